@@ -1,0 +1,43 @@
+"""Raft consensus without I/O (see consensus.pyi for the promises)."""
+
+from typing import TypeAlias
+
+from amaters_native._native import (
+    ConsensusError,
+    Progress,
+    ProposalDropped,
+    RaftNode,
+    Ready,
+    Status,
+    StorageGap,
+    conf_changes,
+    decode_message,
+)
+
+__all__ = [
+    "ENTRY_CONF_CHANGE",
+    "ENTRY_NORMAL",
+    "ConfState",
+    "ConsensusError",
+    "DecodedMessage",
+    "Entry",
+    "HardState",
+    "Progress",
+    "ProposalDropped",
+    "RaftNode",
+    "Ready",
+    "Snapshot",
+    "Status",
+    "StorageGap",
+    "conf_changes",
+    "decode_message",
+]
+
+ENTRY_NORMAL = 0
+ENTRY_CONF_CHANGE = 2
+
+ConfState: TypeAlias = tuple[list[int], list[int], list[int], list[int], bool]
+Entry: TypeAlias = tuple[int, int, int, bytes, bytes]
+HardState: TypeAlias = tuple[int, int, int]
+Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
+DecodedMessage: TypeAlias = tuple[str, int, int, int, int, tuple[int, int, bytes] | None]

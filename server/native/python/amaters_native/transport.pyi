@@ -1,0 +1,191 @@
+"""A gRPC server whose calls are taken, and answered, in batches.
+
+Rust threads speak HTTP/2 and gRPC framing; Python takes all waiting calls at once and hands
+back all answers at once. Nothing here knows what a call means.
+
+Waking up: the listener writes to the caller's eventfd when there is something to take, once,
+until the next `take()`. On every wake-up: `os.eventfd_read(fd)`, then `take()`, then
+`take_cancelled()` and `take_writable()`. When `take(limit)` leaves calls behind, the eventfd
+is written again.
+
+A unary call is answered by `reply` or `fail`. A streaming answer is any number of `send` and
+then `finish`. Ids that are answered, cancelled or unknown are ignored everywhere: a call can
+vanish at any moment. All methods but `close` return at once and may be called from any thread.
+
+The listener answers by itself: HTTP 415 and 405 to what is not gRPC, UNIMPLEMENTED to a
+compressed message, INTERNAL to broken framing, RESOURCE_EXHAUSTED to messages over the limit and
+to calls beyond `queue_limit`, DEADLINE_EXCEEDED when a call's time is up (the call then
+appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
+"""
+
+from typing import TypeAlias, final
+
+__all__ = ["Call", "Connection", "Listener", "ListenerStats", "Metadata", "TlsIdentity"]
+
+Metadata: TypeAlias = list[tuple[str, str | bytes]]
+"""Lower-case names; the value is bytes where the name ends in "-bin", text otherwise."""
+Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
+"""(call_id, path, message, deadline_seconds_left, metadata, connection_id)."""
+
+@final
+class TlsIdentity:
+    """A certificate chain, its key, and which clients to trust. Immutable."""
+
+    def __init__(
+        self,
+        certificate_pem: bytes,
+        key_pem: bytes,
+        client_ca_pem: bytes | None = None,
+        require_client_cert: bool = False,
+    ) -> None:
+        """Read and check the material.
+
+        With `client_ca_pem` a client's certificate is checked against it; it is demanded only
+        with `require_client_cert`. `ValueError` says which part is broken: unreadable PEM, a key
+        that does not belong to the certificate, a CA without certificates, a client
+        certificate demanded without a CA.
+        """
+    @property
+    def serial(self) -> str:
+        """The leaf's serial number in lower-case hexadecimal, without leading zeros."""
+
+@final
+class Connection:
+    """Where a call came from."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def peer(self) -> str:
+        """The other side's address, `host:port` or `[host]:port`."""
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's verified leaf certificate (DER), or None when it showed none."""
+
+@final
+class ListenerStats:
+    """Counters since the start, and gauges."""
+
+    @property
+    def connections(self) -> int:
+        """Connections open now (handshake done)."""
+    @property
+    def connections_total(self) -> int: ...
+    @property
+    def calls_total(self) -> int:
+        """Calls received, including those the listener answered itself."""
+    @property
+    def calls_in_flight(self) -> int:
+        """Calls received and not yet answered or gone."""
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of request messages, without framing."""
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of response messages, without framing."""
+    @property
+    def handshake_failures(self) -> int:
+        """TLS handshakes that failed or took too long."""
+    @property
+    def rejected(self) -> int:
+        """Connections over `max_connections` plus calls over `queue_limit`."""
+
+@final
+class Listener:
+    """A listening gRPC server with its own threads."""
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        event_fd: int,
+        threads: int = 1,
+        max_message_bytes: int = ...,
+        max_connections: int = 1000,
+        max_concurrent_streams: int = 1000,
+        queue_limit: int = 65536,
+        keepalive_interval_seconds: float = 20.0,
+        keepalive_timeout_seconds: float = 20.0,
+        handshake_timeout_seconds: float = 10.0,
+        stream_low_water_bytes: int = ...,
+        tls: TlsIdentity | None = None,
+    ) -> None:
+        """Bind and start to accept at once.
+
+        `address` is `host:port`, `[v6]:port`, or with port 0 for any free one; a name is
+        resolved once. `event_fd` stays the caller's: it must be an eventfd in non-blocking mode
+        that outlives the listener. `max_message_bytes` bounds requests, not answers. A keepalive
+        interval of 0 switches the server's pings off; clients may ping as they like.
+        With `tls` plain-text clients are refused.
+
+        `OSError` naming the address when it cannot be bound, `ValueError` for bad settings.
+        """
+
+    @property
+    def port(self) -> int:
+        """The port bound."""
+
+    def take(self, limit: int = 4096) -> list[Call]:
+        """Take up to `limit` waiting calls, oldest first.
+
+        The path is as sent ("/package.Service/Method", unknown ones included). The message
+        is without framing. Metadata holds the client's own headers only, None when there are
+        none.
+        """
+
+    def take_cancelled(self) -> list[int]:
+        """Return ids of taken, unanswered calls that are gone: reset, disconnected or out of time."""
+
+    def take_writable(self) -> list[int]:
+        """Return streams whose backlog has fallen to the low-water mark after exceeding it."""
+
+    def reply(self, answers: list[tuple[int, bytes]]) -> None:
+        """Answer unary calls with one message and status OK each."""
+
+    def fail(self, failures: list[tuple[int, int, str, Metadata | None]]) -> None:
+        """End calls with (call_id, code, message, trailing metadata); also mid-stream.
+
+        `ValueError` for a code outside 0..16 or metadata that HTTP does not allow; then
+        nothing of the batch has been sent.
+        """
+
+    def send(self, call_id: int, message: bytes) -> int:
+        """Queue one message of a streaming answer; return the bytes queued and not yet sent.
+
+        -1 when the call is gone. A caller that sees more than it likes should hold back until
+        `take_writable` names the call; it does so for every stream that this method reported
+        above `stream_low_water_bytes`.
+        """
+
+    def finish(
+        self,
+        call_id: int,
+        code: int = 0,
+        message: str = "",
+        metadata: Metadata | None = None,
+    ) -> None:
+        """End a streaming answer after everything queued has been sent; errors as in `fail`."""
+
+    def connection(self, connection_id: int) -> Connection | None:
+        """Return where a call came from, or None when that connection is closed."""
+
+    def replace_tls(self, identity: TlsIdentity) -> None:
+        """Use another identity for new connections; `ValueError` on a listener without TLS."""
+
+    def certificate_serial(self) -> str | None:
+        """Return the serial of the certificate new connections get, None without TLS."""
+
+    def drain(self) -> None:
+        """Stop accepting and tell clients to go elsewhere; calls in flight may finish."""
+
+    def close(self, grace_seconds: float = 0.0) -> None:
+        """Drain, wait until calls are answered or the grace is over, then stop all threads.
+
+        Blocks for up to the grace (without the GIL): call it from another thread than the one
+        that answers. Calling it twice is fine.
+        """
+
+    def stats(self) -> ListenerStats:
+        """Return the counters."""

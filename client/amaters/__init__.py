@@ -1,0 +1,1 @@
+"""The AmateRS client: what applications, `amaters-cli` and the operator import."""

@@ -1,0 +1,1 @@
+"""The published protocol: .proto files, and the stubs generated from them (`make proto`)."""

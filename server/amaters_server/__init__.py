@@ -1,0 +1,3 @@
+"""The AmateRS database server: one process of a replicated cluster."""
+
+from amaters.version import __version__ as __version__

@@ -1,0 +1,1 @@
+"""TODO owner: say in one line what this package owns."""

@@ -1,0 +1,1 @@
+"""The language of the product: frozen values, no third-party imports, no I/O."""

@@ -1,0 +1,220 @@
+"""Every failure this server raises on purpose, with its stable code and the next step.
+
+    DatabaseError
+    ├── NotLeaderError            another node leads; its address is named when known
+    ├── NoLeaderError             no leader is known to a quorum right now
+    ├── OutcomeUnknownError       a write may or may not have been applied
+    ├── NotAppliedError           a write was certainly not applied; retry it
+    ├── DeadlineError             the caller's time ran out before anything was proposed
+    ├── OverloadedError           too much is waiting already
+    ├── ShuttingDownError         this node is on its way out
+    ├── NotReadyError             not part of a formed cluster (yet), or restoring
+    ├── InvalidRequestError       the request cannot mean anything
+    │   ├── MissingFieldError
+    │   ├── MalformedError
+    │   ├── KeyTooLargeError
+    │   ├── ValueTooLargeError
+    │   └── InvalidCollectionError
+    ├── ChecksumError             a value does not match its checksum
+    ├── StorageError              the disk failed
+    │   ├── StorageFullError
+    │   └── StorageCorruptedError
+    ├── MembershipError           a membership change was refused
+    ├── SnapshotError             a snapshot cannot be written, read, uploaded or restored
+    └── ConfigurationError        the configuration is wrong
+
+`rpc.status` holds the one table from these classes to codes on the wire, looked up along the MRO.
+"""
+
+from typing import ClassVar
+
+
+class DatabaseError(Exception):
+    """Root of every error this server raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class NotLeaderError(DatabaseError):
+    """The call must run on the leader, and asked not to be forwarded."""
+
+    code = "not_leader"
+    retryable = True
+
+    def __init__(self, *, node: int, leader: int, leader_address: str) -> None:
+        self.node = node
+        self.leader = leader
+        self.leader_address = leader_address
+        super().__init__(f"node {node} is not the leader: retry on node {leader} at {leader_address}")
+
+
+class NoLeaderError(DatabaseError):
+    """No leader is known; an election may be under way."""
+
+    code = "no_leader"
+    retryable = True
+
+    def __init__(self, *, node: int) -> None:
+        self.node = node
+        super().__init__(f"node {node} knows no leader: retry soon, or check that a majority is up")
+
+
+class OutcomeUnknownError(DatabaseError):
+    """The write was proposed, and its fate was not learnt in time."""
+
+    code = "outcome_unknown"
+    retryable = True
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}: the write may or may not have been applied; read it back, or retry it with "
+            "the same request id"
+        )
+
+
+class NotAppliedError(DatabaseError):
+    """The write was dropped before it could be applied; a retry is safe."""
+
+    code = "not_applied"
+    retryable = True
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}: the write was not applied, retry it")
+
+
+class DeadlineError(DatabaseError):
+    """The caller's time ran out, and nothing was changed."""
+
+    code = "deadline"
+    retryable = True
+
+    def __init__(self, waited_for: str) -> None:
+        super().__init__(f"time ran out while waiting for {waited_for}: nothing was changed, retry")
+
+
+class OverloadedError(DatabaseError):
+    """Too many calls are waiting; taking one more would only slow the others."""
+
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, *, waiting: int, limit: int) -> None:
+        self.retry_after_seconds = 1
+        super().__init__(f"{waiting} calls are waiting already (limit {limit}): retry after 1 s")
+
+
+class ShuttingDownError(DatabaseError):
+    """The node is stopping; another one serves."""
+
+    code = "shutting_down"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("this node is shutting down: retry on another node")
+
+
+class NotReadyError(DatabaseError):
+    """The node is not (yet) part of a formed cluster, or its data is being restored."""
+
+    code = "not_ready"
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this node does not serve now: {reason}")
+
+
+class InvalidRequestError(DatabaseError):
+    """The request cannot be carried out as it stands."""
+
+    code = "invalid_request"
+
+
+class MissingFieldError(InvalidRequestError):
+    """A required part of the request is absent."""
+
+    code = "missing_field"
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        super().__init__(field)
+
+
+class MalformedError(InvalidRequestError):
+    """A part of the request has a value it cannot have."""
+
+    code = "malformed"
+
+
+class KeyTooLargeError(InvalidRequestError):
+    """The key is longer than keys may be."""
+
+    code = "key_too_large"
+
+    def __init__(self, *, size: int, limit: int) -> None:
+        super().__init__(f"the key has {size} bytes, the limit is {limit}: use a shorter key")
+
+
+class ValueTooLargeError(InvalidRequestError):
+    """The value is longer than values may be."""
+
+    code = "value_too_large"
+
+    def __init__(self, *, size: int, limit: int) -> None:
+        super().__init__(f"the value has {size} bytes, the limit is {limit}: split the value")
+
+
+class InvalidCollectionError(InvalidRequestError):
+    """The collection's name is longer than names may be."""
+
+    code = "invalid_collection"
+
+    def __init__(self, *, size: int, limit: int) -> None:
+        super().__init__(f"the collection name has {size} bytes, the limit is {limit}")
+
+
+class ChecksumError(DatabaseError):
+    """The value's bytes do not match the checksum sent with them."""
+
+    code = "checksum"
+
+    def __init__(self, *, expected: int, computed: int) -> None:
+        self.expected = expected
+        self.computed = computed
+        super().__init__(f"Checksum mismatch: expected {expected}, got {computed}")
+
+
+class StorageError(DatabaseError):
+    """The disk or the engine on it failed."""
+
+    code = "storage"
+
+
+class StorageFullError(StorageError):
+    """There is no room left on the data disk."""
+
+    code = "storage_full"
+
+
+class StorageCorruptedError(StorageError):
+    """What was read back is not what was written."""
+
+    code = "storage_corrupted"
+
+
+class MembershipError(DatabaseError):
+    """The membership change was refused; nothing was changed."""
+
+    code = "membership"
+
+
+class SnapshotError(DatabaseError):
+    """A snapshot could not be written, read, uploaded or restored."""
+
+    code = "snapshot"
+
+
+class ConfigurationError(DatabaseError):
+    """The configuration is wrong; each line of the message names one key."""
+
+    code = "configuration"

@@ -1,0 +1,124 @@
+"""What an engine promises: order, atomicity, durability. Two implementations, one contract suite.
+
+An engine is used by two threads: the event loop reads, one storage thread writes. Every promise
+below holds under exactly that use.
+"""
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+class Space(enum.Enum):
+    """The keyspaces of one engine; one batch may write to all of them at once."""
+
+    DATA = "data"
+    LOG = "log"
+    META = "meta"
+
+
+@dataclass(slots=True)
+class Changes:
+    """Writes that become visible and durable together, applied in order."""
+
+    operations: list[tuple[Space, bytes, bytes | None]] = field(default_factory=list)
+    """Keyspace, key, value; None deletes."""
+    cleared: list[tuple[Space, bytes, bytes]] = field(default_factory=list)
+    """Half-open ranges deleted before any of `operations` takes effect."""
+
+    def put(self, space: Space, key: bytes, value: bytes) -> None:
+        """Add a write of the value under the key."""
+        self.operations.append((space, key, value))
+
+    def delete(self, space: Space, key: bytes) -> None:
+        """Add a deletion of the key, which may be absent."""
+        self.operations.append((space, key, None))
+
+    def clear(self, space: Space, start: bytes, end: bytes) -> None:
+        """Add a deletion of the whole range [start, end), before all the puts of this batch."""
+        self.cleared.append((space, start, end))
+
+    def extend(self, later: "Changes") -> None:
+        """Add the operations of a later batch that clears nothing this one writes."""
+        self.operations.extend(later.operations)
+        self.cleared.extend(later.cleared)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.operations or self.cleared)
+
+
+class View(Protocol):
+    """The engine as it stood when the view was taken; later writes do not show."""
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        """Return the value under the key, or None."""
+        ...
+
+    def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Walk the half-open range [start, end) in bytewise order, lazily."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the view holds; the view is unusable afterwards."""
+        ...
+
+
+class Engine(Protocol):
+    """Ordered keyspaces that are written atomically across all of them."""
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        """Return the newest value under the key, or None."""
+        ...
+
+    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the newest values under the keys, in the order of the keys."""
+        ...
+
+    def view(self) -> View:
+        """Freeze the present state for reading; cheap, whatever the size."""
+        ...
+
+    def write(self, changes: Changes, *, sync: bool) -> None:
+        """Make all the changes visible at once; with `sync`, durable before returning.
+
+        Raises StorageFullError or StorageError and has then changed nothing that a restart
+        would see half of.
+        """
+        ...
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write a consistent copy of everything into a folder that does not exist yet."""
+        ...
+
+    def statistics(self) -> "EngineStatistics":
+        """Count what the metrics and the status show."""
+        ...
+
+    def flush(self) -> None:
+        """Move what is in memory to disk."""
+        ...
+
+    def compact(self) -> None:
+        """Rewrite the files to give back the room of deleted and replaced values."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go of the files; idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """An engine's size, for metrics and status; estimates are good enough."""
+
+    key_count: int = 0
+    memtable_bytes: int = 0
+    table_files: int = 0
+    table_bytes: int = 0
+    wal_bytes: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    compactions: int = 0

@@ -1,0 +1,1 @@
+"""Messages that never leave the cluster: between members, and inside log entries."""

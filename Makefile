@@ -1,0 +1,106 @@
+# AmateRS on Kubernetes: every command a person needs, from a fresh clone.
+#
+#   make demo        three local nodes, a killed leader, a snapshot there and back
+#   make test        all checks and all tests that need no Kubernetes
+#   make e2e         the same promises on a real three-node Kubernetes
+#   make help        the rest
+#
+# Everything is installed below this checkout (.venv, .cache); nothing outside it is touched,
+# but for Debian packages that `make e2e` needs and finds missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+NATIVE := $(VENV)/.native
+
+NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/target/*')
+PACKAGES := client/amaters server/amaters_server operator/amaters_operator
+CHECKED  := $(PACKAGES) tests tools demo bench
+
+.PHONY: help setup demo test check fix e2e demo-k8s bench soak proto crds docs images \
+        cluster-up cluster-down cluster-status clean
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(READY) $(NATIVE) ## Install everything into .venv (the other targets do it by themselves)
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(NATIVE): $(VENV)/.made $(NATIVE_SOURCES)
+	@command -v cargo >/dev/null || { echo "cargo is needed to build server/native: install Rust 1.85 or newer, then run this again"; exit 1; }
+	$(BIN)/python -m pip install --quiet --group native
+	$(BIN)/maturin build --quiet --release --locked --manifest-path server/native/Cargo.toml --interpreter $(BIN)/python --out .cache/wheels
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps "$$(ls -t .cache/wheels/amaters_native-*.whl | head -n 1)"
+	@touch $@
+
+$(READY): $(VENV)/.made $(NATIVE) pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[server,operator]' --group test --group lint
+	@touch $@
+
+demo: setup ## Three local nodes: write, read, kill the leader, snapshot and restore
+	@$(BIN)/python -m demo.local
+
+test: check ## All checks and all tests that need no Kubernetes
+	$(BIN)/pytest tests
+
+check: setup ## Formatting, lint, types, import contracts
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports --no-cache
+	cargo fmt --manifest-path server/native/Cargo.toml --check
+	cargo clippy --quiet --release --locked --manifest-path server/native/Cargo.toml -- -D warnings
+
+fix: setup ## Repair what `make check` can repair
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+	cargo fmt --manifest-path server/native/Cargo.toml
+
+e2e: setup cluster-up images ## The promises on a real Kubernetes, then clean up
+	$(BIN)/pytest tests/e2e -m e2e --timeout 900 -s; status=$$?; \
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+
+demo-k8s: setup cluster-up images ## The whole story on Kubernetes, for a newcomer
+	@$(BIN)/python -m demo.kubernetes
+
+bench: setup ## Speed beside etcd and a bare grpcio server, in one run
+	$(BIN)/python -m bench $(BENCH)
+
+soak: setup ## Thousands of simulated seeds (SEEDS=5000)
+	AMATERS_SIM_SEEDS=$${SEEDS:-5000} $(BIN)/pytest tests/simulation --timeout 0
+
+cluster-up: setup ## A real three-node Kubernetes on this machine, or the one in KUBECONFIG
+	$(BIN)/python tests/testbed/cluster.py up
+
+cluster-down: setup ## Take it away again
+	$(BIN)/python tests/testbed/cluster.py down
+
+cluster-status: setup ## What runs of it
+	$(BIN)/python tests/testbed/cluster.py status
+
+images: setup ## Build both images and load them into the cluster
+	$(BIN)/python tests/testbed/cluster.py images
+
+proto: setup ## Regenerate the protobuf stubs
+	$(BIN)/python tools/protobuf.py
+
+crds: setup ## Regenerate crds/ and the chart's copy
+	$(BIN)/python -m amaters_operator.api.generate
+
+docs: setup ## Regenerate the reference pages
+	$(BIN)/python tools/configuration_reference.py
+	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/crd_reference.py
+
+clean: ## Forget everything that was built
+	rm -rf $(VENV) .cache .demo server/native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

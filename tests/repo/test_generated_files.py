@@ -1,0 +1,49 @@
+"""What is generated is checked in, and is what the generators make today."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(tool: str):
+    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_protobuf_stubs_are_fresh(tmp_path: Path):
+    load("protobuf").generate(tmp_path)
+
+    made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*") if path.is_file()]
+    assert len(made) >= 14
+    stale = [str(path) for path in made if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()]
+    assert not stale, f"run `make proto`: {stale}"
+
+
+def test_the_distribution_never_shadows_the_standard_operator_module():
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"])
+def test_no_module_outgrows_a_sitting(package: str):
+    sources = [path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name]
+
+    outgrown = {
+        str(path.relative_to(ROOT)): lines
+        for path in sources
+        if (lines := len(path.read_text().splitlines())) > 400
+    }
+
+    assert not outgrown, f"split these by meaning: {outgrown}"
+
+
+@pytest.mark.parametrize("package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"])
+def test_no_module_is_named_for_nothing(package: str):
+    banned = {"utils", "helpers", "common", "misc", "manager", "base"}
+
+    assert not [path for path in (ROOT / package).rglob("*.py") if path.stem in banned]

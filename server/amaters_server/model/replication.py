@@ -1,0 +1,42 @@
+"""What passes between the replicated log and the state machine, as values."""
+
+import enum
+from dataclasses import dataclass
+
+from amaters_server.model.cluster import ConfState
+from amaters_server.model.queries import Answer
+
+
+class EntryKind(enum.Enum):
+    """What a committed entry holds."""
+
+    NORMAL = 0
+    """A serialized `command.Entry`, or nothing: a new leader's first entry is empty."""
+    CONF_CHANGE = 2
+    """A change of membership; its context is a serialized `command.MemberRecord`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One committed entry, ready to be applied; entries come in order and exactly once."""
+
+    index: int
+    term: int
+    kind: EntryKind
+    data: bytes
+    context: bytes = b""
+    conf_state: ConfState | None = None
+    """Who votes once this entry is applied; set for every CONF_CHANGE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What applying one entry gave, for the node that proposed it."""
+
+    origin: int
+    incarnation: int
+    sequence: int
+    results: list[Answer]
+    """One per command, in order."""
+    skipped: bool = False
+    """True: an equal or later proposal of that origin was applied before, so this one was not."""

@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""The use cases of one node, and the asyncio shell around the sans-I/O parts that carry them."""

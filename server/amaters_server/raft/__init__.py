@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Replication without I/O: one member's log, proposals, reads and membership rules on raft-rs."""

@@ -1,0 +1,97 @@
+"""What a node needs from others: a state machine to read from, peers to talk to, a clock."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from amaters_server.model.cluster import Member
+from amaters_server.raft.ports import Applier, Transport
+from amaters_server.wire import peer_pb2
+
+
+class Clock(Protocol):
+    """Two readings of time; production passes the loop's and the wall's."""
+
+    def now(self) -> float:
+        """Return monotonic seconds, the same that deadlines are in."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Return wall-clock milliseconds."""
+        ...
+
+
+class MachineView(Protocol):
+    """The state as it stood when the view was taken; usable in another thread."""
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return the value under the data key, or None."""
+        ...
+
+    def scan(self, start: bytes, end: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+        """Walk the half-open range [start, end) in bytewise order, lazily."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the view holds."""
+        ...
+
+
+class StateMachine(Applier, Protocol):
+    """A state machine that can also be read."""
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a restore is under way, so that clients must be refused."""
+        ...
+
+    def get_many(self, keys: Sequence[bytes], /) -> list[bytes | None]:
+        """Return the newest values under the data keys, in their order."""
+        ...
+
+    def view(self) -> MachineView:
+        """Freeze the present state for reading."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """What a node says of itself on every connection to another member."""
+
+    cluster_id: str
+    node_id: int
+    version: tuple[int, int, int]
+
+
+class PeerTransport(Transport, Protocol):
+    """Connections to the other members and to addresses that may become members."""
+
+    def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
+        """Keep connections to exactly these members from now on."""
+        ...
+
+    def versions(self) -> Mapping[int, str]:
+        """Return the versions that members told in their handshakes."""
+        ...
+
+    async def identify(
+        self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
+    ) -> peer_pb2.IdentifyResponse:
+        """Ask whoever listens there who it is; NoLeaderError-free: OSError when unreachable."""
+        ...
+
+    async def forward(
+        self, to: int, request: peer_pb2.ForwardRequest, timeout: float
+    ) -> peer_pb2.ForwardResponse:
+        """Have another member answer; OSError when it cannot be reached in time."""
+        ...
+
+    def fetch_image(
+        self, source: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image from another member, from an offset on; OSError when it breaks off."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is queued if that is quick, then close all connections."""
+        ...

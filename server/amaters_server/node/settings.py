@@ -1,0 +1,90 @@
+"""What a node must be told; `app.compose` makes it from the configuration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class InitialMember:
+    """One member of the cluster as it is first formed."""
+
+    id: int
+    peer_address: str
+
+    @property
+    def text(self) -> str:
+        """Return it as configured: `id:host:port`."""
+        return f"{self.id}:{self.peer_address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Who a node says it is, and where others reach it."""
+
+    name: str
+    peer: str
+    """host:port of the internal listener, as the other members reach it."""
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How fast a node notices that another one is gone, in seconds."""
+
+    heartbeat_interval: float = 0.1
+    election_timeout: float = 0.3
+    """The middle of the range that is drawn from: a third less to a third more."""
+
+    @property
+    def tick(self) -> float:
+        """Return the length of one raft tick."""
+        return self.heartbeat_interval / 5
+
+    @property
+    def heartbeat_ticks(self) -> int:
+        """Return the ticks between two heartbeats of a leader."""
+        return 5
+
+    @property
+    def election_ticks(self) -> tuple[int, int]:
+        """Return the shortest election timeout, and the one that is never reached, in ticks."""
+        shortest = max(round(self.election_timeout * 2 / 3 / self.tick), self.heartbeat_ticks + 1)
+        return shortest, max(round(self.election_timeout * 4 / 3 / self.tick), shortest + 1)
+
+    @property
+    def longest_election_timeout(self) -> float:
+        """Return how long a follower waits at most before it campaigns."""
+        return self.election_ticks[1] * self.tick
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the log is kept for followers that fall behind."""
+
+    entries: int = 20_000
+    bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Everything a node needs to know before it starts."""
+
+    addresses: Addresses
+    image_folder: Path
+    """Where images for and from other members lie while they travel; made when missing."""
+    version: tuple[int, int, int] = (0, 3, 0)
+    initial: tuple[InitialMember, ...] = ()
+    """The members as the cluster is first formed. A node without any forms one by itself when
+    `join` is empty too."""
+    join: tuple[str, ...] = ()
+    """Peer addresses to ask for admission, beside the initial members."""
+    token: str = ""
+    """Part of what the cluster id is derived from: keeps clusters with equal members apart."""
+    timing: Timing = Timing()
+    retention: Retention = Retention()
+    sync: bool = True
+    """False: writes are acknowledged without fsync; a power cut may then lose them."""
+    image_bytes_per_second: int = 64 * 1024 * 1024
+    """The most that sending an image to a lagging member may take of the network."""
+    waiting_limit: int = 20_000
+    """Calls that may wait at once; more are refused with OverloadedError."""

@@ -1,0 +1,116 @@
+"""What a node tells about itself and its cluster, as frozen values."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from amaters_server.model.cluster import Member, NodeState
+
+
+class Verdict(NamedTuple):
+    """Yes or no, and why not."""
+
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What this one node knows; the fields are those of `admin.StatusResponse`."""
+
+    node_id: int
+    cluster_id: str
+    name: str
+    peer_address: str
+    client_address: str
+    state: NodeState
+    reason: str
+    term: int
+    leader_id: int
+    """0 when none is known."""
+    leader_client_address: str
+    commit_index: int
+    applied_index: int
+    first_log_index: int
+    last_log_index: int
+    member_count: int
+    version: str
+    started_unix_ms: int
+    ready: bool
+    restoring: bool
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+        return self.state is NodeState.LEADER
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member, and how far it follows; progress is the leader's word."""
+
+    member: Member
+    is_leader: bool = False
+    match_index: int = 0
+    lag_entries: int = 0
+    recent_active: bool = False
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MembersReport:
+    """The members as one node has applied them."""
+
+    cluster_id: str
+    leader_id: int
+    term: int
+    commit_index: int
+    members: tuple[MemberStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads, in which term."""
+
+    leader_id: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """How far a restore has come; the last one has `done`."""
+
+    keys_restored: int
+    keys_total: int
+    bytes_restored: int
+    done: bool = False
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain counts since the start, for telemetry to read; only the event loop writes them."""
+
+    proposals: int = 0
+    proposed_writes: int = 0
+    proposals_dropped: int = 0
+    proposals_repeated: int = 0
+    outcomes_unknown: int = 0
+    read_barriers: int = 0
+    reads: int = 0
+    reads_stale: int = 0
+    leader_changes: int = 0
+    elections_started: int = 0
+    entries_applied: int = 0
+    storage_writes: int = 0
+    storage_syncs: int = 0
+    storage_seconds: float = 0.0
+    storage_failures: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    messages_dropped: int = 0
+    images_sent: int = 0
+    images_installed: int = 0
+    image_bytes_sent: int = 0
+    image_bytes_received: int = 0
+    log_compactions: int = 0
+    storage_durations: list[float] = field(default_factory=list)
+    """Seconds of the newest storage writes; a reader that observes them empties the list."""

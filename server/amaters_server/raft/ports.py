@@ -1,0 +1,67 @@
+"""What the raft driver needs from others: a state machine to apply to, and a way to send."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from amaters_server.model.cluster import Membership
+from amaters_server.model.replication import Committed, Outcome
+from amaters_server.storage.engine import Changes
+
+
+class Applied(Protocol):
+    """What applying a run of entries gave."""
+
+    @property
+    def changes(self) -> Changes:
+        """What the engine must hold for it, the applied index included."""
+        ...
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """One per entry that a member proposed, in order."""
+        ...
+
+    @property
+    def members_changed(self) -> bool:
+        """Whether the membership is another one now."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """What `Applier.written` takes once the engine holds the changes."""
+        ...
+
+
+class Applier(Protocol):
+    """The replicated state machine. Deterministic: no clock, no chance, no I/O but reading."""
+
+    @property
+    def applied_index(self) -> int:
+        """The last entry that shows in the state, durable or not."""
+        ...
+
+    @property
+    def applied_term(self) -> int:
+        """The term of that entry."""
+        ...
+
+    @property
+    def membership(self) -> Membership | None:
+        """Who belongs to the cluster as of the applied index; None before there is a cluster."""
+        ...
+
+    def apply(self, entries: Sequence[Committed], /) -> Applied:
+        """Apply the next entries; reads see their effect at once."""
+        ...
+
+    def written(self, version: int, /) -> None:
+        """Hear that the engine holds everything up to that apply."""
+        ...
+
+
+class Transport(Protocol):
+    """The way to the other members."""
+
+    def send(self, to: int, messages: Sequence[bytes], /) -> bool:
+        """Send in order or not at all; never blocks. False when they were dropped."""
+        ...

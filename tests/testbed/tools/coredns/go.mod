@@ -1,6 +1,6 @@
 module amaters/testbed/coredns
 
-go 1.26.8
+go 1.25.0
 
 tool github.com/coredns/coredns
 

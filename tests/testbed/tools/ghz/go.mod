@@ -1,6 +1,6 @@
 module amaters/testbed/ghz
 
-go 1.26.8
+go 1.25.0
 
 tool github.com/bojand/ghz/cmd/ghz
 

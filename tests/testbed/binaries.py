@@ -1,0 +1,97 @@
+"""Programs built from pinned Go modules, each module once, until its pins change."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from places import TOOLS, Places
+from shell import TestbedError, run
+
+KUBERNETES = "v1.34.4"
+
+
+@dataclass(frozen=True, slots=True)
+class GoModule:
+    """A folder below `tools/` whose go.mod pins the programs it builds."""
+
+    name: str
+    programs: tuple[str, ...]
+    link_variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where its go.mod and go.sum are."""
+        return TOOLS / self.name
+
+    @property
+    def link_flags(self) -> str:
+        """What the linker is told: no debug tables, and the version to report."""
+        stamped = (f"-X {name}={value}" for name, value in self.link_variables.items())
+        return " ".join(["-s", "-w", *stamped])
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that decides what gets built."""
+        digest = hashlib.sha256(self.link_flags.encode())
+        for file in ("go.mod", "go.sum"):
+            digest.update((self.folder / file).read_bytes())
+        return digest.hexdigest()
+
+
+MODULES = (
+    GoModule(
+        "kube",
+        ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
+        {
+            "k8s.io/component-base/version.gitVersion": KUBERNETES,
+            "k8s.io/component-base/version.gitMajor": "1",
+            "k8s.io/component-base/version.gitMinor": "34",
+        },
+    ),
+    GoModule("coredns", ("coredns",)),
+    GoModule("helm", ("helm",), {"helm.sh/helm/v3/internal/version.version": "v3.19.0"}),
+    GoModule("versitygw", ("versitygw",), {"main.Version": "v1.8.0"}),
+    GoModule("ghz", ("ghz",)),
+)
+
+
+def ensure(where: Places, *, say: Callable[[str], None]) -> None:
+    """Build what is missing or out of date. Cold, on two cores, this takes minutes."""
+    stale = [module for module in MODULES if not is_fresh(module, where)]
+    if not stale:
+        return
+    if shutil.which("go") is None:
+        raise TestbedError("the Kubernetes programs are built with Go: install Go 1.25 or newer")
+    for module in stale:
+        say(f"building {', '.join(module.programs)}")
+        begin = time.monotonic()
+        build(module, where)
+        say(f"built {module.name} in {time.monotonic() - begin:.0f} s")
+
+
+def is_fresh(module: GoModule, where: Places) -> bool:
+    """Whether the module's programs exist and were built from today's pins."""
+    stamp = _stamp(module, where)
+    built = all((where.bin / program).exists() for program in module.programs)
+    return built and stamp.exists() and stamp.read_text() == module.fingerprint()
+
+
+def build(module: GoModule, where: Places) -> None:
+    """Build every program the module names, at low priority, then remember that it was done."""
+    where.bin.mkdir(parents=True, exist_ok=True)
+    run(
+        *("nice", "go", "build", "-mod=readonly", "-trimpath", "-ldflags", module.link_flags),
+        *("-o", f"{where.bin}/", "tool"),
+        cwd=module.folder,
+    )
+    stamp = _stamp(module, where)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(module.fingerprint())
+
+
+def _stamp(module: GoModule, where: Places) -> Path:
+    return where.cache / "stamps" / module.name

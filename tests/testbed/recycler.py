@@ -1,0 +1,112 @@
+"""Give released volumes back: wipe them, then let the next claim have them.
+
+usage: recycler.py PKI_FOLDER
+
+Runs as a daemon inside the cluster's network, with the standard library only. It follows the
+API server's stream of changes, so a deleted claim's volume is free again within a second.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from addresses import API_PORT, CONTROL_PLANE
+
+PATIENCE = 1.0
+RESOURCE = "/api/v1/persistentvolumes"
+CHANGES = ("ADDED", "MODIFIED")
+SELECTOR = "labelSelector=amaters.io/testbed%3Dtrue"
+
+
+def main() -> None:
+    """Watch for ever; a lost connection is made again."""
+    pki = Path(sys.argv[1])
+    tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+    while True:
+        try:
+            for volume in released(tls):
+                recycle(tls, volume)
+        except (OSError, http.client.HTTPException, json.JSONDecodeError) as broken:
+            print(f"connection lost, trying again: {broken!r}", flush=True)
+        time.sleep(PATIENCE)
+
+
+def released(tls: ssl.SSLContext) -> Iterator[dict[str, Any]]:
+    """Yield each volume that its claim has left, those of the past first."""
+    connection = _connect(tls)
+    # A bounded watch looks again at volumes that were still mounted the first time.
+    connection.request(
+        "GET", f"{RESOURCE}?watch=true&resourceVersion=0&timeoutSeconds=5&{SELECTOR}"
+    )
+    response = connection.getresponse()
+    if response.status != HTTPStatus.OK:
+        raise http.client.HTTPException(f"{response.status} {response.read(200)!r}")
+    for line in response:
+        event = json.loads(line)
+        volume = event["object"]
+        if event["type"] in CHANGES and volume["status"].get("phase") == "Released":
+            yield volume
+    connection.close()
+
+
+def recycle(tls: ssl.SSLContext, volume: dict[str, Any]) -> None:
+    """Wipe one volume and make it available, unless some pod still has it mounted."""
+    folder = Path(volume["spec"]["local"]["path"])
+    if in_use(folder, Path("/proc/mounts").read_text()):
+        return
+    wipe(folder)
+    metadata = volume["metadata"]
+    freed = {
+        "metadata": {"resourceVersion": metadata["resourceVersion"]},
+        "spec": {"claimRef": None},
+    }
+    connection = _connect(tls)
+    connection.request(
+        "PATCH",
+        f"{RESOURCE}/{metadata['name']}",
+        body=json.dumps(freed),
+        headers={"Content-Type": "application/merge-patch+json"},
+    )
+    print(f"{metadata['name']}: {connection.getresponse().status}", flush=True)
+    connection.close()
+
+
+def in_use(folder: Path, mounts: str) -> bool:
+    """Whether the volume's filesystem is mounted anywhere but in its own folder."""
+    entries = [line.split()[:2] for line in mounts.splitlines()]
+    devices = {device for device, target in entries if target == str(folder)}
+    return any(device in devices and target != str(folder) for device, target in entries)
+
+
+def wipe(folder: Path) -> None:
+    """Remove all that is in the folder, return its owner and mode, and free the space below."""
+    for entry in folder.iterdir():
+        if entry.name == "lost+found":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    os.chown(folder, 0, 0)
+    folder.chmod(0o755)
+    subprocess.run(["fstrim", str(folder)], check=False, capture_output=True)
+
+
+def _connect(tls: ssl.SSLContext) -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
+
+
+if __name__ == "__main__":
+    main()

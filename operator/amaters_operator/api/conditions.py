@@ -1,0 +1,46 @@
+"""Conditions: the answers to the questions a person asks first, each with a next step."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from amaters_operator.api.scalars import Part, Timestamp
+
+
+class ConditionType(StrEnum):
+    """The questions, as stored in `status.conditions`."""
+
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    UPGRADE_IN_PROGRESS = "UpgradeInProgress"
+    ROLLOUT_STUCK = "RolloutStuck"
+    BACKUP_SUCCEEDED = "BackupSucceeded"
+    CERTIFICATES_CURRENT = "CertificatesCurrent"
+
+
+class Condition(Part):
+    """One answer, in the shape that `kubectl wait --for=condition=...` understands."""
+
+    type: str = Field(description="The question.", max_length=64)
+    status: Literal["True", "False", "Unknown"] = Field(description="The answer.")
+    reason: str = Field(description="Why, in one CamelCase word.", max_length=64)
+    message: str = Field(description="Why, in a sentence, and what to do.", max_length=2048)
+    observed_generation: int = Field(
+        default=0, description="metadata.generation that the answer speaks of."
+    )
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
+
+
+def settle(wanted: Sequence[Condition], before: Sequence[Condition]) -> list[Condition]:
+    """Return `wanted` with the old transition time wherever the status did not change."""
+    known = {condition.type: condition for condition in before}
+    return [_since(condition, known.get(condition.type)) for condition in wanted]
+
+
+def _since(condition: Condition, before: Condition | None) -> Condition:
+    if before is None or before.status != condition.status:
+        return condition
+    return condition.model_copy(update={"last_transition_time": before.last_transition_time})

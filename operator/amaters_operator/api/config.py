@@ -1,0 +1,119 @@
+"""`spec.config`: the parts of the server's configuration that a cluster may choose.
+
+Addresses, paths, certificates and membership are the operator's own business and cannot be
+set here.
+"""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from amaters_operator.api.scalars import Part, rule, rules
+
+
+class LoggingConfig(Part):
+    """What the nodes log. Changes are applied by a reload, without a restart."""
+
+    level: Literal["trace", "debug", "info", "warn", "error"] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    format: Literal["json", "compact", "pretty"] = Field(
+        default="json", description="Shape of a log line; json suits log collectors."
+    )
+
+
+class StorageConfig(Part):
+    """How a node uses its disk and memory for data. Changes restart the nodes, one by one."""
+
+    memtable_size_mb: int = Field(
+        default=64,
+        ge=4,
+        le=4096,
+        description="Memory for fresh writes before they are flushed, MB.",
+    )
+    block_cache_size_mb: int = Field(
+        default=256, ge=8, le=65536, description="Memory for blocks read from disk, MB."
+    )
+
+
+class LimitsConfig(Part):
+    """What a node refuses, so that one client cannot take it down."""
+
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        le=100000,
+        description="Client connections per node. Applied by a reload, without a restart.",
+    )
+    max_message_bytes: int = Field(
+        default=16777216,
+        ge=65536,
+        le=268435456,
+        description="Largest request or answer, bytes. A change restarts the nodes, one by one.",
+    )
+    request_timeout_ms: int = Field(
+        default=30000,
+        ge=100,
+        le=600000,
+        description=(
+            "Deadline of a request whose client set none, milliseconds. "
+            "A change restarts the nodes, one by one."
+        ),
+    )
+
+
+class ConsensusConfig(Part):
+    """How fast the members suspect each other, and how much log they keep."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.electionTimeoutMs >= 3 * self.heartbeatIntervalMs",
+                "electionTimeoutMs must be at least three times heartbeatIntervalMs, "
+                "or one late heartbeat starts an election",
+            )
+        )
+    )
+
+    heartbeat_interval_ms: int = Field(
+        default=100,
+        ge=10,
+        le=10000,
+        description="Pause between the leader's heartbeats, milliseconds.",
+    )
+    election_timeout_ms: int = Field(
+        default=1000,
+        ge=100,
+        le=60000,
+        description=(
+            "Silence of the leader after which a follower stands for election, milliseconds. "
+            "Writes pause for one to two of these when a leader is lost."
+        ),
+    )
+    log_retention_entries: int = Field(
+        default=100000,
+        ge=1000,
+        le=100000000,
+        description=(
+            "Log entries kept for members that lag; one that lags further is sent a whole image."
+        ),
+    )
+    log_retention_mb: int = Field(
+        default=512, ge=16, le=1048576, description="Log kept for members that lag, MB."
+    )
+    snapshot_rate_limit_mb: int = Field(
+        default=64, ge=1, le=10000, description="Speed limit of an image sent to a member, MB/s."
+    )
+
+
+class ServerConfig(Part):
+    """Settings of the database nodes; everything has a sensible default."""
+
+    logging: LoggingConfig = Field(default=LoggingConfig(), description="What the nodes log.")
+    storage: StorageConfig = Field(
+        default=StorageConfig(), description="Memory and disk use of the storage engine."
+    )
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="What a node refuses.")
+    cluster: ConsensusConfig = Field(
+        default=ConsensusConfig(), description="Timings and log retention of the replication."
+    )

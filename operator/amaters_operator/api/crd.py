@@ -1,0 +1,111 @@
+"""The CustomResourceDefinition around the schema: names, columns, subresources. Pure."""
+
+from typing import Any, TypeAlias
+
+from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from amaters_operator.api.schema import structural, without_defaults
+from amaters_operator.api.spec import ClusterSpec
+from amaters_operator.api.status import ClusterStatus
+
+Manifest: TypeAlias = dict[str, Any]
+
+# Pod names must fit a DNS label of 63, and every pod also carries a revision hash of the
+# StatefulSet's name in a label of 63.
+LONGEST_NAME = 40
+
+
+def cluster_crd() -> Manifest:
+    """Return the CRD of AmatersCluster."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["amc"],
+                "categories": ["all"],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> Manifest:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "additionalPrinterColumns": _columns(),
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        "schema": {"openAPIV3Schema": _schema()},
+    }
+
+
+def _schema() -> Manifest:
+    return {
+        "type": "object",
+        "description": (
+            "AmatersCluster is a replicated AmateRS database: so many members, each with a "
+            "volume of its own, kept alive, upgraded, backed up and scaled by the operator. "
+            f"Group and version: {API_VERSION}."
+        ),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(ClusterSpec),
+            "status": without_defaults(structural(ClusterStatus)),
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"size(self.metadata.name) <= {LONGEST_NAME}",
+                "message": f"metadata.name may have at most {LONGEST_NAME} characters: "
+                "pod and Service names are made of it",
+            },
+            {
+                "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                "message": "metadata.name must begin with a letter and hold only lower-case "
+                "letters, digits and dashes: Services are named after it",
+            },
+        ],
+    }
+
+
+def _columns() -> list[Manifest]:
+    return [
+        _column("Ready", ".status.ready", "Ready pods of those wished for"),
+        _column("Leader", ".status.leader", "Pod that leads"),
+        _column("Version", ".status.version", "Version of the nodes"),
+        _column("Status", ".status.phase", "The state in one word"),
+        _column("Last Backup", ".status.backup.last.completed", "Newest backup", kind="date"),
+        _column("Age", ".metadata.creationTimestamp", "Since creation", kind="date"),
+        _column("Updated", ".status.upgrade.progress", "Pods on the newest revision", wide=True),
+        _column("Image", ".spec.image", "Image wished for", wide=True),
+        _column(
+            "Message",
+            ".status.conditions[?(@.type=='Ready')].message",
+            "Why, and what to do",
+            wide=True,
+        ),
+    ]
+
+
+def _column(
+    name: str, path: str, description: str, *, kind: str = "string", wide: bool = False
+) -> Manifest:
+    column: Manifest = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    return column | ({"priority": 1} if wide else {})

@@ -1,0 +1,354 @@
+"""`spec` of an AmatersCluster: the wish."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from amaters_operator.api.config import ServerConfig
+from amaters_operator.api.scalars import (
+    FreeObject,
+    ObjectName,
+    Part,
+    Quantity,
+    ResourceAmount,
+    rule,
+    rules,
+)
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class StorageSpec(Part):
+    """The volume of each member."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+                "storage.size may only grow: volumes cannot shrink",
+            ),
+            rule(
+                "has(self.className) == has(oldSelf.className) && "
+                "(!has(self.className) || self.className == oldSelf.className)",
+                "storage.className is immutable: create a second cluster and restore a backup "
+                "into it to change the class",
+            ),
+        )
+    )
+
+    size: Quantity = Field(
+        default="10Gi",
+        description="Size of each member's volume. May grow later when its class allows expansion.",
+    )
+    class_name: ObjectName | None = Field(
+        default=None,
+        description="StorageClass of the volumes; the namespace's default when not set. Immutable.",
+    )
+    when_deleted: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description=(
+            "What becomes of the volumes when the AmatersCluster is deleted. Retain keeps them: "
+            "a cluster created anew under the same name and size finds its data again."
+        ),
+    )
+    when_scaled: Literal["Delete", "Retain"] = Field(
+        default="Delete",
+        description=(
+            "What becomes of the volume of a member that was scaled away. A removed member never "
+            "returns under its identity, so a retained volume must be deleted by hand before the "
+            "cluster can grow to that pod again."
+        ),
+    )
+
+
+class ResourcesSpec(Part):
+    """CPU and memory of each member's pod."""
+
+    requests: dict[str, ResourceAmount] = Field(
+        default={"cpu": "250m", "memory": "512Mi"}, description="What the scheduler sets aside."
+    )
+    limits: dict[str, ResourceAmount] = Field(
+        default={}, description="What the pod may never exceed. A memory limit is advisable."
+    )
+
+
+class TlsSpec(Part):
+    """Certificates for clients, peers and the admin service."""
+
+    secret_name: ObjectName = Field(
+        description=(
+            "Secret with tls.crt, tls.key and ca.crt. The certificate must name "
+            "*.NAME-peers.NAMESPACE.svc and NAME.NAMESPACE.svc. When the Secret changes, the "
+            "nodes load the new certificate without a restart."
+        )
+    )
+    require_client_cert: bool = Field(
+        default=False,
+        description="Refuse clients without a certificate signed by ca.crt. Peers always need one.",
+    )
+
+
+class ServiceSpec(Part):
+    """The Service that clients use."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="How the client Service is reached."
+    )
+    annotations: dict[str, str] = Field(
+        default={}, description="Annotations for the client Service, such as a load balancer's."
+    )
+
+
+class Toleration(Part):
+    """A taint that the pods tolerate."""
+
+    key: str | None = Field(default=None, description="Taint key; all keys when not set.")
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal", description="How the value is compared."
+    )
+    value: str | None = Field(default=None, description="Taint value, with operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Taint effect; all effects when not set."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, description="How long a NoExecute taint is tolerated."
+    )
+
+
+class SchedulingSpec(Part):
+    """Where the pods may run."""
+
+    one_per_node: Literal["Preferred", "Required", "Ignored"] = Field(
+        default="Preferred",
+        description=(
+            "Whether members keep to different nodes. Required leaves a pod Pending rather than "
+            "put two members on one node."
+        ),
+    )
+    node_selector: dict[str, str] = Field(
+        default={}, description="Labels a node must carry to run a member."
+    )
+    tolerations: list[Toleration] = Field(
+        default=[], max_length=32, description="Taints that the pods tolerate."
+    )
+    affinity: FreeObject | None = Field(
+        default=None, description="A Kubernetes affinity, passed on to the pods as it is."
+    )
+    topology_spread_constraints: list[FreeObject] = Field(
+        default=[],
+        max_length=8,
+        description="Further Kubernetes topology spread constraints, such as one over zones.",
+    )
+    priority_class_name: ObjectName | None = Field(
+        default=None, description="PriorityClass of the pods."
+    )
+
+
+class DisruptionSpec(Part):
+    """What drains and other evictions may do."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Create a PodDisruptionBudget that lets at most one member be evicted at a time.",
+    )
+
+
+class MonitoringSpec(Part):
+    """How Prometheus finds the nodes."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Create a ServiceMonitor when the Prometheus Operator's CRDs are installed.",
+    )
+    interval: Annotated[str, StringConstraints(pattern=r"^[0-9]+(ms|s|m|h)$")] = Field(
+        default="30s", description="Pause between scrapes."
+    )
+    labels: dict[str, str] = Field(
+        default={}, description="Labels for the ServiceMonitor, as your Prometheus selects by."
+    )
+
+
+class UpgradeSpec(Part):
+    """How pods are replaced when image, configuration or resources change."""
+
+    paused: bool = Field(
+        default=False,
+        description="Replace no pod while true. Pods that die on their own come back changed.",
+    )
+    min_ready_seconds: int = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="How long a replaced pod must have been ready before the next is replaced.",
+    )
+    progress_deadline_seconds: int = Field(
+        default=300,
+        ge=10,
+        le=86400,
+        description=(
+            "How long a replaced pod may take to become ready before the roll is reported stuck. "
+            "A stuck roll touches no further healthy pod; correcting the spec sets it free."
+        ),
+    )
+    max_lag_entries: int = Field(
+        default=1000,
+        ge=0,
+        le=1000000,
+        description="The roll waits while a member lags the leader by more log entries than this.",
+    )
+
+
+class RetentionSpec(Part):
+    """Which backups are kept."""
+
+    count: int = Field(
+        default=7,
+        ge=1,
+        le=1000,
+        description="The newest so many backups are kept, older ones deleted.",
+    )
+
+
+class BackupSpec(Part):
+    """Where snapshots go, and when."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.timeZone) || has(self.schedule)",
+                "backup.timeZone says when the schedule runs: set backup.schedule too, or drop it",
+            ),
+        )
+    )
+
+    destination: Annotated[
+        str, StringConstraints(pattern=r"^s3://[^/]+(/.*)?$", max_length=1024)
+    ] = Field(description="Bucket and prefix: s3://bucket/prefix. One cluster per prefix.")
+    endpoint_url: (
+        Annotated[str, StringConstraints(pattern=r"^https?://", max_length=1024)] | None
+    ) = Field(default=None, description="URL of an S3 service that is not AWS's own.")
+    region: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        default=None, description="Region of the bucket."
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        default="auto",
+        description="How the bucket is named in requests; most own servers need path.",
+    )
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        default=None, description="Encryption that the store is asked for."
+    )
+    credentials_secret_name: ObjectName | None = Field(
+        default=None,
+        description=(
+            "Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, given to the pods as "
+            "environment. Without it the pods' ambient identity is used."
+        ),
+    )
+    schedule: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+        default=None,
+        description=(
+            "When to back up, as a cron expression of five fields, such as '0 3 * * *'. "
+            "Without it, backups are made on demand only: annotate the cluster with "
+            "amaters.io/backup=<any new word>."
+        ),
+    )
+    time_zone: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        default=None,
+        description="IANA zone of the schedule, such as Europe/Berlin; UTC when not set.",
+    )
+    retention: RetentionSpec = Field(default=RetentionSpec(), description="Which backups are kept.")
+
+
+class BootstrapSpec(Part):
+    """How the cluster begins. Read once, immutable."""
+
+    restore_from: Uri = Field(
+        description=(
+            "Backup whose data a new cluster starts with: s3://bucket/key as shown by another "
+            "cluster's status.backup.last.uri. Endpoint and credentials are those of spec.backup."
+        )
+    )
+
+
+class ClusterSpec(Part):
+    """The wish: a replicated database of so many members, of this version, on such storage."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.bootstrap) == has(oldSelf.bootstrap) && "
+                "(!has(self.bootstrap) || self.bootstrap == oldSelf.bootstrap)",
+                "bootstrap is immutable: it says how the cluster began; create another cluster "
+                "to restore another backup",
+            ),
+            rule(
+                "has(self.tls) == has(oldSelf.tls)",
+                "tls cannot be switched on or off on a living cluster: create another cluster and "
+                "restore a backup into it",
+            ),
+            rule(
+                "!has(self.bootstrap) || has(self.backup)",
+                "bootstrap.restoreFrom needs spec.backup: its endpointUrl and "
+                "credentialsSecretName are how the store is reached",
+            ),
+        )
+    )
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(
+        description="Image of the database server. A change rolls the pods, one at a time."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When the kubelet pulls the image."
+    )
+    image_pull_secrets: list[ObjectName] = Field(
+        default=[], max_length=16, description="Names of Secrets for the image registry."
+    )
+    replicas: int = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description=(
+            "Members of the cluster, 1 to 9. Odd numbers are best: 3 survive the loss of one, "
+            "5 of two; an even number survives no more than the odd one below it."
+        ),
+    )
+    storage: StorageSpec = Field(default=StorageSpec(), description="The volume of each member.")
+    resources: ResourcesSpec = Field(
+        default=ResourcesSpec(), description="CPU and memory of each member's pod."
+    )
+    config: ServerConfig = Field(
+        default=ServerConfig(), description="Settings of the database nodes."
+    )
+    tls: TlsSpec | None = Field(
+        default=None,
+        description="Certificates for clients and peers; without them everything is plain text.",
+    )
+    service: ServiceSpec = Field(default=ServiceSpec(), description="The Service that clients use.")
+    scheduling: SchedulingSpec = Field(
+        default=SchedulingSpec(), description="Where the pods may run."
+    )
+    pod_disruption_budget: DisruptionSpec = Field(
+        default=DisruptionSpec(), description="What drains and other evictions may do."
+    )
+    monitoring: MonitoringSpec = Field(
+        default=MonitoringSpec(), description="How Prometheus finds the nodes."
+    )
+    upgrade: UpgradeSpec = Field(default=UpgradeSpec(), description="How pods are replaced.")
+    backup: BackupSpec | None = Field(
+        default=None, description="Where snapshots are uploaded, and when."
+    )
+    bootstrap: BootstrapSpec | None = Field(
+        default=None, description="How the cluster begins; empty when not set. Immutable."
+    )
+    termination_grace_period_seconds: int = Field(
+        default=60,
+        ge=10,
+        le=3600,
+        description="How long a pod may take to hand over leadership, drain and flush, seconds.",
+    )
+    pod_annotations: dict[str, str] = Field(
+        default={}, description="Annotations for the pods. A change rolls them."
+    )
+    pod_labels: dict[str, str] = Field(
+        default={}, description="Further labels for the pods. A change rolls them."
+    )

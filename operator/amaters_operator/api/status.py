@@ -1,0 +1,142 @@
+"""`status` of an AmatersCluster: what is, built from observation only."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from amaters_operator.api.conditions import Condition
+from amaters_operator.api.scalars import Part, Timestamp
+
+
+class Phase(StrEnum):
+    """One word for the STATUS column; the conditions say the rest."""
+
+    CREATING = "Creating"
+    RESTORING = "Restoring"
+    RUNNING = "Running"
+    SCALING = "Scaling"
+    UPGRADING = "Upgrading"
+    UPGRADE_PAUSED = "UpgradePaused"
+    UPGRADE_STUCK = "UpgradeStuck"
+    DEGRADED = "Degraded"
+    UNAVAILABLE = "Unavailable"
+    INVALID = "Invalid"
+
+
+class MemberStatus(Part):
+    """One member as the database and Kubernetes see it."""
+
+    id: int = Field(default=0, description="Member id in the database; never used twice.")
+    pod: str = Field(description="Name of its pod.")
+    role: str = Field(description="Leader, Follower, Learner, or why it takes no part.")
+    ready: bool = Field(default=False, description="The pod is ready.")
+    updated: bool = Field(default=False, description="The pod runs the newest revision.")
+    node: str = Field(default="", description="Kubernetes node of the pod.")
+    version: str = Field(default="", description="Version the node reports.")
+    lag_entries: int = Field(default=0, description="Log entries behind the leader.")
+    certificate_serial: str = Field(
+        default="", description="Serial of the certificate the client listener serves."
+    )
+
+
+class BootstrapStatus(Part):
+    """How the cluster began; written before the first pod, never changed after."""
+
+    initial_members: list[str] = Field(
+        default=[], description="Members the cluster was formed of: id:host:port."
+    )
+    cluster_id: str = Field(
+        default="", description="Identity of the formed cluster; empty until it formed."
+    )
+    restored_from: str = Field(default="", description="Backup the data came from.")
+    restore_started: Timestamp | None = Field(
+        default=None, description="When loading the backup was begun."
+    )
+    restored_keys: int = Field(default=0, description="Records loaded from the backup.")
+    restore_error: str = Field(
+        default="", description="Why the last attempt to load the backup failed."
+    )
+
+
+class UpgradeStatus(Part):
+    """How far the roll is."""
+
+    progress: str = Field(default="", description="Pods on the newest revision, such as 2/3.")
+    revision: str = Field(default="", description="The newest revision.")
+    message: str = Field(default="", description="What the roll does or waits for.")
+
+
+class BackupRecord(Part):
+    """One backup that was made."""
+
+    uri: str = Field(description="Where it is; give it to bootstrap.restoreFrom.")
+    completed: Timestamp = Field(description="When it was complete.")
+    trigger: str = Field(default="", description="schedule, or the token it was asked for with.")
+    pod: str = Field(default="", description="Pod that made it.")
+    size_bytes: int = Field(default=0, description="Size of the file.")
+    keys: int = Field(default=0, description="Records in it.")
+    applied_index: int = Field(default=0, description="Log index whose state it holds.")
+    duration_seconds: float = Field(default=0, description="How long it took.")
+
+
+class BackupStatus(Part):
+    """What became of the backups."""
+
+    last: BackupRecord | None = Field(default=None, description="The newest backup.")
+    last_scheduled: Timestamp | None = Field(
+        default=None, description="Newest time of the schedule that was served."
+    )
+    last_token: str = Field(
+        default="", description="Newest value of the amaters.io/backup annotation that was served."
+    )
+    next: Timestamp | None = Field(default=None, description="When the schedule runs next.")
+    running_since: Timestamp | None = Field(
+        default=None, description="When the backup that is being made was begun."
+    )
+    failure: str = Field(
+        default="", description="Why the last attempt failed; empty if it did not."
+    )
+    failed: Timestamp | None = Field(default=None, description="When the last attempt failed.")
+    failures: int = Field(default=0, description="Failed attempts since the last success.")
+    kept: int = Field(default=0, description="Backups in the store after retention.")
+
+
+class CertificateStatus(Part):
+    """The certificate the nodes should serve."""
+
+    serial: str = Field(default="", description="Serial of the certificate in the Secret.")
+    not_after: Timestamp | None = Field(default=None, description="When it expires.")
+    current_pods: str = Field(default="", description="Pods that serve it, such as 3/3.")
+
+
+class ClusterStatus(Part):
+    """What is: read it, never write it."""
+
+    observed_generation: int = Field(
+        default=0, description="metadata.generation that this status speaks of."
+    )
+    phase: Phase = Field(default=Phase.CREATING, description="The state in one word.")
+    replicas: int = Field(default=0, description="Pods there are.")
+    ready_replicas: int = Field(default=0, description="Pods that are ready.")
+    ready: str = Field(default="", description="Ready pods of those wished for, such as 3/3.")
+    selector: str = Field(default="", description="Label selector of the pods, for scaling tools.")
+    leader: str = Field(default="", description="Pod that leads; empty while none is known.")
+    version: str = Field(
+        default="", description="Version of the nodes; both while they differ, such as 0.3.0,0.3.1."
+    )
+    image: str = Field(default="", description="Image every pod runs; empty while they differ.")
+    members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
+    upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
+    bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster began.")
+    backup: BackupStatus | None = Field(default=None, description="What became of the backups.")
+    certificates: CertificateStatus | None = Field(
+        default=None, description="The certificate the nodes should serve."
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        description="The answers to the first questions, each with a next step.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )

@@ -1,0 +1,111 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from amaters_operator.api.crd import cluster_crd
+from amaters_operator.api.schema import UnsupportedSchemaError, structural, without_defaults
+
+
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
+    if isinstance(schema, dict):
+        yield path, schema
+        for name, part in schema.get("properties", {}).items():
+            yield from nodes(part, f"{path}.{name}")
+        for inner in ("items", "additionalProperties"):
+            if inner in schema:
+                yield from nodes(schema[inner], f"{path}[]")
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return cluster_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+class Inner(BaseModel):
+    """Inside."""
+
+    count: int = Field(default=3, description="How many.")
+
+
+class Outer(BaseModel):
+    inner: Inner = Inner()
+    maybe: Inner | None = None
+    names: list[Inner] = []
+
+
+def test_references_optionals_and_titles_are_unfolded() -> None:
+    inner = {
+        "type": "object",
+        "description": "Inside.",
+        "properties": {"count": {"type": "integer", "description": "How many.", "default": 3}},
+    }
+
+    assert structural(Outer)["properties"] == {
+        "inner": inner | {"default": {}},
+        "maybe": inner,
+        "names": {"type": "array", "items": inner, "default": []},
+    }
+
+
+def test_a_choice_of_types_is_refused_with_the_field_named() -> None:
+    class Either(BaseModel):
+        field: int | str
+
+    with pytest.raises(UnsupportedSchemaError, match="Field may be one of 2 types"):
+        structural(Either)
+
+
+def test_without_defaults_removes_them_at_every_depth() -> None:
+    bare = without_defaults(structural(Outer))
+
+    assert not [path for path, node in nodes(bare) if "default" in node or "required" in node]
+
+
+def test_every_node_of_the_crd_is_structural(schema: dict) -> None:
+    for path, node in nodes(schema):
+        assert not {"$ref", "$defs", "anyOf", "allOf", "title", "const"} & node.keys(), path
+        typed = "type" in node or node.get("x-kubernetes-int-or-string")
+        assert typed, f"{path} has no type"
+
+
+def test_every_field_explains_itself(schema: dict) -> None:
+    for top in ("spec", "status"):
+        for path, node in nodes(schema["properties"][top], top):
+            for name, part in node.get("properties", {}).items():
+                text = part.get("description", "")
+                assert text.endswith((".", ".svc.")), f"{path}.{name} lacks a description"
+
+
+def test_every_rule_tells_what_to_do(schema: dict) -> None:
+    messages = [
+        rule["message"]
+        for _, node in nodes(schema)
+        for rule in node.get("x-kubernetes-validations", [])
+    ]
+
+    assert len(messages) == 9
+    assert all(len(message) > 40 for message in messages)
+
+
+def test_the_status_is_never_filled_in_by_the_api_server(schema: dict) -> None:
+    assert not [
+        path for path, node in nodes(schema["properties"]["status"], "status") if "default" in node
+    ]
+
+
+def test_conditions_merge_by_type(schema: dict) -> None:
+    conditions = schema["properties"]["status"]["properties"]["conditions"]
+
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+    assert conditions["items"]["required"] == ["type"]
+
+
+def test_defaults_satisfy_their_own_schema(schema: dict) -> None:
+    import jsonschema
+
+    for path, node in nodes(schema):
+        if "default" in node:
+            jsonschema.validate(node["default"], node)
+        assert node.get("default", 0) is not None, path

@@ -18,6 +18,9 @@ class Space(enum.Enum):
     LOG = "log"
     META = "meta"
 
+    # By identity: hashing the name, as enums do, would cost more than the lookup itself.
+    __hash__ = object.__hash__
+
 
 @dataclass(slots=True)
 class Changes:

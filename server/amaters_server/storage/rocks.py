@@ -1,0 +1,357 @@
+"""The engine on disk; the only module that knows `rocksdict`.
+
+Two properties of the binding shape this file. Only a flush of the write-ahead log lets other
+threads run meanwhile, so a synced write is an unsynced one followed by that flush: the event
+loop never stands still for an fsync. And a database stays open until the last of its column
+families, snapshots and iterators is gone, so views keep account of what they hand out.
+"""
+
+import contextlib
+import re
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rocksdict import (
+    BlockBasedOptions,
+    BottommostLevelCompaction,
+    Cache,
+    Checkpoint,
+    CompactOptions,
+    DBCompactionStyle,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    Snapshot,
+    WriteBatch,
+    WriteOptions,
+)
+
+from amaters_server.model.errors import StorageError
+from amaters_server.storage.engine import Changes, EngineStatistics, Space
+from amaters_server.storage.rocks_errors import is_stalled, translate
+from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
+
+_KEY_NOT_FOUND = "key not found"
+_MIB = 1024 * 1024
+_STALL_PAUSE_SECONDS = 0.002
+_COUNTER = re.compile(r"^(rocksdb\.[\w.]+) (?:COUNT : (\d+)|P50 .* COUNT : (\d+) )", re.MULTILINE)
+
+
+class RocksView:
+    """A frozen state of a RocksDB engine; may be read from any one thread at a time."""
+
+    def __init__(self, snapshots: dict[Space, Snapshot], folder: Path) -> None:
+        self._snapshots: dict[Space, Snapshot] | None = snapshots
+        self._folder = folder
+        self._iterators: weakref.WeakSet[_Cursor] = weakref.WeakSet()
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        """Return the value under the key, or None."""
+        snapshot = self._snapshot(space)
+        try:
+            value: bytes = snapshot[key]
+        except Exception as error:
+            if str(error) == _KEY_NOT_FOUND:
+                return None
+            raise translate(error, "reading", self._folder) from error
+        return value
+
+    def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Walk the half-open range [start, end) in bytewise order, lazily."""
+        snapshot = self._snapshot(space)
+        if start >= end:
+            return iter(())
+        options = ReadOptions()
+        options.set_iterate_upper_bound(end)
+        cursor = _Cursor(snapshot.iter(options))
+        self._iterators.add(cursor)
+        return cursor.rows(start, self._folder)
+
+    def close(self) -> None:
+        """Let go of the snapshots and of every scan that is still under way."""
+        self._snapshots = None
+        for cursor in list(self._iterators):
+            cursor.iterator = None
+
+    def _snapshot(self, space: Space) -> Snapshot:
+        if self._snapshots is None:
+            raise StorageError("this view was closed: take a new one")
+        return self._snapshots[space]
+
+
+class _Cursor:
+    """A scan's native iterator, which the view can take away from it."""
+
+    def __init__(self, iterator: RdictIter) -> None:
+        self.iterator: RdictIter | None = iterator
+
+    def rows(self, start: bytes, folder: Path) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows from `start` to the bound the iterator was made with."""
+        iterator = self.iterator
+        if iterator is not None:
+            iterator.seek(start)
+        while (iterator := self.iterator) is not None and iterator.valid():
+            row = (iterator.key(), iterator.value())
+            iterator.next()
+            del iterator
+            yield row
+        if self.iterator is None:
+            raise StorageError("this view was closed while it was being read: take a new one")
+        try:
+            self.iterator.status()
+        except Exception as error:
+            raise translate(error, "scanning", folder) from error
+        finally:
+            self.iterator = None
+
+
+class RocksEngine:
+    """Ordered keyspaces in one RocksDB, each a column family."""
+
+    def __init__(
+        self,
+        folder: Path,
+        tuning: RocksTuning | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Open or create the database; raises StorageError when it is damaged or in use."""
+        self._folder = folder
+        self._pause = pause
+        self._options = _database_options(tuning or RocksTuning())
+        with self._translated("opening the database"):
+            families = _family_options(tuning or RocksTuning())
+            self._database: Rdict | None = Rdict(str(folder), self._options, families)
+            names = {space: space.value for space in Space}
+            self._columns = {s: self._database.get_column_family(n) for s, n in names.items()}
+            self._handles = {
+                s: self._database.get_column_family_handle(n) for s, n in names.items()
+            }
+        self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
+        self._write_options = WriteOptions()
+        self._write_options.no_slowdown = True
+        self._failure: StorageError | None = None
+        self._closing = threading.Lock()
+
+    def get(self, space: Space, key: bytes) -> bytes | None:
+        """Return the newest value under the key, or None."""
+        try:
+            value: bytes | None = self._columns[space].get(key)
+        except KeyError:
+            raise _closed() from None
+        except Exception as error:
+            raise translate(error, "reading", self._folder) from error
+        return value
+
+    def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the newest values under the keys, in the order of the keys."""
+        try:
+            values: list[bytes | None] = list(self._columns[space].get(list(keys)) or ())
+        except KeyError:
+            raise _closed() from None
+        except Exception as error:
+            raise translate(error, "reading", self._folder) from error
+        return values
+
+    def view(self) -> RocksView:
+        """Freeze the present state for reading; cheap, whatever the size."""
+        database = self._opened()
+        with self._translated("taking a snapshot"):
+            # One snapshot per column family, and all of the same moment: taken again if a
+            # write came in between.
+            while True:
+                before = database.latest_sequence_number()
+                snapshots = {space: column.snapshot() for space, column in self._columns.items()}
+                if database.latest_sequence_number() == before:
+                    break
+        view = RocksView(snapshots, self._folder)
+        self._views.add(view)
+        return view
+
+    def write(self, changes: Changes, *, sync: bool) -> None:
+        """Make all the changes visible at once; with `sync`, durable before returning.
+
+        After a failed write every further one is refused until the node restarts: what reached
+        the disk is unknown then, and only recovery finds out.
+        """
+        database = self._opened()
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._write_when_possible(database, changes)
+            if sync:
+                database.flush_wal(sync=True)
+        except Exception as error:
+            self._failure = translate(error, "writing", self._folder)
+            raise self._failure from error
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write a consistent copy of everything into a folder that does not exist yet."""
+        if folder.exists():
+            raise StorageError(f"{folder} exists already: choose a new folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._translated(f"writing a checkpoint to {folder}"):
+            Checkpoint(self._opened()).create_checkpoint(str(folder))
+
+    def statistics(self) -> EngineStatistics:
+        """Count what the metrics and the status show; key counts are RocksDB's estimate."""
+        database = self._opened()
+        with self._translated("reading statistics"):
+            counters = _counters(self._options.get_statistics() or "")
+            return EngineStatistics(
+                key_count=self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
+                or 0,
+                memtable_bytes=self._sum("rocksdb.cur-size-all-mem-tables"),
+                table_files=len(database.live_files()),
+                table_bytes=self._sum("rocksdb.total-sst-files-size"),
+                wal_bytes=sum(path.stat().st_size for path in self._folder.glob("*.log")),
+                cache_hits=counters.get("rocksdb.block.cache.hit", 0),
+                cache_misses=counters.get("rocksdb.block.cache.miss", 0),
+                compactions=counters.get("rocksdb.compaction.times.micros", 0),
+            )
+
+    def flush(self) -> None:
+        """Move what is in memory to table files."""
+        database = self._opened()
+        with self._translated("flushing"):
+            database.flush_wal(sync=True)
+            for column in self._columns.values():
+                column.flush(wait=True)
+
+    def compact(self) -> None:
+        """Rewrite the table files to give back the room of deleted and replaced values."""
+        self._opened()
+        options = CompactOptions()
+        options.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())
+        with self._translated("compacting"):
+            for column in self._columns.values():
+                column.compact_range(None, None, options)
+
+    def close(self) -> None:
+        """Sync, end all views and let go of the files; idempotent."""
+        with self._closing:
+            database, self._database = self._database, None
+            if database is None:
+                return
+            for view in list(self._views):
+                view.close()
+            self._handles.clear()
+            self._columns.clear()
+            with self._translated("closing"):
+                if self._failure is None:
+                    database.flush_wal(sync=True)
+                database.close()
+
+    def _write_when_possible(self, database: Rdict, changes: Changes) -> None:
+        """Write without a sync; waits outside the binding while compaction catches up."""
+        while True:
+            try:
+                database.write(self._batch(changes), self._write_options)
+            except Exception as error:
+                if not is_stalled(error):
+                    raise
+                self._pause(_STALL_PAUSE_SECONDS)
+            else:
+                return
+
+    def _batch(self, changes: Changes) -> WriteBatch:
+        handles = self._handles
+        batch = WriteBatch(raw_mode=True)
+        for space, start, end in changes.cleared:
+            if start < end:
+                batch.delete_range(start, end, handles[space])
+        put, delete = batch.put, batch.delete
+        for space, key, value in changes.operations:
+            if value is None:
+                delete(key, handles[space])
+            else:
+                put(key, value, handles[space])
+        return batch
+
+    def _opened(self) -> Rdict:
+        if self._database is None:
+            raise _closed()
+        return self._database
+
+    def _sum(self, property_name: str) -> int:
+        return sum(
+            column.property_int_value(property_name) or 0 for column in self._columns.values()
+        )
+
+    @contextlib.contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            raise translate(error, doing, self._folder) from error
+
+
+def _closed() -> StorageError:
+    return StorageError("the storage engine is closed: the node is stopping")
+
+
+def _counters(text: str) -> dict[str, int]:
+    found = _COUNTER.findall(text)
+    return {name: int(ticker or histogram) for name, ticker, histogram in found}
+
+
+def _database_options(tuning: RocksTuning) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(create_if_missing=True)
+    options.create_missing_column_families(create_missing_cfs=True)
+    options.enable_statistics()
+    options.set_stats_dump_period_sec(0)
+    options.set_max_background_jobs(tuning.background_jobs)
+    options.set_max_open_files(tuning.open_files)
+    options.set_max_total_wal_size(4 * tuning.memtable_bytes)
+    options.set_keep_log_file_num(4)
+    options.set_max_log_file_size(4 * _MIB)
+    # A torn end of the log was never acknowledged; damage before its end was, and must be told.
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    return options
+
+
+def _family_options(tuning: RocksTuning) -> dict[str, Options]:
+    cache = Cache(tuning.block_cache_bytes)
+    return {space.value: _options_of(space, tuning, cache) for space in Space}
+
+
+def _options_of(space: Space, tuning: RocksTuning, cache: Cache) -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_block_size(16 * 1024)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_format_version(5)
+    if space is not Space.LOG:
+        # The log is read by range only, where a bloom filter never helps.
+        table.set_bloom_filter(tuning.bloom_bits_per_key, block_based=False)
+    options = Options(raw_mode=True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(
+        min(tuning.memtable_bytes, 8 * _MIB) if space is Space.META else tuning.memtable_bytes
+    )
+    options.set_compression_type(_COMPRESSIONS[tuning.compression]())
+    if tuning.compaction is Compaction.UNIVERSAL:
+        options.set_compaction_style(DBCompactionStyle.universal())
+    else:
+        options.set_level_compaction_dynamic_level_bytes(True)
+    options.set_num_levels(tuning.levels)
+    options.set_max_bytes_for_level_multiplier(tuning.level_multiplier)
+    return options
+
+
+_COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
+    Compression.NONE: DBCompressionType.none,
+    Compression.SNAPPY: DBCompressionType.snappy,
+    Compression.LZ4: DBCompressionType.lz4,
+    Compression.ZSTD: DBCompressionType.zstd,
+}

@@ -1,0 +1,37 @@
+"""From RocksDB's error texts to ours. Its binding raises one exception class for everything.
+
+Every RocksDB status prints as `Class: details`, which is the only thing that tells them apart.
+"""
+
+import errno
+from pathlib import Path
+
+from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+
+_NO_ROOM = ("No space left", "Disk quota exceeded", "NoSpace", "Space limit reached")
+
+
+def is_stalled(error: Exception) -> bool:
+    """Whether a write was put off because compaction lags behind; nothing was written."""
+    return str(error).startswith("Result incomplete")
+
+
+def translate(error: Exception, doing: str, folder: Path) -> StorageError:
+    """Return the error to raise instead: what failed where, and what to do."""
+    text = str(error)
+    if any(phrase in text for phrase in _NO_ROOM) or getattr(error, "errno", 0) == errno.ENOSPC:
+        return StorageFullError(
+            f"{doing} in {folder} failed, the disk is full: make room (delete data, enlarge the "
+            f"volume), then restart this node ({text})"
+        )
+    if text.startswith("Corruption"):
+        return StorageCorruptedError(
+            f"{doing} in {folder} found damaged data: replace this member, it will be brought up "
+            f"by the others; do not delete single files ({text})"
+        )
+    if "lock" in text.lower() and "/LOCK" in text:
+        return StorageError(
+            f"{doing} in {folder} failed, another process has it open: stop that process first, "
+            f"or give this node its own data directory ({text})"
+        )
+    return StorageError(f"{doing} in {folder} failed: check the disk and its mount ({text})")

@@ -1,0 +1,37 @@
+"""What an operator may turn on the disk engine; knows nothing of the engine itself."""
+
+import enum
+from dataclasses import dataclass
+
+_MIB = 1024 * 1024
+
+
+class Compression(enum.Enum):
+    """How table files are compressed."""
+
+    NONE = "none"
+    SNAPPY = "snappy"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+
+
+class Compaction(enum.Enum):
+    """How table files are merged: less room, or fewer rewrites."""
+
+    LEVELED = "leveled"
+    UNIVERSAL = "universal"
+
+
+@dataclass(frozen=True, slots=True)
+class RocksTuning:
+    """What an operator may turn; the defaults suit a few GiB of memory."""
+
+    block_cache_bytes: int = 256 * _MIB
+    memtable_bytes: int = 64 * _MIB
+    bloom_bits_per_key: int = 10
+    compression: Compression = Compression.LZ4
+    compaction: Compaction = Compaction.LEVELED
+    levels: int = 7
+    level_multiplier: int = 10
+    background_jobs: int = 2
+    open_files: int = 512

@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""The configuration: what may be set, where it comes from, what is wrong with it, what a reload may change."""

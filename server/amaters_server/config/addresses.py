@@ -1,0 +1,92 @@
+"""Addresses as the configuration writes them: `ip:port` to listen on, `host:port` to be reached at."""
+
+import ipaddress
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
+from typing_extensions import override
+
+MAX_PORT = 65_535
+
+
+class HostPort(NamedTuple):
+    """One end of a connection."""
+
+    host: str
+    port: int
+
+    @override
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Peer(NamedTuple):
+    """One initial member: its id and where its internal listener is reached."""
+
+    id: int
+    address: str
+
+
+def host_port(text: str) -> HostPort:
+    """Split `host:port` or `[v6]:port`; ValueError says what is wrong with it."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError(f"'{text}' is not host:port")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"'{text}': write an IPv6 address in brackets, [host]:port")
+    if not host or any(letter.isspace() for letter in host):
+        raise ValueError(f"'{text}' is not host:port")
+    return HostPort(host, int(port))
+
+
+def peer(text: str) -> Peer:
+    """Split `id:host:port`; ValueError says what is wrong with it."""
+    number, _, address = text.partition(":")
+    if not number.isdecimal() or int(number) == 0:
+        raise ValueError(f"Invalid peer: '{text}' is not \"id:host:port\" with an id above 0")
+    try:
+        return Peer(int(number), str(host_port(address)))
+    except ValueError as wrong:
+        raise ValueError(f"Invalid peer: {wrong}") from None
+
+
+def _literal(text: str, *, named: str) -> str:
+    try:
+        ipaddress.ip_address(host_port(text).host)
+    except ValueError:
+        raise ValueError(f"{named}: '{text}' is not ip:port, such as 0.0.0.0:7878") from None
+    return text
+
+
+def _bind_address(text: str) -> str:
+    return _literal(text, named="Invalid bind address")
+
+
+def _metrics_address(text: str) -> str:
+    return _literal(text, named="Invalid metrics address")
+
+
+def _reachable(text: str) -> str:
+    if text:
+        try:
+            host_port(text)
+        except ValueError as wrong:
+            raise ValueError(f"Invalid address: {wrong}") from None
+    return text
+
+
+def _peer_text(text: str) -> str:
+    peer(text)
+    return text
+
+
+BindAddress = Annotated[str, AfterValidator(_bind_address)]
+"""A literal `ip:port` to listen on."""
+MetricsAddress = Annotated[str, AfterValidator(_metrics_address)]
+"""A literal `ip:port` for health and metrics."""
+ReachableAddress = Annotated[str, AfterValidator(_reachable)]
+"""`host:port` at which others reach this node; empty when not said."""
+PeerText = Annotated[str, AfterValidator(_peer_text)]
+"""`id:host:port` of an initial member."""

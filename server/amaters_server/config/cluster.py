@@ -1,0 +1,94 @@
+"""The sections about more than one node: the cluster, and snapshots kept elsewhere."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from amaters_server.config.addresses import BindAddress, Peer, PeerText, ReachableAddress, peer
+from amaters_server.config.sections import Count, Positive, Section
+
+
+class ClusterSection(Section):
+    """Who the other nodes are and how this one takes part. Without the table: one node alone."""
+
+    enabled: bool = Field(default=True, description="False: as if the table were absent.")
+    node_id: Count = Field(
+        default=0,
+        description="This node's id; 0: found in `peers` by address, or given on joining.",
+    )
+    name: str = Field(default="", description="A name for people; Kubernetes uses the pod's.")
+    peers: tuple[PeerText, ...] = Field(
+        default=(), description='The initial members, this node included: `"id:host:port"`.'
+    )
+    join: tuple[ReachableAddress, ...] = Field(
+        default=(), description="Internal addresses of members to ask when `peers` is out of date."
+    )
+    bind_address: BindAddress = Field(
+        default="0.0.0.0:7879",
+        description="Where other members and administrators connect.",
+    )
+    advertise_address: ReachableAddress = Field(
+        default="", description="`host:port` at which other members reach this node."
+    )
+    client_advertise_address: ReachableAddress = Field(
+        default="", description="`host:port` at which clients reach this node."
+    )
+    token: str = Field(
+        default="",
+        description="Part of the cluster's identity: clusters of other tokens never mix.",
+    )
+    heartbeat_interval_ms: Positive = Field(
+        default=100, description="Milliseconds between heartbeats."
+    )
+    election_timeout_ms: Positive = Field(
+        default=300,
+        description="Milliseconds of silence after which a leader is doubted (± a third).",
+    )
+    log_retention_entries: Positive = Field(
+        default=100_000, description="Log entries kept for members that lag."
+    )
+    log_retention_mb: Positive = Field(
+        default=256, description="Megabytes of log kept for such members."
+    )
+    snapshot_rate_limit_mb: Count = Field(
+        default=0, description="Megabytes per second an image is sent with at most; 0: no limit."
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="As `network.tls_cert`, for the internal port."
+    )
+    tls_key: Path | None = Field(
+        default=None, description="As `network.tls_key`, for the internal port."
+    )
+    tls_ca: Path | None = Field(
+        default=None, description="As `network.tls_ca`, for the internal port."
+    )
+
+    def initial_members(self) -> tuple[Peer, ...]:
+        """Return `peers` taken apart, by id."""
+        return tuple(sorted(peer(text) for text in self.peers))
+
+
+class S3Section(Section):
+    """How to reach an S3 store; credentials come from the environment, never from here."""
+
+    endpoint_url: str = Field(default="", description="URL of the store when it is not Amazon's.")
+    region: str = Field(default="", description="Region of the bucket.")
+    addressing_style: str = Field(default="auto", description="`auto`, `path` or `virtual`.")
+    server_side_encryption: str = Field(default="", description="`AES256`, `aws:kms`, or empty.")
+    ca_file: Path | None = Field(
+        default=None, description="Authorities that sign the store's certificate."
+    )
+
+
+class SnapshotsSection(Section):
+    """Snapshots: where they are written, and where uploaded ones go."""
+
+    dir: Path = Field(
+        default=Path("snapshots"), description="Their folder, below `server.data_dir`."
+    )
+    destination: str = Field(
+        default="",
+        description="Where uploads go: `s3://bucket/prefix`, an absolute path, or empty.",
+    )
+    keep_local: Count = Field(default=3, description="Local snapshots kept.")
+    s3: S3Section = S3Section()

@@ -1,0 +1,138 @@
+"""From file, environment and flags to settings, or to one clear line per fault.
+
+The order of precedence is flags, environment, file, defaults.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from amaters_server.config.aliases import Document, from_environment, modernise, put
+from amaters_server.config.settings import Fault, Settings, contradictions
+from amaters_server.model.errors import ConfigurationError
+
+DEFAULT_PATH = Path("./config.toml")
+
+PUBLISHED_TEXTS = {
+    "storage.engine": "Invalid storage engine: {value}. Must be 'memory' or 'lsm'",
+    "logging.level": "Invalid log level: {value}. Must be trace, debug, info, warn or error",
+    "authz.default_mode": (
+        "Invalid authorization mode: {value}. Must be 'deny-by-default' or 'allow-by-default'"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings come from; kept, so that a reload asks the same places again."""
+
+    path: Path = DEFAULT_PATH
+    environment: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, object] = field(default_factory=dict)
+    """Dotted key to value; for flags that were given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Valid settings, and what a person should know about how they came about."""
+
+    settings: Settings
+    notices: tuple[str, ...] = ()
+
+
+def load(sources: Sources) -> Loaded:
+    """Read all sources; ConfigurationError with one line per fault, each naming its key."""
+    document, notices = _read(sources.path)
+    notices += modernise(document)
+    notices += from_environment(sources.environment, document)
+    notices += _apply_flags(sources.flags, document)
+    notices += [f"{key} is unknown and ignored" for key in unknown_keys(document)]
+    return Loaded(_checked(document), tuple(notices))
+
+
+def _read(path: Path) -> tuple[Document, list[str]]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file), []
+    except FileNotFoundError:
+        if path != DEFAULT_PATH:
+            raise ConfigurationError(f"Configuration file not found: {path}") from None
+        return {}, [f"{path} is not there: defaults are used"]
+    except OSError as wrong:
+        raise ConfigurationError(
+            f"Configuration file {path} cannot be read: {wrong.strerror}"
+        ) from wrong
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
+
+
+def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:
+    notices = []
+    for key, value in flags.items():
+        if key.startswith("cluster.") and "cluster" not in document:
+            notices.append(f"{key} is not used: this node is not configured as one of a cluster")
+            continue
+        put(document, key, value)
+    return notices
+
+
+def _checked(document: Document) -> Settings:
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as wrong:
+        raise _refusal([_fault(error) for error in wrong.errors()]) from None
+    faults = contradictions(settings)
+    if faults:
+        raise _refusal(faults)
+    return settings
+
+
+def _refusal(faults: list[Fault]) -> ConfigurationError:
+    lines = [f"Validation error: {fault.message} [{fault.key}]" for fault in faults]
+    return ConfigurationError("\n".join(lines))
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    names = [str(part) for part in error["loc"]]
+    key = ".".join(names)
+    text = PUBLISHED_TEXTS.get(key)
+    if text is not None:
+        return Fault(key, text.format(value=error["input"]))
+    if error["type"] == "value_error":
+        return Fault(key, str(error.get("ctx", {}).get("error", error["msg"])))
+    return Fault(key, f"{error['msg']}, got {error['input']!r}")
+
+
+def unknown_keys(document: Document) -> Iterator[str]:
+    """Walk the dotted keys of the document that no section knows."""
+    yield from _unknown(document, Settings, "")
+
+
+def _unknown(table: Document, section: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, value in table.items():
+        known = section.model_fields.get(name)
+        if known is None:
+            yield prefix + name
+            continue
+        inner = section_of(known.annotation)
+        if inner is not None and isinstance(value, dict):
+            yield from _unknown(value, inner, f"{prefix}{name}.")
+
+
+def section_of(annotation: object) -> type[BaseModel] | None:
+    """Return the section a field holds, also when it may be absent; None for plain values."""
+    choices = getattr(annotation, "__args__", (annotation,))
+    for choice in choices:
+        if isinstance(choice, type) and issubclass(choice, BaseModel):
+            return choice
+    return None
+
+
+def as_toml(settings: Settings) -> str:
+    """Render the settings as TOML that loads into the same settings; secrets are masked."""
+    return tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))

@@ -1,0 +1,121 @@
+"""What a reload may change: the published sections take effect at once, the rest waits for a restart."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from typing_extensions import override
+
+from amaters_server.config.addresses import host_port
+from amaters_server.config.settings import Settings
+
+RELOADABLE: Mapping[str, str] = {
+    "logging.": "logging",
+    "metrics.enabled": "metrics",
+    "metrics.export_interval_secs": "metrics",
+    "storage.compaction.": "compaction",
+    "server.max_connections": "rate_limit",
+}
+"""Keys, or tables when they end in a dot, that a running server takes over, and their labels."""
+
+RESTART: Mapping[str, str] = {
+    "network.tls_cert": "tls_cert_path",
+    "network.tls_key": "tls_key_path",
+    "storage.engine": "storage_engine",
+    "server.data_dir": "data_dir",
+    "cluster.node_id": "cluster_node_id",
+}
+"""Keys with a published label of their own among those that need a restart."""
+
+PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs between two configurations, by label."""
+
+    updated: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What one reload did."""
+
+    sections_updated: tuple[str, ...] = ()
+    sections_skipped: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def success(self) -> bool:
+        """Whether everything that may change at run time now is as configured."""
+        return not self.errors
+
+    @override
+    def __str__(self) -> str:
+        parts = ["Config reload successful. " if self.success else "Config reload failed. "]
+        if self.sections_updated:
+            parts.append(f"Updated: {', '.join(self.sections_updated)}. ")
+        if self.sections_skipped:
+            parts.append(f"Skipped (restart required): {', '.join(self.sections_skipped)}. ")
+        parts += [f"Error: {error}. " for error in self.errors]
+        return "".join(parts)
+
+
+def difference(old: Settings, new: Settings) -> Difference:
+    """Compare key by key; every key that differs shows up under exactly one label."""
+    updated: set[str] = set()
+    skipped: dict[str, None] = {}
+    for key in _differing(old, new, ""):
+        label = _reloadable_label(key)
+        if label is not None:
+            updated.add(label)
+        elif key == "server.bind_address":
+            skipped.update(dict.fromkeys(_address_labels(old, new)))
+        else:
+            skipped[RESTART.get(key, key)] = None
+    return Difference(
+        updated=tuple(label for label in PUBLISHED_ORDER if label in updated),
+        skipped=tuple(skipped),
+    )
+
+
+def merged(old: Settings, new: Settings) -> Settings:
+    """Return the old settings with what a reload may change taken from the new ones."""
+    return old.model_copy(
+        update={
+            "logging": new.logging,
+            "metrics": old.metrics.model_copy(
+                update={
+                    "enabled": new.metrics.enabled,
+                    "export_interval_secs": new.metrics.export_interval_secs,
+                }
+            ),
+            "storage": old.storage.model_copy(update={"compaction": new.storage.compaction}),
+            "server": old.server.model_copy(update={"max_connections": new.server.max_connections}),
+        }
+    )
+
+
+def _reloadable_label(key: str) -> str | None:
+    for prefix, label in RELOADABLE.items():
+        if key == prefix or (prefix.endswith(".") and key.startswith(prefix)):
+            return label
+    return None
+
+
+def _address_labels(old: Settings, new: Settings) -> Iterator[str]:
+    before, after = host_port(old.server.bind_address), host_port(new.server.bind_address)
+    if before.host != after.host:
+        yield "bind_address"
+    if before.port != after.port:
+        yield "port"
+
+
+def _differing(old: BaseModel, new: BaseModel, prefix: str) -> Iterator[str]:
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel):
+            yield from _differing(before, after, f"{prefix}{name}.")
+        elif before != after:
+            yield prefix + name

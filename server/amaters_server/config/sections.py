@@ -1,0 +1,201 @@
+"""The sections of the configuration file that say how one server listens, stores and reports."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from amaters_server.config.addresses import BindAddress, MetricsAddress
+
+LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+LogFormat = Literal["pretty", "compact", "json"]
+EngineName = Literal["lsm", "memory"]
+SyncMode = Literal["always", "interval", "none"]
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _some_path(path: Path) -> Path:
+    if path == Path():
+        raise ValueError("Data directory cannot be empty")
+    return path
+
+
+class Section(BaseModel):
+    """A table of the configuration: frozen; keys it does not know are reported, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+
+
+class ServerSection(Section):
+    """Where the server listens, keeps its data, and how it stops."""
+
+    bind_address: BindAddress = Field(default="0.0.0.0:7878", description="Where clients connect.")
+    data_dir: Annotated[Path, AfterValidator(_some_path)] = Field(
+        default=Path("./data"), description="Folder that holds everything durable."
+    )
+    pid_file: Path = Field(
+        default=Path("/var/run/amaters-server.pid"), description="File that holds the process id."
+    )
+    max_connections: Positive = Field(default=1000, description="Client connections held at most.")
+    shutdown_timeout_secs: Count = Field(
+        default=30,
+        description="Seconds from the signal to stop until calls in flight are given up.",
+    )
+
+
+class WalSection(Section):
+    """The write-ahead log."""
+
+    enabled: bool = Field(default=True, description="Whether writes go through a write-ahead log.")
+    dir: Path = Field(default=Path("wal"), description="Its folder, relative to `server.data_dir`.")
+    segment_size_mb: Positive = Field(default=64, description="Megabytes per log file.")
+    sync_mode: SyncMode = Field(
+        default="interval",
+        description="`always` and `interval` both force a group of writes to disk before any of "
+        "them is acknowledged; `none` leaves that to the operating system and may lose "
+        "acknowledged writes when the machine fails.",
+    )
+
+
+class CompactionSection(Section):
+    """How table files are merged."""
+
+    strategy: Literal["leveled", "tiered", "universal"] = Field(
+        default="leveled", description="`tiered` and `universal` write less and read more."
+    )
+    num_levels: Annotated[int, Field(ge=2, le=20)] = Field(
+        default=7, description="Levels of table files."
+    )
+    level_multiplier: Annotated[int, Field(ge=2)] = Field(
+        default=10, description="How many times larger each level is than the one above."
+    )
+    max_concurrent: Positive = Field(default=4, description="Compactions running at once.")
+
+
+class StorageSection(Section):
+    """The storage engine."""
+
+    engine: EngineName = Field(
+        default="lsm",
+        description="`lsm` stores on disk (RocksDB); `memory` forgets everything at exit.",
+    )
+    memtable_size_mb: Positive = Field(
+        default=64, description="Megabytes held in memory before a flush."
+    )
+    block_cache_size_mb: Count = Field(default=256, description="Megabytes of read cache.")
+    wal: WalSection = WalSection()
+    compaction: CompactionSection = CompactionSection()
+
+
+class NetworkSection(Section):
+    """The client listener and its TLS."""
+
+    transport: Literal["native", "grpcio"] = Field(
+        default="native", description="Which gRPC implementation serves clients."
+    )
+    max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = Field(
+        default=4 * 1024 * 1024, description="Largest request, and largest single answer."
+    )
+    tls_enabled: bool = Field(
+        default=False, description="Whether clients and peers must speak TLS."
+    )
+    tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM).")
+    tls_key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
+    tls_ca: Path | None = Field(
+        default=None, description="Authorities that sign client certificates (PEM)."
+    )
+    require_client_cert: bool = Field(
+        default=False, description="Refuse clients without a certificate."
+    )
+    connection_timeout_secs: Positive = Field(
+        default=30, description="Seconds a TLS handshake may take."
+    )
+    keepalive_interval_secs: Count = Field(
+        default=60, description="Seconds between pings on idle connections; 0 switches them off."
+    )
+
+
+class RotationSection(Section):
+    """Rotation of the log file by size."""
+
+    enabled: bool = Field(default=True, description="Whether the log file is rotated.")
+    max_size_mb: Positive = Field(
+        default=100, description="Megabytes at which a new file is begun."
+    )
+    max_backups: Count = Field(default=10, description="Rotated files kept.")
+
+
+class LoggingSection(Section):
+    """What is logged, how, and where to."""
+
+    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        default="pretty", description="`json` is for machines; the others for people."
+    )
+    file_enabled: bool = Field(
+        default=False, description="Log to `file_path` as well as to stderr."
+    )
+    file_path: Path | None = Field(default=None, description="The log file.")
+    rotation: RotationSection = RotationSection()
+
+
+class MetricsSection(Section):
+    """Health and metrics over HTTP."""
+
+    enabled: bool = Field(
+        default=True, description="Whether `/metrics` is served; health always is."
+    )
+    bind_address: MetricsAddress = Field(
+        default="127.0.0.1:9090",
+        description="Where `/livez`, `/readyz`, `/health` and `/metrics` are.",
+    )
+    export_interval_secs: Positive = Field(
+        default=60, description="Seconds between two entries of the health history."
+    )
+
+
+class ResourceLimitsSection(Section):
+    """What callers may use up."""
+
+    max_connections_per_client: Count = Field(default=10, description="Accepted; not enforced yet.")
+    max_requests_per_second_global: Count = Field(
+        default=10_000, description="Accepted; not enforced yet."
+    )
+    max_memory_bytes: Count = Field(default=0, description="Accepted; not enforced yet.")
+    max_active_queries: Positive = Field(
+        default=1000, description="Calls in progress at once; more are refused as overload."
+    )
+
+
+class CircuitCacheSection(Section):
+    """Cache of compiled circuits."""
+
+    max_entries: Count = Field(default=1000, description="Accepted; nothing is compiled yet.")
+    ttl_secs: Count = Field(default=300, description="Accepted; nothing is compiled yet.")
+
+
+class TimeoutsSection(Section):
+    """How long things may take."""
+
+    request_timeout_ms: Positive = Field(
+        default=30_000,
+        description="Milliseconds a call may take when it names no shorter time itself.",
+    )
+    idle_connection_timeout_ms: Positive = Field(
+        default=60_000, description="Accepted; not enforced yet."
+    )
+    graceful_shutdown_timeout_ms: Count = Field(
+        default=5000,
+        description="Milliseconds that calls in flight are given when the server stops.",
+    )
+    keep_alive_interval_ms: Count = Field(
+        default=15_000, description="Accepted; `network.keepalive_interval_secs` decides."
+    )

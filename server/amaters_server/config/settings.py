@@ -1,0 +1,160 @@
+"""All sections together, and the rules that hold between their keys."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from amaters_server.config.access import AuthSection, AuthzSection
+from amaters_server.config.addresses import host_port
+from amaters_server.config.cluster import ClusterSection, SnapshotsSection
+from amaters_server.config.sections import (
+    CircuitCacheSection,
+    LoggingSection,
+    MetricsSection,
+    NetworkSection,
+    ResourceLimitsSection,
+    Section,
+    ServerSection,
+    StorageSection,
+    TimeoutsSection,
+)
+
+
+class Settings(Section):
+    """The whole configuration of one server."""
+
+    server: ServerSection = ServerSection()
+    storage: StorageSection = StorageSection()
+    network: NetworkSection = NetworkSection()
+    cluster: ClusterSection | None = Field(default=None, description="Absent: one node alone.")
+    snapshots: SnapshotsSection = SnapshotsSection()
+    logging: LoggingSection = LoggingSection()
+    metrics: MetricsSection = MetricsSection()
+    auth: AuthSection = AuthSection()
+    authz: AuthzSection = AuthzSection()
+    resource_limits: ResourceLimitsSection = ResourceLimitsSection()
+    circuit_cache: CircuitCacheSection = CircuitCacheSection()
+    timeouts: TimeoutsSection = TimeoutsSection()
+
+    @property
+    def clustered(self) -> bool:
+        """Whether this node takes part in a cluster of more than itself."""
+        return self.cluster is not None and self.cluster.enabled
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """Return where snapshots are written."""
+        return self.server.data_dir / self.snapshots.dir
+
+
+class Fault(NamedTuple):
+    """One thing wrong with the configuration."""
+
+    key: str
+    message: str
+
+
+def contradictions(settings: Settings) -> list[Fault]:
+    """Return what is wrong between keys that are each fine by themselves."""
+    return [
+        *_tls(settings.network),
+        *_cluster(settings),
+        *_authentication(settings.auth),
+        *_files_and_times(settings),
+    ]
+
+
+def _tls(network: NetworkSection) -> Iterator[Fault]:
+    if not network.tls_enabled:
+        return
+    if network.tls_cert is None:
+        yield Fault("network.tls_cert", "TLS enabled but no certificate file specified")
+    if network.tls_key is None:
+        yield Fault("network.tls_key", "TLS enabled but no key file specified")
+    if network.require_client_cert and network.tls_ca is None:
+        yield Fault("network.tls_ca", "Client certificate required but no CA file specified")
+
+
+def _cluster(settings: Settings) -> Iterator[Fault]:
+    cluster = settings.cluster
+    if cluster is None or not cluster.enabled:
+        return
+    yield from _members(cluster)
+    if cluster.election_timeout_ms < 2 * cluster.heartbeat_interval_ms:
+        yield Fault(
+            "cluster.election_timeout_ms",
+            f"Election timeout {cluster.election_timeout_ms} ms is less than twice the heartbeat "
+            f"interval {cluster.heartbeat_interval_ms} ms",
+        )
+    if settings.network.tls_enabled and not (cluster.tls_ca or settings.network.tls_ca):
+        yield Fault(
+            "cluster.tls_ca",
+            "TLS enabled in a cluster but no CA file specified: members check each other's "
+            "certificates, set network.tls_ca or cluster.tls_ca",
+        )
+
+
+def _members(cluster: ClusterSection) -> Iterator[Fault]:
+    members = cluster.initial_members()
+    if not members and not cluster.join:
+        yield Fault("cluster.peers", "Cluster enabled but no peers specified")
+        return
+    for what, values in (
+        ("id", [str(member.id) for member in members]),
+        ("address", [member.address for member in members]),
+    ):
+        twice = {value for value in values if values.count(value) > 1}
+        if twice:
+            yield Fault("cluster.peers", f"Peer {what} {', '.join(sorted(twice))} appears twice")
+    listed = {member.id: member.address for member in members}
+    advertised = cluster.advertise_address
+    if not advertised and cluster.node_id not in listed:
+        yield Fault(
+            "cluster.advertise_address",
+            "This node cannot tell which member it is: set cluster.advertise_address (or the flag "
+            "--advertise), or cluster.node_id to one of cluster.peers",
+        )
+    expected = listed.get(cluster.node_id, advertised)
+    if advertised and str(host_port(advertised)) != str(host_port(expected)):
+        yield Fault(
+            "cluster.advertise_address",
+            f"{advertised} is not what cluster.peers says about node {cluster.node_id}, {expected}",
+        )
+
+
+def _authentication(auth: AuthSection) -> Iterator[Fault]:
+    jwt, keys, mtls = auth.jwt, auth.api_key, auth.mtls
+    if jwt.enabled and jwt.algorithm.startswith("HS") and jwt.secret is None:
+        yield Fault("auth.jwt.secret", f"JWT algorithm {jwt.algorithm} requires a secret")
+    if jwt.enabled and jwt.algorithm.startswith("RS") and jwt.public_key_path is None:
+        yield Fault(
+            "auth.jwt.public_key_path", f"JWT algorithm {jwt.algorithm} requires a public key"
+        )
+    if keys.enabled and keys.keys_file is None:
+        yield Fault("auth.api_key.keys_file", "API key authentication enabled but no keys file")
+    if mtls.enabled and mtls.ca_certs_dir is None:
+        yield Fault("auth.mtls.ca_certs_dir", "mTLS authentication enabled but no CA directory")
+    if not auth.enabled:
+        return
+    enabled = {"jwt": jwt.enabled, "api_key": keys.enabled, "mtls": mtls.enabled}
+    if not any(enabled[method] for method in auth.methods):
+        yield Fault("auth.methods", "Authentication enabled but no valid auth methods configured")
+    yield Fault(
+        "auth.enabled",
+        "This version does not check tokens or API keys yet, and would let everybody in: set it to "
+        "false, and network.require_client_cert to true to admit only certificate holders",
+    )
+
+
+def _files_and_times(settings: Settings) -> Iterator[Fault]:
+    if settings.logging.file_enabled and settings.logging.file_path is None:
+        yield Fault("logging.file_path", "Logging to a file enabled but no file specified")
+    times = settings.timeouts
+    if times.request_timeout_ms >= times.idle_connection_timeout_ms:
+        yield Fault(
+            "timeouts.request_timeout_ms",
+            f"request_timeout_ms ({times.request_timeout_ms}) must be less than "
+            f"idle_connection_timeout_ms ({times.idle_connection_timeout_ms})",
+        )

@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import pytest
+from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError
+
+
+def loaded(tmp_path: Path, text: str, **sources) -> Loaded:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return load(Sources(path=path, **sources))
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        loaded(tmp_path, text)
+    return str(raised.value)
+
+
+def test_everything_has_a_default(tmp_path):
+    assert loaded(tmp_path, "").settings == Settings()
+
+
+def test_the_default_file_may_be_absent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    result = load(Sources(path=DEFAULT_PATH, environment={"AMATERS_LOG_LEVEL": "debug"}))
+
+    assert result.settings.logging.level == "debug"
+
+
+def test_any_other_file_must_exist(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"Configuration file not found: .*other\.toml"):
+        load(Sources(path=tmp_path / "other.toml"))
+
+
+def test_flags_win_over_environment_over_file_over_default(tmp_path):
+    text = '[server]\nbind_address = "127.0.0.1:1"\ndata_dir = "/file"\n[logging]\nlevel = "warn"'
+
+    settings = loaded(
+        tmp_path,
+        text,
+        environment={"AMATERS_BIND_ADDRESS": "127.0.0.1:2", "AMATERS_DATA_DIR": "/environment"},
+        flags={"server.bind_address": "127.0.0.1:3"},
+    ).settings
+
+    assert settings.server.bind_address == "127.0.0.1:3"
+    assert settings.server.data_dir == Path("/environment")
+    assert settings.logging.level == "warn"
+    assert settings.server.max_connections == 1000
+
+
+def test_tls_in_the_environment_is_true_or_anything_else_is_false(tmp_path):
+    text = '[network]\ntls_enabled = true\ntls_cert = "c"\ntls_key = "k"'
+
+    on = loaded(tmp_path, text, environment={"AMATERS_TLS_ENABLED": "true"})
+    off = loaded(tmp_path, text, environment={"AMATERS_TLS_ENABLED": "junk"})
+
+    assert on.settings.network.tls_enabled
+    assert not off.settings.network.tls_enabled
+
+
+def test_unknown_keys_are_named_and_ignored(tmp_path):
+    result = loaded(tmp_path, "[server]\ncolour = 1\n[weather]\nrain = true\n[storage.wal]\nx = 2")
+
+    assert [notice for notice in result.notices if "unknown" in notice] == [
+        "server.colour is unknown and ignored",
+        "weather is unknown and ignored",
+        "storage.wal.x is unknown and ignored",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            '[server]\nbind_address = "localhost:1"',
+            (
+                "Invalid bind address: 'localhost:1' is not ip:port, such as 0.0.0.0:7878 "
+                "[server.bind_address]"
+            ),
+        ),
+        ('[server]\ndata_dir = ""', "Data directory cannot be empty [server.data_dir]"),
+        (
+            '[storage]\nengine = "paper"',
+            "Invalid storage engine: paper. Must be 'memory' or 'lsm' [storage.engine]",
+        ),
+        (
+            "[network]\ntls_enabled = true\ntls_key = 'k'",
+            "TLS enabled but no certificate file specified [network.tls_cert]",
+        ),
+        (
+            "[network]\ntls_enabled = true\ntls_cert = 'c'",
+            "TLS enabled but no key file specified [network.tls_key]",
+        ),
+        (
+            (
+                "[network]\ntls_enabled = true\ntls_cert = 'c'\ntls_key = 'k'\n"
+                "require_client_cert = true"
+            ),
+            "Client certificate required but no CA file specified [network.tls_ca]",
+        ),
+        ("[cluster]\nnode_id = 1", "Cluster enabled but no peers specified [cluster.peers]"),
+        (
+            '[logging]\nlevel = "loud"',
+            "Invalid log level: loud. Must be trace, debug, info, warn or error [logging.level]",
+        ),
+        (
+            '[metrics]\nbind_address = "9090"',
+            (
+                "Invalid metrics address: '9090' is not ip:port, such as 0.0.0.0:7878 "
+                "[metrics.bind_address]"
+            ),
+        ),
+        (
+            '[authz]\ndefault_mode = "perhaps"',
+            (
+                "Invalid authorization mode: perhaps. Must be 'deny-by-default' or 'allow-by-default' "
+                "[authz.default_mode]"
+            ),
+        ),
+        (
+            "[auth.api_key]\nenabled = true",
+            "API key authentication enabled but no keys file [auth.api_key.keys_file]",
+        ),
+        (
+            "[timeouts]\nrequest_timeout_ms = 60000",
+            (
+                "request_timeout_ms (60000) must be less than idle_connection_timeout_ms (60000) "
+                "[timeouts.request_timeout_ms]"
+            ),
+        ),
+        (
+            '[cluster]\npeers = ["1:a:1", "1:b:2"]\nnode_id = 1',
+            "Peer id 1 appears twice [cluster.peers]",
+        ),
+        (
+            '[cluster]\npeers = ["nonsense"]\nnode_id = 1',
+            "Invalid peer: 'nonsense' is not \"id:host:port\" with an id above 0 [cluster.peers.0]",
+        ),
+        (
+            "[server]\nmax_connections = -1",
+            "Input should be greater than or equal to 1, got -1 [server.max_connections]",
+        ),
+    ],
+)
+def test_a_fault_is_one_line_that_names_its_key(tmp_path, text, fault):
+    assert refusal(tmp_path, text) == f"Validation error: {fault}"
+
+
+def test_several_faults_are_several_lines(tmp_path):
+    lines = refusal(tmp_path, '[storage]\nengine = "x"\n[logging]\nlevel = "y"').splitlines()
+
+    assert len(lines) == 2
+
+
+def test_authentication_that_this_version_lacks_is_refused_not_ignored(tmp_path):
+    text = '[auth]\nenabled = true\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"'
+
+    assert "would let everybody in" in refusal(tmp_path, text)
+
+
+def test_a_node_that_cannot_tell_which_member_it_is_is_refused(tmp_path):
+    text = '[cluster]\npeers = ["1:a:7879", "2:b:7879"]'
+
+    assert "cluster.advertise_address" in refusal(tmp_path, text)
+    flags = {"cluster.advertise_address": "b:7879"}
+    assert loaded(tmp_path, text, flags=flags).settings.clustered
+
+
+def test_text_that_is_not_toml_is_named(tmp_path):
+    assert "is not TOML" in refusal(tmp_path, "[server")
+
+
+def test_what_is_shown_loads_into_the_same_settings(tmp_path):
+    settings = loaded(
+        tmp_path,
+        '[cluster]\npeers = ["1:a:1"]\nadvertise_address = "a:1"\n[auth.jwt]\nsecret = "hidden"',
+    ).settings
+
+    shown = as_toml(settings)
+    again = loaded(tmp_path, shown).settings
+
+    assert "hidden" not in shown
+    assert again.cluster == settings.cluster
+    assert again.storage == settings.storage

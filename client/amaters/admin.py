@@ -1,0 +1,228 @@
+"""The admin service of one node as an async client: what the operator and the CLI are built on.
+
+    async with AdminClient.connect("127.0.0.1:7879") as admin:
+        print(await admin.status())
+
+Answers are the frozen values of `amaters.cluster`; failures are those of `amaters.errors`, and
+the messages of protobuf and gRPC stay in here. Nothing is retried: callers that look after a
+cluster look again before they ask again.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+
+from amaters import admin_codec, status
+from amaters.channels import ChannelOptions, Endpoint
+from amaters.cluster import (
+    ClusterMembers,
+    Leadership,
+    MemberInfo,
+    NodeStatus,
+    ReloadReport,
+    RestoreProgress,
+    SnapshotInfo,
+)
+from amaters.errors import AmatersError, OutcomeUnknownError
+from amaters.tls import Credentials
+from amaters.wire import admin_pb2
+from amaters.wire.admin_pb2_grpc import AdminServiceStub
+
+if TYPE_CHECKING:
+    # Exists for type checkers only; at run time one stub class serves both kinds of channel.
+    from amaters.wire.admin_pb2_grpc import AdminServiceAsyncStub
+
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+"""Enough for a membership change on a slow disk."""
+
+SNAPSHOT_TIMEOUT = timedelta(minutes=30)
+"""For calls that move all the data: creating, uploading and restoring snapshots."""
+
+_LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class AdminClient:
+    """One node's admin service. Make it with `connect`, and close it or use it as a context."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        credentials: Credentials | None = None,
+        server_name: str = "",
+        timeout: timedelta = DEFAULT_TIMEOUT,
+    ) -> Self:
+        """Return a client of the internal listener at HOST:PORT; the first call dials.
+
+        Must be called where an event loop runs. `server_name` overrides the name expected in the
+        server's certificate. Each call ends within `timeout`, connecting included.
+        """
+        options = ChannelOptions(connect_timeout=timeout, server_name=server_name)
+        return cls(Endpoint(address, credentials=credentials, options=options), timeout=timeout)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the node this client talks to."""
+        return self._endpoint.address
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._endpoint.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def status(self) -> NodeStatus:
+        """Ask the node about itself; every node answers, leader or not, formed or not."""
+        answer = await self._ask(self._stub.Status, admin_pb2.StatusRequest())
+        return admin_codec.node_status(answer)
+
+    async def members(self, *, from_leader: bool = True) -> ClusterMembers:
+        """List the members; match and lag are only true when they come from the leader."""
+        request = admin_pb2.MembersRequest(from_leader=from_leader)
+        return admin_codec.members(await self._ask(self._stub.Members, request))
+
+    async def add_member(
+        self, *, peer_address: str, client_address: str, name: str = ""
+    ) -> MemberInfo:
+        """Add a learner; returns once the change is committed."""
+        request = admin_pb2.AddMemberRequest(
+            peer_address=peer_address, client_address=client_address, name=name
+        )
+        return admin_codec.member((await self._change(self._stub.AddMember, request)).member)
+
+    async def promote_member(self, member_id: int) -> MemberInfo:
+        """Make a learner a voter; refused while it is not caught up."""
+        request = admin_pb2.PromoteMemberRequest(id=member_id)
+        return admin_codec.member((await self._change(self._stub.PromoteMember, request)).member)
+
+    async def remove_member(self, member_id: int) -> ClusterMembers:
+        """Remove a member for good: its id is never used again."""
+        request = admin_pb2.RemoveMemberRequest(id=member_id)
+        return admin_codec.members(await self._change(self._stub.RemoveMember, request))
+
+    async def transfer_leadership(self, to: int | None = None) -> Leadership:
+        """Hand leadership to that member, or to the most caught-up voter, and wait until it is."""
+        request = admin_pb2.TransferLeadershipRequest(to=to or 0)
+        answer = await self._change(self._stub.TransferLeadership, request)
+        return Leadership(leader_id=answer.leader_id, term=answer.term)
+
+    async def create_snapshot(
+        self,
+        *,
+        upload: bool = False,
+        destination: str = "",
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+    ) -> SnapshotInfo:
+        """Write a snapshot of the data on that node, and upload it too when asked.
+
+        An empty destination is the store the node is configured with.
+        """
+        request = admin_pb2.CreateSnapshotRequest(upload=upload, destination=destination)
+        answer = await self._change(self._stub.CreateSnapshot, request, timeout=timeout)
+        return admin_codec.snapshot(answer.snapshot)
+
+    async def list_snapshots(
+        self, *, remote: bool = False, destination: str = ""
+    ) -> tuple[SnapshotInfo, ...]:
+        """List the node's own snapshots, or those in a store, oldest first."""
+        request = admin_pb2.ListSnapshotsRequest(remote=remote, destination=destination)
+        answer = await self._ask(self._stub.ListSnapshots, request)
+        found = [admin_codec.snapshot(one) for one in answer.snapshots]
+        return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
+
+    async def upload_snapshot(
+        self,
+        snapshot_id: int,
+        *,
+        destination: str = "",
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+    ) -> str:
+        """Upload a snapshot the node holds; returns the URI to restore it from."""
+        request = admin_pb2.UploadSnapshotRequest(id=snapshot_id, destination=destination)
+        return (await self._change(self._stub.UploadSnapshot, request, timeout=timeout)).uri
+
+    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+        """Delete a snapshot the node holds, or the uploaded one at that URI."""
+        request = admin_pb2.DeleteSnapshotRequest(id=snapshot_id, uri=uri)
+        await self._change(self._stub.DeleteSnapshot, request)
+
+    async def restore_snapshot(
+        self, uri: str, *, replace: bool = False, timeout: timedelta = SNAPSHOT_TIMEOUT
+    ) -> AsyncIterator[RestoreProgress]:
+        """Load a snapshot into the cluster, telling how far it is; the last one is `done`.
+
+        Refused when the cluster holds data, unless `replace` is set. A stream that ends before
+        `done` raises OutcomeUnknownError.
+        """
+        await self._endpoint.connect(self._timeout)
+        request = admin_pb2.RestoreSnapshotRequest(uri=uri, replace=replace)
+        stream = self._stub.RestoreSnapshot(request, timeout=timeout.total_seconds())
+        done = False
+        try:
+            async for progress in stream:
+                done = progress.done
+                yield admin_codec.restore_progress(progress)
+        except grpc.aio.AioRpcError as error:
+            raise self._translated(error, changing=True) from error
+        if not done:
+            raise self._unknown("the restore's progress ended before it was done")
+
+    async def reload(self) -> ReloadReport:
+        """Have the node load its configuration and certificates anew."""
+        answer = await self._change(self._stub.Reload, admin_pb2.ReloadRequest())
+        return admin_codec.reload_report(answer)
+
+    @property
+    def _stub(self) -> "AdminServiceAsyncStub":
+        return AdminServiceStub(self._endpoint.channel)
+
+    async def _ask(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout: timedelta | None = None,
+        changing: bool = False,
+    ) -> Response:
+        await self._endpoint.connect(self._timeout)
+        seconds = (timeout or self._timeout).total_seconds()
+        try:
+            return await method(request, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            raise self._translated(error, changing=changing) from error
+
+    async def _change(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout: timedelta | None = None,
+    ) -> Response:
+        """Ask for a change: when the answer is lost, its outcome is unknown."""
+        return await self._ask(method, request, timeout=timeout, changing=True)
+
+    def _translated(self, error: grpc.aio.AioRpcError, *, changing: bool) -> AmatersError:
+        if changing and error.code() in _LOST and not status.was_answered_by_server(error):
+            return self._unknown(f"the answer was lost ({status.plain_reason(error.details())})")
+        return status.from_rpc(error, address=self.address)
+
+    def _unknown(self, why: str) -> OutcomeUnknownError:
+        return OutcomeUnknownError(
+            f"{why}: the change may or may not have been made; look at the status before asking "
+            "again",
+            address=self.address,
+        )

@@ -1,0 +1,169 @@
+"""Connections to servers: dialled on first use, bounded in time, with a reason when they fail.
+
+Knows how to reach an address, and whether a connection stands; never what is sent over it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+import grpc
+
+from amaters import status
+from amaters.errors import ConfigurationError, UnreachableError
+from amaters.tls import Credentials
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+_PROBE = "/amaters.aql.AqlService/HealthCheck"
+_REASON_WAIT_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOptions:
+    """How connections are made and kept."""
+
+    connect_timeout: timedelta = timedelta(seconds=10)
+    keepalive_interval: timedelta = timedelta(seconds=60)
+    keepalive_timeout: timedelta = timedelta(seconds=20)
+    server_name: str = ""
+    """The name to expect in the server's certificate, when it is not the address's own."""
+
+    def as_arguments(self) -> list[tuple[str, Any]]:
+        """Spell the options as gRPC's channel arguments."""
+        arguments: list[tuple[str, Any]] = [
+            ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_interval)),
+            ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout)),
+            ("grpc.http2.max_pings_without_data", 0),
+            # gRPC takes this one for the time a single attempt to connect may last.
+            ("grpc.min_reconnect_backoff_ms", _milliseconds(self.connect_timeout)),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # A channel's failures are its own, not those of another to the same address.
+            ("grpc.use_local_subchannel_pool", 1),
+            # Servers answer by address; a proxy from the environment would only be in the way.
+            ("grpc.enable_http_proxy", 0),
+        ]
+        if self.server_name:
+            arguments.append(("grpc.ssl_target_name_override", self.server_name))
+        return arguments
+
+
+class Endpoint:
+    """One server's address and the connection to it; belongs to one event loop."""
+
+    def __init__(
+        self, address: str, *, credentials: Credentials | None, options: ChannelOptions
+    ) -> None:
+        self.address = checked_address(address)
+        self._options = options
+        self._credentials = credentials
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, made on first use: certificates are read at that moment."""
+        if self._channel is None:
+            self._channel = self._open()
+        return self._channel
+
+    def is_connected(self) -> bool:
+        """Whether a connection stands at this moment; asks nothing of the network."""
+        if self._channel is None:
+            return False
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def connect(self, within: timedelta | None = None) -> None:
+        """Return once a connection stands; UnreachableError says why it does not.
+
+        Nothing has been sent on behalf of a caller when this fails.
+        """
+        limit = self._options.connect_timeout if within is None else within
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                await self._until_settled()
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"no connection within {limit.total_seconds():g} s: check the address, and that "
+                "no firewall stands between",
+                address=self.address,
+            ) from error
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _open(self) -> grpc.aio.Channel:
+        arguments = self._options.as_arguments()
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self.address, options=arguments)
+        material = self._credentials.load()
+        return grpc.aio.secure_channel(
+            self.address,
+            grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
+            options=arguments,
+        )
+
+    async def _until_settled(self) -> None:
+        channel = self.channel
+        while True:
+            state = channel.get_state(try_to_connect=True)
+            if state is grpc.ChannelConnectivity.READY:
+                return
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise UnreachableError(await self._why_not(), address=self.address)
+            await channel.wait_for_state_change(state)
+
+    async def _why_not(self) -> str:
+        """Ask gRPC for the reason: it tells only a call, so make one that means nothing."""
+        probe = self.channel.unary_unary(_PROBE, None, None)
+        try:
+            await probe(b"", timeout=_REASON_WAIT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            reason = status.plain_reason(error.details())
+        else:
+            reason = "the connection has only just come back"
+        return f"cannot connect ({reason}): {_advice(reason)}"
+
+
+def checked_address(address: str) -> str:
+    """Return HOST:PORT without a scheme; ConfigurationError says what is wrong with it."""
+    bare = address.strip().removeprefix("http://").removeprefix("https://").rstrip("/")
+    host, colon, port = bare.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:  # noqa: PLR2004
+        raise ConfigurationError(
+            f"{address!r} is not an address: write HOST:PORT, for example localhost:7878"
+        )
+    return bare
+
+
+def checked_addresses(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Check several addresses, and drop those named twice."""
+    if not addresses:
+        raise ConfigurationError("no address given: name at least one server as HOST:PORT")
+    return tuple(dict.fromkeys(checked_address(one) for one in addresses))
+
+
+def _advice(reason: str) -> str:
+    lowered = reason.lower()
+    if "handshake" in lowered or "certificate" in lowered or "ssl" in lowered:
+        return "check the CA, the client certificate and the name in the server's certificate"
+    if "resolution" in lowered or "resolving" in lowered:
+        return "check the host name"
+    return "check that the server runs there, and whether it expects TLS"
+
+
+def _milliseconds(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)

@@ -1,0 +1,156 @@
+"""The cluster as the admin service tells it: frozen values, no wire, no I/O."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+
+class NodeState(enum.Enum):
+    """What a node is doing."""
+
+    UNKNOWN = "unknown"
+    """A newer server named a state this client has no word for."""
+    WAITING = "waiting"
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+    REMOVED = "removed"
+    DISK_LOST = "disk_lost"
+    SHUTTING_DOWN = "shutting_down"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateInfo:
+    """A certificate that a listener serves right now."""
+
+    listener: str
+    """"client" or "peer"."""
+    serial: str
+    """Lower-case hexadecimal without separators or leading zeros."""
+    not_after: datetime
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What one node knows about itself."""
+
+    node_id: int
+    """Zero while the node belongs to no cluster."""
+    name: str
+    state: NodeState
+    reason: str
+    """Why the state is what it is and what to do, when that is not plain."""
+    ready: bool
+    restoring: bool
+    is_leader: bool
+    leader_id: int
+    """Zero when no leader is known."""
+    cluster_id: str
+    term: int
+    commit_index: int
+    applied_index: int
+    first_log_index: int
+    last_log_index: int
+    num_nodes: int
+    num_shards: int
+    version: str
+    peer_address: str
+    client_address: str
+    started_at: datetime | None
+    certificates: tuple[CertificateInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInfo:
+    """One member of the cluster. Ids are never used twice."""
+
+    id: int
+    name: str
+    peer_address: str
+    client_address: str
+    is_learner: bool
+    started: bool
+    """False until a node with a disk has claimed this member."""
+    is_leader: bool
+    match_index: int
+    """Highest log index known to be on its disk; zero unless the leader answered."""
+    lag_entries: int
+    recent_active: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMembers:
+    """The members as the answering node has applied them."""
+
+    cluster_id: str
+    leader_id: int
+    term: int
+    commit_index: int
+    members: tuple[MemberInfo, ...]
+
+    @property
+    def voters(self) -> tuple[MemberInfo, ...]:
+        """The members that count towards a majority."""
+        return tuple(one for one in self.members if not one.is_learner)
+
+    @property
+    def learners(self) -> tuple[MemberInfo, ...]:
+        """The members that are still catching up, or wait to be promoted."""
+        return tuple(one for one in self.members if one.is_learner)
+
+    def by_id(self, member_id: int) -> MemberInfo | None:
+        """Return the member with that id, or None."""
+        return next((one for one in self.members if one.id == member_id), None)
+
+    def at(self, peer_address: str) -> MemberInfo | None:
+        """Return the member whose internal listener is there, or None."""
+        return next((one for one in self.members if one.peer_address == peer_address), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads, confirmed by a quorum."""
+
+    leader_id: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """One snapshot of the data, on the node's disk or in a store."""
+
+    id: int
+    created_at: datetime
+    size_bytes: int
+    """Compressed size of the file, header included."""
+    original_size_bytes: int
+    applied_index: int
+    term: int
+    key_count: int
+    uri: str
+    """Where an uploaded one is; empty for a local file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreProgress:
+    """How far a restore is; the last one has `done` set."""
+
+    keys_restored: int
+    keys_total: int
+    bytes_restored: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What a reload of configuration and certificates did."""
+
+    success: bool
+    sections_updated: tuple[str, ...]
+    sections_skipped: tuple[str, ...]
+    """Sections that changed in the file and need a restart to take effect."""
+    errors: tuple[str, ...]
+    certificates: tuple[CertificateInfo, ...]

@@ -1,0 +1,163 @@
+"""Every failure this client raises on purpose. Knows nothing of gRPC.
+
+    AmatersError
+    ├── UnreachableError         nothing was sent: no connection could be made, or it broke on a read
+    ├── DeadlineExceededError    the time given to the call ran out, and nothing was changed by it
+    ├── UnavailableError         a server answered, and does not serve this now; nothing was changed
+    │   ├── NotLeaderError           another node leads; `leader_address` names it when known
+    │   ├── NoLeaderError            an election is under way, or no majority is up
+    │   ├── NotAppliedError          the write was dropped before it was applied
+    │   └── OverloadedError          too much is waiting; `retry_after` says when to come back
+    ├── OutcomeUnknownError      a change was sent, and its fate was not learnt
+    ├── RefusedError             the cluster's state does not allow the change
+    ├── InvalidRequestError      the request cannot mean anything
+    ├── NotFoundError            what was named does not exist
+    ├── AccessDeniedError        the caller's identity was not accepted, or may not do this
+    ├── CorruptedValueError      a value does not match its checksum
+    ├── ServerFaultError         the server failed: its disk, or a defect
+    ├── ProtocolError            the answer makes no sense to this version of the client
+    └── ConfigurationError       an address, a setting or a certificate file is wrong
+
+A message says what happened and what to do. `code` is stable and meant for programs; names and
+codes are never reused. `retryable` promises that the same call may simply be made again.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class AmatersError(Exception):
+    """Root of every error this client raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, address: str = "", server_code: str = "") -> None:
+        self.address = address
+        """The server that failed or could not be reached; empty when there is none to name."""
+        self.server_code = server_code
+        """The server's own name for the failure; empty when it gave none."""
+        super().__init__(f"{address}: {message}" if address else message)
+
+
+class UnreachableError(AmatersError):
+    """No answer came from there, and nothing can have been changed."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class DeadlineExceededError(AmatersError):
+    """The time given to the call ran out, and nothing was changed by it."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class UnavailableError(AmatersError):
+    """A server answered, and does not serve this now; nothing was changed."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class NotLeaderError(UnavailableError):
+    """The call has to go to the leader, and asked not to be forwarded."""
+
+    code = "not_leader"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        address: str = "",
+        server_code: str = "",
+        leader_address: str = "",
+    ) -> None:
+        self.leader_address = leader_address
+        """Where the leader serves clients; empty when the server did not say."""
+        super().__init__(message, address=address, server_code=server_code)
+
+
+class NoLeaderError(UnavailableError):
+    """The cluster has no leader at the moment."""
+
+    code = "no_leader"
+
+
+class NotAppliedError(UnavailableError):
+    """The write was dropped before it could be applied."""
+
+    code = "not_applied"
+
+
+class OverloadedError(UnavailableError):
+    """The server has too much waiting already."""
+
+    code = "overloaded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        address: str = "",
+        server_code: str = "",
+        retry_after: timedelta | None = None,
+    ) -> None:
+        self.retry_after = retry_after
+        """How long the server asks to be left alone; None when it did not say."""
+        super().__init__(message, address=address, server_code=server_code)
+
+
+class OutcomeUnknownError(AmatersError):
+    """A change was sent and may or may not take effect; look before asking again."""
+
+    code = "outcome_unknown"
+
+
+class RefusedError(AmatersError):
+    """The cluster's present state does not allow what was asked; nothing was changed."""
+
+    code = "refused"
+
+
+class InvalidRequestError(AmatersError):
+    """The request cannot be carried out as it stands."""
+
+    code = "invalid_request"
+
+
+class NotFoundError(AmatersError):
+    """What the request names does not exist."""
+
+    code = "not_found"
+
+
+class AccessDeniedError(AmatersError):
+    """The caller's identity was not accepted, or may not do this."""
+
+    code = "access_denied"
+
+
+class CorruptedValueError(AmatersError):
+    """A value does not match the checksum that came with it."""
+
+    code = "corrupted_value"
+
+
+class ServerFaultError(AmatersError):
+    """The server failed while carrying the call out."""
+
+    code = "server_fault"
+
+
+class ProtocolError(AmatersError):
+    """The answer makes no sense to this version of the client."""
+
+    code = "protocol"
+
+
+class ConfigurationError(AmatersError):
+    """An address, a setting or a certificate file is wrong."""
+
+    code = "configuration"

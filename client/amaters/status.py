@@ -1,0 +1,173 @@
+"""From failures on the wire to this client's error tree: the tables, and nothing else.
+
+A server names its failure in one of three ways: the trailing metadata `amaters-code` (its own
+stable code), the code of an in-band `ErrorResponse`, or, from a stranger, the bare gRPC status.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from amaters.errors import (
+    AccessDeniedError,
+    AmatersError,
+    CorruptedValueError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    NoLeaderError,
+    NotAppliedError,
+    NotFoundError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    OverloadedError,
+    ProtocolError,
+    RefusedError,
+    ServerFaultError,
+    UnavailableError,
+    UnreachableError,
+)
+from amaters.wire.errors_pb2 import ErrorResponse
+
+CODE_TRAILER = "amaters-code"
+LEADER_TRAILER = "amaters-leader"
+
+BY_SERVER_CODE: dict[str, type[AmatersError]] = {
+    "not_leader": NotLeaderError,
+    "no_leader": NoLeaderError,
+    "outcome_unknown": OutcomeUnknownError,
+    "not_applied": NotAppliedError,
+    "deadline": DeadlineExceededError,
+    "overloaded": OverloadedError,
+    "shutting_down": UnavailableError,
+    "not_ready": UnavailableError,
+    "invalid_request": InvalidRequestError,
+    "missing_field": InvalidRequestError,
+    "malformed": InvalidRequestError,
+    "key_too_large": InvalidRequestError,
+    "value_too_large": InvalidRequestError,
+    "invalid_collection": InvalidRequestError,
+    "checksum": CorruptedValueError,
+    "storage": ServerFaultError,
+    "storage_full": ServerFaultError,
+    "storage_corrupted": ServerFaultError,
+    "membership": RefusedError,
+    "snapshot": RefusedError,
+    "configuration": RefusedError,
+    "internal": ServerFaultError,
+}
+
+BY_GRPC_STATUS: dict[grpc.StatusCode, type[AmatersError]] = {
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.UNKNOWN: ServerFaultError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: RefusedError,
+    grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.FAILED_PRECONDITION: RefusedError,
+    grpc.StatusCode.ABORTED: NotAppliedError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+    grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
+    grpc.StatusCode.INTERNAL: ServerFaultError,
+    grpc.StatusCode.UNAVAILABLE: UnreachableError,
+    grpc.StatusCode.DATA_LOSS: ServerFaultError,
+    grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
+}
+
+BY_ERROR_CODE: dict[int, type[AmatersError]] = {
+    # 1000: a published server says so when an operation ran out of time, a write among them.
+    1000: DeadlineExceededError,
+    1001: UnavailableError,
+    1002: UnavailableError,
+    1003: UnavailableError,
+    1004: AccessDeniedError,
+    4000: NotFoundError,
+    4001: RefusedError,
+    7001: UnavailableError,
+    7002: OverloadedError,
+    7003: UnavailableError,
+}
+
+BY_ERROR_FAMILY: dict[int, type[AmatersError]] = {
+    2: InvalidRequestError,
+    3: AccessDeniedError,
+    4: ServerFaultError,
+    5: ServerFaultError,
+    6: InvalidRequestError,
+    7: ServerFaultError,
+}
+
+
+def from_rpc(error: grpc.aio.AioRpcError, *, address: str) -> AmatersError:
+    """Translate a failed call; raise the result `from` the original."""
+    trailers = _trailers(error)
+    server_code = trailers.get(CODE_TRAILER, "")
+    leader = trailers.get(LEADER_TRAILER, "")
+    kind = BY_SERVER_CODE.get(server_code) or BY_GRPC_STATUS[error.code()]
+    if leader and kind is RefusedError:
+        kind = NotLeaderError
+    message = _message(kind, error)
+    if kind is NotLeaderError:
+        return NotLeaderError(
+            message, address=address, server_code=server_code, leader_address=leader
+        )
+    return kind(message, address=address, server_code=server_code)
+
+
+def from_response(error: ErrorResponse, *, address: str) -> AmatersError:
+    """Translate a failure that travelled inside an OK answer.
+
+    `details` of this project's server is a list of `name=value` words: code, leader.
+    """
+    facts = dict(word.split("=", 1) for word in error.details.split() if "=" in word)
+    server_code = facts.get("code", "")
+    kind = (
+        BY_SERVER_CODE.get(server_code)
+        or BY_ERROR_CODE.get(error.code)
+        or BY_ERROR_FAMILY.get(error.code // 1000, ServerFaultError)
+    )
+    message = error.message or f"the server failed with code {error.code} and no word"
+    if kind is NotLeaderError:
+        return NotLeaderError(
+            message,
+            address=address,
+            server_code=server_code,
+            leader_address=facts.get("leader", ""),
+        )
+    if kind is OverloadedError:
+        wait = timedelta(seconds=error.retry_after) if error.HasField("retry_after") else None
+        return OverloadedError(message, address=address, server_code=server_code, retry_after=wait)
+    return kind(message, address=address, server_code=server_code)
+
+
+def was_answered_by_server(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server of this project refused the call itself, rather than the network."""
+    return CODE_TRAILER in _trailers(error)
+
+
+def plain_reason(details: str | None) -> str:
+    """Cut gRPC's account of a failed connection down to the part a person can use."""
+    text = details or "no reason given"
+    text = text.rsplit("last error: ", 1)[-1]
+    text = text.rsplit("Failed to connect to remote host: ", 1)[-1]
+    return text.removeprefix("UNKNOWN: ").removeprefix("UNAVAILABLE: ")
+
+
+def _message(kind: type[AmatersError], error: grpc.aio.AioRpcError) -> str:
+    details = error.details() or ""
+    if kind is UnreachableError:
+        return f"no answer ({plain_reason(details)}): check that the server runs and is reachable"
+    if kind is DeadlineExceededError and details in ("", "Deadline Exceeded"):
+        return "no answer in the time given: allow more time, or look at the server's health"
+    if kind is ProtocolError:
+        return f"the server does not know this call ({details}): upgrade the older of the two"
+    return details or f"the call failed with {error.code().name} and no reason"
+
+
+def _trailers(error: grpc.aio.AioRpcError) -> dict[str, str]:
+    # Pairs at run time; the published stubs describe another shape.
+    found: Iterable[Any] = error.trailing_metadata() or ()
+    return {name: value for name, value in found if isinstance(value, str)}

@@ -1,0 +1,246 @@
+# ruff: noqa: N802 - methods carry the names of the wire
+"""An admin service that keeps members and snapshots in memory and changes them as asked.
+
+    async with serve_admin() as fake:
+        admin = AdminClient.connect(fake.address)
+
+Tests arrange its state directly (`fake.status`, `fake.members`, `fake.snapshots`: messages of
+the wire), plan failures with `fake.faults`, and read what was asked from `fake.calls`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import Message
+
+from amaters.testing.faults import Context, Fault, Faults
+from amaters.wire import admin_pb2
+from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
+
+REFUSED = grpc.StatusCode.FAILED_PRECONDITION
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+
+class FakeAdmin:
+    """One node of a cluster that exists only here; it is the leader unless a test says no."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.faults = Faults()
+        self.calls: list[tuple[str, Message]] = []
+        self.status = admin_pb2.StatusResponse(
+            node_id=1,
+            name="one",
+            state=admin_pb2.NODE_STATE_LEADER,
+            is_leader=True,
+            leader_id=1,
+            cluster_id="c0ffee",
+            term=3,
+            commit_index=40,
+            applied_index=40,
+            last_log_index=40,
+            num_nodes=1,
+            num_shards=1,
+            version="0.3.0",
+            ready=True,
+        )
+        self.members: dict[int, admin_pb2.Member] = {}
+        self.snapshots: dict[int, admin_pb2.Snapshot] = {}
+        self.uploaded: dict[str, admin_pb2.Snapshot] = {}
+        self.restore_script: list[admin_pb2.RestoreProgress] = []
+        self.reload_report = admin_pb2.ReloadResponse(success=True)
+        self.put_member(1, started=True, is_leader=True, match_index=40, recent_active=True)
+        self._highest_id = 1
+
+    def put_member(self, member_id: int, **fields: Any) -> admin_pb2.Member:  # noqa: ANN401
+        """Arrange a member; what is not given is made up from its id."""
+        defaults = {
+            "name": f"node-{member_id}",
+            "peer_address": f"node-{member_id}:7879",
+            "client_address": f"node-{member_id}:7878",
+            "version": "0.3.0",
+        }
+        self.members[member_id] = admin_pb2.Member(id=member_id, **{**defaults, **fields})
+        self._highest_id = max(getattr(self, "_highest_id", 0), member_id)
+        return self.members[member_id]
+
+    async def Status(
+        self, request: admin_pb2.StatusRequest, context: Context
+    ) -> admin_pb2.StatusResponse:
+        """Answer what the test arranged."""
+        await self._enter("Status", request, context)
+        return self.status
+
+    async def Members(
+        self, request: admin_pb2.MembersRequest, context: Context
+    ) -> admin_pb2.MembersResponse:
+        """List the members."""
+        await self._enter("Members", request, context)
+        return self._listed()
+
+    async def AddMember(
+        self, request: admin_pb2.AddMemberRequest, context: Context
+    ) -> admin_pb2.MemberResponse:
+        """Add a learner under the next id; an address that is taken is refused."""
+        await self._enter("AddMember", request, context)
+        if any(one.peer_address == request.peer_address for one in self.members.values()):
+            await self._refuse(context, f"{request.peer_address} is a member already")
+        added = self.put_member(
+            self._highest_id + 1,
+            peer_address=request.peer_address,
+            client_address=request.client_address,
+            name=request.name,
+            is_learner=True,
+        )
+        return admin_pb2.MemberResponse(member=added)
+
+    async def PromoteMember(
+        self, request: admin_pb2.PromoteMemberRequest, context: Context
+    ) -> admin_pb2.MemberResponse:
+        """Make a started learner a voter."""
+        await self._enter("PromoteMember", request, context)
+        learner = await self._known(request.id, context)
+        if not learner.started:
+            await self._refuse(context, f"member {request.id} has not started: promote it later")
+        learner.is_learner = False
+        return admin_pb2.MemberResponse(member=learner)
+
+    async def RemoveMember(
+        self, request: admin_pb2.RemoveMemberRequest, context: Context
+    ) -> admin_pb2.MembersResponse:
+        """Remove a member; its id is not used again."""
+        await self._enter("RemoveMember", request, context)
+        await self._known(request.id, context)
+        del self.members[request.id]
+        return self._listed()
+
+    async def TransferLeadership(
+        self, request: admin_pb2.TransferLeadershipRequest, context: Context
+    ) -> admin_pb2.TransferLeadershipResponse:
+        """Let that member, or the voter with the highest match index, lead from now on."""
+        await self._enter("TransferLeadership", request, context)
+        voters = [one for one in self.members.values() if not one.is_learner]
+        chosen = request.to or max(voters, key=lambda one: one.match_index).id
+        await self._known(chosen, context)
+        for one in self.members.values():
+            one.is_leader = one.id == chosen
+        self.status.leader_id = chosen
+        self.status.is_leader = self.status.node_id == chosen
+        self.status.term += 1
+        return admin_pb2.TransferLeadershipResponse(leader_id=chosen, term=self.status.term)
+
+    async def CreateSnapshot(
+        self, request: admin_pb2.CreateSnapshotRequest, context: Context
+    ) -> admin_pb2.SnapshotResponse:
+        """Add a snapshot at the applied index."""
+        await self._enter("CreateSnapshot", request, context)
+        created = admin_pb2.Snapshot(
+            id=len(self.snapshots) + 1,
+            timestamp_ms=1_750_000_000_000 + len(self.snapshots),
+            size_bytes=1024,
+            original_size_bytes=4096,
+            applied_index=self.status.applied_index,
+            term=self.status.term,
+            key_count=12,
+        )
+        self.snapshots[created.id] = created
+        if request.upload:
+            self._upload(created, request.destination)
+        return admin_pb2.SnapshotResponse(snapshot=created)
+
+    async def ListSnapshots(
+        self, request: admin_pb2.ListSnapshotsRequest, context: Context
+    ) -> admin_pb2.ListSnapshotsResponse:
+        """List local or uploaded snapshots."""
+        await self._enter("ListSnapshots", request, context)
+        found = self.uploaded.values() if request.remote else self.snapshots.values()
+        return admin_pb2.ListSnapshotsResponse(snapshots=found)
+
+    async def UploadSnapshot(
+        self, request: admin_pb2.UploadSnapshotRequest, context: Context
+    ) -> admin_pb2.UploadSnapshotResponse:
+        """Pretend to upload one that exists."""
+        await self._enter("UploadSnapshot", request, context)
+        if request.id not in self.snapshots:
+            await Fault(status=NOT_FOUND, details=f"there is no snapshot {request.id}").befall(
+                context
+            )
+        uri = self._upload(self.snapshots[request.id], request.destination)
+        return admin_pb2.UploadSnapshotResponse(uri=uri)
+
+    async def RestoreSnapshot(
+        self, request: admin_pb2.RestoreSnapshotRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.RestoreProgress]:
+        """Tell the progress the test wrote down."""
+        await self._enter("RestoreSnapshot", request, context)
+        for progress in self.restore_script:
+            yield progress
+        await self.faults.strike("RestoreSnapshot.end", context)
+
+    async def DeleteSnapshot(
+        self, request: admin_pb2.DeleteSnapshotRequest, context: Context
+    ) -> admin_pb2.DeleteSnapshotResponse:
+        """Forget a snapshot; absent ones are not found."""
+        await self._enter("DeleteSnapshot", request, context)
+        shelf: dict[Any, admin_pb2.Snapshot] = self.uploaded if request.uri else self.snapshots
+        if shelf.pop(request.uri or request.id, None) is None:
+            await Fault(status=NOT_FOUND, details="there is no such snapshot").befall(context)
+        return admin_pb2.DeleteSnapshotResponse()
+
+    async def Reload(
+        self, request: admin_pb2.ReloadRequest, context: Context
+    ) -> admin_pb2.ReloadResponse:
+        """Answer the report the test arranged."""
+        await self._enter("Reload", request, context)
+        return self.reload_report
+
+    async def _enter(self, method: str, request: Message, context: Context) -> None:
+        self.calls.append((method, request))
+        await self.faults.strike(method, context)
+
+    async def _known(self, member_id: int, context: Context) -> admin_pb2.Member:
+        if member_id not in self.members:
+            await self._refuse(context, f"there is no member {member_id}: list the members")
+        return self.members[member_id]
+
+    async def _refuse(self, context: Context, why: str) -> NoReturn:
+        await Fault(status=REFUSED, details=why, server_code="membership").befall(context)
+
+    def _listed(self) -> admin_pb2.MembersResponse:
+        return admin_pb2.MembersResponse(
+            cluster_id=self.status.cluster_id,
+            leader_id=self.status.leader_id,
+            term=self.status.term,
+            commit_index=self.status.commit_index,
+            members=self.members.values(),
+        )
+
+    def _upload(self, snapshot: admin_pb2.Snapshot, destination: str) -> str:
+        snapshot.uri = f"{destination or 's3://bucket/prefix'}/{snapshot.id:020d}.snapshot"
+        self.uploaded[snapshot.uri] = snapshot
+        return snapshot.uri
+
+
+@asynccontextmanager
+async def serve_admin(
+    fake: FakeAdmin | None = None,
+    *,
+    address: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncIterator[FakeAdmin]:
+    """Serve the fake on that address (port 0: any free one) for as long as the context lasts."""
+    fake = fake or FakeAdmin()
+    server = grpc.aio.server()
+    add_AdminServiceServicer_to_server(fake, server)  # type: ignore[arg-type]
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
+    fake.address = f"{address.rsplit(':', 1)[0]}:{port}"
+    await server.start()
+    try:
+        yield fake
+    finally:
+        await server.stop(None)

@@ -1,0 +1,92 @@
+"""One Kubernetes for all e2e tests, the operator installed by helm, a namespace under restricted
+Pod Security. The test bed provides the Kubernetes, unless KUBECONFIG names one."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.clusters import Cluster, Workload
+from tests.e2e.kubectl import ROOT, Kubectl, eventually
+
+NAMESPACE = "amaters-e2e"
+OPERATOR_IMAGE = "amaters-operator:0.3.0"
+HELM = os.environ.get("HELM", str(ROOT / ".cache" / "testbed" / "bin" / "helm"))
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    kubeconfig = os.environ.get("KUBECONFIG") or testbed("kubeconfig").strip()
+    kubectl = Kubectl(kubeconfig, NAMESPACE)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": labels},
+        }
+    )
+    eventually(
+        "default service account", lambda: kubectl("get", "serviceaccount", "default"), within=30
+    )
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def operator(kubectl: Kubectl) -> Kubectl:
+    """The operator as a person installs it; two replicas, one leads."""
+    repository, tag = OPERATOR_IMAGE.split(":")
+    kubectl.helm(
+        "upgrade", "--install", "amaters-operator", str(ROOT / "charts" / "amaters-operator"),
+        "--set", f"image.repository={repository},image.tag={tag}",
+        "--wait", "--timeout", "120s",
+        binary=HELM,
+    )  # fmt: skip
+    return kubectl
+
+
+@pytest.fixture
+def cluster(operator: Kubectl, request: pytest.FixtureRequest) -> Iterator[Callable[..., Cluster]]:
+    """Make clusters; they are deleted, disks included, when the test ends."""
+    made: list[Cluster] = []
+
+    def make(name: str, **spec: object) -> Cluster:
+        one = Cluster(operator, name)
+        one.create(**spec)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        if request.session.testsfailed:
+            print(one.describe())
+            print(
+                operator(
+                    "logs", "--selector", "app.kubernetes.io/name=amaters-operator", "--tail", "40"
+                )
+            )
+    for one in made:
+        operator("delete", "amc", one.name, "--ignore-not-found", "--timeout", "60s")
+        eventually(f"pods of {one.name} gone", lambda one=one: not one.pods, within=60)
+        operator("delete", "pvc", "--selector", f"amaters.io/cluster={one.name}", "--wait=false")
+
+
+@pytest.fixture
+def workload(operator: Kubectl) -> Callable[..., Workload]:
+    """Make workloads: `workload("demo")` writes to and reads from the cluster of that name."""
+
+    def make(cluster: str, *, tls_secret: str = "") -> Workload:
+        return Workload(operator, cluster, f"workload-{uuid.uuid4().hex[:6]}", tls_secret)
+
+    return make
+
+
+def testbed(*arguments: str) -> str:
+    """Run the test bed's command line."""
+    command = [sys.executable, str(ROOT / "tests" / "testbed" / "cluster.py"), *arguments]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -107,7 +107,7 @@ class MemoryView:
         for row in rows:
             yield row
             if self._spaces is None:
-                raise StorageError("this view was closed while it was being read: take a new one")
+                raise StorageError("this view was closed: take a new one")
 
 
 class MemoryEngine:

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
@@ -26,7 +27,6 @@ from rocksdict import (
     Options,
     Rdict,
     RdictIter,
-    ReadOptions,
     Snapshot,
     WriteBatch,
     WriteOptions,
@@ -43,17 +43,39 @@ _STALL_PAUSE_SECONDS = 0.002
 _COUNTER = re.compile(r"^(rocksdb\.[\w.]+) (?:COUNT : (\d+)|P50 .* COUNT : (\d+) )", re.MULTILINE)
 
 
-class RocksView:
-    """A frozen state of a RocksDB engine; may be read from any one thread at a time."""
+class _Cursor:
+    """A native iterator, frozen when it was made, that several scans take turns on."""
 
-    def __init__(self, snapshots: dict[Space, Snapshot], folder: Path) -> None:
-        self._snapshots: dict[Space, Snapshot] | None = snapshots
+    __slots__ = ("iterator", "user")
+
+    def __init__(self, iterator: RdictIter) -> None:
+        self.iterator = iterator
+        self.user: object = None
+        """The scan whose position the iterator stands at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What pins one keyspace at one moment."""
+
+    snapshot: Snapshot
+    cursor: _Cursor
+
+
+class RocksView:
+    """A frozen state of a RocksDB engine; may be read from any one thread at a time.
+
+    The binding's snapshots freeze single reads but not iterators, which see the moment of their
+    own making instead. So each keyspace's iterator is made together with its snapshot.
+    """
+
+    def __init__(self, spaces: dict[Space, _Frozen], folder: Path) -> None:
+        self._spaces: dict[Space, _Frozen] | None = spaces
         self._folder = folder
-        self._iterators: weakref.WeakSet[_Cursor] = weakref.WeakSet()
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """Return the value under the key, or None."""
-        snapshot = self._snapshot(space)
+        snapshot = self._frozen(space).snapshot
         try:
             value: bytes = snapshot[key]
         except Exception as error:
@@ -64,51 +86,43 @@ class RocksView:
 
     def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Walk the half-open range [start, end) in bytewise order, lazily."""
-        snapshot = self._snapshot(space)
-        if start >= end:
-            return iter(())
-        options = ReadOptions()
-        options.set_iterate_upper_bound(end)
-        cursor = _Cursor(snapshot.iter(options))
-        self._iterators.add(cursor)
-        return cursor.rows(start, self._folder)
+        self._frozen(space)
+        return self._walk(space, start, end) if start < end else iter(())
 
     def close(self) -> None:
-        """Let go of the snapshots and of every scan that is still under way."""
-        self._snapshots = None
-        for cursor in list(self._iterators):
-            cursor.iterator = None
+        """Let go of everything; scans still under way end with StorageError."""
+        self._spaces = None
 
-    def _snapshot(self, space: Space) -> Snapshot:
-        if self._snapshots is None:
+    def _frozen(self, space: Space) -> _Frozen:
+        if self._spaces is None:
             raise StorageError("this view was closed: take a new one")
-        return self._snapshots[space]
+        return self._spaces[space]
 
-
-class _Cursor:
-    """A scan's native iterator, which the view can take away from it."""
-
-    def __init__(self, iterator: RdictIter) -> None:
-        self.iterator: RdictIter | None = iterator
-
-    def rows(self, start: bytes, folder: Path) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the rows from `start` to the bound the iterator was made with."""
-        iterator = self.iterator
-        if iterator is not None:
-            iterator.seek(start)
-        while (iterator := self.iterator) is not None and iterator.valid():
-            row = (iterator.key(), iterator.value())
+    def _walk(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        user, last = object(), None
+        while True:
+            cursor = self._frozen(space).cursor
+            iterator = cursor.iterator
+            if cursor.user is not user:
+                cursor.user = user
+                iterator.seek(start if last is None else last)
+                if last is not None:
+                    iterator.next()
+            if not iterator.valid():
+                return self._require_healthy(iterator)
+            last = iterator.key()
+            if last >= end:
+                return None
+            row = (last, iterator.value())
             iterator.next()
-            del iterator
+            del cursor, iterator  # a scan left half way must not keep the database open
             yield row
-        if self.iterator is None:
-            raise StorageError("this view was closed while it was being read: take a new one")
+
+    def _require_healthy(self, iterator: RdictIter) -> None:
         try:
-            self.iterator.status()
+            iterator.status()
         except Exception as error:
-            raise translate(error, "scanning", folder) from error
-        finally:
-            self.iterator = None
+            raise translate(error, "scanning", self._folder) from error
 
 
 class RocksEngine:
@@ -163,14 +177,16 @@ class RocksEngine:
         """Freeze the present state for reading; cheap, whatever the size."""
         database = self._opened()
         with self._translated("taking a snapshot"):
-            # One snapshot per column family, and all of the same moment: taken again if a
-            # write came in between.
+            # Everything is of the same moment: made again if a write came in between.
             while True:
                 before = database.latest_sequence_number()
-                snapshots = {space: column.snapshot() for space, column in self._columns.items()}
+                spaces = {
+                    space: _Frozen(column.snapshot(), _Cursor(column.iter()))
+                    for space, column in self._columns.items()
+                }
                 if database.latest_sequence_number() == before:
                     break
-        view = RocksView(snapshots, self._folder)
+        view = RocksView(spaces, self._folder)
         self._views.add(view)
         return view
 

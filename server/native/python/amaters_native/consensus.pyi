@@ -74,7 +74,9 @@ class ConsensusError(Exception):
 class ProposalDropped(ConsensusError):
     """The proposal did not enter the log and never will; proposing again is safe."""
 
-    reason: Literal["no_leader", "transferring", "too_much_uncommitted", "removed", "dropped"]
+    reason: Literal[
+        "no_leader", "transferring", "too_much_uncommitted", "removed", "pending_change"
+    ]
 
 class StorageGap(ConsensusError):
     """The log, snapshot or hard state given do not fit together, or an index is outside the log."""
@@ -245,9 +247,12 @@ class RaftNode:
 
         "auto" changes one member in one step and several through a joint state that is left
         by itself; "implicit" always goes through a joint state; "explicit" stays there until
-        an empty list of changes is proposed. While another change is unapplied, the leader
-        replaces this one by an empty normal entry (which loses the context): wait for the
-        first. `ProposalDropped` as with `propose`.
+        an empty list of changes is proposed. `ProposalDropped` as with `propose`, and on the
+        leader while another change is not applied yet ("pending_change"; also until a new
+        leader has applied what it inherited). `ConsensusError` when the leader sees that the
+        change does not fit (the last voter removed, a second change in a joint state). A
+        change that a follower forwards and the leader cannot take becomes an empty normal
+        entry: propose on the leader.
         """
 
     def apply_conf_change(self, data: bytes) -> ConfState:
@@ -255,6 +260,9 @@ class RaftNode:
 
         Call it for every committed conf change entry, at its place in the order. To refuse a
         change, call `conf_state()` instead and go on: not calling is how raft ignores it.
+        `ConsensusError` when the change does not fit the configuration: nothing has changed,
+        every member sees the same, so treat it as refused. A leader that is removed or demoted
+        by the change steps down at once.
         """
 
     def conf_state(self) -> ConfState:
@@ -277,7 +285,11 @@ class RaftNode:
         """
 
     def campaign(self) -> None:
-        """Start an election now (nothing happens unless this node is a voter)."""
+        """Start an election now.
+
+        Nothing happens on a leader, on a node that is no voter, while the log is not entirely
+        durable, or while a snapshot is being installed.
+        """
 
     def set_priority(self, priority: int) -> None:
         """Set the election priority: a voter refuses candidates of lower priority with an equal log."""
@@ -300,7 +312,8 @@ class RaftNode:
     def advance_apply_to(self, index: int) -> None:
         """Say that the state machine has applied everything up to the index.
 
-        `StorageGap` when it lies before what was said earlier or beyond what was handed out.
+        After a snapshot: its index, once `on_persist_ready` has been told. `StorageGap` when it
+        lies before what was said earlier, or beyond what is handed out and durable.
         """
 
     def compact(self, index: int) -> None:

@@ -1,0 +1,190 @@
+//! What may be stepped into raft. Raft panics on messages no correct member sends; a listener
+//! on a network cannot take correctness for granted, so such messages stop here.
+
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::{Raft, StateRole};
+
+use super::convert::{check_conf_state, CEILING};
+use super::log::Log;
+
+/// What to do with a message that is not refused.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    Step,
+    /// Legitimate, but raft must not see it in the present state.
+    Drop,
+}
+
+/// Whether an election may start: raft relies on a log that is durable and on an installed
+/// snapshot having been applied.
+pub fn may_campaign(raft: &Raft<Log>) -> bool {
+    raft.promotable()
+        && raft.raft_log.persisted == raft.raft_log.last_index()
+        && raft.raft_log.applied + 1 >= raft.raft_log.first_index()
+}
+
+/// Judge a message from another member; the error says what contradicts what.
+pub fn judge(raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
+    use MessageType as T;
+
+    let Some(kind) = MessageType::from_i32(m.msg_type) else {
+        return Err(format!("unknown message type {}", m.msg_type));
+    };
+    check_addresses(raft, m, kind)?;
+    check_numbers(m)?;
+    let termless = matches!(kind, T::MsgPropose | T::MsgReadIndex);
+    if termless != (m.term == 0) {
+        return Err(format!("{} with term {}", kind.as_str_name(), m.term));
+    }
+    match kind {
+        T::MsgHup | T::MsgBeat | T::MsgUnreachable | T::MsgSnapStatus | T::MsgCheckQuorum => {
+            return Err(format!(
+                "{} never travels between members",
+                kind.as_str_name()
+            ))
+        }
+        T::MsgPropose if m.entries.is_empty() => return Err("a proposal without entries".into()),
+        T::MsgPropose => check_types(&m.entries)?,
+        T::MsgReadIndex | T::MsgReadIndexResp
+            if m.entries.len() != 1 || m.entries[0].data.is_empty() =>
+        {
+            return Err("a read index message without its one context".into())
+        }
+        T::MsgAppend => check_append(m)?,
+        T::MsgHeartbeat => check_commit(raft, m)?,
+        T::MsgSnapshot => check_snapshot(raft, m)?,
+        T::MsgAppendResponse => check_acknowledged(raft, m)?,
+        _ => {}
+    }
+    Ok(verdict(raft, kind))
+}
+
+fn verdict(raft: &Raft<Log>, kind: MessageType) -> Verdict {
+    let pass = match kind {
+        // Raft cannot forward a wish that has been forwarded to it once.
+        MessageType::MsgTransferLeader => raft.state == StateRole::Leader,
+        MessageType::MsgTimeoutNow => raft.state == StateRole::Leader || may_campaign(raft),
+        // Votes were asked for only after the log had become durable.
+        MessageType::MsgRequestVoteResponse => {
+            raft.state != StateRole::Candidate || may_campaign(raft)
+        }
+        _ => true,
+    };
+    if pass {
+        Verdict::Step
+    } else {
+        Verdict::Drop
+    }
+}
+
+fn check_addresses(raft: &Raft<Log>, m: &Message, kind: MessageType) -> Result<(), String> {
+    if m.to != raft.id {
+        return Err(format!(
+            "a message for node {} reached node {}",
+            m.to, raft.id
+        ));
+    }
+    // A forwarded wish for transfer names the transferee as its sender.
+    let own = m.from == raft.id && kind != MessageType::MsgTransferLeader;
+    if m.from == 0 || own {
+        return Err(format!(
+            "a message to node {} claims to be from node {}",
+            m.to, m.from
+        ));
+    }
+    Ok(())
+}
+
+fn check_numbers(m: &Message) -> Result<(), String> {
+    let numbers = [
+        m.term,
+        m.log_term,
+        m.index,
+        m.commit,
+        m.commit_term,
+        m.reject_hint,
+    ];
+    if numbers.iter().any(|number| *number > CEILING) {
+        return Err("a term or index is out of range".into());
+    }
+    if m.request_snapshot != 0 {
+        return Err("a request for a snapshot, which no member sends".into());
+    }
+    Ok(())
+}
+
+fn check_types(entries: &[Entry]) -> Result<(), String> {
+    match entries
+        .iter()
+        .find(|e| EntryType::from_i32(e.entry_type).is_none())
+    {
+        Some(entry) => Err(format!("an entry of unknown type {}", entry.entry_type)),
+        None => Ok(()),
+    }
+}
+
+fn check_append(m: &Message) -> Result<(), String> {
+    if (m.index == 0) != (m.log_term == 0) {
+        return Err(format!(
+            "append after index {} of term {}",
+            m.index, m.log_term
+        ));
+    }
+    if m.log_term > m.term {
+        return Err(format!(
+            "append after term {} in term {}",
+            m.log_term, m.term
+        ));
+    }
+    check_types(&m.entries)?;
+    let (mut index, mut term) = (m.index, m.log_term.max(1));
+    for entry in &m.entries {
+        if entry.index != index + 1 || entry.term < term || entry.term > m.term {
+            return Err(format!(
+                "entry ({}, {}) cannot follow ({index}, {term}) in term {}",
+                entry.index, entry.term, m.term
+            ));
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    Ok(())
+}
+
+fn check_commit(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
+    let last = raft.raft_log.last_index();
+    if m.term >= raft.term && m.commit > last {
+        return Err(format!(
+            "the leader believes this node has {} entries, but its log ends at {last}: \
+             was its disk replaced? remove the member and add it again",
+            m.commit
+        ));
+    }
+    Ok(())
+}
+
+fn check_snapshot(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
+    let metadata = m.get_snapshot().get_metadata();
+    let (index, term) = (metadata.index, metadata.term);
+    if index == 0 || index > CEILING || term == 0 || term > m.term {
+        return Err(format!("snapshot ({index}, {term}) in term {}", m.term));
+    }
+    check_conf_state(metadata.get_conf_state())?;
+    let committed = raft.raft_log.committed;
+    if index == committed && !raft.raft_log.match_term(index, term) {
+        return Err(format!(
+            "snapshot ({index}, {term}) contradicts the committed entry"
+        ));
+    }
+    Ok(())
+}
+
+fn check_acknowledged(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
+    let last = raft.raft_log.last_index();
+    if raft.state == StateRole::Leader && m.term == raft.term && !m.reject && m.index > last {
+        return Err(format!(
+            "node {} acknowledges entry {}, but the log ends at {last}",
+            m.from, m.index
+        ));
+    }
+    Ok(())
+}

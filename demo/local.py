@@ -30,7 +30,7 @@ screen = Console(highlight=False)
 
 def say(text: str) -> None:
     """Tell what happens next."""
-    screen.print(f"\n[bold cyan]›[/] {text}")
+    screen.print(f"\n[bold cyan]>[/] {text}")
 
 
 def done(text: str) -> None:
@@ -71,8 +71,18 @@ async def kill_the_leader(nodes: list[LocalNode]) -> None:
     stop = ROOT / "stop"
     endpoints = [part for node in nodes for part in ("--endpoint", node.client_address)]
     workload = subprocess.Popen(
-        [sys.executable, "-m", "demo.workload", *endpoints]
-        + ["--seconds", "60", "--rate", "200", "--stop-file", str(stop)],
+        [
+            sys.executable,
+            "-m",
+            "demo.workload",
+            *endpoints,
+            "--seconds",
+            "60",
+            "--rate",
+            "200",
+            "--stop-file",
+            str(stop),
+        ],
         stdout=subprocess.PIPE,
         env=quiet_environment(),
     )

@@ -91,7 +91,7 @@ class LocalNode:
         return code
 
     async def status(self) -> NodeStatus | None:
-        """What the node says of itself; None while it does not answer."""
+        """Ask the node about itself; None while it does not answer."""
         try:
             async with AdminClient.connect(self.admin_address) as admin:
                 return await admin.status()
@@ -100,7 +100,7 @@ class LocalNode:
 
 
 def program(name: str) -> str:
-    """The console script of that name beside the running Python."""
+    """Return the console script of that name beside the running Python."""
     return str(Path(sys.executable).with_name(name))
 
 
@@ -154,7 +154,7 @@ async def until_ready(nodes: Sequence[LocalNode], timeout: float = 30.0) -> floa
 
 
 async def leader_of(nodes: Sequence[LocalNode], timeout: float = 15.0) -> LocalNode:
-    """The node that leads; waits for an election that is under way."""
+    """Find the node that leads; waits for an election that is under way."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         for node in nodes:
@@ -166,5 +166,5 @@ async def leader_of(nodes: Sequence[LocalNode], timeout: float = 15.0) -> LocalN
 
 
 def quiet_environment() -> dict[str, str]:
-    """The environment for programs whose output a person is going to read."""
+    """Return the environment for programs whose output a person is going to read."""
     return {**os.environ, "GRPC_VERBOSITY": "ERROR"}

@@ -19,7 +19,7 @@ HELM = os.environ.get("HELM", str(ROOT / ".cache" / "testbed" / "bin" / "helm"))
 
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
-    kubeconfig = os.environ.get("KUBECONFIG") or testbed("kubeconfig").strip()
+    kubeconfig = os.environ.get("KUBECONFIG") or run_testbed("kubeconfig").strip()
     kubectl = Kubectl(kubeconfig, NAMESPACE)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.apply(
@@ -84,7 +84,7 @@ def workload(operator: Kubectl) -> Callable[..., Workload]:
     return make
 
 
-def testbed(*arguments: str) -> str:
+def run_testbed(*arguments: str) -> str:
     """Run the test bed's command line."""
     command = [sys.executable, str(ROOT / "tests" / "testbed" / "cluster.py"), *arguments]
     done = subprocess.run(command, text=True, capture_output=True, check=False)

@@ -35,6 +35,7 @@ class Kubectl:
             input=stdin,
             text=True,
             capture_output=True,
+            check=False,
             timeout=timeout,
             env={**os.environ, "KUBECONFIG": self.kubeconfig},
         )

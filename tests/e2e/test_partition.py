@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import testbed
+from tests.e2e.conftest import run_testbed
 from tests.e2e.kubectl import eventually
 
 pytestmark = [
@@ -26,13 +26,13 @@ def test_writes_resume_when_the_leaders_node_is_cut_off(cluster, workload):
     client.start(node=elsewhere)
     time.sleep(3)
 
-    testbed("cut", node)
+    run_testbed("cut", node)
     try:
         survivor = next(name for name in cut.pods if name != leader)
         eventually("another leader", lambda: cut.leader(pod=survivor) != leader, within=30)
         time.sleep(5)
     finally:
-        testbed("mend", node)
+        run_testbed("mend", node)
     cut.until_ready(3, within=180)
     summary = client.finish()
 

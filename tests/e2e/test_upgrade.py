@@ -71,14 +71,14 @@ def test_a_roll_loses_nothing_and_moves_leadership_once(cluster, workload):
 
 
 def test_a_bad_image_stops_after_one_pod_and_a_corrected_spec_wins(cluster):
-    stuck = cluster("stuck", replicas=3)
+    stuck = cluster("stuck", replicas=3, upgrade={"progressDeadlineSeconds": 15})
     stuck.until_ready(3)
 
     stuck.patch(image="amaters-server:does-not-exist", imagePullPolicy="Never")
 
     def told() -> bool:
-        degraded = stuck.condition("UpgradeInProgress").get("message", "")
-        return "does-not-exist" in degraded or "stuck-" in degraded
+        condition = stuck.condition("RolloutStuck")
+        return condition.get("status") == "True" and "stuck-" in condition["message"]
 
     eventually("the condition names the broken pod", told, within=90, explain=stuck.describe)
     time.sleep(5)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.clusters import Cluster, Workload
-from tests.e2e.kubectl import ROOT, Kubectl, eventually
+from demo.clusters import Cluster, Workload
+from demo.kubectl import ROOT, Kubectl, eventually
 
 NAMESPACE = "amaters-e2e"
 OPERATOR_IMAGE = "amaters-operator:0.3.0"

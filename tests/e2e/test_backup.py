@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.e2e.conftest import run_testbed
-from tests.e2e.kubectl import eventually
+from demo.kubectl import eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.e2e.kubectl import eventually
+from demo.kubectl import eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.e2e.clusters import NEXT_IMAGE, Cluster, is_ready
-from tests.e2e.kubectl import CommandError, eventually
+from demo.clusters import NEXT_IMAGE, Cluster, is_ready
+from demo.kubectl import CommandError, eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -20,7 +20,9 @@ def test_protobuf_stubs_are_fresh(tmp_path: Path):
 
     made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*") if path.is_file()]
     assert len(made) >= 14
-    stale = [str(path) for path in made if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()]
+    stale = [
+        str(path) for path in made if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()
+    ]
     assert not stale, f"run `make proto`: {stale}"
 
 
@@ -29,7 +31,9 @@ def test_the_distribution_never_shadows_the_standard_operator_module():
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
-@pytest.mark.parametrize("package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"])
+@pytest.mark.parametrize(
+    "package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"]
+)
 def test_no_module_outgrows_a_sitting(package: str):
     sources = [path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name]
 
@@ -42,7 +46,9 @@ def test_no_module_outgrows_a_sitting(package: str):
     assert not outgrown, f"split these by meaning: {outgrown}"
 
 
-@pytest.mark.parametrize("package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"])
+@pytest.mark.parametrize(
+    "package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"]
+)
 def test_no_module_is_named_for_nothing(package: str):
     banned = {"utils", "helpers", "common", "misc", "manager", "base"}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kubectl import ROOT, Kubectl, eventually
+from demo.kubectl import ROOT, Kubectl, eventually
 
 SERVER_IMAGE = "amaters-server:0.3.0"
 NEXT_IMAGE = "amaters-server:next"

@@ -1,0 +1,37 @@
+"""What the documents point at exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
+COMMAND = re.compile(r"^make ([a-z0-9-]+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path):
+    broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_command_shown_exists(page: Path):
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(COMMAND.findall(page.read_text())) <= targets
+
+
+def test_every_decision_is_one_page():
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+
+    assert len(records) >= 6
+    for record in records:
+        text = record.read_text()
+        assert all(
+            part in text for part in ("**Context.**", "**Decision.**", "**What we gave up.**")
+        )
+        assert len(text.splitlines()) < 60

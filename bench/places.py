@@ -1,0 +1,73 @@
+"""Where the benchmarks find their programs and keep what they write."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+RESULTS = ROOT / "bench" / "results"
+GHZ_MODULE = ROOT / "tests" / "testbed" / "tools" / "ghz"
+"""The test bed's pins: one version of ghz for the whole checkout."""
+
+
+class MissingProgramError(Exception):
+    """A program the benchmarks need is not there; the message says how to get it."""
+
+
+def ghz() -> Path:
+    """Return the load generator, built from its pinned module when nobody has built it yet."""
+    built = (CACHE / "testbed" / "bin" / "ghz", CACHE / "tools" / "ghz")
+    for found in built:
+        if found.exists():
+            return found
+    if shutil.which("go") is None:
+        raise MissingProgramError("ghz is built with Go: install Go 1.25 or newer, then run again")
+    target = built[-1].parent
+    target.mkdir(parents=True, exist_ok=True)
+    build = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", f"{target}/"]
+    subprocess.run([*build, "tool"], cwd=GHZ_MODULE, check=True)
+    return built[-1]
+
+
+def etcd() -> Path | None:
+    """Return etcd's program, or None: the comparison is then left out, and said to be."""
+    found = shutil.which("etcd")
+    return Path(found) if found else None
+
+
+def server() -> Path:
+    """Return our own server as a user starts it."""
+    found = Path(sys.executable).with_name("amaters-server")
+    if not found.exists():
+        raise MissingProgramError(f"{found} is missing: run `make setup`")
+    return found
+
+
+@contextmanager
+def scratch(*, keep: bool = False) -> Iterator[Path]:
+    """Give a fresh folder on the checkout's own disk, and take it away again.
+
+    Not the system's temporary folder: that may be memory, and memory needs no fsync.
+    """
+    folder = CACHE / "bench" / f"run-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return that many TCP ports nobody listens on now, all different."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -22,6 +22,7 @@ class Cluster:
     name: str
 
     def create(self, **spec: Any) -> None:
+        """Apply the resource, with this spec beside image and storage."""
         self.kubectl.apply(
             {
                 "apiVersion": "amaters.io/v1alpha1",
@@ -32,29 +33,35 @@ class Cluster:
         )
 
     def patch(self, **spec: Any) -> None:
+        """Merge these fields into the spec."""
         self.kubectl(
             "patch", "amc", self.name, "--type", "merge", "--patch", json.dumps({"spec": spec})
         )
 
     @property
     def resource(self) -> dict[str, Any]:
+        """Read the resource anew."""
         return self.kubectl.get("amc", self.name)
 
     @property
     def pods(self) -> dict[str, dict[str, Any]]:
+        """Read the pods anew, by name."""
         selector = f"amaters.io/cluster={self.name},app.kubernetes.io/component=server"
         found = self.kubectl.items("pods", selector)
         return {pod["metadata"]["name"]: pod for pod in found}
 
     @property
     def ready_pods(self) -> list[str]:
+        """Name the pods that are ready and not on their way out."""
         return sorted(name for name, pod in self.pods.items() if is_ready(pod))
 
     def condition(self, kind: str) -> dict[str, Any]:
+        """Return the condition of that type; empty while there is none."""
         conditions = self.resource.get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
     def describe(self) -> str:
+        """Show what a person would look at first."""
         described = self.kubectl("describe", "amc", self.name)
         pods = self.kubectl("get", "pods", "--output", "wide")
         return f"{described}\n{pods}"
@@ -82,6 +89,7 @@ class Cluster:
         return self.kubectl("exec", inside, "--", "amaters-cli", *arguments, timeout=timeout)
 
     def members(self, pod: str = "") -> list[dict[str, Any]]:
+        """List the members as that pod sees them."""
         answer = json.loads(self.cli("--format", "json", "cluster", "members", pod=pod))
         return answer["members"] if isinstance(answer, dict) else answer
 
@@ -100,6 +108,7 @@ class Workload:
     tls_secret: str = ""
 
     def start(self, *, rate: int = 100, seconds: int = 600, node: str = "") -> None:
+        """Start the pod, on that node when one is named, and wait until it writes."""
         script = f"{self.name}-script"
         self.kubectl.apply(
             {
@@ -122,6 +131,7 @@ class Workload:
         return summary
 
     def logs(self) -> str:
+        """Return the end of what it printed."""
         return self.kubectl("logs", self.name, "--tail", "30")
 
     def _started(self) -> bool:
@@ -178,6 +188,7 @@ class Workload:
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
+    """Tell whether the pod is ready and not on its way out."""
     conditions = pod.get("status", {}).get("conditions", [])
     deleting = "deletionTimestamp" in pod["metadata"]
     return not deleting and any(

@@ -24,12 +24,15 @@ class Kubectl:
     namespace: str
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl; CommandError has its words when it fails."""
         return self.run(["kubectl", "--namespace", self.namespace, *arguments], stdin, timeout)
 
     def helm(self, *arguments: str, binary: str) -> str:
+        """Run helm in the same namespace."""
         return self.run([binary, "--namespace", self.namespace, *arguments], None, 120)
 
     def run(self, command: list[str], stdin: str | None, timeout: float) -> str:
+        """Run any command against this cluster and return its output."""
         done = subprocess.run(
             command,
             input=stdin,
@@ -44,13 +47,16 @@ class Kubectl:
         return done.stdout
 
     def get(self, kind: str, name: str = "", *arguments: str) -> dict[str, Any]:
+        """Read one object, or a list of them."""
         names = [name] if name else []
         return json.loads(self("get", kind, *names, *arguments, "--output", "json"))
 
     def items(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        """Read the objects with these labels."""
         return self.get(kind, "", "--selector", selector)["items"]
 
     def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply the objects."""
         bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self("apply", "--filename", "-", stdin=json.dumps(bundle))
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import run_testbed
 from demo.kubectl import eventually
+from tests.e2e.conftest import run_testbed
 
 pytestmark = [
     pytest.mark.e2e,

@@ -22,6 +22,7 @@ class GoModule:
     name: str
     programs: tuple[str, ...]
     link_variables: dict[str, str] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -45,13 +46,17 @@ class GoModule:
 MODULES = (
     GoModule(
         "kube",
-        ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
+        (
+            *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+            *("kubelet", "kube-proxy", "kubectl"),
+        ),
         {
             "k8s.io/component-base/version.gitVersion": KUBERNETES,
             "k8s.io/component-base/version.gitMajor": "1",
             "k8s.io/component-base/version.gitMinor": "34",
         },
     ),
+    GoModule("etcd", ("etcd", "etcdctl"), renamed={"server": "etcd"}),
     GoModule("coredns", ("coredns",)),
     GoModule("helm", ("helm",), {"helm.sh/helm/v3/internal/version.version": "v3.19.0"}),
     GoModule("versitygw", ("versitygw",), {"main.Version": "v1.8.0"}),
@@ -81,13 +86,20 @@ def is_fresh(module: GoModule, where: Places) -> bool:
 
 
 def build(module: GoModule, where: Places) -> None:
-    """Build every program the module names, at low priority, then remember that it was done."""
-    where.bin.mkdir(parents=True, exist_ok=True)
+    """Build every program the module names, at low priority, then remember that it was done.
+
+    Programs are moved into place, never overwritten: a running cluster goes on with its own.
+    """
+    fresh = where.cache / "build" / module.name
+    for folder in (fresh, where.bin):
+        folder.mkdir(parents=True, exist_ok=True)
     run(
         *("nice", "go", "build", "-mod=readonly", "-trimpath", "-ldflags", module.link_flags),
-        *("-o", f"{where.bin}/", "tool"),
+        *("-o", f"{fresh}/", "tool"),
         cwd=module.folder,
     )
+    for program in fresh.iterdir():
+        program.replace(where.bin / module.renamed.get(program.name, program.name))
     stamp = _stamp(module, where)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(module.fingerprint())

@@ -15,8 +15,6 @@ PROGRAMS = {
     "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "buildah": "buildah",
-    "etcd": "etcd-server",
-    "etcdctl": "etcd-client",
     "conntrack": "conntrack",
     "iptables": "iptables",
     "nft": "nftables",
@@ -44,8 +42,8 @@ def install_packages(*, say: Callable[[str], None]) -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", env=quiet)
     run("apt-get", "install", "-y", "--no-install-recommends", *packages, env=quiet)
-    if "etcd-server" in packages and Path("/run/systemd/system").exists():
-        attempt("systemctl", "disable", "--now", "etcd")
+    if "containerd" in packages and Path("/run/systemd/system").exists():
+        attempt("systemctl", "disable", "--now", "containerd")
 
 
 def _present(program: str) -> bool:

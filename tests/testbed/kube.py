@@ -24,7 +24,7 @@ class Kube:
     def call(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl and return what it printed."""
         kubeconfig = f"--kubeconfig={self.places.inner_kubeconfig}"
-        command = inside(CLUSTER_NAMESPACE, "kubectl", kubeconfig, *arguments)
+        command = inside(CLUSTER_NAMESPACE, f"{self.places.bin}/kubectl", kubeconfig, *arguments)
         return run(*command, stdin=stdin, timeout=timeout)
 
     def apply(self, manifests: Iterable[Manifest]) -> None:

@@ -8,6 +8,7 @@ API server's stream of changes, so a deleted claim's volume is free again within
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,7 +20,6 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from addresses import API_PORT, CONTROL_PLANE
 
@@ -36,16 +36,16 @@ def main() -> None:
     tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
     while True:
         try:
-            for volume in released(tls):
-                recycle(tls, volume)
+            for name in released(tls):
+                recycle(tls, name)
         except (OSError, http.client.HTTPException, json.JSONDecodeError) as broken:
             print(f"connection lost, trying again: {broken!r}", flush=True)
         time.sleep(PATIENCE)
 
 
-def released(tls: ssl.SSLContext) -> Iterator[dict[str, Any]]:
-    """Yield each volume that its claim has left, those of the past first."""
-    connection = _connect(tls)
+def released(tls: ssl.SSLContext) -> Iterator[str]:
+    """Yield the name of each volume that its claim has left, those of the past first."""
+    connection = http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
     # A bounded watch looks again at volumes that were still mounted the first time.
     connection.request(
         "GET", f"{RESOURCE}?watch=true&resourceVersion=0&timeoutSeconds=5&{SELECTOR}"
@@ -57,30 +57,26 @@ def released(tls: ssl.SSLContext) -> Iterator[dict[str, Any]]:
         event = json.loads(line)
         volume = event["object"]
         if event["type"] in CHANGES and volume["status"].get("phase") == "Released":
-            yield volume
+            yield volume["metadata"]["name"]
     connection.close()
 
 
-def recycle(tls: ssl.SSLContext, volume: dict[str, Any]) -> None:
-    """Wipe one volume and make it available, unless some pod still has it mounted."""
+def recycle(tls: ssl.SSLContext, name: str) -> None:
+    """Wipe one volume and make it available, unless some pod still has it mounted.
+
+    The volume is read afresh: what the stream told may be long past, and by now it may have been
+    claimed again. From Released nobody else takes it away.
+    """
+    volume = json.loads(_ask(tls, "GET", f"{RESOURCE}/{name}"))
     folder = Path(volume["spec"]["local"]["path"])
-    if in_use(folder, Path("/proc/mounts").read_text()):
+    mounts = Path("/proc/mounts").read_text()
+    if volume["status"].get("phase") != "Released" or in_use(folder, mounts):
         return
     wipe(folder)
-    metadata = volume["metadata"]
-    freed = {
-        "metadata": {"resourceVersion": metadata["resourceVersion"]},
-        "spec": {"claimRef": None},
-    }
-    connection = _connect(tls)
-    connection.request(
-        "PATCH",
-        f"{RESOURCE}/{metadata['name']}",
-        body=json.dumps(freed),
-        headers={"Content-Type": "application/merge-patch+json"},
-    )
-    print(f"{metadata['name']}: {connection.getresponse().status}", flush=True)
-    connection.close()
+    version = volume["metadata"]["resourceVersion"]
+    freed = {"metadata": {"resourceVersion": version}, "spec": {"claimRef": None}}
+    _ask(tls, "PATCH", f"{RESOURCE}/{name}", body=json.dumps(freed))
+    print(f"{name} is free again", flush=True)
 
 
 def in_use(folder: Path, mounts: str) -> bool:
@@ -104,8 +100,16 @@ def wipe(folder: Path) -> None:
     subprocess.run(["fstrim", str(folder)], check=False, capture_output=True)
 
 
-def _connect(tls: ssl.SSLContext) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
+def _ask(tls: ssl.SSLContext, method: str, path: str, *, body: str | None = None) -> bytes:
+    connection = http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
+    with contextlib.closing(connection):
+        merge = {"Content-Type": "application/merge-patch+json"} if body else {}
+        connection.request(method, path, body=body, headers=merge)
+        response = connection.getresponse()
+        answer = response.read()
+    if response.status != HTTPStatus.OK:
+        raise http.client.HTTPException(f"{method} {path}: {response.status} {answer[:200]!r}")
+    return answer
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import ValidationError
-
 from amaters_operator.api import AmatersCluster
 from amaters_operator.api.conditions import Condition, settle
+from pydantic import ValidationError
 
 
 def manifest(**spec) -> dict:

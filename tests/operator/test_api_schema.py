@@ -1,11 +1,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
-from pydantic import BaseModel, Field
-
 from amaters_operator.api.crd import cluster_crd
 from amaters_operator.api.schema import UnsupportedSchemaError, structural, without_defaults
+from pydantic import BaseModel, Field
 
 
 def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
@@ -103,8 +103,6 @@ def test_conditions_merge_by_type(schema: dict) -> None:
 
 
 def test_defaults_satisfy_their_own_schema(schema: dict) -> None:
-    import jsonschema
-
     for path, node in nodes(schema):
         if "default" in node:
             jsonschema.validate(node["default"], node)

@@ -1,0 +1,153 @@
+"""The nodes' configuration file, and which part of it needs a restart. Pure."""
+
+import hashlib
+import json
+from typing import Any, TypeAlias
+
+import tomli_w
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.spec import BackupSpec, ClusterSpec
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.manifests.shape import Shape
+
+Sections: TypeAlias = dict[str, dict[str, Any]]
+
+FILE_NAME = "config.toml"
+FOLDER = "/etc/amaters"
+TLS_FOLDER = f"{FOLDER}/tls"
+DATA_FOLDER = "/var/lib/amaters"
+
+# A node keeps a few seconds of its grace period for what comes after the drain.
+_SHUTDOWN_RESERVE_SECONDS = 5
+
+# Changing who is met first disturbs nobody who is already a member, and these two are reloaded.
+_NEEDS_NO_RESTART = {
+    "logging": frozenset({"level", "format"}),
+    "server": frozenset({"max_connections"}),
+    "cluster": frozenset({"peers", "join"}),
+}
+
+
+def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
+    """Return the ConfigMap with config.toml; it also keeps the initial members for good."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": names.metadata(
+            cluster,
+            names.config_map(cluster),
+            annotations={names.INITIAL_MEMBERS_ANNOTATION: ",".join(shape.initial_members)},
+        ),
+        "data": {FILE_NAME: rendered(cluster, shape)},
+    }
+
+
+def rendered(cluster: AmatersCluster, shape: Shape) -> str:
+    """Return config.toml."""
+    return tomli_w.dumps(sections(cluster, shape))
+
+
+def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
+    """Return a hash of what a running node cannot take over; it goes into the pod template."""
+    kept = {
+        section: {
+            key: value
+            for key, value in settings.items()
+            if key not in _NEEDS_NO_RESTART.get(section, frozenset())
+        }
+        for section, settings in sections(cluster, shape).items()
+    }
+    text = json.dumps(kept, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
+    """Return the configuration as TOML tables."""
+    spec = cluster.spec
+    return {
+        "server": {
+            "bind_address": f"0.0.0.0:{names.CLIENT_PORT}",
+            "data_dir": DATA_FOLDER,
+            "pid_file": "/tmp/amaters-server.pid",  # noqa: S108 - the pod's own empty volume
+            "max_connections": spec.config.limits.max_connections,
+            "shutdown_timeout_secs": max(
+                5, spec.termination_grace_period_seconds - _SHUTDOWN_RESERVE_SECONDS
+            ),
+        },
+        "storage": {
+            "engine": "lsm",
+            "memtable_size_mb": spec.config.storage.memtable_size_mb,
+            "block_cache_size_mb": spec.config.storage.block_cache_size_mb,
+            "wal": {"sync_mode": "always"},
+        },
+        "network": _network(spec),
+        "cluster": _cluster(cluster, shape),
+        "logging": {
+            "level": spec.config.logging.level,
+            "format": spec.config.logging.format,
+        },
+        "metrics": {"enabled": True, "bind_address": f"0.0.0.0:{names.HTTP_PORT}"},
+        "timeouts": {
+            "request_timeout_ms": spec.config.limits.request_timeout_ms,
+            "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
+        },
+        "snapshots": _snapshots(spec.backup),
+    }
+
+
+def _network(spec: ClusterSpec) -> dict[str, Any]:
+    network: dict[str, Any] = {"max_message_bytes": spec.config.limits.max_message_bytes}
+    if spec.tls is None:
+        return network | {"tls_enabled": False}
+    return network | {
+        "tls_enabled": True,
+        "tls_cert": f"{TLS_FOLDER}/tls.crt",
+        "tls_key": f"{TLS_FOLDER}/tls.key",
+        "tls_ca": f"{TLS_FOLDER}/ca.crt",
+        "require_client_cert": spec.tls.require_client_cert,
+    }
+
+
+def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
+    timings = cluster.spec.config.cluster
+    return {
+        "enabled": True,
+        "bind_address": f"0.0.0.0:{names.PEER_PORT}",
+        # The token keeps nodes of a cluster that bore this name before from meeting this one.
+        "token": cluster.metadata.uid,
+        **_acquaintances(cluster, shape),
+        "heartbeat_interval_ms": timings.heartbeat_interval_ms,
+        "election_timeout_ms": timings.election_timeout_ms,
+        "log_retention_entries": timings.log_retention_entries,
+        "log_retention_mb": timings.log_retention_mb,
+        "snapshot_rate_limit_mb": timings.snapshot_rate_limit_mb,
+    }
+
+
+def _acquaintances(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]]:
+    """Name whom a node asks.
+
+    Nodes form a cluster of `peers` when all of them have empty disks. Once it has formed the
+    list is withdrawn: a node that lost its disk may then only join, and can never found a second
+    cluster, not even one that began alone.
+    """
+    if not shape.formed:
+        return {"peers": list(shape.initial_members)}
+    return {"join": [names.peer_address(cluster, number) for number in range(shape.replicas)]}
+
+
+def _snapshots(backup: BackupSpec | None) -> dict[str, Any]:
+    if backup is None:
+        return {}
+    s3 = {
+        "endpoint_url": backup.endpoint_url,
+        "region": backup.region,
+        "addressing_style": backup.addressing_style,
+        "server_side_encryption": backup.server_side_encryption,
+    }
+    return {
+        "destination": backup.destination,
+        "s3": {key: value for key, value in s3.items() if value is not None},
+    }

@@ -1,0 +1,112 @@
+"""What things are called, how they are labelled, and where pods are found. Pure.
+
+Everything that belongs to a cluster is named after it, so that a person who knows the cluster
+finds the rest.
+"""
+
+import re
+from typing import Any, TypeAlias
+
+from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, AmatersCluster
+
+Manifest: TypeAlias = dict[str, Any]
+"""An object as the Kubernetes API takes and gives it."""
+
+CLIENT_PORT = 7878
+PEER_PORT = 7879
+HTTP_PORT = 9090
+
+CLUSTER_LABEL = f"{GROUP}/cluster"
+SERVICE_LABEL = f"{GROUP}/service"
+RESTART_ANNOTATION = f"{GROUP}/config-restart"
+INITIAL_MEMBERS_ANNOTATION = f"{GROUP}/initial-members"
+
+_ORDINAL = re.compile(r"-(\d+)$")
+
+
+def selector_labels(cluster: AmatersCluster) -> dict[str, str]:
+    """Return the labels that select this cluster's pods; they never change."""
+    return {
+        "app.kubernetes.io/name": "amaters",
+        "app.kubernetes.io/instance": cluster.name,
+        "app.kubernetes.io/component": "server",
+    }
+
+
+def labels(cluster: AmatersCluster) -> dict[str, str]:
+    """Return the labels of everything that belongs to the cluster."""
+    return selector_labels(cluster) | {
+        "app.kubernetes.io/managed-by": "amaters-operator",
+        CLUSTER_LABEL: cluster.name,
+    }
+
+
+def selector(cluster: AmatersCluster) -> str:
+    """Return the label selector as text, for the scale subresource."""
+    return ",".join(f"{key}={value}" for key, value in selector_labels(cluster).items())
+
+
+def metadata(
+    cluster: AmatersCluster, name: str, *, annotations: dict[str, str] | None = None
+) -> Manifest:
+    """Return the metadata of an object that lives and dies with the cluster."""
+    return {
+        "name": name,
+        "namespace": cluster.namespace,
+        "labels": labels(cluster),
+        **({"annotations": annotations} if annotations else {}),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": cluster.name,
+                "uid": cluster.metadata.uid,
+                "controller": True,
+            }
+        ],
+    }
+
+
+def config_map(cluster: AmatersCluster) -> str:
+    """Name of the ConfigMap with config.toml."""
+    return f"{cluster.name}-config"
+
+
+def peers_service(cluster: AmatersCluster) -> str:
+    """Name of the headless Service that gives each pod its own address."""
+    return f"{cluster.name}-peers"
+
+
+def pod(cluster: AmatersCluster, ordinal: int) -> str:
+    """Name of the pod of that ordinal."""
+    return f"{cluster.name}-{ordinal}"
+
+
+def claim(cluster: AmatersCluster, ordinal: int) -> str:
+    """Name of the volume claim of the pod of that ordinal."""
+    return f"data-{cluster.name}-{ordinal}"
+
+
+def ordinal(pod_name: str) -> int:
+    """Return the number at the end of a pod's name, or -1 when there is none."""
+    found = _ORDINAL.search(pod_name)
+    return int(found.group(1)) if found else -1
+
+
+def host(cluster: AmatersCluster, number: int) -> str:
+    """Return the DNS name of a pod, good anywhere in the Kubernetes cluster.
+
+    It ends in `.svc`: the domain behind it differs between installations and is added by the
+    resolver's search list.
+    """
+    return f"{pod(cluster, number)}.{peers_service(cluster)}.{cluster.namespace}.svc"
+
+
+def peer_address(cluster: AmatersCluster, number: int) -> str:
+    """Return where the other members and the operator reach a pod's node."""
+    return f"{host(cluster, number)}:{PEER_PORT}"
+
+
+def client_address(cluster: AmatersCluster, number: int) -> str:
+    """Return where clients are sent to reach a pod's node."""
+    return f"{host(cluster, number)}:{CLIENT_PORT}"

@@ -1,0 +1,174 @@
+"""The pod of a member: unprivileged, read-only but for its data, probed on its own health. Pure."""
+
+from typing import Any
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.scalars import Part
+from amaters_operator.api.spec import BackupSpec
+from amaters_operator.manifests import config, names
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.manifests.shape import Shape
+
+CONTAINER = "amaters"
+USER = 10001
+
+
+def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
+    """Return the pod template. Whatever changes in here rolls the pods."""
+    spec = cluster.spec
+    restart = {names.RESTART_ANNOTATION: config.restart_hash(cluster, shape)}
+    return {
+        "metadata": {
+            "labels": dict(spec.pod_labels) | names.labels(cluster),
+            "annotations": dict(spec.pod_annotations) | restart,
+        },
+        "spec": {
+            "serviceAccountName": cluster.name,
+            # The database never speaks to Kubernetes.
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
+            "securityContext": _pod_security(),
+            "imagePullSecrets": [{"name": name} for name in spec.image_pull_secrets],
+            "containers": [_container(cluster)],
+            "volumes": _volumes(cluster),
+            **_placement(cluster),
+        },
+    }
+
+
+def _pod_security() -> Manifest:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        # Changing the owner of every file of a large volume would delay each restart.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _container(cluster: AmatersCluster) -> Manifest:
+    spec = cluster.spec
+    resources = {
+        "requests": dict(spec.resources.requests),
+        "limits": dict(spec.resources.limits),
+    }
+    return {
+        "name": CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "args": _arguments(cluster),
+        "env": _environment(spec.backup),
+        "ports": [
+            {"name": "client", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
+            {"name": "peers", "containerPort": names.PEER_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+        ],
+        "resources": {kind: amounts for kind, amounts in resources.items() if amounts},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "data", "mountPath": config.DATA_FOLDER},
+            {"name": "config", "mountPath": config.FOLDER, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+        "startupProbe": _probe("/livez", period=1, failures=300),
+        "readinessProbe": _probe("/readyz", period=1, failures=2),
+        # Slow to judge on purpose: killing a member that is merely busy helps nobody.
+        "livenessProbe": _probe("/livez", period=10, failures=6),
+    }
+
+
+def _arguments(cluster: AmatersCluster) -> list[str]:
+    host = f"$(POD_NAME).{names.peers_service(cluster)}.$(POD_NAMESPACE).svc"
+    return [
+        "start",
+        "--config",
+        f"{config.FOLDER}/{config.FILE_NAME}",
+        "--name",
+        "$(POD_NAME)",
+        "--advertise",
+        f"{host}:{names.PEER_PORT}",
+        "--client-advertise",
+        f"{host}:{names.CLIENT_PORT}",
+    ]
+
+
+def _environment(backup: BackupSpec | None) -> list[Manifest]:
+    own: list[Manifest] = [
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+    ]
+    if backup is None or backup.credentials_secret_name is None:
+        return own
+    secret = backup.credentials_secret_name
+    return [
+        *own,
+        _from_secret("AWS_ACCESS_KEY_ID", secret),
+        _from_secret("AWS_SECRET_ACCESS_KEY", secret),
+        _from_secret("AWS_SESSION_TOKEN", secret, optional=True),
+    ]
+
+
+def _from_secret(name: str, secret: str, *, optional: bool = False) -> Manifest:
+    reference: Manifest = {"name": secret, "key": name}
+    return {
+        "name": name,
+        "valueFrom": {"secretKeyRef": reference | ({"optional": True} if optional else {})},
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": min(5, max(2, period)),
+        "failureThreshold": failures,
+    }
+
+
+def _volumes(cluster: AmatersCluster) -> list[Manifest]:
+    # One volume for both: a node never sees a new configuration with old certificates.
+    sources: list[Manifest] = [{"configMap": {"name": names.config_map(cluster)}}]
+    if cluster.spec.tls is not None:
+        items = [{"key": key, "path": f"tls/{key}"} for key in ("tls.crt", "tls.key", "ca.crt")]
+        sources.append({"secret": {"name": cluster.spec.tls.secret_name, "items": items}})
+    return [
+        {"name": "config", "projected": {"defaultMode": 0o440, "sources": sources}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+
+
+def _placement(cluster: AmatersCluster) -> Manifest:
+    wish = cluster.spec.scheduling
+    placement: dict[str, Any] = {
+        "nodeSelector": dict(wish.node_selector),
+        "tolerations": [_as_written(one) for one in wish.tolerations],
+        "affinity": wish.affinity,
+        "topologySpreadConstraints": [*_one_per_node(cluster), *wish.topology_spread_constraints],
+        "priorityClassName": wish.priority_class_name,
+    }
+    return {key: value for key, value in placement.items() if value}
+
+
+def _one_per_node(cluster: AmatersCluster) -> list[Manifest]:
+    wish = cluster.spec.scheduling.one_per_node
+    if wish == "Ignored":
+        return []
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway" if wish == "Preferred" else "DoNotSchedule",
+            "labelSelector": {"matchLabels": names.selector_labels(cluster)},
+        }
+    ]
+
+
+def _as_written(part: Part) -> Manifest:
+    return part.model_dump(by_alias=True, exclude_none=True)

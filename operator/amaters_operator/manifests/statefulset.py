@@ -1,0 +1,46 @@
+"""The StatefulSet: it keeps names and volumes; which pod is replaced when is decided here. Pure."""
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.manifests import names, pods
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.manifests.shape import Shape
+
+
+def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
+    """Return the StatefulSet of the members."""
+    storage = cluster.spec.storage
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": names.metadata(cluster, cluster.name),
+        "spec": {
+            "replicas": shape.replicas,
+            "serviceName": names.peers_service(cluster),
+            # Members wait for each other to form the cluster, so they must start together.
+            "podManagementPolicy": "Parallel",
+            # Kubernetes would replace pods by their number; the operator goes by their role.
+            "updateStrategy": {"type": "OnDelete"},
+            "revisionHistoryLimit": 5,
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": storage.when_deleted,
+                "whenScaled": storage.when_scaled,
+            },
+            "selector": {"matchLabels": names.selector_labels(cluster)},
+            "template": pods.template(cluster, shape),
+            "volumeClaimTemplates": [_claim_template(cluster, shape)],
+        },
+    }
+
+
+def _claim_template(cluster: AmatersCluster, shape: Shape) -> Manifest:
+    class_name = cluster.spec.storage.class_name
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": shape.volume_size}},
+            **({"storageClassName": class_name} if class_name else {}),
+        },
+    }

@@ -1,0 +1,173 @@
+import tomllib
+
+import pytest
+from amaters_operator import manifests
+from amaters_operator.api import AmatersCluster
+from amaters_operator.manifests import config, names, surroundings
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def cluster(**spec) -> AmatersCluster:
+    return AmatersCluster.model_validate(
+        {
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+            "spec": {"image": "amaters:1"} | spec,
+        }
+    )
+
+
+def shape(of: AmatersCluster, **changes) -> manifests.Shape:
+    given = {
+        "replicas": of.spec.replicas,
+        "initial_members": manifests.initial_members(of),
+        "formed": False,
+        "volume_size": of.spec.storage.size,
+    }
+    return manifests.Shape(**(given | changes))
+
+
+def hashed(wish: AmatersCluster, **changes) -> str:
+    return config.restart_hash(wish, shape(wish, **changes))
+
+
+def test_everything_is_owned_labelled_and_in_the_namespace() -> None:
+    wish = cluster()
+
+    for made in manifests.wanted(wish, shape(wish), monitors=True):
+        meta = made["metadata"]
+        assert meta["namespace"] == "shop"
+        assert meta["ownerReferences"][0]["uid"] == "uid-1"
+        assert meta["labels"]["amaters.io/cluster"] == "orders"
+        assert meta["labels"]["app.kubernetes.io/managed-by"] == "amaters-operator"
+
+
+def test_pods_pass_the_restricted_pod_security_standard() -> None:
+    wish = cluster()
+    pod = manifests.wanted(wish, shape(wish), monitors=False)[-1]["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["readOnlyRootFilesystem"] is True
+    allowed = {"configMap", "emptyDir", "projected", "secret", "downwardAPI"}
+    assert all(allowed & volume.keys() for volume in pod["volumes"])
+
+
+def test_a_formed_cluster_never_lets_an_empty_disk_found_another() -> None:
+    wish = cluster(replicas=1)
+
+    before = tomllib.loads(config.rendered(wish, shape(wish)))["cluster"]
+    after = tomllib.loads(config.rendered(wish, shape(wish, formed=True, replicas=2)))["cluster"]
+
+    assert before["peers"] == ["1:orders-0.orders-peers.shop.svc:7879"]
+    assert "peers" not in after
+    assert after["join"] == [
+        "orders-0.orders-peers.shop.svc:7879",
+        "orders-1.orders-peers.shop.svc:7879",
+    ]
+
+
+def test_initial_members_do_not_follow_scaling() -> None:
+    wish = cluster(replicas=5)
+    first = ("1:orders-0.orders-peers.shop.svc:7879",)
+
+    made = config.config_map(wish, shape(wish, initial_members=first))
+
+    assert made["metadata"]["annotations"][names.INITIAL_MEMBERS_ANNOTATION] == first[0]
+    assert tomllib.loads(made["data"]["config.toml"])["cluster"]["peers"] == list(first)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"config": {"logging": {"level": "trace"}}},
+        {"config": {"limits": {"maxConnections": 7}}},
+        {"replicas": 5},
+        {"upgrade": {"paused": True}},
+    ],
+)
+def test_what_a_running_node_takes_over_rolls_no_pod(spec: dict) -> None:
+    assert hashed(cluster(**spec)) == hashed(cluster())
+
+
+def test_forming_and_growing_roll_no_pod() -> None:
+    assert hashed(cluster(), formed=True, replicas=5) == hashed(cluster())
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"config": {"cluster": {"electionTimeoutMs": 2000}}},
+        {"config": {"storage": {"blockCacheSizeMb": 512}}},
+        {"config": {"limits": {"maxMessageBytes": 1048576}}},
+        {"tls": {"secretName": "s", "requireClientCert": True}},
+        {"backup": {"destination": "s3://b/p"}},
+    ],
+)
+def test_what_needs_a_restart_changes_the_hash(spec: dict) -> None:
+    assert hashed(cluster(**spec)) != hashed(cluster())
+
+
+def test_the_claim_template_keeps_its_first_size() -> None:
+    wish = cluster(storage={"size": "20Gi"})
+
+    made = manifests.wanted(wish, shape(wish, volume_size="10Gi"), monitors=False)[-1]
+
+    claim = made["spec"]["volumeClaimTemplates"][0]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+
+
+def test_clients_find_no_service_while_a_backup_is_loaded() -> None:
+    wish = cluster()
+
+    made = manifests.wanted(wish, shape(wish, serves_clients=False), monitors=False)
+
+    services = [one["metadata"]["name"] for one in made if one["kind"] == "Service"]
+    assert services == ["orders-peers"]
+
+
+def test_what_is_switched_off_is_deleted() -> None:
+    wish = cluster(podDisruptionBudget={"enabled": False}, monitoring={"enabled": False})
+
+    kinds = {one["kind"] for one in manifests.wanted(wish, shape(wish), monitors=True)}
+    gone = {one["kind"] for one in manifests.unwanted(wish, monitors=True)}
+
+    assert gone == {"PodDisruptionBudget", "ServiceMonitor"}
+    assert not gone & kinds
+    assert manifests.unwanted(cluster(), monitors=True) == []
+
+
+def test_only_the_peers_service_is_scraped() -> None:
+    wish = cluster()
+    wanted = surroundings.service_monitor(wish)["spec"]["selector"]["matchLabels"].items()
+
+    matching = [
+        made["metadata"]["name"]
+        for made in manifests.wanted(wish, shape(wish), monitors=True)
+        if made["kind"] == "Service" and wanted <= made["metadata"]["labels"].items()
+    ]
+
+    assert matching == ["orders-peers"]
+
+
+def test_users_cannot_relabel_pods_away_from_their_selector() -> None:
+    wish = cluster(podLabels={"app.kubernetes.io/name": "other", "mine": "yes"})
+    made = manifests.wanted(wish, shape(wish), monitors=False)[-1]["spec"]
+
+    pods = made["template"]["metadata"]["labels"]
+    assert made["selector"]["matchLabels"].items() <= pods.items()
+    assert pods["mine"] == "yes"
+
+
+@given(st.integers(min_value=0, max_value=10_000))
+def test_a_pods_ordinal_is_read_back_from_its_name(number: int) -> None:
+    assert names.ordinal(names.pod(cluster(), number)) == number
+
+
+def test_a_name_without_number_has_no_ordinal() -> None:
+    assert names.ordinal("orders") == -1

@@ -1,0 +1,194 @@
+"""The one door to raft-rs: what the driver uses of it, as a protocol that tests can stand behind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from amaters_native import consensus
+from amaters_native.consensus import ConsensusError as ConsensusError
+from amaters_native.consensus import ProposalDropped as ProposalDropped
+from amaters_native.consensus import StorageGap as StorageGap
+
+from amaters_server.model.cluster import ConfState
+
+Entry = tuple[int, int, int, bytes, bytes]
+"""Index, term, type, data, context."""
+HardState = tuple[int, int, int]
+"""Term, vote, commit."""
+CoreConfState = tuple[list[int], list[int], list[int], list[int], bool]
+CoreSnapshot = tuple[int, int, CoreConfState, bytes]
+"""Index, term, conf state, data."""
+
+ENTRY_NORMAL = consensus.ENTRY_NORMAL
+ENTRY_CONF_CHANGE = consensus.ENTRY_CONF_CHANGE
+
+_NOBODY = ConfState()
+_SNAPSHOT_PREFIX = b"\x08\x07"
+# Field 1, the type, is written first; 7 is raft-rs' MsgSnapshot.
+
+
+class Ready(Protocol):
+    """Work that raft hands out; the order is told in `amaters_native.consensus`."""
+
+    @property
+    def number(self) -> int: ...  # noqa: D102 - the native stub documents them
+    @property
+    def messages(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    @property
+    def entries(self) -> list[Entry]: ...  # noqa: D102
+    @property
+    def hard_state(self) -> HardState | None: ...  # noqa: D102
+    @property
+    def must_sync(self) -> bool: ...  # noqa: D102
+    @property
+    def persisted_messages(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    @property
+    def committed(self) -> list[Entry]: ...  # noqa: D102
+    @property
+    def read_states(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    @property
+    def snapshot(self) -> CoreSnapshot | None: ...  # noqa: D102
+    @property
+    def soft_state(self) -> tuple[int, str] | None: ...  # noqa: D102
+
+
+class Consensus(Protocol):
+    """The part of a raft-rs node that the driver uses; see its native stub for the promises."""
+
+    def tick(self) -> None: ...  # noqa: D102
+    def step(self, message: bytes, /) -> None: ...  # noqa: D102
+    def propose(self, context: bytes, data: bytes, /) -> None: ...  # noqa: D102
+    def propose_conf_change(  # noqa: D102
+        self, context: bytes, changes: list[tuple[consensus.ChangeKind, int]], /
+    ) -> None: ...
+    def apply_conf_change(self, data: bytes, /) -> CoreConfState: ...  # noqa: D102
+    def read_index(self, context: bytes, /) -> bool: ...  # noqa: D102
+    def transfer_leader(self, to: int, /) -> None: ...  # noqa: D102
+    def campaign(self) -> None: ...  # noqa: D102
+    def report_unreachable(self, id: int, /) -> None: ...  # noqa: A002, D102
+    def report_snapshot(self, id: int, ok: bool, /) -> None: ...  # noqa: A002, D102, FBT001
+    def has_ready(self) -> bool: ...  # noqa: D102
+    def ready(self) -> Ready: ...  # noqa: D102
+    def on_persist_ready(self, number: int, /) -> None: ...  # noqa: D102
+    def advance_apply_to(self, index: int, /) -> None: ...  # noqa: D102
+    def compact(self, index: int, /) -> None: ...  # noqa: D102
+    def log_bytes(self) -> int: ...  # noqa: D102
+    def first_index(self) -> int: ...  # noqa: D102
+    def last_index(self) -> int: ...  # noqa: D102
+    def term_of(self, index: int, /) -> int: ...  # noqa: D102
+    def set_snapshot(  # noqa: D102
+        self, index: int, term: int, conf_state: CoreConfState, data: bytes, /
+    ) -> None: ...
+    def clear_snapshot(self) -> None: ...  # noqa: D102
+    def take_snapshot_requests(self) -> list[int]: ...  # noqa: D102
+    def status(self) -> consensus.Status: ...  # noqa: D102
+    @property
+    def leader(self) -> int: ...  # noqa: D102
+    @property
+    def term(self) -> int: ...  # noqa: D102
+    @property
+    def role(self) -> str: ...  # noqa: D102
+    @property
+    def commit(self) -> int: ...  # noqa: D102
+    @property
+    def applied(self) -> int: ...  # noqa: D102
+    @property
+    def is_leader(self) -> bool: ...  # noqa: D102
+    @property
+    def is_learner(self) -> bool: ...  # noqa: D102
+    @property
+    def promotable(self) -> bool: ...  # noqa: D102
+    @property
+    def committed_in_term(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """How one member behaves; the ticks are the caller's unit of time."""
+
+    id: int
+    heartbeat_ticks: int
+    election_ticks: tuple[int, int]
+    """Shortest, and the one that is never reached; neighbours pin the timeout."""
+    priority: int = 0
+    """Voters refuse candidates of a lower priority whose log is no longer than theirs."""
+    max_message_bytes: int = 1024 * 1024
+    max_inflight_messages: int = 256
+    max_uncommitted_bytes: int = 64 * 1024 * 1024
+    max_committed_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StartState:
+    """What a member finds on its own disk; all empty for one that joins."""
+
+    applied: int = 0
+    hard_state: HardState = (0, 0, 0)
+    conf_state: ConfState = _NOBODY
+    compacted: tuple[int, int] = (0, 0)
+    """Index and term of the last entry that is no longer in the log."""
+    entries: Sequence[Entry] = ()
+
+
+def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
+    """Start raft-rs from what the disk holds; StorageGap when that contradicts itself."""
+    shortest, beyond_longest = settings.election_ticks
+    return consensus.RaftNode(
+        id=settings.id,
+        election_tick=shortest,
+        heartbeat_tick=settings.heartbeat_ticks,
+        min_election_tick=shortest,
+        max_election_tick=beyond_longest,
+        priority=settings.priority,
+        max_size_per_message=settings.max_message_bytes,
+        max_inflight_messages=settings.max_inflight_messages,
+        max_uncommitted_size=settings.max_uncommitted_bytes,
+        max_committed_size=settings.max_committed_bytes,
+        applied=start.applied,
+        hard_state=start.hard_state,
+        conf_state=to_core(start.conf_state),
+        snapshot_index=start.compacted[0],
+        snapshot_term=start.compacted[1],
+        entries=list(start.entries),
+    )
+
+
+def to_core(state: ConfState) -> CoreConfState:
+    """Return the conf state as raft-rs takes it."""
+    return (
+        list(state.voters),
+        list(state.learners),
+        list(state.voters_outgoing),
+        list(state.learners_next),
+        state.auto_leave,
+    )
+
+
+def from_core(state: CoreConfState) -> ConfState:
+    """Return the conf state as the model's value."""
+    voters, learners, outgoing, following, auto_leave = state
+    return ConfState(tuple(voters), tuple(learners), tuple(outgoing), tuple(following), auto_leave)
+
+
+def is_snapshot(message: bytes) -> bool:
+    """Whether a peer's message offers a snapshot; looks at two bytes, so it is free."""
+    return message.startswith(_SNAPSHOT_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffer:
+    """What a leader says of the image it wants a follower to install."""
+
+    sender: int
+    index: int
+    term: int
+    data: bytes
+
+
+def snapshot_offer(message: bytes) -> SnapshotOffer:
+    """Read the offer out of a MsgSnapshot; ConsensusError when it is none."""
+    _, sender, _, _, _, snapshot = consensus.decode_message(message)
+    if snapshot is None:
+        raise ConsensusError("the message carries no snapshot: drop it")
+    index, term, data = snapshot
+    return SnapshotOffer(sender, index, term, data)

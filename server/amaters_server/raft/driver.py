@@ -1,0 +1,266 @@
+"""The loop around raft-rs without its I/O: what to send, write, apply and answer, in raft's order.
+
+The rules kept here, and nowhere else:
+
+- entries and hard state are durable before any message that promises them leaves; a leader sends
+  its entries while they are on their way to its own disk;
+- batches become durable in the order they were handed out; `persisted` speaks for all up to one;
+- applied state joins the next write of the log: it needs no write of its own to be answered from,
+  and after a crash the log above the durable applied index is applied again;
+- nothing is dropped from the log before the state that contains it has been written.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from amaters_server.model.cluster import ConfState
+from amaters_server.model.replication import Committed, EntryKind, Outcome
+from amaters_server.raft.core import (
+    ENTRY_CONF_CHANGE,
+    Consensus,
+    CoreSnapshot,
+    Entry,
+    Ready,
+    from_core,
+)
+from amaters_server.raft.log import Log
+from amaters_server.raft.ports import Applier
+from amaters_server.storage.engine import Changes
+
+Messages = list[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the log stays for followers that lag."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes for the storage thread. Hand the token back once they are written."""
+
+    token: int
+    changes: Changes = field(default_factory=Changes)
+    sync: bool = False
+    """Whether they must be durable, not only written."""
+    ready: int = 0
+    promises: Messages = field(default_factory=list)
+    version: int = 0
+    applied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageToInstall:
+    """A snapshot that raft has accepted: the driver rests until `installed`."""
+
+    index: int
+    term: int
+    conf_state: ConfState
+    data: bytes
+
+
+@dataclass(slots=True)
+class Effects:
+    """What the shell must do now."""
+
+    messages: Messages = field(default_factory=list)
+    write: Batch | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    read_states: list[tuple[int, bytes]] = field(default_factory=list)
+    """(index, context): barriers that hold once the index is applied."""
+    conf_contexts: list[bytes] = field(default_factory=list)
+    """Contexts of the membership changes that were applied."""
+    members_changed: bool = False
+    leadership: tuple[int, str] | None = None
+    """Leader (or 0) and own role, when either changed."""
+    install: ImageToInstall | None = None
+    images_wanted: list[int] = field(default_factory=list)
+    """Members that need a newer image than the one on offer."""
+    applied: int = 0
+    """How many entries were applied."""
+
+    def extend(self, later: "Effects") -> None:
+        """Add what came after; writes are not merged."""
+        self.messages += later.messages
+        self.outcomes += later.outcomes
+
+
+class Driver:
+    """One member, driven by its shell: inputs in, then `advance()`, then do what it says."""
+
+    def __init__(self, core: Consensus, applier: Applier, log: Log, keep: Keep) -> None:
+        self.core = core
+        """For reading its properties; its inputs go through this driver."""
+        self._applier = applier
+        self._log = log
+        self._keep = keep
+        self._hold = 0
+        self._next = Batch(token=1)
+        self._in_flight: deque[Batch] = deque()
+        self._released: Messages = []
+        self._installing: Ready | None = None
+        self._written_applied = applier.applied_index
+        self.compactions = 0
+
+    # --- inputs ---------------------------------------------------------------
+
+    @property
+    def resting(self) -> bool:
+        """Whether an image is being installed: ticks and messages are dropped meanwhile."""
+        return self._installing is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything handed out has been written."""
+        return not self._in_flight
+
+    def tick(self) -> None:
+        """Let one tick pass."""
+        if not self.resting:
+            self.core.tick()
+
+    def step(self, message: bytes) -> None:
+        """Take in a message of another member; ConsensusError when it makes no sense."""
+        if not self.resting:
+            self.core.step(message)
+
+    def persisted(self, token: int) -> None:
+        """Hear that this batch, and every one before it, is written (durable, if it said sync)."""
+        ready = 0
+        newest: Batch | None = None
+        while self._in_flight and self._in_flight[0].token <= token:
+            newest = self._in_flight.popleft()
+            ready = max(ready, newest.ready)
+            self._released += newest.promises
+            self._written_applied = max(self._written_applied, newest.applied)
+        if ready:
+            self.core.on_persist_ready(ready)
+        if newest is not None and newest.version:
+            self._applier.written(newest.version)
+
+    def hold_log(self, index: int) -> None:
+        """Keep the log above this index for an image on its way; 0 lifts it."""
+        self._hold = index
+
+    # --- output ---------------------------------------------------------------
+
+    def advance(self, *, flush: bool = False) -> Effects:
+        """Do all that can be done now; with `flush`, also write what would otherwise wait."""
+        effects = Effects(messages=self._released)
+        self._released = []
+        while not self.resting and self.core.has_ready():
+            self._take(self.core.ready(), effects)
+        effects.images_wanted = self.core.take_snapshot_requests()
+        if flush and not self.resting:
+            self._compact()
+        if self._next.sync or self._next.ready or (flush and self._next.changes):
+            effects.write = self._hand_out()
+        return effects
+
+    def _take(self, ready: Ready, effects: Effects) -> None:
+        effects.messages += ready.messages
+        effects.read_states += ready.read_states
+        if ready.soft_state is not None:
+            effects.leadership = ready.soft_state
+        if ready.snapshot is not None:
+            self._installing = ready
+            effects.install = _image(ready.snapshot)
+            return
+        self._record(ready, effects)
+        if ready.committed:
+            self._apply(ready.committed, effects)
+
+    def _record(self, ready: Ready, effects: Effects) -> None:
+        entries, hard_state = ready.entries, ready.hard_state
+        if entries:
+            self._log.append(self._next.changes, entries)
+        if hard_state is not None:
+            self._log.put_hard_state(self._next.changes, hard_state)
+        if entries or ready.must_sync:
+            self._next.sync = True
+            self._promise(self._next, ready)
+        elif self._next.ready:
+            self._promise(self._next, ready)
+        elif self._in_flight:
+            self._promise(self._in_flight[-1], ready)
+        else:
+            self.core.on_persist_ready(ready.number)
+            effects.messages += ready.persisted_messages
+
+    def _promise(self, batch: Batch, ready: Ready) -> None:
+        batch.ready = ready.number
+        batch.promises += ready.persisted_messages
+
+    def _apply(self, committed: Sequence[Entry], effects: Effects) -> None:
+        entries = [self._committed(entry, effects) for entry in committed]
+        applied = self._applier.apply(entries)
+        self._next.changes.extend(applied.changes)
+        self._next.version = applied.version
+        self._next.applied = entries[-1].index
+        effects.outcomes += applied.outcomes
+        effects.members_changed |= applied.members_changed
+        effects.applied += len(entries)
+        self.core.advance_apply_to(entries[-1].index)
+
+    def _committed(self, entry: Entry, effects: Effects) -> Committed:
+        index, term, kind, data, context = entry
+        if kind != ENTRY_CONF_CHANGE:
+            return Committed(index, term, EntryKind.NORMAL, data)
+        state = from_core(self.core.apply_conf_change(data))
+        effects.conf_contexts.append(context)
+        return Committed(index, term, EntryKind.CONF_CHANGE, data, context, state)
+
+    def _hand_out(self) -> Batch:
+        batch = self._next
+        self._in_flight.append(batch)
+        self._next = Batch(token=batch.token + 1)
+        return batch
+
+    # --- images ---------------------------------------------------------------
+
+    def installed(self, changes: Changes) -> Effects:
+        """Go on after an image was installed; the state machine is at its index already.
+
+        `changes` end the installation (they make the image the state); the log restarts in the
+        same write. Nothing may be in flight.
+        """
+        ready, self._installing = self._installing, None
+        if ready is None or ready.snapshot is None:
+            raise RuntimeError("no image is being installed")
+        index, term = ready.snapshot[0], ready.snapshot[1]
+        self._next = Batch(token=self._next.token, changes=changes, sync=True, applied=index)
+        self._log.restart_at(changes, index, term)
+        effects = Effects(members_changed=True)
+        self._record(ready, effects)
+        if ready.committed:
+            self._apply(ready.committed, effects)
+        effects.write = self._hand_out()
+        return effects
+
+    # --- compaction -----------------------------------------------------------
+
+    def _compact(self) -> None:
+        """Drop what nobody needs, in strides, so that most ticks write nothing."""
+        first, last = self.core.first_index(), self.core.last_index()
+        count, size = last - first + 1, self.core.log_bytes()
+        if count <= self._keep.entries * 5 // 4 and size <= self._keep.bytes * 5 // 4:
+            return
+        drop = max(count - self._keep.entries, 0)
+        if size > self._keep.bytes:
+            drop = max(drop, count - count * self._keep.bytes // size)
+        target = min(first + drop - 1, self._written_applied, self._hold or last)
+        if target < first:
+            return
+        term = self.core.term_of(target)
+        self.core.compact(target)
+        self._log.compact(self._next.changes, target, term)
+        self.compactions += 1
+
+
+def _image(snapshot: CoreSnapshot) -> ImageToInstall:
+    index, term, conf_state, data = snapshot
+    return ImageToInstall(index, term, from_core(conf_state), data)

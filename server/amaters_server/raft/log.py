@@ -1,0 +1,188 @@
+"""The raft log, hard state and identity, as they lie in an engine's LOG and META keyspaces.
+
+Owns every META key that begins with `raft/`. Writes nothing itself: it adds to `Changes`, so that
+log, hard state and applied state can become durable in one write. All puts and deletes of one
+batch keep their order, and only ranges written by earlier, finished writes are ever cleared.
+"""
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from amaters_server.model.errors import StorageCorruptedError
+from amaters_server.raft.core import Entry, HardState
+from amaters_server.storage.engine import Changes, Engine, Space
+
+_T = TypeVar("_T")
+_INDEX = struct.Struct(">Q")
+_HARD_STATE = struct.Struct(">QQQ")
+_COMPACTED = struct.Struct(">QQ")
+_ENTRY = struct.Struct(">QBI")
+
+_IDENTITY_KEY = b"raft/identity"
+_DISK_KEY = b"raft/disk"
+_HARD_STATE_KEY = b"raft/hard_state"
+_COMPACTED_KEY = b"raft/compacted"
+_INCARNATION_KEY = b"raft/incarnation"
+_INSTALLING_KEY = b"raft/installing"
+_FIRST = _INDEX.pack(0)
+_BEYOND = b"\xff" * 9
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which member of which cluster this disk belongs to, for ever."""
+
+    cluster_id: str
+    node_id: int
+    disk_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installing:
+    """An image that is replacing everything; unfinished for as long as it is on record."""
+
+    image: str
+    """Path of the complete, verified image file."""
+    index: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a disk holds of the log."""
+
+    hard_state: HardState
+    compacted: tuple[int, int]
+    """Index and term of the last entry that is no longer there."""
+    entries: list[Entry]
+
+    @property
+    def last_index(self) -> int:
+        """Return the index of the last entry, stored or compacted."""
+        return self.entries[-1][0] if self.entries else self.compacted[0]
+
+
+class Log:
+    """Translates between raft's values and rows; keeps track of which indices are stored."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._first = 1
+        self._last = 0
+
+    # --- identity -------------------------------------------------------------
+
+    def identity(self) -> Identity | None:
+        """Return whose disk this is, or None when it belongs to no cluster yet."""
+        row = self._engine.get(Space.META, _IDENTITY_KEY)
+        return None if row is None else _decoded(Identity, row)
+
+    def put_identity(self, changes: Changes, identity: Identity) -> None:
+        """Add what binds this disk to a member."""
+        changes.put(Space.META, _IDENTITY_KEY, json.dumps(asdict(identity)).encode())
+
+    def disk_id(self) -> str | None:
+        """Return the name this disk was given when it was empty, or None."""
+        row = self._engine.get(Space.META, _DISK_KEY)
+        return None if row is None else row.decode()
+
+    def put_disk_id(self, changes: Changes, disk_id: str) -> None:
+        """Add the name of an empty disk."""
+        changes.put(Space.META, _DISK_KEY, disk_id.encode())
+
+    def incarnation(self) -> int:
+        """Return the number of the newest life of this member, 0 before the first."""
+        row = self._engine.get(Space.META, _INCARNATION_KEY)
+        return 0 if row is None else int(_INDEX.unpack(row)[0])
+
+    def put_incarnation(self, changes: Changes, incarnation: int) -> None:
+        """Add the number of a new life; it must be durable before anything is proposed."""
+        changes.put(Space.META, _INCARNATION_KEY, _INDEX.pack(incarnation))
+
+    # --- images ---------------------------------------------------------------
+
+    def installing(self) -> Installing | None:
+        """Return the image whose installation was interrupted, or None."""
+        row = self._engine.get(Space.META, _INSTALLING_KEY)
+        return None if row is None else _decoded(Installing, row)
+
+    def put_installing(self, changes: Changes, installing: Installing | None) -> None:
+        """Add the start (or, with None, the end) of an installation."""
+        if installing is None:
+            changes.delete(Space.META, _INSTALLING_KEY)
+        else:
+            changes.put(Space.META, _INSTALLING_KEY, json.dumps(asdict(installing)).encode())
+
+    # --- the log itself -------------------------------------------------------
+
+    def load(self) -> Stored:
+        """Read everything; StorageCorruptedError when the entries have a gap."""
+        hard_state = _unpacked(_HARD_STATE, self._engine.get(Space.META, _HARD_STATE_KEY), 3)
+        compacted = _unpacked(_COMPACTED, self._engine.get(Space.META, _COMPACTED_KEY), 2)
+        view = self._engine.view()
+        try:
+            rows = list(view.scan(Space.LOG, _INDEX.pack(compacted[0] + 1), _BEYOND))
+        finally:
+            view.close()
+        entries = [_entry(key, row) for key, row in rows]
+        _require_consecutive(entries, compacted[0])
+        stored = Stored(
+            (hard_state[0], hard_state[1], hard_state[2]), (compacted[0], compacted[1]), entries
+        )
+        self._first, self._last = compacted[0] + 1, stored.last_index
+        return stored
+
+    def append(self, changes: Changes, entries: Sequence[Entry]) -> None:
+        """Add entries; they replace what is stored from the first one's index on."""
+        put, log = changes.put, Space.LOG
+        for index, term, kind, data, context in entries:
+            row = _ENTRY.pack(term, kind, len(context)) + context + data
+            put(log, _INDEX.pack(index), row)
+        newest = entries[-1][0]
+        for index in range(newest + 1, self._last + 1):
+            changes.delete(log, _INDEX.pack(index))
+        self._last = newest
+
+    def put_hard_state(self, changes: Changes, state: HardState) -> None:
+        """Add the newest term, vote and commit."""
+        changes.put(Space.META, _HARD_STATE_KEY, _HARD_STATE.pack(*state))
+
+    def compact(self, changes: Changes, index: int, term: int) -> None:
+        """Add the removal of all entries up to and including a durably applied index."""
+        changes.clear(Space.LOG, _FIRST, _INDEX.pack(index + 1))
+        changes.put(Space.META, _COMPACTED_KEY, _COMPACTED.pack(index, term))
+        self._first = index + 1
+
+    def restart_at(self, changes: Changes, index: int, term: int) -> None:
+        """Add the removal of the whole log: an image took its place, or a cluster is founded."""
+        changes.clear(Space.LOG, _FIRST, _BEYOND)
+        changes.put(Space.META, _COMPACTED_KEY, _COMPACTED.pack(index, term))
+        self._first, self._last = index + 1, index
+
+
+def _decoded(kind: type[_T], row: bytes) -> _T:
+    return kind(**json.loads(row))
+
+
+def _unpacked(form: struct.Struct, row: bytes | None, count: int) -> tuple[int, ...]:
+    if row is None:
+        return (0,) * count
+    return form.unpack(row)
+
+
+def _entry(key: bytes, row: bytes) -> Entry:
+    term, kind, context_size = _ENTRY.unpack_from(row)
+    data_at = _ENTRY.size + context_size
+    return _INDEX.unpack(key)[0], term, kind, row[data_at:], row[_ENTRY.size : data_at]
+
+
+def _require_consecutive(entries: Sequence[Entry], compacted: int) -> None:
+    for expected, entry in enumerate(entries, compacted + 1):
+        if entry[0] != expected:
+            raise StorageCorruptedError(
+                f"the raft log lacks entry {expected} (found {entry[0]}): this disk cannot be "
+                "trusted; remove the member and add a new one with an empty disk"
+            )

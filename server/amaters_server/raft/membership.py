@@ -1,0 +1,178 @@
+"""Which membership changes are allowed. Pure: the membership and the leader's view in, a change out.
+
+One change at a time, always of one member. Raft itself replaces a second one by nothing while
+the first is unapplied; these rules refuse it with words before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from amaters_server.model.cluster import Member, Membership, NodeId
+from amaters_server.model.errors import MembershipError
+from amaters_server.wire import command_pb2
+
+Kind = Literal["add_voter", "add_learner", "remove"]
+
+MAX_PROMOTION_LAG = 1000
+"""Entries a learner may lack when it is promoted: less than a blink of replication."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One allowed change, for `propose_conf_change`."""
+
+    kind: Kind
+    member: Member
+
+    def context(self, *, origin: int, request: int) -> bytes:
+        """Return what the log entry says about the member, and who asked."""
+        member = self.member
+        return command_pb2.MemberRecord(
+            id=member.id,
+            name=member.name,
+            peer_address=member.peer_address,
+            client_address=member.client_address,
+            disk_id=member.disk_id,
+            is_learner=member.is_learner,
+            origin=origin,
+            request=request,
+        ).SerializeToString()
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How far a member follows, as its leader knows."""
+
+    matched: int
+    recent_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderView:
+    """What only the leader knows of the others."""
+
+    leader: int
+    last_index: int
+    following: Mapping[int, Following]
+
+
+def add(membership: Membership, *, peer_address: str, client_address: str, name: str) -> Change:
+    """Add a learner under an id that was never used before."""
+    if not peer_address:
+        raise MembershipError("the new member has no peer address: give one as host:port")
+    present = membership.at(peer_address)
+    if present is not None:
+        raise MembershipError(
+            f"{peer_address} is member {present.id} already: remove it first if it is to be replaced"
+        )
+    learner = next((member for member in membership.members if member.is_learner), None)
+    if learner is not None:
+        raise MembershipError(
+            f"member {learner.id} ({learner.peer_address}) is still a learner: promote or remove "
+            "it before another member is added"
+        )
+    fresh = NodeId(membership.highest_id + 1)
+    return Change("add_learner", Member(fresh, name, peer_address, client_address, is_learner=True))
+
+
+def promote(membership: Membership, node: int, view: LeaderView) -> Change:
+    """Let a learner vote, once it has caught up."""
+    member = _known(membership, node)
+    if not member.is_learner:
+        raise MembershipError(f"member {node} votes already: there is nothing to promote")
+    if not member.started:
+        raise MembershipError(
+            f"member {node} has not started yet: start a node with an empty disk at "
+            f"{member.peer_address} first"
+        )
+    following = view.following.get(node)
+    if following is None or not following.recent_active:
+        raise MembershipError(f"member {node} does not answer its leader: bring it up first")
+    lag = view.last_index - following.matched
+    if following.matched == 0 or lag > MAX_PROMOTION_LAG:
+        raise MembershipError(
+            f"member {node} is {lag} entries behind (at most {MAX_PROMOTION_LAG} allowed): "
+            "try again when it has caught up"
+        )
+    return Change("add_voter", replace(member, is_learner=False))
+
+
+def remove(membership: Membership, node: int, view: LeaderView) -> Change:
+    """Remove a member, unless the others could not go on without it."""
+    member = _known(membership, node)
+    if member.is_learner:
+        return Change("remove", member)
+    rest = [other for other in voters(membership) if other.id != node]
+    if not rest:
+        raise MembershipError(f"member {node} is the only voter: a cluster cannot be without one")
+    alive = [other for other in rest if _alive(other, view)]
+    needed = quorum(len(rest))
+    if len(alive) < needed:
+        raise MembershipError(
+            f"without member {node} only {len(alive)} of {len(rest)} voters answer, and {needed} "
+            "are needed: bring another one up first"
+        )
+    return Change("remove", member)
+
+
+def claim(membership: Membership, seen: Member) -> Change | None:
+    """Bind a member to a disk and its addresses; None when that is on record already."""
+    member = _known(membership, seen.id)
+    if member.disk_id and member.disk_id != seen.disk_id:
+        raise MembershipError(
+            f"member {member.id} belongs to another disk: remove it, then add a new member at "
+            f"{seen.peer_address}"
+        )
+    wanted = replace(seen, is_learner=member.is_learner, name=seen.name or member.name)
+    if wanted == member:
+        return None
+    return Change("add_learner" if member.is_learner else "add_voter", wanted)
+
+
+def warnings(membership: Membership) -> list[str]:
+    """Say what is legal but unwise about the number of voters."""
+    count = len(voters(membership))
+    if count == 0 or count % 2:
+        return []
+    return [
+        f"{count} voters survive no more failures than {count - 1} would, and need a larger "
+        f"majority: add or remove one"
+    ]
+
+
+def voters(membership: Membership) -> list[Member]:
+    """Return the members that vote."""
+    return [member for member in membership.members if not member.is_learner]
+
+
+def quorum(count: int) -> int:
+    """Return how many of that many voters make a majority."""
+    return count // 2 + 1
+
+
+def most_caught_up(membership: Membership, view: LeaderView) -> int | None:
+    """Return the voter that would lose the least time as the next leader, if one answers."""
+    candidates = [
+        member.id
+        for member in voters(membership)
+        if member.id != view.leader and _alive(member, view)
+    ]
+    if not candidates:
+        return None
+    return max(candidates, key=lambda node: (view.following[node].matched, -node))
+
+
+def _known(membership: Membership, node: int) -> Member:
+    member = membership.member(node)
+    if member is None:
+        known = ", ".join(str(one.id) for one in membership.members)
+        raise MembershipError(f"there is no member {node}: the members are {known}")
+    return member
+
+
+def _alive(member: Member, view: LeaderView) -> bool:
+    if member.id == view.leader:
+        return True
+    following = view.following.get(member.id)
+    return following is not None and following.recent_active

@@ -1,0 +1,253 @@
+"""The writes this node has proposed, and what becomes of each. Pure: time is an argument.
+
+A proposal is one log entry with the writes of many callers. Its sequence number makes its fate
+certain: the state machine applies this node's proposals in ascending order only, so when one is
+applied, every earlier one that was not can never be. Those are proposed again under a new number,
+as long as their callers still wait; that is how a change of leader stays invisible to callers.
+
+When nothing is heard for a while, an empty proposal (a barrier) is sent after the others: once it
+is applied, the fate of all of them is known.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+from amaters_server.model.errors import (
+    DatabaseError,
+    DeadlineError,
+    NoLeaderError,
+    OutcomeUnknownError,
+)
+from amaters_server.model.queries import Answer, Answers, Write
+from amaters_server.model.replication import Outcome
+from amaters_server.raft.commands import Origin, batches
+
+Delivery = tuple[Answers, list[tuple[int, Answer]]]
+"""A caller's callback and what to call it with."""
+
+
+@dataclass(slots=True)
+class Proposal:
+    """Writes that travel in one entry; without any it is a barrier."""
+
+    writes: Sequence[Write]
+    answers: Answers | None
+    since: float
+    """When it was parked, or proposed."""
+    deadline: float
+    """The earliest of the writes that wait."""
+    late: set[int] = field(default_factory=set)
+    """Positions of writes that were answered before the entry was applied."""
+
+    def waiting(self) -> list[Write]:
+        """Return the writes whose callers have no answer yet."""
+        if not self.late:
+            return list(self.writes)
+        return [write for at, write in enumerate(self.writes) if at not in self.late]
+
+    def answered(self, results: Sequence[Answer]) -> list[tuple[int, Answer]]:
+        """Pair the results with the tickets that still wait."""
+        pairs = zip(self.writes, results, strict=True)
+        if not self.late:
+            return [(write.ticket, result) for write, result in pairs]
+        return [
+            (write.ticket, result)
+            for at, (write, result) in enumerate(pairs)
+            if at not in self.late
+        ]
+
+    def give_up(self, until: float, why: DatabaseError) -> list[tuple[int, Answer]]:
+        """Answer the writes whose deadline is not after that time."""
+        refused: list[tuple[int, Answer]] = []
+        deadline = inf
+        for at, write in enumerate(self.writes):
+            if at in self.late:
+                continue
+            if write.deadline <= until:
+                self.late.add(at)
+                refused.append((write.ticket, why))
+            else:
+                deadline = min(deadline, write.deadline)
+        self.deadline = deadline
+        return refused
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait before doing something about silence, in seconds."""
+
+    for_an_outcome: float
+    """Before a barrier is proposed."""
+    for_a_leader: float
+    """Before callers are told that there is none."""
+
+
+Propose = Callable[[int, Sequence[Write]], bool]
+"""Puts writes into the log under a sequence number; False when raft refuses for now."""
+
+
+class Proposals:
+    """Own proposals in flight and parked ones."""
+
+    def __init__(self, origin: Origin, patience: Patience) -> None:
+        self.origin = origin
+        self.count = 0
+        """Writes that wait for an answer."""
+        self.repeated = 0
+        self.unknown = 0
+        self._patience = patience
+        self._sequence = 0
+        self._in_flight: dict[int, Proposal] = {}
+        self._parked: deque[Proposal] = deque()
+        self._asked_at = -inf
+        self._suspicious = False
+
+    # --- into the log ---------------------------------------------------------
+
+    def submit(self, writes: Sequence[Write], answers: Answers, now: float) -> None:
+        """Take writes in; `launch` proposes them."""
+        for run in batches(writes):
+            deadline = min(write.deadline for write in run)
+            self._parked.append(Proposal(run, answers, now, deadline))
+        self.count += len(writes)
+
+    def launch(self, propose: Propose, now: float) -> None:
+        """Propose everything parked, oldest first, until raft refuses."""
+        while self._parked and self._propose(self._parked[0], propose, now):
+            self._parked.popleft()
+
+    def barrier(self, propose: Propose, now: float) -> None:
+        """Propose a barrier when the fate of what is in flight should be known by now."""
+        patience = self._patience.for_an_outcome
+        if not self._in_flight or now < self._asked_at + patience:
+            return
+        oldest = next(iter(self._in_flight.values()))
+        overdue = self._suspicious or now >= oldest.since + patience
+        if overdue and self._propose(Proposal((), None, now, inf), propose, now):
+            self._asked_at = now
+            self._suspicious = False
+
+    def suspect(self) -> None:
+        """Hear that the leader changed: what was forwarded to the old one may be lost."""
+        self._suspicious = True
+        self._asked_at = -inf
+
+    def _propose(self, proposal: Proposal, propose: Propose, now: float) -> bool:
+        if not propose(self._sequence + 1, proposal.writes):
+            return False
+        self._sequence += 1
+        proposal.since = now
+        self._in_flight[self._sequence] = proposal
+        return True
+
+    # --- out of the log -------------------------------------------------------
+
+    def resolve(self, outcome: Outcome, now: float) -> list[Delivery]:
+        """Take in what was applied; only this life's own proposals matter."""
+        origin = self.origin
+        if outcome.origin != origin.node_id or outcome.incarnation != origin.incarnation:
+            return []
+        if outcome.skipped:
+            return []  # A later one was applied before it, and has settled its fate.
+        proposal = self._in_flight.pop(outcome.sequence, None)
+        self._settle_before(outcome.sequence, now)
+        if proposal is None or proposal.answers is None:
+            return []
+        answered = proposal.answered(outcome.results)
+        self.count -= len(answered)
+        return [(proposal.answers, answered)]
+
+    def _settle_before(self, sequence: int, now: float) -> None:
+        """Park again what can never be applied any more."""
+        lost: list[Proposal] = []
+        while self._in_flight:
+            oldest = next(iter(self._in_flight))
+            if oldest > sequence:
+                break
+            proposal = self._in_flight.pop(oldest)
+            waiting = proposal.waiting()
+            if waiting:
+                lost.append(Proposal(waiting, proposal.answers, now, proposal.deadline))
+        self._parked.extendleft(reversed(lost))
+        self.repeated += len(lost)
+
+    # --- refusals and time ----------------------------------------------------
+
+    def expire(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
+        """Answer writes whose time is up, and parked ones that found no leader for too long.
+
+        The outcome of a write in flight is unknown then; a parked one was certainly not applied.
+        """
+        if self.count == 0:
+            return []
+        return self._expire_in_flight(now) + self._expire_parked(now, no_leader)
+
+    def _expire_in_flight(self, now: float) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        for proposal in self._in_flight.values():
+            if proposal.deadline <= now:
+                unknown = OutcomeUnknownError("time ran out before the write was known to be safe")
+                self._refuse(proposal, now, unknown, deliveries)
+                self.unknown += len(deliveries[-1][1])
+        return deliveries
+
+    def _expire_parked(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        patient_since = now - self._patience.for_a_leader
+        for proposal in self._parked:
+            if no_leader is not None and proposal.since <= patient_since:
+                self._refuse(proposal, inf, no_leader, deliveries)
+            elif proposal.deadline <= now:
+                late = no_leader or DeadlineError("a leader that takes the write")
+                self._refuse(proposal, now, late, deliveries)
+        if deliveries:
+            self._repark()
+        return deliveries
+
+    def refuse_local_only(self, refusal: DatabaseError) -> list[Delivery]:
+        """Answer parked writes that must not be forwarded, now that another node leads."""
+        deliveries: list[Delivery] = []
+        for proposal in self._parked:
+            refused: list[tuple[int, Answer]] = []
+            for at, write in enumerate(proposal.writes):
+                if not write.forward and at not in proposal.late:
+                    proposal.late.add(at)
+                    refused.append((write.ticket, refusal))
+            self._deliver(proposal, refused, deliveries)
+        if deliveries:
+            self._repark()
+        return deliveries
+
+    def abandon(self, unknown: DatabaseError, unheard: DatabaseError | None) -> list[Delivery]:
+        """Answer everything in flight, and with `unheard` also everything parked."""
+        deliveries: list[Delivery] = []
+        for proposal in self._in_flight.values():
+            self._refuse(proposal, inf, unknown, deliveries)
+        self._in_flight.clear()
+        if unheard is not None:
+            for proposal in self._parked:
+                self._refuse(proposal, inf, unheard, deliveries)
+            self._parked.clear()
+        return deliveries
+
+    def _repark(self) -> None:
+        waiting = [(proposal, proposal.waiting()) for proposal in self._parked]
+        self._parked = deque(
+            Proposal(writes, proposal.answers, proposal.since, proposal.deadline)
+            for proposal, writes in waiting
+            if writes
+        )
+
+    def _refuse(
+        self, proposal: Proposal, until: float, why: DatabaseError, to: list[Delivery]
+    ) -> None:
+        self._deliver(proposal, proposal.give_up(until, why), to)
+
+    def _deliver(
+        self, proposal: Proposal, answered: list[tuple[int, Answer]], to: list[Delivery]
+    ) -> None:
+        if answered and proposal.answers is not None:
+            self.count -= len(answered)
+            to.append((proposal.answers, answered))

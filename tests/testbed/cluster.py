@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import runpy
 import sys
 import time
 
+import debian
+import images
 import networks
 from addresses import CLUSTER_NAMESPACE
 from lifecycle import Cluster
-from places import places
+from places import REPOSITORY, places
 from shell import TestbedError
 
 
@@ -73,6 +76,19 @@ def kubeconfig(cluster: Cluster, _: argparse.Namespace) -> int:
     return 0
 
 
+def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Build both images and, when a cluster is up, load them into it."""
+    _require_root()
+    debian.install_packages(say=_say)
+    version = arguments.version or _version()
+    wanted = [images.Image(name, arguments.tag, version) for name in arguments.only]
+    images.build(cluster.places, wanted, say=_say)
+    archives = [image.archive(cluster.places) for image in wanted]
+    if members := cluster.members():
+        images.load(cluster.nodes, members, archives, say=_say)
+    return 0
+
+
 def run(_: Cluster, arguments: argparse.Namespace) -> int:
     """Become the command, inside the cluster's network."""
     if not networks.exists(arguments.namespace):
@@ -90,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="remove every trace of it").set_defaults(act=down)
     commands.add_parser("status", help="is it up?").set_defaults(act=status)
     commands.add_parser("kubeconfig", help="print where it is").set_defaults(act=kubeconfig)
+    made = commands.add_parser("images", help="build both images and load them into the cluster")
+    made.add_argument("--tag", default="dev", help="their tag (default: dev)")
+    made.add_argument("--version", help="the version they say they are (default: the project's)")
+    made.add_argument("--only", nargs="+", choices=images.NAMES, default=images.NAMES)
+    made.set_defaults(act=build_images)
     inner = commands.add_parser("run", help="run a command inside the cluster's network")
     inner.add_argument("--namespace", default=CLUSTER_NAMESPACE)
     inner.add_argument("command", nargs=argparse.REMAINDER)
@@ -102,6 +123,11 @@ def _count(text: str) -> int:
     if not 1 <= number <= 9:
         raise argparse.ArgumentTypeError(f"{number} nodes: choose 1 to 9")
     return number
+
+
+def _version() -> str:
+    """Read the project's version without importing the project."""
+    return str(runpy.run_path(str(REPOSITORY / "client/amaters/version.py"))["__version__"])
 
 
 def _require_root() -> None:

@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import binaries
 import cgroups
 import control_plane
 import debian
+import images
 import kubeconfigs
 import networks
 import pause_image
@@ -125,25 +125,13 @@ class Cluster:
         volumes.create(self.places, members)
         for node in members:
             self.nodes.start_runtime(node)
-        self._import_images(members, say)
+        images.load(self.nodes, members, sorted(self.places.images.glob("*.tar")), say=say)
         plane.wait_for_api(self.kube)
         plane.start_controllers()
         self._furnish(members, authority)
         for node in members:
             self.nodes.start_kubelet(node)
         self._wait_for_nodes(members)
-
-    def _import_images(self, members: list[Node], say: Say) -> None:
-        archives = sorted(self.places.images.glob("*.tar"))
-        say(f"importing {', '.join(archive.stem for archive in archives)} on every node")
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            jobs = [
-                pool.submit(self.nodes.import_image, node, archive)
-                for archive in archives
-                for node in members
-            ]
-            for job in jobs:
-                job.result()
 
     def _furnish(self, members: list[Node], authority: pki.Authority) -> None:
         """Give the cluster its DNS service, its storage, and its way in from the host."""

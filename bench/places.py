@@ -35,10 +35,18 @@ def ghz() -> Path:
     return built[-1]
 
 
-def etcd() -> Path | None:
-    """Return etcd's program, or None: the comparison is then left out, and said to be."""
-    found = shutil.which("etcd")
-    return Path(found) if found else None
+def etcd() -> tuple[Path, ...]:
+    """Return every etcd there is, Debian's first: the first one is the yardstick."""
+    installed = shutil.which("etcd")
+    built = CACHE / "testbed" / "bin" / "etcd"
+    found = [Path(installed)] if installed else []
+    return (*found, built) if built.exists() else tuple(found)
+
+
+def version_of(etcd: Path) -> str:
+    """Return the program's name and version, as `etcd 3.4.23`."""
+    answer = subprocess.run([etcd, "--version"], capture_output=True, text=True, check=True)
+    return answer.stdout.partition("\n")[0].replace(" Version:", "").strip()
 
 
 def server() -> Path:

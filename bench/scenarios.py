@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import places, throughput
-from bench.effort import Effort
+from bench import catchup, failover, places, restart, snapshot, throughput
+from bench.effort import FULL, Effort
+from bench.nodes import AmatersNodes
 from bench.report import Report
 from bench.targets import BareGrpcio, EtcdMembers, Target
 
@@ -13,15 +14,31 @@ Scenario = Callable[[Effort, str, Path, Say], Awaitable[Report]]
 
 
 async def _throughput(effort: Effort, only: str, folder: Path, say: Say) -> Report:
-    etcd = places.etcd()
-    if etcd is None:
+    etcd = places.etcd()[: 2 if effort.rounds >= FULL.rounds else 1]
+    if not etcd:
         say("etcd is not installed (Debian: etcd-server): its column stays empty")
-    found: list[Target] = [BareGrpcio(folder)]
-    if etcd:
-        found.append(EtcdMembers(folder, etcd))
+    found: list[Target] = [
+        BareGrpcio(folder),
+        AmatersNodes(folder, 1),
+        AmatersNodes(folder, 3),
+        *(EtcdMembers(folder, program) for program in etcd),
+    ]
     return await throughput.run([one for one in found if only in one.name], effort, folder, say)
+
+
+def _alone(scenario: Callable[[Effort, Path, Say], Awaitable[Report]]) -> Scenario:
+    """Adapt a scenario that measures nothing but our own nodes."""
+
+    async def run(effort: Effort, _only: str, folder: Path, say: Say) -> Report:
+        return await scenario(effort, folder, say)
+
+    return run
 
 
 ALL: dict[str, Scenario] = {
     "throughput": _throughput,
+    "failover": _alone(failover.run),
+    "catchup": _alone(catchup.run),
+    "restart": _alone(restart.run),
+    "snapshot": _alone(snapshot.run),
 }

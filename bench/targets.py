@@ -71,12 +71,12 @@ class BareGrpcio:
 
 
 class EtcdMembers:
-    """Debian's etcd with its defaults, as a cluster of this many members on loopback."""
+    """etcd with its defaults, as a cluster of this many members on loopback."""
 
     dialect: Dialect = dialects.ETCD
 
     def __init__(self, folder: Path, program: Path, size: int = 3) -> None:
-        self.name = f"etcd, {size} members"
+        self.name = f"{places.version_of(program)}, {size} members"
         ports = places.free_ports(2 * size)
         clients, peers = ports[:size], ports[size:]
         self._addresses = [f"127.0.0.1:{port}" for port in clients]

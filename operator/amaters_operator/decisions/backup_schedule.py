@@ -1,0 +1,111 @@
+"""When the next backup is due, and why. Pure; knows cron and time zones, not storage."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterBadCronError, CroniterError, croniter
+
+from amaters_operator.decisions.seen import Seen
+
+_FIRST_RETRY = timedelta(seconds=15)
+_LONGEST_RETRY = timedelta(minutes=15)
+_FIELDS = 5
+
+
+class InvalidScheduleError(ValueError):
+    """The schedule cannot be understood; the message says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What became of earlier backups."""
+
+    created: datetime
+    """When the cluster was created: what was due before it is nobody's business."""
+    last_scheduled: datetime | None = None
+    last_token: str = ""
+    failed: datetime | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A backup that is to be made now."""
+
+    trigger: str
+    scheduled: datetime | None = None
+    """The time of the schedule that it serves."""
+    token: str = ""
+    """The token it was asked for with."""
+
+
+def due(
+    history: History, *, schedule: str | None, zone: str | None, token: str, now: datetime
+) -> Due | None:
+    """Return the backup to make now, or None.
+
+    A token that was not served yet asks for one at once. A schedule asks for one per time, and
+    only for its latest: times missed while nobody looked are made up for once. Failures are
+    tried again, ever more slowly.
+    """
+    if history.failed is not None and now < history.failed + pause_after(history.failures):
+        return None
+    if token and token != history.last_token:
+        return Due("on-demand", token=token)
+    if schedule is None:
+        return None
+    latest = _latest(schedule, zone, now)
+    if latest <= (history.last_scheduled or history.created):
+        return None
+    return Due("schedule", scheduled=latest)
+
+
+def pause_after(failures: int) -> timedelta:
+    """Return how long to wait after so many failures in a row."""
+    doublings = min(max(failures - 1, 0), 16)
+    return min(_FIRST_RETRY * int(2**doublings), _LONGEST_RETRY)
+
+
+def next_time(schedule: str, zone: str | None, now: datetime) -> datetime:
+    """Return when the schedule runs next, in UTC."""
+    return _cron(schedule, zone, now).get_next(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def _latest(schedule: str, zone: str | None, now: datetime) -> datetime:
+    # A time that is exactly now has come.
+    just_after = now.replace(microsecond=0) + timedelta(seconds=1)
+    return _cron(schedule, zone, just_after).get_prev(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
+    try:
+        local = now.astimezone(ZoneInfo(zone or "UTC"))
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidScheduleError(
+            f"spec.backup.timeZone {zone!r} is not known: write an IANA name, such as Europe/Berlin"
+        ) from error
+    if len(schedule.split()) != _FIELDS:
+        raise InvalidScheduleError(
+            f"spec.backup.schedule {schedule!r} must have five fields: minute, hour, day of "
+            "month, month, day of week, such as '0 3 * * *'"
+        )
+    try:
+        return croniter(schedule, local)
+    except (CroniterBadCronError, CroniterError, ValueError) as error:
+        raise InvalidScheduleError(
+            f"spec.backup.schedule {schedule!r} is not a cron expression ({error}): write one "
+            "such as '0 3 * * *'"
+        ) from error
+
+
+def maker(seen: Seen) -> int | None:
+    """Return the ordinal of the pod that is to make a backup: a follower, unless there is none.
+
+    The least lagged member that takes part; the leader only when it is alone. None while nobody
+    surely takes part.
+    """
+    fit = [one for one in seen.voters if seen.participates(one)]
+    followers = [one for one in fit if not one.leader]
+    chosen = min(followers or fit, key=lambda one: (one.lag, one.ordinal), default=None)
+    return None if chosen is None else chosen.ordinal

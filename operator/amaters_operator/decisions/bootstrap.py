@@ -1,0 +1,56 @@
+"""How a cluster begins: once, of members named before the first pod, perhaps from a backup. Pure."""
+
+from amaters_operator.api.spec import BootstrapSpec
+from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.decisions.moves import Hold, Restore
+from amaters_operator.decisions.seen import Seen
+
+
+def begun(
+    recorded: BootstrapStatus | None,
+    *,
+    wished: tuple[str, ...],
+    noted: tuple[str, ...] | None,
+) -> BootstrapStatus:
+    """Return the record of the beginning: the one in the status, or a first one.
+
+    `noted` is what an existing ConfigMap says: the status can be lost (a cluster restored from
+    files), and then the members must not be counted anew.
+    """
+    if recorded is not None and recorded.initial_members:
+        return recorded
+    members = noted or wished
+    return (recorded or BootstrapStatus()).model_copy(update={"initial_members": list(members)})
+
+
+def formed(record: BootstrapStatus, seen: Seen) -> BootstrapStatus:
+    """Return the record with the cluster's identity, once all initial members stand in it."""
+    if record.cluster_id or not seen.cluster_id or seen.leader() is None:
+        return record
+    taking_part = sum(seen.participates(one) for one in seen.members or ())
+    if taking_part < len(record.initial_members):
+        return record
+    return record.model_copy(update={"cluster_id": seen.cluster_id})
+
+
+def next_restore(wish: BootstrapSpec | None, record: BootstrapStatus) -> Restore | Hold | None:
+    """Return whether the backup is to be loaded now; None when there is nothing to load.
+
+    A load that was begun and not finished may have left half of the data: it is begun again and
+    replaces what is there. Clients find no Service until it is done.
+    """
+    if wish is None or record.restored_from:
+        return None
+    if not record.cluster_id:
+        return Hold("the backup is loaded once the cluster has formed")
+    again = record.restore_started is not None
+    return Restore(
+        wish.restore_from,
+        replace=again,
+        because="the last attempt did not finish" if again else "spec.bootstrap asks for it",
+    )
+
+
+def serves_clients(wish: BootstrapSpec | None, record: BootstrapStatus) -> bool:
+    """Whether clients may find the cluster: not before its backup is loaded whole."""
+    return wish is None or bool(record.restored_from)

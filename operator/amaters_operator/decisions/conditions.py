@@ -1,0 +1,175 @@
+"""The conditions: each answers one question and says what to do. Pure."""
+
+from typing import Literal
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.decisions.findings import Findings
+from amaters_operator.decisions.seen import Seen, listed
+from amaters_operator.manifests import names
+
+Answer = Literal["True", "False", "Unknown"]
+
+
+def all_of(cluster: AmatersCluster, found: Findings) -> list[Condition]:
+    """Return every condition that means something for this cluster."""
+    judged = [
+        _ready(cluster, found),
+        _progressing(cluster, found),
+        _degraded(cluster, found),
+        _upgrading(cluster, found),
+        _stuck(cluster, found),
+    ]
+    if cluster.spec.backup is not None:
+        judged.append(_backed_up(cluster, found))
+    if cluster.spec.tls is not None:
+        judged.append(_certificates(cluster, found))
+    return judged
+
+
+def invalid(cluster: AmatersCluster, now: str, message: str) -> Condition:
+    """Return the Ready condition of a cluster whose spec cannot be read."""
+    return Condition(
+        type=ConditionType.READY,
+        status="False",
+        reason="InvalidSpec",
+        message=message,
+        observed_generation=cluster.metadata.generation,
+        last_transition_time=now,
+    )
+
+
+def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
+    """Return the pods, of those wished for, whose node does not surely take part as a voter."""
+    absent = []
+    for ordinal in range(cluster.spec.replicas):
+        member = seen.member(ordinal)
+        pod = seen.pod(ordinal)
+        present = member is not None and not member.learner and seen.participates(member)
+        if not present or pod is None or not pod.ready:
+            absent.append(names.pod(cluster, ordinal))
+    return absent
+
+
+def _ready(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.READY
+    seen, record = found.seen, found.bootstrap
+    leader = seen.leader()
+    if not record.cluster_id:
+        return _say(cluster, found, question, "False", "Creating", _creating(cluster, found))
+    if cluster.spec.bootstrap is not None and not record.restored_from:
+        text = record.restore_error or f"loading {cluster.spec.bootstrap.restore_from}"
+        return _say(cluster, found, question, "False", "Restoring", text)
+    if leader is not None:
+        text = f"{names.pod(cluster, leader.ordinal)} leads {len(seen.voters)} voting members"
+        return _say(cluster, found, question, "True", "Serving", text)
+    ready = [pod for pod in seen.pods if pod.ready]
+    if 2 * len(ready) > max(len(seen.pods), 1):
+        text = (
+            "the kubelets call most pods ready, but the operator cannot learn who leads: check "
+            "the network between the operator and port 7879 of the pods"
+        )
+        return _say(cluster, found, question, "Unknown", "NotReachable", text)
+    text = (
+        f"no leader: {len(ready)} of {len(seen.pods)} pods are ready, and a majority is needed. "
+        f"Look at the pods {listed(missing(cluster, seen))}"
+    )
+    return _say(cluster, found, question, "False", "NoLeader", text)
+
+
+def _creating(cluster: AmatersCluster, found: Findings) -> str:
+    troubles = [f"{pod.name}: {pod.trouble}" for pod in found.seen.pods if pod.trouble]
+    if troubles:
+        return "the members cannot start: " + "; ".join(troubles)
+    reasons = {node.reason for node in found.seen.nodes.values() if node.reason}
+    text = f"waiting for the initial members: {listed(missing(cluster, found.seen))}"
+    return f"{text} ({'; '.join(sorted(reasons))})" if reasons else text
+
+
+def _progressing(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.PROGRESSING
+    if found.problem:
+        return _say(cluster, found, question, "False", "OperatorBlocked", found.problem)
+    if found.stuck is not None:
+        return _say(cluster, found, question, "False", "RolloutStuck", found.stuck.because)
+    if found.plan.move is not None:
+        return _say(cluster, found, question, "True", "Working", str(found.plan.move))
+    if not found.bootstrap.cluster_id:
+        return _say(cluster, found, question, "True", "Creating", _creating(cluster, found))
+    return _say(cluster, found, question, "False", "AsWished", "nothing is left to do")
+
+
+def _degraded(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.DEGRADED
+    absent = missing(cluster, found.seen)
+    if not absent:
+        return _say(cluster, found, question, "False", "AllMembers", "every member takes part")
+    details = [f"{pod.name}: {pod.trouble}" for pod in found.seen.pods if pod.trouble]
+    text = f"not taking part: {listed(absent)}"
+    hint = "; ".join(details) or f"see `kubectl describe pod {absent[0]}` if it stays so"
+    return _say(cluster, found, question, "True", "MembersMissing", f"{text}. {hint}")
+
+
+def _upgrading(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.UPGRADE_IN_PROGRESS
+    seen = found.seen
+    if not seen.outdated():
+        text = "every pod is of the newest revision"
+        return _say(cluster, found, question, "False", "UpToDate", text)
+    progress = f"{len(seen.updated())}/{len(seen.pods)} updated"
+    step = found.plan.roll
+    text = f"{progress}; {step!s}" if step is not None else progress
+    reason = "Paused" if cluster.spec.upgrade.paused else "Rolling"
+    return _say(cluster, found, question, "True", reason, text)
+
+
+def _stuck(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.ROLLOUT_STUCK
+    if found.stuck is None:
+        return _say(cluster, found, question, "False", "NotStuck", "no roll is stuck")
+    return _say(cluster, found, question, "True", "PodDoesNotComeUp", found.stuck.because)
+
+
+def _backed_up(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.BACKUP_SUCCEEDED
+    backup = cluster.status.backup
+    if backup is not None and backup.failure:
+        text = f"{backup.failure} ({backup.failures} failed in a row; it is tried again)"
+        return _say(cluster, found, question, "False", "BackupFailed", text)
+    if backup is None or backup.last is None:
+        text = "no backup has been made yet"
+        return _say(cluster, found, question, "Unknown", "NoBackupYet", text)
+    text = f"{backup.last.uri}, {backup.last.keys} records, {backup.last.size_bytes} bytes"
+    return _say(cluster, found, question, "True", "BackupDone", text)
+
+
+def _certificates(cluster: AmatersCluster, found: Findings) -> Condition:
+    question = ConditionType.CERTIFICATES_CURRENT
+    seen = found.certificates
+    if seen is None or seen.verdict is None or seen.problem:
+        text = seen.problem if seen and seen.problem else "the certificates were not looked at yet"
+        return _say(cluster, found, question, "False", "CertificateProblem", text)
+    if seen.verdict.done and len(seen.verdict.current) == len(found.seen.pods):
+        text = f"every pod serves serial {seen.serial}"
+        return _say(cluster, found, question, "True", "ServedByAll", text)
+    behind = listed((*seen.verdict.reload, *seen.verdict.unproven)) or "pods that do not answer"
+    text = f"serial {seen.serial} is not yet served by: {behind}"
+    return _say(cluster, found, question, "False", "Rotating", text)
+
+
+def _say(
+    cluster: AmatersCluster,
+    found: Findings,
+    question: ConditionType,
+    answer: Answer,
+    reason: str,
+    message: str,
+) -> Condition:
+    return Condition(
+        type=question,
+        status=answer,
+        reason=reason,
+        message=message[:2048],
+        observed_generation=cluster.metadata.generation,
+        last_transition_time=found.seen.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )

@@ -1,0 +1,173 @@
+"""Which membership change or pod count comes next. Pure.
+
+Growing: one more pod, its node becomes a learner, catches up, is promoted, and only then the
+next. Shrinking: leadership leaves the highest pod, its member is removed, then the pod goes. A
+node that lost its disk is removed under its old id and added under a new one. Every state in
+between is recognised, so that a crash anywhere loses nothing.
+"""
+
+from collections.abc import Sequence
+
+from amaters_operator.decisions.moves import (
+    AddMember,
+    Hold,
+    PromoteMember,
+    RemoveMember,
+    SetReplicas,
+    TransferLeadership,
+)
+from amaters_operator.decisions.seen import Member, Seen, State
+
+Change = Hold | AddMember | PromoteMember | RemoveMember | SetReplicas | TransferLeadership
+
+CAUGHT_UP_ENTRIES = 100
+"""A learner this close to the leader may vote: the rest reaches it within a round trip."""
+
+_JOINS = frozenset({State.WAITING, State.DISK_LOST})
+
+
+def unfinished(wanted: int, seen: Seen) -> Change | None:
+    """Return the next move of a change that was begun or forced upon us, or None.
+
+    That is a lost disk, a learner, a pod that belongs to no member. It goes before rolls and
+    before new changes. What is no longer wanted is left to `next_change`.
+    """
+    if seen.members is None or seen.replicas is None:
+        return None
+    kept = min(wanted, seen.replicas)
+    return _lost_disk(seen) or _learner(kept, seen) or _newcomer(kept, seen)
+
+
+def next_change(wanted: int, seen: Seen, *, claims: Sequence[int] = ()) -> Change | None:
+    """Return the next move towards `wanted` members, or None when there.
+
+    `claims` are the ordinals whose volume claims exist: a leftover volume of a removed member
+    cannot be used again.
+    """
+    if seen.replicas is None or seen.replicas == wanted:
+        return None
+    if seen.members is None:
+        return Hold("the database does not tell its members: no leader")
+    if seen.replicas < wanted:
+        return _grow(seen.replicas, seen, claims)
+    return _shrink(seen.replicas - 1, seen)
+
+
+def _grow(ordinal: int, seen: Seen, claims: Sequence[int]) -> Change:
+    if absent := [one for one in seen.voters if not seen.participates(one)]:
+        return Hold(
+            f"member {absent[0].id} (pod {absent[0].ordinal}) does not take part: growing "
+            "now would only raise the number of votes needed"
+        )
+    if ordinal in claims:
+        return Hold(
+            f"the volume claim of pod {ordinal} is still there, from a member that was removed: "
+            "it goes by itself with storage.whenScaled Delete; with Retain delete it by hand"
+        )
+    return SetReplicas(
+        ordinal + 1, f"growing: pod {ordinal} is to join {len(seen.voters)} voting members"
+    )
+
+
+def _shrink(ordinal: int, seen: Seen) -> Change:
+    """Remove the member of the highest pod, then the pod."""
+    leaving = seen.member(ordinal)
+    if leaving is None:
+        return SetReplicas(ordinal, f"shrinking: pod {ordinal} belongs to no member any more")
+    if leaving.learner:
+        return RemoveMember(leaving.id, ordinal, f"shrinking: learner of pod {ordinal}")
+    staying = [one for one in seen.voters if one.id != leaving.id]
+    leader = seen.leader()
+    if leader is None:
+        return Hold("no leader that a majority of the voters agrees on")
+    if obstacle := _no_majority_without(seen, staying):
+        return Hold(obstacle)
+    if leader.id != leaving.id:
+        return RemoveMember(
+            leaving.id, ordinal, f"shrinking: pod {ordinal} is to go; {len(staying)} voters stay"
+        )
+    heir = max(staying, key=lambda one: (seen.participates(one), one.match_index, -one.ordinal))
+    return TransferLeadership(
+        heir.id,
+        heir.ordinal,
+        f"shrinking: pod {ordinal} leads and is to go; member {heir.id} is the most caught up",
+    )
+
+
+def _no_majority_without(seen: Seen, staying: Sequence[Member]) -> str:
+    """Say why those who stay could not carry the cluster; empty when they can."""
+    alive = sum(seen.participates(one) for one in staying)
+    needed = len(staying) // 2 + 1
+    if alive >= needed:
+        return ""
+    return (
+        f"only {alive} of the {len(staying)} members that would stay take part, {needed} are "
+        "needed: bring them back first"
+    )
+
+
+def _lost_disk(seen: Seen) -> Change | None:
+    for member in seen.members or ():
+        node = seen.nodes.get(member.ordinal)
+        if node is None or node.state is not State.DISK_LOST or not member.started:
+            continue
+        staying = [one for one in seen.voters if one.id != member.id]
+        if not staying:
+            return Hold(
+                f"pod {member.ordinal}, the only voter, has lost its disk: the data is gone. "
+                "Create a new cluster and restore a backup into it"
+            )
+        if not member.learner and (obstacle := _no_majority_without(seen, staying)):
+            return Hold(f"pod {member.ordinal} has lost its disk; {obstacle}")
+        return RemoveMember(
+            member.id,
+            member.ordinal,
+            f"pod {member.ordinal} has lost its disk: it comes back as a new member",
+        )
+    return None
+
+
+def _learner(kept: int, seen: Seen) -> Change | None:
+    for member in seen.learners:
+        pod = f"pod {member.ordinal}"
+        if member.ordinal >= kept:
+            continue
+        if member.ordinal < 0:
+            return RemoveMember(member.id, member.ordinal, "its address is none of our pods'")
+        if not member.started:
+            return Hold(f"learner {member.id} ({pod}) has not started yet")
+        if not seen.participates(member):
+            return Hold(f"learner {member.id} ({pod}) does not take part")
+        if member.lag > CAUGHT_UP_ENTRIES:
+            return Hold(f"learner {member.id} ({pod}) is {member.lag} log entries behind")
+        return _promotion(member, seen)
+    return None
+
+
+def _promotion(member: Member, seen: Seen) -> Change:
+    """Let it vote, unless the larger cluster could then not find a majority."""
+    alive = 1 + sum(seen.participates(one) for one in seen.voters)
+    needed = (len(seen.voters) + 1) // 2 + 1
+    if alive < needed:
+        return Hold(
+            f"learner {member.id} has caught up, but with it {needed} votes would be needed and "
+            f"{alive} are there: bring the other members back first"
+        )
+    return PromoteMember(member.id, member.ordinal, f"pod {member.ordinal} has caught up")
+
+
+def _newcomer(kept: int, seen: Seen) -> Change | None:
+    """Add the node of a pod that waits for it. The pod counts only while it is wanted."""
+    for ordinal in range(kept):
+        if seen.member(ordinal) is not None:
+            continue
+        node = seen.nodes.get(ordinal)
+        if node is not None and node.state is State.REMOVED:
+            return Hold(
+                f"pod {ordinal} holds the volume of a member that was removed: delete its volume "
+                "claim and the pod, and it joins anew"
+            )
+        if node is not None and node.state in _JOINS:
+            return AddMember(ordinal, f"the node of pod {ordinal} waits to join")
+        return Hold(f"the node of pod {ordinal} has not come up yet")
+    return None

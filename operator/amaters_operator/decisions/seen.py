@@ -1,0 +1,159 @@
+"""What was seen of one cluster, in one look: pods by Kubernetes, nodes and members by themselves.
+
+Every decision is a function of these values. `None` always means "not known just now", never
+"not there".
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What a node says it is doing."""
+
+    WAITING = "waiting"
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+    REMOVED = "removed"
+    DISK_LOST = "disk_lost"
+    SHUTTING_DOWN = "shutting_down"
+    UNKNOWN = "unknown"
+
+
+_TAKES_PART = frozenset({State.FOLLOWER, State.CANDIDATE, State.LEADER, State.LEARNER})
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as Kubernetes tells it."""
+
+    name: str
+    ordinal: int
+    uid: str
+    revision: str
+    image: str = ""
+    ready: bool = False
+    ready_since: datetime | None = None
+    """When the pod last became ready; None while it is not."""
+    terminating: bool = False
+    created: datetime | None = None
+    node: str = ""
+    ip: str = ""
+    trouble: str = ""
+    """Why the pod cannot run, as the kubelet or the scheduler puts it; empty if it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as a node reports it loaded."""
+
+    listener: str
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A database node by its own words."""
+
+    id: int
+    state: State
+    reason: str = ""
+    leader_id: int = 0
+    term: int = 0
+    applied_index: int = 0
+    cluster_id: str = ""
+    version: str = ""
+    ready: bool = False
+    restoring: bool = False
+    certificates: tuple[Certificate, ...] = ()
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether the node stands in its cluster, as voter or learner."""
+        return self.state in _TAKES_PART
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member by the leader's words."""
+
+    id: int
+    ordinal: int
+    """Of the pod at its address; -1 for an address that is none of this cluster's pods."""
+    learner: bool = False
+    started: bool = True
+    leader: bool = False
+    match_index: int = 0
+    lag: int = 0
+    active: bool = True
+    """The leader heard from it lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One cluster in one look. Pods are sorted by ordinal."""
+
+    now: datetime
+    pods: tuple[Pod, ...] = ()
+    nodes: Mapping[int, Node] = field(default_factory=dict)
+    """By pod ordinal; a node that did not answer is absent."""
+    members: tuple[Member, ...] | None = None
+    """None while no leader tells."""
+    cluster_id: str = ""
+    replicas: int | None = None
+    """Pods the StatefulSet is to run; None while there is no StatefulSet."""
+    revision: str = ""
+    """The StatefulSet's newest revision; empty while it has not caught up with its own spec."""
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The members that count towards a majority."""
+        return tuple(one for one in self.members or () if not one.learner)
+
+    @property
+    def learners(self) -> tuple[Member, ...]:
+        """The members that are still catching up."""
+        return tuple(one for one in self.members or () if one.learner)
+
+    def pod(self, ordinal: int) -> Pod | None:
+        """Return the pod of that ordinal, or None."""
+        return next((pod for pod in self.pods if pod.ordinal == ordinal), None)
+
+    def member(self, ordinal: int) -> Member | None:
+        """Return the member at that pod's address, or None."""
+        return next((one for one in self.members or () if one.ordinal == ordinal), None)
+
+    def participates(self, member: Member) -> bool:
+        """Whether the member surely does its part: its own word and the leader's agree."""
+        node = self.nodes.get(member.ordinal)
+        return node is not None and node.id == member.id and node.takes_part and member.active
+
+    def leader(self) -> Member | None:
+        """Return the leader that a majority of the voters names in the same term, or None."""
+        if self.members is None:
+            return None
+        claims = [self.nodes[one.ordinal] for one in self.voters if one.ordinal in self.nodes]
+        named = [(node.leader_id, node.term) for node in claims if node.leader_id]
+        for leader_id, term in set(named):
+            if 2 * named.count((leader_id, term)) > len(self.voters):
+                return next((one for one in self.voters if one.id == leader_id), None)
+        return None
+
+    def outdated(self) -> tuple[Pod, ...]:
+        """Return the pods that do not run the newest revision."""
+        if not self.revision:
+            return ()
+        return tuple(pod for pod in self.pods if pod.revision != self.revision)
+
+    def updated(self) -> tuple[Pod, ...]:
+        """Return the pods that run the newest revision."""
+        return tuple(pod for pod in self.pods if self.revision and pod.revision == self.revision)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names as they stand in a sentence."""
+    return ", ".join(names) or "none"

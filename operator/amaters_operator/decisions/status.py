@@ -1,0 +1,110 @@
+"""The status, from observation only: nothing in it is remembered but how the cluster began. Pure."""
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.conditions import settle
+from amaters_operator.api.status import (
+    CertificateStatus,
+    ClusterStatus,
+    MemberStatus,
+    Phase,
+    UpgradeStatus,
+)
+from amaters_operator.decisions import conditions
+from amaters_operator.decisions.findings import Certificates, Findings
+from amaters_operator.decisions.seen import Pod, Seen
+from amaters_operator.manifests import names
+
+
+def status(cluster: AmatersCluster, found: Findings) -> ClusterStatus:
+    """Return the whole status but for the backups, which their own controller writes."""
+    seen = found.seen
+    leader = seen.leader()
+    ready = sum(pod.ready for pod in seen.pods)
+    images = {pod.image for pod in seen.pods}
+    versions = sorted({node.version for node in seen.nodes.values() if node.version})
+    judged = conditions.all_of(cluster, found)
+    return ClusterStatus(
+        observed_generation=cluster.metadata.generation,
+        phase=_phase(cluster, found),
+        replicas=len(seen.pods),
+        ready_replicas=ready,
+        ready=f"{ready}/{cluster.spec.replicas}",
+        selector=names.selector(cluster),
+        leader=names.pod(cluster, leader.ordinal) if leader else "",
+        version=",".join(versions),
+        image=images.pop() if len(images) == 1 else "",
+        members=[_member(pod, seen, found.certificates) for pod in seen.pods],
+        upgrade=_upgrade(found),
+        bootstrap=found.bootstrap,
+        certificates=_certificates(found.certificates),
+        conditions=settle(judged, cluster.status.conditions),
+    )
+
+
+def _phase(cluster: AmatersCluster, found: Findings) -> Phase:  # noqa: PLR0911 - a table
+    seen = found.seen
+    if not found.bootstrap.cluster_id:
+        return Phase.CREATING
+    if cluster.spec.bootstrap and not found.bootstrap.restored_from:
+        return Phase.RESTORING
+    if seen.leader() is None:
+        return Phase.UNAVAILABLE
+    if found.stuck is not None:
+        return Phase.UPGRADE_STUCK
+    if seen.outdated():
+        return Phase.UPGRADE_PAUSED if cluster.spec.upgrade.paused else Phase.UPGRADING
+    if found.plan.change is not None:
+        return Phase.SCALING
+    return Phase.DEGRADED if conditions.missing(cluster, seen) else Phase.RUNNING
+
+
+def _member(pod: Pod, seen: Seen, certificates: Certificates | None) -> MemberStatus:
+    node = seen.nodes.get(pod.ordinal)
+    member = seen.member(pod.ordinal)
+    current = certificates.verdict.current if certificates and certificates.verdict else ()
+    return MemberStatus(
+        id=member.id if member else 0,
+        pod=pod.name,
+        role=_role(pod, seen),
+        ready=pod.ready,
+        updated=bool(seen.revision) and pod.revision == seen.revision,
+        node=pod.node,
+        version=node.version if node else "",
+        lag_entries=member.lag if member else 0,
+        certificate_serial=(certificates.serial if certificates and pod.name in current else ""),
+    )
+
+
+def _role(pod: Pod, seen: Seen) -> str:
+    node = seen.nodes.get(pod.ordinal)
+    if pod.trouble:
+        return pod.trouble
+    if pod.terminating:
+        return "Terminating"
+    if node is None:
+        return "Unreachable" if pod.ready else "Starting"
+    word = "".join(part.capitalize() for part in node.state.value.split("_"))
+    return word if node.takes_part or not node.reason else f"{word}: {node.reason}"
+
+
+def _upgrade(found: Findings) -> UpgradeStatus:
+    seen = found.seen
+    updated = f"{len(seen.updated())}/{len(seen.pods)}"
+    step = found.stuck or found.plan.roll
+    return UpgradeStatus(
+        progress=updated if seen.revision else "",
+        revision=seen.revision,
+        message="" if step is None else str(step),
+    )
+
+
+def _certificates(seen: Certificates | None) -> CertificateStatus | None:
+    if seen is None or seen.verdict is None:
+        return None
+    verdict = seen.verdict
+    total = len(verdict.reload) + len(verdict.unproven) + len(verdict.current)
+    return CertificateStatus(
+        serial=seen.serial,
+        not_after=None if seen.not_after is None else seen.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        current_pods=f"{len(verdict.current)}/{total}",
+    )

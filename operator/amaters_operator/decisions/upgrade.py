@@ -1,0 +1,173 @@
+"""Which pod is replaced next, if any. Pure.
+
+The roll in one paragraph: a pod is outdated by its revision, never by its image. Outdated pods
+that take no part are replaced first, so that a corrected spec always gets through. A healthy pod
+is replaced only while everybody else is well: learners first, then followers, the most lagged
+first, and the leader last, after leadership went to the most caught-up updated follower. At most
+one voter is ever down by our doing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
+from amaters_operator.decisions.seen import Member, Pod, Seen, listed
+
+Step = Hold | Stuck | ReplacePod | TransferLeadership
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the spec says about rolls."""
+
+    paused: bool = False
+    min_ready: timedelta = timedelta(seconds=5)
+    progress_deadline: timedelta = timedelta(minutes=5)
+    max_lag: int = 1000
+
+
+def next_step(seen: Seen, policy: Policy) -> Step | None:
+    """Return the roll's next step, or None when every pod is of the newest revision."""
+    outdated = seen.outdated()
+    if not outdated:
+        return None
+    if policy.paused:
+        names = listed(pod.name for pod in outdated)
+        return Hold(f"paused by spec.upgrade.paused; outdated: {names}")
+    if broken := _broken(seen):
+        return ReplacePod(
+            broken.name,
+            broken.uid,
+            f"it takes no part in the cluster ({_why_broken(seen, broken)}) and is outdated",
+            healthy=False,
+        )
+    if trouble := trouble_of_updated(seen, policy):
+        return trouble
+    if obstacle := next(_obstacles(seen, policy), None):
+        return Hold(obstacle)
+    return _replace_healthy(seen)
+
+
+def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
+    """Return why a pod of the newest revision does not come up, when it surely does not."""
+    for pod in seen.updated():
+        if pod.ready or pod.terminating:
+            continue
+        if pod.trouble:
+            return Stuck(
+                f"{pod.name} runs the newest revision and does not come up: {pod.trouble}. "
+                "No healthy pod is touched. Correct the spec: the broken pod is replaced first"
+            )
+        if pod.created is not None and seen.now - pod.created > policy.progress_deadline:
+            node = seen.nodes.get(pod.ordinal)
+            said = f": it says {node.reason!r}" if node and node.reason else ""
+            return Stuck(
+                f"{pod.name} runs the newest revision and has not become ready within "
+                f"{policy.progress_deadline.total_seconds():.0f} s{said}. No healthy pod is "
+                f"touched. See `kubectl logs {pod.name}` and correct the spec"
+            )
+    return None
+
+
+def _broken(seen: Seen) -> Pod | None:
+    """Return an outdated pod that surely takes no part: Kubernetes and the database agree.
+
+    A pod that the kubelet calls ready is never broken, however unreachable it is from here: the
+    fault may be between us and it.
+    """
+    for pod in seen.outdated():
+        if pod.ready or pod.terminating:
+            continue
+        if _surely_out(seen, pod):
+            return pod
+    return None
+
+
+def _surely_out(seen: Seen, pod: Pod) -> bool:
+    node = seen.nodes.get(pod.ordinal)
+    if node is not None:
+        return not node.takes_part
+    member = seen.member(pod.ordinal)
+    return bool(pod.trouble) or (seen.members is not None and (member is None or not member.active))
+
+
+def _why_broken(seen: Seen, pod: Pod) -> str:
+    node = seen.nodes.get(pod.ordinal)
+    return pod.trouble or (node.reason if node and node.reason else "not ready, no answer")
+
+
+def _obstacles(seen: Seen, policy: Policy) -> Iterator[str]:
+    """Name what stands against taking a healthy member down just now, the plainest first."""
+    if seen.leader() is None:
+        yield "no leader that a majority of the voters agrees on"
+    if seen.replicas != len(seen.pods):
+        yield f"{len(seen.pods)} of {seen.replicas} pods exist"
+    yield from filter(None, (_unsettled(pod, seen, policy) for pod in seen.pods))
+    yield from filter(None, (_unfit(member, seen, policy) for member in seen.voters))
+    for member in seen.learners:
+        if seen.participates(member):
+            yield f"learner {member.id} (pod {member.ordinal}) is yet to be promoted"
+
+
+def _unsettled(pod: Pod, seen: Seen, policy: Policy) -> str:
+    if pod.terminating:
+        return f"{pod.name} is going down"
+    if not pod.ready or pod.ready_since is None:
+        return f"{pod.name} is not ready"
+    if seen.now - pod.ready_since < policy.min_ready:
+        return f"{pod.name} has been ready for less than {policy.min_ready.total_seconds():.0f} s"
+    return ""
+
+
+def _unfit(member: Member, seen: Seen, policy: Policy) -> str:
+    who = f"voter {member.id} (pod {member.ordinal})"
+    if not seen.participates(member):
+        return f"{who} does not take part"
+    if member.lag > policy.max_lag:
+        return f"{who} lags by {member.lag} log entries"
+    return ""
+
+
+def _replace_healthy(seen: Seen) -> Step:
+    """Choose among outdated pods that are all well; there is at least one, and a leader."""
+    leader = seen.leader()
+    followers = sorted(
+        (pod for pod in seen.outdated() if not _leads(leader, pod)),
+        key=lambda pod: _order(seen.member(pod.ordinal), pod),
+    )
+    if followers:
+        return _replacement(seen, followers[0])
+    pod = seen.outdated()[0]
+    updated = {one.ordinal for one in seen.updated()}
+    heirs = [one for one in seen.voters if one.ordinal in updated]
+    if not heirs:
+        return ReplacePod(
+            pod.name, pod.uid, "it is outdated, and the only voter: writes pause until it is back"
+        )
+    heir = max(heirs, key=lambda one: (one.match_index, -one.ordinal))
+    return TransferLeadership(
+        heir.id,
+        heir.ordinal,
+        f"{pod.name} leads and is the last outdated pod; member {heir.id} is updated and the "
+        "most caught up",
+    )
+
+
+def _leads(leader: Member | None, pod: Pod) -> bool:
+    return leader is not None and leader.ordinal == pod.ordinal
+
+
+def _order(member: Member | None, pod: Pod) -> tuple[int, int, int]:
+    """Sort key: no member, learner, voter; then the most lagged; then the highest ordinal."""
+    if member is None:
+        return (0, 0, -pod.ordinal)
+    return (1 if member.learner else 2, -member.lag, -pod.ordinal)
+
+
+def _replacement(seen: Seen, pod: Pod) -> ReplacePod:
+    member = seen.member(pod.ordinal)
+    role = "no member" if member is None else "a learner" if member.learner else "a follower"
+    lag = f", {member.lag} entries behind" if member is not None else ""
+    done = f"{len(seen.updated())}/{len(seen.pods)} updated"
+    return ReplacePod(pod.name, pod.uid, f"it is outdated and {role}{lag}; {done}")

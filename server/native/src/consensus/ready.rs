@@ -26,13 +26,11 @@ impl PyReady {
     ///
     /// With `hold` even a leader's messages wait for durability.
     pub fn build(py: Python<'_>, ready: &mut Ready, hold: bool) -> PyResult<Self> {
-        let now = ready.take_messages();
-        let later = ready.take_persisted_messages();
-        let (now, later) = if hold {
-            (Vec::new(), now)
-        } else {
-            (now, later)
-        };
+        let mut now = ready.take_messages();
+        let mut later = ready.take_persisted_messages();
+        if hold {
+            later.append(&mut now);
+        }
         let committed = ready.take_committed_entries();
         Ok(PyReady {
             number: ready.number(),

@@ -13,6 +13,8 @@ DataKey = NewType("DataKey", bytes)
 
 MAX_KEY_BYTES = 65_536
 MAX_COLLECTION_BYTES = 65_535
+DATA_KEYS_END = b"\xff\xff\xff"
+"""Above every data key: no byte of a collection in UTF-8 is 0xff."""
 
 _prefixes: dict[str, bytes] = {}
 _MAX_CACHED_PREFIXES = 4096

@@ -44,7 +44,11 @@ class Changes:
         self.cleared.append((space, start, end))
 
     def extend(self, later: "Changes") -> None:
-        """Add the operations of a later batch that clears nothing this one writes."""
+        """Add a later batch: what it clears takes the earlier writes along."""
+        for space, start, end in later.cleared:
+            self.operations = [
+                one for one in self.operations if one[0] is not space or not start <= one[1] < end
+            ]
         self.operations.extend(later.operations)
         self.cleared.extend(later.cleared)
 

@@ -1,0 +1,170 @@
+"""The replicated state machine: entries in, answers and changes out.
+
+Deterministic: the same entries give the same state and the same answers on every member. It reads
+the engine and never writes it; what `apply` changed must be written by the caller, who tells with
+`written`. All methods belong to one thread; the views it gives may go to others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaters_server.machine import state
+from amaters_server.machine.codec import Entry, decode_entry
+from amaters_server.machine.execute import Workspace
+from amaters_server.machine.membership import MembershipOutcome, decode_record
+from amaters_server.machine.overlay import ABSENT, Overlay
+from amaters_server.machine.replicated import Replicated
+from amaters_server.machine.state import Kept
+from amaters_server.machine.view import MachineView
+from amaters_server.model.cluster import Membership
+from amaters_server.model.errors import NotReadyError
+from amaters_server.model.queries import Row, Scan
+from amaters_server.model.replication import Committed, EntryKind, Outcome
+from amaters_server.storage.engine import Changes, Engine, Space
+from amaters_server.wire import command_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a run of entries gave."""
+
+    changes: Changes
+    """What the engine must hold for it, META included, in one write."""
+    outcomes: list[Outcome]
+    """One per entry that a member proposed, in order."""
+    members_changed: bool
+    version: int
+    """What `Machine.written` takes once the engine holds the changes."""
+    memberships: tuple[MembershipOutcome, ...] = ()
+    """One per membership entry, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """Everything an image holds, of one moment; whoever asked for it closes the view."""
+
+    kept: Kept
+    view: MachineView
+
+
+class Machine:
+    """The data and everything else that is replicated."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Continue from what the engine holds."""
+        self._engine = engine
+        self._version = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Start over from what the engine holds now, such as after an image was installed."""
+        interrupted = state.interrupted_image(self._engine)
+        self._replicated = Replicated(interrupted or state.load(self._engine))
+        self._incomplete = interrupted is not None
+        self._overlay = Overlay()
+
+    @property
+    def applied_index(self) -> int:
+        """The last entry that shows in the state, durable or not."""
+        return self._replicated.index
+
+    @property
+    def applied_term(self) -> int:
+        """The term of that entry."""
+        return self._replicated.term
+
+    @property
+    def membership(self) -> Membership | None:
+        """Who belongs to the cluster as of the applied index; None before there is a cluster."""
+        return self._replicated.membership
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a restore is under way, so that clients must be refused."""
+        return self._replicated.restoring is not None
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether the data is void until an image was installed completely.
+
+        Index, term and membership are then those of the image whose installation broke off.
+        """
+        return self._incomplete
+
+    def form(self, formed: Membership, *, index: int, term: int) -> Changes:
+        """Begin a cluster with these members as of that entry; returns what must be written."""
+        kept = Kept(index=index, term=term, membership=formed)
+        self._replicated = Replicated(kept)
+        return state.save_all(kept)
+
+    def suspend(self) -> None:
+        """Refuse reads and entries from now on, while an image replaces everything.
+
+        Everything applied must have been written before. `reload` ends it.
+        """
+        self._incomplete = True
+
+    def apply(self, entries: Sequence[Committed]) -> Applied:
+        """Apply the next entries; reads see their effect at once.
+
+        StorageCorruptedError when bytes do not decode: nothing of the run shows then, and every
+        other member fails on the same entry.
+        """
+        self._require_complete()
+        replicated, workspace = self._replicated, Workspace(self._overlay, self._engine)
+        outcomes: list[Outcome] = []
+        memberships: list[MembershipOutcome] = []
+        for entry, decoded in [(entry, _decode(entry)) for entry in entries]:
+            if isinstance(decoded, Entry):
+                outcomes.append(replicated.apply_commands(decoded, workspace))
+            elif decoded is not None and entry.conf_state is not None:
+                memberships.append(replicated.apply_membership(entry, decoded, entry.conf_state))
+            replicated.index, replicated.term = entry.index, entry.term
+        self._version += 1
+        self._overlay.add(self._version, workspace.batch, clears=workspace.clears)
+        changes = workspace.data_changes()
+        replicated.save(changes)
+        return Applied(changes, outcomes, bool(memberships), self._version, tuple(memberships))
+
+    def written(self, version: int) -> None:
+        """Hear that the engine holds everything up to that apply."""
+        self._overlay.written(version)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the newest value under the data key, or None."""
+        value = self._overlay.get(key, ABSENT)
+        if value is not ABSENT:
+            return value
+        self._require_complete()
+        return None if self._overlay.hides_engine else self._engine.get(Space.DATA, key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the newest values under the data keys, in their order."""
+        if self._incomplete or self._overlay.hides_engine or self._overlay.values:
+            return [self.get(key) for key in keys]
+        return self._engine.get_many(Space.DATA, keys)
+
+    def scan(self, scan: Scan) -> list[Row]:
+        """Return the newest rows of the range, at most its limit."""
+        self._require_complete()
+        return Workspace(self._overlay, self._engine).scan(scan)
+
+    def view(self) -> MachineView:
+        """Freeze the present state for reading; the caller closes it."""
+        self._require_complete()
+        below = None if self._overlay.hides_engine else self._engine.view()
+        return MachineView(below, dict(self._overlay.values))
+
+    def image_source(self) -> ImageSource:
+        """Freeze everything an image holds."""
+        return ImageSource(self._replicated.kept(), self.view())
+
+    def _require_complete(self) -> None:
+        if self._incomplete:
+            raise NotReadyError("its data is being replaced by an image of another member's")
+
+
+def _decode(entry: Committed) -> Entry | command_pb2.MemberRecord | None:
+    if entry.kind is EntryKind.CONF_CHANGE:
+        return decode_record(entry.context, index=entry.index)
+    return decode_entry(entry.data, index=entry.index) if entry.data else None

@@ -1,0 +1,112 @@
+"""Everything replicated but the data: the place in the log, the members, the sessions.
+
+Decides what each entry does; the data it changes goes into a `Workspace`.
+"""
+
+from amaters_server.machine import membership, state
+from amaters_server.machine.codec import Command, Entry
+from amaters_server.machine.execute import Workspace
+from amaters_server.machine.membership import MembershipOutcome
+from amaters_server.machine.origins import Origins
+from amaters_server.machine.restore import RestoreStep, advance, refusal
+from amaters_server.machine.sessions import Sessions
+from amaters_server.machine.state import Kept
+from amaters_server.model.cluster import ConfState, Membership
+from amaters_server.model.errors import MalformedError, SnapshotError
+from amaters_server.model.queries import Answer, Put, Result
+from amaters_server.model.replication import Committed, Outcome
+from amaters_server.storage.engine import Changes
+from amaters_server.wire import command_pb2
+
+
+class Replicated:
+    """The small part of the replicated state, held in memory as a whole."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.index = kept.index
+        self.term = kept.term
+        self.membership = kept.membership
+        self.restoring = kept.restoring
+        self._origins = Origins(kept.origins)
+        self._sessions = Sessions(kept.sessions)
+        self._members_saved = kept.membership
+        self._restoring_saved = kept.restoring
+
+    def kept(self) -> Kept:
+        """Return all of it as a value."""
+        return Kept(
+            self.index,
+            self.term,
+            self.membership,
+            self._origins.all(),
+            self._sessions.all(),
+            self.restoring,
+        )
+
+    def save(self, changes: Changes) -> None:
+        """Add what changed since the last call."""
+        state.save_position(changes, self.index, self.term)
+        state.save_origins(changes, self._origins.take_changed())
+        state.save_sessions(changes, self._sessions.take_changed())
+        if self.membership is not None and self.membership is not self._members_saved:
+            state.save_membership(changes, self.membership)
+            self._members_saved = self.membership
+        if self.restoring is not self._restoring_saved:
+            state.save_restoring(changes, self.restoring)
+            self._restoring_saved = self.restoring
+
+    def apply_commands(self, entry: Entry, workspace: Workspace) -> Outcome:
+        """Carry out the entry's commands, unless its origin has gone past it."""
+        if not self._origins.accept(entry.proposal):
+            return Outcome(*entry.proposal, results=[], skipped=True)
+        batch = workspace.batch
+        results: list[Answer] = []
+        for command in entry.commands:
+            if type(command) is Put and self.restoring is None:
+                batch[command[0]] = command[1]
+                results.append([1])
+            else:
+                results.append(self._answer(command, workspace))
+        return Outcome(*entry.proposal, results=results)
+
+    def apply_membership(
+        self, entry: Committed, record: command_pb2.MemberRecord, conf_state: ConfState
+    ) -> MembershipOutcome:
+        """Take over who votes, and what the record says of one member."""
+        before = self.membership or Membership(cluster_id="")
+        self.membership, refused = membership.changed(before, record, conf_state)
+        return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
+
+    def _answer(self, command: Put | Command | MalformedError, workspace: Workspace) -> Answer:
+        if isinstance(command, MalformedError):
+            return command
+        if isinstance(command, Put):
+            command = Command((command,))
+        session, sequence = command.session, command.session_sequence
+        if not session:
+            return self._carry_out(command, workspace)
+        known = self._sessions.recall(session, sequence)
+        if known is not None:
+            return known
+        answer = self._carry_out(command, workspace)
+        if isinstance(answer, list):
+            self._sessions.remember(session, sequence, answer)
+        return answer
+
+    def _carry_out(self, command: Command, workspace: Workspace) -> Answer:
+        if command.restore is not None:
+            return self._restore(command.restore, workspace)
+        if self.restoring is not None:
+            return refusal(self.restoring)
+        return workspace.run(command.operations)
+
+    def _restore(self, step: RestoreStep, workspace: Workspace) -> list[Result] | SnapshotError:
+        try:
+            advanced = advance(self.restoring, step)
+        except SnapshotError as refused:
+            return refused
+        if advanced.clear:
+            workspace.clear()
+        workspace.run(advanced.records)
+        self.restoring = advanced.restoring
+        return [len(advanced.records)]

@@ -1,0 +1,90 @@
+"""The steps of a restore, as commands that every member applies at the same place in the log.
+
+A restore replaces everything: BEGIN clears the data and refuses clients, LOAD adds records, END
+lets clients in again. A restore that is given up leaves an empty database, never half of one.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from amaters_server.model.errors import NotReadyError, SnapshotError
+from amaters_server.model.queries import Put
+
+
+class RestoreKind(enum.Enum):
+    """What a step does; the numbers are those of the durable format."""
+
+    BEGIN = 1
+    LOAD = 2
+    END = 3
+    ABORT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreStep:
+    """One step of the restore with that id."""
+
+    kind: RestoreKind
+    restore_id: int
+    records: tuple[Put, ...] = ()
+    """Of a LOAD: what to add."""
+    record_count: int = 0
+    """Of an END: how many records all LOADs together must have added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """A restore under way and how far it is."""
+
+    restore_id: int
+    loaded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """What one step does: the restore afterwards, and how the data changes."""
+
+    restoring: Restoring | None
+    clear: bool = False
+    records: tuple[Put, ...] = field(default=())
+
+
+def advance(restoring: Restoring | None, step: RestoreStep) -> Advanced:
+    """Return what the step does; raises SnapshotError when it does not belong here.
+
+    BEGIN always wins, so that a restore whose driver died can be started over.
+    """
+    if step.kind is RestoreKind.BEGIN:
+        return Advanced(Restoring(step.restore_id), clear=True)
+    if restoring is None:
+        raise SnapshotError(f"restore {step.restore_id} is not under way: begin it again")
+    if restoring.restore_id != step.restore_id:
+        raise SnapshotError(
+            f"restore {restoring.restore_id} has taken the place of {step.restore_id}: let it "
+            "finish, or abort it"
+        )
+    match step.kind:
+        case RestoreKind.LOAD:
+            loaded = restoring.loaded + len(step.records)
+            return Advanced(Restoring(step.restore_id, loaded), records=step.records)
+        case RestoreKind.END:
+            _require_complete(restoring, step)
+            return Advanced(None)
+        case RestoreKind.ABORT:
+            return Advanced(None, clear=True)
+
+
+def refusal(restoring: Restoring) -> NotReadyError:
+    """Return what clients are answered meanwhile."""
+    return NotReadyError(
+        f"its data is being restored (restore {restoring.restore_id}, {restoring.loaded} records "
+        "so far); retry when that is done"
+    )
+
+
+def _require_complete(restoring: Restoring, step: RestoreStep) -> None:
+    if restoring.loaded != step.record_count:
+        raise SnapshotError(
+            f"restore {step.restore_id} loaded {restoring.loaded} records where the snapshot has "
+            f"{step.record_count}: abort it and begin again"
+        )

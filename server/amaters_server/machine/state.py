@@ -1,0 +1,278 @@
+"""How the machine's own state lies in META, and in an image's header; durable formats.
+
+Owns every META key that begins with `machine/`; others use prefixes of their own.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+
+from amaters_server.machine.codec import Proposal
+from amaters_server.machine.restore import Restoring
+from amaters_server.machine.sessions import Session
+from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
+from amaters_server.model.errors import StorageCorruptedError
+from amaters_server.model.queries import Result
+from amaters_server.storage.engine import Changes, Engine, Space
+from amaters_server.wire import state_pb2
+
+POSITION = b"machine/position"
+MEMBERSHIP = b"machine/membership"
+RESTORING = b"machine/restoring"
+INSTALLING = b"machine/installing"
+"""Present while an image is being installed: DATA is incomplete then."""
+ORIGINS = b"machine/origin/"
+SESSIONS = b"machine/session/"
+EVERYTHING = (b"machine/", b"machine0")
+"""The range of all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The machine's whole state but for the data."""
+
+    index: int = 0
+    term: int = 0
+    membership: Membership | None = None
+    origins: list[Proposal] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    restoring: Restoring | None = None
+
+
+def load(engine: Engine) -> Kept:
+    """Read everything back; raises StorageCorruptedError when it does not decode."""
+    view = engine.view()
+    try:
+        stored = dict(view.scan(Space.META, *EVERYTHING))
+    finally:
+        view.close()
+    try:
+        return _decode(stored)
+    except DecodeError as error:
+        raise StorageCorruptedError(
+            f"the state machine's own state does not decode: replace this member ({error})"
+        ) from error
+
+
+def interrupted_image(engine: Engine) -> Kept | None:
+    """Return what the image that was being installed brings, or None when none was."""
+    header = engine.get(Space.META, INSTALLING)
+    return None if header is None else kept_from_header(header)
+
+
+def save_all(kept: Kept) -> Changes:
+    """Return the changes that make META hold exactly this state, an installation finished."""
+    changes = Changes()
+    changes.clear(Space.META, *EVERYTHING)
+    save_position(changes, kept.index, kept.term)
+    if kept.membership is not None:
+        save_membership(changes, kept.membership)
+    save_origins(changes, kept.origins)
+    save_sessions(changes, {one.id: one for one in kept.sessions})
+    if kept.restoring is not None:
+        save_restoring(changes, kept.restoring)
+    return changes
+
+
+def save_position(changes: Changes, index: int, term: int) -> None:
+    """Add the applied index and its term."""
+    position = state_pb2.Position(index=index, term=term)
+    changes.put(Space.META, POSITION, position.SerializeToString())
+
+
+def save_membership(changes: Changes, membership: Membership) -> None:
+    """Add the membership."""
+    changes.put(Space.META, MEMBERSHIP, _membership_message(membership).SerializeToString())
+
+
+def save_origins(changes: Changes, origins: Iterable[Proposal]) -> None:
+    """Add the last applied proposals of these members."""
+    for one in origins:
+        key = ORIGINS + one.origin.to_bytes(8, "big")
+        changes.put(Space.META, key, _origin_message(one).SerializeToString())
+
+
+def save_sessions(changes: Changes, sessions: dict[bytes, Session | None]) -> None:
+    """Add these sessions; None forgets one."""
+    for session_id, one in sessions.items():
+        key = SESSIONS + session_id
+        if one is None:
+            changes.delete(Space.META, key)
+        else:
+            changes.put(Space.META, key, _session_message(one).SerializeToString())
+
+
+def save_restoring(changes: Changes, restoring: Restoring | None) -> None:
+    """Add the restore under way, or that there is none."""
+    if restoring is None:
+        changes.delete(Space.META, RESTORING)
+        return
+    message = _restoring_message(restoring)
+    changes.put(Space.META, RESTORING, message.SerializeToString())
+
+
+def header_of(kept: Kept, *, created_unix_ms: int) -> bytes:
+    """Encode the state as the header of an image."""
+    header = state_pb2.ImageHeader(
+        format=1,
+        position=state_pb2.Position(index=kept.index, term=kept.term),
+        origins=[_origin_message(one) for one in kept.origins],
+        sessions=[_session_message(one) for one in kept.sessions],
+        created_unix_ms=created_unix_ms,
+    )
+    if kept.membership is not None:
+        header.membership.CopyFrom(_membership_message(kept.membership))
+    if kept.restoring is not None:
+        header.restoring.CopyFrom(_restoring_message(kept.restoring))
+    return header.SerializeToString()
+
+
+def kept_from_header(header: bytes) -> Kept:
+    """Decode the header of an image; raises StorageCorruptedError when it is none."""
+    try:
+        message = state_pb2.ImageHeader.FromString(header)
+    except DecodeError as error:
+        raise StorageCorruptedError(f"an image's header does not decode ({error})") from error
+    if message.format != 1:
+        raise StorageCorruptedError(
+            f"the image has format {message.format}, this version reads format 1: use the version "
+            "that wrote it, or a newer one"
+        )
+    return Kept(
+        index=message.position.index,
+        term=message.position.term,
+        membership=_membership(message.membership) if message.HasField("membership") else None,
+        origins=[_origin(one) for one in message.origins],
+        sessions=[_session(one) for one in message.sessions],
+        restoring=_restoring(message.restoring) if message.HasField("restoring") else None,
+    )
+
+
+def _decode(stored: dict[bytes, bytes]) -> Kept:
+    position = state_pb2.Position.FromString(stored.get(POSITION, b""))
+    membership = stored.get(MEMBERSHIP)
+    restoring = stored.get(RESTORING)
+    return Kept(
+        index=position.index,
+        term=position.term,
+        membership=None
+        if membership is None
+        else _membership(state_pb2.Membership.FromString(membership)),
+        origins=[_origin(state_pb2.Origin.FromString(one)) for one in _under(stored, ORIGINS)],
+        sessions=[_session(state_pb2.Session.FromString(one)) for one in _under(stored, SESSIONS)],
+        restoring=None
+        if restoring is None
+        else _restoring(state_pb2.Restoring.FromString(restoring)),
+    )
+
+
+def _under(stored: dict[bytes, bytes], prefix: bytes) -> Iterator[bytes]:
+    return (value for key, value in stored.items() if key.startswith(prefix))
+
+
+def _membership_message(membership: Membership) -> state_pb2.Membership:
+    state = membership.conf_state
+    return state_pb2.Membership(
+        cluster_id=membership.cluster_id,
+        members=[
+            state_pb2.Member(
+                id=one.id,
+                name=one.name,
+                peer_address=one.peer_address,
+                client_address=one.client_address,
+                is_learner=one.is_learner,
+                disk_id=one.disk_id,
+            )
+            for one in membership.members
+        ],
+        conf_state=state_pb2.ConfState(
+            voters=state.voters,
+            learners=state.learners,
+            voters_outgoing=state.voters_outgoing,
+            learners_next=state.learners_next,
+            auto_leave=state.auto_leave,
+        ),
+        highest_id=membership.highest_id,
+    )
+
+
+def _membership(message: state_pb2.Membership) -> Membership:
+    state = message.conf_state
+    return Membership(
+        cluster_id=message.cluster_id,
+        members=tuple(
+            Member(
+                NodeId(one.id),
+                one.name,
+                one.peer_address,
+                one.client_address,
+                one.is_learner,
+                one.disk_id,
+            )
+            for one in message.members
+        ),
+        conf_state=ConfState(
+            tuple(state.voters),
+            tuple(state.learners),
+            tuple(state.voters_outgoing),
+            tuple(state.learners_next),
+            state.auto_leave,
+        ),
+        highest_id=message.highest_id,
+    )
+
+
+def _origin_message(one: Proposal) -> state_pb2.Origin:
+    return state_pb2.Origin(id=one.origin, incarnation=one.incarnation, sequence=one.sequence)
+
+
+def _origin(message: state_pb2.Origin) -> Proposal:
+    return Proposal(message.id, message.incarnation, message.sequence)
+
+
+def _session_message(one: Session) -> state_pb2.Session:
+    return state_pb2.Session(
+        id=one.id,
+        used=one.used,
+        sequence=one.sequence,
+        results=[_result_message(result) for result in one.results],
+    )
+
+
+def _session(message: state_pb2.Session) -> Session:
+    results = [_result(result) for result in message.results]
+    return Session(message.id, message.used, message.sequence, results)
+
+
+def _result_message(result: Result) -> state_pb2.Result:
+    match result:
+        case int():
+            return state_pb2.Result(rows_affected=result)
+        case bytes():
+            return state_pb2.Result(value=result)
+        case None:
+            return state_pb2.Result(absent=True)
+        case list():
+            rows = [state_pb2.Row(key=key, value=value) for key, value in result]
+            return state_pb2.Result(rows=state_pb2.Rows(rows=rows))
+
+
+def _result(message: state_pb2.Result) -> Result:
+    match message.WhichOneof("result"):
+        case "rows_affected":
+            return message.rows_affected
+        case "value":
+            return message.value
+        case "rows":
+            return [(row.key, row.value) for row in message.rows.rows]
+        case _:
+            return None
+
+
+def _restoring_message(one: Restoring) -> state_pb2.Restoring:
+    return state_pb2.Restoring(restore_id=one.restore_id, loaded=one.loaded)
+
+
+def _restoring(message: state_pb2.Restoring) -> Restoring:
+    return Restoring(message.restore_id, message.loaded)

@@ -25,7 +25,6 @@ from amaters.cluster import (
     RestoreProgress,
     SnapshotInfo,
 )
-from amaters.errors import AmatersError, OutcomeUnknownError
 from amaters.tls import Credentials
 from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import AdminServiceStub
@@ -39,8 +38,6 @@ DEFAULT_TIMEOUT = timedelta(seconds=10)
 
 SNAPSHOT_TIMEOUT = timedelta(minutes=30)
 """For calls that move all the data: creating, uploading and restoring snapshots."""
-
-_LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -177,9 +174,10 @@ class AdminClient:
                 done = progress.done
                 yield admin_codec.restore_progress(progress)
         except grpc.aio.AioRpcError as error:
-            raise self._translated(error, changing=True) from error
+            raise status.from_rpc(error, address=self.address, changing=True) from error
         if not done:
-            raise self._unknown("the restore's progress ended before it was done")
+            why = "the restore's progress ended before it was done"
+            raise status.lost_change(why, self.address)
 
     async def reload(self) -> ReloadReport:
         """Have the node load its configuration and certificates anew."""
@@ -203,7 +201,7 @@ class AdminClient:
         try:
             return await method(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
-            raise self._translated(error, changing=changing) from error
+            raise status.from_rpc(error, address=self.address, changing=changing) from error
 
     async def _change(
         self,
@@ -214,15 +212,3 @@ class AdminClient:
     ) -> Response:
         """Ask for a change: when the answer is lost, its outcome is unknown."""
         return await self._ask(method, request, timeout=timeout, changing=True)
-
-    def _translated(self, error: grpc.aio.AioRpcError, *, changing: bool) -> AmatersError:
-        if changing and error.code() in _LOST and not status.was_answered_by_server(error):
-            return self._unknown(f"the answer was lost ({status.plain_reason(error.details())})")
-        return status.from_rpc(error, address=self.address)
-
-    def _unknown(self, why: str) -> OutcomeUnknownError:
-        return OutcomeUnknownError(
-            f"{why}: the change may or may not have been made; look at the status before asking "
-            "again",
-            address=self.address,
-        )

@@ -13,9 +13,9 @@ import grpc
 
 from amaters import status
 from amaters.errors import ConfigurationError, UnreachableError
-from amaters.tls import Credentials
+from amaters.tls import Credentials, TlsMaterial
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+UNLIMITED = -1
 
 _PROBE = "/amaters.aql.AqlService/HealthCheck"
 _REASON_WAIT_SECONDS = 0.25
@@ -41,8 +41,9 @@ class ChannelOptions:
             ("grpc.min_reconnect_backoff_ms", _milliseconds(self.connect_timeout)),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # How large messages may be is for the server to say.
+            ("grpc.max_receive_message_length", UNLIMITED),
+            ("grpc.max_send_message_length", UNLIMITED),
             # A channel's failures are its own, not those of another to the same address.
             ("grpc.use_local_subchannel_pool", 1),
             # Servers answer by address; a proxy from the environment would only be in the way.
@@ -62,6 +63,8 @@ class Endpoint:
         self.address = checked_address(address)
         self._options = options
         self._credentials = credentials
+        if credentials is None and address.strip().startswith("https://"):
+            self._credentials = TlsMaterial()
         self._channel: grpc.aio.Channel | None = None
 
     @property
@@ -149,11 +152,15 @@ def checked_address(address: str) -> str:
     return bare
 
 
-def checked_addresses(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Check several addresses, and drop those named twice."""
-    if not addresses:
+def distinct_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
+    """Split "a:1,b:2" or take several; drop repetitions, keep schemes, refuse what is no address."""
+    named = addresses.split(",") if isinstance(addresses, str) else addresses
+    found: dict[str, str] = {}
+    for one in named:
+        found.setdefault(checked_address(one), one.strip())
+    if not found:
         raise ConfigurationError("no address given: name at least one server as HOST:PORT")
-    return tuple(dict.fromkeys(checked_address(one) for one in addresses))
+    return tuple(found.values())
 
 
 def _advice(reason: str) -> str:

@@ -6,7 +6,7 @@ stable code), the code of an in-band `ErrorResponse`, or, from a stranger, the b
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import cast
 
 import grpc
 
@@ -66,7 +66,8 @@ BY_GRPC_STATUS: dict[grpc.StatusCode, type[AmatersError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: RefusedError,
     grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    # Without a word of the server this is gRPC refusing the size of a message: no use repeating.
+    grpc.StatusCode.RESOURCE_EXHAUSTED: RefusedError,
     grpc.StatusCode.FAILED_PRECONDITION: RefusedError,
     grpc.StatusCode.ABORTED: NotAppliedError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
@@ -75,6 +76,12 @@ BY_GRPC_STATUS: dict[grpc.StatusCode, type[AmatersError]] = {
     grpc.StatusCode.UNAVAILABLE: UnreachableError,
     grpc.StatusCode.DATA_LOSS: ServerFaultError,
     grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
+}
+
+_LOST = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
 }
 
 BY_ERROR_CODE: dict[int, type[AmatersError]] = {
@@ -101,11 +108,16 @@ BY_ERROR_FAMILY: dict[int, type[AmatersError]] = {
 }
 
 
-def from_rpc(error: grpc.aio.AioRpcError, *, address: str) -> AmatersError:
-    """Translate a failed call; raise the result `from` the original."""
-    trailers = _trailers(error)
+def from_rpc(error: grpc.aio.AioRpcError, *, address: str, changing: bool = False) -> AmatersError:
+    """Translate a failed call; raise the result `from` the original.
+
+    With `changing` a lost answer is an OutcomeUnknownError: the server may have done its part.
+    """
+    trailers = texts(error.trailing_metadata())
     server_code = trailers.get(CODE_TRAILER, "")
     leader = trailers.get(LEADER_TRAILER, "")
+    if changing and not server_code and error.code() in _LOST:
+        return lost_change(f"the answer was lost ({plain_reason(error.details())})", address)
     kind = BY_SERVER_CODE.get(server_code) or BY_GRPC_STATUS[error.code()]
     if leader and kind is RefusedError:
         kind = NotLeaderError
@@ -115,6 +127,14 @@ def from_rpc(error: grpc.aio.AioRpcError, *, address: str) -> AmatersError:
             message, address=address, server_code=server_code, leader_address=leader
         )
     return kind(message, address=address, server_code=server_code)
+
+
+def lost_change(why: str, address: str) -> OutcomeUnknownError:
+    """Say that a change was sent and that nobody knows what became of it."""
+    return OutcomeUnknownError(
+        f"{why}: the change may or may not have been made, look before asking again",
+        address=address,
+    )
 
 
 def from_response(error: ErrorResponse, *, address: str) -> AmatersError:
@@ -143,11 +163,6 @@ def from_response(error: ErrorResponse, *, address: str) -> AmatersError:
     return kind(message, address=address, server_code=server_code)
 
 
-def was_answered_by_server(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a server of this project refused the call itself, rather than the network."""
-    return CODE_TRAILER in _trailers(error)
-
-
 def plain_reason(details: str | None) -> str:
     """Cut gRPC's account of a failed connection down to the part a person can use."""
     text = details or "no reason given"
@@ -167,7 +182,8 @@ def _message(kind: type[AmatersError], error: grpc.aio.AioRpcError) -> str:
     return details or f"the call failed with {error.code().name} and no reason"
 
 
-def _trailers(error: grpc.aio.AioRpcError) -> dict[str, str]:
+def texts(metadata: object) -> dict[str, str]:
+    """Read the textual entries of a call's metadata."""
     # Pairs at run time; the published stubs describe another shape.
-    found: Iterable[Any] = error.trailing_metadata() or ()
-    return {name: value for name, value in found if isinstance(value, str)}
+    pairs = cast("Iterable[tuple[str, str | bytes]]", metadata or ())
+    return {name: value for name, value in pairs if isinstance(value, str)}

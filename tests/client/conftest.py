@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from amaters.admin import AdminClient
+from amaters.client import AmatersClient
 from amaters.testing.admin import FakeAdmin, serve_admin
+from amaters.testing.aql import FakeAql, FakeCluster, serve_aql
 
 
 @pytest.fixture
@@ -19,3 +21,27 @@ async def admin(fake_admin: FakeAdmin) -> AsyncIterator[AdminClient]:
     """An admin client connected to the scripted service."""
     async with AdminClient.connect(fake_admin.address) as client:
         yield client
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeAql]:
+    """One server of the query service."""
+    async with serve_aql() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(fake: FakeAql) -> AsyncIterator[AmatersClient]:
+    """A client of that one server."""
+    async with await AmatersClient.connect(fake.address) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[FakeCluster]:
+    """Two servers that hold the same data."""
+    made = FakeCluster()
+    await made.start()
+    await made.start()
+    yield made
+    await made.close()

@@ -1,0 +1,265 @@
+"""The AmateRS client: asynchronous, over one or several servers of a cluster.
+
+    async with await AmatersClient.connect(["a:7878", "b:7878", "c:7878"]) as client:
+        await client.set("users", "ada", b"countess")
+        value = await client.get("users", "ada")
+
+Any server of a cluster serves any call. When one fails the next is asked, within the call's own
+deadline; what may be repeated, and what is not, is said in `amaters.retries`. A write whose
+answer was lost raises OutcomeUnknownError, unless `ClientOptions.write_retries` says that the
+servers keep write sessions; then it is repeated under the same request id and applied once.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Self
+
+from amaters.calls import Caller
+from amaters.channels import ChannelOptions
+from amaters.endpoints import Endpoints
+from amaters.errors import AmatersError, UnreachableError
+from amaters.keys import as_bytes, prefix_end
+from amaters.queries import Queries
+from amaters.retries import Repeatable
+from amaters.scanning import OnProgress, Scan
+from amaters.sessions import Sessions
+from amaters.surroundings import Surroundings
+from amaters.tls import Credentials
+from amaters.transactions import Transaction
+from amaters.values import (
+    ClientOptions,
+    Consistency,
+    Delete,
+    Entry,
+    Get,
+    Health,
+    KeyLike,
+    Operation,
+    Range,
+    Result,
+    ServerInfo,
+    Set,
+    WriteRetries,
+)
+
+LINEARIZABLE = Consistency.LINEARIZABLE
+
+
+class AmatersClient:
+    """A client of one cluster; belongs to one event loop, and may be shared by its tasks."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        credentials: Credentials | None = None,
+        options: ClientOptions | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._options = options or ClientOptions()
+        self._around = surroundings or Surroundings()
+        self._endpoints = Endpoints(
+            addresses,
+            credentials=credentials,
+            options=ChannelOptions(
+                connect_timeout=self._options.connect_timeout,
+                keepalive_interval=self._options.keepalive_interval,
+                keepalive_timeout=self._options.keepalive_timeout,
+                server_name=self._options.server_name,
+            ),
+            now=self._around.monotonic,
+        )
+        self._caller = Caller(self._endpoints, options=self._options, surroundings=self._around)
+        self._queries = Queries(wall=self._around.wall, forwarding=self._options.forwarding)
+        self._sessions = Sessions(self._around.session_id)
+
+    @classmethod
+    async def connect(
+        cls,
+        addresses: str | Sequence[str],
+        *,
+        credentials: Credentials | None = None,
+        options: ClientOptions | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> Self:
+        """Return a client once one of the servers ("a:7878,b:7878" or a list) is connected.
+
+        UnreachableError tells the reason for each when none is. The constructor does the same
+        without connecting.
+        """
+        client = cls(addresses, credentials=credentials, options=options, surroundings=surroundings)
+        try:
+            await client._connect_any()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The servers this client knows, the one it prefers first."""
+        return self._endpoints.addresses
+
+    async def close(self) -> None:
+        """Close all connections; calls under way fail."""
+        self._queries.forget()
+        await self._endpoints.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get(
+        self,
+        collection: str,
+        key: KeyLike,
+        *,
+        consistency: Consistency = LINEARIZABLE,
+        timeout: timedelta | None = None,
+    ) -> bytes | None:
+        """Return the value under the key, or None when there is none."""
+        found = await self.entry(collection, key, consistency=consistency, timeout=timeout)
+        return None if found is None else found.value
+
+    async def entry(
+        self,
+        collection: str,
+        key: KeyLike,
+        *,
+        consistency: Consistency = LINEARIZABLE,
+        timeout: timedelta | None = None,
+    ) -> Entry | None:
+        """Return the value with what is known about it, or None when there is none."""
+        found = await self._read(Get(collection, key), consistency, timeout)
+        return found if isinstance(found, Entry) else None
+
+    async def contains(
+        self, collection: str, key: KeyLike, *, consistency: Consistency = LINEARIZABLE
+    ) -> bool:
+        """Whether there is a value under the key."""
+        return await self.entry(collection, key, consistency=consistency) is not None
+
+    async def set(
+        self, collection: str, key: KeyLike, value: bytes, *, timeout: timedelta | None = None
+    ) -> None:
+        """Store the value; returns once a majority has it on disk."""
+        await self._write(Set(collection, key, value), timeout)
+
+    async def delete(
+        self, collection: str, key: KeyLike, *, timeout: timedelta | None = None
+    ) -> None:
+        """Delete the key; one that does not exist is no error."""
+        await self._write(Delete(collection, key), timeout)
+
+    async def range(
+        self,
+        collection: str,
+        start: KeyLike,
+        end: KeyLike,
+        *,
+        limit: int | None = None,
+        consistency: Consistency = LINEARIZABLE,
+        timeout: timedelta | None = None,
+    ) -> tuple[Entry, ...]:
+        """Return the entries with keys in [start, end) in one answer; use `scan` for many."""
+        wanted = Range(collection, start, end, limit)
+        found = await self._read(wanted, consistency, timeout)
+        return found if isinstance(found, tuple) else ()
+
+    def scan(
+        self,
+        collection: str,
+        prefix: KeyLike = b"",
+        *,
+        limit: int | None = None,
+        consistency: Consistency = LINEARIZABLE,
+        on_progress: OnProgress | None = None,
+    ) -> AsyncIterator[Entry]:
+        """Stream the entries whose keys begin with the prefix, in order; memory stays small.
+
+        Survives the loss of a server: another one carries on behind the last key, from then on
+        as of a later moment.
+        """
+        first = as_bytes(prefix)
+        wanted = Range(collection, first, prefix_end(first), limit)
+        return self.scan_range(wanted, consistency=consistency, on_progress=on_progress)
+
+    def scan_range(
+        self,
+        wanted: Range,
+        *,
+        consistency: Consistency = LINEARIZABLE,
+        on_progress: OnProgress | None = None,
+    ) -> AsyncIterator[Entry]:
+        """Stream a range of keys; else like `scan`."""
+        return Scan(
+            wanted,
+            caller=self._caller,
+            open_stream=self._queries.stream(consistency),
+            patience=self._options.request_timeout,
+            on_progress=on_progress,
+        ).entries()
+
+    async def batch(
+        self, operations: Sequence[Operation], *, timeout: timedelta | None = None
+    ) -> list[Result]:
+        """Carry the operations out in order, all or none; reads see the writes before them."""
+        if not operations:
+            return []
+        changing = any(isinstance(one, (Set, Delete)) for one in operations)
+        with self._repeating(changing) as (repeatable, request_id):
+            attempt = self._queries.batch(operations, request_id)
+            return await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
+
+    def transaction(self, collection: str) -> Transaction:
+        """Return a buffer of writes to the collection that are made together at its commit."""
+        return Transaction(collection, read=self.get, write=self.batch)
+
+    async def server_info(self) -> ServerInfo:
+        """Ask the preferred server about itself."""
+        return await self._caller.call(self._queries.server_info, repeatable=Repeatable.FREELY)
+
+    async def health_check(self) -> Health:
+        """Ask the preferred server whether it serves."""
+        return await self._caller.call(self._queries.health, repeatable=Repeatable.FREELY)
+
+    async def _read(
+        self, operation: Get | Range, consistency: Consistency, timeout: timedelta | None
+    ) -> Result:
+        attempt = self._queries.one(operation, consistency=consistency)
+        return await self._caller.call(attempt, repeatable=Repeatable.FREELY, timeout=timeout)
+
+    async def _write(self, operation: Set | Delete, timeout: timedelta | None) -> None:
+        with self._repeating(True) as (repeatable, request_id):  # noqa: FBT003
+            attempt = self._queries.one(operation, request_id=request_id)
+            await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
+
+    @contextmanager
+    def _repeating(self, changing: bool) -> Iterator[tuple[Repeatable, str]]:  # noqa: FBT001
+        """Say how a call may be repeated, and under which request id."""
+        if not changing:
+            yield Repeatable.FREELY, ""
+        elif self._options.write_retries is WriteRetries.NEVER:
+            yield Repeatable.NEVER, ""
+        else:
+            with self._sessions.request_id() as request_id:
+                yield Repeatable.BY_REQUEST_ID, request_id
+
+    async def _connect_any(self) -> None:
+        failures: list[AmatersError] = []
+        for endpoint in self._endpoints.all():
+            try:
+                await endpoint.connect()
+            except UnreachableError as error:
+                failures.append(error)
+                self._endpoints.failed(endpoint)
+            else:
+                self._endpoints.succeeded(endpoint)
+                return
+        if len(failures) == 1:
+            raise failures[0]
+        reasons = "; ".join(str(one) for one in failures)
+        raise UnreachableError(f"none of {len(failures)} servers can be reached: {reasons}")

@@ -1,0 +1,52 @@
+"""Whether and when a failed call is made again. Pure: knows errors and counts, never the clock.
+
+A call is repeated only where that cannot do harm: nothing was changed by the failed attempt, or
+the server is told by a request id to apply the write once.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters.errors import AmatersError, OutcomeUnknownError, OverloadedError
+
+
+class Repeatable(enum.Enum):
+    """How an attempt may be repeated once it has been sent."""
+
+    FREELY = "freely"
+    """A read."""
+    BY_REQUEST_ID = "by_request_id"
+    """A write that the server recognises when it sees it again."""
+    NEVER = "never"
+    """A write that would be applied again."""
+
+
+def may_repeat(error: AmatersError, repeatable: Repeatable) -> bool:
+    """Whether a call that failed so may be made again."""
+    if isinstance(error, OutcomeUnknownError):
+        return repeatable is not Repeatable.NEVER
+    return error.retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that grow by doubling, drawn evenly from zero up ("full jitter")."""
+
+    first: timedelta
+    limit: timedelta
+    draw: Callable[[], float]
+    """A number in [0, 1)."""
+
+    def pause(self, rounds: int, error: AmatersError) -> float:
+        """Return seconds to wait after that many rounds through all servers have failed.
+
+        An overloaded server's own word counts when it asks for more.
+        """
+        growth = float(1 << min(rounds - 1, 30))
+        ceiling = min(self.first * growth, self.limit).total_seconds()
+        pause = ceiling * self.draw()
+        if isinstance(error, OverloadedError) and error.retry_after is not None:
+            return max(pause, error.retry_after.total_seconds())
+        return pause

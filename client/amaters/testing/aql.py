@@ -1,0 +1,286 @@
+# ruff: noqa: N802 - methods carry the names of the wire
+"""A query service over a dict: what the published protocol says, in as few lines as possible.
+
+    async with serve_aql() as fake:
+        client = await AmatersClient.connect(fake.address)
+
+Several fakes may share one `Store` and so play the nodes of a cluster. Failures are planned with
+`fake.faults`; a fault planned for "Method.after" strikes when the work has been done.
+"""
+
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import grpc
+
+from amaters.testing.faults import Context, Faults
+from amaters.wire import aql_pb2, errors_pb2, query_pb2, types_pb2
+from amaters.wire.aql_pb2_grpc import add_AqlServiceServicer_to_server
+
+STREAM_BATCH = 100
+
+Data = dict[tuple[str, bytes], bytes]
+
+
+class CallContext(Context, Protocol):
+    """What the query service needs of gRPC's call context besides ending the call."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what the caller sent beside the request."""
+        ...
+
+    def set_trailing_metadata(self, trailing_metadata: tuple[tuple[str, str], ...]) -> None:
+        """Send this after the answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Store:
+    """The data, and the outcomes of writes that carried a session's request id."""
+
+    data: Data = field(default_factory=dict)
+    outcomes: dict[str, tuple[int, list[query_pb2.QueryResult]]] = field(default_factory=dict)
+    writes_applied: int = 0
+
+    def run(self, queries: list[query_pb2.Query], request_id: str) -> list[query_pb2.QueryResult]:
+        """Carry out all or none; a repeated request id is answered from memory."""
+        session, sequence = _session(request_id)
+        if session in self.outcomes and self.outcomes[session][0] >= sequence:
+            return self.outcomes[session][1]
+        draft = dict(self.data)
+        results = [_run_one(one, draft) for one in queries]
+        if draft != self.data:
+            self.writes_applied += 1
+        self.data = draft
+        if session:
+            self.outcomes[session] = (sequence, results)
+        return results
+
+
+class WrongChecksumError(Exception):
+    """A value came with a checksum that is not its own."""
+
+
+class FakeAql:
+    """One server of the query service."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.address = ""
+        self.store = store or Store()
+        self.faults = Faults()
+        self.refusals: list[errors_pb2.ErrorResponse] = []
+        """In-band failures of the next unary calls, before anything is done."""
+        self.requests: list[aql_pb2.QueryRequest | aql_pb2.BatchRequest] = []
+        self.metadata: list[dict[str, str]] = []
+        self.stale_age_ms = 250
+        self.serving = True
+        self.forgets_end_marks = False
+
+    async def ExecuteQuery(
+        self, request: aql_pb2.QueryRequest, context: CallContext
+    ) -> aql_pb2.QueryResponse:
+        """Carry out one query."""
+        await self._enter("ExecuteQuery", request, context)
+        failed = self._failed([request.query])
+        if failed is not None:
+            return aql_pb2.QueryResponse(error=failed)
+        (result,) = self.store.run([request.query], request.request_id)
+        await self.faults.strike("ExecuteQuery.after", context)
+        return aql_pb2.QueryResponse(result=result, request_id=request.request_id)
+
+    async def ExecuteBatch(
+        self, request: aql_pb2.BatchRequest, context: CallContext
+    ) -> aql_pb2.BatchResponse:
+        """Carry out several queries, all or none."""
+        await self._enter("ExecuteBatch", request, context)
+        failed = self._failed(list(request.queries))
+        if failed is not None:
+            return aql_pb2.BatchResponse(error=failed)
+        results = self.store.run(list(request.queries), request.request_id)
+        await self.faults.strike("ExecuteBatch.after", context)
+        return aql_pb2.BatchResponse(results=aql_pb2.BatchResult(results=results))
+
+    async def ExecuteStream(
+        self, request: aql_pb2.QueryRequest, context: CallContext
+    ) -> AsyncIterator[aql_pb2.StreamResponse]:
+        """Stream a range in batches of a hundred, then its end."""
+        await self._enter("ExecuteStream", request, context)
+        rows = list(_run_one(request.query, self.store.data).multi.values)
+        for sequence, first in enumerate(range(0, len(rows), STREAM_BATCH)):
+            part = rows[first : first + STREAM_BATCH]
+            batch = aql_pb2.StreamBatch(values=part, has_more=first + STREAM_BATCH < len(rows))
+            yield aql_pb2.StreamResponse(batch=batch, sequence=sequence)
+            await self.faults.strike("ExecuteStream.batch", context)
+        if self.forgets_end_marks:
+            return
+        end = aql_pb2.StreamEnd(total_count=len(rows))
+        yield aql_pb2.StreamResponse(end=end, sequence=-(-len(rows) // STREAM_BATCH))
+
+    async def ExecuteInteractive(
+        self, requests: AsyncIterator[aql_pb2.QueryRequest], context: CallContext
+    ) -> AsyncIterator[aql_pb2.QueryResponse]:
+        """Answer each query of the stream in turn."""
+        async for request in requests:
+            yield await self.ExecuteQuery(request, context)
+
+    async def HealthCheck(
+        self, request: aql_pb2.HealthCheckRequest, context: CallContext
+    ) -> aql_pb2.HealthCheckResponse:
+        """Say whether it serves."""
+        await self.faults.strike("HealthCheck", context)
+        if self.serving:
+            status = aql_pb2.HEALTH_SERVING
+            return aql_pb2.HealthCheckResponse(status=status, message="Service is healthy")
+        status = aql_pb2.HEALTH_NOT_SERVING
+        return aql_pb2.HealthCheckResponse(status=status, message="no leader is known")
+
+    async def GetServerInfo(
+        self, request: aql_pb2.ServerInfoRequest, context: CallContext
+    ) -> aql_pb2.ServerInfoResponse:
+        """Say what it is."""
+        await self.faults.strike("GetServerInfo", context)
+        version = types_pb2.Version(major=0, minor=2, patch=0)
+        return aql_pb2.ServerInfoResponse(
+            version=version,
+            supported_versions=[version],
+            capabilities=["query.get", "query.set"],
+            uptime_seconds=3661,
+        )
+
+    async def _enter(
+        self,
+        method: str,
+        request: aql_pb2.QueryRequest | aql_pb2.BatchRequest,
+        context: CallContext,
+    ) -> None:
+        self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
+        if self.metadata[-1].get("amaters-read") == "stale":
+            context.set_trailing_metadata((("amaters-read-age-ms", str(self.stale_age_ms)),))
+        await self.faults.strike(method, context)
+
+    def _failed(self, queries: list[query_pb2.Query]) -> errors_pb2.ErrorResponse | None:
+        if self.refusals:
+            return self.refusals.pop(0)
+        for one in queries:
+            value = one.set.value
+            if one.WhichOneof("query") == "set" and not _matches(value):
+                return errors_pb2.ErrorResponse(
+                    code=errors_pb2.ERROR_STORAGE_IO,
+                    message="Storage error: [ERROR] Checksum mismatch",
+                    category=errors_pb2.CATEGORY_NON_RETRYABLE,
+                )
+        return None
+
+
+@asynccontextmanager
+async def serve_aql(
+    fake: FakeAql | None = None,
+    *,
+    address: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncIterator[FakeAql]:
+    """Serve the fake on that address (port 0: any free one) for as long as the context lasts."""
+    fake = fake or FakeAql()
+    server = grpc.aio.server()
+    add_AqlServiceServicer_to_server(fake, server)  # type: ignore[arg-type]
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
+    fake.address = f"{address.rsplit(':', 1)[0]}:{port}"
+    await server.start()
+    try:
+        yield fake
+    finally:
+        await server.stop(None)
+
+
+class FakeCluster:
+    """Several servers over one store; each can be stopped, and another started in its place."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.servers: list[FakeAql] = []
+        self._running: list[AsyncExitStack] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the servers were started, stopped ones included."""
+        return [one.address for one in self.servers]
+
+    async def start(self, address: str = "127.0.0.1:0") -> FakeAql:
+        """Start one more server."""
+        running = AsyncExitStack()
+        serving = serve_aql(FakeAql(self.store), address=address)
+        server = await running.enter_async_context(serving)
+        self.servers.append(server)
+        self._running.append(running)
+        return server
+
+    async def stop(self, server: FakeAql) -> None:
+        """Stop a server at once; its connections break."""
+        await self._running[self.servers.index(server)].aclose()
+
+    async def close(self) -> None:
+        """Stop all."""
+        for one in self._running:
+            await one.aclose()
+
+
+def stored(value: bytes) -> types_pb2.CipherBlob:
+    """Return the value as a server would store it."""
+    facts = types_pb2.CipherMetadata(
+        size=len(value), checksum=zlib.crc32(value), created_at=int(time.time())
+    )
+    return types_pb2.CipherBlob(data=value, metadata=facts)
+
+
+def _matches(value: types_pb2.CipherBlob) -> bool:
+    return zlib.crc32(value.data) == value.metadata.checksum
+
+
+def _session(request_id: str) -> tuple[str, int]:
+    marker, _, rest = request_id.partition(":")
+    session, _, sequence = rest.partition(":")
+    return (session, int(sequence)) if marker == "s" and sequence.isdecimal() else ("", 0)
+
+
+def _run_one(query: query_pb2.Query, data: Data) -> query_pb2.QueryResult:
+    match query.WhichOneof("query"):
+        case "get":
+            found = data.get((query.get.collection, query.get.key.data))
+            value = None if found is None else types_pb2.CipherBlob.FromString(found)
+            return query_pb2.QueryResult(single=query_pb2.SingleResult(value=value))
+        case "set":
+            place = (query.set.collection, query.set.key.data)
+            data[place] = query.set.value.SerializeToString()
+        case "delete":
+            data.pop((query.delete.collection, query.delete.key.data), None)
+        case "range":
+            rows = list(_rows(query.range, data))
+            multi = query_pb2.MultiResult(values=rows)
+            return query_pb2.QueryResult(multi=multi)
+        case _:
+            pass
+    return query_pb2.QueryResult(success=query_pb2.SuccessResult(affected_rows=1))
+
+
+def _rows(wanted: query_pb2.RangeQuery, data: Data) -> list[query_pb2.KeyValue]:
+    limit = wanted.limit if wanted.HasField("limit") else None
+    keys = sorted(
+        key
+        for collection, key in data
+        if collection == wanted.collection and wanted.start.data <= key < wanted.end.data
+    )
+    return [
+        query_pb2.KeyValue(
+            key=types_pb2.Key(data=key),
+            value=types_pb2.CipherBlob.FromString(data[wanted.collection, key]),
+        )
+        for key in keys[:limit]
+    ]

@@ -1,0 +1,142 @@
+"""What callers of the client hand in and get back: frozen values, no wire, no I/O."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+KeyLike = bytes | str
+"""A key: bytes as they are, text as its UTF-8."""
+
+
+class Consistency(enum.Enum):
+    """How true a read must be."""
+
+    LINEARIZABLE = "linearizable"
+    """Sees every write that was acknowledged, to anybody, before the read began."""
+    STALE = "stale"
+    """What the answering node has applied; `Entry.age` bounds how old that may be."""
+
+
+class Compression(enum.Enum):
+    """A label the writer put on a value; neither client nor server unpacks anything."""
+
+    NONE = 0
+    LZ4 = 1
+    ZSTD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key, its value, and what is known about the value; its checksum has been verified."""
+
+    key: bytes
+    value: bytes
+    checksum: int
+    created_at: datetime
+    compression: Compression = Compression.NONE
+    version: int | None = None
+    age: timedelta | None = None
+    """Of a stale read: at most this old. None when the read was not stale or nothing was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read one key; the result is an Entry or None."""
+
+    collection: str
+    key: KeyLike
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Store a value under a key, replacing what was there; the result is rows affected."""
+
+    collection: str
+    key: KeyLike
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a key, which need not exist; the result is rows affected."""
+
+    collection: str
+    key: KeyLike
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Read the keys in [start, end) in bytewise order; the result is a tuple of entries."""
+
+    collection: str
+    start: KeyLike
+    end: KeyLike
+    limit: int | None = None
+
+
+Operation = Get | Set | Delete | Range
+
+Result = Entry | int | tuple[Entry, ...] | None
+"""Of a Get: an Entry or None. Of a Set or Delete: rows affected. Of a Range: entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProgress:
+    """How much of a scan has arrived."""
+
+    entries: int
+    value_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server says of itself."""
+
+    address: str
+    protocol_version: str
+    supported_versions: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    uptime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the server at that address serves."""
+
+    address: str
+    serving: bool
+    message: str
+
+
+class WriteRetries(enum.Enum):
+    """What happens to a write whose answer was lost after it had been sent."""
+
+    NEVER = "never"
+    """OutcomeUnknownError: the caller decides. Right for servers without write sessions."""
+    SESSIONS = "sessions"
+    """Asked again under the same request id, which the server applies at most once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How long the client waits, and what it does about failures."""
+
+    connect_timeout: timedelta = timedelta(seconds=10)
+    """For the first connection of `connect`, and for any when there is but one server."""
+    request_timeout: timedelta = timedelta(seconds=30)
+    """For a whole call, all its attempts included."""
+    keepalive_interval: timedelta = timedelta(seconds=60)
+    keepalive_timeout: timedelta = timedelta(seconds=20)
+    failover_dial: timedelta = timedelta(milliseconds=400)
+    """With several servers: how long one may take to connect before the next is tried."""
+    failover_silence: timedelta = timedelta(milliseconds=750)
+    """With several servers: how long a call that may be repeated waits for an answer before the
+    next is tried; doubled each time, so that slow answers get through."""
+    backoff_first: timedelta = timedelta(milliseconds=50)
+    """The longest pause after the first round through all servers; doubled for each further."""
+    backoff_limit: timedelta = timedelta(seconds=1)
+    write_retries: WriteRetries = WriteRetries.NEVER
+    forwarding: bool = True
+    """False: a follower refuses what needs the leader, and the client goes to the leader."""
+    server_name: str = ""
+    """The name to expect in the servers' certificates, when it is not the address's own."""

@@ -1,0 +1,121 @@
+"""Failures on the wire to this client's errors: the tables are complete and mean what they say."""
+
+import inspect
+from datetime import timedelta
+
+import grpc
+import pytest
+from amaters import errors, status
+from amaters.errors import AmatersError
+from amaters.wire.errors_pb2 import ErrorCode, ErrorResponse
+from amaters_server.model import errors as server_errors
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def all_subclasses(root: type) -> set[type]:
+    return {root}.union(*(all_subclasses(one) for one in root.__subclasses__()))
+
+
+def test_every_code_a_server_has_is_known_to_the_client() -> None:
+    codes = {one.code for one in all_subclasses(server_errors.DatabaseError)}
+
+    assert codes - status.BY_SERVER_CODE.keys() == set()
+
+
+def test_what_a_server_calls_retryable_is_retryable_here_except_an_unknown_outcome() -> None:
+    for kind in all_subclasses(server_errors.DatabaseError):
+        here = status.BY_SERVER_CODE[kind.code]
+        if here is not errors.OutcomeUnknownError:
+            assert here.retryable == kind.retryable, kind
+
+
+def test_every_grpc_status_but_ok_has_an_error() -> None:
+    assert set(grpc.StatusCode) - status.BY_GRPC_STATUS.keys() == {grpc.StatusCode.OK}
+
+
+def test_every_error_has_a_code_of_its_own_and_stands_in_the_picture() -> None:
+    kinds = {
+        one
+        for _, one in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(one, AmatersError)
+    }
+
+    assert len({one.code for one in kinds}) == len(kinds)
+    for one in kinds:
+        assert one.__name__ in (errors.__doc__ or "")
+
+
+@given(st.sampled_from(ErrorCode.values()), st.text(max_size=50), st.text(max_size=50))
+def test_every_in_band_failure_becomes_an_error_with_a_message(
+    code: ErrorCode.ValueType, message: str, details: str
+) -> None:
+    found = status.from_response(
+        ErrorResponse(code=code, message=message, details=details), address="a:1"
+    )
+
+    assert isinstance(found, AmatersError)
+    assert str(found).startswith("a:1: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1001, errors.UnavailableError),
+        (2003, errors.InvalidRequestError),
+        (3000, errors.AccessDeniedError),
+        (4000, errors.NotFoundError),
+        (4004, errors.ServerFaultError),
+        (5001, errors.ServerFaultError),
+        (6002, errors.InvalidRequestError),
+        (7001, errors.UnavailableError),
+        (7003, errors.UnavailableError),
+        (0, errors.ServerFaultError),
+        (9999, errors.ServerFaultError),
+    ],
+)
+def test_published_codes_mean_what_they_are_called(code: int, kind: type[AmatersError]) -> None:
+    found = status.from_response(
+        ErrorResponse(code=code, message="m"),  # type: ignore[arg-type]
+        address="a:1",
+    )
+
+    assert type(found) is kind
+
+
+def test_the_servers_own_code_in_the_details_counts_more_than_the_published_one() -> None:
+    found = status.from_response(
+        ErrorResponse(code=7001, message="m", details="code=not_leader leader=b:7878"),  # type: ignore[arg-type]
+        address="a:1",
+    )
+
+    assert isinstance(found, errors.NotLeaderError)
+    assert (found.leader_address, found.server_code) == ("b:7878", "not_leader")
+
+
+def test_an_overloaded_server_says_when_to_come_back() -> None:
+    found = status.from_response(
+        ErrorResponse(code=7002, message="m", retry_after=3),  # type: ignore[arg-type]
+        address="a:1",
+    )
+
+    assert isinstance(found, errors.OverloadedError)
+    assert found.retry_after == timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        (
+            (
+                "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to "
+                "connect to remote host: connect: Connection refused (111)"
+            ),
+            "connect: Connection refused (111)",
+        ),
+        ("UNAVAILABLE: going away", "going away"),
+        (None, "no reason given"),
+    ],
+)
+def test_of_grpcs_account_only_the_reason_is_left(details: str | None, reason: str) -> None:
+    assert status.plain_reason(details) == reason

@@ -5,11 +5,13 @@
 
 mod checksum;
 mod consensus;
+mod transport;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     checksum::register(module)?;
-    consensus::register(module)
+    consensus::register(module)?;
+    transport::register(module)
 }

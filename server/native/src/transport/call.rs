@@ -1,0 +1,114 @@
+//! One call: shared between the HTTP/2 side, which waits for the answer, and Python, which gives it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use parking_lot::Mutex;
+
+/// Python has seen the call.
+const TAKEN: u8 = 1;
+/// The client is gone, or its time is up.
+const GONE: u8 = 2;
+/// The last word has been said; nothing that follows matters to Python.
+const ANSWERED: u8 = 4;
+
+/// How an answer ends.
+#[derive(Debug)]
+pub enum End {
+    Ok,
+    Failed(Box<HeaderMap>),
+}
+
+#[derive(Default)]
+pub struct Outbox {
+    pub pieces: VecDeque<Bytes>,
+    /// Bytes in `pieces`.
+    pub queued: usize,
+    pub end: Option<End>,
+    pub waker: Option<Waker>,
+    /// Python was told that more is queued than the low-water mark.
+    pub held: bool,
+}
+
+pub struct Call {
+    pub id: u64,
+    marks: AtomicU8,
+    pub outbox: Mutex<Outbox>,
+}
+
+impl Call {
+    pub fn new(id: u64) -> Self {
+        Call {
+            id,
+            marks: AtomicU8::new(0),
+            outbox: Mutex::default(),
+        }
+    }
+
+    /// Hand the call to Python; false when it is gone already.
+    pub fn take(&self) -> bool {
+        self.marks.fetch_or(TAKEN, Ordering::AcqRel) & GONE == 0
+    }
+
+    /// The client is gone. True when Python must be told: it knows the call and has not answered.
+    pub fn abandon(&self) -> bool {
+        let before = self.marks.fetch_or(GONE | ANSWERED, Ordering::AcqRel);
+        before & TAKEN != 0 && before & (GONE | ANSWERED) == 0
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.marks.load(Ordering::Acquire) & GONE != 0
+    }
+
+    /// Add a message and, or, the end. The waker is the caller's to wake, outside of all locks.
+    #[must_use]
+    pub fn deliver(&self, piece: Option<Bytes>, end: Option<End>) -> Option<Waker> {
+        if end.is_some() {
+            self.marks.fetch_or(ANSWERED, Ordering::AcqRel);
+        }
+        let mut outbox = self.outbox.lock();
+        if let Some(piece) = piece {
+            outbox.queued += piece.len();
+            outbox.pieces.push_back(piece);
+        }
+        if outbox.end.is_none() {
+            outbox.end = end;
+        }
+        outbox.waker.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn python_hears_once_of_a_lost_call_it_knows() {
+        let call = Call::new(1);
+        assert!(call.take());
+
+        assert!(call.abandon());
+        assert!(!call.abandon());
+    }
+
+    #[test]
+    fn a_call_lost_before_it_is_taken_is_never_seen() {
+        let call = Call::new(1);
+
+        assert!(!call.abandon());
+        assert!(!call.take());
+    }
+
+    #[test]
+    fn an_answered_call_cannot_be_lost() {
+        let call = Call::new(1);
+        assert!(call.take());
+
+        assert!(call.deliver(None, Some(End::Ok)).is_none());
+
+        assert!(!call.abandon());
+    }
+}

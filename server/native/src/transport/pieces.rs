@@ -1,0 +1,122 @@
+//! Python's values in and out of the listener: calls as tuples, answers as frames.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use tokio::time::Instant;
+
+use super::framing::framed;
+use super::headers::{self, Metadata, Value};
+use super::shared::Queued;
+use super::status;
+
+pub type PyMetadata<'py> = Vec<(String, Bound<'py, PyAny>)>;
+pub type Failure<'py> = (u64, u16, String, Option<PyMetadata<'py>>);
+
+/// Paths repeat: each is turned into a Python string once. Bounded, because clients choose paths.
+#[derive(Default)]
+pub struct Paths(Mutex<HashMap<Box<str>, Py<PyString>>>);
+
+impl Paths {
+    const LIMIT: usize = 1024;
+
+    fn string<'py>(&self, py: Python<'py>, path: &str) -> Bound<'py, PyString> {
+        let mut known = self.0.lock();
+        if let Some(string) = known.get(path) {
+            return string.bind(py).clone();
+        }
+        let string = PyString::new(py, path);
+        if known.len() < Self::LIMIT {
+            known.insert(path.into(), string.clone().unbind());
+        }
+        string
+    }
+}
+
+pub fn call_tuple<'py>(
+    py: Python<'py>,
+    paths: &Paths,
+    now: Instant,
+    queued: &Queued,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let left = queued
+        .deadline
+        .map(|deadline| deadline.saturating_duration_since(now).as_secs_f64());
+    let metadata = queued
+        .metadata
+        .as_ref()
+        .map(|metadata| metadata_list(py, metadata))
+        .transpose()?;
+    (
+        queued.call.id,
+        paths.string(py, queued.uri.path()),
+        PyBytes::new(py, &queued.message),
+        left,
+        metadata,
+        queued.connection,
+    )
+        .into_pyobject(py)
+}
+
+fn metadata_list<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'py, PyList>> {
+    let items = metadata
+        .iter()
+        .map(|(name, value)| match value {
+            Value::Text(text) => (name, PyString::new(py, text).into_any()).into_pyobject(py),
+            Value::Bytes(bytes) => (name, PyBytes::new(py, bytes).into_any()).into_pyobject(py),
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    PyList::new(py, items)
+}
+
+/// One (call_id, message) of a batch.
+pub fn answer(item: &Bound<'_, PyAny>) -> PyResult<(u64, Bytes)> {
+    let pair = item
+        .cast::<PyTuple>()
+        .map_err(|_| PyTypeError::new_err("an answer is a tuple (call_id, message)"))?;
+    let id = pair.get_borrowed_item(0)?.extract()?;
+    let message = pair.get_borrowed_item(1)?;
+    let message = message
+        .cast::<PyBytes>()
+        .map_err(|_| PyTypeError::new_err("the message of an answer must be bytes"))?;
+    Ok((id, frame(message.as_bytes())?))
+}
+
+pub fn frame(message: &[u8]) -> PyResult<Bytes> {
+    framed(message)
+        .ok_or_else(|| PyValueError::new_err("a message of 4 GiB or more cannot be sent"))
+}
+
+/// The trailers that end a call; None stands for a plain OK.
+pub fn trailers(
+    code: u16,
+    message: &str,
+    metadata: Option<PyMetadata<'_>>,
+) -> PyResult<Option<Box<HeaderMap>>> {
+    if code > 16 {
+        return Err(PyValueError::new_err(format!(
+            "{code} is no gRPC status code (0..16)"
+        )));
+    }
+    let metadata = metadata.unwrap_or_default();
+    if code == 0 && metadata.is_empty() {
+        return Ok(None);
+    }
+    let mut trailers = match code {
+        0 => status::ok(),
+        _ => status::failed(code, message),
+    };
+    for (name, value) in metadata {
+        let value = match value.cast::<PyBytes>() {
+            Ok(bytes) => Value::Bytes(bytes.as_bytes().to_vec()),
+            Err(_) => Value::Text(value.extract()?),
+        };
+        headers::append(&mut trailers, &name, &value).map_err(PyValueError::new_err)?;
+    }
+    Ok(Some(Box::new(trailers)))
+}

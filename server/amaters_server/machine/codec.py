@@ -5,7 +5,7 @@ Decoding is total over entries: what a command lacks becomes that command's erro
 that are no entry at all stop the node, with the same error on every member.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -17,7 +17,6 @@ from amaters_server.model.queries import Get, Operation, Put, Remove, Scan, Writ
 from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
-_new_tuple = tuple.__new__  # half the cost of a named tuple's own constructor
 _STEPS = {
     RestoreKind.BEGIN: command_pb2.Restore.STEP_BEGIN,
     RestoreKind.LOAD: command_pb2.Restore.STEP_LOAD,
@@ -44,24 +43,51 @@ class Command(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A decoded log entry."""
+    """A decoded log entry. Lone puts outside any session, nearly all there is, lie in columns."""
 
     proposal: Proposal
-    commands: list[Put | Command | MalformedError]
-    """A lone Put stands for itself: nearly every command is one."""
+    put_keys: list[bytes]
+    put_values: list[bytes]
+    others: dict[int, Command | MalformedError]
+    """All other commands, by their place among all commands."""
+
+    @property
+    def only_sound_puts(self) -> bool:
+        """Whether all commands are lone puts of keys that may be stored."""
+        keys = self.put_keys
+        return (
+            not self.others
+            and bool(keys)
+            and min(map(len, keys)) >= _SHORTEST_KEY
+            and max(keys) < DATA_KEYS_END
+        )
+
+    def in_order(self) -> Iterator[Command | MalformedError]:
+        """Walk all commands in the order they were proposed in."""
+        puts = zip(self.put_keys, self.put_values, strict=True)
+        for place in range(len(self.put_keys) + len(self.others)):
+            other = self.others.get(place)
+            yield _lone_put(*next(puts)) if other is None else other
 
 
-def encode_writes(proposal: Proposal, writes: Iterable[Write], *, unix_ms: int) -> bytes:
+def encode_writes(proposal: Proposal, writes: Sequence[Write], *, unix_ms: int) -> bytes:
     """Encode the writes of many callers as one entry."""
     entry = _empty(proposal, unix_ms)
-    add = entry.commands.add
-    for write in writes:
-        command = add()
-        if write.session:
-            command.session = write.session
-            command.session_sequence = write.session_sequence
-        for operation in write.operations:
-            _encode_operation(command.operations.add(), operation)
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    positions: list[int] = []
+    for place, write in enumerate(writes):
+        operations = write.operations
+        if len(operations) == 1 and type(put := operations[0]) is Put and not write.session:
+            keys.append(put[0])
+            values.append(put[1])
+        else:
+            positions.append(place)
+            _encode_command(entry.commands.add(), write)
+    entry.put_keys.extend(keys)
+    entry.put_values.extend(values)
+    if keys:
+        entry.positions.extend(positions)
     return entry.SerializeToString()
 
 
@@ -82,12 +108,25 @@ def decode_entry(data: bytes, *, index: int) -> Entry:
     try:
         entry = command_pb2.Entry.FromString(data)
     except DecodeError as error:
-        raise StorageCorruptedError(
-            f"log entry {index} ({len(data)} bytes) does not decode: it was written by an "
-            f"incompatible version or damaged; replace this member ({error})"
-        ) from error
-    proposal = Proposal(entry.origin, entry.incarnation, entry.sequence)
-    return Entry(proposal, [_decode_command(command) for command in entry.commands])
+        raise _no_entry(data, index, str(error)) from error
+    keys, values = list(entry.put_keys), list(entry.put_values)
+    others: dict[int, Command | MalformedError] = {}
+    if entry.commands:
+        commands = [_decode_command(command) for command in entry.commands]
+        places = list(entry.positions) if keys else list(range(len(commands)))
+        others = dict(zip(places, commands, strict=False))
+        if len(others) != len(commands) or max(places) >= len(keys) + len(commands):
+            raise _no_entry(data, index, "its commands have no places")
+    if len(keys) != len(values):
+        raise _no_entry(data, index, "its columns differ in length")
+    return Entry(Proposal(entry.origin, entry.incarnation, entry.sequence), keys, values, others)
+
+
+def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
+    return StorageCorruptedError(
+        f"log entry {index} ({len(data)} bytes) does not decode: it was written by an "
+        f"incompatible version or damaged; replace this member ({why})"
+    )
 
 
 def _empty(proposal: Proposal, unix_ms: int) -> command_pb2.Entry:
@@ -97,6 +136,14 @@ def _empty(proposal: Proposal, unix_ms: int) -> command_pb2.Entry:
         sequence=proposal.sequence,
         proposed_unix_ms=unix_ms,
     )
+
+
+def _encode_command(target: command_pb2.Command, write: Write) -> None:
+    if write.session:
+        target.session = write.session
+        target.session_sequence = write.session_sequence
+    for operation in write.operations:
+        _encode_operation(target.operations.add(), operation)
 
 
 def _encode_operation(target: command_pb2.Operation, operation: Operation) -> None:
@@ -120,39 +167,39 @@ def _encode_scan(target: command_pb2.Scan, scan: Scan) -> None:
     target.limit = scan.limit or 0
 
 
-def _decode_command(command: command_pb2.Command) -> Put | Command | MalformedError:
+def _decode_command(command: command_pb2.Command) -> Command | MalformedError:
     try:
-        operations = [_decode_operation(operation) for operation in command.operations]
-        session = command.session
-        if len(operations) == 1 and not session:
-            only = operations[0]
-            return only if type(only) is Put else Command(operations)
         if command.HasField("restore"):
             restore = _decode_restore(command.restore)
-            return Command((), session, command.session_sequence, restore)
-        if not operations:
-            return MalformedError("a command without operations")
-        return Command(operations, session, command.session_sequence)
+            return Command((), command.session, command.session_sequence, restore)
+        operations = [_decode_operation(operation) for operation in command.operations]
     except MalformedError as error:
         return error
+    if not operations:
+        return MalformedError("a command without operations")
+    return Command(operations, command.session, command.session_sequence)
 
 
 def _decode_operation(operation: command_pb2.Operation) -> Operation:
-    kind = operation.WhichOneof("operation")
-    if kind == "put":
-        put = operation.put
-        key = put.key
-        if len(key) < _SHORTEST_KEY or key >= DATA_KEYS_END:
-            raise _no_key(key)
-        return _new_tuple(Put, (key, put.value))
-    if kind == "remove":
-        return Remove(_key(operation.remove.key))
-    if kind == "read":
-        return Get(_key(operation.read.key))
-    if kind == "scan":
-        scan = operation.scan
-        return Scan(DataKey(scan.start), DataKey(scan.end), scan.limit or None)
-    raise MalformedError("an operation that this version does not know")
+    match operation.WhichOneof("operation"):
+        case "put":
+            return Put(_key(operation.put.key), operation.put.value)
+        case "remove":
+            return Remove(_key(operation.remove.key))
+        case "read":
+            return Get(_key(operation.read.key))
+        case "scan":
+            scan = operation.scan
+            return Scan(DataKey(scan.start), DataKey(scan.end), scan.limit or None)
+        case _:
+            raise MalformedError("an operation that this version does not know")
+
+
+def _lone_put(key: bytes, value: bytes) -> Command | MalformedError:
+    try:
+        return Command((Put(_key(key), value),))
+    except MalformedError as error:
+        return error
 
 
 def _decode_restore(restore: command_pb2.Restore) -> RestoreStep:
@@ -166,9 +213,5 @@ def _decode_restore(restore: command_pb2.Restore) -> RestoreStep:
 
 def _key(key: bytes) -> DataKey:
     if len(key) < _SHORTEST_KEY or key >= DATA_KEYS_END:
-        raise _no_key(key)
+        raise MalformedError(f"{key[:32]!r} is no key of the data keyspace")
     return DataKey(key)
-
-
-def _no_key(key: bytes) -> MalformedError:
-    return MalformedError(f"{key[:32]!r} is no key of the data keyspace")

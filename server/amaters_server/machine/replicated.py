@@ -13,7 +13,7 @@ from amaters_server.machine.sessions import Sessions
 from amaters_server.machine.state import Kept
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import MalformedError, SnapshotError
-from amaters_server.model.queries import Answer, Put, Result
+from amaters_server.model.queries import Answer, Result
 from amaters_server.model.replication import Committed, Outcome
 from amaters_server.storage.engine import Changes
 from amaters_server.wire import command_pb2
@@ -59,14 +59,11 @@ class Replicated:
         """Carry out the entry's commands, unless its origin has gone past it."""
         if not self._origins.accept(entry.proposal):
             return Outcome(*entry.proposal, results=[], skipped=True)
-        batch = workspace.batch
-        results: list[Answer] = []
-        for command in entry.commands:
-            if type(command) is Put and self.restoring is None:
-                batch[command[0]] = command[1]
-                results.append([1])
-            else:
-                results.append(self._answer(command, workspace))
+        if self.restoring is None and entry.only_sound_puts:
+            workspace.batch.update(zip(entry.put_keys, entry.put_values, strict=True))
+            results: list[Answer] = [[1] for _ in entry.put_keys]
+        else:
+            results = [self._answer(command, workspace) for command in entry.in_order()]
         return Outcome(*entry.proposal, results=results)
 
     def apply_membership(
@@ -77,11 +74,9 @@ class Replicated:
         self.membership, refused = membership.changed(before, record, conf_state)
         return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
 
-    def _answer(self, command: Put | Command | MalformedError, workspace: Workspace) -> Answer:
+    def _answer(self, command: Command | MalformedError, workspace: Workspace) -> Answer:
         if isinstance(command, MalformedError):
             return command
-        if isinstance(command, Put):
-            command = Command((command,))
         session, sequence = command.session, command.session_sequence
         if not session:
             return self._carry_out(command, workspace)

@@ -1,0 +1,116 @@
+"""Log entries survive their encoding, whatever they carry; other bytes fail in one way only."""
+
+import pytest
+from amaters_server.machine.codec import (
+    Command,
+    Proposal,
+    decode_entry,
+    encode_restore,
+    encode_writes,
+)
+from amaters_server.machine.restore import RestoreKind, RestoreStep
+from amaters_server.model.errors import MalformedError, StorageCorruptedError
+from amaters_server.model.keys import DataKey, data_key, split_data_key
+from amaters_server.model.queries import Get, Put, Remove, Scan, Write
+from hypothesis import given
+from hypothesis import strategies as st
+
+KEYS = st.builds(data_key, st.text(max_size=3), st.binary(max_size=4))
+PUTS = st.builds(Put, KEYS, st.binary(max_size=6))
+OPERATIONS = st.one_of(
+    PUTS,
+    st.builds(Remove, KEYS),
+    st.builds(Get, KEYS),
+    st.builds(Scan, KEYS, KEYS, st.none() | st.integers(0, 5)),
+)
+WRITES = st.builds(
+    Write,
+    ticket=st.just(0),
+    operations=st.lists(PUTS, min_size=1, max_size=1)
+    | st.lists(OPERATIONS, min_size=1, max_size=3),
+    deadline=st.just(0.0),
+    session=st.just(b"") | st.binary(max_size=4),
+    session_sequence=st.integers(0, 9),
+)
+COUNTS = st.integers(0, 2**64 - 1)
+PROPOSALS = st.builds(Proposal, COUNTS, COUNTS, COUNTS)
+
+
+def normal(operation: object) -> object:
+    """A limit of none is what it is; of 0, it is an empty range."""
+    if isinstance(operation, Scan) and operation.limit == 0:
+        return Scan(operation.start, operation.start, None)
+    return operation
+
+
+@given(PROPOSALS, st.lists(WRITES, max_size=8))
+def test_decoding_gives_the_writes_back_in_order(proposal: Proposal, writes: list[Write]) -> None:
+    entry = decode_entry(encode_writes(proposal, writes, unix_ms=5), index=1)
+
+    assert entry.proposal == proposal
+    assert [
+        (list(map(normal, one.operations)), one.session, one.session_sequence if one.session else 0)
+        for one in entry.in_order()
+        if isinstance(one, Command)
+    ] == [
+        (list(map(normal, one.operations)), one.session, one.session_sequence if one.session else 0)
+        for one in writes
+    ]
+
+
+@given(st.sampled_from(RestoreKind), COUNTS, st.lists(PUTS, max_size=4), st.integers(0, 9))
+def test_restore_steps_survive(kind: RestoreKind, number: int, puts: list[Put], count: int) -> None:
+    step = RestoreStep(kind, number, tuple(puts), count)
+
+    entry = decode_entry(encode_restore(Proposal(1, 2, 3), step, unix_ms=5), index=1)
+
+    assert list(entry.in_order()) == [Command((), restore=step)]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_decode_or_are_called_corrupted(data: bytes) -> None:
+    try:
+        commands = list(decode_entry(data, index=7).in_order())
+    except StorageCorruptedError as error:
+        assert "log entry 7" in str(error)
+    else:
+        assert all(isinstance(one, Command | MalformedError) for one in commands)
+
+
+@given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
+def test_damaged_entries_decode_or_are_called_corrupted(
+    proposal: Proposal, writes: list[Write], data: st.DataObject
+) -> None:
+    whole = bytearray(encode_writes(proposal, writes, unix_ms=5))
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
+
+    for damaged in (bytes(whole), cut):
+        try:
+            list(decode_entry(damaged, index=1).in_order())
+        except StorageCorruptedError:
+            pass
+
+
+@given(st.text(max_size=20), st.binary(max_size=20))
+def test_data_keys_come_apart_again(collection: str, key: bytes) -> None:
+    assert split_data_key(data_key(collection, key)) == (collection, key)
+
+
+@given(st.text(max_size=5), st.binary(max_size=5), st.text(max_size=5), st.binary(max_size=5))
+def test_data_keys_never_collide(one: str, key: bytes, other: str, other_key: bytes) -> None:
+    same = (one, key) == (other, other_key)
+
+    assert (data_key(one, key) == data_key(other, other_key)) is same
+
+
+@pytest.mark.parametrize("key", [b"", b"\0", b"\xff\xff\xff", b"\xff\xff\xff\xff"])
+def test_a_key_outside_the_data_keyspace_is_that_commands_error(key: bytes) -> None:
+    writes = [Write(0, [Put(DataKey(one), b"v")], 0.0) for one in (b"\0\0good", key)]
+
+    entry = decode_entry(encode_writes(Proposal(1, 1, 1), writes, unix_ms=0), index=1)
+
+    good, bad = entry.in_order()
+    assert isinstance(good, Command)
+    assert isinstance(bad, MalformedError)
+    assert not entry.only_sound_puts

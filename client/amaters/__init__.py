@@ -1,1 +1,78 @@
 """The AmateRS client: what applications, `amaters-cli` and the operator import."""
+
+from amaters.admin import AdminClient
+from amaters.client import AmatersClient
+from amaters.errors import (
+    AccessDeniedError,
+    AmatersError,
+    ConfigurationError,
+    CorruptedValueError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    NoLeaderError,
+    NotAppliedError,
+    NotFoundError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    OverloadedError,
+    ProtocolError,
+    RefusedError,
+    ServerFaultError,
+    UnavailableError,
+    UnreachableError,
+)
+from amaters.tls import TlsFiles, TlsMaterial
+from amaters.transactions import Transaction
+from amaters.values import (
+    ClientOptions,
+    Compression,
+    Consistency,
+    Delete,
+    Entry,
+    Get,
+    Health,
+    Range,
+    ScanProgress,
+    ServerInfo,
+    Set,
+    WriteRetries,
+)
+from amaters.version import __version__
+
+__all__ = [
+    "AccessDeniedError",
+    "AdminClient",
+    "AmatersClient",
+    "AmatersError",
+    "ClientOptions",
+    "Compression",
+    "ConfigurationError",
+    "Consistency",
+    "CorruptedValueError",
+    "DeadlineExceededError",
+    "Delete",
+    "Entry",
+    "Get",
+    "Health",
+    "InvalidRequestError",
+    "NoLeaderError",
+    "NotAppliedError",
+    "NotFoundError",
+    "NotLeaderError",
+    "OutcomeUnknownError",
+    "OverloadedError",
+    "ProtocolError",
+    "Range",
+    "RefusedError",
+    "ScanProgress",
+    "ServerFaultError",
+    "ServerInfo",
+    "Set",
+    "TlsFiles",
+    "TlsMaterial",
+    "Transaction",
+    "UnavailableError",
+    "UnreachableError",
+    "WriteRetries",
+    "__version__",
+]

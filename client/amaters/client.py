@@ -18,12 +18,13 @@ from typing import Self
 from amaters.calls import Caller
 from amaters.channels import ChannelOptions
 from amaters.endpoints import Endpoints
-from amaters.errors import AmatersError, UnreachableError
+from amaters.errors import AmatersError, InvalidRequestError, UnreachableError
 from amaters.keys import as_bytes, prefix_end
 from amaters.queries import Queries
 from amaters.retries import Repeatable
 from amaters.scanning import OnProgress, Scan
 from amaters.sessions import Sessions
+from amaters.status import ANSWER_TOO_LARGE
 from amaters.surroundings import Surroundings
 from amaters.tls import Credentials
 from amaters.transactions import Transaction
@@ -164,9 +165,14 @@ class AmatersClient:
         consistency: Consistency = LINEARIZABLE,
         timeout: timedelta | None = None,
     ) -> tuple[Entry, ...]:
-        """Return the entries with keys in [start, end) in one answer; use `scan` for many."""
+        """Return the entries with keys in [start, end); more than a message holds is streamed."""
         wanted = Range(collection, start, end, limit)
-        found = await self._read(wanted, consistency, timeout)
+        try:
+            found = await self._read(wanted, consistency, timeout)
+        except InvalidRequestError as error:
+            if error.server_code != ANSWER_TOO_LARGE:
+                raise
+            found = tuple([one async for one in self.scan_range(wanted, consistency=consistency)])
         return found if isinstance(found, tuple) else ()
 
     def scan(

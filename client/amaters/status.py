@@ -32,6 +32,8 @@ from amaters.wire.errors_pb2 import ErrorResponse
 
 CODE_TRAILER = "amaters-code"
 LEADER_TRAILER = "amaters-leader"
+ANSWER_TOO_LARGE = "answer_too_large"
+"""The server's code for an answer that has to be streamed."""
 
 BY_SERVER_CODE: dict[str, type[AmatersError]] = {
     "not_leader": NotLeaderError,
@@ -48,6 +50,8 @@ BY_SERVER_CODE: dict[str, type[AmatersError]] = {
     "key_too_large": InvalidRequestError,
     "value_too_large": InvalidRequestError,
     "invalid_collection": InvalidRequestError,
+    "unsupported": InvalidRequestError,
+    ANSWER_TOO_LARGE: InvalidRequestError,
     "checksum": CorruptedValueError,
     "storage": ServerFaultError,
     "storage_full": ServerFaultError,

@@ -62,6 +62,23 @@ async def test_a_range_is_half_open_ordered_and_limited(client: AmatersClient) -
     assert await client.range("r", "x", "z") == ()
 
 
+async def test_a_range_too_large_for_one_message_is_streamed(
+    client: AmatersClient, fake: FakeAql
+) -> None:
+    for number in range(150):
+        fake.store.data["r", b"%03d" % number] = stored(b"v").SerializeToString()
+    fake.refusals.append(
+        errors_pb2.ErrorResponse(
+            code=errors_pb2.ERROR_VALIDATION_SIZE_EXCEEDED,
+            message="the answer is larger than a message may be",
+            details="code=answer_too_large",
+        )
+    )
+
+    assert len(await client.range("r", "0", "1", limit=120)) == 100
+    assert len(await client.range("r", "0", "2", limit=120)) == 120
+
+
 async def test_a_scan_brings_every_key_of_the_prefix_and_tells_how_far_it_is(
     client: AmatersClient, fake: FakeAql
 ) -> None:

@@ -9,6 +9,7 @@ from amaters import errors, status
 from amaters.errors import AmatersError
 from amaters.wire.errors_pb2 import ErrorCode, ErrorResponse
 from amaters_server.model import errors as server_errors
+from amaters_server.rpc import status as server_status
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,20 @@ def test_every_code_a_server_has_is_known_to_the_client() -> None:
     codes = {one.code for one in all_subclasses(server_errors.DatabaseError)}
 
     assert codes - status.BY_SERVER_CODE.keys() == set()
+
+
+def test_client_and_server_call_the_trailers_the_same() -> None:
+    assert status.CODE_TRAILER == server_status.CODE_TRAILER
+    assert status.LEADER_TRAILER == server_status.LEADER_TRAILER
+
+
+def test_an_error_of_the_server_arrives_as_it_left() -> None:
+    left = server_errors.NotLeaderError(node=2, leader=1, leader_address="one:7878")
+
+    arrived = status.from_response(server_status.response(left), address="two:7878")
+
+    assert isinstance(arrived, errors.NotLeaderError)
+    assert arrived.leader_address == "one:7878"
 
 
 def test_what_a_server_calls_retryable_is_retryable_here_except_an_unknown_outcome() -> None:

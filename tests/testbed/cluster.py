@@ -83,9 +83,9 @@ def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
     version = arguments.version or _version()
     wanted = [images.Image(name, arguments.tag, version) for name in arguments.only]
     images.build(cluster.places, wanted, say=_say)
-    archives = [image.archive(cluster.places) for image in wanted]
+    references = [image.reference for image in wanted]
     if members := cluster.members():
-        images.load(cluster.nodes, members, archives, say=_say)
+        images.load(cluster.nodes, members, references, say=_say)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import base_images
 from addresses import Node
 from base_images import Buildah
 from nodes import Nodes
+from oci_layout import OciLayout
 from places import REPOSITORY, Places
 from shell import TestbedError, run
 
@@ -19,6 +21,7 @@ NAMES = ("amaters-server", "amaters-operator")
 WHEELS = REPOSITORY / ".cache" / "wheels"
 # How this machine reaches its package index; mounted so that no image remembers it.
 HOST_SETTINGS = ("/etc/ssl/certs", "/etc/pip.conf")
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +42,29 @@ class Image:
         """The file it is built from."""
         return REPOSITORY / f"Dockerfile.{self.name.removeprefix('amaters-')}"
 
-    def archive(self, where: Places) -> Path:
-        """Return where the exported image is; `up` imports all that are there."""
-        return where.images / f"{self.name}_{self.tag}.tar"
 
-
-def build(where: Places, images: Sequence[Image], *, say: Callable[[str], None]) -> None:
-    """Build and export the images; unchanged layers come from the cache."""
+def build(where: Places, images: Sequence[Image], *, say: Say) -> None:
+    """Build the images into the layout folder; unchanged layers come from the cache."""
     buildah = Buildah(where)
     base_images.ensure(buildah, say=say)
-    where.images.mkdir(parents=True, exist_ok=True)
     for image in images:
         begin = time.monotonic()
         buildah.run("build", *_build_arguments(where, image))
-        draft = image.archive(where).with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        buildah.run("push", "--quiet", image.reference, f"docker-archive:{draft}:{image.reference}")
-        draft.rename(image.archive(where))
-        size = image.archive(where).stat().st_size >> 20
+        _export(buildah, image.reference)
+        layers = OciLayout(where.images).blobs(image.reference).values()
+        size = sum(layer.stat().st_size for layer in layers) >> 20
         say(f"built {image.name}:{image.tag} ({size} MiB) in {time.monotonic() - begin:.0f} s")
+    OciLayout(where.images).prune()
 
 
-def load(
-    nodes: Nodes, members: Sequence[Node], archives: Sequence[Path], *, say: Callable[[str], None]
-) -> None:
-    """Import the archives on every node, two nodes at a time."""
+def load(nodes: Nodes, members: Sequence[Node], references: Sequence[str], *, say: Say) -> None:
+    """Import the images on every node, two nodes at a time; a node gets only what it lacks."""
     begin = time.monotonic()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = [
-            pool.submit(nodes.import_image, node, archive)
-            for node in members
-            for archive in archives
-        ]
-        for job in jobs:
-            job.result()
-    names = ", ".join(archive.stem.replace("_", ":") for archive in archives)
-    say(f"imported {names} on {len(members)} nodes in {time.monotonic() - begin:.1f} s")
+        jobs = [pool.submit(nodes.import_images, node, references) for node in members]
+        sent = sum(job.result() for job in jobs) >> 20
+    took = time.monotonic() - begin
+    say(f"imported {', '.join(references)} on {len(members)} nodes ({sent} MiB) in {took:.1f} s")
 
 
 def native_wheel() -> Path:
@@ -91,6 +81,15 @@ def revision() -> str:
         return run("git", "-C", REPOSITORY, "rev-parse", "HEAD")
     except (TestbedError, FileNotFoundError):
         return "unknown"
+
+
+def _export(buildah: Buildah, reference: str) -> None:
+    """Put the image into the layout folder, uncompressed: packing costs more than it saves."""
+    draft = buildah.places.cache / "export"
+    shutil.rmtree(draft, ignore_errors=True)
+    buildah.run("push", "--quiet", "--disable-compression", reference, f"dir:{draft}")
+    OciLayout(buildah.places.images).adopt(reference, draft)
+    shutil.rmtree(draft)
 
 
 def _build_arguments(where: Places, image: Image) -> list[str | Path]:

@@ -29,6 +29,7 @@ from control_plane import ControlPlane
 from daemons import Daemons
 from kube import Kube
 from nodes import Nodes, shim_sockets
+from oci_layout import OciLayout
 from places import Places
 from shell import TestbedError, attempt, wait_until
 
@@ -125,7 +126,7 @@ class Cluster:
         volumes.create(self.places, members)
         for node in members:
             self.nodes.start_runtime(node)
-        images.load(self.nodes, members, sorted(self.places.images.glob("*.tar")), say=say)
+        images.load(self.nodes, members, OciLayout(self.places.images).references(), say=say)
         plane.wait_for_api(self.kube)
         plane.start_controllers()
         self._furnish(members, authority)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import node_files
 from addresses import CONTROL_PLANE, Node
 from control_plane import SEAT, ControlPlane
 from daemons import Daemons, Seat
+from oci_layout import OciLayout
 from pki import Authority, Identity
 from places import Places
-from shell import attempt, run, wait_until
+from shell import CommandFailedError, attempt, run, wait_until
 
 FOLDERS = ("containerd/root", "containerd/state", "kubelet", "cni", "pod-logs", "runc")
 
@@ -79,9 +81,22 @@ class Nodes:
         command = [f"{self.places.bin}/kube-proxy", f"--config={settings}"]
         self.daemons.start("proxy", SEAT, command)
 
-    def import_image(self, node: Node, archive: Path) -> None:
-        """Load an image archive into the node's containerd; layers it has are not loaded again."""
-        run(*self._ctr(node), "-n", "k8s.io", "images", "import", archive)
+    def import_images(self, node: Node, references: Sequence[str]) -> int:
+        """Load images into the node's containerd; return how many bytes it had to be given."""
+        containerd = [*self._ctr(node), "-n", "k8s.io"]
+        known = set(run(*containerd, "content", "list", "--quiet").splitlines())
+        command = [*containerd, "images", "import", "-"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as importing:
+            assert importing.stdin is not None
+            assert importing.stdout is not None
+            sent = OciLayout(self.places.images).stream(references, importing.stdin, known=known)
+            importing.stdin.close()
+            output = importing.stdout.read().decode(errors="replace")
+        if importing.returncode:
+            raise CommandFailedError(command, importing.returncode, output)
+        return sent
 
     def images(self, node: Node) -> list[str]:
         """Return the names of the images on the node."""

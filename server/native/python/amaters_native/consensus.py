@@ -1,6 +1,6 @@
 """Raft consensus without I/O (see consensus.pyi for the promises)."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from amaters_native._native import (
     ConsensusError,
@@ -17,18 +17,22 @@ from amaters_native._native import (
 __all__ = [
     "ENTRY_CONF_CHANGE",
     "ENTRY_NORMAL",
+    "ChangeKind",
     "ConfState",
     "ConsensusError",
     "DecodedMessage",
     "Entry",
     "HardState",
     "Progress",
+    "ProgressState",
     "ProposalDropped",
     "RaftNode",
     "Ready",
+    "Role",
     "Snapshot",
     "Status",
     "StorageGap",
+    "Transition",
     "conf_changes",
     "decode_message",
 ]
@@ -41,3 +45,8 @@ Entry: TypeAlias = tuple[int, int, int, bytes, bytes]
 HardState: TypeAlias = tuple[int, int, int]
 Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
 DecodedMessage: TypeAlias = tuple[str, int, int, int, int, tuple[int, int, bytes] | None]
+
+Role: TypeAlias = Literal["follower", "candidate", "leader", "pre-candidate"]
+ProgressState: TypeAlias = Literal["probe", "replicate", "snapshot"]
+ChangeKind: TypeAlias = Literal["add_voter", "add_learner", "remove"]
+Transition: TypeAlias = Literal["auto", "implicit", "explicit"]

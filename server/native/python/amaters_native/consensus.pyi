@@ -26,23 +26,27 @@ finds a contradiction the node raises `ConsensusError`, and from then on every m
 the caller must stop the node and restart from what is on disk.
 """
 
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, Literal, Self, TypeAlias, final
 
 __all__ = [
     "ENTRY_CONF_CHANGE",
     "ENTRY_NORMAL",
+    "ChangeKind",
     "ConfState",
     "ConsensusError",
     "DecodedMessage",
     "Entry",
     "HardState",
     "Progress",
+    "ProgressState",
     "ProposalDropped",
     "RaftNode",
     "Ready",
+    "Role",
     "Snapshot",
     "Status",
     "StorageGap",
+    "Transition",
     "conf_changes",
     "decode_message",
 ]
@@ -180,8 +184,8 @@ class Status:
 class RaftNode:
     """One member of a Raft group."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         id: int,
         election_tick: int,
@@ -196,12 +200,12 @@ class RaftNode:
         max_uncommitted_size: int = ...,
         max_committed_size: int = ...,
         applied: int = 0,
-        hard_state: HardState = (0, 0, 0),
+        hard_state: HardState = ...,
         conf_state: ConfState = ...,
         snapshot_index: int = 0,
         snapshot_term: int = 0,
         entries: list[Entry] = ...,
-    ) -> None:
+    ) -> Self:
         """Start a node from what the caller read from its disk.
 
         `entries` is the log after (`snapshot_index`, `snapshot_term`), without gaps; that

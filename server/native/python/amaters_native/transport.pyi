@@ -18,7 +18,7 @@ to calls beyond `queue_limit`, DEADLINE_EXCEEDED when a call's time is up (the c
 appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
 """
 
-from typing import TypeAlias, final
+from typing import Self, TypeAlias, final
 
 __all__ = ["Call", "Connection", "Listener", "ListenerStats", "Metadata", "TlsIdentity"]
 
@@ -31,13 +31,13 @@ Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
 class TlsIdentity:
     """A certificate chain, its key, and which clients to trust. Immutable."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         certificate_pem: bytes,
         key_pem: bytes,
         client_ca_pem: bytes | None = None,
         require_client_cert: bool = False,
-    ) -> None:
+    ) -> Self:
         """Read and check the material.
 
         With `client_ca_pem` a client's certificate is checked against it; it is demanded only
@@ -70,7 +70,7 @@ class ListenerStats:
 
     @property
     def connections(self) -> int:
-        """Connections open now (handshake done)."""
+        """Connections open now, those still in their handshake included."""
     @property
     def connections_total(self) -> int: ...
     @property
@@ -87,7 +87,7 @@ class ListenerStats:
         """Bytes of response messages, without framing."""
     @property
     def handshake_failures(self) -> int:
-        """TLS handshakes that failed or took too long."""
+        """Connections that failed or dawdled before they spoke HTTP/2, most of them TLS."""
     @property
     def rejected(self) -> int:
         """Connections over `max_connections` plus calls over `queue_limit`."""
@@ -96,8 +96,8 @@ class ListenerStats:
 class Listener:
     """A listening gRPC server with its own threads."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         address: str,
         event_fd: int,
@@ -111,13 +111,14 @@ class Listener:
         handshake_timeout_seconds: float = 10.0,
         stream_low_water_bytes: int = ...,
         tls: TlsIdentity | None = None,
-    ) -> None:
+    ) -> Self:
         """Bind and start to accept at once.
 
         `address` is `host:port`, `[v6]:port`, or with port 0 for any free one; a name is
-        resolved once. `event_fd` stays the caller's: it must be an eventfd in non-blocking mode
-        that outlives the listener. `max_message_bytes` bounds requests, not answers. A keepalive
-        interval of 0 switches the server's pings off; clients may ping as they like.
+        resolved once. `event_fd` is an eventfd in non-blocking mode; it stays the caller's, the
+        listener keeps a duplicate. `max_message_bytes` bounds requests, not answers. A keepalive
+        interval of 0 switches the server's pings off; clients may ping as they like. A client
+        that has not begun to speak after the handshake timeout is disconnected.
         With `tls` plain-text clients are refused.
 
         `OSError` naming the address when it cannot be bound, `ValueError` for bad settings.

@@ -1,0 +1,1 @@
+"""Observe, decide, act: one pass at a time, nothing remembered between passes. No kopf here."""

@@ -1,0 +1,59 @@
+"""From the database's answers to what decisions need of them. Pure."""
+
+from collections.abc import Iterable
+
+from amaters.cluster import CertificateInfo, ClusterMembers, NodeStatus
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.database.port import NodeAddress
+from amaters_operator.decisions.seen import Certificate, Member, Node, Pod, State
+from amaters_operator.manifests import names
+
+
+def address(cluster: AmatersCluster, pod: Pod) -> NodeAddress:
+    """Return where the node of a pod is reached: by IP, as names may lag behind a new pod."""
+    return NodeAddress(pod.ip, names.host(cluster, pod.ordinal), names.PEER_PORT, names.CLIENT_PORT)
+
+
+def node(status: NodeStatus) -> Node:
+    """Return what a node says of itself."""
+    return Node(
+        id=status.node_id,
+        state=State(status.state.value),
+        reason=status.reason,
+        leader_id=status.leader_id,
+        term=status.term,
+        applied_index=status.applied_index,
+        cluster_id=status.cluster_id,
+        version=status.version,
+        ready=status.ready,
+        restoring=status.restoring,
+        certificates=certificates(status.certificates),
+    )
+
+
+def certificates(loaded: Iterable[CertificateInfo]) -> tuple[Certificate, ...]:
+    """Return what a node says it has loaded."""
+    return tuple(Certificate(one.listener, one.serial) for one in loaded)
+
+
+def members(cluster: AmatersCluster, told: ClusterMembers) -> tuple[Member, ...]:
+    """Return the members by the leader's word, each with the pod at its address."""
+    return tuple(
+        Member(
+            id=one.id,
+            ordinal=_ordinal(cluster, one.peer_address),
+            learner=one.is_learner,
+            started=one.started,
+            leader=one.is_leader,
+            match_index=one.match_index,
+            lag=one.lag_entries,
+            active=one.recent_active or one.is_leader,
+        )
+        for one in told.members
+    )
+
+
+def _ordinal(cluster: AmatersCluster, peer_address: str) -> int:
+    number = names.ordinal(peer_address.partition(".")[0])
+    return number if peer_address == names.peer_address(cluster, number) else -1

@@ -1,0 +1,113 @@
+"""One look at a cluster: pods from Kubernetes, nodes and members from the database.
+
+Nodes are asked all at once and each within a short deadline: one that hangs delays nobody, and
+one that does not answer is simply absent from what was seen.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from amaters.cluster import ClusterMembers, NodeStatus
+from amaters.errors import AmatersError
+from amaters.tls import TlsMaterial
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.controllers import nodes, pods
+from amaters_operator.database.port import Database
+from amaters_operator.decisions.seen import Pod, Seen
+from amaters_operator.kube import kinds
+from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+PATIENCE = timedelta(seconds=3)
+"""How long a node may take to answer a question."""
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Looks; changes nothing."""
+
+    kube: KubeApi
+    database: Database
+    now: Clock
+
+    async def look(
+        self, cluster: AmatersCluster, statefulset: Manifest, tls: TlsMaterial | None
+    ) -> Seen:
+        """Return what there is. `statefulset` is as the API server has it now."""
+        found = await self.kube.find(
+            kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)
+        )
+        alive = pods.seen(found, owner=statefulset["metadata"]["uid"])
+        statuses = await self._statuses(cluster, alive, tls)
+        told = await self._members(cluster, alive, statuses, tls)
+        return Seen(
+            now=self.now(),
+            pods=alive,
+            nodes={ordinal: nodes.node(status) for ordinal, status in statuses.items()},
+            members=None if told is None else nodes.members(cluster, told),
+            cluster_id="" if told is None else told.cluster_id,
+            replicas=statefulset["spec"]["replicas"],
+            revision=_revision(statefulset),
+        )
+
+    async def claims(self, cluster: AmatersCluster) -> list[Manifest]:
+        """Return the volume claims of the cluster, in no order."""
+        return await self.kube.find(
+            kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)
+        )
+
+    async def _statuses(
+        self, cluster: AmatersCluster, alive: tuple[Pod, ...], tls: TlsMaterial | None
+    ) -> dict[int, NodeStatus]:
+        async with asyncio.TaskGroup() as group:
+            asked = {
+                pod.ordinal: group.create_task(self._status(cluster, pod, tls))
+                for pod in alive
+                if pod.ip
+            }
+        answers = {ordinal: task.result() for ordinal, task in asked.items()}
+        return {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
+
+    async def _status(
+        self, cluster: AmatersCluster, pod: Pod, tls: TlsMaterial | None
+    ) -> NodeStatus | None:
+        address = nodes.address(cluster, pod)
+        try:
+            async with self.database.admin(address, tls, timeout=PATIENCE) as admin:
+                return await admin.status()
+        except AmatersError:
+            return None
+
+    async def _members(
+        self,
+        cluster: AmatersCluster,
+        alive: tuple[Pod, ...],
+        statuses: Mapping[int, NodeStatus],
+        tls: TlsMaterial | None,
+    ) -> ClusterMembers | None:
+        """Ask the node that leads in the highest term: only a leader knows who keeps up."""
+        leaders = [pod for pod in alive if pod.ordinal in statuses]
+        leaders = [pod for pod in leaders if statuses[pod.ordinal].is_leader]
+        if not leaders:
+            return None
+        newest = max(leaders, key=lambda pod: statuses[pod.ordinal].term)
+        address = nodes.address(cluster, newest)
+        try:
+            async with self.database.admin(address, tls, timeout=PATIENCE) as admin:
+                return await admin.members(from_leader=True)
+        except AmatersError:
+            return None
+
+
+def _revision(statefulset: Manifest) -> str:
+    """Return the newest revision, unless the StatefulSet's controller has not computed it yet."""
+    status = statefulset.get("status") or {}
+    if status.get("observedGeneration") != statefulset["metadata"].get("generation"):
+        return ""
+    return str(status.get("updateRevision", ""))

@@ -1,0 +1,83 @@
+"""From a Pod's manifest to what decisions need of it. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from amaters_operator.decisions.seen import Pod
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+_REVISION_LABEL = "controller-revision-hash"
+_LONGEST_TROUBLE = 300
+_CRASHES_THAT_TELL = 2
+
+# What the kubelet says while a container merely takes its time.
+_PATIENCE = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def seen(manifests: Iterable[Manifest], *, owner: str) -> tuple[Pod, ...]:
+    """Return the pods that the StatefulSet of that uid owns, by ordinal."""
+    pods = [_pod(one) for one in manifests if _owned(one, owner)]
+    return tuple(sorted(pods, key=lambda pod: pod.ordinal))
+
+
+def _owned(manifest: Manifest, owner: str) -> bool:
+    references = manifest["metadata"].get("ownerReferences") or []
+    return any(reference["uid"] == owner for reference in references)
+
+
+def _pod(manifest: Manifest) -> Pod:
+    meta, spec = manifest["metadata"], manifest["spec"]
+    status = manifest.get("status") or {}
+    ready = _condition(status, "Ready")
+    is_ready = ready.get("status") == "True"
+    return Pod(
+        name=meta["name"],
+        ordinal=names.ordinal(meta["name"]),
+        uid=meta["uid"],
+        revision=(meta.get("labels") or {}).get(_REVISION_LABEL, ""),
+        image=spec["containers"][0].get("image", ""),
+        ready=is_ready and "deletionTimestamp" not in meta,
+        ready_since=_time(ready.get("lastTransitionTime")) if is_ready else None,
+        terminating="deletionTimestamp" in meta,
+        created=_time(meta.get("creationTimestamp")),
+        node=spec.get("nodeName", ""),
+        ip=status.get("podIP", ""),
+        trouble="" if is_ready else next(_troubles(status), "")[:_LONGEST_TROUBLE],
+    )
+
+
+def _condition(status: Manifest, question: str) -> Manifest:
+    conditions: list[Manifest] = status.get("conditions") or []
+    return next((one for one in conditions if one["type"] == question), {})
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _troubles(status: Manifest) -> Iterator[str]:
+    """Say why the pod cannot run, in the words of kubelet and scheduler, the plainest first."""
+    if status.get("phase") == "Failed":
+        yield f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        yield f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+    for container in status.get("containerStatuses") or []:
+        yield from _container_troubles(container)
+
+
+def _container_troubles(container: Manifest) -> Iterator[str]:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason = waiting.get("reason", "")
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    crashed = ""
+    if ended:
+        said = (ended.get("message") or "").strip()
+        crashed = f"the last run ended with code {ended.get('exitCode')} ({ended.get('reason')})"
+        crashed += f": {said}" if said else ""
+    if reason not in _PATIENCE:
+        detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
+        yield f"{reason}: {detail}".rstrip(": ")
+    if container.get("restartCount", 0) >= _CRASHES_THAT_TELL and ended.get("exitCode"):
+        yield f"crashed {container['restartCount']} times, {crashed}"

@@ -1,0 +1,1 @@
+"""The door to the database: its admin service and the certificates its listeners serve."""

@@ -1,0 +1,82 @@
+"""Certificates: which one a Secret holds, and which one a listener really serves."""
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from amaters.errors import ConfigurationError
+from amaters.tls import TlsMaterial
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+
+class CertificateError(Exception):
+    """The Secret's content is no certificate with its key; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The certificate that the nodes are to serve."""
+
+    serial: str
+    """Lower-case hexadecimal without leading zeros, as nodes report it."""
+    not_after: datetime
+
+
+def material(certificate: bytes, key: bytes, ca: bytes) -> tuple[TlsMaterial, Leaf]:
+    """Check that the parts belong together; return them for use and for comparison."""
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate)[0]
+        x509.load_pem_x509_certificates(ca)
+        private = load_pem_private_key(key, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            f"tls.crt, tls.key and ca.crt must be PEM, the key without a password ({error})"
+        ) from error
+    spelled = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*spelled) != leaf.public_key().public_bytes(*spelled):
+        raise CertificateError("tls.key is not the key of tls.crt: write both from one issue")
+    try:
+        usable = TlsMaterial(ca=ca, certificate=certificate, key=key)
+    except ConfigurationError as error:
+        raise CertificateError(str(error)) from error
+    return usable, Leaf(serial(leaf), leaf.not_valid_after_utc)
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """Return the serial as nodes report it."""
+    return f"{certificate.serial_number:x}"
+
+
+async def served_serial(ip: str, port: int, host: str, *, timeout: timedelta) -> str | None:
+    """Return the serial of the certificate that a listener proves to own, or None.
+
+    The chain is not verified on purpose: the handshake proves possession of the key, and the
+    serial is compared with one that is known.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            _, writer = await asyncio.open_connection(ip, port, ssl=context, server_hostname=host)
+    except (OSError, TimeoutError):
+        return None
+    try:
+        found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        der = found.getpeercert(binary_form=True)
+        return None if der is None else serial(x509.load_der_x509_certificate(der))
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(timeout.total_seconds()):
+                await writer.wait_closed()

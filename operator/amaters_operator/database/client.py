@@ -1,0 +1,43 @@
+"""The database through the project's own client: the only door to its admin service."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+from amaters.admin import AdminClient
+from amaters.tls import TlsMaterial
+
+from amaters_operator.database.certificates import served_serial
+from amaters_operator.database.port import Admin, NodeAddress
+
+
+class AmatersDatabase:
+    """`Database` over gRPC. Connections are made for each use: certificates change underneath."""
+
+    def admin(
+        self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
+    ) -> AbstractAsyncContextManager[Admin]:
+        """Return the node's admin service."""
+        return AdminClient.connect(
+            _joined(node.ip, node.peer_port),
+            credentials=tls,
+            server_name=node.host if tls is not None else "",
+            timeout=timeout,
+        )
+
+    async def served_serials(
+        self, node: NodeAddress, *, timeout: timedelta
+    ) -> tuple[str, ...] | None:
+        """Return the serials that the client and the peer listener show, or None."""
+        shown = await asyncio.gather(
+            *(
+                served_serial(node.ip, port, node.host, timeout=timeout)
+                for port in (node.client_port, node.peer_port)
+            )
+        )
+        serials = tuple(one for one in shown if one is not None)
+        return serials if len(serials) == len(shown) else None
+
+
+def _joined(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -1,0 +1,102 @@
+"""What the operator asks of the database. Implemented by `client` and by the test kit."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from amaters.cluster import (
+    ClusterMembers,
+    Leadership,
+    MemberInfo,
+    NodeStatus,
+    ReloadReport,
+    RestoreProgress,
+    SnapshotInfo,
+)
+from amaters.tls import TlsMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node is reached, and the name its certificate must bear."""
+
+    ip: str
+    host: str
+    peer_port: int
+    client_port: int
+
+
+class Observing(Protocol):
+    """What a node says of itself and its cluster."""
+
+    async def status(self) -> NodeStatus:
+        """Ask the node about itself."""
+
+    async def members(self, *, from_leader: bool = True) -> ClusterMembers:
+        """List the members, by the leader's word."""
+
+    async def reload(self) -> ReloadReport:
+        """Have the node load its configuration and certificates anew, by SIGHUP."""
+
+
+class Changing(Protocol):
+    """Changes of the membership; each returns once it is committed."""
+
+    async def add_member(
+        self, *, peer_address: str, client_address: str, name: str = ""
+    ) -> MemberInfo:
+        """Add a learner."""
+
+    async def promote_member(self, member_id: int) -> MemberInfo:
+        """Make a learner a voter."""
+
+    async def remove_member(self, member_id: int) -> ClusterMembers:
+        """Remove a member for good."""
+
+    async def transfer_leadership(self, to: int | None = None) -> Leadership:
+        """Hand leadership over and wait until a quorum confirms it."""
+
+
+class Keeping(Protocol):
+    """Backups: made, listed, deleted and loaded by a node."""
+
+    async def create_snapshot(
+        self, *, upload: bool = False, destination: str = "", timeout: timedelta = ...
+    ) -> SnapshotInfo:
+        """Write a snapshot and upload it."""
+
+    async def list_snapshots(
+        self, *, remote: bool = False, destination: str = ""
+    ) -> tuple[SnapshotInfo, ...]:
+        """List snapshots, oldest first."""
+
+    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+        """Delete a snapshot."""
+
+    def restore_snapshot(
+        self, uri: str, *, replace: bool = False, timeout: timedelta = ...
+    ) -> AsyncIterator[RestoreProgress]:
+        """Load a snapshot into the cluster, telling how far it is."""
+
+
+class Admin(Observing, Changing, Keeping, Protocol):
+    """One node's admin service. Failures are those of `amaters.errors`."""
+
+
+class Database(Protocol):
+    """The nodes of any cluster, by address."""
+
+    def admin(
+        self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
+    ) -> AbstractAsyncContextManager[Admin]:
+        """Return the node's admin service; calls end within `timeout`, connecting included."""
+
+    async def served_serials(
+        self, node: NodeAddress, *, timeout: timedelta
+    ) -> tuple[str, ...] | None:
+        """Return the serials that the node's two listeners show in a handshake.
+
+        None when a handshake does not succeed.
+        """

@@ -1,0 +1,155 @@
+"""One operator works at a time: whoever holds the Lease.
+
+The holder renews it every two seconds; whoever sees it unrenewed for ten seconds of its own clock
+takes it. A holder that cannot renew for seven seconds gives up before anybody takes over, so
+that two never work at once as long as their clocks run alike.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import ConflictError, KubeError
+from amaters_operator.kube.kinds import Kind
+from amaters_operator.manifests.names import Manifest
+
+DURATION_SECONDS = 10.0
+RENEW_SECONDS = 2.0
+GIVE_UP_SECONDS = 7.0
+
+
+class LeaseStore(Protocol):
+    """Where the Lease is kept; `replace` fails when somebody wrote in between."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return the object as it is now, or None when there is none."""
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create the object; ConflictError when it exists."""
+
+    async def replace(self, manifest: Manifest) -> None:
+        """Replace the object; ConflictError when it changed since it was read."""
+
+
+class LeaseLostError(Exception):
+    """Another operator may be at work: stop at once."""
+
+
+@dataclass(slots=True)
+class _Observed:
+    """The Lease as last seen, and since when it has been so by our own clock."""
+
+    holder: str = ""
+    renewed: str = ""
+    since: float = 0.0
+
+
+class Lease:
+    """A named Lease that this process, under its identity, holds or waits for."""
+
+    def __init__(
+        self,
+        store: LeaseStore,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._monotonic = monotonic
+        self._observed = _Observed()
+
+    async def acquire(self) -> None:
+        """Return once this process holds the Lease."""
+        while not await self._try():  # noqa: ASYNC110 - what is waited for happens elsewhere
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def hold(self) -> None:
+        """Renew the Lease for ever; LeaseLostError as soon as that cannot be relied on."""
+        renewed = self._monotonic()
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if await self._renew(renewed):
+                renewed = self._monotonic()
+            elif self._monotonic() - renewed > GIVE_UP_SECONDS:
+                raise LeaseLostError(
+                    f"the Lease {self._namespace}/{self._name} could not be renewed for "
+                    f"{GIVE_UP_SECONDS:.0f} s: another operator may take over"
+                )
+
+    async def release(self) -> None:
+        """Let another operator take over at once; failing to say so only delays it."""
+        try:
+            async with asyncio.timeout(RENEW_SECONDS):
+                lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
+                if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+                    return
+                await self._store.replace(self._written(lease, holder=""))
+        except (KubeError, TimeoutError):
+            return
+
+    async def _renew(self, renewed: float) -> bool:
+        """Try once; a Lease that says another name is lost for certain."""
+        left = GIVE_UP_SECONDS - (self._monotonic() - renewed)
+        try:
+            async with asyncio.timeout(max(left, 0.1)):
+                held = await self._try()
+        except TimeoutError:
+            return False
+        if not held and self._observed.holder not in ("", self._identity):
+            raise LeaseLostError(
+                f"the Lease {self._namespace}/{self._name} is held by {self._observed.holder}"
+            )
+        return held
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease if that is allowed; whether it is now held."""
+        try:
+            lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
+            if lease is None:
+                await self._store.create(self._written(None, holder=self._identity))
+                return True
+            if not self._may_take(lease):
+                return False
+            await self._store.replace(self._written(lease, holder=self._identity))
+        except ConflictError:
+            return False
+        except KubeError:
+            return False
+        return True
+
+    def _may_take(self, lease: Manifest) -> bool:
+        spec = lease.get("spec") or {}
+        holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime") or ""
+        if (holder, renewed) != (self._observed.holder, self._observed.renewed):
+            self._observed = _Observed(holder, renewed, self._monotonic())
+        if holder in ("", self._identity):
+            return True
+        # Never by the holder's clock: only by how long it was seen unchanged.
+        return self._monotonic() - self._observed.since > DURATION_SECONDS
+
+    def _written(self, lease: Manifest | None, *, holder: str) -> Manifest:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = dict((lease or {}).get("spec") or {})
+        taken = spec.get("holderIdentity") != holder
+        transitions = int(spec.get("leaseTransitions") or 0) + (1 if taken and holder else 0)
+        meta = (lease or {}).get("metadata") or {"namespace": self._namespace, "name": self._name}
+        return {
+            "apiVersion": kinds.LEASE.api_version,
+            "kind": kinds.LEASE.name,
+            "metadata": meta,
+            "spec": {
+                "holderIdentity": holder,
+                "leaseDurationSeconds": int(DURATION_SECONDS),
+                "acquireTime": now if taken else spec.get("acquireTime", now),
+                "renewTime": now,
+                "leaseTransitions": transitions,
+            },
+        }

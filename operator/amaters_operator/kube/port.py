@@ -1,0 +1,47 @@
+"""What the operator asks of the Kubernetes API. Implemented by `client` and by the test kit."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from amaters_operator.kube.kinds import Kind
+from amaters_operator.manifests.names import Manifest
+
+MANAGER = "amaters-operator"
+"""The field manager of everything the operator applies, but for what says otherwise."""
+
+
+class KubeApi(Protocol):
+    """The Kubernetes API. Reads are never stale; every failure is a `KubeError`."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return the object as it is now, or None when there is none."""
+
+    async def find(
+        self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
+    ) -> list[Manifest]:
+        """Return the objects that carry all these labels, as they are now."""
+
+    async def apply(
+        self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
+    ) -> Manifest:
+        """Make the object be as given, as far as given; return what it then is.
+
+        Server-side apply: fields this manager gave before and gives no more are removed, others'
+        fields stay. With `status` only the status subresource is written; ConflictError or
+        RefusedError when the object does not exist.
+        """
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create an object under a name that the API server completes."""
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly the object with that uid; when it is gone already, do nothing."""
+
+    async def evict(self, namespace: str, name: str, *, uid: str) -> str:
+        """Evict exactly the pod with that uid.
+
+        Returns why it was refused (a disruption budget), or nothing when it goes or is gone.
+        """
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind."""

@@ -67,6 +67,7 @@ class HandshakeResponse(_message.Message):
     VERSION_MAJOR_FIELD_NUMBER: _builtins.int
     VERSION_MINOR_FIELD_NUMBER: _builtins.int
     VERSION_PATCH_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     reason: _builtins.str
     """What is wrong and what to do, when not accepted."""
@@ -75,6 +76,8 @@ class HandshakeResponse(_message.Message):
     version_major: _builtins.int
     version_minor: _builtins.int
     version_patch: _builtins.int
+    removed: _builtins.bool
+    """The caller's member was removed from the cluster; it must stop for good."""
     def __init__(
         self,
         *,
@@ -85,10 +88,11 @@ class HandshakeResponse(_message.Message):
         version_major: _builtins.int = ...,
         version_minor: _builtins.int = ...,
         version_patch: _builtins.int = ...,
+        removed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "node_id", b"node_id", "reason", b"reason", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "node_id", b"node_id", "reason", b"reason", "removed", b"removed", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,10 +266,13 @@ class IdentifyResponse(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     INITIAL_MEMBERS_FIELD_NUMBER: _builtins.int
+    DISK_ID_FIELD_NUMBER: _builtins.int
     verdict: Global___IdentifyResponse.Verdict.ValueType
     cluster_id: _builtins.str
     member_id: _builtins.int
     reason: _builtins.str
+    disk_id: _builtins.str
+    """With VERDICT_EMPTY: this node's own disk, a part of what the cluster id is derived from."""
     @_builtins.property
     def initial_members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -276,10 +283,11 @@ class IdentifyResponse(_message.Message):
         member_id: _builtins.int = ...,
         reason: _builtins.str = ...,
         initial_members: _abc.Iterable[_builtins.str] | None = ...,
+        disk_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "initial_members", b"initial_members", "member_id", b"member_id", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "disk_id", b"disk_id", "initial_members", b"initial_members", "member_id", b"member_id", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,3 +348,142 @@ class ForwardResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForwardResponse: _TypeAlias = ForwardResponse  # noqa: Y015
+
+@_typing.final
+class MemberCall(_message.Message):
+    """What `Forward` carries for the membership methods; which fields count depends on the method."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    peer_address: _builtins.str
+    client_address: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        peer_address: _builtins.str = ...,
+        client_address: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "id", b"id", "name", b"name", "peer_address", b"peer_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberCall: _TypeAlias = MemberCall  # noqa: Y015
+
+@_typing.final
+class MemberReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEADER_ID_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    COMMIT_INDEX_FIELD_NUMBER: _builtins.int
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    leader_id: _builtins.int
+    term: _builtins.int
+    commit_index: _builtins.int
+    cluster_id: _builtins.str
+    member_id: _builtins.int
+    """The member that the call was about."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberEntry]: ...
+    def __init__(
+        self,
+        *,
+        leader_id: _builtins.int = ...,
+        term: _builtins.int = ...,
+        commit_index: _builtins.int = ...,
+        cluster_id: _builtins.str = ...,
+        members: _abc.Iterable[Global___MemberEntry] | None = ...,
+        member_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "commit_index", b"commit_index", "leader_id", b"leader_id", "member_id", b"member_id", "members", b"members", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberReply: _TypeAlias = MemberReply  # noqa: Y015
+
+@_typing.final
+class MemberEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    DISK_ID_FIELD_NUMBER: _builtins.int
+    IS_LEARNER_FIELD_NUMBER: _builtins.int
+    MATCH_INDEX_FIELD_NUMBER: _builtins.int
+    LAG_ENTRIES_FIELD_NUMBER: _builtins.int
+    RECENT_ACTIVE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    name: _builtins.str
+    peer_address: _builtins.str
+    client_address: _builtins.str
+    disk_id: _builtins.str
+    is_learner: _builtins.bool
+    match_index: _builtins.int
+    lag_entries: _builtins.int
+    recent_active: _builtins.bool
+    version: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        name: _builtins.str = ...,
+        peer_address: _builtins.str = ...,
+        client_address: _builtins.str = ...,
+        disk_id: _builtins.str = ...,
+        is_learner: _builtins.bool = ...,
+        match_index: _builtins.int = ...,
+        lag_entries: _builtins.int = ...,
+        recent_active: _builtins.bool = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "disk_id", b"disk_id", "id", b"id", "is_learner", b"is_learner", "lag_entries", b"lag_entries", "match_index", b"match_index", "name", b"name", "peer_address", b"peer_address", "recent_active", b"recent_active", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberEntry: _TypeAlias = MemberEntry  # noqa: Y015
+
+@_typing.final
+class ImageOffer(_message.Message):
+    """What a MsgSnapshot's data describes: where the image is to be had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    image_id: _builtins.int
+    source: _builtins.int
+    size_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        image_id: _builtins.int = ...,
+        source: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "size_bytes", b"size_bytes", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageOffer: _TypeAlias = ImageOffer  # noqa: Y015

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from amaters_native import consensus
 from amaters_native.consensus import ConsensusError as ConsensusError
@@ -18,6 +18,8 @@ HardState = tuple[int, int, int]
 CoreConfState = tuple[list[int], list[int], list[int], list[int], bool]
 CoreSnapshot = tuple[int, int, CoreConfState, bytes]
 """Index, term, conf state, data."""
+
+ChangeKind = Literal["add_voter", "add_learner", "remove"]
 
 ENTRY_NORMAL = consensus.ENTRY_NORMAL
 ENTRY_CONF_CHANGE = consensus.ENTRY_CONF_CHANGE
@@ -59,7 +61,7 @@ class Consensus(Protocol):
     def step(self, message: bytes, /) -> None: ...  # noqa: D102
     def propose(self, context: bytes, data: bytes, /) -> None: ...  # noqa: D102
     def propose_conf_change(  # noqa: D102
-        self, context: bytes, changes: list[tuple[consensus.ChangeKind, int]], /
+        self, context: bytes, changes: list[tuple[ChangeKind, int]], /
     ) -> None: ...
     def apply_conf_change(self, data: bytes, /) -> CoreConfState: ...  # noqa: D102
     def read_index(self, context: bytes, /) -> bool: ...  # noqa: D102

@@ -6,13 +6,11 @@ the first is unapplied; these rules refuse it with words before.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from amaters_server.model.cluster import Member, Membership, NodeId
 from amaters_server.model.errors import MembershipError
+from amaters_server.raft.core import ChangeKind
 from amaters_server.wire import command_pb2
-
-Kind = Literal["add_voter", "add_learner", "remove"]
 
 MAX_PROMOTION_LAG = 1000
 """Entries a learner may lack when it is promoted: less than a blink of replication."""
@@ -22,7 +20,7 @@ MAX_PROMOTION_LAG = 1000
 class Change:
     """One allowed change, for `propose_conf_change`."""
 
-    kind: Kind
+    kind: ChangeKind
     member: Member
 
     def context(self, *, origin: int, request: int) -> bytes:
@@ -135,10 +133,8 @@ def warnings(membership: Membership) -> list[str]:
     count = len(voters(membership))
     if count == 0 or count % 2:
         return []
-    return [
-        f"{count} voters survive no more failures than {count - 1} would, and need a larger "
-        f"majority: add or remove one"
-    ]
+    unwise = f"{count} voters survive no more failures than {count - 1} would: add or remove one"
+    return [unwise]
 
 
 def voters(membership: Membership) -> list[Member]:

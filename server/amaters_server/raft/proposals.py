@@ -20,9 +20,9 @@ from amaters_server.model.errors import (
     NoLeaderError,
     OutcomeUnknownError,
 )
-from amaters_server.model.queries import Answer, Answers, Write
+from amaters_server.model.queries import Answer, Answers
 from amaters_server.model.replication import Outcome
-from amaters_server.raft.commands import Origin, batches
+from amaters_server.raft.commands import Origin, Waiting, batches
 
 Delivery = tuple[Answers, list[tuple[int, Answer]]]
 """A caller's callback and what to call it with."""
@@ -32,7 +32,7 @@ Delivery = tuple[Answers, list[tuple[int, Answer]]]
 class Proposal:
     """Writes that travel in one entry; without any it is a barrier."""
 
-    writes: Sequence[Write]
+    writes: Sequence[Waiting]
     answers: Answers | None
     since: float
     """When it was parked, or proposed."""
@@ -41,7 +41,7 @@ class Proposal:
     late: set[int] = field(default_factory=set)
     """Positions of writes that were answered before the entry was applied."""
 
-    def waiting(self) -> list[Write]:
+    def waiting(self) -> list[Waiting]:
         """Return the writes whose callers have no answer yet."""
         if not self.late:
             return list(self.writes)
@@ -84,7 +84,7 @@ class Patience:
     """Before callers are told that there is none."""
 
 
-Propose = Callable[[int, Sequence[Write]], bool]
+Propose = Callable[[int, Sequence[Waiting]], bool]
 """Puts writes into the log under a sequence number; False when raft refuses for now."""
 
 
@@ -104,9 +104,14 @@ class Proposals:
         self._asked_at = -inf
         self._suspicious = False
 
+    @property
+    def parked(self) -> bool:
+        """Whether writes wait to be proposed."""
+        return bool(self._parked)
+
     # --- into the log ---------------------------------------------------------
 
-    def submit(self, writes: Sequence[Write], answers: Answers, now: float) -> None:
+    def submit(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
         """Take writes in; `launch` proposes them."""
         for run in batches(writes):
             deadline = min(write.deadline for write in run)

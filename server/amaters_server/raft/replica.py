@@ -1,0 +1,254 @@
+"""One member seen from its shell: driver, own proposals and reads together. No I/O, no clock.
+
+The shell hands in what happened, calls `advance`, and does what the returned `Outbox` says. The
+server's shell is asyncio (`node`), the simulation's is a virtual world (`testing`): both run this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from amaters_server.model.cluster import Membership
+from amaters_server.model.errors import (
+    DatabaseError,
+    MembershipError,
+    NoLeaderError,
+    NotLeaderError,
+    OutcomeUnknownError,
+)
+from amaters_server.model.queries import Answer, Answers, Read
+from amaters_server.raft.commands import Encode, Origin, Waiting
+from amaters_server.raft.core import ConsensusError, ProposalDropped
+from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
+from amaters_server.raft.membership import Change, Following, LeaderView
+from amaters_server.raft.ports import Applier
+from amaters_server.raft.proposals import Delivery, Patience, Proposals
+from amaters_server.raft.reads import Reads, WaitingReads
+from amaters_server.storage.engine import Changes
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What the shell must do now, in any order but writes and messages in theirs."""
+
+    messages: Messages = field(default_factory=list)
+    writes: list[Batch] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    reads: list[WaitingReads] = field(default_factory=list)
+    """Reads to be answered from the state machine as it is now."""
+    conf_contexts: list[bytes] = field(default_factory=list)
+    members_changed: bool = False
+    leadership: tuple[int, str] | None = None
+    install: ImageToInstall | None = None
+    """Once everything handed out is written: install it, then call `installed`."""
+    images_wanted: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ReplicaCounters:
+    """Counts since the start."""
+
+    proposals: int = 0
+    dropped: int = 0
+    applied: int = 0
+    messages_refused: int = 0
+
+
+class Replica:
+    """One member of the group: takes calls and messages, says what to do."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        applier: Applier,
+        origin: Origin,
+        patience: Patience,
+        encode: Encode,
+    ) -> None:
+        self.driver = driver
+        self.origin = origin
+        self.counters = ReplicaCounters()
+        self.proposals = Proposals(origin, patience)
+        self.reads = Reads(
+            origin,
+            repeat_after=patience.for_an_outcome,
+            give_up_after=patience.for_a_leader,
+        )
+        self._core = driver.core
+        self._applier = applier
+        self._patience = patience
+        self._encode = encode
+        self._leader = 0
+        self._leaderless_since: float | None = None
+        self._refused = False
+        self._deliveries: list[Delivery] = []
+
+    # --- what happened --------------------------------------------------------
+
+    def write(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
+        """Take writes in; they are proposed by the next `advance`."""
+        hopeless = self._hopeless(now)
+        if hopeless is not None:
+            self._refuse([write.ticket for write in writes], answers, hopeless)
+        else:
+            self.proposals.submit(writes, answers, now)
+
+    def read(self, reads: Sequence[Read], answers: Answers, now: float) -> None:
+        """Take linearizable reads in; their barrier is asked for by the next `advance`."""
+        hopeless = self._hopeless(now)
+        if hopeless is not None:
+            self._refuse([read.ticket for read in reads], answers, hopeless)
+        else:
+            self.reads.submit(reads, answers, now)
+
+    def tick(self, now: float) -> None:
+        """Let one tick pass; whatever is overdue is repeated or given up."""
+        self.driver.tick()
+        self._refused = False
+        if self._leader == 0 and self._leaderless_since is None:
+            self._leaderless_since = now
+        self.reads.repeat(now)
+        self.proposals.barrier(self._propose, now)
+        no_leader = None if self._leader else NoLeaderError(node=self.origin.node_id)
+        self._deliveries += self.proposals.expire(now, no_leader)
+        self._deliveries += self.reads.expire(now, no_leader)
+
+    def step(self, message: bytes) -> bool:
+        """Take in a message of another member; False when it made no sense and was dropped."""
+        try:
+            self.driver.step(message)
+        except ConsensusError:
+            self.counters.messages_refused += 1
+            # A contradiction inside raft makes every further call fail: the next tick raises.
+            return False
+        return True
+
+    def persisted(self, token: int) -> None:
+        """Hear that this batch and all before it are written."""
+        self.driver.persisted(token)
+
+    def change_membership(self, change: Change, request: int) -> None:
+        """Propose one change; MembershipError when raft refuses it now.
+
+        It is done when its context comes back in `Outbox.conf_contexts`; it can get lost with
+        its leader, or be replaced by nothing while another change is unapplied.
+        """
+        context = change.context(origin=self.origin.node_id, request=request)
+        try:
+            self._core.propose_conf_change(context, [(change.kind, change.member.id)])
+        except ProposalDropped as dropped:
+            raise MembershipError(f"the change was not accepted now: {dropped}") from dropped
+
+    def transfer_leader(self, to: int) -> None:
+        """Ask raft to hand leadership over; MembershipError when it cannot."""
+        try:
+            self._core.transfer_leader(to)
+        except ConsensusError as refused:
+            raise MembershipError(f"leadership cannot go to member {to}: {refused}") from refused
+
+    # --- what to do -----------------------------------------------------------
+
+    def advance(self, now: float, *, flush: bool = False) -> Outbox:
+        """Do everything that can be done now; `flush` also writes what could wait."""
+        outbox = Outbox()
+        for flushing in (flush, False):
+            self._launch(outbox, now)
+            self._take(self.driver.advance(flush=flushing), outbox, now)
+            if not self.proposals.parked or self._refused:
+                break
+        outbox.reads = self.reads.ready(self._applier.applied_index)
+        outbox.deliveries, self._deliveries = self._deliveries, []
+        return outbox
+
+    def installed(self, changes: Changes, now: float) -> Outbox:
+        """Go on after an image has replaced the state, and with it the outcomes inside it."""
+        unknown = OutcomeUnknownError("this node caught up by an image that may contain the write")
+        self._deliveries += self.proposals.abandon(unknown, None)
+        outbox = Outbox()
+        self._take(self.driver.installed(changes), outbox, now)
+        return outbox
+
+    def abandon(self, why: DatabaseError) -> list[Delivery]:
+        """Answer everything that waits, for this node stops."""
+        unknown = OutcomeUnknownError("this node stopped while the write was under way")
+        deliveries = self._deliveries + self.proposals.abandon(unknown, why)
+        self._deliveries = []
+        return deliveries + self.reads.abandon(why)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many calls wait for an answer."""
+        return self.proposals.count + self.reads.count
+
+    def leader_view(self) -> LeaderView:
+        """Return what a leader knows of its followers; empty on any other node."""
+        following = {
+            progress.id: Following(progress.matched, progress.recent_active)
+            for progress in self._core.status().progress
+        }
+        return LeaderView(self._core.leader, self._core.last_index(), following)
+
+    # --- inside ---------------------------------------------------------------
+
+    def _launch(self, outbox: Outbox, now: float) -> None:
+        if self._leader != self.origin.node_id and self.proposals.parked and self._leader:
+            self._deliveries += self.proposals.refuse_local_only(self._not_leader())
+        self.proposals.launch(self._propose, now)
+        if not self.driver.resting:
+            self.reads.ask(self._core.read_index, now)
+
+    def _take(self, effects: Effects, outbox: Outbox, now: float) -> None:
+        outbox.messages += effects.messages
+        if effects.write is not None:
+            outbox.writes.append(effects.write)
+        outbox.conf_contexts += effects.conf_contexts
+        outbox.members_changed |= effects.members_changed
+        outbox.install = effects.install or outbox.install
+        outbox.images_wanted += effects.images_wanted
+        self.counters.applied += effects.applied
+        if effects.leadership is not None:
+            self._lead_by(effects.leadership, outbox, now)
+        for outcome in effects.outcomes:
+            self._deliveries += self.proposals.resolve(outcome, now)
+        for index, name in effects.read_states:
+            self.reads.confirm(index, name)
+
+    def _lead_by(self, leadership: tuple[int, str], outbox: Outbox, now: float) -> None:
+        outbox.leadership = leadership
+        leader = leadership[0]
+        if leader == self._leader:
+            return
+        self._leader = leader
+        self._leaderless_since = None if leader else now
+        self._refused = False
+        if leader:
+            self.proposals.suspect()
+            self.reads.suspect()
+            self.proposals.barrier(self._propose, now)
+
+    def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bool:
+        if self._refused or self._leader == 0 or self.driver.resting:
+            return False
+        try:
+            self._core.propose(b"", self._encode(sequence, writes))
+        except ProposalDropped:
+            self.counters.dropped += 1
+            self._refused = True
+            return False
+        self.counters.proposals += 1
+        return True
+
+    def _hopeless(self, now: float) -> NoLeaderError | None:
+        since = self._leaderless_since
+        if since is None or now < since + self._patience.for_a_leader:
+            return None
+        return NoLeaderError(node=self.origin.node_id)
+
+    def _not_leader(self) -> NotLeaderError:
+        membership: Membership | None = self._applier.membership
+        leader = membership.member(self._leader) if membership is not None else None
+        address = leader.client_address if leader is not None else ""
+        return NotLeaderError(node=self.origin.node_id, leader=self._leader, leader_address=address)
+
+    def _refuse(self, tickets: Sequence[int], answers: Answers, why: DatabaseError) -> None:
+        refused: list[tuple[int, Answer]] = [(ticket, why) for ticket in tickets]
+        self._deliveries.append((answers, refused))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from shell import wait_until
+from shell import TestbedError, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
 TOP = "amaters"
@@ -60,6 +60,15 @@ def freeze(group: str) -> None:
 def thaw(group: str) -> None:
     """Let a frozen group run on."""
     _set_frozen(group, "0" if is_version_2() else "THAWED")
+
+
+def find(group: str, name: str) -> str:
+    """Return the group of that name somewhere below another, as a path that `freeze` takes."""
+    top = _freezable("")
+    for folder in _below(_freezable(group)):
+        if folder.name == name:
+            return str(folder.relative_to(top))
+    raise TestbedError(f"no control group {name} below {group}: has its container ended?")
 
 
 def pids(group: str = "") -> set[int]:

@@ -1,6 +1,6 @@
 """A real Kubernetes of several nodes on one Linux machine, without Docker.
 
-usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | run
+usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | store | run
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import debian
 import images
 import networks
+import object_store
 from addresses import CLUSTER_NAMESPACE
 from lifecycle import Cluster
 from places import REPOSITORY, places
@@ -89,6 +90,14 @@ def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def store(cluster: Cluster, _: argparse.Namespace) -> int:
+    """Start the object store and tell how to reach it."""
+    found = object_store.start(cluster)
+    print(f"export AWS_ACCESS_KEY_ID={found.access_key} AWS_SECRET_ACCESS_KEY={found.secret_key}")
+    print(f"# s3://{found.bucket}: {found.endpoint} for pods, {found.host_endpoint} for the host")
+    return 0
+
+
 def run(_: Cluster, arguments: argparse.Namespace) -> int:
     """Become the command, inside the cluster's network."""
     if not networks.exists(arguments.namespace):
@@ -111,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--version", help="the version they say they are (default: the project's)")
     made.add_argument("--only", nargs="+", choices=images.NAMES, default=images.NAMES)
     made.set_defaults(act=build_images)
+    shelf = commands.add_parser("store", help="start an S3 server next to the cluster")
+    shelf.set_defaults(act=store)
     inner = commands.add_parser("run", help="run a command inside the cluster's network")
     inner.add_argument("--namespace", default=CLUSTER_NAMESPACE)
     inner.add_argument("command", nargs=argparse.REMAINDER)

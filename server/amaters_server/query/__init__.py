@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Judging stored values: tests on plain bytes, and which rows of a scan pass. Pure."""

@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Calls in, answers out, in batches: the only doors to the network."""

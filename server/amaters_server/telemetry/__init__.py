@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""What the server tells about itself: logs, and counts that become metrics when someone asks."""

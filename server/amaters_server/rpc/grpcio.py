@@ -1,0 +1,258 @@
+"""The client listener over grpc.aio: the fallback, and the one that speaks bidirectional streams.
+
+Calls that arrive in the same turn of the event loop reach the service as one batch, so that the
+service is the same as behind the native listener.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
+
+import grpc
+from typing_extensions import override
+
+from amaters_server.model.errors import ConfigurationError, DatabaseError
+from amaters_server.rpc import status
+from amaters_server.rpc.calls import Call, Failure, Metadata, Service, Streaming, Traffic, Unary
+
+_log = logging.getLogger(__name__)
+
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+
+# The published stubs are generic where the classes themselves are not: hence the quotes.
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcioSettings:
+    """How the listener listens."""
+
+    address: str
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_connections: int = 1000
+    keepalive_seconds: float = 60.0
+    credentials: grpc.ServerCredentials | None = None
+
+
+class CallFailedError(Exception):
+    """The service ended a call with a status that is not OK."""
+
+    def __init__(self, failure: Failure) -> None:
+        _, self.code, self.text, self.metadata = failure
+        super().__init__(self.text)
+
+
+class _Gathering:
+    """Collects the unary calls of one turn of the loop, and hands each its own answer."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ids = count(1)
+        self._calls: dict[Unary, list[Call]] = {}
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+
+    async def ask(self, method: Unary, call: Call) -> bytes:
+        """Give the service one call and wait for its answer; CallFailedError when there is none."""
+        call_id = next(self._ids)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._answers[call_id] = answer
+        if not self._calls:
+            self._loop.call_soon(self._hand_over)
+        self._calls.setdefault(method, []).append((call_id, *call[1:]))
+        try:
+            return await answer
+        finally:
+            del self._answers[call_id]
+
+    def _hand_over(self) -> None:
+        gathered, self._calls = self._calls, {}
+        for method, calls in gathered.items():
+            try:
+                method(calls, self)
+            except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
+                _log.exception("rpc.service_failed")
+                self.fail([(call[0], status.INTERNAL, "internal error", None) for call in calls])
+
+    def reply(self, answers: list[tuple[int, bytes]]) -> None:
+        """Answer calls; those that were cancelled meanwhile are ignored."""
+        for call_id, message in answers:
+            waiting = self._answers.get(call_id)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+
+    def fail(self, failures: list[Failure]) -> None:
+        """End calls with a status that is not OK."""
+        for failure in failures:
+            waiting = self._answers.get(failure[0])
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(CallFailedError(failure))
+
+
+@dataclass(slots=True)
+class _Counting:
+    calls: int = 0
+    in_flight: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+class GrpcioListener:
+    """A grpc.aio server in front of a service."""
+
+    def __init__(self, settings: GrpcioSettings, service: Service) -> None:
+        self._settings = settings
+        self._service = service
+        self._counting = _Counting()
+        self._gathering = _Gathering()
+        self._server = grpc.aio.server(
+            options=server_options(settings.max_message_bytes, settings.keepalive_seconds)
+        )
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind and accept; ConfigurationError when the address cannot be had."""
+        self._server.add_generic_rpc_handlers((_Methods(self._handlers()),))
+        self.port = bind(self._server, self._settings.address, self._settings.credentials)
+        await self._server.start()
+
+    async def drain(self) -> None:
+        """Accept no more; calls in progress go on."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Accept no more, wait for calls in progress up to the grace, then end them."""
+        await self._server.stop(grace_seconds)
+
+    def traffic(self) -> Traffic:
+        """Return what was counted; grpc.aio does not tell about connections."""
+        now = self._counting
+        return Traffic(
+            calls_total=now.calls,
+            calls_in_flight=now.in_flight,
+            bytes_received=now.received,
+            bytes_sent=now.sent,
+        )
+
+    def _handlers(self) -> dict[str, Handler]:
+        service = self._service
+        handlers: dict[str, Handler] = {}
+        for path, unary in service.unary.items():
+            handlers[path] = grpc.unary_unary_rpc_method_handler(self._unary(path, unary))
+        for path, streaming in service.streaming.items():
+            handlers[path] = grpc.unary_stream_rpc_method_handler(self._streaming(path, streaming))
+        for path, answered_by in service.interactive.items():
+            method = self._unary(answered_by, service.unary[answered_by])
+            handlers[path] = grpc.stream_stream_rpc_method_handler(_one_by_one(method))
+        return handlers
+
+    def _unary(self, path: str, method: Unary) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def answer(message: bytes, context: Context) -> bytes:
+            with self._counted(message):
+                try:
+                    reply = await self._gathering.ask(method, _call(path, message, context))
+                except CallFailedError as failed:
+                    await _abort(context, failed.code, failed.text, failed.metadata)
+                    raise
+                self._counting.sent += len(reply)
+                return reply
+
+        return answer
+
+    def _streaming(
+        self, path: str, method: Streaming
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        async def answer(message: bytes, context: Context) -> None:
+            async def send(reply: bytes) -> None:
+                self._counting.sent += len(reply)
+                await context.write(reply)
+
+            with self._counted(message):
+                try:
+                    trailers = await method(_call(path, message, context), send)
+                except DatabaseError as error:
+                    _, code, text, metadata = status.failure(0, error)
+                    await _abort(context, code, text, metadata)
+                else:
+                    if trailers:
+                        context.set_trailing_metadata(tuple(trailers))
+
+        return answer
+
+    @contextlib.contextmanager
+    def _counted(self, message: bytes) -> Iterator[None]:
+        counting = self._counting
+        counting.calls += 1
+        counting.received += len(message)
+        counting.in_flight += 1
+        try:
+            yield
+        finally:
+            counting.in_flight -= 1
+
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Finds methods by their full path, without knowing message classes."""
+
+    def __init__(self, handlers: dict[str, Handler]) -> None:
+        self._handlers = handlers
+
+    @override
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Return the method's handler; None is answered with UNIMPLEMENTED."""
+        return self._handlers.get(handler_call_details.method)
+
+
+def server_options(max_message_bytes: int, keepalive_seconds: float) -> Sequence[tuple[str, int]]:
+    """Return the channel arguments of every grpc.aio server here."""
+    return (
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        # Published clients ping every minute, with or without calls: that is no abuse.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000) or 2**31 - 1),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    )
+
+
+def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    """Bind the server to the address; ConfigurationError names it when that fails."""
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError as wrong:
+        raise ConfigurationError(f"cannot listen on {address}: {_reason(wrong)}") from wrong
+    if port == 0:
+        raise ConfigurationError(f"cannot listen on {address}: is it in use?")
+    return port
+
+
+def _reason(error: RuntimeError) -> str:
+    return "the address is in use or not this machine's" if "bind" in str(error) else str(error)
+
+
+def _call(path: str, message: bytes, context: Context) -> Call:
+    metadata: Metadata = [(pair[0], pair[1]) for pair in context.invocation_metadata() or ()]
+    left = context.time_remaining()
+    return 0, path, message, left, metadata or None, 0
+
+
+async def _abort(context: Context, code: int, text: str, metadata: Metadata | None) -> None:
+    await context.abort(_STATUS[code], text, tuple(metadata or ()))
+
+
+def _one_by_one(
+    answer: Callable[[bytes, Context], Awaitable[bytes]],
+) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+    async def answers(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield await answer(message, context)
+
+    return answers

@@ -1,0 +1,225 @@
+"""The client listener over `amaters_native.transport`: calls come and go in batches.
+
+Bidirectional calls are not possible here; `network.transport = "grpcio"` offers them.
+"""
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from amaters_native.transport import Listener, TlsIdentity
+
+from amaters_server.model.errors import ConfigurationError, DatabaseError
+from amaters_server.rpc import status
+from amaters_server.rpc.calls import Call, Service, Streaming, Traffic
+from amaters_server.rpc.tasks import TaskScope
+
+_log = logging.getLogger(__name__)
+
+STREAM_BACKLOG_BYTES = 256 * 1024
+"""How much of one stream may wait for a slow caller before its rows are no longer read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PemIdentity:
+    """A certificate chain, its key, and whom to trust, as PEM bytes."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None = None
+    require_client_cert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSettings:
+    """How the listener listens."""
+
+    address: str
+    threads: int = 1
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_connections: int = 1000
+    keepalive_seconds: float = 60.0
+    handshake_seconds: float = 30.0
+    tls: PemIdentity | None = None
+
+
+class NativeListener:
+    """Wakes up when calls wait, gives them all to the service, and streams what it answers."""
+
+    def __init__(self, settings: NativeSettings, service: Service) -> None:
+        self._settings = settings
+        self._service = service
+        self._tasks = TaskScope()
+        self._streams: dict[int, _Stream] = {}
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._listener: Listener | None = None
+
+    @property
+    def port(self) -> int:
+        """The port bound; 0 before the start."""
+        return 0 if self._listener is None else self._listener.port
+
+    async def start(self) -> None:
+        """Bind and accept; ConfigurationError when the address or the identity is no good."""
+        settings = self._settings
+        try:
+            self._listener = Listener(
+                address=settings.address,
+                event_fd=self._event,
+                threads=settings.threads,
+                max_message_bytes=settings.max_message_bytes,
+                max_connections=settings.max_connections,
+                keepalive_interval_seconds=settings.keepalive_seconds,
+                handshake_timeout_seconds=settings.handshake_seconds,
+                stream_low_water_bytes=STREAM_BACKLOG_BYTES,
+                tls=None if settings.tls is None else _identity(settings.tls),
+            )
+        except (OSError, ValueError) as wrong:
+            raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
+        asyncio.get_running_loop().add_reader(self._event, self._wake)
+
+    def replace_tls(self, identity: PemIdentity) -> None:
+        """Use another identity for new connections; ConfigurationError when it is no good."""
+        if self._listener is not None:
+            try:
+                self._listener.replace_tls(_identity(identity))
+            except ValueError as wrong:
+                raise ConfigurationError(str(wrong)) from wrong
+
+    async def drain(self) -> None:
+        """Accept no more and tell callers to go elsewhere; calls in progress go on."""
+        if self._listener is not None:
+            self._listener.drain()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Wait for calls in progress up to the grace, then end them and all connections."""
+        listener = self._listener
+        if listener is None:
+            return
+        await asyncio.to_thread(listener.close, grace_seconds)
+        self._listener = None
+        asyncio.get_running_loop().remove_reader(self._event)
+        await self._tasks.close()
+        os.close(self._event)
+
+    def traffic(self) -> Traffic:
+        """Return what the listener counted."""
+        if self._listener is None:
+            return Traffic()
+        counted = self._listener.stats()
+        return Traffic(
+            connections=counted.connections,
+            connections_total=counted.connections_total,
+            calls_total=counted.calls_total,
+            calls_in_flight=counted.calls_in_flight,
+            bytes_received=counted.bytes_received,
+            bytes_sent=counted.bytes_sent,
+            handshake_failures=counted.handshake_failures,
+            rejected=counted.rejected,
+        )
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+        listener = self._listener
+        if listener is None:
+            return
+        self._dispatch(listener.take(), listener)
+        for call_id in listener.take_cancelled():
+            if call_id in self._streams:
+                self._streams[call_id].abandon()
+        for call_id in listener.take_writable():
+            if call_id in self._streams:
+                self._streams[call_id].resume()
+
+    def _dispatch(self, calls: list[Call], listener: Listener) -> None:
+        groups: dict[str, list[Call]] = {}
+        for call in calls:
+            groups.setdefault(call[1], []).append(call)
+        for path, group in groups.items():
+            if path in self._service.unary:
+                self._hand_over(path, group, listener)
+            elif path in self._service.streaming:
+                for call in group:
+                    self._begin(call, self._service.streaming[path], listener)
+            else:
+                text = self._absent(path)
+                listener.fail([(call[0], status.UNIMPLEMENTED, text, None) for call in group])
+
+    def _hand_over(self, path: str, calls: list[Call], listener: Listener) -> None:
+        try:
+            self._service.unary[path](calls, listener)
+        except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
+            _log.exception("rpc.service_failed")
+            listener.fail([(call[0], status.INTERNAL, "internal error", None) for call in calls])
+
+    def _begin(self, call: Call, method: Streaming, listener: Listener) -> None:
+        stream = self._streams[call[0]] = _Stream(call, listener)
+        self._tasks.spawn(self._run(stream, method), name=f"stream-{call[0]}")
+
+    async def _run(self, stream: "_Stream", method: Streaming) -> None:
+        try:
+            await stream.answered_by(method)
+        finally:
+            del self._streams[stream.call_id]
+
+    def _absent(self, path: str) -> str:
+        if path in self._service.interactive:
+            return (
+                f"{path} is not offered by this listener: send the queries one by one, or set "
+                'network.transport to "grpcio" on the server'
+            )
+        return f"{path} is no method of this server"
+
+
+class _GoneError(Exception):
+    """The caller of a stream has left."""
+
+
+class _Stream:
+    """One streaming answer under way."""
+
+    def __init__(self, call: Call, listener: Listener) -> None:
+        self.call_id = call[0]
+        self._call = call
+        self._listener = listener
+        self._writable = asyncio.Event()
+        self._gone = False
+
+    async def answered_by(self, method: Streaming) -> None:
+        """Have the method answer, and end the stream as it says."""
+        try:
+            trailers = await method(self._call, self._send)
+        except _GoneError:
+            return
+        except DatabaseError as error:
+            self._listener.fail([status.failure(self.call_id, error)])
+        except Exception:  # noqa: BLE001 The border: a defect in one stream must not stay unanswered.
+            _log.exception("rpc.stream_failed")
+            self._listener.fail([(self.call_id, status.INTERNAL, "internal error", None)])
+        else:
+            self._listener.finish(self.call_id, metadata=trailers)
+
+    def abandon(self) -> None:
+        """Hear that the caller has left."""
+        self._gone = True
+        self._writable.set()
+
+    def resume(self) -> None:
+        """Hear that the caller has caught up."""
+        self._writable.set()
+
+    async def _send(self, message: bytes) -> None:
+        queued = self._listener.send(self.call_id, message)
+        if queued > STREAM_BACKLOG_BYTES:
+            self._writable.clear()
+            if not self._gone:
+                await self._writable.wait()
+        if queued < 0 or self._gone:
+            raise _GoneError
+
+
+def _identity(pem: PemIdentity) -> TlsIdentity:
+    return TlsIdentity(pem.certificate, pem.key, pem.client_ca, pem.require_client_cert)

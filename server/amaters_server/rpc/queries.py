@@ -1,0 +1,145 @@
+"""ExecuteQuery: all waiting calls in, one batch of writes and one of reads to the node.
+
+The path of a Set or a Get is `Queries.execute` -> node -> `Ledger.answered`; nothing in between
+makes a task, a future or a lock. Calls that walk many rows run as tasks of their own.
+"""
+
+from collections.abc import Sequence
+
+from amaters.wire.aql_pb2 import QueryRequest
+from amaters.wire.query_pb2 import Query
+from google.protobuf.message import DecodeError
+
+from amaters_server.model.errors import DatabaseError, MalformedError, MissingFieldError
+from amaters_server.model.keys import collection_prefix
+from amaters_server.model.queries import Put, Read, Remove, Result, Write
+from amaters_server.rpc import decode, encode
+from amaters_server.rpc.arrivals import Arrival, seconds_for
+from amaters_server.rpc.calls import Call, Outlet
+from amaters_server.rpc.ledger import refusal
+from amaters_server.rpc.predicates import compiled
+from amaters_server.rpc.scans import Walk
+from amaters_server.rpc.status import MissingQueryError, UnsupportedQueryError
+from amaters_server.rpc.workshop import Workshop
+from amaters_server.telemetry.counters import Op
+
+DIRECT_ROWS = 100
+"""Ranges of at most so many rows are answered together with the other reads of their batch."""
+
+
+class Queries:
+    """Decodes single queries and gives the node its batches."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+
+    def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
+        """Take all waiting calls; those that make no sense are answered at once."""
+        shop = self._shop
+        now = shop.now()
+        writes: list[Write] = []
+        reads: list[Read] = []
+        refused: list[tuple[int, bytes]] = []
+        for call_id, _, message, left, metadata, _ in calls:
+            request_id = None
+            try:
+                request = QueryRequest.FromString(message)
+                if request.HasField("request_id"):
+                    request_id = request.request_id
+                deadline = now + seconds_for(request, left, shop.limits.request_seconds)
+                arrival = Arrival(outlet, call_id, request_id, now, deadline, metadata)
+                self._accept(request, arrival, writes, reads)
+            except DatabaseError as error:
+                refused.append((call_id, refusal(error) + encode.tail(request_id, 0)))
+            except DecodeError:
+                refused.append((call_id, refusal(MalformedError("this is no QueryRequest"))))
+        shop.hand_over(writes, reads)
+        shop.ledger.refuse(refused, outlet)
+
+    def _accept(
+        self, request: QueryRequest, arrival: Arrival, writes: list[Write], reads: list[Read]
+    ) -> None:
+        query = request.query
+        kind = query.WhichOneof("query")
+        if kind == "set":
+            put = decode.put(query.set)
+            ticket = self._shop.ledger.enter(arrival.waiting(Op.PUT, _success))
+            writes.append(self._write(ticket, put, arrival))
+        elif kind == "get":
+            get = decode.get(query.get)
+            if query.get.key.data.startswith(decode.ADMIN_PREFIX):
+                self._shop.administer(query.get.key.data, arrival)
+                return
+            ticket = self._shop.ledger.enter(arrival.waiting(Op.GET, _value))
+            reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
+        elif kind == "delete":
+            remove = decode.remove(query.delete)
+            ticket = self._shop.ledger.enter(arrival.waiting(Op.DELETE, _success))
+            writes.append(self._write(ticket, remove, arrival))
+        else:
+            self._accept_many_rows(request, query, arrival, reads)
+
+    def _write(self, ticket: int, operation: Put | Remove, arrival: Arrival) -> Write:
+        return Write(ticket, (operation,), arrival.deadline, forward=arrival.forward)
+
+    def _accept_many_rows(
+        self, request: QueryRequest, query: Query, arrival: Arrival, reads: list[Read]
+    ) -> None:
+        match query.WhichOneof("query"):
+            case "range":
+                self._range(query, arrival, reads)
+            case "filter":
+                self._shop.walk(filter_walk(query), arrival)
+            case "update":
+                raise UnsupportedQueryError(
+                    "Update queries are not carried out: read the values, and set new ones in a "
+                    "batch"
+                )
+            case _ if request.HasField("query"):
+                raise MissingFieldError("query")
+            case _:
+                raise MissingQueryError
+
+    def _range(self, query: Query, arrival: Arrival, reads: list[Read]) -> None:
+        scan = decode.scan(query.range)
+        prefix_length = len(collection_prefix(query.range.collection))
+        if scan.limit is None or scan.limit > DIRECT_ROWS:
+            self._shop.walk(Walk(scan.start, scan.end, prefix_length, limit=scan.limit), arrival)
+            return
+
+        def encoder(results: list[Result]) -> bytes:
+            return encode.query_response(encode.query_result(results[0], prefix_length))
+
+        ticket = self._shop.ledger.enter(arrival.waiting(Op.RANGE, encoder))
+        reads.append(Read(ticket, (scan,), arrival.deadline, stale=arrival.stale))
+
+
+def filter_walk(query: Query) -> Walk:
+    """Turn a FilterQuery into a walk over its whole collection."""
+    wanted = query.filter
+    if not wanted.HasField("predicate"):
+        raise MissingFieldError("predicate")
+    prefix = collection_prefix(wanted.collection)
+    start, end = decode.whole_collection(prefix)
+    return Walk(
+        start,
+        end,
+        len(prefix),
+        matches=compiled(wanted.predicate),
+        offset=wanted.offset,
+        limit=wanted.limit if wanted.HasField("limit") else None,
+    )
+
+
+def _success(results: list[Result]) -> bytes:
+    result = results[0]
+    return encode.success_response() if result == 1 else _any(result)
+
+
+def _value(results: list[Result]) -> bytes:
+    value = results[0]
+    return _any(value) if isinstance(value, int | list) else encode.value_response(value)
+
+
+def _any(result: Result) -> bytes:
+    return encode.query_response(encode.query_result(result, 0))

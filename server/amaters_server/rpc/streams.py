@@ -1,0 +1,97 @@
+"""ExecuteStream: the rows of a Range, or of one Get, in messages of bounded size.
+
+Rows are read as the caller takes them: a slow caller costs a view, not memory.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+
+from amaters.wire.aql_pb2 import QueryRequest
+from amaters.wire.query_pb2 import Query
+from google.protobuf.message import DecodeError
+
+from amaters_server.model.errors import (
+    DatabaseError,
+    DeadlineError,
+    InvalidRequestError,
+    MalformedError,
+    MissingFieldError,
+)
+from amaters_server.model.keys import collection_prefix
+from amaters_server.node.ports import MachineView
+from amaters_server.rpc import decode, encode, scans
+from amaters_server.rpc.arrivals import STALE_READ, seconds_for
+from amaters_server.rpc.calls import Call, Metadata, Send
+from amaters_server.rpc.workshop import Workshop
+from amaters_server.telemetry.counters import CallCounters, Op
+
+AGE_TRAILER = "amaters-read-age-ms"
+"""Trailing metadata of a stale stream: how old what it carried may have been."""
+
+
+class Streams:
+    """Answers one call with many messages."""
+
+    def __init__(self, shop: Workshop, counters: CallCounters) -> None:
+        self._shop = shop
+        self._counters = counters.ops[Op.STREAM]
+
+    async def execute(self, call: Call, send: Send) -> Metadata | None:
+        """Send all rows in key order, then the end; DatabaseError says why not."""
+        started = self._shop.now()
+        try:
+            return await self._execute(call, send, started)
+        except DatabaseError:
+            self._counters.errors += 1
+            raise
+        except TimeoutError as late:
+            self._counters.errors += 1
+            raise DeadlineError("the rest of the rows") from late
+        finally:
+            self._counters.latency.observe(self._shop.now() - started)
+
+    async def _execute(self, call: Call, send: Send, started: float) -> Metadata | None:
+        _, _, message, left, metadata, _ = call
+        request = _parsed(message)
+        stale = metadata is not None and STALE_READ in metadata
+        barrier = started + seconds_for(request, left, self._shop.limits.request_seconds)
+        # The server's own limit is for waiting, not for reading: a long walk is no fault.
+        bounded = left is not None or request.timeout_ms
+        find = _finder(request)
+        async with asyncio.timeout_at(barrier if bounded else None):
+            view = await self._shop.database.view(barrier, stale=stale)
+            age = self._shop.database.read_age() if stale else None
+            with closing(view):
+                limit = self._shop.limits.message_bytes
+                await scans.stream(find(view), send, limit_bytes=limit)
+        return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
+
+
+def _parsed(message: bytes) -> QueryRequest:
+    try:
+        return QueryRequest.FromString(message)
+    except DecodeError as wrong:
+        raise MalformedError("this is no QueryRequest") from wrong
+
+
+def _finder(request: QueryRequest) -> Callable[[MachineView], AsyncIterator[bytes]]:
+    query: Query = request.query
+    match query.WhichOneof("query"):
+        case "get":
+            key, prefix = decode.get(query.get).key, collection_prefix(query.get.collection)
+            return lambda view: _one(view, key, len(prefix))
+        case "range":
+            scan, prefix = decode.scan(query.range), collection_prefix(query.range.collection)
+            walk = scans.Walk(scan.start, scan.end, len(prefix), limit=scan.limit)
+            return lambda view: scans.rows(view, walk)
+        case None:
+            raise MissingFieldError("query")
+        case _:
+            raise InvalidRequestError("Only Range and Get queries are supported for streaming")
+
+
+async def _one(view: MachineView, key: bytes, prefix_length: int) -> AsyncIterator[bytes]:
+    value = view.get(key)
+    if value is not None:
+        yield encode.row(key[prefix_length:], value)

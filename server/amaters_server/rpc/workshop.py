@@ -1,0 +1,126 @@
+"""What the query methods share: the node, the ledger of waiting calls, tasks for the long ones."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from amaters_server.model.errors import (
+    DatabaseError,
+    DeadlineError,
+    ShuttingDownError,
+)
+from amaters_server.model.queries import Answer, Operation, Read, Result, Write
+from amaters_server.rpc import encode, scans
+from amaters_server.rpc.arrivals import Arrival, QueryLimits
+from amaters_server.rpc.intercept import Intercept
+from amaters_server.rpc.ledger import Ledger, Waiting
+from amaters_server.rpc.ports import Database
+from amaters_server.rpc.status import AnswerTooLargeError
+from amaters_server.rpc.tasks import TaskScope
+from amaters_server.telemetry.counters import Op
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Carries out what the methods decoded."""
+
+    database: Database
+    ledger: Ledger
+    tasks: TaskScope
+    intercept: Intercept
+    limits: QueryLimits
+    now: Callable[[], float]
+
+    def hand_over(self, writes: list[Write], reads: list[Read]) -> None:
+        """Give the node its batches; the ledger hears the answers."""
+        if writes:
+            self.database.write(writes, self.ledger.answered)
+        if reads:
+            self.database.read(reads, self.ledger.answered)
+
+    def walk(self, walk: scans.Walk, arrival: Arrival) -> None:
+        """Answer one call with all rows of a walk, in a task of its own."""
+        self.spawn(self._walked(walk, arrival), arrival.waiting(Op.RANGE, _made), arrival.deadline)
+
+    def administer(self, key: bytes, arrival: Arrival) -> None:
+        """Answer a Get whose key is an administrative command."""
+        self.spawn(self._administered(key), arrival.waiting(Op.GET, _any), arrival.deadline)
+
+    def spawn(
+        self, work: Coroutine[object, object, list[Result]], waiting: Waiting, deadline: float
+    ) -> None:
+        """Carry out one call in a task of its own; the ledger hears its answer in any case."""
+        try:
+            ticket = self.ledger.enter(waiting)
+        except DatabaseError:
+            work.close()
+            raise
+        self.tasks.spawn(self._carry_out(ticket, work, deadline), name=f"call-{ticket}")
+
+    async def _carry_out(
+        self, ticket: int, work: Coroutine[object, object, list[Result]], deadline: float
+    ) -> None:
+        answer: Answer = ShuttingDownError()
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await work
+        except DatabaseError as error:
+            answer = error
+        except TimeoutError:
+            answer = DeadlineError("rows")
+        except Exception:  # noqa: BLE001 The border of one call: a defect in it must not stay unanswered.
+            _log.exception("rpc.call_failed")
+            answer = DatabaseError("the call failed unexpectedly; see the log")
+        finally:
+            work.close()
+            self.ledger.answered([(ticket, answer)])
+
+    async def _walked(self, walk: scans.Walk, arrival: Arrival) -> list[Result]:
+        view = await self.database.view(arrival.deadline, stale=arrival.stale)
+        with closing(view):
+            found = scans.rows(view, walk)
+            rows = await scans.collect(found, limit_bytes=self.limits.message_bytes)
+        return [encode.multi_result(rows)]
+
+    async def _administered(self, key: bytes) -> list[Result]:
+        return [await self.intercept.answer(key)]
+
+    async def perform(
+        self, operations: Sequence[Operation], arrival: Arrival, *, writing: bool
+    ) -> list[Result]:
+        """Carry out operations together and wait for their results."""
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def answered(answers: list[tuple[int, Answer]]) -> None:
+            if not done.done():
+                done.set_result(answers[0][1])
+
+        if writing:
+            write = Write(0, operations, arrival.deadline, forward=arrival.forward)
+            self.database.write([write], answered)
+        else:
+            read = Read(0, operations, arrival.deadline, stale=arrival.stale)
+            self.database.read([read], answered)
+        answer = await done
+        if isinstance(answer, DatabaseError):
+            raise answer
+        return list(answer)
+
+    def fitting(self, body: bytes, *, written: bool) -> bytes:
+        """Return the body, or refuse to send what no caller could receive."""
+        if len(body) > self.limits.message_bytes:
+            raise AnswerTooLargeError(limit=self.limits.message_bytes, written=written)
+        return body
+
+
+def _made(results: list[Result]) -> bytes:
+    result = results[0]
+    return encode.query_response(result if isinstance(result, bytes) else encode.MISS)
+
+
+def _any(results: list[Result]) -> bytes:
+    return encode.query_response(encode.query_result(results[0], 0))

@@ -1,0 +1,88 @@
+"""Counts kept on the hot path: plain integers that only the event loop writes.
+
+Nothing here knows of Prometheus; `telemetry.exposition` reads these when it is scraped.
+"""
+
+import enum
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+SECONDS_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds, as published."""
+
+
+class Op(enum.Enum):
+    """The kinds of operations that are counted apart, by their published labels."""
+
+    GET = "get"
+    PUT = "put"
+    DELETE = "delete"
+    RANGE = "range"
+    BATCH = "batch"
+    STREAM = "stream"
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How many observations fell below each bound; the last bucket takes the rest."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS_BUCKETS) + 1))
+    total: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one observation."""
+        self.buckets[bisect_left(SECONDS_BUCKETS, seconds)] += 1
+        self.total += seconds
+
+    @property
+    def count(self) -> int:
+        """Return how many observations there were."""
+        return sum(self.buckets)
+
+    def quantile(self, share: float) -> float:
+        """Return the bound below which that share of the observations fell; 0 without any."""
+        wanted, seen = share * self.count, 0
+        for bound, number in zip(
+            (*SECONDS_BUCKETS, SECONDS_BUCKETS[-1]), self.buckets, strict=True
+        ):
+            seen += number
+            if seen and seen >= wanted:
+                return bound
+        return 0.0
+
+
+@dataclass(slots=True)
+class OpCounters:
+    """One kind of operation: how often it failed, and how long it took."""
+
+    errors: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class CallCounters:
+    """Everything counted about the calls of one server."""
+
+    ops: dict[Op, OpCounters] = field(default_factory=lambda: {op: OpCounters() for op in Op})
+    health_checks: int = 0
+    server_infos: int = 0
+    refused: int = 0
+    """Calls answered with an error before anything was tried."""
+    active: int = 0
+    """Calls being carried out now."""
+
+    @property
+    def requests(self) -> int:
+        """Return the calls answered."""
+        answered = sum(op.latency.count for op in self.ops.values())
+        return answered + self.health_checks + self.server_infos + self.refused
+
+    @property
+    def errors(self) -> int:
+        """Return the calls answered with an error, in-band or not."""
+        return sum(op.errors for op in self.ops.values()) + self.refused
+
+    @property
+    def seconds(self) -> float:
+        """Return the time all operations took together."""
+        return sum(op.latency.total for op in self.ops.values())

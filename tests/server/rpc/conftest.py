@@ -1,0 +1,227 @@
+"""A database that is a dictionary, and the service over it, reached over a real socket."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from zlib import crc32
+
+import grpc
+import pytest
+from amaters.wire import aql_pb2, query_pb2, types_pb2
+from amaters.wire.aql_pb2_grpc import AqlServiceStub
+from amaters_server.model.cluster import Member, NodeId, NodeState
+from amaters_server.model.errors import DatabaseError
+from amaters_server.model.queries import Get, Put, ReadAge, Remove
+from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
+from amaters_server.rpc.aql import AqlService
+from amaters_server.rpc.arrivals import QueryLimits
+from amaters_server.rpc.calls import Traffic
+from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.intercept import Intercept, Observed
+from amaters_server.storage.engine import EngineStatistics
+from amaters_server.telemetry.counters import CallCounters
+
+
+class DictView:
+    def __init__(self, data: dict[bytes, bytes]) -> None:
+        self.data = dict(data)
+        self.closed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.data.get(key)
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key in sorted(self.data):
+            assert not self.closed
+            if start <= key < end:
+                yield key, self.data[key]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class DictDatabase:
+    data: dict[bytes, bytes] = field(default_factory=dict)
+    failing: DatabaseError | None = None
+    holding: bool = False
+    writes: list = field(default_factory=list)
+    reads: list = field(default_factory=list)
+    views: list[DictView] = field(default_factory=list)
+    ready: Verdict = field(default_factory=lambda: Verdict(ok=True))
+
+    def write(self, writes, answers) -> None:
+        self.writes.append(list(writes))
+        if not self.holding:
+            answers([(one.ticket, self._answer(one.operations)) for one in writes])
+
+    def read(self, reads, answers) -> None:
+        self.reads.append(list(reads))
+        if not self.holding:
+            answers([(one.ticket, self._answer(one.operations)) for one in reads])
+
+    async def view(self, deadline: float, *, stale: bool = False) -> DictView:
+        if self.failing is not None:
+            raise self.failing
+        self.views.append(DictView(self.data))
+        return self.views[-1]
+
+    def read_age(self) -> ReadAge:
+        return ReadAge(0.25)
+
+    def readiness(self) -> Verdict:
+        return self.ready
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(
+            node_id=1,
+            cluster_id="c",
+            name="n",
+            peer_address="a:1",
+            client_address="a:2",
+            state=NodeState.LEADER,
+            reason="",
+            term=3,
+            leader_id=1,
+            leader_client_address="a:2",
+            commit_index=9,
+            applied_index=9,
+            first_log_index=1,
+            last_log_index=9,
+            member_count=1,
+            version="0.3.0",
+            started_unix_ms=int(time.time() * 1000) - 5000,
+            ready=True,
+            restoring=False,
+        )
+
+    async def members(self) -> MembersReport:
+        member = Member(NodeId(1), "n", "a:1", "a:2", disk_id="d")
+        return MembersReport("c", 1, 3, 9, (MemberStatus(member, is_leader=True),))
+
+    def _answer(self, operations):
+        if self.failing is not None:
+            return self.failing
+        return [self._carry_out(one) for one in operations]
+
+    def _carry_out(self, operation):
+        match operation:
+            case Put(key, value):
+                self.data[key] = value
+                return 1
+            case Remove(key):
+                self.data.pop(key, None)
+                return 1
+            case Get(key):
+                return self.data.get(key)
+            case scan:
+                rows = list(DictView(self.data).scan(scan.start, scan.end))
+                return rows[: scan.limit]
+
+
+@dataclass
+class Served:
+    database: DictDatabase
+    counters: CallCounters
+    service: AqlService
+    port: int
+    stub: AqlServiceStub
+
+
+def blob(data: bytes, **metadata) -> types_pb2.CipherBlob:
+    facts = {"size": len(data), "checksum": crc32(data), "created_at": 1_700_000_000, **metadata}
+    return types_pb2.CipherBlob(data=data, metadata=types_pb2.CipherMetadata(**facts))
+
+
+class Ask:
+    """Builds the messages that tests send."""
+
+    blob = staticmethod(blob)
+
+    @staticmethod
+    def key(data: bytes) -> types_pb2.Key:
+        return types_pb2.Key(data=data)
+
+    def set(self, key: bytes, value: bytes, collection="c") -> query_pb2.Query:
+        query = query_pb2.SetQuery(collection=collection, key=self.key(key), value=blob(value))
+        return query_pb2.Query(set=query)
+
+    def get(self, key: bytes, collection="c") -> query_pb2.Query:
+        return query_pb2.Query(get=query_pb2.GetQuery(collection=collection, key=self.key(key)))
+
+    def delete(self, key: bytes, collection="c") -> query_pb2.Query:
+        query = query_pb2.DeleteQuery(collection=collection, key=self.key(key))
+        return query_pb2.Query(delete=query)
+
+    def range(self, start: bytes, end: bytes, collection="c", limit=None) -> query_pb2.Query:
+        query = query_pb2.RangeQuery(
+            collection=collection, start=self.key(start), end=self.key(end), limit=limit
+        )
+        return query_pb2.Query(range=query)
+
+    def request(self, query, **fields) -> aql_pb2.QueryRequest:
+        return aql_pb2.QueryRequest(query=query, **fields)
+
+    def batch(self, *queries, **fields) -> aql_pb2.BatchRequest:
+        return aql_pb2.BatchRequest(queries=queries, **fields)
+
+
+@pytest.fixture
+def ask() -> Ask:
+    return Ask()
+
+
+def made_listener(kind: str, service, limits: QueryLimits):
+    if kind == "grpcio":
+        settings = GrpcioSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
+        return GrpcioListener(settings, service)
+    native = pytest.importorskip("amaters_server.rpc.native")
+    settings = native.NativeSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
+    return native.NativeListener(settings, service)
+
+
+@asynccontextmanager
+async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator[Served]:
+    limits = limits or QueryLimits()
+    database, counters = DictDatabase(), CallCounters()
+    now = asyncio.get_running_loop().time
+    observed = Observed(
+        status=database.status,
+        members=database.members,
+        statistics=lambda: EngineStatistics(key_count=7, table_bytes=100, memtable_bytes=11),
+        traffic=Traffic,
+        counters=counters,
+        storage_type="memory",
+    )
+    service = AqlService(database, Intercept(observed), counters, limits=limits, now=now)
+    listener = made_listener(kind, service.methods, limits)
+    await listener.start()
+    channel = grpc.aio.insecure_channel(
+        f"127.0.0.1:{listener.port}", options=[("grpc.max_receive_message_length", -1)]
+    )
+    try:
+        yield Served(database, counters, service, listener.port, AqlServiceStub(channel))
+    finally:
+        await channel.close()
+        await service.close()
+        await listener.stop(0)
+
+
+@pytest.fixture(params=["grpcio", "native"])
+async def served(request) -> AsyncIterator[Served]:
+    async with serving(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def serving_kind():
+    """Serve over one named listener."""
+    return serving
+
+
+@pytest.fixture(params=["grpcio", "native"])
+def serving_with(request):
+    """Serve with limits of the test's own."""
+    return lambda **limits: serving(request.param, replace(QueryLimits(), **limits))

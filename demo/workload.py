@@ -154,7 +154,7 @@ async def run(options: argparse.Namespace) -> Record:
     if options.tls:
         folder = Path(options.tls)
         tls = TlsFiles(ca=folder / "ca.crt", certificate=folder / "tls.crt", key=folder / "tls.key")
-    async with await AmatersClient.connect(options.endpoint, tls=tls) as db:
+    async with await AmatersClient.connect(options.endpoint, credentials=tls) as db:
         registers = [Register(f"{options.prefix}-{number}") for number in range(options.writers)]
         now = time.monotonic()
         record = Record(writes=Gap(now), reads=Gap(now))

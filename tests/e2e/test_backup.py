@@ -1,12 +1,13 @@
 """Snapshots go to a real S3 server on schedule and on demand, and come back equal."""
 
-import json
 import time
 
+import lifecycle
+import object_store
+import places
 import pytest
 
 from demo.kubectl import eventually
-from tests.e2e.conftest import run_testbed
 
 pytestmark = pytest.mark.e2e
 
@@ -14,15 +15,15 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="session")
 def s3(kubectl):
     """Endpoint and bucket of the test bed's S3 server, with credentials in a Secret."""
-    place = json.loads(run_testbed("s3"))
+    place = object_store.start(lifecycle.Cluster(places.places()))
     kubectl.apply(
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "s3-credentials"},
             "stringData": {
-                "AWS_ACCESS_KEY_ID": place["access_key"],
-                "AWS_SECRET_ACCESS_KEY": place["secret_key"],
+                "AWS_ACCESS_KEY_ID": place.access_key,
+                "AWS_SECRET_ACCESS_KEY": place.secret_key,
             },
         }
     )
@@ -41,8 +42,8 @@ def last_backup(cluster) -> str:
 
 def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_cluster(cluster, s3):
     backup = {
-        "destination": f"s3://{s3['bucket']}/saved",
-        "endpointUrl": s3["endpoint"],
+        "destination": f"s3://{s3.bucket}/saved",
+        "endpointUrl": s3.endpoint,
         "addressingStyle": "path",
         "credentialsSecretName": "s3-credentials",
         "retention": {"count": 3},
@@ -61,7 +62,7 @@ def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_clust
         explain=saved.describe,
     )
     print(f"\non demand: {uri} after {time.monotonic() - start:.1f} s")
-    assert uri.startswith(f"s3://{s3['bucket']}/saved/")
+    assert uri.startswith(f"s3://{s3.bucket}/saved/")
 
     saved.patch(backup={**backup, "schedule": "* * * * *"})
     eventually(
@@ -76,7 +77,7 @@ def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_clust
     restored = cluster(
         "restored",
         replicas=3,
-        backup={**backup, "destination": f"s3://{s3['bucket']}/restored"},
+        backup={**backup, "destination": f"s3://{s3.bucket}/restored"},
         bootstrap={"restoreFrom": scheduled},
     )
     restored.until_ready(3)

@@ -3,10 +3,11 @@
 import os
 import time
 
+import addresses
+import faults
 import pytest
 
 from demo.kubectl import eventually
-from tests.e2e.conftest import run_testbed
 
 pytestmark = [
     pytest.mark.e2e,
@@ -26,13 +27,10 @@ def test_writes_resume_when_the_leaders_node_is_cut_off(cluster, workload):
     client.start(node=elsewhere)
     time.sleep(3)
 
-    run_testbed("cut", node)
-    try:
-        survivor = next(name for name in cut.pods if name != leader)
+    survivor = next(name for name in cut.pods if name != leader)
+    with faults.cut_off(addresses.named(node)):
         eventually("another leader", lambda: cut.leader(pod=survivor) != leader, within=30)
         time.sleep(5)
-    finally:
-        run_testbed("mend", node)
     cut.until_ready(3, within=180)
     summary = client.finish()
 

@@ -154,7 +154,7 @@ def _rule(namespaces: Sequence[str], rule: str) -> Iterator[None]:
     """Hold one packet filter rule in the namespaces, in a table of its own."""
     table = f"fault_{os.getpid()}_{next(_numbers)}"
     hook = "type filter hook prerouting priority raw;"
-    script = f"table inet {table} {{ chain fault {{ {hook} {rule}; }} }}"
+    script = f"table inet {table} {{\nchain fault {{\n{hook}\n{rule}\n}}\n}}\n"
     with contextlib.ExitStack() as undo:
         for namespace in namespaces:
             run(*networks.inside(namespace, "nft", "-f", "-"), stdin=script)

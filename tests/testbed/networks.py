@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from addresses import CLUSTER_NAMESPACE, CONTROL_PLANE, NODE_PREFIX, Node
+from addresses import CLUSTER_NAMESPACE, CONTROL_PLANE, NODE_PREFIX, SERVICE_NETWORK, Node
 from shell import attempt, run
 
 BRIDGE = "br0"
@@ -31,6 +31,8 @@ def create(nodes: Sequence[Node]) -> None:
     _ip(CLUSTER_NAMESPACE, "link", "add", BRIDGE, "type", "bridge")
     _ip(CLUSTER_NAMESPACE, "addr", "add", f"{CONTROL_PLANE}/{NODE_PREFIX}", "dev", BRIDGE)
     _ip(CLUSTER_NAMESPACE, "link", "set", BRIDGE, "up")
+    # Service addresses are translated on their way out, but only packets with a route get that far.
+    _ip(CLUSTER_NAMESPACE, "route", "add", SERVICE_NETWORK, "dev", BRIDGE)
     for node in nodes:
         _namespace(node.namespace)
         _cable(node)

@@ -122,6 +122,19 @@ class Replica:
             return False
         return True
 
+    def unreachable(self, member: int) -> None:
+        """Hear that messages to that member were dropped, so that its leader probes it."""
+        self._core.report_unreachable(member)
+
+    def image_sent(self, member: int, *, arrived: bool) -> None:
+        """Hear how the image on its way to that member ended."""
+        self._core.report_snapshot(member, arrived)
+
+    @property
+    def leader(self) -> int:
+        """Return who leads as far as this node knows, 0 for nobody."""
+        return self._leader
+
     def persisted(self, token: int) -> None:
         """Hear that this batch and all before it are written."""
         self.driver.persisted(token)

@@ -267,6 +267,7 @@ class IdentifyResponse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     INITIAL_MEMBERS_FIELD_NUMBER: _builtins.int
     DISK_ID_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     verdict: Global___IdentifyResponse.Verdict.ValueType
     cluster_id: _builtins.str
     member_id: _builtins.int
@@ -275,6 +276,10 @@ class IdentifyResponse(_message.Message):
     """With VERDICT_EMPTY: this node's own disk, a part of what the cluster id is derived from."""
     @_builtins.property
     def initial_members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberEntry]:
+        """With VERDICT_JOIN: where the others are, until the log tells."""
+
     def __init__(
         self,
         *,
@@ -284,10 +289,11 @@ class IdentifyResponse(_message.Message):
         reason: _builtins.str = ...,
         initial_members: _abc.Iterable[_builtins.str] | None = ...,
         disk_id: _builtins.str = ...,
+        members: _abc.Iterable[Global___MemberEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "disk_id", b"disk_id", "initial_members", b"initial_members", "member_id", b"member_id", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "disk_id", b"disk_id", "initial_members", b"initial_members", "member_id", b"member_id", "members", b"members", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

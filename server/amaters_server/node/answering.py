@@ -1,0 +1,71 @@
+"""Answers reads from a state machine: many gets in one look-up, long scans away from the loop."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError
+from amaters_server.model.queries import Answer, Get, Read, Result, Row, Scan
+from amaters_server.node.ports import MachineView
+
+SHORT_SCAN_ROWS = 100
+"""Scans limited to this many rows are answered at once; longer ones go to a worker thread."""
+
+Answered = list[tuple[int, Answer]]
+
+
+def is_quick(read: Read) -> bool:
+    """Whether answering takes no longer than a few look-ups."""
+    for operation in read.operations:
+        if isinstance(operation, Scan):
+            limit = operation.limit
+            if limit is None or limit > SHORT_SCAN_ROWS:
+                return False
+    return True
+
+
+def answer_quick(machine: Machine, reads: Sequence[Read]) -> Answered:
+    """Answer reads from the newest state: all their gets are one look-up."""
+    keys = [
+        operation.key for read in reads for operation in read.operations if type(operation) is Get
+    ]
+    try:
+        values = iter(machine.get_many(keys))
+        return [(read.ticket, _results(machine, read, values)) for read in reads]
+    except DatabaseError as error:
+        return [(read.ticket, error) for read in reads]
+
+
+def answer_slow(view: MachineView, reads: Sequence[Read]) -> Answered:
+    """Answer reads from a view, which is closed afterwards; meant for a worker thread."""
+    try:
+        return [(read.ticket, _from_view(view, read)) for read in reads]
+    finally:
+        view.close()
+
+
+def _results(machine: Machine, read: Read, values: Iterator[bytes | None]) -> list[Result]:
+    results: list[Result] = []
+    for operation in read.operations:
+        if type(operation) is Get:
+            results.append(next(values))
+        elif type(operation) is Scan:
+            results.append(machine.scan(operation))
+    return results
+
+
+def _from_view(view: MachineView, read: Read) -> Answer:
+    results: list[Result] = []
+    try:
+        for operation in read.operations:
+            if isinstance(operation, Get):
+                results.append(view.get(operation.key))
+            elif isinstance(operation, Scan):
+                results.append(_rows(view, operation))
+    except DatabaseError as error:
+        return error
+    return results
+
+
+def _rows(view: MachineView, scan: Scan) -> list[Row]:
+    return list(islice(view.scan(scan.start, scan.end), scan.limit))

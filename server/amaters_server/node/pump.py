@@ -1,0 +1,291 @@
+"""The asyncio shell around one replica: ticks, the storage thread, messages, answers.
+
+Nothing is scheduled per call: everything that arrives during one turn of the event loop goes
+through the replica together, once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError, StorageError, StorageFullError
+from amaters_server.model.queries import Answers, Read
+from amaters_server.node import answering
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.settings import Timing
+from amaters_server.node.storage import StorageReports, StorageThread, Written
+from amaters_server.node.values import Counters
+from amaters_server.raft.commands import Waiting
+from amaters_server.raft.core import ConsensusError, is_snapshot
+from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.proposals import Delivery
+from amaters_server.raft.reads import WaitingReads
+from amaters_server.raft.replica import Outbox, Replica
+from amaters_server.storage.engine import Engine
+
+log = logging.getLogger(__name__)
+
+MAX_KEPT_DURATIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PumpHooks:
+    """What the pump tells the rest of the node; all are called on the event loop."""
+
+    leadership: Callable[[int, str], None]
+    members: Callable[[], None]
+    """The membership is another one now."""
+    conf_applied: Callable[[Sequence[bytes]], None]
+    image_offered: Callable[[bytes], None]
+    """A MsgSnapshot arrived; it is stepped once its image is here."""
+    images_wanted: Callable[[Sequence[int]], None]
+    install: Callable[[ImageToInstall], None]
+    """Everything handed out is written: install it, then call `resume`."""
+    failed: Callable[[DatabaseError], None]
+    """The disk or raft is beyond help: the pump has stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class PumpParts:
+    """What the pump works with."""
+
+    replica: Replica
+    machine: Machine
+    engine: Engine
+    transport: PeerTransport
+    clock: Clock
+    counters: Counters
+    hooks: PumpHooks
+
+
+@dataclass(slots=True)
+class _Heard:
+    """When things last happened, on the node's clock."""
+
+    leader: float = 0.0
+    tick: float = 0.0
+    unreachable: set[int] = field(default_factory=set)
+
+
+class Pump:
+    """Keeps one replica going. All methods belong to the event loop."""
+
+    def __init__(self, parts: PumpParts, timing: Timing, *, sync: bool) -> None:
+        self.replica = parts.replica
+        self.timing = timing
+        self.full: StorageFullError | None = None
+        """Set while the disk is full."""
+        self._parts = parts
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._awaiting: ImageToInstall | None = None
+        self._heard = _Heard()
+        self._slow: set[asyncio.Future[None]] = set()
+        reports = StorageReports(self._post, self._written, self._full, self._failed)
+        self.storage = StorageThread(parts.engine, reports, sync=sync)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._running = True
+        self._heard.leader = self._heard.tick = self._parts.clock.now()
+        self.storage.start()
+        self._ticked()
+
+    async def stop(self, why: DatabaseError) -> None:
+        """Answer what waits, write what was handed out, end the storage thread."""
+        self._halt(why)
+        await self._loop.run_in_executor(None, self.storage.stop)
+        if self._slow:
+            await asyncio.wait(self._slow, timeout=1)
+
+    def _halt(self, why: DatabaseError) -> None:
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._deliver(self.replica.abandon(why))
+
+    # --- what arrives ---------------------------------------------------------
+
+    def write(self, writes: Sequence[Waiting], answers: Answers) -> None:
+        """Take writes in."""
+        self._parts.counters.proposed_writes += len(writes)
+        self.replica.write(writes, answers, self._parts.clock.now())
+        self.kick()
+
+    def read(self, reads: Sequence[Read], answers: Answers) -> None:
+        """Take linearizable reads in."""
+        self._parts.counters.reads += len(reads)
+        self.replica.read(reads, answers, self._parts.clock.now())
+        self.kick()
+
+    def receive(self, sender: int, messages: Sequence[bytes]) -> None:
+        """Take in messages of another member, in order."""
+        counters, step = self._parts.counters, self.replica.step
+        counters.messages_received += len(messages)
+        if sender == self.replica.leader:
+            self._heard.leader = self._parts.clock.now()
+        for message in messages:
+            if is_snapshot(message):
+                self._parts.hooks.image_offered(message)
+            elif not step(message):
+                log.warning("raft.message_refused", extra={"sender": sender})
+        self.kick()
+
+    def leader_silence(self) -> float:
+        """Return the seconds since a leader was last heard."""
+        return self._parts.clock.now() - self._heard.leader
+
+    def tick_delay(self) -> float:
+        """Return the seconds since the last tick: how far the event loop lags."""
+        return self._parts.clock.now() - self._heard.tick
+
+    def answer(self, reads: Sequence[Read], answers: Answers) -> None:
+        """Answer reads from the state as it is now."""
+        machine = self._parts.machine
+        quick = [read for read in reads if answering.is_quick(read)]
+        if quick:
+            answers(answering.answer_quick(machine, quick))
+        if len(quick) < len(reads):
+            slow = [read for read in reads if not answering.is_quick(read)]
+            self._answer_slowly(slow, answers)
+
+    def kick(self) -> None:
+        """Have a cycle run in this turn of the event loop, after everything else that arrived."""
+        if not self._scheduled and self._running:
+            self._scheduled = True
+            self._loop.call_soon(self._cycle)
+
+    def resume(self, outbox: Outbox) -> None:
+        """Carry on after an image was installed."""
+        self._carry_out(outbox)
+        self.kick()
+
+    # --- the cycle ------------------------------------------------------------
+
+    def _cycle(self) -> None:
+        self._scheduled = False
+        if self._running:
+            self._advance(flush=False)
+
+    def _advance(self, *, flush: bool) -> None:
+        try:
+            outbox = self.replica.advance(self._parts.clock.now(), flush=flush)
+        except (ConsensusError, DatabaseError) as error:
+            self._failed(StorageError(f"replication cannot go on: {error}; restart this node"))
+        else:
+            self._carry_out(outbox)
+
+    def _carry_out(self, outbox: Outbox) -> None:
+        if outbox.messages:
+            self._send(outbox.messages)
+        for batch in outbox.writes:
+            self.storage.submit(batch)
+        for waiting in outbox.reads:
+            self._answer(waiting)
+        if outbox.deliveries:
+            self._deliver(outbox.deliveries)
+        self._tell(outbox)
+
+    def _tell(self, outbox: Outbox) -> None:
+        hooks = self._parts.hooks
+        if outbox.members_changed:
+            hooks.members()
+        if outbox.conf_contexts:
+            hooks.conf_applied(outbox.conf_contexts)
+        if outbox.leadership is not None:
+            self._heard.leader = self._parts.clock.now()
+            hooks.leadership(*outbox.leadership)
+        if outbox.images_wanted:
+            hooks.images_wanted(outbox.images_wanted)
+        if outbox.install is not None:
+            self._awaiting = outbox.install
+        if self._awaiting is not None and self.replica.driver.idle:
+            image, self._awaiting = self._awaiting, None
+            hooks.install(image)
+
+    def _send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        by_member: dict[int, list[bytes]] = {}
+        for to, message in messages:
+            if to in by_member:
+                by_member[to].append(message)
+            else:
+                by_member[to] = [message]
+        counters = self._parts.counters
+        for to, some in by_member.items():
+            if self._parts.transport.send(to, some):
+                counters.messages_sent += len(some)
+            else:
+                counters.messages_dropped += len(some)
+                self._heard.unreachable.add(to)
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for answers, answered in deliveries:
+            if answered:
+                answers(answered)
+
+    def _answer(self, waiting: WaitingReads) -> None:
+        self.answer(waiting.reads, waiting.answers)
+
+    def _answer_slowly(self, reads: Sequence[Read], answers: Answers) -> None:
+        try:
+            view = self._parts.machine.view()
+        except DatabaseError as error:
+            answers([(read.ticket, error) for read in reads])
+            return
+        answered = self._loop.run_in_executor(None, answering.answer_slow, view, list(reads))
+        finished = asyncio.ensure_future(_hand_over(answered, answers))
+        self._slow.add(finished)
+        finished.add_done_callback(self._slow.discard)
+
+    # --- ticks and the storage thread -----------------------------------------
+
+    def _ticked(self) -> None:
+        now = self._parts.clock.now()
+        self._heard.tick = now
+        self._timer = self._loop.call_later(self.timing.tick, self._ticked)
+        unreachable, self._heard.unreachable = self._heard.unreachable, set()
+        for member in unreachable:
+            self.replica.unreachable(member)
+        try:
+            self.replica.tick(now)
+        except ConsensusError as error:
+            self._failed(StorageError(f"replication cannot go on: {error}; restart this node"))
+        else:
+            self._advance(flush=True)
+
+    def _post(self, callback: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
+
+    def _written(self, written: Written) -> None:
+        counters = self._parts.counters
+        counters.storage_writes += 1
+        counters.storage_syncs += written.synced
+        counters.storage_seconds += written.seconds
+        if len(counters.storage_durations) < MAX_KEPT_DURATIONS:
+            counters.storage_durations.append(written.seconds)
+        if self._running:
+            self.replica.persisted(written.token)
+            self._advance(flush=False)
+
+    def _full(self, full: StorageFullError | None) -> None:
+        self.full = full
+        if full is None:
+            log.warning("storage.room_again")
+        else:
+            log.error("storage.full", extra={"reason": str(full)})
+
+    def _failed(self, error: StorageError) -> None:
+        if not self._running:
+            return
+        self._parts.counters.storage_failures += 1
+        self._halt(error)
+        self._parts.hooks.failed(error)
+
+
+async def _hand_over(answered: asyncio.Future[answering.Answered], answers: Answers) -> None:
+    answers(await answered)

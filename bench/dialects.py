@@ -181,6 +181,11 @@ def etcd_status(address: str) -> EtcdStatus:
     return EtcdStatus(member=answer["header"]["member_id"], leader=answer.get("leader", ""))
 
 
+def etcd_move_leader(leader: str, target: str) -> None:
+    """Have the leader at that address hand over to the member with that id."""
+    _etcd_gateway(leader, "maintenance/transfer-leadership", {"targetID": target})
+
+
 def _read_etcd(address: str, name: bytes) -> bytes | None:
     answer = _etcd_gateway(address, "kv/range", {"key": _text(name)})
     return base64.b64decode(answer["kvs"][0]["value"]) if "kvs" in answer else None

@@ -5,34 +5,30 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 
-from amaters.client import AmatersClient
-from amaters.values import ClientOptions, WriteRetries
-
-from bench.dialects import COLLECTION
+from bench import groups
 from bench.effort import Effort
 from bench.failover_tables import Disturbance, Event, figures
-from bench.nodes import AmatersNodes, Node
+from bench.groups import Group, Leader
 from bench.processes import until
 from bench.report import Report
 from bench.steady import Steady
 
+PLACES = range(3)
+"""One writer and one reader ask each member first."""
 PAUSE_SECONDS = 0.01
 CALM_SECONDS = 1.0
 """How long callers run undisturbed before and after."""
 RESUME_SECONDS = 60.0
-OPTIONS = ClientOptions(write_retries=WriteRetries.SESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """A writer and a reader for every node, each of which asks that node first."""
+    """Writers and readers that run side by side."""
 
     writers: Sequence[Steady]
     readers: Sequence[Steady]
-    verifier: AmatersClient
+    verifier: groups.Caller
 
     @property
     def everyone(self) -> Sequence[Steady]:
@@ -48,76 +44,67 @@ class Callers:
         lost = 0
         for at, writer in enumerate(self.writers):
             acknowledged = writer.last_number
-            found = await self.verifier.get(COLLECTION, _key(at))
+            found = await self.verifier.read(_key(at))
             lost += found is None or int(found) < acknowledged
         return lost
 
 
-async def run(effort: Effort, folder: Path, say: Callable[[str], None]) -> Report:
-    """Disturb a three-node cluster again and again, each kind of event in turn."""
-    cluster = AmatersNodes(folder, 3)
+async def run(contenders: Sequence[Group], effort: Effort, say: Callable[[str], None]) -> Report:
+    """Disturb all clusters again and again, each kind of event in turn."""
     seen: list[Disturbance] = []
     try:
-        await cluster.start()
-        async with _calling(cluster) as callers:
-            for number in range(effort.repetitions):
-                for event in Event:
-                    seen.append(await _disturbance(event, cluster, callers))
+        for group in contenders:
+            await group.start()
+        for number in range(effort.repetitions):
+            for event in Event:
+                for group in contenders:
+                    seen.append(await _disturbance(event, group))
                     say(f"{number + 1} of {effort.repetitions}: {seen[-1].sentence()}")
-                    await cluster.start()
+                    await group.start()
     finally:
-        cluster.stop()
-    return Report(
-        scenario="failover",
-        tables=figures(seen),
-        notes=(_method(callers),),
-        raw={"disturbances": [one.raw() for one in seen]},
+        for group in contenders:
+            group.stop()
+    method = (
+        f"{len(PLACES)} writers and {len(PLACES)} readers, each {PAUSE_SECONDS * 1000:.0f} ms after "
+        "its last call; a gap is the longest time that any of them went without a success."
     )
+    raw: dict[str, object] = {"disturbances": [one.raw() for one in seen]}
+    return Report(scenario="failover", tables=figures(seen), notes=(method,), raw=raw)
 
 
-def _method(callers: Callers) -> str:
-    return (
-        f"{len(callers.writers)} writers and {len(callers.readers)} readers with our client, each "
-        f"{PAUSE_SECONDS * 1000:.0f} ms after its last call; a gap is the longest time that any "
-        "of them went without a success."
-    )
-
-
-async def _disturbance(event: Event, cluster: AmatersNodes, callers: Callers) -> Disturbance:
-    leader = await cluster.leader()
-    await asyncio.sleep(CALM_SECONDS)
-    begin = time.monotonic()
-    await _CAUSES[event](leader)
-    caused = time.monotonic()
-    await until(lambda: callers.resumed(caused), "resumed calls", (), RESUME_SECONDS)
-    await asyncio.sleep(CALM_SECONDS)
-    await until(lambda: callers.resumed(caused + CALM_SECONDS), "steady calls", (), RESUME_SECONDS)
-    end = time.monotonic()
-    failures = [why for caller in callers.everyone for why in caller.failures(begin, end)]
-    return Disturbance(
-        event=event,
-        took_seconds=caused - begin,
-        write_gap=max(writer.gap(begin, end) for writer in callers.writers),
-        read_gap=max(reader.gap(begin, end) for reader in callers.readers),
-        failures=tuple(failures),
-        lost_writes=await callers.lost_writes(),
-    )
+async def _disturbance(event: Event, group: Group) -> Disturbance:
+    async with _calling(group) as callers:
+        await until(lambda: callers.resumed(0), "first calls", (), RESUME_SECONDS)
+        await asyncio.sleep(CALM_SECONDS)
+        leader = await group.leader()
+        begin = time.monotonic()
+        await _CAUSES[event](leader)
+        caused = time.monotonic()
+        await until(lambda: callers.resumed(caused), "resumed calls", (), RESUME_SECONDS)
+        calm = time.monotonic() + CALM_SECONDS
+        await until(lambda: callers.resumed(calm), "steady calls", (), RESUME_SECONDS)
+        end = time.monotonic()
+        failures = [why for caller in callers.everyone for why in caller.failures(begin, end)]
+        return Disturbance(
+            event=event,
+            group=group.name,
+            took_seconds=caused - begin,
+            write_gap=max(writer.gap(begin, end) for writer in callers.writers),
+            read_gap=max(reader.gap(begin, end) for reader in callers.readers),
+            failures=tuple(failures),
+            lost_writes=await callers.lost_writes(),
+        )
 
 
 @asynccontextmanager
-async def _calling(cluster: AmatersNodes) -> AsyncIterator[Callers]:
-    addresses = [node.client for node in cluster.nodes]
+async def _calling(group: Group) -> AsyncIterator[Callers]:
     async with AsyncExitStack() as resources:
-
-        async def connect(first: int) -> AmatersClient:
-            order = [*addresses[first:], *addresses[:first]]
-            client = await AmatersClient.connect(order, options=OPTIONS)
-            return await resources.enter_async_context(client)
-
-        numbers = range(len(addresses))
-        writers = [Steady(_writing(await connect(at), at), PAUSE_SECONDS) for at in numbers]
-        readers = [Steady(_reading(await connect(at), at), PAUSE_SECONDS) for at in numbers]
-        callers = Callers(writers, readers, await connect(0))
+        clients = [
+            await resources.enter_async_context(group.caller(at)) for at in (*PLACES, *PLACES, 0)
+        ]
+        writers = [Steady(_writing(clients[at], at), PAUSE_SECONDS) for at in PLACES]
+        readers = [Steady(_reading(clients[len(PLACES) + at], at), PAUSE_SECONDS) for at in PLACES]
+        callers = Callers(writers, readers, clients[-1])
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(caller.run()) for caller in callers.everyone]
         try:
@@ -127,45 +114,44 @@ async def _calling(cluster: AmatersNodes) -> AsyncIterator[Callers]:
                 task.cancel()
 
 
-def _key(writer: int) -> str:
-    return f"steady/{writer}"
+def _key(writer: int) -> bytes:
+    return b"steady/%d" % writer
 
 
-def _writing(client: AmatersClient, writer: int) -> Callable[[int], Awaitable[None]]:
+def _writing(client: groups.Caller, writer: int) -> Callable[[int], Awaitable[None]]:
     async def write(number: int) -> None:
-        await client.set(COLLECTION, _key(writer), b"%d" % number)
+        await client.write(_key(writer), b"%d" % number)
 
     return write
 
 
-def _reading(client: AmatersClient, writer: int) -> Callable[[int], Awaitable[None]]:
+def _reading(client: groups.Caller, writer: int) -> Callable[[int], Awaitable[None]]:
     async def read(_number: int) -> None:
-        await client.get(COLLECTION, _key(writer))
+        await client.read(_key(writer))
 
     return read
 
 
-async def _nothing(_leader: Node) -> None:
+async def _nothing(_leader: Leader) -> None:
     """Let the callers be: their pace without a disturbance."""
 
 
-async def _kill(leader: Node) -> None:
+async def _kill(leader: Leader) -> None:
     leader.program.kill()
 
 
-async def _transfer(leader: Node) -> None:
-    async with leader.admin(timedelta(seconds=10)) as admin:
-        await admin.transfer_leadership()
+async def _hand_over(leader: Leader) -> None:
+    await leader.hand_over()
 
 
-async def _terminate(leader: Node) -> None:
+async def _terminate(leader: Leader) -> None:
     leader.program.terminate()
     await leader.program.gone()
 
 
-_CAUSES: dict[Event, Callable[[Node], Awaitable[None]]] = {
+_CAUSES: dict[Event, Callable[[Leader], Awaitable[None]]] = {
     Event.NOTHING: _nothing,
     Event.KILLED: _kill,
-    Event.TRANSFERRED: _transfer,
+    Event.TRANSFERRED: _hand_over,
     Event.STOPPED: _terminate,
 }

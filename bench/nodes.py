@@ -39,7 +39,7 @@ class Node:
         self.peer = f"127.0.0.1:{ports.peer}"
         self.http = f"127.0.0.1:{ports.http}"
         config = folder / "config.toml"
-        command: list[str | Path] = [places.server(), "start", "--config", config]
+        command: list[str | Path] = [*places.server(), "start", "--config", config]
         self.program = Program(f"amaters {number}", command, folder / "log")
 
     def configure(self, cluster: dict[str, object]) -> None:

@@ -49,12 +49,12 @@ def version_of(etcd: Path) -> str:
     return answer.stdout.partition("\n")[0].replace(" Version:", "").strip()
 
 
-def server() -> Path:
-    """Return our own server as a user starts it."""
-    found = Path(sys.executable).with_name("amaters-server")
-    if not found.exists():
-        raise MissingProgramError(f"{found} is missing: run `make setup`")
-    return found
+def server() -> list[str]:
+    """Return the command of our own server: as installed, else as found on Python's path."""
+    installed = Path(sys.executable).with_name("amaters-server")
+    if installed.exists():
+        return [str(installed)]
+    return [sys.executable, "-c", "from amaters_server.app.cli import main; main()"]
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bench import catchup, failover, places, restart, snapshot, throughput
 from bench.effort import FULL, Effort
+from bench.etcd_group import EtcdGroup
+from bench.groups import AmatersGroup, Group
 from bench.nodes import AmatersNodes
 from bench.report import Report
 from bench.targets import BareGrpcio, EtcdMembers, Target
@@ -26,6 +28,12 @@ async def _throughput(effort: Effort, only: str, folder: Path, say: Say) -> Repo
     return await throughput.run([one for one in found if only in one.name], effort, folder, say)
 
 
+async def _failover(effort: Effort, only: str, folder: Path, say: Say) -> Report:
+    found: list[Group] = [AmatersGroup(AmatersNodes(folder, 3))]
+    found += [EtcdGroup(EtcdMembers(folder, program)) for program in places.etcd()[:1]]
+    return await failover.run([one for one in found if only in one.name], effort, say)
+
+
 def _alone(scenario: Callable[[Effort, Path, Say], Awaitable[Report]]) -> Scenario:
     """Adapt a scenario that measures nothing but our own nodes."""
 
@@ -37,7 +45,7 @@ def _alone(scenario: Callable[[Effort, Path, Say], Awaitable[Report]]) -> Scenar
 
 ALL: dict[str, Scenario] = {
     "throughput": _throughput,
-    "failover": _alone(failover.run),
+    "failover": _failover,
     "catchup": _alone(catchup.run),
     "restart": _alone(restart.run),
     "snapshot": _alone(snapshot.run),

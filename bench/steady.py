@@ -5,7 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
-from amaters.errors import AmatersError
+
+class CallFailedError(Exception):
+    """A call failed for good: its client has given up."""
 
 
 class Steady:
@@ -31,7 +33,7 @@ class Steady:
             self._number += 1
             try:
                 await self._call(self._number)
-            except AmatersError as error:
+            except CallFailedError as error:
                 self._failed.append((time.monotonic(), str(error)))
             else:
                 self._succeeded.append(time.monotonic())

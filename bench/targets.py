@@ -99,10 +99,20 @@ class EtcdMembers:
             for at, peer in enumerate(peers)
         ]
 
+    @property
+    def all_addresses(self) -> Sequence[str]:
+        """The members' client addresses in a fixed order."""
+        return self._addresses
+
+    def program_at(self, address: str) -> Program:
+        """Return the process of the member that clients reach there."""
+        return self.programs[self._addresses.index(address)]
+
     async def start(self) -> None:
-        """Start all members and wait until each knows the leader."""
+        """Start every member that does not run and wait until all know the leader."""
         for program in self.programs:
-            program.start()
+            if not program.alive:
+                program.start()
         await until(self._formed, "etcd cluster", self.programs)
 
     async def addresses(self) -> tuple[str, ...]:
@@ -116,9 +126,11 @@ class EtcdMembers:
 
     async def _formed(self) -> bool:
         try:
-            return sum(self._leads(address) for address in self._addresses) == 1
+            found = [dialects.etcd_status(address) for address in self._addresses]
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+        named = {one.leader for one in found}
+        return len(named) == 1 and "" not in named
 
     def _leads(self, address: str) -> bool:
         found = dialects.etcd_status(address)

@@ -12,6 +12,8 @@ from bench import machine, places, scenarios
 from bench.effort import FULL, QUICK, Effort
 from bench.report import Report, save, show
 
+WIDTH = 160
+"""Of the tables when they go to a file."""
 DEFAULT = ("throughput", "failover")
 
 
@@ -35,7 +37,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--keep", is_flag=True, help="Leave data folders and logs in .cache/bench.")
 def main(names: tuple[str, ...], *, full: bool, only: str, keep: bool, **sizes: object) -> None:
     """Measure the scenarios named, or throughput and failover."""
-    console = Console(width=150 if not Console().is_terminal else None)
+    console = Console(width=None if Console().is_terminal else WIDTH)
     given = {name: size for name, size in sizes.items() if size}
     effort = dataclasses.replace(FULL if full else QUICK, **given)  # type: ignore[arg-type]
     with places.scratch(keep=keep) as folder:

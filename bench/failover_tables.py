@@ -12,14 +12,14 @@ from bench.report import Figures
 class Event(enum.Enum):
     """What happens to the leader."""
 
-    NOTHING = "is left alone"
-    KILLED = "is killed (SIGKILL)"
-    TRANSFERRED = "hands over (transfer)"
-    STOPPED = "stops (SIGTERM)"
+    NOTHING = "left alone"
+    KILLED = "killed (SIGKILL)"
+    TRANSFERRED = "moved (transfer)"
+    STOPPED = "stopped (SIGTERM)"
 
 
-AIMS = {Event.KILLED: "p99 < 1500 ms", Event.TRANSFERRED: "p99 < 200 ms"}
-AIMS[Event.STOPPED] = "p99 < 200 ms, none failed"
+AIMS = {Event.KILLED: "p99 < 1500", Event.TRANSFERRED: "p99 < 200"}
+AIMS[Event.STOPPED] = "p99 < 200, 0 failed"
 
 
 REASONS = 10
@@ -41,7 +41,7 @@ class Disturbance:
     def sentence(self) -> str:
         """Say it in a line."""
         return (
-            f"{self.group}, the leader {self.event.value}: writes stood still for {self.write_gap * 1000:.0f} ms, "
+            f"{self.group}, leader {self.event.value}: writes stood still for {self.write_gap * 1000:.0f} ms, "
             f"reads for {self.read_gap * 1000:.0f} ms, {len(self.failures)} calls failed, "
             f"{self.lost_writes} writes lost"
         )
@@ -53,7 +53,7 @@ class Disturbance:
 
 def figures(seen: Sequence[Disturbance]) -> tuple[Figures, ...]:
     """Return the table of gaps, and one of failures when there were any."""
-    columns = ("what", "server", "times", "write gap ms: p50 / p99 / max", "read gap ms: the same")
+    columns = ("what", "server", "runs", "write gap ms: p50 / p99 / max", "read gap ms")
     columns_after = ("failed", "lost", "took s", "our aim")
     rows: list[tuple[str, ...]] = []
     for event in Event:
@@ -61,7 +61,7 @@ def figures(seen: Sequence[Disturbance]) -> tuple[Figures, ...]:
             mine = [one for one in seen if (one.event, one.group) == (event, group)]
             rows.append(_row(event, group, mine))
         rows.append(())
-    gaps = Figures("The leader of three nodes …", (*columns, *columns_after), tuple(rows))
+    gaps = Figures("The leader of three nodes is …", (*columns, *columns_after), tuple(rows))
     reasons = Counter(
         f"{one.group}, {one.event.value}: {why}" for one in seen for why in one.failures
     )

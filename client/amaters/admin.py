@@ -72,6 +72,10 @@ class AdminClient:
         """HOST:PORT of the node this client talks to."""
         return self._endpoint.address
 
+    async def reach(self, within: timedelta | None = None) -> None:
+        """Return once connected; UnreachableError says why not. Calls connect by themselves."""
+        await self._endpoint.connect(self._timeout if within is None else within)
+
     async def close(self) -> None:
         """Close the connection."""
         await self._endpoint.close()
@@ -165,7 +169,7 @@ class AdminClient:
         Refused when the cluster holds data, unless `replace` is set. A stream that ends before
         `done` raises OutcomeUnknownError.
         """
-        await self._endpoint.connect(self._timeout)
+        await self.reach()
         request = admin_pb2.RestoreSnapshotRequest(uri=uri, replace=replace)
         stream = self._stub.RestoreSnapshot(request, timeout=timeout.total_seconds())
         done = False
@@ -196,7 +200,7 @@ class AdminClient:
         timeout: timedelta | None = None,
         changing: bool = False,
     ) -> Response:
-        await self._endpoint.connect(self._timeout)
+        await self.reach()
         seconds = (timeout or self._timeout).total_seconds()
         try:
             return await method(request, timeout=seconds)

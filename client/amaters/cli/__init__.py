@@ -1,0 +1,1 @@
+"""`amaters-cli`: what a person or a script asks of a cluster from a terminal."""

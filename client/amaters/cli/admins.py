@@ -1,0 +1,244 @@
+"""`amaters-cli admin …`: snapshots of the data and where they go; reload."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import click
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from amaters.admin import AdminClient
+from amaters.cli import tables
+from amaters.cli.cluster_view import certificate_facts
+from amaters.cli.groups import ForgivingGroup
+from amaters.cli.plain import Plain, moment
+from amaters.cli.servers import show_facts
+from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.cluster import ReloadReport, RestoreProgress, SnapshotInfo
+from amaters.errors import RefusedError
+
+destination_option = click.option(
+    "--destination",
+    default="",
+    metavar="URI",
+    help="s3://BUCKET/PREFIX or a path on the node; default: what the node is configured with.",
+)
+
+
+@click.group("admin", cls=ForgivingGroup)
+def admin() -> None:
+    """Look after the data: backup, restore, snapshots, upload, delete, stats, reload."""
+
+
+@admin.command("backup")
+@click.argument("destination", required=False)
+@click.argument(
+    "kind", required=False, type=click.Choice(["full", "incremental"], case_sensitive=False)
+)
+@click.option("--upload", is_flag=True, help="Upload it to the store the node is configured with.")
+@click.option("-i", "--incremental", is_flag=True, hidden=True)
+@pass_terminal
+def backup(
+    terminal: Terminal,
+    *,
+    destination: str | None,
+    kind: str | None,
+    upload: bool,
+    incremental: bool,
+) -> None:
+    """Write a snapshot of all the data, and upload it to DESTINATION when one is given.
+
+    DESTINATION is s3://BUCKET/PREFIX or a path on the node. Without it and without --upload the
+    snapshot stays on the node.
+    """
+    if incremental or kind == "incremental":
+        raise click.UsageError("backups are always full here: leave `incremental` out")
+
+    async def create(node: AdminClient) -> SnapshotInfo:
+        with terminal.out.notes.status("Writing the snapshot"):
+            return await node.create_snapshot(
+                upload=upload or bool(destination), destination=destination or ""
+            )
+
+    made = terminal.with_admin(create)
+    where = made.uri or "on the node"
+    terminal.out.done(
+        {"status": "success", "operation": "backup", "snapshot": snapshot_facts(made)},
+        f"Snapshot {made.id} with {made.key_count} keys, {tables.size(made.size_bytes)}: "
+        f"{tables.safe(where)}",
+    )
+
+
+@admin.command("restore")
+@click.argument("uri", metavar="URI|ID")
+@click.option("--replace", is_flag=True, help="Throw away the data the cluster holds now.")
+@pass_terminal
+def restore(terminal: Terminal, uri: str, replace: bool) -> None:
+    """Load a snapshot into the cluster: s3://…, local:///path, or the id of one on the node.
+
+    The snapshot is verified before anything is loaded; clients are refused until it is done.
+    """
+
+    async def load(node: AdminClient) -> RestoreProgress:
+        return await _watched(terminal, node.restore_snapshot(uri, replace=replace))
+
+    last = terminal.with_admin(load)
+    facts: dict[str, Plain] = {
+        "status": "success",
+        "operation": "restore",
+        "uri": uri,
+        "keys_restored": last.keys_restored,
+        "bytes_restored": last.bytes_restored,
+    }
+    terminal.out.done(
+        facts, f"Restored {last.keys_restored} keys, {tables.size(last.bytes_restored)}"
+    )
+
+
+@admin.command("snapshots")
+@click.option("--remote", is_flag=True, help="Those in the store rather than those on the node.")
+@destination_option
+@pass_terminal
+def snapshots(terminal: Terminal, remote: bool, destination: str) -> None:
+    """List snapshots, oldest first."""
+
+    async def look(node: AdminClient) -> tuple[SnapshotInfo, ...]:
+        return await node.list_snapshots(
+            remote=remote or bool(destination), destination=destination
+        )
+
+    found = terminal.with_admin(look)
+    terminal.out.show_items(
+        {"snapshots": [snapshot_facts(one) for one in found]},
+        "snapshots",
+        lambda: _snapshots_table(found),
+    )
+
+
+@admin.command("upload")
+@click.argument("snapshot_id", metavar="ID", type=click.IntRange(min=0))
+@destination_option
+@pass_terminal
+def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
+    """Upload a snapshot that is on the node."""
+
+    async def send(node: AdminClient) -> str:
+        with terminal.out.notes.status("Uploading"):
+            return await node.upload_snapshot(snapshot_id, destination=destination)
+
+    uri = terminal.with_admin(send)
+    terminal.out.done(
+        {"status": "success", "operation": "upload", "id": snapshot_id, "uri": uri},
+        f"Uploaded snapshot {snapshot_id} to {tables.safe(uri)}",
+    )
+
+
+@admin.command("delete")
+@click.argument("uri", metavar="URI|ID")
+@pass_terminal
+def delete(terminal: Terminal, uri: str) -> None:
+    """Delete a snapshot: the one at URI, or the one with that id on the node."""
+    local = int(uri) if uri.isdecimal() else 0
+
+    async def drop(node: AdminClient) -> None:
+        await node.delete_snapshot(local, uri="" if uri.isdecimal() else uri)
+
+    terminal.with_admin(drop)
+    terminal.out.done(
+        {"status": "success", "operation": "delete", "snapshot": uri},
+        f"Deleted snapshot {tables.safe(uri)}",
+    )
+
+
+@admin.command("reload")
+@pass_terminal
+def reload(terminal: Terminal) -> None:
+    """Have the node read its configuration and certificates anew; exits with 1 if it refused."""
+
+    async def ask(node: AdminClient) -> ReloadReport:
+        return await node.reload()
+
+    report = terminal.with_admin(ask)
+    terminal.out.show(reload_facts(report), lambda: _reload_table(report))
+    if not report.success:
+        raise RefusedError("the reload was refused, and nothing was changed: correct the file")
+
+
+@admin.command("stats")
+@pass_terminal
+def stats(terminal: Terminal) -> None:
+    """Show how much data the server holds that answers on the listener for clients."""
+    show_facts(terminal, "STATS")
+
+
+def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
+    """Spell a snapshot's description."""
+    return {
+        "id": one.id,
+        "created_at": moment(one.created_at),
+        "size_bytes": one.size_bytes,
+        "original_size_bytes": one.original_size_bytes,
+        "applied_index": one.applied_index,
+        "term": one.term,
+        "key_count": one.key_count,
+        "uri": one.uri,
+    }
+
+
+def reload_facts(report: ReloadReport) -> dict[str, Plain]:
+    """Spell what a reload did."""
+    return {
+        "success": report.success,
+        "sections_updated": list(report.sections_updated),
+        "sections_skipped": list(report.sections_skipped),
+        "errors": list(report.errors),
+        "certificates": [certificate_facts(one) for one in report.certificates],
+    }
+
+
+async def _watched(terminal: Terminal, reports: AsyncIterator[RestoreProgress]) -> RestoreProgress:
+    """Show the progress as a bar on stderr, and return the last report."""
+    last = RestoreProgress(keys_restored=0, keys_total=0, bytes_restored=0, done=False)
+    bar = Progress(
+        TextColumn("Restoring"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} keys"),
+        TimeElapsedColumn(),
+        console=terminal.out.notes,
+        transient=True,
+        disable=not terminal.out.notes.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("restore", total=0)
+        async for last in reports:
+            bar.update(task, completed=last.keys_restored, total=last.keys_total)
+    return last
+
+
+def _snapshots_table(found: Sequence[SnapshotInfo]) -> RenderableType:
+    if not found:
+        return Text("No snapshots")
+    table = tables.plain_table("Id", "Created At", ">Keys", ">Size", ">Index", "URI")
+    for one in found:
+        table.add_row(
+            str(one.id),
+            moment(one.created_at),
+            str(one.key_count),
+            tables.size(one.size_bytes),
+            str(one.applied_index),
+            Text(one.uri or "-"),
+        )
+    return table
+
+
+def _reload_table(report: ReloadReport) -> RenderableType:
+    served = ", ".join(f"{one.listener} {one.serial}" for one in report.certificates)
+    rows: list[tuple[str, RenderableType]] = [
+        ("Reloaded", Text("yes", "green") if report.success else Text("no", "red")),
+        ("Updated", ", ".join(report.sections_updated) or "-"),
+        ("Needs A Restart", ", ".join(report.sections_skipped) or "-"),
+        ("Certificates", served or "-"),
+    ]
+    rows += [("Error", Text(one, "red")) for one in report.errors]
+    return tables.pairs(rows)

@@ -1,0 +1,166 @@
+"""The cluster as a table: one member a line, and below it what is not fine and what to do."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from amaters.cli.cluster_view import ClusterView, MemberView, is_well
+from amaters.cli.tables import Column, fitted, pairs, plain_table, since, span
+from amaters.cluster import ClusterMembers, NodeStatus
+
+EXPIRY_WARNING = timedelta(days=14)
+NOTHING = "-"
+
+STATE_STYLES = {
+    "leader": "green",
+    "follower": "green",
+    "learner": "cyan",
+    "candidate": "yellow",
+    "waiting": "yellow",
+    "not started": "yellow",
+    "shutting_down": "yellow",
+    "removed": "red",
+    "disk_lost": "red",
+    "unreachable": "bold red",
+}
+
+
+def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
+    """Show the whole picture, in at most so many columns of a terminal."""
+    if not view.formed:
+        return node(view.asked)
+    table, left_out = fitted(_columns(view, now), width)
+    parts: list[RenderableType] = [_headline(view), table]
+    parts += [
+        Text.assemble((f"  {_called(one)}: ", "bold"), one.remark)
+        for one in view.nodes
+        if one.remark
+    ]
+    if left_out:
+        hidden = ", ".join(left_out)
+        parts.append(
+            Text(f"Too narrow for {hidden}: widen the terminal or use --format json", "dim")
+        )
+    return Group(*parts)
+
+
+def node(status: NodeStatus) -> RenderableType:
+    """Show one node that belongs to no cluster yet."""
+    return pairs(
+        [
+            ("Node", status.name or NOTHING),
+            ("State", Text(status.state.value, STATE_STYLES.get(status.state.value, ""))),
+            ("Reason", status.reason or NOTHING),
+            ("Version", status.version or NOTHING),
+            ("Peer Address", status.peer_address or NOTHING),
+        ]
+    )
+
+
+def members(found: ClusterMembers, *, from_leader: bool) -> RenderableType:
+    """Show the members as one node lists them."""
+    table = plain_table(
+        "Id", "Name", "Role", "Peer Address", "Client Address", ">Match", ">Lag", "Version"
+    )
+    for one in found.members:
+        role = "leader" if one.is_leader else "learner" if one.is_learner else "follower"
+        table.add_row(
+            str(one.id),
+            one.name or NOTHING,
+            Text(role if one.started else f"{role}, not started", STATE_STYLES[role]),
+            one.peer_address,
+            one.client_address or NOTHING,
+            str(one.match_index) if from_leader else NOTHING,
+            str(one.lag_entries) if from_leader else NOTHING,
+            one.version or NOTHING,
+        )
+    return table
+
+
+def _headline(view: ClusterView) -> RenderableType:
+    voters, reachable = len(view.members.voters), view.reachable_voters
+    quorum = voters // 2 + 1
+    style = "green" if reachable == voters else "yellow" if reachable >= quorum else "bold red"
+    leader = view.members.by_id(view.members.leader_id)
+    named = f"{leader.name or leader.peer_address} (id {leader.id})" if leader else "none"
+    return pairs(
+        [
+            ("Cluster", view.members.cluster_id or NOTHING),
+            ("Leader", Text(named, "" if leader else "bold red")),
+            (
+                "Voters",
+                Text(f"{reachable} of {voters} reachable, {quorum} needed to write", style),
+            ),
+        ]
+    )
+
+
+def _columns(view: ClusterView, now: datetime) -> list[Column]:
+    rows = view.nodes
+    told = [one.status for one in rows]
+    return [
+        Column("ID", [Text(str(one.member.id)) for one in rows], right=True),
+        Column("NAME", [Text(_called(one)) for one in rows]),
+        Column("ROLE", [_role(one) for one in rows]),
+        Column("STATE", [_state(one) for one in rows]),
+        Column("TERM", _counts(told, lambda one: one.term), rank=4, right=True),
+        Column("COMMIT", _counts(told, lambda one: one.commit_index), rank=5, right=True),
+        Column("APPLIED", _counts(told, lambda one: one.applied_index), rank=3, right=True),
+        Column("MATCH", [_led(view, one.member.match_index) for one in rows], rank=6, right=True),
+        Column("LAG", [_lag(view, one) for one in rows], right=True),
+        Column("VERSION", [Text(one.member.version or _version(one)) for one in rows], rank=1),
+        Column("UP SINCE", [_up(one, now) for one in told], rank=2),
+        Column("CERT EXPIRES", [_expiry(one, now) for one in rows], rank=7),
+    ]
+
+
+def _called(one: MemberView) -> str:
+    return one.member.name or one.member.peer_address
+
+
+def _role(one: MemberView) -> Text:
+    if one.member.is_leader:
+        return Text("★ leader", "bold green")
+    return Text(one.role, "cyan" if one.member.is_learner else "")
+
+
+def _state(one: MemberView) -> Text:
+    if one.status is not None and not is_well(one) and one.status.state.value == one.role:
+        return Text(f"{one.state}, not ready", "yellow")
+    return Text(one.state, STATE_STYLES.get(one.state, ""))
+
+
+def _version(one: MemberView) -> str:
+    return one.status.version if one.status is not None else NOTHING
+
+
+def _counts(told: Sequence[NodeStatus | None], of: Callable[[NodeStatus], int]) -> list[Text]:
+    return [Text(NOTHING if one is None else str(of(one))) for one in told]
+
+
+def _led(view: ClusterView, value: int) -> Text:
+    return Text(str(value) if view.from_leader else NOTHING)
+
+
+def _lag(view: ClusterView, one: MemberView) -> Text:
+    if not view.from_leader:
+        return Text(NOTHING)
+    return Text(str(one.member.lag_entries), "yellow" if one.member.lag_entries else "")
+
+
+def _up(status: NodeStatus | None, now: datetime) -> Text:
+    if status is None or status.started_at is None:
+        return Text(NOTHING)
+    started = status.started_at.strftime("%Y-%m-%d %H:%M:%S")
+    return Text(f"{started} ({since(status.started_at, now)})")
+
+
+def _expiry(one: MemberView, now: datetime) -> Text:
+    first = one.next_expiry
+    if first is None:
+        return Text(NOTHING)
+    left = first.not_after - now
+    style = "bold red" if left <= timedelta(0) else "yellow" if left < EXPIRY_WARNING else ""
+    return Text(f"{first.not_after:%Y-%m-%d} (in {span(int(left.total_seconds()))})", style)

@@ -1,0 +1,139 @@
+"""`amaters-cli`: the program's entry, its global options, and how failures end it.
+
+Exit codes: 0 done, 1 failed (the reason is on stderr), 2 misused.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from typing_extensions import override
+
+from amaters.cli import data
+from amaters.cli.admins import admin
+from amaters.cli.clusters import cluster
+from amaters.cli.completions import completions
+from amaters.cli.configs import config
+from amaters.cli.groups import ForgivingGroup
+from amaters.cli.output import Format, Output
+from amaters.cli.servers import server
+from amaters.cli.settings import Flags, default_file, parse_format, settle
+from amaters.cli.terminal import Terminal
+from amaters.errors import AmatersError, ConfigurationError
+from amaters.version import __version__
+
+WITHOUT_SETTINGS = ("config", "completions")
+"""Commands that must work when the configuration file does not."""
+
+
+class Program(ForgivingGroup):
+    """The root of all commands: the one place where a failure becomes words and an exit code."""
+
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a failure is said in the format of the results, and exits with 1."""
+        try:
+            return super().invoke(ctx)
+        except (AmatersError, BrokenPipeError) as error:
+            _fail(ctx, error)
+
+
+@click.group("amaters-cli", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-s", "--server", metavar="URL", help="HOST:PORT of a server, or several with commas."
+)
+@click.option("-c", "--collection", metavar="NAME", help="The collection to work on.")
+@click.option("-f", "--format", "format", metavar="FMT", help="table, json, yaml, ndjson or nul.")
+@click.option("--admin", metavar="HOST:PORT", help="The internal listener, for cluster and admin.")
+@click.option("--ca-cert", type=click.Path(path_type=Path), help="Use TLS, trusting this CA.")
+@click.option("--client-cert", type=click.Path(path_type=Path), help="Certificate to show.")
+@click.option("--client-key", type=click.Path(path_type=Path), help="Its key.")
+@click.option("--server-name", help="Name to expect in the server's certificate.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds a call may take."
+)
+@click.version_option(__version__, "-V", "--version", prog_name="amaters-cli")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    *,
+    server: str | None,
+    collection: str | None,
+    format: str | None,  # noqa: A002
+    admin: str | None,
+    ca_cert: Path | None,
+    client_cert: Path | None,
+    client_key: Path | None,
+    server_name: str | None,
+    timeout: float | None,
+) -> None:
+    """Work with an AmateRS cluster: its data, its members, its backups.
+
+    Options come before the command. Each also has a place in ~/.amaters/config.toml, and most a
+    variable in the environment: AMATERS_SERVER_URL, AMATERS_ADMIN_ADDRESS, AMATERS_COLLECTION,
+    AMATERS_OUTPUT_FORMAT, AMATERS_COLOR, AMATERS_CA_CERT, AMATERS_CLIENT_CERT,
+    AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME.
+    """
+    if ctx.invoked_subcommand in WITHOUT_SETTINGS:
+        return
+    flags = Flags(
+        server=server,
+        admin=admin,
+        collection=collection,
+        format=format,
+        ca_cert=ca_cert,
+        client_cert=client_cert,
+        client_key=client_key,
+        server_name=server_name,
+        timeout_seconds=timeout,
+    )
+    settings = settle(flags, environment=os.environ, file=default_file())
+    ctx.obj = Terminal(settings, Output(settings.format, color=settings.color))
+
+
+for command in (
+    data.set_value,
+    data.get_value,
+    data.delete_value,
+    data.range_of_keys,
+    data.scan_prefix,
+    data.batch,
+    server,
+    cluster,
+    admin,
+    config,
+    completions,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the program with the process's arguments."""
+    # gRPC writes its own log to stderr; what a person needs of it is in our messages.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    cli(prog_name="amaters-cli")
+
+
+def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has had enough; what is left in the buffer has nowhere to go.
+        sys.stdout = None
+        ctx.exit(1)
+    terminal = ctx.find_object(Terminal)
+    out = terminal.out if terminal is not None else Output(_asked(ctx), color=True)
+    out.error(error)
+    ctx.exit(1)
+
+
+def _asked(ctx: click.Context) -> Format:
+    """Return the format asked for, as well as it can be known while the settings are wrong."""
+    try:
+        return parse_format(ctx.params.get("format") or "table")
+    except ConfigurationError:
+        return Format.TABLE
+
+
+if __name__ == "__main__":
+    main()

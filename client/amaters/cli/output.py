@@ -1,0 +1,132 @@
+"""The terminal: results on stdout in the format asked for, notes and errors on stderr."""
+
+import enum
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import IO
+
+import yaml
+from rich.console import Console, RenderableType
+
+from amaters.cli.plain import Plain, text_or_base64
+from amaters.errors import AmatersError
+from amaters.values import Entry
+
+PIPED_WIDTH = 240
+"""Columns of a table nobody looks at through a terminal: wide enough not to fold anything."""
+
+
+class Format(enum.Enum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NDJSON = "ndjson"
+    NUL = "nul"
+
+
+class Output:
+    """Writes in one format; tables are for people, all others are for programs."""
+
+    def __init__(self, chosen: Format, *, color: bool) -> None:
+        self.format = chosen
+        self._console = _console(sys.stdout, color=color)
+        self._notes = _console(sys.stderr, color=color)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a person reads this."""
+        return self.format is Format.TABLE
+
+    @property
+    def notes(self) -> Console:
+        """Where progress bars and remarks go: never stdout."""
+        return self._notes
+
+    @property
+    def width(self) -> int:
+        """How many columns a table may take."""
+        return self._console.width
+
+    def show(self, value: Plain, table: Callable[[], RenderableType]) -> None:
+        """Write a result: the table for people, the value for programs."""
+        if self.is_table:
+            self._console.print(table(), highlight=False)
+        else:
+            self._write(self._spelled(value))
+
+    def show_items(
+        self, value: dict[str, Plain], items: str, table: Callable[[], RenderableType]
+    ) -> None:
+        """Like `show`; NDJSON gets one line for each of the value's items."""
+        listed = value[items]
+        if self.format is Format.NDJSON and isinstance(listed, list):
+            for one in listed:
+                self._write(_line(one))
+        else:
+            self.show(value, table)
+
+    def done(self, value: dict[str, Plain], said: str, *, short: str = "") -> None:
+        """Confirm something: a sentence with a tick, the value, or the short form."""
+        if self.is_table:
+            self._console.print(f"[green]✓[/] {said}", highlight=False, soft_wrap=True)
+        elif short and self.format in (Format.NUL, Format.NDJSON):
+            self._write(short)
+        else:
+            self._write(self._spelled(value))
+
+    def missed(self, value: dict[str, Plain], said: str, *, short: str) -> None:
+        """Say that something is not there; in record formats that is no record, but a note."""
+        if self.is_table:
+            self._console.print(f"[yellow]✗[/] {said}", highlight=False, soft_wrap=True)
+        elif self.format in (Format.NUL, Format.NDJSON):
+            print(short, file=sys.stderr)
+        else:
+            self._write(self._spelled(value))
+
+    def records(self, entries: Iterable[Entry]) -> None:
+        """Write records in the two record formats."""
+        for entry in entries:
+            if self.format is Format.NUL:
+                sys.stdout.buffer.write(entry.key + b"\0" + entry.value + b"\0")
+            else:
+                pair = {"key": text_or_base64(entry.key), "value": text_or_base64(entry.value)}
+                self._write(_line(pair))
+
+    def note(self, text: str) -> None:
+        """Tell a person something that is no result."""
+        self._notes.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def error(self, error: AmatersError | OSError) -> None:
+        """Say on stderr what went wrong, in the chosen format."""
+        code = error.code if isinstance(error, AmatersError) else "io"
+        if self.format in (Format.JSON, Format.YAML):
+            value: dict[str, Plain] = {"status": "error", "code": code, "message": str(error)}
+            print(self._spelled(value), file=sys.stderr)
+        elif self.is_table:
+            self._notes.print("[red]✗ Error:[/] ", end="")
+            self.note(str(error))
+        else:
+            print(f"error: {error}", file=sys.stderr)
+
+    def _spelled(self, value: Plain) -> str:
+        if self.format is Format.YAML:
+            return yaml.safe_dump(value, allow_unicode=True, sort_keys=True).rstrip("\n")
+        if self.format is Format.NDJSON:
+            return _line(value)
+        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+    def _write(self, text: str) -> None:
+        print(text, file=sys.stdout)
+
+
+def _line(value: Plain) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _console(stream: IO[str], *, color: bool) -> Console:
+    """Return a console on that stream; without colour when told so, by NO_COLOR, or in a pipe."""
+    width = None if stream.isatty() else PIPED_WIDTH
+    return Console(file=stream, no_color=not color, width=width, emoji=False)

@@ -1,0 +1,119 @@
+"""What a call of `amaters-cli` works with: flags before environment before file before default."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from amaters.channels import checked_address, distinct_addresses
+from amaters.cli.config_file import FileSettings, load
+from amaters.cli.output import Format
+from amaters.errors import ConfigurationError
+from amaters.tls import TlsFiles
+
+DEFAULT_ADMIN_PORT = 7879
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What was said on the command line; None where nothing was."""
+
+    server: str | None = None
+    admin: str | None = None
+    collection: str | None = None
+    format: str | None = None
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    server_name: str | None = None
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything decided."""
+
+    servers: tuple[str, ...]
+    admins: tuple[str, ...]
+    collection: str
+    format: Format
+    color: bool
+    tls: TlsFiles | None
+    server_name: str
+    timeout: timedelta
+
+
+def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Settings:
+    """Decide every setting; ConfigurationError names the one that cannot be used."""
+    stored = load(file)
+    server = flags.server or environment.get("AMATERS_SERVER_URL") or stored.server_url
+    servers = distinct_addresses(server)
+    admin = flags.admin or environment.get("AMATERS_ADMIN_ADDRESS") or stored.admin_address
+    written = flags.format or environment.get("AMATERS_OUTPUT_FORMAT") or stored.output_format
+    collection = environment.get("AMATERS_COLLECTION") or stored.default_collection
+    color = environment.get("AMATERS_COLOR", str(stored.color)).lower() not in _NO
+    wants_tls = any(one.startswith("https://") for one in servers)
+    return Settings(
+        servers=servers,
+        admins=distinct_addresses(admin) if admin else beside(servers),
+        collection=collection if flags.collection is None else flags.collection,
+        format=parse_format(written),
+        color=color and "NO_COLOR" not in environment,
+        tls=_tls(flags, environment, stored, wanted=wants_tls),
+        server_name=flags.server_name
+        or environment.get("AMATERS_TLS_SERVER_NAME")
+        or stored.tls.server_name,
+        timeout=timedelta(seconds=flags.timeout_seconds or stored.timeout_seconds),
+    )
+
+
+def beside(servers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return where the servers' internal listeners are when nobody said otherwise."""
+    hosts = (checked_address(one).rpartition(":")[0] for one in servers)
+    return tuple(f"{host}:{DEFAULT_ADMIN_PORT}" for host in dict.fromkeys(hosts))
+
+
+def parse_format(name: str) -> Format:
+    """Return the format of that name, in any case; `yml` is `yaml`."""
+    lowered = name.lower()
+    try:
+        return Format("yaml" if lowered == "yml" else lowered)
+    except ValueError as error:
+        known = ", ".join(one.value for one in Format)
+        raise ConfigurationError(f"{name!r} is no output format: choose one of {known}") from error
+
+
+def default_file(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where the configuration file is unless said otherwise."""
+    found = os.environ if environment is None else environment
+    home = found.get("HOME") or found.get("USERPROFILE")
+    return (Path(home) if home else Path.home()) / ".amaters" / "config.toml"
+
+
+_NO = {"false", "0", "no", "off", "never"}
+
+
+def _tls(
+    flags: Flags, environment: Mapping[str, str], stored: FileSettings, *, wanted: bool
+) -> TlsFiles | None:
+    files = TlsFiles(
+        ca=flags.ca_cert or _path(environment, "AMATERS_CA_CERT"),
+        certificate=flags.client_cert or _path(environment, "AMATERS_CLIENT_CERT"),
+        key=flags.client_key or _path(environment, "AMATERS_CLIENT_KEY"),
+    )
+    asked = files != TlsFiles() or wanted
+    if not asked and not stored.tls.enabled:
+        return None
+    kept = stored.tls
+    return replace(
+        files,
+        ca=files.ca or kept.ca_cert,
+        certificate=files.certificate or kept.client_cert,
+        key=files.key or kept.client_key,
+    )
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    return Path(value).expanduser() if value else None

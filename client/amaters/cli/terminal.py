@@ -1,0 +1,92 @@
+"""What every command gets: the settings, the output, and a way to run a coroutine with a client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+import click
+
+from amaters.admin import AdminClient
+from amaters.cli.output import Output
+from amaters.cli.settings import Settings
+from amaters.client import AmatersClient
+from amaters.errors import AmatersError, UnreachableError
+from amaters.values import ClientOptions
+
+T = TypeVar("T")
+
+ADMIN_DIAL = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """One call of the program."""
+
+    settings: Settings
+    out: Output
+
+    @property
+    def collection(self) -> str:
+        """The collection the command works on."""
+        return self.settings.collection
+
+    def only(self, address: str) -> "Terminal":
+        """Return the same call for one server alone."""
+        return replace(self, settings=replace(self.settings, servers=(address,)))
+
+    def with_client(self, action: Callable[[AmatersClient], Awaitable[T]]) -> T:
+        """Run the action with a client of the servers; the connection closes afterwards."""
+
+        async def run() -> T:
+            options = ClientOptions(
+                connect_timeout=min(self.settings.timeout, timedelta(seconds=10)),
+                request_timeout=self.settings.timeout,
+                server_name=self.settings.server_name,
+            )
+            connecting = AmatersClient.connect(
+                self.settings.servers, credentials=self.settings.tls, options=options
+            )
+            async with await connecting as client:
+                return await action(client)
+
+        return asyncio.run(run())
+
+    def with_admin(self, action: Callable[[AdminClient], Awaitable[T]]) -> T:
+        """Run the action with the first internal listener that can be reached."""
+
+        async def run() -> T:
+            async with await self.reach_admin() as admin:
+                return await action(admin)
+
+        return asyncio.run(run())
+
+    async def reach_admin(self) -> AdminClient:
+        """Return a client of the first internal listener that can be reached."""
+        failures: list[AmatersError] = []
+        for address in self.settings.admins:
+            admin = self.admin_at(address)
+            try:
+                await admin.reach(min(self.settings.timeout, ADMIN_DIAL))
+            except UnreachableError as error:
+                await admin.close()
+                failures.append(error)
+            else:
+                return admin
+        raise UnreachableError(
+            "; ".join(str(one) for one in failures)
+            + " (that is the internal listener: name another with --admin HOST:PORT)"
+        )
+
+    def admin_at(self, address: str) -> AdminClient:
+        """Return a client of that internal listener, not connected yet."""
+        return AdminClient.connect(
+            address,
+            credentials=self.settings.tls,
+            server_name=self.settings.server_name,
+            timeout=self.settings.timeout,
+        )
+
+
+pass_terminal = click.make_pass_decorator(Terminal)

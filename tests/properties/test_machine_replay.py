@@ -40,7 +40,6 @@ WRITES = st.lists(
     ),
     max_size=4,
 )
-PROPOSALS = st.builds(Proposal, st.integers(1, 2), st.integers(1, 2), st.integers(1, 30))
 STEPS = st.builds(
     RestoreStep,
     st.sampled_from(RestoreKind),
@@ -58,23 +57,46 @@ RECORDS = st.builds(
 
 @st.composite
 def entries(draw: st.DrawFn) -> list[Committed]:
-    """A log: writes, restores, membership changes and empty entries."""
-    log = []
-    for index in range(2, 2 + draw(st.integers(1, 12))):
-        kind = draw(st.integers(0, 9))
+    """A log: mostly writes; restores, membership changes, empty entries, late proposals."""
+    moves: list[object] = []
+    for kind in draw(st.lists(st.integers(0, 11), min_size=1, max_size=10)):
         if kind == 0:
-            state = ConfState(tuple(draw(st.sets(st.integers(1, 3), min_size=1))))
-            context = draw(RECORDS).SerializeToString()
-            log.append(Committed(index, 3, EntryKind.CONF_CHANGE, b"", context, state))
-            continue
-        if kind == 1:
-            data = b""
+            moves.append(None)
+        elif kind == 1:
+            moves.append(draw(RECORDS))
         elif kind == 2:
-            data = encode_restore(draw(PROPOSALS), draw(STEPS), unix_ms=index)
+            moves.append(draw(STEPS))
+        elif kind == 3:
+            moves += restore(draw(st.lists(st.builds(Put, KEYS, VALUES), max_size=3)))
         else:
-            data = encode_writes(draw(PROPOSALS), draw(WRITES), unix_ms=index)
-        log.append(Committed(index, 3, EntryKind.NORMAL, data))
+            moves.append(draw(WRITES))
+    log = []
+    for index, move in enumerate(moves, start=2):
+        late = draw(st.integers(0, 5)) == 0
+        sequence = draw(st.integers(1, index)) if late else index
+        proposal = Proposal(draw(st.integers(1, 2)), 7, sequence)
+        if isinstance(move, command_pb2.MemberRecord):
+            state = ConfState(tuple(draw(st.sets(st.integers(1, 3), min_size=1))))
+            context = move.SerializeToString()
+            log.append(Committed(index, 3, EntryKind.CONF_CHANGE, b"", context, state))
+        else:
+            log.append(Committed(index, 3, EntryKind.NORMAL, encoded(proposal, move)))
     return log
+
+
+def restore(puts: list[Put]) -> list[RestoreStep]:
+    """A restore as it should be."""
+    return [
+        RestoreStep(RestoreKind.BEGIN, 9),
+        RestoreStep(RestoreKind.LOAD, 9, tuple(puts)),
+        RestoreStep(RestoreKind.END, 9, record_count=len(puts)),
+    ]
+
+
+def encoded(proposal: Proposal, move: object) -> bytes:
+    if isinstance(move, RestoreStep):
+        return encode_restore(proposal, move, unix_ms=0)
+    return encode_writes(proposal, move, unix_ms=0) if isinstance(move, list) else b""
 
 
 def started(engine: Engine) -> Machine:
@@ -124,9 +146,7 @@ def plain(outcome: object) -> object:
 
 def stored(engine: Engine) -> list[tuple[Space, bytes, bytes]]:
     view = engine.view()
-    everything = [
-        (space, *row) for space in Space for row in view.scan(space, b"", b"\xff" * 9)
-    ]
+    everything = [(space, *row) for space in Space for row in view.scan(space, b"", b"\xff" * 9)]
     view.close()
     return everything
 

@@ -17,7 +17,7 @@ import binaries
 import cgroups
 import control_plane
 import debian
-import images
+import image_stock
 import kubeconfigs
 import networks
 import pause_image
@@ -29,7 +29,6 @@ from control_plane import ControlPlane
 from daemons import Daemons
 from kube import Kube
 from nodes import Nodes, shim_sockets
-from oci_layout import OciLayout
 from places import Places
 from shell import TestbedError, attempt, wait_until
 
@@ -83,8 +82,9 @@ class Cluster:
                 return
             self._clean()
             begin = time.monotonic()
+            image_stock.refresh(self.places)
             try:
-                self._start(addresses.nodes(count), say)
+                self._start(addresses.nodes(count))
             except BaseException:
                 say("could not come up: the logs are kept until `down` or the next `up`")
                 raise
@@ -112,7 +112,7 @@ class Cluster:
         say(f"{count} nodes are up already")
         return True
 
-    def _start(self, members: list[Node], say: Say) -> None:
+    def _start(self, members: list[Node]) -> None:
         for folder in (self.places.pki, self.places.logs):
             folder.mkdir(parents=True)
         absent = [name for name in STRAY_FOLDERS if not Path(name).exists()]
@@ -126,7 +126,6 @@ class Cluster:
         volumes.create(self.places, members)
         for node in members:
             self.nodes.start_runtime(node)
-        images.load(self.nodes, members, OciLayout(self.places.images).references(), say=say)
         plane.wait_for_api(self.kube)
         plane.start_controllers()
         self._furnish(members, authority)

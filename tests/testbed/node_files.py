@@ -36,12 +36,7 @@ def cni(node: Node, folder: Path) -> dict[str, Any]:
 def containerd(folder: Path) -> str:
     """Return containerd's settings; every file it makes stays below the node's folder."""
     return f"""version = 2
-root = "{folder}/containerd/root"
-state = "{folder}/containerd/state"
-[grpc]
-  address = "{folder}/containerd.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{folder}/opt"
+{_containerd_folders(folder)}
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"
   disable_apparmor = true
@@ -55,6 +50,23 @@ state = "{folder}/containerd/state"
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       Root = "{folder}/runc"
+"""
+
+
+def containerd_without_pods(folder: Path) -> str:
+    """Return settings for a containerd that only keeps images."""
+    return f"""version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+{_containerd_folders(folder)}"""
+
+
+def _containerd_folders(folder: Path) -> str:
+    return f"""root = "{folder}/containerd/root"
+state = "{folder}/containerd/state"
+[grpc]
+  address = "{folder}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{folder}/opt"
 """
 
 

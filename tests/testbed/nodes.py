@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cgroups
+import image_stock
 import node_files
 from addresses import CONTROL_PLANE, Node
 from control_plane import SEAT, ControlPlane
@@ -16,7 +16,7 @@ from daemons import Daemons, Seat
 from oci_layout import OciLayout
 from pki import Authority, Identity
 from places import Places
-from shell import CommandFailedError, attempt, run, wait_until
+from shell import run, wait_until
 
 FOLDERS = ("containerd/root", "containerd/state", "kubelet", "cni", "pod-logs", "runc")
 
@@ -33,6 +33,7 @@ class Nodes:
         folder = self.places.node(node.name)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
+        image_stock.plant(self.places, folder / "containerd/root")
         cgroups.make(daemon_group(node))
         identity = Identity(f"system:node:{node.name}", "system:nodes")
         plane.issue(authority, node.name, identity, (node.name, node.address))
@@ -48,7 +49,7 @@ class Nodes:
         command = ["containerd", "-c", f"{folder}/containerd.toml"]
         self.daemons.start(f"containerd-{node.name}", _seat(node), command)
         wait_until(
-            lambda: attempt(*self._ctr(node), "version"),
+            lambda: image_stock.answers(folder),
             f"containerd on {node.name}",
             hint=f"see {self.places.logs}/containerd-{node.name}.log",
         )
@@ -83,28 +84,13 @@ class Nodes:
 
     def import_images(self, node: Node, references: Sequence[str]) -> int:
         """Load images into the node's containerd; return how many bytes it had to be given."""
-        containerd = [*self._ctr(node), "-n", "k8s.io"]
-        known = set(run(*containerd, "content", "list", "--quiet").splitlines())
-        command = [*containerd, "images", "import", "-"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as importing:
-            assert importing.stdin is not None
-            assert importing.stdout is not None
-            sent = OciLayout(self.places.images).stream(references, importing.stdin, known=known)
-            importing.stdin.close()
-            output = importing.stdout.read().decode(errors="replace")
-        if importing.returncode:
-            raise CommandFailedError(command, importing.returncode, output)
-        return sent
+        layout = OciLayout(self.places.images)
+        return image_stock.send(self.places.node(node.name), layout, list(references))
 
     def images(self, node: Node) -> list[str]:
         """Return the names of the images on the node."""
-        listed = run(*self._ctr(node), "-n", "k8s.io", "images", "list", "-q")
+        listed = run(*image_stock.ctr(self.places.node(node.name)), "images", "list", "--quiet")
         return [name for name in listed.splitlines() if not name.startswith("sha256:")]
-
-    def _ctr(self, node: Node) -> list[str]:
-        return ["ctr", "--address", f"{self.places.node(node.name)}/containerd.sock"]
 
     def _write_proxy(self, node: Node, file: Path, address: str) -> None:
         kubeconfig = self.places.state / "proxy.kubeconfig"

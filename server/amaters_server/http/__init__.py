@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Health and metrics over HTTP, for Kubernetes, Prometheus and people."""

@@ -47,17 +47,3 @@ class Service:
     streaming: Mapping[str, Streaming]
     interactive: Mapping[str, str]
     """Bidirectional methods, answered one request at a time by the named unary method."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What a listener counted since its start, and how much is open now."""
-
-    connections: int = 0
-    connections_total: int = 0
-    calls_total: int = 0
-    calls_in_flight: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    handshake_failures: int = 0
-    rejected: int = 0

@@ -17,7 +17,8 @@ from typing_extensions import override
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
-from amaters_server.rpc.calls import Call, Failure, Metadata, Service, Streaming, Traffic, Unary
+from amaters_server.rpc.calls import Call, Failure, Metadata, Service, Streaming, Unary
+from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from amaters.wire.types_pb2 import CipherBlob, CipherMetadata
 from amaters_server import __version__
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
-from amaters_server.rpc.calls import Traffic
 from amaters_server.rpc.decode import ADMIN_PREFIX
 from amaters_server.storage.engine import EngineStatistics
-from amaters_server.telemetry.counters import CallCounters, Histogram, Op
+from amaters_server.telemetry.counters import CallCounters, Histogram, Op, Traffic
 
 Facts: TypeAlias = dict[str, object]
 """A JSON object."""

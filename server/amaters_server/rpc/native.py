@@ -13,8 +13,9 @@ from amaters_native.transport import Listener, TlsIdentity
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
-from amaters_server.rpc.calls import Call, Service, Streaming, Traffic
+from amaters_server.rpc.calls import Call, Service, Streaming
 from amaters_server.rpc.tasks import TaskScope
+from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
 

@@ -86,3 +86,17 @@ class CallCounters:
     def seconds(self) -> float:
         """Return the time all operations took together."""
         return sum(op.latency.total for op in self.ops.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a listener counted since its start, and how much is open now."""
+
+    connections: int = 0
+    connections_total: int = 0
+    calls_total: int = 0
+    calls_in_flight: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    handshake_failures: int = 0
+    rejected: int = 0

@@ -17,11 +17,10 @@ from amaters_server.model.queries import Get, Put, ReadAge, Remove
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
 from amaters_server.rpc.aql import AqlService
 from amaters_server.rpc.arrivals import QueryLimits
-from amaters_server.rpc.calls import Traffic
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.intercept import Intercept, Observed
 from amaters_server.storage.engine import EngineStatistics
-from amaters_server.telemetry.counters import CallCounters
+from amaters_server.telemetry.counters import CallCounters, Traffic
 
 
 class DictView:

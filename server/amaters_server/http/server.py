@@ -1,0 +1,132 @@
+"""The HTTP listener: `/livez`, `/readyz`, `/health`, `/healthz`, `/metrics`, `/metrics.json`."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from amaters_server.config.addresses import host_port
+from amaters_server.http.exposition import Exposition
+from amaters_server.http.health import Health, HealthStatus, Json
+from amaters_server.http.probes import Probe, run_all
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.telemetry.families import CONTENT_TYPE
+
+PROBE_SECONDS = 10.0
+
+SERVED = {HealthStatus.HEALTHY, HealthStatus.DEGRADED}
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass(slots=True)
+class MetricsSwitch:
+    """What a reload may change about metrics."""
+
+    enabled: bool = True
+    history_seconds: float = 60.0
+
+
+class HttpServer:
+    """Serves health and metrics at one address."""
+
+    def __init__(
+        self, address: str, health: Health, exposition: Exposition, switch: MetricsSwitch
+    ) -> None:
+        self._address = host_port(address)
+        self._health = health
+        self._exposition = exposition
+        self._switch = switch
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind and serve; ConfigurationError names the address when it cannot be had."""
+        runner = web.AppRunner(self._application(), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, self._address.host, self._address.port)
+        try:
+            await site.start()
+        except OSError as wrong:
+            await runner.cleanup()
+            raise ConfigurationError(
+                f"cannot listen on {self._address} for health and metrics: {wrong.strerror}"
+            ) from wrong
+        self.port = runner.addresses[0][1]
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Close the listener and its connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        pages: Mapping[str, Handler] = {
+            "/health": self._health_page,
+            "/healthz": self._alive_page,
+            "/livez": self._live_page,
+            "/readyz": self._ready_page,
+            "/metrics": self._metrics_page,
+            "/metrics.json": self._history_page,
+        }
+
+        async def answer(request: web.Request) -> web.Response:
+            page = pages.get(request.path)
+            if page is None:
+                return _json({"error": "not found"}, 404)
+            if request.method != "GET":
+                return _json({"error": "method not allowed"}, 405)
+            return await page(request)
+
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", answer)
+        return application
+
+    async def _health_page(self, _: web.Request) -> web.Response:
+        return _json(self._health.report(), _code(self._health.status() in SERVED))
+
+    async def _alive_page(self, _: web.Request) -> web.Response:
+        alive = self._health.alive().ok
+        return _json({"alive": alive}, _code(alive))
+
+    async def _live_page(self, _: web.Request) -> web.Response:
+        return _json(self._health.liveness_report(), _code(self._health.alive().ok))
+
+    async def _ready_page(self, _: web.Request) -> web.Response:
+        report = self._health.readiness_report()
+        return _json(report, _code(report["ready"] is True))
+
+    async def _history_page(self, _: web.Request) -> web.Response:
+        return _json(self._health.history_report(), 200)
+
+    async def _metrics_page(self, _: web.Request) -> web.Response:
+        if not self._switch.enabled:
+            return _json({"error": "metrics are switched off: set metrics.enabled"}, 404)
+        page = (await self._exposition.page()).encode()
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def keep_probing(health: Health, probes: dict[str, Probe]) -> None:
+    """Run the probes in a thread again and again, until cancelled."""
+    while True:
+        health.probed(await asyncio.to_thread(run_all, probes))
+        await asyncio.sleep(PROBE_SECONDS)
+
+
+async def keep_history(health: Health, exposition: Exposition, switch: MetricsSwitch) -> None:
+    """Record the state of health again and again, until cancelled."""
+    while True:
+        health.record()
+        exposition.drain()
+        await asyncio.sleep(switch.history_seconds)
+
+
+def _code(good: bool) -> int:  # noqa: FBT001 A verdict, not a switch.
+    return 200 if good else 503
+
+
+def _json(body: Json, status: int) -> web.Response:
+    text = json.dumps(body, separators=(",", ":"))
+    return web.Response(text=text, status=status, content_type="application/json")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,8 +55,8 @@ class Member:
     `slow_disk` leaves its readies undone until `flush`, `slow_install` those from a snapshot on.
     """
 
-    def __init__(self, id: int, disk: Disk, **settings: Any) -> None:
-        self.id, self.disk, self.settings = id, disk, settings
+    def __init__(self, number: int, disk: Disk, **settings: Any) -> None:
+        self.id, self.disk, self.settings = number, disk, settings
         self.applied: list[tuple[int, bytes]] = []
         self.reads: list[tuple[int, bytes]] = []
         self.slow_disk = False
@@ -136,20 +136,20 @@ class Group:
 
     def __init__(self, *ids: int, **settings: Any) -> None:
         self.settings = settings
-        self.members = {id: Member(id, Disk.of_founder(*ids), **settings) for id in ids}
+        self.members = {number: Member(number, Disk.of_founder(*ids), **settings) for number in ids}
         self.offering = False
         self.cut: set[int] = set()
         self.lost: set[str] = set()
         self.kinds: list[str] = []
 
-    def __getitem__(self, id: int) -> RaftNode:
-        return self.members[id].node
+    def __getitem__(self, number: int) -> RaftNode:
+        return self.members[number].node
 
-    def join(self, id: int) -> Member:
+    def join(self, number: int) -> Member:
         """Start an empty member; from now on leaders make the snapshots that members need."""
         self.offering = True
-        self.members[id] = Member(id, Disk(), **self.settings)
-        return self.members[id]
+        self.members[number] = Member(number, Disk(), **self.settings)
+        return self.members[number]
 
     def settle(self, limit: int = 1000) -> None:
         """Deliver everything until nobody has work."""
@@ -195,19 +195,19 @@ class Group:
                 member.node.tick()
             self.settle()
 
-    def elect(self, id: int) -> RaftNode:
-        self[id].campaign()
+    def elect(self, number: int) -> RaftNode:
+        self[number].campaign()
         self.settle()
-        assert self[id].is_leader
-        return self[id]
+        assert self[number].is_leader
+        return self[number]
 
-    def propose(self, id: int, *values: bytes) -> None:
+    def propose(self, number: int, *values: bytes) -> None:
         for value in values:
-            self[id].propose(b"", value)
+            self[number].propose(b"", value)
         self.settle()
 
-    def values(self, id: int) -> list[bytes]:
-        return [data for _, data in self.members[id].applied]
+    def values(self, number: int) -> list[bytes]:
+        return [data for _, data in self.members[number].applied]
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def ignore(server: Server, call: Call) -> None:
 
 
 @pytest.fixture
-def serving() -> Iterator[Callable[..., Any]]:
+def serving() -> Callable[..., Any]:
     @asynccontextmanager
     async def serve(answer: type_of_answer = echo, **settings: Any) -> AsyncIterator[Server]:
         server = Server(answer, **settings)
@@ -279,4 +279,4 @@ def serving() -> Iterator[Callable[..., Any]]:
         finally:
             await server.close()
 
-    yield serve
+    return serve

@@ -16,8 +16,8 @@ def test_pinned_timeouts_choose_the_first_leader(group) -> None:
 
     trio.tick(20)
 
-    assert [trio[id].role for id in (1, 2, 3)] == ["leader", "follower", "follower"]
-    assert {trio[id].leader for id in (1, 2, 3)} == {1}
+    assert [trio[number].role for number in (1, 2, 3)] == ["leader", "follower", "follower"]
+    assert {trio[number].leader for number in (1, 2, 3)} == {1}
 
 
 def test_proposals_reach_every_member_in_order(group) -> None:

@@ -41,7 +41,7 @@ def entry(index: int, term: int, data: bytes = b"", kind: int = 0) -> bytes:
 
 
 def snapshot(index: int, term: int, *voters: int) -> bytes:
-    members = b"".join(pack((1, id)) for id in voters)
+    members = b"".join(pack((1, voter)) for voter in voters)
     return pack((1, b"image"), (2, pack((1, members), (2, index), (3, term))))
 
 
@@ -71,6 +71,13 @@ def follower() -> RaftNode:
     )
 
 
+def harmless(error: ConsensusError) -> None:
+    """Fail unless the node refused, and was not broken by, what it was given."""
+    text = str(error)
+    assert "contradicted itself" not in text
+    assert "is broken" not in text
+
+
 def work(node: RaftNode) -> None:
     while node.has_ready():
         ready = node.ready()
@@ -87,7 +94,7 @@ def apply(node: RaftNode, data: bytes) -> None:
     try:
         node.apply_conf_change(data)
     except ConsensusError as error:
-        assert "contradicted itself" not in str(error)
+        harmless(error)
 
 
 def candidate() -> RaftNode:
@@ -245,7 +252,7 @@ def test_no_sequence_of_messages_breaks_a_node(start, events: list[bytes | str])
             else:
                 work(node)
         except ConsensusError as error:
-            assert "contradicted itself" not in str(error), error
+            harmless(error)
     work(node)
 
 
@@ -257,7 +264,7 @@ def test_arbitrary_bytes_are_refused_or_harmless(data: bytes) -> None:
         try:
             call(data)
         except ConsensusError as error:
-            assert "contradicted itself" not in str(error)
+            harmless(error)
     work(node)
 
 

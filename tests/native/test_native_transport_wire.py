@@ -1,0 +1,230 @@
+"""The listener against bytes no gRPC client would send."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS = 0, 1, 3, 4
+END_STREAM, END_HEADERS = 1, 4
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def literal(name: str, value: str) -> bytes:
+    """A header field without indexing and without Huffman coding (short ones only)."""
+    return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+
+
+def headers(method: str = "POST", kind: str | None = "application/grpc", **more: str) -> bytes:
+    fields = {":method": method, ":scheme": "http", ":path": "/a/b", ":authority": "x"}
+    fields |= {} if kind is None else {"content-type": kind}
+    fields |= {name.replace("_", "-"): value for name, value in more.items()}
+    return b"".join(literal(name, value) for name, value in fields.items())
+
+
+class Wire:
+    """An HTTP/2 connection by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def frames(self, until: int) -> list[tuple[int, int, bytes]]:
+        """Read frames up to the first of a kind (or the end of the connection)."""
+        seen = []
+        while not seen or seen[-1][0] != until:
+            try:
+                head = await self.reader.readexactly(9)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return seen
+            length = int.from_bytes(head[:3])
+            seen.append((head[3], head[4], await self.reader.readexactly(length)))
+        return seen
+
+    async def answer(self, *frames: bytes) -> bytes:
+        """Send a request on stream 1 and return the first header block that comes back."""
+        self.writer.write(PREFACE + frame(SETTINGS, 0, 0) + b"".join(frames))
+        return (await self.frames(HEADERS))[-1][2]
+
+
+HUFFMAN = dict(
+    zip(
+        "0123456789",
+        [
+            "00000",
+            "00001",
+            "00010",
+            "011001",
+            "011010",
+            "011011",
+            "011100",
+            "011101",
+            "011110",
+            "011111",
+        ],
+        strict=True,
+    )
+)
+
+
+def digits(number: int) -> bytes:
+    """A number as a header value, the way HPACK's Huffman code spells it."""
+    bits = "".join(HUFFMAN[digit] for digit in str(number))
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8)
+    return bytes([0x80 | len(coded)]) + coded
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Callable[..., Awaitable[Wire]]]:
+    opened = []
+
+    async def open_wire(server) -> Wire:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        opened.append(writer)
+        return Wire(reader, writer)
+
+    yield open_wire
+    for writer in opened:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def request(block: bytes, *bodies: bytes) -> bytes:
+    """A request on stream 1; the last frame ends it."""
+    frames = [frame(HEADERS, END_HEADERS, 1, block), *(frame(DATA, 0, 1, one) for one in bodies)]
+    last = bytearray(frames[-1])
+    last[4] |= END_STREAM
+    return b"".join(frames[:-1]) + bytes(last)
+
+
+MESSAGE = b"\0\0\0\0\x02hi"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (request(headers(kind="application/json"), b"{}"), 415),
+        (request(headers(kind=None)), 415),
+        (request(headers(kind="application/grpc-web"), MESSAGE), 415),
+        (request(headers(method="GET")), 405),
+    ],
+    ids=["json", "no-type", "grpc-web", "get"],
+)
+async def test_what_is_not_grpc_gets_an_http_status(
+    serving, dial, sent: bytes, status: int
+) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        block = await (await dial(server)).answer(sent)
+
+        assert digits(status) in block
+        assert server.calls == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (request(headers()), 13),
+        (request(headers(), b""), 13),
+        (request(headers(), b"\0\0"), 13),
+        (request(headers(), MESSAGE[:-1]), 13),
+        (request(headers(), MESSAGE, MESSAGE), 13),
+        (request(headers(), MESSAGE + b"x"), 13),
+        (request(headers(), b"\x02" + MESSAGE[1:]), 13),
+        (request(headers(), b"\x01" + MESSAGE[1:]), 13),
+        (request(headers(grpc_encoding="gzip"), b"\x01" + MESSAGE[1:]), 12),
+        (request(headers(), b"\0\xff\xff\xff\xff"), 8),
+        (request(headers(grpc_timeout="soon"), MESSAGE), 13),
+    ],
+    ids=str.split(
+        "nothing empty no-prefix cut two-frames two-messages flag undeclared gzip huge timeout"
+    ),
+)
+async def test_broken_requests_get_a_grpc_status(serving, dial, sent: bytes, code: int) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        block = await (await dial(server)).answer(sent)
+
+        assert digits(code) in block
+        assert server.calls == []
+        assert server.listener.stats().calls_in_flight == 0
+
+
+async def test_a_message_in_many_small_pieces_is_one_message(serving, dial) -> None:
+    pieces = [bytes([byte]) for byte in MESSAGE]
+    async with serving() as server, asyncio.timeout(10):
+        wire = await dial(server)
+        await wire.answer(request(headers(kind="application/grpc+proto"), *pieces))
+        data = (await wire.frames(DATA))[-1][2]
+
+        assert server.calls[0][2] == b"hi"
+        assert data == MESSAGE
+
+
+async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        opening = frame(HEADERS, END_HEADERS, 1, headers(grpc_timeout="200m"))
+        block = await (await dial(server)).answer(opening, frame(DATA, 0, 1, b"\0\0"))
+
+        assert digits(4) in block
+        assert server.calls == []
+
+
+async def test_a_reset_in_the_middle_of_a_request_is_no_call(serving, dial) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        wire = await dial(server)
+        reset = frame(RST_STREAM, 0, 1, struct.pack(">I", 8))
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()) + frame(DATA, 0, 1, b"\0"))
+        wire.writer.write(reset + frame(6, 0, 0, b"12345678"))
+        await wire.frames(6)
+
+        assert server.calls == []
+
+
+async def test_noise_closes_the_connection_and_nothing_else(serving, dial) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        for noise in (b"GET / HTTP/1.1\r\n\r\n" * 3, b"\xff" * 100, PREFACE + b"\xff" * 100):
+            wire = await dial(server)
+            wire.writer.write(noise)
+            await wire.frames(-1)
+        wire = await dial(server)
+        await wire.answer(request(headers(), MESSAGE))
+
+        assert [call[2] for call in server.calls] == [b"hi"]
+
+
+async def test_a_client_that_never_speaks_is_disconnected(serving, dial) -> None:
+    async with serving(handshake_timeout_seconds=0.2) as server, asyncio.timeout(10):
+        silent, slow = await dial(server), await dial(server)
+        slow.writer.write(PREFACE[:10])
+        await asyncio.gather(silent.frames(-1), slow.frames(-1))
+
+        assert server.listener.stats().handshake_failures == 2
+
+
+async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
+    async with serving(handshake_timeout_seconds=0.1) as server, asyncio.timeout(10):
+        wire = await dial(server)
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        await asyncio.sleep(0.4)
+        wire.writer.write(request(headers(), MESSAGE))
+        await wire.frames(DATA)
+
+        assert server.listener.stats().handshake_failures == 0
+
+
+async def test_a_client_that_answers_no_ping_is_disconnected(serving, dial) -> None:
+    settings = {"keepalive_interval_seconds": 0.1, "keepalive_timeout_seconds": 0.1}
+    async with serving(**settings) as server, asyncio.timeout(10):
+        wire = await dial(server)
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+
+        await wire.frames(-1)
+
+        assert server.listener.stats().connections == 0

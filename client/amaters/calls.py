@@ -37,6 +37,7 @@ class _Effort:
     repeatable: Repeatable
     deadline: float
     timeout: timedelta
+    attempts: int = 0
     rounds: int = 0
     silences: int = 0
     tried: set[str] = field(default_factory=set)
@@ -48,6 +49,7 @@ class _Effort:
 
     def note(self, endpoint: Endpoint, error: AmatersError) -> None:
         """Remember a failed attempt."""
+        self.attempts += 1
         self.tried.add(endpoint.address)
         self.failures[endpoint.address] = error
         if isinstance(error, OutcomeUnknownError):
@@ -64,8 +66,8 @@ class _Effort:
             return last
         reasons = "; ".join(str(one) for one in unreachable)
         return UnreachableError(
-            f"none of {len(unreachable)} servers could be reached within "
-            f"{self.timeout.total_seconds():g} s: {reasons}"
+            f"none of {len(unreachable)} servers could be reached in {self.attempts} attempts "
+            f"within {self.timeout.total_seconds():g} s: {reasons}"
         )
 
 
@@ -145,6 +147,7 @@ class Caller:
             effort.rounds += 1
             effort.tried.clear()
             pause = self._backoff.pause(effort.rounds, error)
-        if self._around.monotonic() + pause >= effort.deadline:
+        out_of_attempts = effort.attempts == self._options.max_attempts
+        if out_of_attempts or self._around.monotonic() + pause >= effort.deadline:
             raise effort.verdict(error) from error
         return pause

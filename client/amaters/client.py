@@ -102,6 +102,11 @@ class AmatersClient:
         """The servers this client knows, the one it prefers first."""
         return self._endpoints.addresses
 
+    @property
+    def connections(self) -> int:
+        """How many connections stand at this moment."""
+        return sum(one.is_connected() for one in self._endpoints.all())
+
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
         self._queries.forget()

@@ -135,6 +135,8 @@ class ClientOptions:
     backoff_first: timedelta = timedelta(milliseconds=50)
     """The longest pause after the first round through all servers; doubled for each further."""
     backoff_limit: timedelta = timedelta(seconds=1)
+    max_attempts: int | None = None
+    """How often a call may be attempted; None: as often as its time allows."""
     write_retries: WriteRetries = WriteRetries.NEVER
     forwarding: bool = True
     """False: a follower refuses what needs the leader, and the client goes to the leader."""

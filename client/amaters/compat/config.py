@@ -1,0 +1,97 @@
+"""The published SDK's configuration objects, and what they mean to this client."""
+
+from datetime import timedelta
+from typing import Self
+
+from typing_extensions import override
+
+from amaters.values import ClientOptions
+
+
+class RetryConfig:
+    """How often a failed operation is tried again, and how long is waited first."""
+
+    def __init__(self, max_retries: int = 3, initial_backoff_ms: int = 100) -> None:
+        self._max_retries = max_retries
+        self._initial_backoff_ms = initial_backoff_ms
+
+    @staticmethod
+    def no_retry() -> "RetryConfig":
+        """Return a configuration that never tries again."""
+        return RetryConfig(max_retries=0)
+
+    @property
+    def max_retries(self) -> int:
+        """How often a failed operation is tried again."""
+        return self._max_retries
+
+    @property
+    def initial_backoff_ms(self) -> int:
+        """The longest first pause; doubled for each further one."""
+        return self._initial_backoff_ms
+
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"RetryConfig(max_retries={self._max_retries}, "
+            f"initial_backoff_ms={self._initial_backoff_ms})"
+        )
+
+
+class ClientConfig:
+    """Where the server is and how long to wait for it; times are whole seconds."""
+
+    def __init__(
+        self,
+        server_addr: str,
+        connect_timeout: int = 10,
+        request_timeout: int = 30,
+        max_connections: int = 10,
+    ) -> None:
+        self._server_addr = server_addr
+        self._connect_timeout = connect_timeout
+        self._request_timeout = request_timeout
+        self._max_connections = max_connections
+        self._retry = RetryConfig()
+
+    def with_retry_config(self, config: RetryConfig) -> Self:
+        """Set how operations are retried; returns this same object."""
+        self._retry = config
+        return self
+
+    @property
+    def server_addr(self) -> str:
+        """The server's address, or several with commas between."""
+        return self._server_addr
+
+    @property
+    def connect_timeout(self) -> int:
+        """Seconds a connection may take."""
+        return self._connect_timeout
+
+    @property
+    def request_timeout(self) -> int:
+        """Seconds an operation may take, its retries included."""
+        return self._request_timeout
+
+    @property
+    def max_connections(self) -> int:
+        """Kept as it was given: one connection to a server carries any number of operations."""
+        return self._max_connections
+
+    def as_options(self) -> ClientOptions:
+        """Return what this means to the client below."""
+        return ClientOptions(
+            connect_timeout=timedelta(seconds=self._connect_timeout),
+            request_timeout=timedelta(seconds=self._request_timeout),
+            backoff_first=timedelta(milliseconds=self._retry.initial_backoff_ms),
+            max_attempts=self._retry.max_retries + 1,
+        )
+
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"ClientConfig(server_addr={self._server_addr!r}, "
+            f"connect_timeout={self._connect_timeout}, request_timeout={self._request_timeout}, "
+            f"max_connections={self._max_connections})"
+        )

@@ -49,6 +49,13 @@ def report(message: peer_pb2.MemberReply) -> MembersReport:
     )
 
 
+def announced(call: peer_pb2.MemberCall, disk_id: str) -> Member:
+    """Decode what a member says of itself; which disk it is, the cluster knows already."""
+    return Member(
+        NodeId(call.id), call.name, call.peer_address, call.client_address, disk_id=disk_id
+    )
+
+
 def refused(error: DatabaseError) -> peer_pb2.ForwardResponse:
     """Encode a refusal."""
     return peer_pb2.ForwardResponse(error_code=error.code, error_message=str(error))

@@ -1,31 +1,58 @@
 """One node: what it does for its callers. Everything that decides lives in the parts it holds.
 
-node = Node(settings, NodeParts(engine, machine, transport, backups, clock))
+node = Node(settings, NodeParts(engine, machine, transport, clock, files, disk_id))
 await node.start()
 node.write([...], answers) ; node.read([...], answers)
-node.members.add(...) ; node.backups.create() ; node.peers (what other members ask)
+await node.members.add(...) ; await node.backups.create() ; node.peers.handshake(...)
 await node.stop(grace_seconds=10)
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
-from amaters_server.model.errors import NotReadyError
-from amaters_server.model.queries import Answers, Read, ReadAge, Write
-from amaters_server.node.ports import Clock, MachineView, PeerTransport, StateMachine
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member, NodeId
+from amaters_server.model.errors import (
+    DatabaseError,
+    NotReadyError,
+    OverloadedError,
+    ShuttingDownError,
+    StorageError,
+)
+from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
+from amaters_server.node import opening, transfer
+from amaters_server.node.founding import Join
+from amaters_server.node.leadership import Leadership, barrier
+from amaters_server.node.members import Members
+from amaters_server.node.peers import Joined, PeerParts, PeerRequests, dotted
+from amaters_server.node.ports import Clock, MachineView, PeerIdentity, PeerTransport
+from amaters_server.node.pump import Pump, PumpHooks, PumpParts
+from amaters_server.node.search import search
 from amaters_server.node.settings import NodeSettings
+from amaters_server.node.standing import Standing, readiness, status
 from amaters_server.node.values import Counters, NodeStatus, Verdict
+from amaters_server.raft import membership as rules
+from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.membership import voters
 from amaters_server.storage.engine import Engine
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class NodeParts:
-    """What a node is built from; it closes them when it stops."""
+    """What a node is built from; it closes engine and transport when it stops."""
 
     engine: Engine
-    machine: StateMachine
+    machine: Machine
     transport: PeerTransport
     clock: Clock
+    disk_id: str
+    """A fresh random name, used if the disk turns out to be empty."""
 
 
 class Node:
@@ -35,14 +62,38 @@ class Node:
         self.settings = settings
         self.counters = Counters()
         self._parts = parts
+        self._standing = Standing(started_unix_ms=parts.clock.unix_ms())
+        self._leadership = Leadership(parts.clock)
+        self._disk = opening.Disk(parts.engine, parts.machine, Log(parts.engine))
+        self._pump: Pump | None = None
+        self._identity: Identity | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._join_hints: tuple[Member, ...] = ()
+        version = dotted(settings.version)
+        self.members = Members(
+            parts.machine, parts.transport, self._leadership, parts.clock, version
+        )
+        peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
+        self.peers = PeerRequests(peer_parts, self._removed)
+
+    # --- life -----------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to take part: continue from the disk, or find out who this node is.
 
-        Returns at once; `readiness` tells when the node serves. StorageError when the disk
+        Returns soon; `readiness` tells when the node serves. StorageError when the disk
         contradicts itself.
         """
-        raise NotReadyError("it is starting")
+        identity = self._disk.log.identity()
+        if identity is None:
+            loop = asyncio.get_running_loop()
+            disk_id = await loop.run_in_executor(
+                None, opening.name_disk, self._disk, self._parts.disk_id
+            )
+            self.peers.begin(disk_id)
+            self._own_task(self._find_place(disk_id), "find-place")
+        else:
+            await self._take_part(identity)
 
     async def stop(self, grace_seconds: float) -> None:
         """Leave in order: not ready, leadership handed over, calls answered, disk flushed, closed.
@@ -50,38 +101,266 @@ class Node:
         Calls that still wait at the end of the grace are answered with ShuttingDownError or
         OutcomeUnknownError. Closes the engine and the transport. Idempotent.
         """
-        raise NotReadyError("it is starting")
+        if self._standing.stopping:
+            return
+        deadline = self._parts.clock.now() + grace_seconds
+        self._standing.stopping = True
+        await self._hand_over(deadline)
+        self._standing.refusing = True
+        await self._drain(deadline)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._pump is not None:
+            await self._pump.stop(ShuttingDownError())
+        await self._parts.transport.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._close_engine)
+
+    # --- calls ----------------------------------------------------------------
 
     def write(self, writes: Sequence[Write], answers: Answers) -> None:
         """Replicate the writes, as few log entries; `answers` hears of every ticket once."""
-        answers([(write.ticket, NotReadyError("it is starting")) for write in writes])
+        pump = self._pump
+        refusal = self._refusal(len(writes))
+        if refusal is not None or pump is None:
+            _refuse(writes, answers, refusal or NotReadyError(self._standing.reason))
+        else:
+            pump.write(writes, answers)
 
     def read(self, reads: Sequence[Read], answers: Answers) -> None:
         """Answer the reads, linearizably unless they say `stale`."""
-        answers([(read.ticket, NotReadyError("it is starting")) for read in reads])
+        pump = self._pump
+        refusal = self._refusal(len(reads))
+        if refusal is None and self._parts.machine.restoring:
+            refusal = NotReadyError("its data is being restored")
+        if refusal is not None or pump is None:
+            _refuse(reads, answers, refusal or NotReadyError(self._standing.reason))
+            return
+        fresh = [read for read in reads if not read.stale]
+        if len(fresh) < len(reads):
+            stale = [read for read in reads if read.stale]
+            self.counters.reads_stale += len(stale)
+            pump.answer(stale, answers)
+        if fresh:
+            pump.read(fresh, answers)
 
     async def view(self, deadline: float, *, stale: bool = False) -> MachineView:
         """Return a consistent view, taken after a read barrier unless `stale`; the caller closes it.
 
         DeadlineError or NoLeaderError when the barrier cannot be had in time.
         """
-        raise NotReadyError("it is starting")
+        pump = self._serving()
+        if not stale:
+            await barrier(pump, self._parts.clock, deadline)
+        if self._parts.machine.restoring:
+            raise NotReadyError("its data is being restored")
+        return self._parts.machine.view()
 
     def read_age(self) -> ReadAge:
         """Return how old a stale read answered now may be."""
-        raise NotReadyError("it is starting")
+        pump = self._serving()
+        core = pump.replica.driver.core
+        membership = self._parts.machine.membership
+        alone = membership is not None and len(voters(membership)) == 1
+        if core.is_leader:
+            # A leader that lost its quorum notices within two rounds of its check.
+            return ReadAge(0.0 if alone else 2 * self.settings.timing.longest_election_timeout)
+        return ReadAge(pump.leader_silence())
+
+    # --- what it knows --------------------------------------------------------
 
     def status(self) -> NodeStatus:
         """Return what this node knows of itself and of its cluster."""
-        raise NotReadyError("it is starting")
+        return status(
+            self.settings, self._standing, self._identity, self._pump, self._parts.machine
+        )
 
     def readiness(self) -> Verdict:
         """Say whether this node takes part: leader known, applied close to commit, disk fine."""
-        return Verdict(ok=False, reason="it is starting")
+        return readiness(self._standing, self._pump, self._parts.machine)
 
     def liveness(self) -> Verdict:
         """Say whether the event loop and the storage thread make progress; peers do not matter."""
+        if self._standing.failure:
+            return Verdict(ok=False, reason=self._standing.failure)
         return Verdict(ok=True)
 
     def on_leader_change(self, heard: Callable[[int, int], None]) -> None:
         """Call `heard(leader_id or 0, term)` after every change from now on."""
+        self._leadership.on_change(heard)
+
+    # --- becoming a member ----------------------------------------------------
+
+    async def _find_place(self, disk_id: str) -> None:
+        decision = await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
+        log.info("node.placed", extra={"decision": type(decision).__name__})
+        loop = asyncio.get_running_loop()
+        identity = await loop.run_in_executor(None, opening.settle, self._disk, decision)
+        if isinstance(decision, Join):
+            self._join_hints = decision.others
+        await self._take_part(identity)
+
+    async def _take_part(self, identity: Identity) -> None:
+        loop = asyncio.get_running_loop()
+        replica = await loop.run_in_executor(
+            None, opening.open_replica, self._disk, identity, self.settings, self._parts.clock
+        )
+        parts = self._parts
+        hooks = PumpHooks(
+            leadership=self._led_by,
+            members=self._connect,
+            conf_applied=self.members.conf_applied,
+            image_offered=lambda _: None,
+            images_wanted=lambda _: None,
+            install=lambda _: None,
+            failed=self._failed,
+        )
+        pump_parts = PumpParts(
+            replica, parts.machine, parts.engine, parts.transport, parts.clock, self.counters, hooks
+        )
+        pump = Pump(pump_parts, self.settings.timing, sync=self.settings.sync)
+        self._pump, self._identity = pump, identity
+        self._standing.joined = True
+        self.members.attach(pump)
+        self.peers.attach(Joined(identity, pump))
+        self._connect()
+        pump.start()
+        if self._is_alone():
+            replica.driver.core.campaign()
+        self._own_task(self._announce(), "announce")
+
+    def _connect(self) -> None:
+        """Keep connections to whoever belongs to the cluster now."""
+        identity, membership = self._identity, self._parts.machine.membership
+        if identity is None:
+            return
+        members = membership.members if membership is not None else self._join_hints
+        others = [member for member in members if member.id != identity.node_id]
+        own = PeerIdentity(identity.cluster_id, identity.node_id, self.settings.version)
+        self._parts.transport.connect(own, others)
+        if membership is None:
+            return
+        for warning in rules.warnings(membership):
+            log.warning("membership.even", extra={"reason": warning})
+        if (
+            membership.member(identity.node_id) is None
+            and identity.node_id <= membership.highest_id
+        ):
+            self._removed(f"member {identity.node_id} was removed from the cluster")
+
+    async def _announce(self) -> None:
+        """Tell the cluster this node's name and addresses until it has them on record."""
+        addresses = self.settings.addresses
+        while True:
+            membership = self._parts.machine.membership
+            if membership is not None and self._identity is not None:
+                known = membership.member(self._identity.node_id)
+                if known is None:
+                    return
+                own = (addresses.name, addresses.peer, addresses.client)
+                if (known.name, known.peer_address, known.client_address) == own:
+                    return
+                wish = Member(NodeId(known.id), own[0], own[1], own[2])
+                deadline = self._parts.clock.now() + ANNOUNCE_EVERY_SECONDS
+                try:
+                    await self.members.announce(wish, deadline=deadline)
+                except DatabaseError as refusal:
+                    log.debug("member.announce_refused", extra={"reason": str(refusal)})
+            await asyncio.sleep(ANNOUNCE_EVERY_SECONDS / 4)
+
+    # --- news from the pump ---------------------------------------------------
+
+    def _led_by(self, leader: int, role: str) -> None:
+        pump = self._serving()
+        term = pump.replica.driver.core.term
+        self.counters.elections_started += role == "candidate"
+        if leader != self._standing.leader:
+            self._standing.leader = leader
+            self.counters.leader_changes += bool(leader)
+            node = self._identity.node_id if self._identity is not None else 0
+            log.info("leader.changed", extra={"node": node, "leader": leader, "term": term})
+        self._leadership.tell(leader, term)
+
+    def _failed(self, error: DatabaseError) -> None:
+        self._standing.failure = str(error)
+        log.error("node.failed", extra={"reason": str(error)})
+
+    def _removed(self, reason: str) -> None:
+        if self._standing.removed:
+            return
+        self._standing.removed = f"{reason}: delete its disk, or add it again as a new member"
+        log.error("node.removed", extra={"reason": self._standing.removed})
+        if self._pump is not None:
+            self._own_task(self._pump.stop(NotReadyError(self._standing.removed)), "retire")
+
+    # --- leaving --------------------------------------------------------------
+
+    async def _hand_over(self, deadline: float) -> None:
+        pump, membership = self._pump, self._parts.machine.membership
+        if pump is None or membership is None or self._standing.failure:
+            return
+        if not pump.replica.driver.core.is_leader or self._is_alone():
+            return
+        try:
+            to = transfer.successor(pump.replica, membership)
+            await transfer.hand_over(pump, self._leadership, self._parts.clock, to, deadline)
+        except DatabaseError as error:
+            log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
+
+    async def _drain(self, deadline: float) -> None:
+        pump = self._pump
+        if pump is not None:
+            await pump.drained(deadline - self._parts.clock.now())
+
+    def _close_engine(self) -> None:
+        try:
+            if not self._standing.failure:
+                self._parts.engine.flush()
+        except StorageError as error:
+            log.warning("storage.flush_failed", extra={"reason": str(error)})
+        finally:
+            self._parts.engine.close()
+
+    # --- small things ---------------------------------------------------------
+
+    def _is_alone(self) -> bool:
+        membership = self._parts.machine.membership
+        return membership is not None and len(voters(membership)) == 1
+
+    def _serving(self) -> Pump:
+        refusal = self._refusal(0)
+        if refusal is not None or self._pump is None:
+            raise refusal or NotReadyError(self._standing.reason)
+        return self._pump
+
+    def _refusal(self, more: int) -> DatabaseError | None:
+        standing, pump = self._standing, self._pump
+        if standing.refusing:
+            return ShuttingDownError()
+        if standing.failure:
+            return StorageError(standing.failure)
+        if standing.removed or pump is None:
+            return NotReadyError(standing.removed or standing.reason)
+        waiting = pump.replica.waiting
+        if waiting + more > self.settings.waiting_limit:
+            return OverloadedError(waiting=waiting, limit=self.settings.waiting_limit)
+        return None
+
+    def _own_task(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        log.error("node.task_failed", extra={"task": task.get_name()}, exc_info=error)
+        if isinstance(error, DatabaseError):
+            self._failed(error)
+
+
+def _refuse(calls: Sequence[Write] | Sequence[Read], answers: Answers, why: DatabaseError) -> None:
+    refused: list[tuple[int, Answer]] = [(call.ticket, why) for call in calls]
+    answers(refused)

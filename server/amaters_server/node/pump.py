@@ -21,7 +21,6 @@ from amaters_server.raft.commands import Waiting
 from amaters_server.raft.core import ConsensusError, is_snapshot
 from amaters_server.raft.driver import ImageToInstall
 from amaters_server.raft.proposals import Delivery
-from amaters_server.raft.reads import WaitingReads
 from amaters_server.raft.replica import Outbox, Replica
 from amaters_server.storage.engine import Engine
 
@@ -84,6 +83,7 @@ class Pump:
         self._timer: asyncio.TimerHandle | None = None
         self._awaiting: ImageToInstall | None = None
         self._heard = _Heard()
+        self._empty: asyncio.Event | None = None
         self._slow: set[asyncio.Future[None]] = set()
         reports = StorageReports(self._post, self._written, self._full, self._failed)
         self.storage = StorageThread(parts.engine, reports, sync=sync)
@@ -101,6 +101,17 @@ class Pump:
         await self._loop.run_in_executor(None, self.storage.stop)
         if self._slow:
             await asyncio.wait(self._slow, timeout=1)
+
+    async def drained(self, seconds: float) -> None:
+        """Return once nobody waits for an answer, or after that time."""
+        self._empty = asyncio.Event()
+        if not self.replica.waiting:
+            return
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("node.calls_left", extra={"waiting": self.replica.waiting})
 
     def _halt(self, why: DatabaseError) -> None:
         self._running = False
@@ -185,8 +196,8 @@ class Pump:
         for batch in outbox.writes:
             self.storage.submit(batch)
         for waiting in outbox.reads:
-            self._answer(waiting)
-        if outbox.deliveries:
+            self.answer(waiting.reads, waiting.answers)
+        if outbox.deliveries or self._empty is not None:
             self._deliver(outbox.deliveries)
         self._tell(outbox)
 
@@ -226,9 +237,8 @@ class Pump:
         for answers, answered in deliveries:
             if answered:
                 answers(answered)
-
-    def _answer(self, waiting: WaitingReads) -> None:
-        self.answer(waiting.reads, waiting.answers)
+        if self._empty is not None and not self.replica.waiting:
+            self._empty.set()
 
     def _answer_slowly(self, reads: Sequence[Read], answers: Answers) -> None:
         try:

@@ -26,7 +26,6 @@ _DISK_KEY = b"raft/disk"
 _HARD_STATE_KEY = b"raft/hard_state"
 _COMPACTED_KEY = b"raft/compacted"
 _INCARNATION_KEY = b"raft/incarnation"
-_INSTALLING_KEY = b"raft/installing"
 _FIRST = _INDEX.pack(0)
 _BEYOND = b"\xff" * 9
 
@@ -38,16 +37,6 @@ class Identity:
     cluster_id: str
     node_id: int
     disk_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Installing:
-    """An image that is replacing everything; unfinished for as long as it is on record."""
-
-    image: str
-    """Path of the complete, verified image file."""
-    index: int
-    term: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +52,23 @@ class Stored:
     def last_index(self) -> int:
         """Return the index of the last entry, stored or compacted."""
         return self.entries[-1][0] if self.entries else self.compacted[0]
+
+    def follows(self, index: int, term: int) -> bool:
+        """Whether the log is the continuation of a state applied up to that entry.
+
+        It is not when a crash came between the end of an image's installation and the restart of
+        the log: the log is void then, for the image came from a leader that did not have it.
+        """
+        if index <= self.compacted[0]:
+            return index == self.compacted[0]
+        place = index - self.compacted[0] - 1
+        return place < len(self.entries) and self.entries[place][1] == term
+
+    def restarted_at(self, index: int, term: int) -> "Stored":
+        """Return an empty log after that entry; the vote of an older term is void."""
+        old_term, vote, commit = self.hard_state
+        hard_state = (old_term, vote, max(commit, index)) if old_term >= term else (term, 0, index)
+        return Stored(hard_state, (index, term), [])
 
 
 class Log:
@@ -101,20 +107,6 @@ class Log:
     def put_incarnation(self, changes: Changes, incarnation: int) -> None:
         """Add the number of a new life; it must be durable before anything is proposed."""
         changes.put(Space.META, _INCARNATION_KEY, _INDEX.pack(incarnation))
-
-    # --- images ---------------------------------------------------------------
-
-    def installing(self) -> Installing | None:
-        """Return the image whose installation was interrupted, or None."""
-        row = self._engine.get(Space.META, _INSTALLING_KEY)
-        return None if row is None else _decoded(Installing, row)
-
-    def put_installing(self, changes: Changes, installing: Installing | None) -> None:
-        """Add the start (or, with None, the end) of an installation."""
-        if installing is None:
-            changes.delete(Space.META, _INSTALLING_KEY)
-        else:
-            changes.put(Space.META, _INSTALLING_KEY, json.dumps(asdict(installing)).encode())
 
     # --- the log itself -------------------------------------------------------
 

@@ -122,7 +122,12 @@ def claim(membership: Membership, seen: Member) -> Change | None:
             f"member {member.id} belongs to another disk: remove it, then add a new member at "
             f"{seen.peer_address}"
         )
-    wanted = replace(seen, is_learner=member.is_learner, name=seen.name or member.name)
+    wanted = replace(
+        seen,
+        is_learner=member.is_learner,
+        name=seen.name or member.name,
+        client_address=seen.client_address or member.client_address,
+    )
     if wanted == member:
         return None
     return Change("add_learner" if member.is_learner else "add_voter", wanted)

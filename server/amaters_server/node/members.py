@@ -1,0 +1,319 @@
+"""The membership use cases: any node accepts them, the leader carries them out, one at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member, Membership
+from amaters_server.model.errors import (
+    DatabaseError,
+    MembershipError,
+    NoLeaderError,
+    NotReadyError,
+    OutcomeUnknownError,
+)
+from amaters_server.node import calls, transfer
+from amaters_server.node.leadership import Leadership
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.pump import Pump
+from amaters_server.node.values import Leadership as Leader
+from amaters_server.node.values import MembersReport, MemberStatus
+from amaters_server.raft import membership as rules
+from amaters_server.raft.membership import Change, LeaderView
+from amaters_server.wire import command_pb2, peer_pb2
+
+Decide = Callable[[Membership, LeaderView], Change | None]
+"""A rule: the change to propose, or None when there is nothing left to do."""
+Local = Callable[[peer_pb2.MemberCall, float], Awaitable[peer_pb2.MemberReply]]
+
+
+class Members:
+    """Who belongs to the cluster, and changes of it. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        transport: PeerTransport,
+        leadership: Leadership,
+        clock: Clock,
+        version: str,
+    ) -> None:
+        self._machine = machine
+        self._transport = transport
+        self._leadership = leadership
+        self._clock = clock
+        self._version = version
+        self._pump: Pump | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._requests = 0
+        self._applied: dict[int, asyncio.Event] = {}
+        self._calls: dict[str, Local] = {
+            "report": self._lead_report,
+            "add": self._lead_add,
+            "promote": self._lead_promote,
+            "remove": self._lead_remove,
+            "announce": self._lead_announce,
+            "transfer": self._lead_transfer,
+        }
+
+    def attach(self, pump: Pump) -> None:
+        """Begin to work: this node is a member now."""
+        self._pump = pump
+
+    # --- use cases ------------------------------------------------------------
+
+    async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
+        """Return the members; progress is filled only by the leader's word."""
+        if not from_leader:
+            return self._report()
+        return calls.report(await self._call("report", peer_pb2.MemberCall(), deadline))
+
+    async def add(
+        self, peer_address: str, client_address: str, name: str, *, deadline: float
+    ) -> Member:
+        """Add a learner under a new id; MembershipError says why not."""
+        call = peer_pb2.MemberCall(
+            peer_address=peer_address, client_address=client_address, name=name
+        )
+        return _member(await self._call("add", call, deadline))
+
+    async def promote(self, node: int, *, deadline: float) -> Member:
+        """Let a learner vote once it has caught up; MembershipError says what is missing."""
+        call = peer_pb2.MemberCall(id=node)
+        return _member(await self._call("promote", call, deadline))
+
+    async def remove(self, node: int, *, deadline: float) -> MembersReport:
+        """Remove a member for good; a leader hands leadership over first."""
+        call = peer_pb2.MemberCall(id=node)
+        return calls.report(await self._call("remove", call, deadline))
+
+    async def transfer(self, to: int, *, deadline: float) -> Leader:
+        """Move leadership to a voter (0: the most caught-up one); confirmed by a quorum."""
+        reply = await self._call("transfer", peer_pb2.MemberCall(id=to), deadline)
+        return Leader(reply.leader_id, reply.term)
+
+    async def announce(self, own: Member, *, deadline: float) -> None:
+        """Have the cluster record this node's addresses and name."""
+        call = peer_pb2.MemberCall(
+            id=own.id,
+            peer_address=own.peer_address,
+            client_address=own.client_address,
+            name=own.name,
+        )
+        await self._call("announce", call, deadline)
+
+    async def claim(self, seen: Member, *, deadline: float) -> None:
+        """Bind a member to a disk; only on the leader. MembershipError when another disk has it."""
+        await self._change(lambda now, _: rules.claim(now, seen), deadline)
+
+    # --- forwarding -----------------------------------------------------------
+
+    async def _call(
+        self, method: str, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        """Carry the call out here, or have the leader do it; a new leader is asked again."""
+        pump = self._running()
+        while True:
+            leader = await self._leadership.leader(pump, deadline)
+            if leader == pump.replica.origin.node_id:
+                try:
+                    return await self._calls[method](call, deadline)
+                except _LeadershipMovedError:
+                    continue
+            response = await self._ask(leader, method, call, deadline)
+            if response.error_code == NoLeaderError.code and self._clock.now() < deadline:
+                await self._leadership.wait(min(deadline, self._clock.now() + 0.1))
+                continue
+            if response.error_code:
+                raise calls.error_from(response)
+            return peer_pb2.MemberReply.FromString(response.response)
+
+    async def _ask(
+        self, leader: int, method: str, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.ForwardResponse:
+        left = max(deadline - self._clock.now(), 0.0)
+        request = peer_pb2.ForwardRequest(
+            method=method,
+            request=call.SerializeToString(),
+            timeout_ms=int(left * 1000),
+            hops=1,
+        )
+        try:
+            return await self._transport.forward(leader, request, left)
+        except OSError as error:
+            if method == "report":
+                raise NoLeaderError(node=self._running().replica.origin.node_id) from error
+            why = f"the leader (member {leader}) did not answer: {error}"
+            raise OutcomeUnknownError(why) from error
+
+    async def forwarded(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
+        """Carry out a call that another member passed on; never passes it on again."""
+        pump = self._running()
+        local = self._calls.get(request.method)
+        if local is None:
+            unknown = MembershipError(f"this version knows no call {request.method!r}: upgrade it")
+            return calls.refused(unknown)
+        own = pump.replica.origin.node_id
+        try:
+            if pump.replica.leader != own:
+                raise NoLeaderError(node=own)
+            deadline = self._clock.now() + request.timeout_ms / 1000
+            reply = await local(peer_pb2.MemberCall.FromString(request.request), deadline)
+        except _LeadershipMovedError:
+            return calls.refused(NoLeaderError(node=own))
+        except DatabaseError as error:
+            return calls.refused(error)
+        return peer_pb2.ForwardResponse(response=reply.SerializeToString())
+
+    # --- on the leader --------------------------------------------------------
+
+    async def _lead_report(self, _: peer_pb2.MemberCall, __: float) -> peer_pb2.MemberReply:
+        return calls.reply(self._report())
+
+    async def _lead_add(self, call: peer_pb2.MemberCall, deadline: float) -> peer_pb2.MemberReply:
+        def decide(now: Membership, _: LeaderView) -> Change:
+            return rules.add(
+                now,
+                peer_address=call.peer_address,
+                client_address=call.client_address,
+                name=call.name,
+            )
+
+        added = await self._change(decide, deadline)
+        return self._reply(added.member.id if added else 0)
+
+    async def _lead_promote(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        await self._change(lambda now, view: rules.promote(now, call.id, view), deadline)
+        return self._reply(call.id)
+
+    async def _lead_remove(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        pump = self._running()
+        if call.id == pump.replica.origin.node_id:
+            rules.remove(self._membership(), call.id, pump.replica.leader_view())
+            await self._lead_transfer(peer_pb2.MemberCall(), deadline)
+            raise _LeadershipMovedError
+        await self._change(lambda now, view: rules.remove(now, call.id, view), deadline)
+        return self._reply(call.id)
+
+    async def _lead_announce(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        def decide(now: Membership, _: LeaderView) -> Change | None:
+            known = now.member(call.id)
+            disk = known.disk_id if known is not None else ""
+            return rules.claim(now, calls.announced(call, disk))
+
+        await self._change(decide, deadline)
+        return self._reply(call.id)
+
+    async def _lead_transfer(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        pump = self._running()
+        to = call.id or transfer.successor(pump.replica, self._membership())
+        target = self._membership().member(to)
+        if target is None or target.is_learner:
+            raise MembershipError(f"member {to} is no voter: name one of the voters")
+        await transfer.hand_over(pump, self._leadership, self._clock, to, deadline)
+        return self._reply(to)
+
+    async def _change(self, decide: Decide, deadline: float) -> Change | None:
+        """Propose what the rule says until it is applied; lost proposals are repeated."""
+        pump = self._running()
+        async with self._one_at_a_time:
+            change = decide(self._membership(), pump.replica.leader_view())
+            while change is not None:
+                if pump.replica.leader != pump.replica.origin.node_id:
+                    raise _LeadershipMovedError
+                if await self._propose(pump, change, deadline):
+                    break
+                if self._clock.now() >= deadline:
+                    why = "time ran out before the change was applied"
+                    raise OutcomeUnknownError(why)
+            return change
+
+    async def _propose(self, pump: Pump, change: Change, deadline: float) -> bool:
+        """Return whether the change was applied soon; False when it may have got lost."""
+        self._requests += 1
+        request = self._requests
+        applied = self._applied[request] = asyncio.Event()
+        patience = min(deadline, self._clock.now() + 4 * pump.timing.longest_election_timeout)
+        try:
+            pump.replica.change_membership(change, request)
+            pump.kick()
+            async with asyncio.timeout(max(patience - self._clock.now(), 0)):
+                await applied.wait()
+        except TimeoutError:
+            return False
+        finally:
+            del self._applied[request]
+        return True
+
+    def conf_applied(self, contexts: Sequence[bytes]) -> None:
+        """Hear which membership entries were applied."""
+        own = self._running().replica.origin.node_id
+        for context in contexts:
+            record = command_pb2.MemberRecord.FromString(context)
+            waiting = self._applied.get(record.request)
+            if record.origin == own and waiting is not None:
+                waiting.set()
+
+    # --- reports --------------------------------------------------------------
+
+    def _report(self) -> MembersReport:
+        pump = self._running()
+        core, view = pump.replica.driver.core, pump.replica.leader_view()
+        membership = self._machine.membership
+        members = membership.members if membership is not None else ()
+        return MembersReport(
+            cluster_id=membership.cluster_id if membership is not None else "",
+            leader_id=core.leader,
+            term=core.term,
+            commit_index=core.commit,
+            members=tuple(self._status(member, view, pump) for member in members),
+        )
+
+    def _status(self, member: Member, view: LeaderView, pump: Pump) -> MemberStatus:
+        own = member.id == pump.replica.origin.node_id
+        following = view.following.get(member.id)
+        matched = following.matched if following is not None else 0
+        return MemberStatus(
+            member,
+            is_leader=member.id == view.leader,
+            match_index=matched,
+            lag_entries=max(view.last_index - matched, 0) if following is not None else 0,
+            recent_active=own or (following is not None and following.recent_active),
+            version=self._version if own else self._transport.versions().get(member.id, ""),
+        )
+
+    def _reply(self, member_id: int) -> peer_pb2.MemberReply:
+        return calls.reply(self._report(), member_id)
+
+    def _membership(self) -> Membership:
+        membership = self._machine.membership
+        if membership is None:
+            raise NotReadyError("it has not received the cluster's state yet")
+        return membership
+
+    def _running(self) -> Pump:
+        if self._pump is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        return self._pump
+
+
+class _LeadershipMovedError(DatabaseError):
+    """Another node leads now: pass the call on to it."""
+
+
+def _member(reply: peer_pb2.MemberReply) -> Member:
+    found = next(
+        (one.member for one in calls.report(reply).members if one.member.id == reply.member_id),
+        None,
+    )
+    if found is None:
+        raise OutcomeUnknownError("the leader does not list the member")
+    return found

@@ -1,0 +1,114 @@
+"""Opens a replica from its disk: what was applied, what the log holds, which life this is."""
+
+from dataclasses import dataclass
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import ConfState, Membership
+from amaters_server.model.errors import StorageCorruptedError
+from amaters_server.node.encoding import encoder
+from amaters_server.node.founding import FOUNDED_AT, Found, Join
+from amaters_server.node.ports import Clock
+from amaters_server.node.settings import NodeSettings
+from amaters_server.raft.commands import Origin
+from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
+from amaters_server.raft.driver import Driver, Keep
+from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.proposals import Patience
+from amaters_server.raft.replica import Replica
+from amaters_server.storage.engine import Changes, Engine
+
+NO_LEADER_PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An engine, and the two that keep their state on it."""
+
+    engine: Engine
+    machine: Machine
+    log: Log
+
+
+def name_disk(disk: Disk, fresh: str) -> str:
+    """Return the disk's own id, giving it one if it has none; blocks for a synced write."""
+    known = disk.log.disk_id()
+    if known is not None:
+        return known
+    changes = Changes()
+    disk.log.put_disk_id(changes, fresh)
+    disk.engine.write(changes, sync=True)
+    return fresh
+
+
+def settle(disk: Disk, decision: Found | Join) -> Identity:
+    """Make the disk a member's, durably; blocks for a synced write."""
+    changes = Changes()
+    if isinstance(decision, Found):
+        form(disk, changes, decision.membership)
+    disk.log.put_identity(changes, decision.identity)
+    disk.engine.write(changes, sync=True)
+    return decision.identity
+
+
+def form(disk: Disk, changes: Changes, membership: Membership) -> None:
+    """Add the state that all founding members begin with."""
+    formed = disk.machine.form(membership, index=FOUNDED_AT, term=FOUNDED_AT)
+    changes.extend(formed)
+    disk.log.restart_at(changes, FOUNDED_AT, FOUNDED_AT)
+    disk.log.put_hard_state(changes, (FOUNDED_AT, 0, FOUNDED_AT))
+
+
+def open_replica(disk: Disk, identity: Identity, settings: NodeSettings, clock: Clock) -> Replica:
+    """Continue as that member, in a new life; blocks for a synced write.
+
+    StorageCorruptedError when log and state contradict each other.
+    """
+    stored = disk.log.load()
+    changes = Changes()
+    machine = disk.machine
+    if not stored.follows(machine.applied_index, machine.applied_term):
+        stored = stored.restarted_at(machine.applied_index, machine.applied_term)
+        disk.log.restart_at(changes, *stored.compacted)
+        disk.log.put_hard_state(changes, stored.hard_state)
+    origin = Origin(identity.node_id, disk.log.incarnation() + 1)
+    disk.log.put_incarnation(changes, origin.incarnation)
+    disk.engine.write(changes, sync=True)
+    term, vote, commit = stored.hard_state
+    membership = machine.membership
+    start = StartState(
+        applied=machine.applied_index,
+        hard_state=(term, vote, max(commit, machine.applied_index)),
+        conf_state=membership.conf_state if membership is not None else ConfState(),
+        compacted=stored.compacted,
+        entries=stored.entries,
+    )
+    try:
+        core = open_consensus(core_settings(identity.node_id, settings), start)
+    except StorageGap as gap:
+        raise StorageCorruptedError(
+            f"the raft log contradicts the state: {gap}; remove this member and add a new one"
+        ) from gap
+    keep = Keep(settings.retention.entries, settings.retention.bytes)
+    driver = Driver(core, machine, disk.log, keep)
+    return Replica(driver, machine, origin, patience(settings), encoder(origin, clock.unix_ms))
+
+
+def core_settings(node_id: int, settings: NodeSettings) -> CoreSettings:
+    """Translate a node's settings into raft's units."""
+    major, minor, patch = settings.version
+    return CoreSettings(
+        id=node_id,
+        heartbeat_ticks=settings.timing.heartbeat_ticks,
+        election_ticks=settings.timing.election_ticks,
+        # A newer binary is preferred as leader wherever the logs are equally long.
+        priority=(major * 1000 + minor) * 1000 + patch,
+    )
+
+
+def patience(settings: NodeSettings) -> Patience:
+    """Say how long this node bears silence."""
+    longest = settings.timing.longest_election_timeout
+    return Patience(
+        for_an_outcome=2 * longest,
+        for_a_leader=max(NO_LEADER_PATIENCE_SECONDS, 5 * longest),
+    )

@@ -1,0 +1,110 @@
+"""All outgoing connections of a node: one link per member, and calls to anyone."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from amaters_server.model.cluster import Member
+from amaters_server.node.ports import PeerIdentity
+from amaters_server.rpc.peer_channels import introduction, open_channel, translated
+from amaters_server.rpc.peer_credentials import ProvideCredentials
+from amaters_server.rpc.peer_link import LinkParts, PeerLink, Refused
+from amaters_server.wire import peer_pb2, peer_pb2_grpc
+
+CHECK_CREDENTIALS_SECONDS = 1.0
+
+
+class PeerConnections:
+    """The transport of a node (`node.ports.PeerTransport`)."""
+
+    def __init__(self, credentials: ProvideCredentials, rng: random.Random) -> None:
+        self._credentials = credentials
+        self._rng = rng
+        self._links: dict[int, PeerLink] = {}
+        self._own: PeerIdentity | None = None
+        self._refused: Refused = lambda _: None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_refusal(self, refused: Refused) -> None:
+        """Call this when another member refuses a handshake."""
+        self._refused = refused
+
+    def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
+        """Keep connections to exactly these members from now on."""
+        self._own = identity
+        wanted = {member.id: member for member in others}
+        for member_id, link in list(self._links.items()):
+            member = wanted.get(link.member.id)
+            if member is None or member.peer_address != link.member.peer_address:
+                del self._links[member_id]
+                self._close_later(link)
+        parts = LinkParts(identity, self._credentials, self._heard_refusal, self._rng)
+        for member in others:
+            if member.id not in self._links:
+                self._links[member.id] = PeerLink(member, parts)
+        if self._timer is None:
+            self._check_credentials()
+
+    def send(self, to: int, messages: Sequence[bytes]) -> bool:
+        """Queue messages for a member; False when they were dropped."""
+        link = self._links.get(to)
+        return link is not None and link.send(messages)
+
+    def versions(self) -> Mapping[int, str]:
+        """Return the versions that members told in their handshakes."""
+        return {member_id: link.version for member_id, link in self._links.items()}
+
+    async def identify(
+        self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
+    ) -> peer_pb2.IdentifyResponse:
+        """Ask whoever listens there; OSError when unreachable."""
+        async with open_channel(address, self._credentials()) as channel, translated(address):
+            return await peer_pb2_grpc.PeerServiceStub(channel).Identify(request, timeout=timeout)
+
+    async def forward(
+        self, to: int, request: peer_pb2.ForwardRequest, timeout: float
+    ) -> peer_pb2.ForwardResponse:
+        """Have another member answer; OSError when it cannot be reached in time."""
+        link = self._links.get(to)
+        stub = link.stub if link is not None else None
+        if link is None or stub is None or self._own is None:
+            raise ConnectionError(f"there is no connection to member {to} right now")
+        metadata = introduction(self._own, to)
+        async with translated(link.member.peer_address):
+            return await stub.Forward(request, timeout=timeout, metadata=metadata)
+
+    async def fetch_image(
+        self, source: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image over a connection of its own; OSError when it breaks off."""
+        link = self._links.get(source)
+        if link is None or self._own is None:
+            raise ConnectionError(f"member {source} is not known")
+        where = link.member.peer_address
+        metadata = introduction(self._own, source)
+        async with open_channel(where, self._credentials()) as channel, translated(where):
+            stub = peer_pb2_grpc.PeerServiceStub(channel)
+            async for chunk in stub.FetchImage(request, metadata=metadata):
+                yield chunk
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+        links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links), *self._closing)
+
+    def _heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
+        self._refused(response)
+
+    def _close_later(self, link: PeerLink) -> None:
+        task = asyncio.get_running_loop().create_task(link.close(), name="peer-link-close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _check_credentials(self) -> None:
+        for link in self._links.values():
+            link.renew()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(CHECK_CREDENTIALS_SECONDS, self._check_credentials)

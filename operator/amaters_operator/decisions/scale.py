@@ -35,7 +35,7 @@ def unfinished(wanted: int, seen: Seen) -> Change | None:
     if seen.members is None or seen.replicas is None:
         return None
     kept = min(wanted, seen.replicas)
-    return _lost_disk(seen) or _learner(kept, seen) or _newcomer(kept, seen)
+    return _lost_disk(seen) or _orphan(seen) or _learner(kept, seen) or _newcomer(kept, seen)
 
 
 def next_change(wanted: int, seen: Seen, *, claims: Sequence[int] = ()) -> Change | None:
@@ -127,13 +127,23 @@ def _lost_disk(seen: Seen) -> Change | None:
     return None
 
 
+def _orphan(seen: Seen) -> Change | None:
+    """Remove a member that no pod can ever be: its address is not among those that are run."""
+    for member in seen.members or ():
+        if 0 <= member.ordinal < (seen.replicas or 0) or seen.pod(member.ordinal) is not None:
+            continue
+        staying = [one for one in seen.voters if one.id != member.id]
+        if not member.learner and (obstacle := _no_majority_without(seen, staying)):
+            return Hold(f"member {member.id} has no pod any more; {obstacle}")
+        return RemoveMember(member.id, member.ordinal, "no pod is at its address any more")
+    return None
+
+
 def _learner(kept: int, seen: Seen) -> Change | None:
     for member in seen.learners:
         pod = f"pod {member.ordinal}"
         if member.ordinal >= kept:
             continue
-        if member.ordinal < 0:
-            return RemoveMember(member.id, member.ordinal, "its address is none of our pods'")
         if not member.started:
             return Hold(f"learner {member.id} ({pod}) has not started yet")
         if not seen.participates(member):

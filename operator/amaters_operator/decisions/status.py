@@ -51,7 +51,9 @@ def _phase(cluster: AmatersCluster, found: Findings) -> Phase:  # noqa: PLR0911 
         return Phase.UNAVAILABLE
     if found.stuck is not None:
         return Phase.UPGRADE_STUCK
-    if seen.outdated():
+    if not seen.revision and cluster.status.phase is not Phase.RUNNING:
+        return cluster.status.phase
+    if seen.outdated() or not seen.revision:
         return Phase.UPGRADE_PAUSED if cluster.spec.upgrade.paused else Phase.UPGRADING
     if found.plan.change is not None:
         return Phase.SCALING

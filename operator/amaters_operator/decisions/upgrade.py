@@ -29,12 +29,17 @@ class Policy:
 
 def next_step(seen: Seen, policy: Policy) -> Step | None:
     """Return the roll's next step, or None when every pod is of the newest revision."""
-    outdated = seen.outdated()
-    if not outdated:
+    if not seen.revision:
+        return Hold("Kubernetes has yet to take over the newest StatefulSet")
+    if not seen.outdated():
         return None
     if policy.paused:
-        names = listed(pod.name for pod in outdated)
+        names = listed(pod.name for pod in seen.outdated())
         return Hold(f"paused by spec.upgrade.paused; outdated: {names}")
+    return _next_replacement(seen, policy)
+
+
+def _next_replacement(seen: Seen, policy: Policy) -> Step:
     if broken := _broken(seen):
         return ReplacePod(
             broken.name,

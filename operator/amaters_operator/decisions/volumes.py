@@ -12,12 +12,12 @@ def amount(quantity: str) -> Decimal:
     text = quantity.strip()
     for unit, power in _BINARY.items():
         if text.endswith(unit):
-            return Decimal(text.removesuffix(unit)) * 1024**power
+            return Decimal(text.removesuffix(unit)) * Decimal(1024) ** power
     if text.endswith("m"):
         return Decimal(text.removesuffix("m")) / 1000
     unit = text[-1:] if text[-1:] in _UNITS else ""
     try:
-        return Decimal(text.removesuffix(unit)) * 10 ** _UNITS[unit]
+        return Decimal(text.removesuffix(unit)) * Decimal(10) ** _UNITS[unit]
     except ArithmeticError as error:
         raise ValueError(f"{quantity!r} is not a quantity: write for example 10Gi") from error
 

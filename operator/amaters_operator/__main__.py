@@ -1,0 +1,80 @@
+"""`amaters-operator`: look after the AmatersClusters of some namespaces, or of all."""
+
+import asyncio
+import os
+import socket
+import sys
+import uuid
+
+import click
+
+from amaters_operator.handlers import logs
+from amaters_operator.handlers.operation import Settings, run
+from amaters_operator.kube.errors import KubeError
+from amaters_operator.kube.lease import LeaseLostError
+
+
+@click.group()
+def main() -> None:
+    """Look after AmateRS databases on Kubernetes."""
+
+
+@main.command("run")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    envvar="WATCH_NAMESPACES",
+    help="Namespace to look after; may be given several times.",
+)
+@click.option("--all-namespaces", is_flag=True, help="Look after every namespace.")
+@click.option(
+    "--lease-namespace",
+    envvar="POD_NAMESPACE",
+    help="Where the Lease is kept; by default the first namespace looked after.",
+)
+@click.option("--lease-name", default="amaters-operator", show_default=True)
+@click.option("--http-port", default=8080, show_default=True, help="Port of /livez and /metrics.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+)
+@click.option(
+    "--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True
+)
+def run_command(  # noqa: PLR0913 - the options of a command line
+    namespaces: tuple[str, ...],
+    lease_namespace: str | None,
+    lease_name: str,
+    http_port: int,
+    log_level: str,
+    log_format: str,
+    *,
+    all_namespaces: bool,
+) -> None:
+    """Run the operator until it is told to stop."""
+    if bool(namespaces) == all_namespaces:
+        raise click.UsageError("give either --namespace (once or more) or --all-namespaces")
+    logs.configure(level=log_level, json=log_format == "json")
+    settings = Settings(
+        namespaces=namespaces,
+        lease_namespace=lease_namespace or (namespaces[0] if namespaces else "default"),
+        lease_name=lease_name,
+        identity=f"{os.environ.get('POD_NAME', socket.gethostname())}_{uuid.uuid4().hex[:8]}",
+        http_port=http_port,
+    )
+    try:
+        asyncio.run(run(settings))
+    except LeaseLostError as error:
+        # Exit rather than wait: what is half done here must not go on beside another operator.
+        click.echo(f"amaters-operator: {error}", err=True)
+        sys.exit(3)
+    except (KubeError, OSError) as error:
+        click.echo(f"amaters-operator: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

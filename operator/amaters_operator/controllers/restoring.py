@@ -1,0 +1,68 @@
+"""Load the backup that a new cluster starts with."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters.errors import AmatersError
+from amaters.tls import TlsMaterial
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.controllers import nodes
+from amaters_operator.controllers.observing import Clock
+from amaters_operator.controllers.telling import Teller
+from amaters_operator.database.port import Admin, Database
+from amaters_operator.decisions.moves import Restore
+from amaters_operator.decisions.seen import Seen
+
+_PATIENCE = timedelta(seconds=20)
+_LONGEST = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Restorer:
+    """Has the leader load a backup, and records that it began before it begins."""
+
+    database: Database
+    teller: Teller
+    now: Clock
+
+    async def load(
+        self,
+        move: Restore,
+        cluster: AmatersCluster,
+        record: BootstrapStatus,
+        seen: Seen,
+        tls: TlsMaterial | None,
+    ) -> BootstrapStatus:
+        """Return the record of the beginning as it stands after the attempt."""
+        leader = seen.leader()
+        pod = seen.pod(leader.ordinal) if leader is not None else None
+        if pod is None:
+            return record
+        # From here on a crash means that half of the data may be there: remember that first.
+        begun = record.model_copy(update={"restore_started": _text(self.now)})
+        await self.teller.status(cluster, cluster.status.model_copy(update={"bootstrap": begun}))
+        await self.teller.event(cluster, "Restore", str(move))
+        try:
+            address = nodes.address(cluster, pod)
+            async with self.database.admin(address, tls, timeout=_PATIENCE) as admin:
+                keys = await _loaded(admin, move)
+        except AmatersError as error:
+            await self.teller.event(cluster, "RestoreFailed", str(error), kind="Warning")
+            return begun.model_copy(update={"restore_error": str(error)})
+        await self.teller.event(cluster, "Restored", f"{keys} records from {move.uri}")
+        return begun.model_copy(
+            update={"restored_from": move.uri, "restored_keys": keys, "restore_error": ""}
+        )
+
+
+async def _loaded(admin: Admin, move: Restore) -> int:
+    keys = 0
+    async for progress in admin.restore_snapshot(move.uri, replace=move.replace, timeout=_LONGEST):
+        keys = progress.keys_restored
+    return keys
+
+
+def _text(now: Clock) -> str:
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")

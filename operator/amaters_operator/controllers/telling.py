@@ -1,0 +1,94 @@
+"""What the operator tells people: events and the status. Telling never stops the work."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
+from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.api.status import BackupStatus, ClusterStatus
+from amaters_operator.controllers.observing import Clock
+from amaters_operator.kube import events
+from amaters_operator.kube.errors import KubeError
+from amaters_operator.kube.port import MANAGER, KubeApi
+from amaters_operator.manifests.names import Manifest
+
+BACKUP_MANAGER = f"{MANAGER}-backup"
+"""Writes status.backup and nothing else, so that a long backup never holds up the rest."""
+
+_log = logging.getLogger(__name__)
+_BAD_WHEN_TRUE = frozenset({ConditionType.DEGRADED, ConditionType.ROLLOUT_STUCK})
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Writes events and status of clusters, as one operator instance."""
+
+    kube: KubeApi
+    now: Clock
+    instance: str
+
+    async def event(
+        self,
+        cluster: AmatersCluster,
+        reason: str,
+        note: str,
+        *,
+        kind: Literal["Normal", "Warning"] = "Normal",
+    ) -> None:
+        """Record an event; one that cannot be recorded is logged and forgotten."""
+        _log.info("cluster.event", extra={"cluster": cluster.key, "reason": reason, "note": note})
+        made = events.about(
+            cluster, reason=reason, note=note, now=self.now(), instance=self.instance, kind=kind
+        )
+        try:
+            await self.kube.create(made)
+        except KubeError as error:
+            _log.warning("event.lost", extra={"cluster": cluster.key, "error": str(error)})
+
+    async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
+        """Write the status, but for the backups, if it says anything new."""
+        new, old = (_written(one) for one in (status, cluster.status))
+        if new == old:
+            return
+        for condition in _flipped(cluster.status.conditions, status.conditions):
+            bad = (condition.status == "True") == (condition.type in _BAD_WHEN_TRUE)
+            await self.event(
+                cluster,
+                condition.reason,
+                condition.message,
+                kind="Warning" if bad and condition.status != "Unknown" else "Normal",
+            )
+        await self.kube.apply(_manifest(cluster, new), status=True)
+
+    async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
+        """Write status.backup, if it says anything new."""
+        if status == cluster.status.backup:
+            return
+        made = {"backup": status.model_dump(by_alias=True, exclude_none=True, mode="json")}
+        await self.kube.apply(_manifest(cluster, made), manager=BACKUP_MANAGER, status=True)
+
+
+def _written(status: ClusterStatus) -> Manifest:
+    return status.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"backup"})
+
+
+def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": cluster.name, "namespace": cluster.namespace},
+        "status": status,
+    }
+
+
+def _flipped(before: list[Condition], after: list[Condition]) -> list[Condition]:
+    """Return the conditions whose answer is another than before; the first answers tell nothing."""
+    known = {one.type: one.status for one in before}
+    return [
+        one
+        for one in after
+        if one.type in known
+        and one.status != known[one.type]
+        and one.type not in (ConditionType.PROGRESSING, ConditionType.BACKUP_SUCCEEDED)
+    ]

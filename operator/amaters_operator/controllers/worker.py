@@ -1,0 +1,140 @@
+"""A work queue with one worker for each object: passes over one object never overlap.
+
+Whoever notices a change calls `wake`; many wakes make one pass. A pass says when it wants the next
+one; a pass that fails is repeated, ever more slowly. The queue knows names only: what is true is
+read from the API in each pass.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NamedTuple
+
+from amaters.errors import AmatersError
+
+from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.kube.errors import KubeError
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_LEAST_PAUSE_SECONDS = 0.2
+_LONGEST_PASS_SECONDS = 7 * 3600.0
+_OVERDUE_SECONDS = 180.0
+
+
+class Key(NamedTuple):
+    """Which object."""
+
+    namespace: str
+    name: str
+
+
+Reconcile = Callable[[str, str], Awaitable[timedelta | None]]
+
+
+@dataclass(slots=True)
+class _Task:
+    """The worker of one object."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    failures: int = 0
+    due: float = 0.0
+    """When it must have begun its next pass, or ended this one, by the loop's clock."""
+
+
+class Worker:
+    """Runs `reconcile` for each key that was woken until it says that the object is gone."""
+
+    def __init__(self, controller: str, reconcile: Reconcile, metrics: Metrics) -> None:
+        self._controller = controller
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._tasks: dict[Key, _Task] = {}
+        self._new: asyncio.Queue[Key] = asyncio.Queue()
+
+    def wake(self, namespace: str, name: str) -> None:
+        """Have a pass made over the object soon."""
+        key = Key(namespace, name)
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = _Task(due=_now() + _OVERDUE_SECONDS)
+            self._new.put_nowait(key)
+            self._metrics.objects.labels(self._controller).set(len(self._tasks))
+        task.woken.set()
+
+    def known(self, namespace: str) -> list[str]:
+        """Return the names that are being looked after in a namespace."""
+        return [key.name for key in self._tasks if key.namespace == namespace]
+
+    def stalled(self) -> list[Key]:
+        """Return the objects whose pass is overdue: the sign that this process is not well."""
+        return [key for key, task in self._tasks.items() if _now() > task.due]
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                key = await self._new.get()
+                group.create_task(self._look_after(key), name=f"{self._controller} {key}")
+
+    async def _look_after(self, key: Key) -> None:
+        task = self._tasks[key]
+        while True:
+            task.woken.clear()
+            pause = await self._pass(key, task)
+            if pause is None and not task.woken.is_set():
+                break
+            await self._rest(task, pause or timedelta(0))
+        del self._tasks[key]
+        self._metrics.objects.labels(self._controller).set(len(self._tasks))
+
+    async def _rest(self, task: _Task, pause: timedelta) -> None:
+        """Wait for the pause or a wake; storms of wakes are slowed to a bearable pace."""
+        seconds = max(pause.total_seconds(), _LEAST_PAUSE_SECONDS)
+        task.due = _now() + seconds + _OVERDUE_SECONDS
+        await asyncio.sleep(_LEAST_PAUSE_SECONDS)
+        try:
+            async with asyncio.timeout(seconds - _LEAST_PAUSE_SECONDS):
+                await task.woken.wait()
+        except TimeoutError:
+            return
+
+    async def _pass(self, key: Key, task: _Task) -> timedelta | None:
+        task.due = _now() + _LONGEST_PASS_SECONDS
+        began = _now()
+        try:
+            pause = await self._reconcile(*key)
+        except (KubeError, AmatersError) as error:
+            reason = getattr(error, "reason", type(error).__name__)
+            _log.warning("reconcile.failed", extra=self._about(key, error))
+            return self._failed(task, reason)
+        except Exception as error:  # noqa: BLE001 - the last line of defence, see below
+            # A defect of ours, or of a library: other objects must not suffer from it.
+            _log.exception("reconcile.defect", extra=self._about(key, error))
+            return self._failed(task, "Defect")
+        finally:
+            self._metrics.passes.labels(self._controller).observe(_now() - began)
+        task.failures = 0
+        self._metrics.last.labels(self._controller).set_to_current_time()
+        return pause
+
+    def _failed(self, task: _Task, reason: str) -> timedelta:
+        task.failures += 1
+        self._metrics.errors.labels(self._controller, reason).inc()
+        doubled = _FIRST_PAUSE_SECONDS * 2 ** min(task.failures - 1, 16)
+        return timedelta(seconds=min(doubled, _LONGEST_PAUSE_SECONDS))
+
+    def _about(self, key: Key, error: Exception) -> dict[str, str]:
+        return {
+            "controller": self._controller,
+            "cluster": f"{key.namespace}/{key.name}",
+            "error": str(error),
+        }
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

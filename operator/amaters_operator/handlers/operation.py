@@ -1,0 +1,122 @@
+"""The operator as a whole: wait for the Lease, then watch and work until told to stop."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+from prometheus_client import CollectorRegistry
+
+from amaters_operator.controllers.backup import BackupController
+from amaters_operator.controllers.cluster import ClusterController
+from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.controllers.worker import Worker
+from amaters_operator.database.client import AmatersDatabase
+from amaters_operator.handlers import health, watching
+from amaters_operator.kube.client import KubernetesApi, connect
+from amaters_operator.kube.lease import Lease, LeaseLostError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this operator runs."""
+
+    namespaces: Sequence[str]
+    """The namespaces to look after; empty for all of them."""
+    lease_namespace: str
+    lease_name: str
+    identity: str
+    http_port: int
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; LeaseLostError when another operator may be at work."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics(CollectorRegistry())
+    workers: list[Worker] = []
+
+    def unwell() -> list[str]:
+        return [f"{key.namespace}/{key.name}" for one in workers for key in one.stalled()]
+
+    async with AsyncExitStack() as resources:
+        kube = await resources.enter_async_context(connect())
+        await resources.enter_async_context(
+            health.serving(settings.http_port, metrics.registry, unwell)
+        )
+        lease = Lease(
+            kube,
+            namespace=settings.lease_namespace,
+            name=settings.lease_name,
+            identity=settings.identity,
+            monotonic=time.monotonic,
+        )
+        if await _unless(stop, lease.acquire()):
+            return
+        _log.info("lease.acquired", extra={"identity": settings.identity})
+        metrics.leading.set(1)
+        workers += _workers(kube, metrics, settings.identity)
+        try:
+            await _work(settings, workers, lease, stop)
+        finally:
+            metrics.leading.set(0)
+            await lease.release()
+
+
+def _workers(kube: KubernetesApi, metrics: Metrics, identity: str) -> list[Worker]:
+    database = AmatersDatabase()
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    clusters = ClusterController(
+        kube, database, now=now, instance=identity, on_move=lambda m: metrics.moves.labels(m).inc()
+    )
+    backups = BackupController(kube, database, now=now, instance=identity)
+    return [
+        Worker("cluster", clusters.reconcile, metrics),
+        Worker("backup", backups.reconcile, metrics),
+    ]
+
+
+async def _work(
+    settings: Settings, workers: Sequence[Worker], lease: Lease, stop: asyncio.Event
+) -> None:
+    """Watch and work until told to stop; whatever ends first ends the rest."""
+    watch = kopf.operator(
+        registry=watching.registry(list(workers)),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=list(settings.namespaces),
+        stop_flag=stop,
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(worker.run(), name="work") for worker in workers]
+            work.append(group.create_task(lease.hold(), name="lease"))
+            await watch
+            for task in work:
+                task.cancel()
+    except* LeaseLostError as lost:
+        raise lost.exceptions[0] from None
+
+
+async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait for something, unless told to stop first; whether that was the case."""
+    async with asyncio.TaskGroup() as group:
+        wanted = group.create_task(waiting)
+        stopped = group.create_task(stop.wait())
+        done, pending = await asyncio.wait({wanted, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+    return wanted not in done

@@ -1,0 +1,301 @@
+"""`Database` on a world in memory: each node answers as the truth has it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from amaters.cluster import (
+    CertificateInfo,
+    ClusterMembers,
+    Leadership,
+    MemberInfo,
+    NodeState,
+    NodeStatus,
+    ReloadReport,
+    RestoreProgress,
+    SnapshotInfo,
+)
+from amaters.errors import (
+    NoLeaderError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
+from amaters.tls import TlsMaterial
+
+from amaters_operator.database.port import Admin, NodeAddress
+from amaters_operator.manifests import names
+from amaters_operator.testing.strikes import Strikes
+from amaters_operator.testing.world import NAME, NAMESPACE, Member, World
+
+LAG_TO_PROMOTE = 100
+
+
+@dataclass(slots=True)
+class FakeDatabase:
+    """Every node of the world."""
+
+    world: World
+    strikes: Strikes
+    loaded: dict[int, str] = field(default_factory=dict)
+    """Serial of the certificate a node has loaded, by ordinal."""
+    arrived: str = ""
+    """Serial of the certificate files that have arrived in the pods."""
+    stored: dict[str, SnapshotInfo] = field(default_factory=dict)
+    store_fails: str = ""
+    reloads: list[int] = field(default_factory=list)
+    restored: list[tuple[str, bool]] = field(default_factory=list)
+    backups_by: list[int] = field(default_factory=list)
+
+    def admin(
+        self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
+    ) -> AbstractAsyncContextManager[Admin]:
+        """Return a node's admin service."""
+        del tls, timeout
+        return self._open(node)
+
+    async def served_serials(
+        self, node: NodeAddress, *, timeout: timedelta
+    ) -> tuple[str, ...] | None:
+        """Return the serials that a node's listeners show."""
+        del timeout
+        serial = self.loaded.get(self._ordinal(node))
+        return None if serial is None else (serial, serial)
+
+    @asynccontextmanager
+    async def _open(self, node: NodeAddress) -> AsyncIterator[Admin]:
+        yield FakeAdmin(self, self._ordinal(node))
+
+    def _ordinal(self, node: NodeAddress) -> int:
+        for pod in self.world.pods():
+            if pod["status"].get("podIP") == node.ip:
+                return names.ordinal(pod["metadata"]["name"])
+        return -1
+
+
+@dataclass(slots=True)
+class FakeAdmin:
+    """One node's admin service."""
+
+    database: FakeDatabase
+    ordinal: int
+
+    async def status(self) -> NodeStatus:
+        """Say what the node knows of itself."""
+        world = self._world()
+        disk = world.disks[self.ordinal]
+        state = self._state()
+        part = state in (NodeState.FOLLOWER, NodeState.LEADER, NodeState.LEARNER)
+        leader = world.leader if part else 0
+        serial = self.database.loaded.setdefault(self.ordinal, self.database.arrived)
+        certificates = tuple(
+            CertificateInfo(listener, serial, world.now + timedelta(days=90), "")
+            for listener in ("client", "peer")
+            if serial
+        )
+        return NodeStatus(
+            node_id=disk.member,
+            name=f"{NAME}-{self.ordinal}",
+            state=state,
+            reason="" if part else f"{state.value}: no member of the cluster",
+            ready=part and bool(leader),
+            restoring=False,
+            is_leader=state is NodeState.LEADER,
+            leader_id=leader,
+            cluster_id=disk.cluster_id,
+            term=world.term,
+            commit_index=world.index,
+            applied_index=disk.index,
+            first_log_index=1,
+            last_log_index=disk.index,
+            num_nodes=len(world.members),
+            num_shards=1,
+            version="0.3.0",
+            peer_address=f"{NAME}-{self.ordinal}.{NAME}-peers.{NAMESPACE}.svc:7879",
+            client_address=f"{NAME}-{self.ordinal}.{NAME}-peers.{NAMESPACE}.svc:7878",
+            started_at=None,
+            certificates=certificates,
+        )
+
+    async def members(self, *, from_leader: bool = True) -> ClusterMembers:
+        """List the members, by the leader's word."""
+        del from_leader
+        world = self._quorate()
+        return ClusterMembers(
+            cluster_id=world.cluster_id,
+            leader_id=world.leader,
+            term=world.term,
+            commit_index=world.index,
+            members=tuple(self._told(one) for one in world.members.values()),
+        )
+
+    async def add_member(
+        self, *, peer_address: str, client_address: str, name: str = ""
+    ) -> MemberInfo:
+        """Add a learner under the next id."""
+        del client_address, name
+        world = self._quorate()
+        ordinal = names.ordinal(peer_address.partition(".")[0])
+        if any(one.learner for one in world.members.values()):
+            raise RefusedError("a membership change is under way")
+        if any(one.ordinal == ordinal for one in world.members.values()):
+            raise RefusedError(f"{peer_address} is a member already")
+        with self.database.strikes.change(f"add member at pod {ordinal}"):
+            world.highest_id += 1
+            added = world.members[world.highest_id] = Member(
+                world.highest_id, ordinal, learner=True
+            )
+        return self._told(added)
+
+    async def promote_member(self, member_id: int) -> MemberInfo:
+        """Make a learner that has caught up a voter."""
+        world = self._quorate()
+        member = self._known(member_id)
+        if self._told(member).lag_entries > LAG_TO_PROMOTE or not member.claimed:
+            raise RefusedError(f"member {member_id} has not caught up")
+        with self.database.strikes.change(f"promote member {member_id}"):
+            member.learner = False
+        assert world.has_quorum(), "promoting cost the quorum"  # noqa: S101
+        return self._told(member)
+
+    async def remove_member(self, member_id: int) -> ClusterMembers:
+        """Remove a member for good."""
+        world = self._quorate()
+        self._known(member_id)
+        with self.database.strikes.change(f"remove member {member_id}"):
+            del world.members[member_id]
+        assert world.has_quorum(), "removing cost the quorum"  # noqa: S101
+        return await self.members()
+
+    async def transfer_leadership(self, to: int | None = None) -> Leadership:
+        """Hand leadership over."""
+        world = self._quorate()
+        heir = self._known(to or 0)
+        if heir.learner or not world.participates(heir):
+            raise RefusedError(f"member {to} cannot lead")
+        with self.database.strikes.change(f"transfer to member {to}"):
+            world.transfers += world.leader != heir.id
+            world.leader, world.term = heir.id, world.term + 1
+        return Leadership(world.leader, world.term)
+
+    async def create_snapshot(
+        self, *, upload: bool = False, destination: str = "", timeout: timedelta = timedelta(0)
+    ) -> SnapshotInfo:
+        """Make a backup in the store."""
+        del upload, destination, timeout
+        world = self._quorate()
+        database = self.database
+        if database.store_fails:
+            raise RefusedError(database.store_fails)
+        with database.strikes.change("create snapshot"):
+            number = len(database.stored) + 1
+            info = SnapshotInfo(
+                id=number,
+                created_at=world.now,
+                size_bytes=1000,
+                original_size_bytes=4000,
+                applied_index=world.index,
+                term=world.term,
+                key_count=7,
+                uri=f"s3://backups/orders/{number}",
+            )
+            database.stored[info.uri] = info
+            database.backups_by.append(self.ordinal)
+        return info
+
+    async def list_snapshots(
+        self, *, remote: bool = False, destination: str = ""
+    ) -> tuple[SnapshotInfo, ...]:
+        """List the store, oldest first."""
+        del remote, destination
+        self._world()
+        return tuple(sorted(self.database.stored.values(), key=lambda one: one.created_at))
+
+    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+        """Delete a backup."""
+        del snapshot_id
+        self._world()
+        with self.database.strikes.change(f"delete backup {uri}"):
+            if self.database.stored.pop(uri, None) is None:
+                raise NotFoundError(uri)
+
+    async def restore_snapshot(
+        self, uri: str, *, replace: bool = False, timeout: timedelta = timedelta(0)
+    ) -> AsyncIterator[RestoreProgress]:
+        """Load a backup; refused where one was loaded before, unless it may be replaced."""
+        del timeout
+        self._quorate()
+        database = self.database
+        if database.store_fails:
+            raise RefusedError(database.store_fails)
+        if database.restored and not replace:
+            raise RefusedError("the cluster holds data already: set replace")
+        with database.strikes.change(f"restore {uri}"):
+            database.restored.append((uri, replace))
+            yield RestoreProgress(3, 7, 100, done=False)
+        yield RestoreProgress(7, 7, 200, done=True)
+
+    async def reload(self) -> ReloadReport:
+        """Load the certificate files that have arrived."""
+        self._world()
+        with self.database.strikes.change(f"reload pod {self.ordinal}"):
+            self.database.reloads.append(self.ordinal)
+            self.database.loaded[self.ordinal] = self.database.arrived
+        return ReloadReport(
+            success=True, sections_updated=(), sections_skipped=(), errors=(), certificates=()
+        )
+
+    def _world(self) -> World:
+        """Return the world, if this node answers."""
+        world = self.database.world
+        started = self.ordinal in world.configs and self.ordinal in world.disks
+        if not world.running(self.ordinal) or self.ordinal in world.unreachable or not started:
+            raise UnreachableError("no connection", address=f"pod {self.ordinal}")
+        return world
+
+    def _quorate(self) -> World:
+        world = self._world()
+        if not world.leader or not world.has_quorum():
+            raise NoLeaderError("no majority is up")
+        return world
+
+    def _state(self) -> NodeState:
+        world = self._world()
+        disk = world.disks[self.ordinal]
+        member = world.members.get(disk.member)
+        if disk.member and member is None:
+            return NodeState.REMOVED
+        if member is None:
+            taken = any(
+                one.ordinal == self.ordinal and one.claimed for one in world.members.values()
+            )
+            return NodeState.DISK_LOST if taken else NodeState.WAITING
+        if member.learner:
+            return NodeState.LEARNER
+        return NodeState.LEADER if world.leader == member.id else NodeState.FOLLOWER
+
+    def _known(self, member_id: int) -> Member:
+        member = self.database.world.members.get(member_id)
+        if member is None:
+            raise NotFoundError(f"no member {member_id}")
+        return member
+
+    def _told(self, member: Member) -> MemberInfo:
+        world = self.database.world
+        disk = world.disks.get(member.ordinal)
+        match = disk.index if disk is not None and disk.member == member.id else 0
+        host = f"{NAME}-{member.ordinal}.{NAME}-peers.{NAMESPACE}.svc"
+        return MemberInfo(
+            id=member.id,
+            name=f"{NAME}-{member.ordinal}",
+            peer_address=f"{host}:7879",
+            client_address=f"{host}:7878",
+            is_learner=member.learner,
+            started=member.claimed,
+            is_leader=world.leader == member.id,
+            match_index=match,
+            lag_entries=world.index - match,
+            recent_active=world.participates(member),
+            version="0.3.0",
+        )

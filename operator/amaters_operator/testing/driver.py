@@ -1,0 +1,123 @@
+"""Runs an operator on a world until everything is as wished, and watches over it meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+
+from amaters.errors import AmatersError
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.controllers.backup import BackupController
+from amaters_operator.controllers.cluster import ClusterController
+from amaters_operator.kube.errors import KubeError
+from amaters_operator.testing.database import FakeDatabase
+from amaters_operator.testing.kube import FakeKube
+from amaters_operator.testing.strikes import Killed, Strikes
+from amaters_operator.testing.world import NAME, NAMESPACE, World
+
+
+class BrokenPromiseError(AssertionError):
+    """The operator did what it must never do."""
+
+
+@dataclass(slots=True)
+class Driver:
+    """One world, and an operator that is made anew whenever it dies."""
+
+    world: World = field(default_factory=World)
+    strikes: Strikes = field(default_factory=Strikes)
+    kube: FakeKube = field(init=False)
+    database: FakeDatabase = field(init=False)
+    deaths: int = 0
+    most_down: int = 0
+    """Most voters that were ever seen down at once, once the cluster had formed."""
+
+    def __post_init__(self) -> None:
+        self.kube = FakeKube(self.world.store, self.strikes)
+        self.database = FakeDatabase(self.world, self.strikes)
+
+    def passes(self, number: int, *, seconds: float = 2.0) -> None:
+        """Make so many passes, however they end."""
+        for _ in range(number):
+            self.once(seconds)
+
+    def until(self, done: Callable[[AmatersCluster], bool], *, within: int = 120) -> AmatersCluster:
+        """Make passes until the cluster is as wished; return it."""
+        for _ in range(within):
+            self.once()
+            cluster = self.world.cluster()
+            if done(cluster):
+                return cluster
+        raise AssertionError(f"not within {within} passes: {self.world.cluster().status}")
+
+    def settled(self, *, within: int = 120) -> AmatersCluster:
+        """Make passes until nothing is left to do; return the cluster."""
+        return self.until(at_rest, within=within)
+
+    def once(self, seconds: float = 2.0) -> None:
+        """Make one pass and let the world move on."""
+        try:
+            _run(self._pass())
+        except Killed:
+            self.deaths += 1
+            self.strikes.at = 0
+        except (KubeError, AmatersError):
+            pass  # a worker would try again
+        self.watch()
+        self.world.step(seconds)
+        self.watch()
+
+    async def _pass(self) -> None:
+        clusters = ClusterController(
+            self.kube, self.database, now=lambda: self.world.now, instance="test"
+        )
+        backups = BackupController(
+            self.kube, self.database, now=lambda: self.world.now, instance="test"
+        )
+        await clusters.reconcile(NAMESPACE, NAME)
+        await backups.reconcile(NAMESPACE, NAME)
+
+    def watch(self) -> None:
+        """Count the voters that are down, and insist on what must always hold."""
+        world = self.world
+        if world.clusters_formed > 1:
+            raise BrokenPromiseError("a second cluster was formed")
+        down = sum(not world.participates(one) for one in world.voters)
+        self.most_down = max(self.most_down, down)
+
+    def notes(self) -> list[str]:
+        """Return what was told in events, as `reason: note`, in order."""
+        events = [
+            (number, entry.own)
+            for number, entry in enumerate(self.world.store.entries.values())
+            if entry.own["kind"] == "Event"
+        ]
+        return [f"{own['reason']}: {own['note']}" for _, own in events]
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    """Run to the end on a loop of its own; what is left of it when it dies, dies with it."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+        loop.close()
+
+
+async def _bury(left: set[asyncio.Task[object]]) -> None:
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def at_rest(cluster: AmatersCluster) -> bool:
+    """Whether everything is as wished, by the cluster's own words."""
+    words = {one.type: (one.status, one.observed_generation) for one in cluster.status.conditions}
+    generation = cluster.metadata.generation
+    return (
+        cluster.status.phase == "Running"
+        and words.get("Ready") == ("True", generation)
+        and words.get("Progressing") == ("False", generation)
+        and words.get("Degraded") == ("False", generation)
+    )

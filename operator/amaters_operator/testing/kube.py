@@ -1,0 +1,104 @@
+"""`KubeApi` on a store in memory."""
+
+from collections.abc import Mapping
+from itertools import count
+
+from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import ConflictError, UnreachableError
+from amaters_operator.kube.kinds import Kind
+from amaters_operator.kube.port import MANAGER
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.testing.store import Store, place_of
+from amaters_operator.testing.strikes import Strikes
+
+
+class FakeKube:
+    """A Kubernetes API that can be down, and dies on demand."""
+
+    def __init__(self, store: Store, strikes: Strikes) -> None:
+        self.store = store
+        self.strikes = strikes
+        self.down = False
+        self.monitors = False
+        """Whether the Prometheus Operator's kinds are known."""
+        self.refused_evictions: list[str] = []
+        self._numbers = count(1)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return the object as it is now, or None when there is none."""
+        self._answer()
+        return self.store.get(kind, namespace, name)
+
+    async def find(
+        self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
+    ) -> list[Manifest]:
+        """Return the objects that carry all these labels."""
+        self._answer()
+        return self.store.find(kind, namespace, labels)
+
+    async def apply(
+        self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
+    ) -> Manifest:
+        """Apply the object, or its status."""
+        self._answer()
+        if status and place_of(manifest) not in self.store.entries:
+            raise ConflictError("the object is gone")
+        what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
+        with self.strikes.change(f"{what} status" if status else what):
+            return self.store.apply(manifest, manager, status=status)
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create an object under a completed name."""
+        self._answer()
+        meta = manifest["metadata"]
+        name = meta.get("name") or f"{meta['generateName']}{next(self._numbers)}"
+        with self.strikes.change(f"create {manifest['kind']} {manifest.get('reason', '')}"):
+            self.store.put(manifest | {"metadata": meta | {"name": name}})
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly that object."""
+        self._answer()
+        with self.strikes.change(f"delete {kind.name} {name}"):
+            self.store.delete(kind, namespace, name, uid)
+
+    async def evict(self, namespace: str, name: str, *, uid: str) -> str:
+        """Evict exactly that pod, as far as the disruption budget allows."""
+        self._answer()
+        with self.strikes.change(f"evict {name}"):
+            pod = self.store.get(kinds.POD, namespace, name)
+            if pod is None or pod["metadata"]["uid"] != uid:
+                return ""
+            if why := self._budget(namespace, pod):
+                self.refused_evictions.append(name)
+                return why
+            entry = self.store.entries[kinds.POD, namespace, name]
+            entry.own["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            return ""
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind."""
+        self._answer()
+        return kind != kinds.MONITOR or self.monitors
+
+    def _answer(self) -> None:
+        if self.down:
+            raise UnreachableError("the Kubernetes API does not answer (by order of a test)")
+
+    def _budget(self, namespace: str, pod: Manifest) -> str:
+        if not is_ready(pod):
+            return ""
+        for (kind, where, _), entry in self.store.entries.items():
+            if kind != kinds.BUDGET or where != namespace:
+                continue
+            selector = entry.whole()["spec"]["selector"]["matchLabels"]
+            covered = self.store.find(kinds.POD, namespace, selector)
+            if sum(not is_ready(one) for one in covered) >= 1:
+                return "Cannot evict pod as it would violate the pod's disruption budget."
+        return ""
+
+
+def is_ready(pod: Manifest) -> bool:
+    """Whether the pod is ready and stays."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]

@@ -1,0 +1,104 @@
+"""Objects with server-side apply: each manager's fields, merged; what nobody wishes goes away."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from amaters_operator.kube import kinds
+from amaters_operator.kube.kinds import Kind
+from amaters_operator.manifests.names import Manifest
+
+Place = tuple[Kind, str, str]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One object: what each manager applied, and what others wrote outright."""
+
+    uid: str
+    own: Manifest
+    applied: dict[tuple[str, bool], Manifest] = field(default_factory=dict)
+    generation: int = 1
+
+    def whole(self) -> Manifest:
+        """Return the object as the API server would show it."""
+        body = deepcopy(self.own)
+        for manifest in self.applied.values():
+            body = merged(body, manifest)
+        body["metadata"] = body["metadata"] | {"uid": self.uid, "generation": self.generation}
+        return body
+
+
+class Store:
+    """All objects of a Kubernetes."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Place, Entry] = {}
+        self._uids = count(1)
+
+    def put(self, manifest: Manifest) -> Entry:
+        """Write an object outright, as a person or a controller of Kubernetes does."""
+        place = place_of(manifest)
+        entry = self.entries.get(place)
+        if entry is None:
+            entry = self.entries[place] = Entry(f"uid-{next(self._uids)}", deepcopy(manifest))
+        else:
+            entry.generation += manifest.get("spec") != entry.own.get("spec")
+            entry.own = deepcopy(manifest)
+        return entry
+
+    def apply(self, manifest: Manifest, manager: str, *, status: bool) -> Manifest:
+        """Apply as that manager; the generation counts changes of the spec."""
+        place = place_of(manifest)
+        if place not in self.entries:
+            bare = {key: manifest[key] for key in ("apiVersion", "kind")}
+            names = {key: manifest["metadata"][key] for key in ("name", "namespace")}
+            self.entries[place] = Entry(f"uid-{next(self._uids)}", {**bare, "metadata": names})
+        entry = self.entries[place]
+        before = entry.whole().get("spec")
+        kept = {key: manifest[key] for key in manifest if (key == "status") == status}
+        entry.applied[manager, status] = deepcopy({"metadata": {}} | kept)
+        entry.generation += before is not None and entry.whole().get("spec") != before
+        return entry.whole()
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return an object, or None."""
+        entry = self.entries.get((kind, namespace, name))
+        return None if entry is None else entry.whole()
+
+    def find(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
+        """Return the objects with these labels."""
+        found = [
+            entry.whole()
+            for (one, where, _), entry in self.entries.items()
+            if one == kind and where == namespace
+        ]
+        return [
+            one for one in found if labels.items() <= (one["metadata"].get("labels") or {}).items()
+        ]
+
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
+        """Remove an object, if it is still the one that was meant."""
+        entry = self.entries.get((kind, namespace, name))
+        if entry is not None and uid in ("", entry.uid):
+            del self.entries[kind, namespace, name]
+
+
+def place_of(manifest: Manifest) -> Place:
+    """Return where an object is kept."""
+    meta = manifest["metadata"]
+    return kinds.of(manifest), meta["namespace"], meta["name"]
+
+
+def merged(below: Any, above: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the two merged: objects key by key, lists of conditions by type, the rest above."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {
+            key: merged(below[key], above[key])
+            if key in below and key in above
+            else deepcopy(above.get(key, below.get(key)))
+            for key in (*below, *(key for key in above if key not in below))
+        }
+    return deepcopy(above)

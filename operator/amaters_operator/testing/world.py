@@ -1,0 +1,264 @@
+"""The truth: a StatefulSet controller, kubelets, and the nodes of one database on their disks.
+
+Only what the operator's decisions depend on is modelled, but that faithfully: who may form a
+cluster, who joins it, who leads, who has voted, and what a lost disk does.
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.kube import kinds
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.testing.kube import is_ready
+from amaters_operator.testing.store import Store
+
+NAMESPACE, NAME = "shop", "orders"
+
+
+@dataclass(slots=True)
+class Disk:
+    """A volume; it outlives pods."""
+
+    cluster_id: str = ""
+    member: int = 0
+    index: int = 0
+
+
+@dataclass(slots=True)
+class Member:
+    """A member as the database has it committed."""
+
+    id: int
+    ordinal: int
+    learner: bool = False
+    claimed: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """One AmatersCluster's part of the world. `step` lets time pass."""
+
+    store: Store = field(default_factory=Store)
+    now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    bad_images: set[str] = field(default_factory=set)
+    unreachable: set[int] = field(default_factory=set)
+    """Ordinals of pods that the operator cannot reach, though they are well."""
+    unschedulable: set[int] = field(default_factory=set)
+    disks: dict[int, Disk] = field(default_factory=dict)
+    members: dict[int, Member] = field(default_factory=dict)
+    cluster_id: str = ""
+    clusters_formed: int = 0
+    leader: int = 0
+    term: int = 0
+    index: int = 10
+    transfers: int = 0
+    highest_id: int = 0
+    boots: dict[int, str] = field(default_factory=dict)
+    """Ordinal to uid of the pod whose node last started there."""
+    configs: dict[int, Manifest] = field(default_factory=dict)
+    ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
+
+    def wish(self, **spec: object) -> None:
+        """Write the AmatersCluster, as a person does; fields given before stay."""
+        existing = self.store.get(kinds.CLUSTER, NAMESPACE, NAME)
+        before = existing["spec"] if existing else {"image": "amaters:1"}
+        meta = {"name": NAME, "namespace": NAMESPACE, "creationTimestamp": self.now.isoformat()}
+        if existing:
+            meta = {**existing["metadata"], "creationTimestamp": meta["creationTimestamp"]}
+        self.store.put(
+            {
+                "apiVersion": kinds.CLUSTER.api_version,
+                "kind": kinds.CLUSTER.name,
+                "metadata": meta,
+                "spec": before | spec,
+            }
+        )
+
+    def annotate(self, **annotations: str) -> None:
+        """Annotate the AmatersCluster; underscores stand for dashes."""
+        entry = self.store.entries[kinds.CLUSTER, NAMESPACE, NAME]
+        entry.own["metadata"]["annotations"] = {
+            f"amaters.io/{key.replace('_', '-')}": value for key, value in annotations.items()
+        }
+
+    def cluster(self) -> AmatersCluster:
+        """Return the AmatersCluster as the operator reads it."""
+        return AmatersCluster.model_validate(self.store.get(kinds.CLUSTER, NAMESPACE, NAME))
+
+    def pods(self) -> list[Manifest]:
+        """Return the pods, by ordinal."""
+        found = self.store.find(kinds.POD, NAMESPACE, {})
+        return sorted(found, key=lambda pod: names.ordinal(pod["metadata"]["name"]))
+
+    def pod(self, ordinal: int) -> Manifest | None:
+        """Return a pod."""
+        return self.store.get(kinds.POD, NAMESPACE, f"{NAME}-{ordinal}")
+
+    def running(self, ordinal: int) -> bool:
+        """Whether a node runs in that pod."""
+        pod = self.pod(ordinal)
+        return pod is not None and "deletionTimestamp" not in pod["metadata"] and self._boots(pod)
+
+    def participates(self, member: Member) -> bool:
+        """Whether a member does its part."""
+        disk = self.disks.get(member.ordinal)
+        return self.running(member.ordinal) and disk is not None and disk.member == member.id
+
+    @property
+    def voters(self) -> list[Member]:
+        """The members that vote."""
+        return [one for one in self.members.values() if not one.learner]
+
+    def has_quorum(self) -> bool:
+        """Whether a majority of the voters is up."""
+        alive = sum(self.participates(one) for one in self.voters)
+        return bool(self.voters) and 2 * alive > len(self.voters)
+
+    def lose_disk(self, ordinal: int) -> None:
+        """Replace a pod's volume by an empty one, and the pod with it."""
+        self.disks.pop(ordinal, None)
+        self.store.delete(kinds.POD, NAMESPACE, f"{NAME}-{ordinal}")
+
+    def step(self, seconds: float = 1.0) -> None:
+        """Let time pass: controllers, kubelets and nodes each do their next thing."""
+        self.now += timedelta(seconds=seconds)
+        statefulset = self.store.get(kinds.STATEFUL_SET, NAMESPACE, NAME)
+        if statefulset is not None:
+            self._statefulset(statefulset)
+        for pod in self.pods():
+            self._node(names.ordinal(pod["metadata"]["name"]))
+        self._form()
+        self._elect()
+        for pod in self.pods():
+            self._kubelet(pod)
+
+    def _statefulset(self, statefulset: Manifest) -> None:
+        spec, meta = statefulset["spec"], statefulset["metadata"]
+        text = json.dumps(spec["template"], sort_keys=True)
+        revision = f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        for pod in self.pods():
+            ordinal = names.ordinal(pod["metadata"]["name"])
+            if "deletionTimestamp" in pod["metadata"] or ordinal >= spec["replicas"]:
+                self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
+                if ordinal >= spec["replicas"]:
+                    self.disks.pop(ordinal, None)
+                    self.store.delete(kinds.CLAIM, NAMESPACE, f"data-{NAME}-{ordinal}")
+        for ordinal in range(spec["replicas"]):
+            self._claim(ordinal, spec)
+            if self.pod(ordinal) is None:
+                self._create(ordinal, spec["template"], revision, meta["uid"])
+        entry = self.store.entries[kinds.STATEFUL_SET, NAMESPACE, NAME]
+        entry.own["status"] = {
+            "observedGeneration": entry.generation,
+            "updateRevision": revision,
+        }
+
+    def _claim(self, ordinal: int, spec: Manifest) -> None:
+        name = f"data-{NAME}-{ordinal}"
+        if self.store.get(kinds.CLAIM, NAMESPACE, name) is None:
+            template = spec["volumeClaimTemplates"][0]
+            meta = {"name": name, "namespace": NAMESPACE, "labels": spec["selector"]["matchLabels"]}
+            claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
+            self.store.put(claim | {"spec": template["spec"]})
+
+    def _create(self, ordinal: int, template: Manifest, revision: str, owner: str) -> None:
+        labels = template["metadata"]["labels"] | {"controller-revision-hash": revision}
+        ip = f"10.0.0.{next(self.ips)}"
+        self.store.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{NAME}-{ordinal}",
+                    "namespace": NAMESPACE,
+                    "labels": labels,
+                    "creationTimestamp": self.now.isoformat(),
+                    "ownerReferences": [{"uid": owner}],
+                },
+                "spec": template["spec"],
+                "status": {"phase": "Pending", "podIP": ip},
+            }
+        )
+
+    def _boots(self, pod: Manifest) -> bool:
+        ordinal = names.ordinal(pod["metadata"]["name"])
+        image = pod["spec"]["containers"][0]["image"]
+        return image not in self.bad_images and ordinal not in self.unschedulable
+
+    def _kubelet(self, pod: Manifest) -> None:
+        """Say in the pod's status how its node is."""
+        ordinal = names.ordinal(pod["metadata"]["name"])
+        entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
+        member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
+        ready = member is not None and self.participates(member) and self.has_quorum()
+        status = entry.own["status"]
+        since = self.now.isoformat()
+        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}]
+        if is_ready(pod) == ready and status.get("conditions"):
+            conditions = [one for one in status["conditions"] if one["type"] == "Ready"]
+        containers = [{"restartCount": 0, "state": {"running": {}}}]
+        if ordinal in self.unschedulable:
+            conditions.append(
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+            )
+            containers = []
+        elif not self._boots(pod):
+            waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+            containers = [{"restartCount": 0, "state": {"waiting": waiting}}]
+        entry.own["status"] = status | {"conditions": conditions, "containerStatuses": containers}
+
+    def _node(self, ordinal: int) -> None:
+        """Let the node of a pod start, claim its member, and catch up."""
+        pod = self.pod(ordinal)
+        if pod is None or not self.running(ordinal):
+            return
+        disk = self.disks.setdefault(ordinal, Disk())
+        if self.boots.get(ordinal) != pod["metadata"]["uid"]:
+            self.boots[ordinal] = pod["metadata"]["uid"]
+            config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
+            text = config["data"]["config.toml"] if config else ""
+            self.configs[ordinal] = tomllib.loads(text)
+            return
+        member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
+        if member is not None and not member.claimed and not disk.member and self.has_quorum():
+            member.claimed = True
+            disk.cluster_id, disk.member = self.cluster_id, member.id
+        elif disk.member in self.members:
+            disk.index = min(self.index, disk.index + 60)
+
+    def _form(self) -> None:
+        """Let nodes with empty disks form a cluster, when all that are named are there."""
+        for ordinal, config in self.configs.items():
+            peers = config.get("cluster", {}).get("peers", [])
+            named = [names.ordinal(one.split(":", 1)[1].partition(".")[0]) for one in peers]
+            disks = [self.disks.get(one) for one in named if self.running(one)]
+            if ordinal not in named or len(disks) < len(named):
+                continue
+            if any(disk is None or disk.member for disk in disks):
+                continue
+            self.clusters_formed += 1
+            self.cluster_id = f"cluster-{self.clusters_formed}"
+            self.members = {
+                number + 1: Member(number + 1, number, claimed=True) for number in named
+            }
+            self.highest_id = len(named)
+            for number in named:
+                self.disks[number] = Disk(self.cluster_id, number + 1, self.index)
+
+    def _elect(self) -> None:
+        current = self.members.get(self.leader)
+        if current is not None and not current.learner and self.participates(current):
+            self.leader = self.leader if self.has_quorum() else 0
+            return
+        self.leader = 0
+        if not self.has_quorum():
+            return
+        heirs = [one for one in self.voters if self.participates(one)]
+        self.leader = max(heirs, key=lambda one: (self.disks[one.ordinal].index, -one.id)).id
+        self.term += 1

@@ -1,0 +1,102 @@
+"""The operator is killed before and after each change it makes; it always arrives."""
+
+import pytest
+from amaters_operator.testing import Driver
+from amaters_operator.testing.driver import at_rest
+
+
+def grown() -> Driver:
+    driver = Driver()
+    driver.world.wish(image="amaters:1", replicas=3)
+    driver.settled()
+    return driver
+
+
+def bootstrap(driver: Driver) -> None:
+    driver.world.wish(image="amaters:1", replicas=3)
+
+
+def roll(driver: Driver) -> None:
+    driver.world.wish(image="amaters:2")
+
+
+def grow(driver: Driver) -> None:
+    driver.world.wish(replicas=4)
+
+
+def shrink(driver: Driver) -> None:
+    driver.world.leader = 3
+    driver.world.wish(replicas=1)
+
+
+def heal(driver: Driver) -> None:
+    driver.world.lose_disk(2)
+
+
+def restore(driver: Driver) -> None:
+    driver.world.wish(
+        image="amaters:1",
+        replicas=3,
+        backup={"destination": "s3://backups/orders"},
+        bootstrap={"restoreFrom": "s3://backups/old/1"},
+    )
+
+
+STORIES = {
+    "bootstrap": (Driver, bootstrap),
+    "roll": (grown, roll),
+    "grow": (grown, grow),
+    "shrink": (grown, shrink),
+    "heal": (grown, heal),
+    "restore": (Driver, restore),
+}
+
+
+def interesting(changes: list[str]) -> list[int]:
+    """Positions of changes worth dying at: each kind of change, at its first few times."""
+    seen: dict[str, int] = {}
+    chosen = []
+    for position, what in enumerate(changes, start=1):
+        kind = " ".join(what.split()[:2])
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= 6 or not what.startswith("apply"):
+            chosen.append(position)
+    return chosen
+
+
+def finished(driver: Driver, wanted_ready: str) -> bool:
+    return at_rest(driver.world.cluster()) and driver.world.cluster().status.ready == wanted_ready
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("story", STORIES)
+def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:
+    make, tell = STORIES[story]
+    calm = make()
+    start = len(calm.strikes.changes)
+    tell(calm)
+    calm.passes(1)
+    end = calm.settled()
+    steps = interesting(calm.strikes.changes[start:])
+    assert len(steps) > 10
+
+    for position in steps:
+        driver = make()
+        driver.most_down = 0
+        tell(driver)
+        driver.strikes.at = len(driver.strikes.changes) + position
+        driver.strikes.after = after
+        driver.passes(1)
+        arrived = driver.settled()
+
+        where = f"killed {'after' if after else 'before'} change {position} of {story}"
+        assert driver.most_down <= 1, where
+        assert driver.world.clusters_formed == 1, where
+        assert driver.world.has_quorum(), where
+        assert arrived.status.ready == end.status.ready, where
+        assert arrived.status.image == end.status.image, where
+        assert sorted(one.ordinal for one in driver.world.voters) == sorted(
+            one.ordinal for one in calm.world.voters
+        ), where
+        assert all(replace for _, replace in driver.database.restored[1:]), where
+        assert driver.deaths == 1, where

@@ -1,15 +1,17 @@
 """A real Kubernetes of several nodes on one Linux machine, without Docker.
 
-usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | store | run
+usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | s3 | run
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import sys
 import time
+from dataclasses import asdict
 
 import debian
 import images
@@ -78,11 +80,14 @@ def kubeconfig(cluster: Cluster, _: argparse.Namespace) -> int:
 
 
 def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
-    """Build both images and, when a cluster is up, load them into it."""
+    """Build the images and load them into the cluster when one is up."""
     _require_root()
     debian.install_packages(say=_say)
     version = arguments.version or _version()
-    wanted = [images.Image(name, arguments.tag, version) for name in arguments.only]
+    if arguments.tag:
+        wanted = [images.Image(name, arguments.tag, version) for name in images.NAMES]
+    else:
+        wanted = images.usual(version)
     images.build(cluster.places, wanted, say=_say)
     references = [image.reference for image in wanted]
     if members := cluster.members():
@@ -90,11 +95,9 @@ def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def store(cluster: Cluster, _: argparse.Namespace) -> int:
-    """Start the object store and tell how to reach it."""
-    found = object_store.start(cluster)
-    print(f"export AWS_ACCESS_KEY_ID={found.access_key} AWS_SECRET_ACCESS_KEY={found.secret_key}")
-    print(f"# s3://{found.bucket}: {found.endpoint} for pods, {found.host_endpoint} for the host")
+def s3(cluster: Cluster, _: argparse.Namespace) -> int:
+    """Start the object store and tell, as JSON, how to reach it."""
+    print(json.dumps(asdict(object_store.start(cluster)), indent=2))
     return 0
 
 
@@ -115,13 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="remove every trace of it").set_defaults(act=down)
     commands.add_parser("status", help="is it up?").set_defaults(act=status)
     commands.add_parser("kubeconfig", help="print where it is").set_defaults(act=kubeconfig)
-    made = commands.add_parser("images", help="build both images and load them into the cluster")
-    made.add_argument("--tag", default="dev", help="their tag (default: dev)")
+    made = commands.add_parser("images", help="build the images and load them into the cluster")
+    made.add_argument("--tag", help="build both under this tag only (default: version, and next)")
     made.add_argument("--version", help="the version they say they are (default: the project's)")
-    made.add_argument("--only", nargs="+", choices=images.NAMES, default=images.NAMES)
     made.set_defaults(act=build_images)
-    shelf = commands.add_parser("store", help="start an S3 server next to the cluster")
-    shelf.set_defaults(act=store)
+    shelf = commands.add_parser("s3", help="start an S3 server; print how to reach it, as JSON")
+    shelf.set_defaults(act=s3)
     inner = commands.add_parser("run", help="run a command inside the cluster's network")
     inner.add_argument("--namespace", default=CLUSTER_NAMESPACE)
     inner.add_argument("command", nargs=argparse.REMAINDER)

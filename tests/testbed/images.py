@@ -18,6 +18,7 @@ from places import REPOSITORY, Places
 from shell import TestbedError, run
 
 NAMES = ("amaters-server", "amaters-operator")
+NEXT = "next"
 WHEELS = REPOSITORY / ".cache" / "wheels"
 # How this machine reaches its package index; mounted so that no image remembers it.
 HOST_SETTINGS = ("/etc/ssl/certs", "/etc/pip.conf")
@@ -41,6 +42,12 @@ class Image:
     def dockerfile(self) -> Path:
         """The file it is built from."""
         return REPOSITORY / f"Dockerfile.{self.name.removeprefix('amaters-')}"
+
+
+def usual(version: str) -> list[Image]:
+    """Return what the e2e tests need: both images, and a server to upgrade to."""
+    released = [Image(name, version, version) for name in NAMES]
+    return [*released, Image("amaters-server", NEXT, f"{version}+{NEXT}")]
 
 
 def build(where: Places, images: Sequence[Image], *, say: Say) -> None:

@@ -347,25 +347,31 @@ Global___ImageHeader: _TypeAlias = ImageHeader  # noqa: Y015
 
 @_typing.final
 class ImageRecord(_message.Message):
-    """One of the records after it: rows in bytewise order of their keys, or the end."""
+    """One of the records after it: rows as two columns, in bytewise order of their keys over all
+    records; or the end.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ROWS_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     TRAILER_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def trailer(self) -> Global___ImageTrailer: ...
     def __init__(
         self,
         *,
-        rows: _abc.Iterable[Global___Row] | None = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        values: _abc.Iterable[_builtins.bytes] | None = ...,
         trailer: Global___ImageTrailer | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["trailer", b"trailer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "trailer", b"trailer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "trailer", b"trailer", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -379,7 +385,7 @@ class ImageTrailer(_message.Message):
     CHECKSUM_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     checksum: _builtins.int
-    """CRC-32 over every key and value, in order."""
+    """CRC-32 over every record before this one, the header included, as encoded."""
     def __init__(
         self,
         *,

@@ -1,0 +1,22 @@
+"""From a configured destination to an uploader: `s3://bucket/prefix`, or a folder's path."""
+
+from pathlib import Path
+
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.snapshots import local
+from amaters_server.snapshots.local import LocalSnapshotUploader
+from amaters_server.snapshots.s3 import S3SnapshotUploader
+from amaters_server.snapshots.s3_place import SCHEME, S3Settings
+from amaters_server.snapshots.uploader import SnapshotUploader
+
+
+def uploader_for(destination: str, settings: S3Settings) -> SnapshotUploader:
+    """Return the uploader for the destination; ConfigurationError when it is neither kind."""
+    if destination.startswith(SCHEME):
+        return S3SnapshotUploader(destination, settings)
+    folder = destination.removeprefix(local.SCHEME)
+    if not folder.startswith("/"):
+        raise ConfigurationError(
+            f"snapshots.destination is {destination!r}: use s3://BUCKET/PREFIX or /FOLDER"
+        )
+    return LocalSnapshotUploader(Path(folder))

@@ -1,0 +1,41 @@
+"""The 40 bytes at the start of a published snapshot file. Pure: bytes to value and back."""
+
+import struct
+from dataclasses import dataclass
+
+from amaters_server.model.errors import SnapshotError
+
+MAGIC = b"AMSNAP\x01\x00"
+SIZE = 40
+_LAYOUT = struct.Struct("<8sQQQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveHeader:
+    """What a snapshot file says of itself."""
+
+    snapshot_id: int
+    timestamp_ms: int
+    original_size: int
+    """Bytes of the content before compression."""
+    checksum: int
+    """FNV over everything after the header."""
+
+    def encode(self) -> bytes:
+        """Return the header as it stands in the file."""
+        return _LAYOUT.pack(
+            MAGIC, self.snapshot_id, self.timestamp_ms, self.original_size, self.checksum
+        )
+
+
+def decode_header(data: bytes, *, name: str) -> ArchiveHeader:
+    """Decode the start of the file called `name`; raises SnapshotError when it is no snapshot."""
+    if len(data) < SIZE:
+        raise SnapshotError(
+            f"{name} is cut off inside its header ({len(data)} of {SIZE} bytes): delete it and "
+            "choose another snapshot"
+        )
+    magic, *fields = _LAYOUT.unpack(data[:SIZE])
+    if magic != MAGIC:
+        raise SnapshotError(f"{name} is no snapshot file (it begins with {magic!r})")
+    return ArchiveHeader(*fields)

@@ -24,6 +24,9 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node import opening, transfer
 from amaters_server.node.founding import Join
+from amaters_server.node.image_receiver import ImageReceiver
+from amaters_server.node.image_sender import ImageSender
+from amaters_server.node.images import Images
 from amaters_server.node.leadership import Leadership, barrier
 from amaters_server.node.members import Members
 from amaters_server.node.peers import Joined, PeerParts, PeerRequests, dotted
@@ -73,6 +76,17 @@ class Node:
         self.members = Members(
             parts.machine, parts.transport, self._leadership, parts.clock, version
         )
+        self._images = Images(
+            ImageSender(settings, parts.machine, parts.clock, self.counters),
+            ImageReceiver(
+                settings.image_folder,
+                parts.engine,
+                parts.machine,
+                parts.transport,
+                parts.clock,
+                self.counters,
+            ),
+        )
         peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
         self.peers = PeerRequests(peer_parts, self._removed)
 
@@ -111,6 +125,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._images.close()
         if self._pump is not None:
             await self._pump.stop(ShuttingDownError())
         await self._parts.transport.close()
@@ -202,6 +217,8 @@ class Node:
 
     async def _take_part(self, identity: Identity) -> None:
         loop = asyncio.get_running_loop()
+        if self._parts.machine.needs_image:
+            await loop.run_in_executor(None, self._images.receiver.finish_interrupted)
         replica = await loop.run_in_executor(
             None, opening.open_replica, self._disk, identity, self.settings, self._parts.clock
         )
@@ -210,9 +227,9 @@ class Node:
             leadership=self._led_by,
             members=self._connect,
             conf_applied=self.members.conf_applied,
-            image_offered=lambda _: None,
-            images_wanted=lambda _: None,
-            install=lambda _: None,
+            image_offered=self._images.receiver.offered,
+            images_wanted=self._images.sender.wanted,
+            install=self._images.receiver.install,
             failed=self._failed,
         )
         pump_parts = PumpParts(
@@ -222,12 +239,14 @@ class Node:
         self._pump, self._identity = pump, identity
         self._standing.joined = True
         self.members.attach(pump)
-        self.peers.attach(Joined(identity, pump))
+        self._images.attach(pump)
+        self.peers.attach(Joined(identity, pump, self._images.sender))
         self._connect()
         pump.start()
         if self._is_alone():
             replica.driver.core.campaign()
         self._own_task(self._announce(), "announce")
+        self._own_task(self._images.look_after(), "look-after-images")
 
     def _connect(self) -> None:
         """Keep connections to whoever belongs to the cluster now."""

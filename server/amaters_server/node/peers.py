@@ -1,12 +1,13 @@
 """What other members, and nodes that may become members, ask of this one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, NotReadyError
 from amaters_server.node import calls, founding
+from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.members import Members
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.pump import Pump
@@ -27,6 +28,7 @@ class Joined:
 
     identity: Identity
     pump: Pump
+    images: ImageSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class PeerRequests:
         response.reason = self._objection(request)
         response.accepted = not response.reason
         response.removed = self._is_removed(request)
+        if response.accepted:
+            self._parts.transport.nudge(getattr(request, "from"))
         return response
 
     def heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
@@ -117,6 +121,15 @@ class PeerRequests:
         if request.cluster_id != self._joined.identity.cluster_id:
             return False
         return sender <= membership.highest_id and membership.member(sender) is None
+
+    async def image(
+        self, sender: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image in chunks; SnapshotError when it is gone."""
+        if self._joined is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        async for chunk in self._joined.images.chunks(sender, request.image_id, request.offset):
+            yield chunk
 
     # --- forming and joining --------------------------------------------------
 

@@ -1,11 +1,11 @@
-"""What a node needs from others: a state machine to read from, peers to talk to, a clock."""
+"""What a node needs from others: peers to talk to and a clock; and what it hands out: views."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from amaters_server.model.cluster import Member
-from amaters_server.raft.ports import Applier, Transport
+from amaters_server.raft.ports import Transport
 from amaters_server.wire import peer_pb2
 
 
@@ -37,23 +37,6 @@ class MachineView(Protocol):
         ...
 
 
-class StateMachine(Applier, Protocol):
-    """A state machine that can also be read."""
-
-    @property
-    def restoring(self) -> bool:
-        """Whether a restore is under way, so that clients must be refused."""
-        ...
-
-    def get_many(self, keys: Sequence[bytes], /) -> list[bytes | None]:
-        """Return the newest values under the data keys, in their order."""
-        ...
-
-    def view(self) -> MachineView:
-        """Freeze the present state for reading."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
     """What a node says of itself on every connection to another member."""
@@ -70,6 +53,10 @@ class PeerTransport(Transport, Protocol):
         """Keep connections to exactly these members from now on."""
         ...
 
+    def nudge(self, member: int, /) -> None:
+        """Hear that a member is up: connect to it now rather than later."""
+        ...
+
     def versions(self) -> Mapping[int, str]:
         """Return the versions that members told in their handshakes."""
         ...
@@ -77,7 +64,7 @@ class PeerTransport(Transport, Protocol):
     async def identify(
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:
-        """Ask whoever listens there who it is; NoLeaderError-free: OSError when unreachable."""
+        """Ask whoever listens there who it is; OSError when unreachable."""
         ...
 
     async def forward(

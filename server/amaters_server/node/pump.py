@@ -170,6 +170,10 @@ class Pump:
             self._scheduled = True
             self._loop.call_soon(self._cycle)
 
+    def fail(self, why: str) -> None:
+        """Stop for good: what is on the disk is needed to go on, and cannot be had."""
+        self._failed(StorageError(why))
+
     def resume(self, outbox: Outbox) -> None:
         """Carry on after an image was installed."""
         self._carry_out(outbox)

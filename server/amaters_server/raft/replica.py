@@ -7,7 +7,7 @@ server's shell is asyncio (`node`), the simulation's is a virtual world (`testin
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from amaters_server.model.cluster import Membership
+from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import (
     DatabaseError,
     MembershipError,
@@ -17,7 +17,7 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft.commands import Encode, Origin, Waiting
-from amaters_server.raft.core import ConsensusError, ProposalDropped
+from amaters_server.raft.core import ConsensusError, ProposalDropped, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
 from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.ports import Applier
@@ -129,6 +129,19 @@ class Replica:
     def image_sent(self, member: int, *, arrived: bool) -> None:
         """Hear how the image on its way to that member ended."""
         self._core.report_snapshot(member, arrived)
+
+    def offer_image(self, index: int, term: int, conf_state: ConfState, data: bytes) -> None:
+        """Offer an image of the state at that index to members that need one."""
+        self._core.set_snapshot(index, term, to_core(conf_state), data)
+
+    def withdraw_image(self) -> None:
+        """Offer no image any more."""
+        self._core.clear_snapshot()
+
+    def awaiting_image(self) -> list[int]:
+        """Return the members that were offered an image and have not taken it over yet."""
+        progress = self._core.status().progress
+        return [one.id for one in progress if one.state == "snapshot"]
 
     @property
     def leader(self) -> int:

@@ -51,6 +51,12 @@ class PeerConnections:
         link = self._links.get(to)
         return link is not None and link.send(messages)
 
+    def nudge(self, member: int) -> None:
+        """Hear that a member is up: connect to it now rather than later."""
+        link = self._links.get(member)
+        if link is not None:
+            link.nudge()
+
     def versions(self) -> Mapping[int, str]:
         """Return the versions that members told in their handshakes."""
         return {member_id: link.version for member_id, link in self._links.items()}

@@ -31,15 +31,9 @@ def for_server(provide: ProvideCredentials) -> grpc.ServerCredentials | None:
     first = provide()
     if first is None:
         return None
-    shown = first
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal shown
-        now = provide()
-        if now is None or now == shown:
-            return None
-        shown = now
-        return _configuration(now)
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        return _configuration(provide() or first)
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(first), fetch, require_client_authentication=bool(first.ca_pem)

@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
@@ -23,7 +24,10 @@ log = logging.getLogger(__name__)
 QUEUE_BYTES = 64 * 1024 * 1024
 FRAME_BYTES = 4 * 1024 * 1024
 HANDSHAKE_SECONDS = 5.0
-FIRST_DELAY, LONGEST_DELAY = 0.05, 1.0
+FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
+
+_NOTHING: Any = None
+# No iterator: frames are written one by one. The published stub insists on one.
 
 Refused = Callable[[peer_pb2.HandshakeResponse], None]
 
@@ -52,6 +56,7 @@ class PeerLink:
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._wake = asyncio.Event()
+        self._nudged = asyncio.Event()
         self._connected = False
         self._shown: PeerCredentials | None = None
         self._stub: peer_pb2_grpc.PeerServiceAsyncStub | None = None
@@ -70,7 +75,7 @@ class PeerLink:
         return True
 
     @property
-    def stub(self) -> peer_pb2_grpc.PeerServiceAsyncStub | None:
+    def stub(self) -> "peer_pb2_grpc.PeerServiceAsyncStub | None":
         """Return what unary calls can use while connected."""
         return self._stub if self._connected else None
 
@@ -80,6 +85,10 @@ class PeerLink:
             log.info("peer.credentials_renewed", extra={"peer": self.member.id})
             self._connected = False
             self._wake.set()
+
+    def nudge(self) -> None:
+        """Hear that the other side is up: there is no use in waiting any longer."""
+        self._nudged.set()
 
     async def close(self) -> None:
         """Close the connection for good."""
@@ -95,7 +104,16 @@ class PeerLink:
             except OSError as error:
                 self._note(error)
                 delay = min(delay * 2, LONGEST_DELAY)
-            await asyncio.sleep(delay * self._parts.rng.uniform(0.5, 1.0))
+            await self._pause(delay * self._parts.rng.uniform(0.5, 1.0))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless the other side is heard of meanwhile."""
+        self._nudged.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        except TimeoutError:
+            return
 
     async def _connect(self) -> None:
         """Serve one connection from its handshake to its end."""
@@ -105,7 +123,7 @@ class PeerLink:
             stub = peer_pb2_grpc.PeerServiceStub(channel)
             await self._shake_hands(stub)
             metadata = introduction(self._parts.own, self.member.id)
-            call = stub.Deliver(metadata=metadata)
+            call = stub.Deliver(_NOTHING, metadata=metadata)
             call.add_done_callback(lambda _: self._wake.set())
             self._stub, self._connected, self._said = stub, True, ""
             log.info("peer.connected", extra={"peer": self.member.id, "address": where})
@@ -115,7 +133,7 @@ class PeerLink:
                 self._forget()
                 call.cancel()
 
-    async def _shake_hands(self, stub: peer_pb2_grpc.PeerServiceAsyncStub) -> None:
+    async def _shake_hands(self, stub: "peer_pb2_grpc.PeerServiceAsyncStub") -> None:
         own = self._parts.own
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(
@@ -142,8 +160,8 @@ class PeerLink:
                 await self._wake.wait()
                 continue
             await call.write(self._next_frame())
-        if self._connected and call.code() is not None:
-            await call  # Raises what ended it, if it was not the other side's wish.
+        if self._connected:
+            await call  # Raises what ended it, unless the other side just wants a new one.
 
     def _next_frame(self) -> peer_pb2.Frame:
         queue = self._queue
@@ -165,12 +183,11 @@ class PeerLink:
         self._queue, self._queued_bytes = [], 0
 
     def _note(self, error: OSError) -> None:
-        """Log a failure once, not with every attempt."""
-        said = str(error)
+        """Log each kind of trouble once until it is over, not with every attempt."""
+        refused = isinstance(error, PeerRefusedError)
+        said = str(error) if refused else "unreachable"
         if said == self._said:
             return
         self._said = said
-        refused = isinstance(error, PeerRefusedError)
         event = "peer.refused_us" if refused else "peer.unreachable"
-        level = logging.ERROR if refused else logging.WARNING
-        log.log(level, event, extra={"peer": self.member.id, "reason": said})
+        log.warning(event, extra={"peer": self.member.id, "reason": str(error)})

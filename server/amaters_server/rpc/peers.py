@@ -1,17 +1,19 @@
 """`PeerService`: what other members ask, decoded, handed to the node, encoded."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, TypeAlias
 
 import grpc
 import grpc.aio
+from typing_extensions import override
 
 from amaters_server.model.errors import DatabaseError
 from amaters_server.rpc.peer_channels import introduced
 from amaters_server.wire import peer_pb2, peer_pb2_grpc
 
-Context = "grpc.aio.ServicerContext[object, object]"
+# The published stubs are generic where the classes themselves are not: hence the quotes.
+Context: TypeAlias = "grpc.aio.ServicerContext[peer_pb2.Frame, peer_pb2.DeliverSummary]"
 
 
 class PeerNode(Protocol):
@@ -21,7 +23,7 @@ class PeerNode(Protocol):
         """Accept or refuse a connection."""
         ...
 
-    def receive(self, sender: int, messages: list[bytes], /) -> None:
+    def receive(self, sender: int, messages: Sequence[bytes], /) -> None:
         """Take in raft messages."""
         ...
 
@@ -56,30 +58,39 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         recycled, self._recycled = self._recycled, asyncio.Event()
         recycled.set()
 
+    @override
     async def Handshake(
         self, request: peer_pb2.HandshakeRequest, context: Context
-    ) -> peer_pb2.HandshakeResponse:  # noqa: N802
+    ) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
         return self._node.handshake(request)
 
-    async def Deliver(self, request_iterator: object, context: Context) -> peer_pb2.DeliverSummary:  # noqa: N802
+    @override
+    async def Deliver(
+        self, request_iterator: AsyncIterator[peer_pb2.Frame], context: Context
+    ) -> peer_pb2.DeliverSummary:
         """Take in frames until the stream ends."""
         sender = await self._introduced(context)
-        receive, read = self._node.receive, context.read
-        ended = asyncio.ensure_future(self._recycled.wait())
+        recycled = asyncio.ensure_future(self._recycled.wait())
+        reading = asyncio.current_task()
+        if reading is not None:
+            recycled.add_done_callback(lambda ended: ended.cancelled() or reading.cancel())
         count = 0
-        ended.add_done_callback(lambda _: context.cancel())
         try:
-            while (frame := await read()) is not grpc.aio.EOF:
+            while isinstance(frame := await context.read(), peer_pb2.Frame):
                 count += len(frame.messages)
-                receive(sender, frame.messages)
+                self._node.receive(sender, frame.messages)
+        except asyncio.CancelledError:
+            if not recycled.done():
+                raise
         finally:
-            ended.cancel()
+            recycled.cancel()
         return peer_pb2.DeliverSummary(messages=count)
 
+    @override
     async def FetchImage(
         self, request: peer_pb2.FetchImageRequest, context: Context
-    ) -> AsyncIterator[peer_pb2.ImageChunk]:  # noqa: N802
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
         """Send an image from an offset on."""
         sender = await self._introduced(context)
         try:
@@ -88,15 +99,17 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
         except DatabaseError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
+    @override
     async def Identify(
         self, request: peer_pb2.IdentifyRequest, context: Context
-    ) -> peer_pb2.IdentifyResponse:  # noqa: N802
+    ) -> peer_pb2.IdentifyResponse:
         """Tell an empty disk who it is to be."""
         return await self._node.identify(request)
 
+    @override
     async def Forward(
         self, request: peer_pb2.ForwardRequest, context: Context
-    ) -> peer_pb2.ForwardResponse:  # noqa: N802
+    ) -> peer_pb2.ForwardResponse:
         """Answer a call that another member passed on."""
         await self._introduced(context)
         if request.hops > 1:
@@ -105,7 +118,7 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
 
     async def _introduced(self, context: Context) -> int:
         """Return who is calling, or end the call of one who may not."""
-        request = introduced(context.invocation_metadata())
+        request = introduced(tuple(context.invocation_metadata() or ()))
         answer = self._node.handshake(request)
         if not answer.accepted:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, answer.reason)

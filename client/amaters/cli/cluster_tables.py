@@ -32,11 +32,11 @@ def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
     if not view.formed:
         return node(view.asked)
     table, left_out = fitted(_columns(view, now), width)
-    parts: list[RenderableType] = [_headline(view), table]
+    parts: list[RenderableType] = [_headline(view), Text(), table]
+    if any(one.remark for one in view.nodes):
+        parts.append(Text())
     parts += [
-        Text.assemble((f"  {_called(one)}: ", "bold"), one.remark)
-        for one in view.nodes
-        if one.remark
+        Text.assemble((f"{_called(one)}: ", "bold"), one.remark) for one in view.nodes if one.remark
     ]
     if left_out:
         hidden = ", ".join(left_out)

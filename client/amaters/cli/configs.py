@@ -83,7 +83,7 @@ def get(key: str, path: Path | None) -> None:
     _show({key: as_plain(value)}, text)
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("key")
 @click.argument("value")
 @path_option

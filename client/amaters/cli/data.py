@@ -46,7 +46,7 @@ def as_key(text: str, as_base64: bool) -> bytes:
         raise InvalidRequestError(f"{text!r} is not base64 ({error})") from error
 
 
-@click.command("set")
+@click.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option(

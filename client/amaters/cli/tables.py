@@ -18,7 +18,8 @@ from amaters.values import Entry
 PREVIEW = 60
 """Characters of a value in a list; `get` shows all of it."""
 
-_PADDING = 2
+_BETWEEN = 3
+"""Terminal cells between two columns."""
 
 
 def safe(text: str) -> str:
@@ -112,7 +113,7 @@ class Column:
 def fitted(columns: Sequence[Column], width: int) -> tuple[Table, list[str]]:
     """Return a table of the columns that fit, and the headers of those left out."""
     kept = list(columns)
-    while sum(one.width + _PADDING for one in kept) > width and any(one.rank for one in kept):
+    while _width(kept) > width and any(one.rank for one in kept):
         kept.remove(max(kept, key=lambda one: one.rank))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for one in kept:
@@ -122,6 +123,10 @@ def fitted(columns: Sequence[Column], width: int) -> tuple[Table, list[str]]:
         table.add_row(*row)
     left_out = [one.header for one in columns if one not in kept]
     return table, left_out
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(one.width for one in columns) + _BETWEEN * (len(columns) - 1)
 
 
 def since(at: datetime | None, now: datetime) -> str:

@@ -1,0 +1,186 @@
+"""Where settings come from and which wins; the configuration file; completions; the program."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from amaters.cli.config_file import TEMPLATE, FileSettings, TlsSettings
+from amaters.cli.output import Format
+from amaters.cli.settings import Flags, Settings, settle
+from amaters.errors import ConfigurationError
+from amaters.testing.aql import FakeAql
+from amaters.tls import TlsFiles
+from click.testing import Result
+
+Cli = Callable[..., Result]
+
+
+def decided(home: Path, flags: Flags | None = None, file: str = "", **environment: str) -> Settings:
+    path = home / "config.toml"
+    if file:
+        path.write_text(file)
+    return settle(flags or Flags(), environment=environment, file=path)
+
+
+def test_without_anything_the_defaults_count(home: Path) -> None:
+    found = decided(home)
+
+    assert found.servers == ("http://localhost:7878",)
+    assert found.admins == ("localhost:7879",)
+    assert (found.collection, found.format, found.tls) == ("default", Format.TABLE, None)
+    assert found.timeout == timedelta(seconds=30)
+
+
+def test_flag_beats_environment_beats_file(home: Path) -> None:
+    file = 'server_url = "file:1"\ndefault_collection = "file"\noutput_format = "yaml"\n'
+    flags = Flags(server="flag:1")
+
+    found = decided(
+        home, flags, file, AMATERS_SERVER_URL="environment:1", AMATERS_COLLECTION="environment"
+    )
+
+    assert found.servers == ("flag:1",)
+    assert found.collection == "environment"
+    assert found.format is Format.YAML
+
+
+def test_internal_listeners_are_beside_the_servers_unless_named(home: Path) -> None:
+    servers = Flags(server="a:7878,b:1234,a:7000")
+
+    assert decided(home, servers).admins == ("a:7879", "b:7879")
+    assert decided(home, Flags(server="a:1", admin="c:9")).admins == ("c:9",)
+    assert decided(home, AMATERS_ADMIN_ADDRESS="d:9").admins == ("d:9",)
+
+
+def test_the_tls_table_is_used_when_it_is_enabled(home: Path) -> None:
+    table = '[tls]\nenabled = {}\nca_cert = "/ca"\nclient_cert = "/c"\nclient_key = "/k"\n'
+
+    assert decided(home, file=table.format("false")).tls is None
+    assert decided(home, file=table.format("true")).tls == TlsFiles(
+        Path("/ca"), Path("/c"), Path("/k")
+    )
+
+
+def test_an_https_address_or_a_certificate_turns_tls_on(home: Path) -> None:
+    assert decided(home, Flags(server="https://a:1")).tls == TlsFiles()
+    assert decided(home, Flags(ca_cert=Path("/ca"))).tls == TlsFiles(ca=Path("/ca"))
+    assert decided(home, AMATERS_CA_CERT="/env-ca").tls == TlsFiles(ca=Path("/env-ca"))
+
+
+def test_colour_can_be_turned_off_in_three_places(home: Path) -> None:
+    assert decided(home).color
+    assert not decided(home, AMATERS_COLOR="false").color
+    assert not decided(home, NO_COLOR="1").color
+    assert not decided(home, file="color = false").color
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("server_url = 5", "server_url"),
+        ("server_url = 'nowhere'", "HOST:PORT"),
+        ("timeout_seconds = 0", "timeout_seconds"),
+        ("[tls]\nenabled = 'perhaps'", "tls.enabled"),
+        ("this is no toml", "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_wrong_key(home: Path, file: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        decided(home, file=file)
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(bare: Cli) -> None:
+    result = bare("-f", "xml", "get", "k")
+
+    assert result.exit_code == 1
+    assert "table, json, yaml, ndjson, nul" in result.stderr
+
+
+def test_the_template_explains_every_setting_and_holds_the_defaults() -> None:
+    fresh = FileSettings.model_validate(tomllib.loads(TEMPLATE))
+
+    assert fresh == FileSettings()
+    for name in (*FileSettings.model_fields, *TlsSettings.model_fields):
+        assert name in TEMPLATE or name == "default_key"
+
+
+def test_config_is_written_shown_changed_and_read_back(bare: Cli, home: Path) -> None:
+    assert bare("config", "init").exit_code == 0
+    refused = bare("config", "init")
+    assert refused.exit_code == 1
+    assert "--force" in refused.stderr
+
+    assert bare("config", "set", "tls.ca_cert", "/ca.crt").exit_code == 0
+    assert bare("config", "set", "timeout_seconds", "5").exit_code == 0
+    assert bare("config", "get", "tls.ca_cert").stdout == "/ca.crt\n"
+    assert json.loads(bare("config", "show", "-f", "json").stdout)["timeout_seconds"] == 5
+    assert tomllib.loads(bare("config", "show", "-s", "tls").stdout)["tls"]["ca_cert"] == "/ca.crt"
+    assert bare("config", "validate").exit_code == 0
+    assert (home / ".amaters" / "config.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_change_that_would_break_the_file_is_not_made(bare: Cli, home: Path) -> None:
+    bare("config", "init")
+    before = (home / ".amaters" / "config.toml").read_text()
+
+    assert bare("config", "set", "timeout_seconds", "-1").exit_code == 1
+    unknown = bare("config", "set", "server_urll", "x:1")
+
+    assert unknown.exit_code == 1
+    assert "server_url" in unknown.stderr
+    assert (home / ".amaters" / "config.toml").read_text() == before
+
+
+def test_validate_warns_of_keys_without_a_meaning(bare: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text('[server]\nhost = "0.0.0.0"\n')
+
+    result = bare("config", "validate", "-p", str(path))
+
+    assert result.exit_code == 0
+    assert "server means nothing here" in result.stderr
+
+
+def test_config_works_while_the_file_is_broken(bare: Cli, home: Path) -> None:
+    path = home / ".amaters" / "config.toml"
+    path.parent.mkdir()
+    path.write_text("broken")
+
+    assert bare("get", "k").exit_code == 1
+    assert bare("config", "validate").exit_code == 1
+    assert bare("config", "init", "--force").exit_code == 0
+    assert bare("config", "validate").exit_code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_name_the_program(bare: Cli, shell: str, tmp_path: Path) -> None:
+    target = tmp_path / "script"
+
+    assert "amaters-cli" in bare("completions", shell).stdout
+    assert bare("completions", shell, "-o", str(target)).exit_code == 0
+    assert "amaters-cli" in target.read_text()
+
+
+def test_every_command_has_help(bare: Cli) -> None:
+    for group in ((), ("server",), ("cluster",), ("admin",), ("config",)):
+        assert bare(*group, "--help").exit_code == 0
+
+
+@pytest.mark.slow
+def test_the_program_itself_keeps_stdout_clean(served: FakeAql, home: Path) -> None:
+    run = [sys.executable, "-m", "amaters.cli.main", "-s", served.address, "-f", "json"]
+
+    done = subprocess.run([*run, "get", "k"], capture_output=True, text=True, check=False)
+    failed = subprocess.run(
+        [*run[:4], "127.0.0.1:1", "get", "k"], capture_output=True, text=True, check=False
+    )
+
+    assert json.loads(done.stdout)["status"] == "not_found"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert len(failed.stderr.splitlines()) == 1

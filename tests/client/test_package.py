@@ -1,0 +1,56 @@
+"""The package offers what it says, and its documents say what it does."""
+
+import importlib
+import inspect
+import pkgutil
+import runpy
+from pathlib import Path
+
+import amaters
+import pytest
+from amaters import compat, errors
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("package", [amaters, compat])
+def test_everything_offered_exists_and_everything_imported_is_offered(package: object) -> None:
+    offered = package.__all__  # type: ignore[attr-defined]
+    visible = {
+        name
+        for name, value in vars(package).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+    assert offered == sorted(offered)
+    assert visible | {"__version__"} == set(offered)
+
+
+def test_every_error_is_offered() -> None:
+    raised = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.AmatersError)
+    }
+
+    assert raised <= set(amaters.__all__)
+
+
+def test_no_module_of_the_client_needs_the_server_or_the_operator() -> None:
+    for found in pkgutil.walk_packages(amaters.__path__, "amaters."):
+        if found.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(found.name)
+        assert not any(
+            getattr(value, "__module__", "").startswith(("amaters_server", "amaters_operator"))
+            for value in vars(module).values()
+            if inspect.isclass(value) or inspect.isfunction(value)
+        ), found.name
+
+
+def test_the_reference_of_the_command_line_is_fresh() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "cli_reference.py"))
+
+    fresh = tool["reference"]()
+
+    assert (ROOT / "docs" / "cli.md").read_text() == fresh, "run `python tools/cli_reference.py`"

@@ -1,4 +1,4 @@
-"""Probes of the data disk: can it be written, appended to, and is there room?
+"""Probes of the data disk: whether it can be written and appended to, and whether there is room.
 
 They block, so they run in a thread, on a schedule, and never when someone asks.
 """

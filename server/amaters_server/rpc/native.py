@@ -15,22 +15,13 @@ from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
 from amaters_server.rpc.calls import Call, Service, Streaming
 from amaters_server.rpc.tasks import TaskScope
+from amaters_server.rpc.tls import TlsMaterial
 from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
 
 STREAM_BACKLOG_BYTES = 256 * 1024
 """How much of one stream may wait for a slow caller before its rows are no longer read."""
-
-
-@dataclass(frozen=True, slots=True)
-class PemIdentity:
-    """A certificate chain, its key, and whom to trust, as PEM bytes."""
-
-    certificate: bytes
-    key: bytes
-    client_ca: bytes | None = None
-    require_client_cert: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +34,7 @@ class NativeSettings:
     max_connections: int = 1000
     keepalive_seconds: float = 60.0
     handshake_seconds: float = 30.0
-    tls: PemIdentity | None = None
+    tls: TlsMaterial | None = None
 
 
 class NativeListener:
@@ -81,7 +72,7 @@ class NativeListener:
             raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
         asyncio.get_running_loop().add_reader(self._event, self._wake)
 
-    def replace_tls(self, identity: PemIdentity) -> None:
+    def replace_tls(self, identity: TlsMaterial) -> None:
         """Use another identity for new connections; ConfigurationError when it is no good."""
         if self._listener is not None:
             try:
@@ -222,5 +213,7 @@ class _Stream:
             raise _GoneError
 
 
-def _identity(pem: PemIdentity) -> TlsIdentity:
-    return TlsIdentity(pem.certificate, pem.key, pem.client_ca, pem.require_client_cert)
+def _identity(material: TlsMaterial) -> TlsIdentity:
+    # An authority without the demand would still make clients show certificates it must know.
+    ca = material.ca if material.require_client_cert else None
+    return TlsIdentity(material.certificate, material.key, ca, material.require_client_cert)

@@ -19,6 +19,7 @@ from amaters_server.rpc.aql import AqlService
 from amaters_server.rpc.arrivals import QueryLimits
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.intercept import Intercept, Observed
+from amaters_server.rpc.native import NativeListener, NativeSettings
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.counters import CallCounters, Traffic
 
@@ -176,9 +177,8 @@ def made_listener(kind: str, service, limits: QueryLimits):
     if kind == "grpcio":
         settings = GrpcioSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
         return GrpcioListener(settings, service)
-    native = pytest.importorskip("amaters_server.rpc.native")
-    settings = native.NativeSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
-    return native.NativeListener(settings, service)
+    settings = NativeSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
+    return NativeListener(settings, service)
 
 
 @asynccontextmanager
@@ -224,3 +224,12 @@ def serving_kind():
 def serving_with(request):
     """Serve with limits of the test's own."""
     return lambda **limits: serving(request.param, replace(QueryLimits(), **limits))
+
+
+@pytest.fixture
+async def dict_service():
+    """The service over an empty dictionary, without a listener."""
+    now = asyncio.get_running_loop().time
+    service = AqlService(DictDatabase(), None, CallCounters(), limits=QueryLimits(), now=now)
+    yield service
+    await service.close()

@@ -1,0 +1,206 @@
+"""Certificates of the listeners: read, checked, watched, and replaced without a restart.
+
+New material is either right as a whole or refused as a whole; what is being served goes on.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from watchfiles import awatch
+
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.telemetry.certificates import CertificateFacts
+
+_log = logging.getLogger(__name__)
+
+WATCH_STEP_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPaths:
+    """Where one listener's material lies."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+    require_client_cert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """One listener's material as PEM, checked. Nothing secret of it is ever printed."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    ca: bytes | None = field(repr=False)
+    require_client_cert: bool
+    facts: CertificateFacts
+
+
+def read_material(listener: str, paths: TlsPaths, now: datetime) -> TlsMaterial:
+    """Read and check a listener's files; ConfigurationError names the one that is wrong."""
+    certificate = _read(paths.certificate, "certificate")
+    key = _read(paths.key, "key")
+    ca = None if paths.ca is None else _read(paths.ca, "CA file")
+    leaf = _certificates(certificate, paths.certificate)[0]
+    _check_pair(leaf, key, paths)
+    _check_dates(leaf, paths.certificate, now)
+    if ca is not None and paths.ca is not None:
+        _certificates(ca, paths.ca)
+    facts = CertificateFacts(
+        listener=listener,
+        serial=f"{leaf.serial_number:x}",
+        not_after_unix=int(leaf.not_valid_after_utc.timestamp()),
+        subject=leaf.subject.rfc4514_string(),
+    )
+    return TlsMaterial(certificate, key, ca, paths.require_client_cert, facts)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as wrong:
+        raise ConfigurationError(f"{what} {path} cannot be read: {wrong.strerror}") from wrong
+
+
+def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as wrong:
+        raise ConfigurationError(f"{path} holds no certificate in PEM: {wrong}") from wrong
+
+
+def _check_pair(leaf: x509.Certificate, key: bytes, paths: TlsPaths) -> None:
+    try:
+        own = load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError) as wrong:
+        raise ConfigurationError(
+            f"{paths.key} holds no unencrypted private key in PEM: {wrong}"
+        ) from wrong
+    if _spelled(own) != _spelled(leaf.public_key()):
+        raise ConfigurationError(
+            f"key {paths.key} does not belong to certificate {paths.certificate}: replace both"
+        )
+
+
+def _spelled(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _check_dates(leaf: x509.Certificate, path: Path, now: datetime) -> None:
+    if now > leaf.not_valid_after_utc:
+        raise ConfigurationError(
+            f"certificate {path} expired at {leaf.not_valid_after_utc.isoformat()}: renew it"
+        )
+    if now < leaf.not_valid_before_utc:
+        raise ConfigurationError(
+            f"certificate {path} is not valid before {leaf.not_valid_before_utc.isoformat()}: "
+            "check the clock of this machine"
+        )
+
+
+Heard = Callable[[TlsMaterial], None]
+"""Puts new material to use; ConfigurationError refuses it."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Certificates:
+    """The material of every TLS listener of this process, by listener name."""
+
+    def __init__(
+        self, paths: Mapping[str, TlsPaths], *, now: Callable[[], datetime] = _utc_now
+    ) -> None:
+        """Read everything; ConfigurationError when something is wrong with it."""
+        self._paths = dict(paths)
+        self._now = now
+        self._heard: dict[str, list[Heard]] = {}
+        self._current = {
+            listener: read_material(listener, where, now())
+            for listener, where in self._paths.items()
+        }
+
+    def get(self, listener: str) -> TlsMaterial | None:
+        """Return what the listener serves; None when it speaks no TLS."""
+        return self._current.get(listener)
+
+    def facts(self) -> list[CertificateFacts]:
+        """Return what is served now, for the status."""
+        return [material.facts for material in self._current.values()]
+
+    def on_change(self, listener: str, heard: Heard) -> None:
+        """Call `heard` with every new material of the listener."""
+        self._heard.setdefault(listener, []).append(heard)
+
+    def reload(self) -> list[str]:
+        """Read all files again and use what changed; returns what was wrong, a line each."""
+        return [
+            error
+            for listener, where in self._paths.items()
+            if (error := self._reload(listener, where)) is not None
+        ]
+
+    def _reload(self, listener: str, where: TlsPaths) -> str | None:
+        old = self._current[listener]
+        try:
+            new = read_material(listener, where, self._now())
+            if new == old:
+                return None
+            for heard in self._heard.get(listener, ()):
+                heard(new)
+        except ConfigurationError as wrong:
+            _log.error(
+                "tls.refused", extra={"listener": listener, "error": str(wrong), "kept": old.facts}
+            )
+            return f"TLS of the {listener} listener was kept as it was: {wrong}"
+        self._current[listener] = new
+        _log.info(
+            "tls.reloaded",
+            extra={
+                "listener": listener,
+                "serial": new.facts.serial,
+                "before": old.facts.serial,
+                "not_after_unix": new.facts.not_after_unix,
+            },
+        )
+        return None
+
+    async def watch(self) -> None:
+        """Reload whenever the files' folders change, until cancelled.
+
+        Folders, not files: Kubernetes replaces a Secret's files by turning a symbolic link.
+        """
+        folders = {
+            path.parent
+            for where in self._paths.values()
+            for path in (where.certificate, where.key, where.ca)
+            if path is not None
+        }
+        async with contextlib.aclosing(_changes(folders)) as changes:
+            async for _ in changes:
+                self.reload()
+
+
+async def _changes(folders: set[Path]) -> AsyncGenerator[None]:
+    stop = asyncio.Event()
+    try:
+        async for _ in awatch(
+            *folders, watch_filter=None, step=WATCH_STEP_MS, stop_event=stop, recursive=False
+        ):
+            yield None
+    finally:
+        stop.set()

@@ -1,0 +1,228 @@
+import asyncio
+import datetime as dt
+import os
+import socket
+import ssl
+
+import grpc
+import pytest
+from amaters.wire.aql_pb2 import HealthCheckRequest
+from amaters.wire.aql_pb2_grpc import AqlServiceStub
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio_tls import server_credentials
+from amaters_server.rpc.native import NativeListener, NativeSettings
+from amaters_server.rpc.tls import Certificates, TlsPaths
+from amaters_server.testing.certificates import DAY, Authority
+from cryptography import x509
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture
+def folder(tmp_path, authority):
+    authority.issue().write(tmp_path, authority.pem)
+    return tmp_path
+
+
+def paths(folder, **options) -> TlsPaths:
+    return TlsPaths(folder / "tls.crt", folder / "tls.key", folder / "ca.crt", **options)
+
+
+def refusal(folder) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        Certificates({"client": paths(folder)})
+    return str(raised.value)
+
+
+def test_what_is_served_is_told_by_serial_subject_and_end(folder, authority):
+    issued = authority.issue("db-0", lasts=3 * DAY)
+    issued.write(folder, authority.pem)
+
+    (facts,) = Certificates({"client": paths(folder)}).facts()
+
+    assert facts.listener == "client"
+    assert facts.serial == issued.serial
+    assert facts.subject == "CN=db-0"
+    assert facts.not_after_unix > dt.datetime.now(dt.UTC).timestamp()
+
+
+def test_a_key_of_another_certificate_is_refused(folder, authority):
+    (folder / "tls.key").write_bytes(authority.issue().key)
+
+    assert "does not belong to certificate" in refusal(folder)
+
+
+def test_an_expired_certificate_is_refused(folder, authority):
+    begun = dt.datetime.now(dt.UTC) - 5 * DAY
+    authority.issue(starts=begun, lasts=DAY).write(folder, authority.pem)
+
+    assert "expired at" in refusal(folder)
+
+
+def test_a_certificate_of_the_future_is_refused(folder, authority):
+    later = dt.datetime.now(dt.UTC) + 5 * DAY
+    authority.issue(starts=later).write(folder, authority.pem)
+
+    assert "is not valid before" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("tls.crt", b"junk", "holds no certificate in PEM"),
+        ("tls.key", b"junk", "holds no unencrypted private key in PEM"),
+        ("ca.crt", b"", "holds no certificate in PEM"),
+        ("tls.crt", None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_files_that_are_no_good_are_named(folder, name, content, text):
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+
+    assert text in refusal(folder)
+    assert name in refusal(folder)
+
+
+def test_bad_new_files_leave_the_old_ones_in_use(folder, authority):
+    certificates = Certificates({"client": paths(folder)})
+    before = certificates.facts()
+    (folder / "tls.key").write_bytes(authority.issue().key)
+
+    errors = certificates.reload()
+
+    assert len(errors) == 1
+    assert "was kept as it was" in errors[0]
+    assert certificates.facts() == before
+
+
+def test_a_listener_that_refuses_keeps_the_old_ones_in_use(folder, authority):
+    certificates = Certificates({"client": paths(folder)})
+    before = certificates.facts()
+
+    def refuse(material):
+        raise ConfigurationError("not this one")
+
+    certificates.on_change("client", refuse)
+    authority.issue().write(folder, authority.pem)
+
+    assert certificates.reload() == ["TLS of the client listener was kept as it was: not this one"]
+    assert certificates.facts() == before
+
+
+def test_nothing_new_is_nothing_to_do(folder):
+    certificates = Certificates({"client": paths(folder)})
+    heard = []
+    certificates.on_change("client", heard.append)
+
+    assert certificates.reload() == []
+    assert heard == []
+
+
+async def test_files_behind_a_turned_link_are_seen(tmp_path, authority):
+    first, second = authority.issue(), authority.issue()
+    first.write(tmp_path / "..1", authority.pem)
+    second.write(tmp_path / "..2", authority.pem)
+    (tmp_path / "..data").symlink_to("..1")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    certificates = Certificates({"client": paths(tmp_path)})
+    seen = asyncio.Event()
+    certificates.on_change("client", lambda material: seen.set())
+    watching = asyncio.create_task(certificates.watch())
+    await asyncio.sleep(0.3)
+
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    os.rename(tmp_path / "..data_tmp", tmp_path / "..data")
+
+    async with asyncio.timeout(5):
+        await seen.wait()
+    assert certificates.facts()[0].serial == second.serial
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+def served_serial(port: int, authority, client=None) -> str:
+    context = ssl.create_default_context(cadata=authority.pem.decode())
+    if client is not None:
+        context.load_cert_chain(client / "tls.crt", client / "tls.key")
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        leaf = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True))
+    return f"{leaf.serial_number:x}"
+
+
+async def listener(kind, certificates, methods):
+    if kind == "grpcio":
+        credentials = server_credentials(certificates, "client")
+        made = GrpcioListener(GrpcioSettings("127.0.0.1:0", credentials=credentials), methods)
+    else:
+        made = NativeListener(
+            NativeSettings("127.0.0.1:0", tls=certificates.get("client")), methods
+        )
+        certificates.on_change("client", made.replace_tls)
+    await made.start()
+    return made
+
+
+@pytest.fixture(params=["grpcio", "native"])
+async def started(request, folder, dict_service):
+    """Start a TLS listener; `started(require_client_cert=True)` demands certificates."""
+    running = []
+
+    async def start(**options):
+        certificates = Certificates({"client": paths(folder, **options)})
+        running.append(await listener(request.param, certificates, dict_service.methods))
+        return running[-1], certificates
+
+    yield start
+    for one in running:
+        await one.stop(0)
+
+
+async def call(port, authority, client=None):
+    files = [None, None] if client is None else [client / "tls.key", client / "tls.crt"]
+    pems = [None if file is None else file.read_bytes() for file in files]
+    credentials = grpc.ssl_channel_credentials(authority.pem, *pems)
+    async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+        return await AqlServiceStub(channel).HealthCheck(HealthCheckRequest(), timeout=5)
+
+
+async def test_new_certificates_are_served_and_old_connections_go_on(started, folder, authority):
+    running, certificates = await started()
+    credentials = grpc.ssl_channel_credentials(authority.pem)
+    async with grpc.aio.secure_channel(f"localhost:{running.port}", credentials) as channel:
+        stub = AqlServiceStub(channel)
+        assert (await stub.HealthCheck(HealthCheckRequest())).status == 1
+        first = await asyncio.to_thread(served_serial, running.port, authority)
+        issued = authority.issue()
+        issued.write(folder, authority.pem)
+
+        errors = certificates.reload()
+        second = await asyncio.to_thread(served_serial, running.port, authority)
+        still = await stub.HealthCheck(HealthCheckRequest())
+
+    assert errors == []
+    assert first != second == issued.serial
+    assert still.status == 1
+
+
+async def test_clients_without_a_certificate_are_refused_when_it_is_demanded(
+    started, folder, authority
+):
+    running, _ = await started(require_client_cert=True)
+
+    answered = await call(running.port, authority, client=folder)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call(running.port, authority)
+
+    assert answered.status == 1
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -55,7 +55,11 @@ class ChannelOptions:
 
 
 class Endpoint:
-    """One server's address and the connection to it; belongs to one event loop."""
+    """One server's address and the connection to it; belongs to one event loop.
+
+    A connection that fails is tried once more with what the certificate files hold by then, so
+    that a client outlives the rotation of its certificates.
+    """
 
     def __init__(
         self, address: str, *, credentials: Credentials | None, options: ChannelOptions
@@ -66,10 +70,11 @@ class Endpoint:
         if credentials is None and address.strip().startswith("https://"):
             self._credentials = TlsMaterial()
         self._channel: grpc.aio.Channel | None = None
+        self._material: TlsMaterial | None = None
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel, made on first use: certificates are read at that moment."""
+        """The channel, made on first use; another one after certificates were read anew."""
         if self._channel is None:
             self._channel = self._open()
         return self._channel
@@ -112,7 +117,7 @@ class Endpoint:
         arguments = self._options.as_arguments()
         if self._credentials is None:
             return grpc.aio.insecure_channel(self.address, options=arguments)
-        material = self._credentials.load()
+        self._material = material = self._credentials.load()
         return grpc.aio.secure_channel(
             self.address,
             grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
@@ -120,14 +125,20 @@ class Endpoint:
         )
 
     async def _until_settled(self) -> None:
-        channel = self.channel
         while True:
-            state = channel.get_state(try_to_connect=True)
+            state = self.channel.get_state(try_to_connect=True)
             if state is grpc.ChannelConnectivity.READY:
                 return
-            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            if state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                await self.channel.wait_for_state_change(state)
+            elif self._certificates_changed():
+                await self.close()
+            else:
                 raise UnreachableError(await self._why_not(), address=self.address)
-            await channel.wait_for_state_change(state)
+
+    def _certificates_changed(self) -> bool:
+        """Whether the files hold something else than the connection was tried with."""
+        return self._credentials is not None and self._credentials.load() != self._material
 
     async def _why_not(self) -> str:
         """Ask gRPC for the reason: it tells only a call, so make one that means nothing."""

@@ -109,7 +109,6 @@ class AmatersClient:
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
-        self._queries.forget()
         await self._endpoints.close()
 
     async def __aenter__(self) -> Self:

@@ -32,16 +32,12 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 class Queries:
-    """Makes attempts for `calls.Caller`; keeps one stub per server."""
+    """Makes attempts for `calls.Caller`; keeps one stub per channel."""
 
     def __init__(self, *, wall: Callable[[], float], forwarding: bool) -> None:
         self._wall = wall
         self._always: Metadata = () if forwarding else (NO_FORWARDING_METADATA,)
-        self._stubs: WeakKeyDictionary[Endpoint, AqlServiceAsyncStub] = WeakKeyDictionary()
-
-    def forget(self) -> None:
-        """Drop the stubs, because their channels are about to be closed."""
-        self._stubs.clear()
+        self._stubs: WeakKeyDictionary[grpc.aio.Channel, AqlServiceAsyncStub] = WeakKeyDictionary()
 
     def one(
         self,
@@ -128,9 +124,9 @@ class Queries:
         return self._always
 
     def _stub(self, endpoint: Endpoint) -> "AqlServiceAsyncStub":
-        stub = self._stubs.get(endpoint)
+        stub = self._stubs.get(endpoint.channel)
         if stub is None:
-            stub = self._stubs[endpoint] = AqlServiceStub(endpoint.channel)
+            stub = self._stubs[endpoint.channel] = AqlServiceStub(endpoint.channel)
         return stub
 
 

@@ -204,7 +204,9 @@ an_entry = st.builds(
     entry,
     small,
     st.integers(0, 5),
-    st.sampled_from([b"", b"x", pack((2, pack((1, 1), (2, 3)))), pack((1, 2)), b"\xff"]),
+    st.sampled_from(
+        [b"", b"x", pack((2, pack((1, 1), (2, 3)))), pack((1, 2)), pack((1, 15)), b"\xff"]
+    ),
     st.integers(0, 3),
 )
 a_run = st.builds(
@@ -258,6 +260,8 @@ def test_no_sequence_of_messages_breaks_a_node(start, events: list[bytes | str])
 
 @given(st.binary(max_size=200))
 @example(b"")
+@example(pack((1, 15)))
+@example(pack((2, pack((1, 9), (2, 1)))))
 def test_arbitrary_bytes_are_refused_or_harmless(data: bytes) -> None:
     node = follower()
     for call in (node.step, decode_message, conf_changes, node.apply_conf_change):

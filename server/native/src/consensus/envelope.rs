@@ -3,7 +3,7 @@
 use prost::Message as _;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use raft::eraftpb::{ConfChangeType, ConfChangeV2, MessageType, Snapshot};
+use raft::eraftpb::{ConfChangeTransition, ConfChangeType, ConfChangeV2, MessageType, Snapshot};
 
 use super::refused;
 
@@ -61,9 +61,16 @@ pub fn decode_message<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Decoded<
     ))
 }
 
+/// Refuses what the generated getters would panic on.
 pub fn decode_conf_change(data: &[u8]) -> PyResult<ConfChangeV2> {
     let change = ConfChangeV2::decode(data)
         .map_err(|error| refused(format!("these bytes are no conf change: {error}")))?;
+    if ConfChangeTransition::from_i32(change.transition).is_none() {
+        return Err(refused(format!(
+            "conf change with the unknown transition {}",
+            change.transition
+        )));
+    }
     for single in &change.changes {
         if ConfChangeType::from_i32(single.change_type).is_none() {
             return Err(refused(format!(

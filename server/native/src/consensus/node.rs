@@ -236,15 +236,14 @@ impl RaftNode {
         transition: &str,
     ) -> PyResult<()> {
         let change = membership::build(&changes, transition).map_err(PyValueError::new_err)?;
-        let raft = self.raft();
-        if raft.state == StateRole::Leader {
-            if raft.has_pending_conf() {
+        if self.raft().state == StateRole::Leader {
+            if self.raft().has_pending_conf() {
                 return Err(dropped_because(
                     "pending_change",
                     "another change of membership is not applied yet: wait for it",
                 ));
             }
-            membership::rehearse(raft, &change)
+            self.run(|node| membership::rehearse(&node.raft, &change))?
                 .map_err(|error| refused(format!("the change does not fit: {error}")))?;
         }
         let outcome = self.run(|node| node.propose_conf_change(context.to_vec(), change))?;
@@ -253,7 +252,7 @@ impl RaftNode {
 
     fn apply_conf_change(&mut self, data: &[u8]) -> PyResult<ConfStateTuple> {
         let change = envelope::decode_conf_change(data)?;
-        membership::rehearse(self.raft(), &change)
+        self.run(|node| membership::rehearse(&node.raft, &change))?
             .map_err(|error| refused(format!("the change does not fit: {error}")))?;
         let state = self
             .run(|node| {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,39 +44,46 @@ class GoModule:
         return digest.hexdigest()
 
 
-MODULES = (
-    GoModule(
-        "kube",
-        (
-            *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-            *("kubelet", "kube-proxy", "kubectl"),
-        ),
-        {
-            "k8s.io/component-base/version.gitVersion": KUBERNETES,
-            "k8s.io/component-base/version.gitMajor": "1",
-            "k8s.io/component-base/version.gitMinor": "34",
-        },
+KUBE = GoModule(
+    "kube",
+    (
+        *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+        *("kubelet", "kube-proxy", "kubectl"),
     ),
-    GoModule("etcd", ("etcd", "etcdctl"), renamed={"server": "etcd"}),
-    GoModule("coredns", ("coredns",)),
-    GoModule("helm", ("helm",), {"helm.sh/helm/v3/internal/version.version": "v3.19.0"}),
-    GoModule("versitygw", ("versitygw",), {"main.Version": "v1.8.0"}),
-    GoModule("ghz", ("ghz",)),
+    {
+        "k8s.io/component-base/version.gitVersion": KUBERNETES,
+        "k8s.io/component-base/version.gitMajor": "1",
+        "k8s.io/component-base/version.gitMinor": "34",
+    },
 )
+ETCD = GoModule("etcd", ("etcd", "etcdctl"), renamed={"server": "etcd"})
+COREDNS = GoModule("coredns", ("coredns",))
+HELM = GoModule("helm", ("helm",), {"helm.sh/helm/v3/internal/version.version": "v3.19.0"})
+OBJECT_STORE = GoModule("versitygw", ("versitygw",), {"main.Version": "v1.8.0"})
+LOAD_GENERATOR = GoModule("ghz", ("ghz",))
+# What every cluster needs; the others are built when they are first asked for.
+CLUSTER = (KUBE, COREDNS, ETCD, HELM)
+MODULES = (*CLUSTER, OBJECT_STORE, LOAD_GENERATOR)
 
 
-def ensure(where: Places, *, say: Callable[[str], None]) -> None:
+def ensure(where: Places, modules: Sequence[GoModule], *, say: Callable[[str], None]) -> None:
     """Build what is missing or out of date. Cold, on two cores, this takes minutes."""
-    stale = [module for module in MODULES if not is_fresh(module, where)]
+    stale = [module for module in modules if not is_fresh(module, where)]
     if not stale:
         return
     if shutil.which("go") is None:
-        raise TestbedError("the Kubernetes programs are built with Go: install Go 1.25 or newer")
-    for module in stale:
+        raise TestbedError("the cluster's programs are built with Go: install Go 1.25 or newer")
+
+    def make(module: GoModule) -> None:
         say(f"building {', '.join(module.programs)}")
         begin = time.monotonic()
         build(module, where)
         say(f"built {module.name} in {time.monotonic() - begin:.0f} s")
+
+    # Two at a time: while one links or downloads on a single core, the other compiles.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for job in [pool.submit(make, module) for module in stale]:
+            job.result()
 
 
 def is_fresh(module: GoModule, where: Places) -> bool:

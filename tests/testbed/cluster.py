@@ -1,6 +1,6 @@
 """A real Kubernetes of several nodes on one Linux machine, without Docker.
 
-usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | s3 | run
+usage: python tests/testbed/cluster.py up | down | status | kubeconfig | images | s3 | tools | run
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict
 
+import binaries
 import debian
 import images
 import networks
@@ -79,6 +80,13 @@ def kubeconfig(cluster: Cluster, _: argparse.Namespace) -> int:
     return 0
 
 
+def build_tools(cluster: Cluster, _: argparse.Namespace) -> int:
+    """Build all programs from their pinned modules."""
+    binaries.ensure(cluster.places, binaries.MODULES, say=_say)
+    print(cluster.places.bin)
+    return 0
+
+
 def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """Build the images and load them into the cluster when one is up."""
     _require_root()
@@ -92,11 +100,14 @@ def build_images(cluster: Cluster, arguments: argparse.Namespace) -> int:
     references = [image.reference for image in wanted]
     if members := cluster.members():
         images.load(cluster.nodes, members, references, say=_say)
+    else:
+        _say("no cluster of the test bed is up: the next `up` will load them")
     return 0
 
 
 def s3(cluster: Cluster, _: argparse.Namespace) -> int:
     """Start the object store and tell, as JSON, how to reach it."""
+    _require_root()
     print(json.dumps(asdict(object_store.start(cluster)), indent=2))
     return 0
 
@@ -124,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     made.set_defaults(act=build_images)
     shelf = commands.add_parser("s3", help="start an S3 server; print how to reach it, as JSON")
     shelf.set_defaults(act=s3)
+    tools = commands.add_parser("tools", help="build every program there is, and nothing else")
+    tools.set_defaults(act=build_tools)
     inner = commands.add_parser("run", help="run a command inside the cluster's network")
     inner.add_argument("--namespace", default=CLUSTER_NAMESPACE)
     inner.add_argument("command", nargs=argparse.REMAINDER)

@@ -75,7 +75,7 @@ class Cluster:
     def up(self, count: int, *, say: Say) -> None:
         """Bring up a cluster of so many nodes; nothing happens when it is up already."""
         debian.install_packages(say=say)
-        binaries.ensure(self.places, say=say)
+        binaries.ensure(self.places, binaries.CLUSTER, say=say)
         pause_image.ensure(self.places)
         with _locked():
             if self._stays(count, say):

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import binaries
 import boto3
 import control_plane
 from addresses import CONTROL_PLANE, OBJECT_STORE_PORT
@@ -62,6 +63,7 @@ def stop(cluster: Cluster) -> None:
 
 
 def _launch(cluster: Cluster) -> ObjectStore:
+    binaries.ensure(cluster.places, [binaries.OBJECT_STORE], say=lambda _: None)
     folder = cluster.places.state / "objects"
     folder.mkdir(exist_ok=True)
     address = f"{CONTROL_PLANE}:{OBJECT_STORE_PORT}"

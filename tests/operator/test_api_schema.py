@@ -43,7 +43,7 @@ def test_references_optionals_and_titles_are_unfolded() -> None:
     }
 
     assert structural(Outer)["properties"] == {
-        "inner": inner | {"default": {}},
+        "inner": inner | {"default": {"count": 3}},
         "maybe": inner,
         "names": {"type": "array", "items": inner, "default": []},
     }

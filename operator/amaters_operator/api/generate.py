@@ -1,8 +1,9 @@
-"""Write the generated files: the CRD for people and for the chart, and its reference page.
+"""Write the generated files: the CRD, twice, its reference page, and the chart's schema.
 
 Run as `python -m amaters_operator.api.generate [--check]` in the repository.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import yaml
 from typing_extensions import override
 
+from amaters_operator.api.chart import values_schema
 from amaters_operator.api.crd import Manifest, cluster_crd
 from amaters_operator.api.reference import reference_page
 
@@ -39,6 +41,9 @@ def generated(root: Path) -> dict[Path, str]:
     return {
         root / "crds" / name: text,
         root / "charts" / "amaters-operator" / "crds" / name: text,
+        root / "charts" / "amaters-cluster" / "values.schema.json": (
+            json.dumps(values_schema(), indent=2) + "\n"
+        ),
         root / "docs" / "reference" / "amaterscluster.md": reference_page(crd),
     }
 
@@ -56,7 +61,7 @@ def stale(root: Path) -> list[Path]:
 @click.option("--root", type=click.Path(path_type=Path, exists=True), default=Path())
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file is stale.")
 def main(root: Path, *, check: bool) -> None:
-    """Write the CRD and its reference page, or check that they are fresh."""
+    """Write the generated files, or check that they are fresh."""
     if check:
         for path in (behind := stale(root)):
             click.echo(f"{path} is stale: run python -m amaters_operator.api.generate", err=True)

@@ -65,7 +65,10 @@ def _row(name: str, part: Mapping[str, Any], required: bool) -> str:  # noqa: FB
 
 
 def _shown(default: object) -> str:
-    return "" if default is None or default in ({}, []) else f"`{default}`"
+    if default is None or default in ({}, []):
+        return ""
+    # The defaults of an object stand with its fields.
+    return "see below" if isinstance(default, dict) else f"`{default}`"
 
 
 def _type(part: Mapping[str, Any]) -> str:

@@ -1,8 +1,7 @@
 """Pydantic's JSON schema made structural, as Kubernetes demands. Pure.
 
 Pydantic writes `$ref` into `$defs`, `anyOf [T, null]` for optionals, and titles; a CRD may hold
-none of them. Defaults of nested objects become `{}`: the API server then fills in the defaults
-of their fields, one by one.
+none of them.
 """
 
 from collections.abc import Mapping
@@ -66,8 +65,15 @@ def _convert(raw: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> Schem
         case _:
             pass
     if (default := source.get("default")) is not None:
-        kept["default"] = {} if "properties" in kept else default
+        kept["default"] = _filled(kept) if "properties" in kept else default
     return kept
+
+
+def _filled(schema: Schema) -> Schema:
+    """Return an object's default with the defaults of its fields: rules are checked on it."""
+    return {
+        name: part["default"] for name, part in schema["properties"].items() if "default" in part
+    }
 
 
 def _object(source: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:

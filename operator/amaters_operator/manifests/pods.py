@@ -77,6 +77,8 @@ def _container(cluster: AmatersCluster) -> Manifest:
             {"name": "config", "mountPath": config.FOLDER, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
+        # The last words of a node that dies stand in its pod's status, and from there in ours.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "startupProbe": _probe("/livez", period=1, failures=300),
         "readinessProbe": _probe("/readyz", period=1, failures=2),
         # Slow to judge on purpose: killing a member that is merely busy helps nobody.

@@ -1,7 +1,7 @@
 """Objects with server-side apply: each manager's fields, merged; what nobody wishes goes away."""
 
+import marshal
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -24,11 +24,11 @@ class Entry:
 
     def whole(self) -> Manifest:
         """Return the object as the API server would show it."""
-        body = deepcopy(self.own)
+        body = self.own
         for manifest in self.applied.values():
             body = merged(body, manifest)
-        body["metadata"] = body["metadata"] | {"uid": self.uid, "generation": self.generation}
-        return body
+        known = {"uid": self.uid, "generation": self.generation}
+        return copied(body | {"metadata": body["metadata"] | known})  # type: ignore[no-any-return]
 
 
 class Store:
@@ -43,10 +43,10 @@ class Store:
         place = place_of(manifest)
         entry = self.entries.get(place)
         if entry is None:
-            entry = self.entries[place] = Entry(f"uid-{next(self._uids)}", deepcopy(manifest))
+            entry = self.entries[place] = Entry(f"uid-{next(self._uids)}", copied(manifest))
         else:
             entry.generation += manifest.get("spec") != entry.own.get("spec")
-            entry.own = deepcopy(manifest)
+            entry.own = copied(manifest)
         return entry
 
     def apply(self, manifest: Manifest, manager: str, *, status: bool) -> Manifest:
@@ -59,7 +59,7 @@ class Store:
         entry = self.entries[place]
         before = entry.whole().get("spec")
         kept = {key: manifest[key] for key in manifest if (key == "status") == status}
-        entry.applied[manager, status] = deepcopy({"metadata": {}} | kept)
+        entry.applied[manager, status] = copied({"metadata": {}} | kept)
         entry.generation += before is not None and entry.whole().get("spec") != before
         return entry.whole()
 
@@ -92,13 +92,14 @@ def place_of(manifest: Manifest) -> Place:
     return kinds.of(manifest), meta["namespace"], meta["name"]
 
 
+def copied(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a copy that shares nothing; several times faster than `copy.deepcopy`."""
+    return marshal.loads(marshal.dumps(value))  # noqa: S302 - it was dumped a moment ago
+
+
 def merged(below: Any, above: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return the two merged: objects key by key, lists of conditions by type, the rest above."""
+    """Return the two merged: objects key by key, of anything else the one above."""
     if isinstance(below, dict) and isinstance(above, dict):
-        return {
-            key: merged(below[key], above[key])
-            if key in below and key in above
-            else deepcopy(above.get(key, below.get(key)))
-            for key in (*below, *(key for key in above if key not in below))
-        }
-    return deepcopy(above)
+        both = {key: merged(below[key], above[key]) for key in below.keys() & above.keys()}
+        return below | above | both
+    return above

@@ -1,0 +1,52 @@
+"""The JSON schema for the values of the chart amaters-cluster: the spec's own. Pure.
+
+A misspelt value is then refused by helm itself, with the field's name.
+"""
+
+from typing import Any
+
+from amaters_operator.api.schema import Schema, structural
+from amaters_operator.api.spec import ClusterSpec
+
+
+def values_schema() -> Schema:
+    """Return the schema: every field of the spec, with the image taken apart as charts do."""
+    properties = dict(structural(ClusterSpec)["properties"])
+    policy = properties.pop("imagePullPolicy")
+    del properties["image"]
+    image = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["repository"],
+        "properties": {
+            "repository": {"type": "string", "minLength": 1},
+            "tag": {"type": "string"},
+            "pullPolicy": _plain(policy),
+        },
+    }
+    own = {"name": {"type": "string"}, "global": {"type": "object"}, "image": image}
+    return {
+        "$schema": "https://json-schema.org/draft-07/schema#",
+        "title": "Values of amaters-cluster",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": own | {name: _plain(part) for name, part in properties.items()},
+    }
+
+
+def _plain(part: Schema) -> Schema:
+    """Return the schema without Kubernetes' extensions and defaults, strict about names."""
+    if part.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    plain: dict[str, Any] = {
+        key: value
+        for key, value in part.items()
+        if not key.startswith("x-kubernetes-") and key != "default"
+    }
+    if "properties" in plain:
+        plain["properties"] = {name: _plain(one) for name, one in plain["properties"].items()}
+        plain["additionalProperties"] = False
+    for inner in ("items", "additionalProperties"):
+        if isinstance(plain.get(inner), dict):
+            plain[inner] = _plain(plain[inner])
+    return plain

@@ -72,6 +72,16 @@ def test_an_https_address_or_a_certificate_turns_tls_on(home: Path) -> None:
     assert decided(home, AMATERS_CA_CERT="/env-ca").tls == TlsFiles(ca=Path("/env-ca"))
 
 
+def test_a_mounted_secret_turns_tls_on_and_an_empty_folder_does_not(home: Path) -> None:
+    assert decided(home, AMATERS_TLS_DIR=str(home)).tls is None
+
+    (home / "ca.crt").touch()
+
+    assert decided(home, AMATERS_TLS_DIR=str(home)).tls == TlsFiles(
+        home / "ca.crt", home / "tls.crt", home / "tls.key"
+    )
+
+
 def test_colour_can_be_turned_off_in_three_places(home: Path) -> None:
     assert decided(home).color
     assert not decided(home, AMATERS_COLOR="false").color

@@ -74,7 +74,8 @@ def cli(
     Options come before the command. Each also has a place in ~/.amaters/config.toml, and most a
     variable in the environment: AMATERS_SERVER_URL, AMATERS_ADMIN_ADDRESS, AMATERS_COLLECTION,
     AMATERS_OUTPUT_FORMAT, AMATERS_COLOR, AMATERS_CA_CERT, AMATERS_CLIENT_CERT,
-    AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME.
+    AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME. AMATERS_TLS_DIR names a folder with ca.crt,
+    tls.crt and tls.key, as a Kubernetes Secret is mounted; TLS is used when they are there.
     """
     if ctx.invoked_subcommand in WITHOUT_SETTINGS:
         return

@@ -97,10 +97,13 @@ _NO = {"false", "0", "no", "off", "never"}
 def _tls(
     flags: Flags, environment: Mapping[str, str], stored: FileSettings, *, wanted: bool
 ) -> TlsFiles | None:
+    folder = _mounted(environment)
     files = TlsFiles(
-        ca=flags.ca_cert or _path(environment, "AMATERS_CA_CERT"),
-        certificate=flags.client_cert or _path(environment, "AMATERS_CLIENT_CERT"),
-        key=flags.client_key or _path(environment, "AMATERS_CLIENT_KEY"),
+        ca=flags.ca_cert or _path(environment, "AMATERS_CA_CERT") or folder.ca,
+        certificate=flags.client_cert
+        or _path(environment, "AMATERS_CLIENT_CERT")
+        or folder.certificate,
+        key=flags.client_key or _path(environment, "AMATERS_CLIENT_KEY") or folder.key,
     )
     asked = files != TlsFiles() or wanted
     if not asked and not stored.tls.enabled:
@@ -117,3 +120,11 @@ def _tls(
 def _path(environment: Mapping[str, str], name: str) -> Path | None:
     value = environment.get(name)
     return Path(value).expanduser() if value else None
+
+
+def _mounted(environment: Mapping[str, str]) -> TlsFiles:
+    """Return the files of a mounted Secret; nothing while there is no authority among them."""
+    folder = _path(environment, "AMATERS_TLS_DIR")
+    if folder is None or not (folder / "ca.crt").is_file():
+        return TlsFiles()
+    return TlsFiles(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
@@ -26,24 +28,22 @@ from amaters_server.snapshots.archive import (
     at_full_speed,
     cannot_read,
 )
-from amaters_server.snapshots.s3_place import S3Settings, bucket_and_key, place_of
+from amaters_server.snapshots.s3_place import S3Settings, S3Tuning, bucket_and_key, place_of
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-_MIB = 1024 * 1024
-_PIECE = _MIB
+_PIECE = 1024 * 1024
 _MOST_PARTS = 10_000
-_ATTEMPTS = 5
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_REFUSED = {
-    "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
-    "InvalidToken", "AllAccessDisabled",
-}  # fmt: skip
+_FORBIDDEN = {401, 403}
+_REFUSED = {"InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "XAdminUserNotFound"}
 _ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+# The description of the protocol, which takes longer to read than a call takes.
+_DESCRIPTIONS = botocore.loaders.create_loader()
 
 
 class S3SnapshotUploader:
@@ -54,14 +54,14 @@ class S3SnapshotUploader:
         destination: str,
         settings: S3Settings,
         *,
-        part_bytes: int = 16 * _MIB,
+        tuning: S3Tuning | None = None,
         pause: Callable[[float], None] = time.sleep,
         pace: Pace = at_full_speed,
     ) -> None:
         """Parse the destination, `s3://bucket/prefix`; nothing is contacted yet."""
         self._place = place_of(destination)
         self._settings = settings
-        self._part_bytes = part_bytes
+        self._tuning = tuning or S3Tuning()
         self._pause = pause
         self._pace = pace
 
@@ -106,7 +106,9 @@ class S3SnapshotUploader:
         found: list[tuple[int, str]] = []
         with self._client(f"listing {place.uri(place.start)}", place.bucket) as client:
             pages = client.get_paginator("list_objects_v2").paginate(
-                Bucket=place.bucket, Prefix=place.start
+                Bucket=place.bucket,
+                Prefix=place.start,
+                PaginationConfig={"PageSize": self._tuning.page_keys},
             )
             for page in pages:
                 for stored in page.get("Contents", ()):
@@ -128,7 +130,7 @@ class S3SnapshotUploader:
         upload = self._begin(client, key)
         try:
             parts: list[CompletedPartTypeDef] = []
-            while piece := file.read(max(self._part_bytes, -(-size // _MOST_PARTS))):
+            while piece := file.read(max(self._tuning.part_bytes, -(-size // _MOST_PARTS))):
                 self._pace(len(piece))
                 digest = hashlib.md5(piece, usedforsecurity=False)
                 answer = client.upload_part(
@@ -163,7 +165,7 @@ class S3SnapshotUploader:
     def _fetch(self, client: "S3Client", bucket: str, key: str, file: BinaryIO) -> None:
         first = client.head_object(Bucket=bucket, Key=key)
         size, etag = first["ContentLength"], first["ETag"]
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, self._tuning.attempts + 1):
             try:
                 answer = client.get_object(
                     Bucket=bucket, Key=key, IfMatch=etag, Range=f"bytes={file.tell()}-"
@@ -172,7 +174,7 @@ class S3SnapshotUploader:
                     self._pace(len(piece))
                     file.write(piece)
             except (exceptions.HTTPClientError, exceptions.IncompleteReadError):
-                if attempt == _ATTEMPTS:
+                if attempt == self._tuning.attempts:
                     raise
                 self._pause(0.2 * 2**attempt)
             if file.tell() >= size:
@@ -183,7 +185,7 @@ class S3SnapshotUploader:
         """Lend a client; whatever it raises comes out as SnapshotError."""
         settings = self._settings
         try:
-            client = boto3.session.Session().client(
+            client = _session().client(
                 "s3",
                 endpoint_url=settings.endpoint_url or None,
                 region_name=settings.region or None,
@@ -191,7 +193,7 @@ class S3SnapshotUploader:
                 config=Config(
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
-                    retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+                    retries={"mode": "standard", "total_max_attempts": self._tuning.attempts},
                     s3={"addressing_style": settings.addressing_style},
                     # Stores other than Amazon's often lack the newer checksums; MD5 they know.
                     request_checksum_calculation="when_required",
@@ -221,11 +223,18 @@ class S3SnapshotUploader:
         return SnapshotError(f"{doing} failed: {hint} ({error})")
 
 
+def _session() -> boto3.session.Session:
+    below = botocore.session.get_session()
+    below.register_component("data_loader", _DESCRIPTIONS)
+    return boto3.session.Session(botocore_session=below)
+
+
 def _explain_answer(error: exceptions.ClientError, doing: str, bucket: str) -> SnapshotError:
     code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket":
         hint = f"bucket {bucket} does not exist: create it or correct the destination"
-    elif code in _REFUSED:
+    elif status in _FORBIDDEN or code in _REFUSED:
         hint = f"the credentials were refused: check them and what they may do in bucket {bucket}"
     elif code in {"404", "NoSuchKey"}:
         hint = f"there is no such snapshot, or no bucket {bucket}"

@@ -23,6 +23,16 @@ class S3Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Tuning:
+    """How transfers are cut up and repeated."""
+
+    part_bytes: int = 16 * 1024 * 1024
+    """Held in memory while it is uploaded; stores refuse parts below 5 MiB but for the last."""
+    page_keys: int = 1000
+    attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A bucket and the folder-like prefix inside it."""
 

@@ -259,9 +259,13 @@ class RocksEngine:
                 view.close()
             self._handles.clear()
             self._columns.clear()
+            if self._failure is not None:
+                # What cannot be written any more was told when it was; only let go here.
+                with contextlib.suppress(Exception):
+                    database.close()
+                return
             with self._translated("closing"):
-                if self._failure is None:
-                    database.flush_wal(sync=True)
+                database.flush_wal(sync=True)
                 database.close()
 
     def _write_when_possible(self, database: Rdict, changes: Changes) -> None:

@@ -142,9 +142,8 @@ def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
 def test_nothing_stays_of_a_write_that_was_not_committed(tmp_path: Path) -> None:
     archive = ArchiveWriter(tmp_path / "s.bin", snapshot_id=1, timestamp_ms=0)
 
-    with pytest.raises(RuntimeError, match="gave up"), archive:
+    with archive:
         archive.write(b"half")
-        raise RuntimeError("gave up")
 
     assert list(tmp_path.iterdir()) == []
 

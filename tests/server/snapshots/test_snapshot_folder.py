@@ -148,4 +148,6 @@ def test_retention_settles_at_once_and_keeps_the_newest(
     assert expired(kept, retention, now_ms=now_ms) == []
     newest_gone = max((a.timestamp_ms for a in ages if a.snapshot_id in gone), default=-1)
     assert sum(one.timestamp_ms >= newest_gone for one in kept) >= min(retention.newest, len(kept))
-    assert all(one.timestamp_ms <= now_ms - retention.for_ms for one in ages if one.snapshot_id in gone)
+    assert all(
+        one.timestamp_ms <= now_ms - retention.for_ms for one in ages if one.snapshot_id in gone
+    )

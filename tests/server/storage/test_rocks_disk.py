@@ -1,0 +1,313 @@
+"""What the disk engine does when the disk, another process or compaction is in the way."""
+
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+from amaters_server.storage import rocks
+from amaters_server.storage.engine import Changes, Space
+from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks_errors import translate
+from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
+
+SMALL = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
+
+
+def put(engine: RocksEngine, *keys: bytes, value: bytes = b"v" * 50, sync: bool = True) -> None:
+    engine.write(Changes([(Space.DATA, key, value) for key in keys]), sync=sync)
+
+
+def in_another_process(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    preamble = """
+        import os, sys
+        from pathlib import Path
+        from amaters_server.storage.engine import Changes, Space
+        from amaters_server.storage.rocks import RocksEngine
+        engine = RocksEngine(Path(sys.argv[1]))
+        def put(key, sync):
+            engine.write(Changes([(Space.DATA, key, b"v")]), sync=sync)
+    """
+    script = textwrap.dedent(preamble) + textwrap.dedent(code)
+    return subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False
+    )
+
+
+def test_another_process_that_has_it_open_is_told(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+
+    other = in_another_process("", tmp_path)
+
+    assert other.returncode != 0
+    assert "StorageError" in other.stderr
+    assert "another process has it open: stop that process first" in other.stderr
+    engine.close()
+
+
+def test_synced_writes_survive_a_process_that_is_killed(tmp_path: Path) -> None:
+    code = 'put(b"synced", True); put(b"unsynced", False); os.kill(os.getpid(), 9)'
+
+    assert in_another_process(code, tmp_path).returncode == -9
+
+    engine = RocksEngine(tmp_path, SMALL)
+    assert engine.get(Space.DATA, b"synced") == b"v"
+    engine.close()
+
+
+def the_log(folder: Path) -> Path:
+    return max(folder.glob("*.log"), key=lambda path: path.stat().st_size)
+
+
+def killed_after_writing(folder: Path, count: int) -> None:
+    code = f'[put(b"%04d" % n, True) for n in range({count})]; os.kill(os.getpid(), 9)'
+    assert in_another_process(code, folder).returncode == -9
+
+
+def test_a_torn_end_of_the_log_is_cut_off(tmp_path: Path) -> None:
+    killed_after_writing(tmp_path, 20)
+    log = the_log(tmp_path)
+    os.truncate(log, log.stat().st_size - 3)
+
+    engine = RocksEngine(tmp_path, SMALL)
+
+    assert engine.get(Space.DATA, b"0018") == b"v"
+    assert engine.get(Space.DATA, b"0019") is None
+    engine.close()
+
+
+def test_damage_inside_the_log_is_told_instead_of_losing_what_follows(tmp_path: Path) -> None:
+    killed_after_writing(tmp_path, 20)
+    log = the_log(tmp_path)
+    with log.open("r+b") as file:
+        file.seek(log.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 0xFF]))
+
+    with pytest.raises(StorageCorruptedError, match="damaged data: replace this member"):
+        RocksEngine(tmp_path, SMALL)
+
+
+def test_a_damaged_table_file_is_told_when_it_is_read(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+    put(engine, *(b"%06d" % n for n in range(5_000)), value=os.urandom(100))
+    engine.flush()
+    engine.close()
+    table = max(tmp_path.glob("*.sst"), key=lambda path: path.stat().st_size)
+    with table.open("r+b") as file:
+        for at in range(200, table.stat().st_size // 2, 512):
+            file.seek(at)
+            file.write(b"\x5a\xa5")
+
+    with pytest.raises(StorageCorruptedError):  # noqa: PT012 - whichever notices first
+        engine = RocksEngine(tmp_path, SMALL)
+        view = engine.view()
+        list(view.scan(Space.DATA, b"", b"\xff"))
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StorageError, match="check the disk and its mount"):
+        RocksEngine(tmp_path / "file" / "db", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "hint"),
+    [
+        ("IO error: No space left on device: While appending", StorageFullError, "make room"),
+        ("IO error: Disk quota exceeded", StorageFullError, "make room"),
+        ("Corruption: block checksum mismatch", StorageCorruptedError, "replace this member"),
+        ("IO error: While lock file: /x/LOCK: Resource busy", StorageError, "stop that process"),
+        ("IO error: Input/output error", StorageError, "check the disk"),
+    ],
+)
+def test_errors_say_what_to_do(text: str, kind: type[StorageError], hint: str) -> None:
+    error = translate(Exception(text), "writing", Path("/data/db"))
+
+    assert type(error) is kind
+    assert hint in str(error)
+    assert "/data/db" in str(error)
+    assert text in str(error)
+
+
+class Spoilt:
+    """A database whose writes fail as they are told to; everything else is real."""
+
+    def __init__(self, real, failures) -> None:
+        self._real = real
+        self.failures = failures
+
+    def __getattr__(self, name: str):
+        return getattr(self._real, name)
+
+    def write(self, batch, options) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self._real.write(batch, options)
+
+
+def test_after_a_failed_write_every_further_one_is_refused(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+    put(engine, b"before")
+    engine._database = Spoilt(engine._database, [Exception("IO error: No space left on device")])
+
+    with pytest.raises(StorageFullError, match="then restart this node"):
+        put(engine, b"first")
+    with pytest.raises(StorageFullError):
+        put(engine, b"second")
+
+    assert engine.get(Space.DATA, b"before") is not None
+    assert engine.get(Space.DATA, b"second") is None
+    engine._database = engine._database._real
+    engine.close()
+
+
+def test_a_write_waits_while_compaction_lags_behind(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    engine = RocksEngine(tmp_path, SMALL, pause=pauses.append)
+    stalled = Exception("Result incomplete: Write stall")
+    engine._database = Spoilt(engine._database, [stalled, stalled])
+
+    put(engine, b"k")
+
+    assert len(pauses) == 2
+    assert engine.get(Space.DATA, b"k") is not None
+    engine._database = engine._database._real
+    engine.close()
+
+
+def test_a_synced_write_lets_other_threads_run(tmp_path: Path) -> None:
+    """The fsync is most of a write; a thread that counts must get on meanwhile."""
+    engine = RocksEngine(tmp_path, SMALL)
+    spans: list[tuple[float, float]] = []
+
+    def write() -> None:
+        for number in range(30):
+            begin = time.perf_counter()
+            put(engine, b"%d" % number, value=b"v" * 20_000)
+            spans.append((begin, time.perf_counter()))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    marks = []
+    while writer.is_alive():
+        marks.append(time.perf_counter())
+
+    counted = sum(any(begin < mark < end for begin, end in spans) for mark in marks[::100])
+    assert counted > 30
+    engine.close()
+
+
+@pytest.mark.parametrize("compression", Compression)
+@pytest.mark.parametrize("compaction", Compaction)
+def test_every_tuning_works(
+    tmp_path: Path, compression: Compression, compaction: Compaction
+) -> None:
+    tuning = RocksTuning(
+        block_cache_bytes=1 << 20,
+        memtable_bytes=1 << 16,
+        compression=compression,
+        compaction=compaction,
+        open_files=64,
+    )
+    engine = RocksEngine(tmp_path, tuning)
+
+    put(engine, *(b"%05d" % n for n in range(3_000)))
+    engine.flush()
+    engine.compact()
+
+    assert engine.get(Space.DATA, b"02999") is not None
+    engine.close()
+
+
+def test_statistics_follow_what_happens(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+    put(engine, *(b"%05d" % n for n in range(2_000)))
+    before = engine.statistics()
+
+    engine.flush()
+    put(engine, b"more")
+    engine.flush()
+    engine.compact()
+    for _ in range(2):
+        engine.get(Space.DATA, b"00500")
+    after = engine.statistics()
+
+    assert before.wal_bytes > 100_000
+    assert before.memtable_bytes > 100_000
+    assert before.table_files == 0
+    assert after.wal_bytes < before.wal_bytes
+    assert after.memtable_bytes < before.memtable_bytes
+    assert after.table_files > 0
+    assert after.table_bytes > 0
+    assert after.key_count == 2_001
+    assert after.compactions > 0
+    assert after.cache_misses > 0
+    assert after.cache_hits > 0
+
+
+def test_deleted_data_gives_its_room_back(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+    put(engine, *(b"%05d" % n for n in range(3_000)), value=os.urandom(500))
+    engine.flush()
+    full = engine.statistics().table_bytes
+
+    changes = Changes()
+    changes.clear(Space.DATA, b"", b"\xff")
+    engine.write(changes, sync=True)
+    engine.flush()
+    engine.compact()
+
+    assert engine.statistics().table_bytes < full / 10
+    engine.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 6 MiB, 2 of them taken by a file that can be deleted."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(mount)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    (mount / "filler").write_bytes(bytes(2 << 20))
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=False)
+
+
+def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(small_disk: Path) -> None:
+    engine = RocksEngine(small_disk / "db", SMALL)
+    acknowledged: list[bytes] = []
+
+    def fill() -> None:
+        for number in range(100):
+            put(engine, b"%d" % number, value=random.Random(number).randbytes(100_000))
+            acknowledged.append(b"%d" % number)
+
+    with pytest.raises(StorageFullError, match="the disk is full: make room"):
+        fill()
+    with pytest.raises(StorageFullError):
+        put(engine, b"again")
+    engine.close()
+    (small_disk / "filler").unlink()
+
+    again = RocksEngine(small_disk / "db", SMALL)
+    assert len(acknowledged) > 5
+    for key in acknowledged:
+        assert again.get(Space.DATA, key) == random.Random(int(key)).randbytes(100_000)
+    assert again.get(Space.DATA, b"again") is None
+    put(again, b"again")
+    again.close()
+
+
+def test_the_module_names_every_compression() -> None:
+    assert set(rocks._COMPRESSIONS) == set(Compression)

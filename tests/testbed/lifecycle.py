@@ -161,7 +161,11 @@ class Cluster:
     def open_relay(
         self, name: str, address: str, port: int, *, preferred: int = addresses.RELAY_PORT
     ) -> int:
-        """Listen on the host's loopback for an address in the cluster; return the port."""
+        """Listen on the host's loopback for an address in the cluster; return the port.
+
+        A relay of the same name is replaced.
+        """
+        self.daemons.stop(name)
         with relay.listen(preferred) as listening:
             program = str(Path(relay.__file__))
             command = [sys.executable, program, str(listening.fileno()), address, str(port)]

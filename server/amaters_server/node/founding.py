@@ -123,7 +123,7 @@ def _found_late(
     if cluster_id != offered.cluster_id or disks.get(offered.member_id) != disk_id:
         return None
     identity = Identity(cluster_id, offered.member_id, disk_id)
-    return Found(identity, _membership(cluster_id, members, disks))
+    return Found(identity, membership_of(cluster_id, members, disks))
 
 
 def _join(disk_id: str, joins: Sequence[peer_pb2.IdentifyResponse]) -> Decision:
@@ -158,7 +158,7 @@ def _found(
     disks[own.id] = disk_id
     cluster_id = derived_id(members, settings.token, disks)
     identity = Identity(cluster_id, own.id, disk_id)
-    return Found(identity, _membership(cluster_id, members, disks))
+    return Found(identity, membership_of(cluster_id, members, disks))
 
 
 def derived_id(members: Sequence[InitialMember], token: str, disks: Mapping[int, str]) -> str:
@@ -167,9 +167,10 @@ def derived_id(members: Sequence[InitialMember], token: str, disks: Mapping[int,
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _membership(
+def membership_of(
     cluster_id: str, members: Sequence[InitialMember], disks: Mapping[int, str]
 ) -> Membership:
+    """Return the members that a cluster begins with, all of them voters."""
     ids = tuple(one.id for one in members)
     # Names and client addresses are told through the log, each by its own member.
     listed = tuple(

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from amaters_server.machine.image import install_image
 from amaters_server.machine.machine import Machine
-from amaters_server.model.errors import DatabaseError, SnapshotError, StorageCorruptedError
+from amaters_server.model.errors import (
+    DatabaseError,
+    SnapshotError,
+    StorageCorruptedError,
+    StorageFullError,
+)
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.pump import Pump
 from amaters_server.node.values import Counters
@@ -129,6 +134,9 @@ class ImageReceiver:
         log.info("image.installing", extra={"index": image.index})
 
         def done(failure: BaseException | None) -> None:
+            if isinstance(failure, StorageFullError):
+                asyncio.get_running_loop().call_later(1.0, self.install, image)
+                return
             if failure is not None:
                 pump.fail(f"the image {path.name} could not be installed: {failure}")
                 return

@@ -259,12 +259,10 @@ class Node:
         self._parts.transport.connect(own, others)
         if membership is None:
             return
+        self.peers.members_changed(membership)
         for warning in rules.warnings(membership):
             log.warning("membership.even", extra={"reason": warning})
-        if (
-            membership.member(identity.node_id) is None
-            and identity.node_id <= membership.highest_id
-        ):
+        if rules.was_removed(membership, identity.node_id):
             self._removed(f"member {identity.node_id} was removed from the cluster")
 
     async def _announce(self) -> None:

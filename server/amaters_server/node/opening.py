@@ -58,7 +58,13 @@ def form(disk: Disk, changes: Changes, membership: Membership) -> None:
     disk.log.put_hard_state(changes, (FOUNDED_AT, 0, FOUNDED_AT))
 
 
-def open_replica(disk: Disk, identity: Identity, settings: NodeSettings, clock: Clock) -> Replica:
+def open_replica(
+    disk: Disk,
+    identity: Identity,
+    settings: NodeSettings,
+    clock: Clock,
+    core_settings: CoreSettings | None = None,
+) -> Replica:
     """Continue as that member, in a new life; blocks for a synced write.
 
     StorageCorruptedError when log and state contradict each other.
@@ -83,7 +89,7 @@ def open_replica(disk: Disk, identity: Identity, settings: NodeSettings, clock: 
         entries=stored.entries,
     )
     try:
-        core = open_consensus(core_settings(identity.node_id, settings), start)
+        core = open_consensus(core_settings or core_settings_of(identity.node_id, settings), start)
     except StorageGap as gap:
         raise StorageCorruptedError(
             f"the raft log contradicts the state: {gap}; remove this member and add a new one"
@@ -93,7 +99,7 @@ def open_replica(disk: Disk, identity: Identity, settings: NodeSettings, clock: 
     return Replica(driver, machine, origin, patience(settings), encoder(origin, clock.unix_ms))
 
 
-def core_settings(node_id: int, settings: NodeSettings) -> CoreSettings:
+def core_settings_of(node_id: int, settings: NodeSettings) -> CoreSettings:
     """Translate a node's settings into raft's units."""
     major, minor, patch = settings.version
     return CoreSettings(

@@ -13,6 +13,7 @@ from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.pump import Pump
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import MemberStatus
+from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
 
@@ -50,6 +51,10 @@ class PeerRequests:
         self._removed = removed
         self._disk_id = ""
         self._joined: Joined | None = None
+        self._seen: Membership | None = None
+        self._gone: dict[int, bool] = {}
+        self._known: frozenset[int] = frozenset()
+        self._expel: Callable[[int], None] = lambda _: None
 
     def begin(self, disk_id: str) -> None:
         """Answer as an empty disk from now on."""
@@ -78,6 +83,16 @@ class PeerRequests:
             self._parts.transport.nudge(getattr(request, "from"))
         return response
 
+    def on_expelled(self, expel: Callable[[int], None]) -> None:
+        """Call this with the id of every member that is removed, to end its connections."""
+        self._expel = expel
+
+    def members_changed(self, membership: Membership) -> None:
+        """Hear of another membership than before."""
+        before, self._known = self._known, frozenset(one.id for one in membership.members)
+        for member in before - self._known:
+            self._expel(member)
+
     def heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
         """Hear that another member refused this node's handshake."""
         joined = self._joined
@@ -86,10 +101,25 @@ class PeerRequests:
         if response.removed:
             self._removed(response.reason)
 
-    def receive(self, sender: int, messages: Sequence[bytes]) -> None:
-        """Take in raft messages over an accepted connection."""
-        if self._joined is not None:
-            self._joined.pump.receive(sender, messages)
+    def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
+        """Take in raft messages over an accepted connection; False ends it.
+
+        A member that was removed meanwhile is told so when it shakes hands again.
+        """
+        if self._joined is None or self._no_member(sender):
+            return False
+        self._joined.pump.receive(sender, messages)
+        return True
+
+    def _no_member(self, sender: int) -> bool:
+        membership = self._parts.machine.membership
+        if membership is not self._seen:
+            self._seen, self._gone = membership, {}
+        gone = self._gone.get(sender)
+        if gone is None:
+            gone = membership is not None and rules.was_removed(membership, sender)
+            self._gone[sender] = gone
+        return gone
 
     def _objection(self, request: peer_pb2.HandshakeRequest) -> str:
         joined = self._joined
@@ -120,7 +150,7 @@ class PeerRequests:
             return False
         if request.cluster_id != self._joined.identity.cluster_id:
             return False
-        return sender <= membership.highest_id and membership.member(sender) is None
+        return rules.was_removed(membership, sender)
 
     async def image(
         self, sender: int, request: peer_pb2.FetchImageRequest

@@ -142,6 +142,11 @@ def warnings(membership: Membership) -> list[str]:
     return [unwise]
 
 
+def was_removed(membership: Membership, node: int) -> bool:
+    """Whether that id was a member once and is none any more; ids are never used again."""
+    return node <= membership.highest_id and membership.member(node) is None
+
+
 def voters(membership: Membership) -> list[Member]:
     """Return the members that vote."""
     return [member for member in membership.members if not member.is_learner]
@@ -177,3 +182,8 @@ def _alive(member: Member, view: LeaderView) -> bool:
         return True
     following = view.following.get(member.id)
     return following is not None and following.recent_active
+
+
+def with_disk(member: Member, disk_id: str) -> Member:
+    """Return the member as bound to that disk."""
+    return replace(member, disk_id=disk_id)

@@ -1,7 +1,8 @@
 """`PeerService`: what other members ask, decoded, handed to the node, encoded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 import grpc
@@ -23,8 +24,8 @@ class PeerNode(Protocol):
         """Accept or refuse a connection."""
         ...
 
-    def receive(self, sender: int, messages: Sequence[bytes], /) -> None:
-        """Take in raft messages."""
+    def receive(self, sender: int, messages: Sequence[bytes], /) -> bool:
+        """Take in raft messages; False ends the connection."""
         ...
 
     async def identify(self, request: peer_pb2.IdentifyRequest, /) -> peer_pb2.IdentifyResponse:
@@ -33,6 +34,10 @@ class PeerNode(Protocol):
 
     async def forward(self, request: peer_pb2.ForwardRequest, /) -> peer_pb2.ForwardResponse:
         """Answer a call passed on by another member."""
+        ...
+
+    def on_expelled(self, expel: Callable[[int], None], /) -> None:
+        """Call this with the id of every member that is removed."""
         ...
 
     def image(
@@ -47,7 +52,9 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
 
     def __init__(self, node: PeerNode) -> None:
         self._node = node
-        self._recycled = asyncio.Event()
+        self._streams: dict[asyncio.Task[object], int] = {}
+        self._ended: set[asyncio.Task[object]] = set()
+        node.on_expelled(self.expel)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server."""
@@ -55,8 +62,34 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
 
     def recycle(self) -> None:
         """End the streams that are open, so that their owners connect anew."""
-        recycled, self._recycled = self._recycled, asyncio.Event()
-        recycled.set()
+        for stream in list(self._streams):
+            self._end(stream)
+
+    def expel(self, member: int) -> None:
+        """End the streams of a member that was removed; its next handshake tells it so."""
+        for stream, sender in list(self._streams.items()):
+            if sender == member:
+                self._end(stream)
+
+    def _end(self, stream: "asyncio.Task[object]") -> None:
+        self._ended.add(stream)
+        stream.cancel()
+
+    @contextmanager
+    def _ending_on_request(self, sender: int) -> Iterator[None]:
+        """Leave the block quietly when this stream is ended from here."""
+        stream = asyncio.current_task()
+        if stream is None:
+            raise RuntimeError("a stream is served by a task")
+        self._streams[stream] = sender
+        try:
+            yield
+        except asyncio.CancelledError:
+            if stream not in self._ended:
+                raise
+        finally:
+            del self._streams[stream]
+            self._ended.discard(stream)
 
     @override
     async def Handshake(
@@ -71,20 +104,12 @@ class PeerService(peer_pb2_grpc.PeerServiceServicer):
     ) -> peer_pb2.DeliverSummary:
         """Take in frames until the stream ends."""
         sender = await self._introduced(context)
-        recycled = asyncio.ensure_future(self._recycled.wait())
-        reading = asyncio.current_task()
-        if reading is not None:
-            recycled.add_done_callback(lambda ended: ended.cancelled() or reading.cancel())
         count = 0
-        try:
+        with self._ending_on_request(sender):
             while isinstance(frame := await context.read(), peer_pb2.Frame):
                 count += len(frame.messages)
-                self._node.receive(sender, frame.messages)
-        except asyncio.CancelledError:
-            if not recycled.done():
-                raise
-        finally:
-            recycled.cancel()
+                if not self._node.receive(sender, frame.messages):
+                    break
         return peer_pb2.DeliverSummary(messages=count)
 
     @override

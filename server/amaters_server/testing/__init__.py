@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Test kits that ship with the server: a simulated cluster, its history checker, certificates."""

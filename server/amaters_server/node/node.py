@@ -1,6 +1,6 @@
 """One node: what it does for its callers. Everything that decides lives in the parts it holds.
 
-node = Node(settings, NodeParts(engine, machine, transport, clock, files, disk_id))
+node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, snapshots))
 await node.start()
 node.write([...], answers) ; node.read([...], answers)
 await node.members.add(...) ; await node.backups.create() ; node.peers.handshake(...)
@@ -23,6 +23,7 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node import opening, transfer
+from amaters_server.node.backups import Backups, SnapshotPlaces
 from amaters_server.node.founding import Join
 from amaters_server.node.image_receiver import ImageReceiver
 from amaters_server.node.image_sender import ImageSender
@@ -56,6 +57,8 @@ class NodeParts:
     clock: Clock
     disk_id: str
     """A fresh random name, used if the disk turns out to be empty."""
+    snapshots: SnapshotPlaces | None = None
+    """Where backups go; without it they are refused."""
 
 
 class Node:
@@ -87,6 +90,7 @@ class Node:
                 self.counters,
             ),
         )
+        self.backups = Backups(parts.snapshots, parts.machine, parts.clock)
         peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
         self.peers = PeerRequests(peer_parts, self._removed)
 
@@ -240,6 +244,7 @@ class Node:
         self._standing.joined = True
         self.members.attach(pump)
         self._images.attach(pump)
+        self.backups.attach(pump)
         self.peers.attach(Joined(identity, pump, self._images.sender))
         self._connect()
         pump.start()

@@ -76,6 +76,22 @@ class Leadership:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """One snapshot; what a listing cannot tell without reading all of it is zero."""
+
+    id: int
+    timestamp_ms: int
+    size_bytes: int = 0
+    """Of the file, compressed."""
+    original_size_bytes: int = 0
+    applied_index: int = 0
+    term: int = 0
+    key_count: int = 0
+    uri: str = ""
+    """Where an uploaded one is."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreProgress:
     """How far a restore has come; the last one has `done`."""
 

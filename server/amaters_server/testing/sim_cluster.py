@@ -23,8 +23,8 @@ from amaters_server.testing.sim_node import Recorder, SimNode, SimPlace
 from amaters_server.testing.sim_world import Network, World
 
 CLIENTS = 4
-TROUBLED_SECONDS = 12.0
-CALM_SECONDS = 6.0
+TROUBLED_SECONDS = 9.0
+CALM_SECONDS = 4.0
 
 MakeNode = Callable[[int, SimPlace, int, float], SimNode]
 

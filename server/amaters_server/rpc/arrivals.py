@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from amaters.wire.aql_pb2 import BatchRequest, QueryRequest
 
+from amaters_server.model.errors import MalformedError
 from amaters_server.rpc.calls import Metadata, Outlet
 from amaters_server.rpc.ledger import Encoder, Waiting
 from amaters_server.telemetry.counters import Op
@@ -13,6 +14,11 @@ STALE_READ = ("amaters-read", "stale")
 """Metadata of a caller that prefers an answer from this node, however old, to asking the leader."""
 NEVER_FORWARD = ("amaters-forward", "never")
 """Metadata of a caller that wants to be told who leads rather than be helped."""
+
+SESSION_MARK = "s:"
+"""How a request id begins that names a write session: s:SESSION IN HEXADECIMAL:SEQUENCE."""
+LONGEST_SESSION_BYTES = 64
+HIGHEST_SEQUENCE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,28 @@ class Arrival(NamedTuple):
     def forward(self) -> bool:
         """Whether the leader may be asked on the caller's behalf."""
         return self.metadata is None or NEVER_FORWARD not in self.metadata
+
+    @property
+    def session(self) -> tuple[bytes, int]:
+        """The write session and its sequence that the request id names; empty and 0 for none."""
+        if self.request_id is None or not self.request_id.startswith(SESSION_MARK):
+            return b"", 0
+        return _session(self.request_id)
+
+
+def _session(request_id: str) -> tuple[bytes, int]:
+    """Read SESSION and SEQUENCE; taken for no session, a repeated write would be made twice."""
+    name, _, count = request_id.removeprefix(SESSION_MARK).partition(":")
+    try:
+        session, sequence = bytes.fromhex(name), int(count)
+    except ValueError:
+        session, sequence = b"", 0
+    if not 0 < len(session) <= LONGEST_SESSION_BYTES or not 0 < sequence <= HIGHEST_SEQUENCE:
+        raise MalformedError(
+            f"request id {request_id[:100]!r} names no write session: write s:HEXADECIMAL:SEQUENCE "
+            f"with up to {LONGEST_SESSION_BYTES} bytes and a sequence from 1"
+        )
+    return session, sequence
 
 
 def seconds_for(request: QueryRequest | BatchRequest, left: float | None, longest: float) -> float:

@@ -58,11 +58,14 @@ class Batches:
             waiting = arrival.waiting(Op.BATCH, self._encoder(plan))
             self._shop.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
             return
+        session = arrival.session
         ticket = self._shop.ledger.enter(arrival.waiting(Op.BATCH, self._encoder(plan)))
         if not plan.operations:
             self._shop.ledger.answered([(ticket, [])])
         elif plan.writing:
-            writes.append(Write(ticket, plan.operations, arrival.deadline, forward=arrival.forward))
+            writes.append(
+                Write(ticket, plan.operations, arrival.deadline, *session, forward=arrival.forward)
+            )
         else:
             reads.append(Read(ticket, plan.operations, arrival.deadline, stale=arrival.stale))
 

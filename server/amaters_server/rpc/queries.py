@@ -62,9 +62,7 @@ class Queries:
         query = request.query
         kind = query.WhichOneof("query")
         if kind == "set":
-            put = decode.put(query.set)
-            ticket = self._shop.ledger.enter(arrival.waiting(Op.PUT, _success))
-            writes.append(self._write(ticket, put, arrival))
+            writes.append(self._write(decode.put(query.set), Op.PUT, arrival))
         elif kind == "get":
             get = decode.get(query.get)
             if query.get.key.data.startswith(decode.ADMIN_PREFIX):
@@ -73,14 +71,14 @@ class Queries:
             ticket = self._shop.ledger.enter(arrival.waiting(Op.GET, _value))
             reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
         elif kind == "delete":
-            remove = decode.remove(query.delete)
-            ticket = self._shop.ledger.enter(arrival.waiting(Op.DELETE, _success))
-            writes.append(self._write(ticket, remove, arrival))
+            writes.append(self._write(decode.remove(query.delete), Op.DELETE, arrival))
         else:
             self._accept_many_rows(request, query, arrival, reads)
 
-    def _write(self, ticket: int, operation: Put | Remove, arrival: Arrival) -> Write:
-        return Write(ticket, (operation,), arrival.deadline, forward=arrival.forward)
+    def _write(self, operation: Put | Remove, op: Op, arrival: Arrival) -> Write:
+        session = arrival.session
+        ticket = self._shop.ledger.enter(arrival.waiting(op, _success))
+        return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
 
     def _accept_many_rows(
         self, request: QueryRequest, query: Query, arrival: Arrival, reads: list[Read]

@@ -12,7 +12,15 @@ from amaters_server.telemetry.counters import CallCounters
 PROTOCOL_VERSION = Version(major=0, minor=2, patch=0)
 """The published protocol's version, which is not this server's."""
 
-CAPABILITIES = ("query.get", "query.set", "query.delete", "query.range", "query.filter")
+CAPABILITIES = (
+    "query.get",
+    "query.set",
+    "query.delete",
+    "query.range",
+    "query.filter",
+    # A write repeated under the request id s:SESSION:SEQUENCE is applied once.
+    "write.sessions",
+)
 
 
 class ServiceInfo:

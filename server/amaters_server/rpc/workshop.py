@@ -100,7 +100,9 @@ class Workshop:
                 done.set_result(answers[0][1])
 
         if writing:
-            write = Write(0, operations, arrival.deadline, forward=arrival.forward)
+            write = Write(
+                0, operations, arrival.deadline, *arrival.session, forward=arrival.forward
+            )
             self.database.write([write], answered)
         else:
             read = Read(0, operations, arrival.deadline, stale=arrival.stale)

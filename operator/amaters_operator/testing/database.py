@@ -189,7 +189,7 @@ class FakeAdmin:
         if database.store_fails:
             raise RefusedError(database.store_fails)
         with database.strikes.change("create snapshot"):
-            number = len(database.stored) + 1
+            number = len(database.backups_by) + 1
             info = SnapshotInfo(
                 id=number,
                 created_at=world.now,

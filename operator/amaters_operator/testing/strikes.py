@@ -15,6 +15,8 @@ class Strikes:
 
     at: int = 0
     """Which change, from 1; 0 for none."""
+    named: str = ""
+    """Or the next change that is called so."""
     after: bool = False
     """Kill after the change took effect, and before anybody learnt of it."""
     changes: list[str] = field(default_factory=list)
@@ -24,7 +26,9 @@ class Strikes:
     def change(self, what: str) -> Iterator[None]:
         """Let a change happen, or not."""
         self.changes.append(what)
-        struck = len(self.changes) == self.at
+        struck = len(self.changes) == self.at or what == self.named
+        if struck:
+            self.at, self.named = 0, ""
         if struck and not self.after:
             raise Killed(what)
         yield

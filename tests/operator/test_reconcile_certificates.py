@@ -1,0 +1,153 @@
+"""Certificate rotation on a world in memory: reload until it is loaded, proof before it is done."""
+
+import base64
+
+import pytest
+from amaters_operator.testing import Driver
+from amaters_operator.testing.certificates import Authority, Issued
+
+
+def condition(cluster):
+    return next(one for one in cluster.status.conditions if one.type == "CertificatesCurrent")
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def hand_out(driver: Driver, issued: Issued) -> None:
+    driver.world.store.put(issued.secret("shop", "orders-tls"))
+
+
+@pytest.fixture
+def driver(authority: Authority) -> Driver:
+    made = Driver()
+    first = authority.issue()
+    hand_out(made, first)
+    made.database.arrived = first.serial
+    made.world.wish(tls={"secretName": "orders-tls"})
+    made.settled()
+    return made
+
+
+def test_a_fresh_cluster_serves_the_secrets_certificate(driver: Driver) -> None:
+    driver.passes(1)
+
+    cluster = driver.world.cluster()
+    assert condition(cluster).status == "True"
+    assert cluster.status.certificates.current_pods == "3/3"
+    assert driver.database.reloads == []
+
+
+def test_a_new_certificate_is_reloaded_and_proven_without_a_restart(
+    driver: Driver, authority: Authority
+) -> None:
+    uids = {pod["metadata"]["uid"] for pod in driver.world.pods()}
+    second = authority.issue()
+    hand_out(driver, second)
+
+    driver.passes(3)
+    waiting = driver.world.cluster()
+    driver.database.arrived = second.serial
+    driver.passes(3)
+
+    done = driver.world.cluster()
+    assert condition(waiting).reason == "Rotating"
+    assert waiting.status.certificates.current_pods == "0/3"
+    assert condition(done).status == "True"
+    assert done.status.certificates.serial == second.serial
+    assert {member.certificate_serial for member in done.status.members} == {second.serial}
+    assert set(driver.database.reloads) == {0, 1, 2}
+    assert {pod["metadata"]["uid"] for pod in driver.world.pods()} == uids
+
+
+def test_the_rotation_is_not_done_before_a_handshake_proves_it(
+    driver: Driver, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.arrived = second.serial
+
+    async def stale(*_: object, **__: object) -> tuple[str, str]:
+        return (second.serial, "0ld")
+
+    monkeypatch.setattr(type(driver.database), "served_serials", stale)
+    driver.passes(5)
+
+    assert condition(driver.world.cluster()).status == "False"
+    assert (
+        "not yet served by: orders-0, orders-1, orders-2"
+        in condition(driver.world.cluster()).message
+    )
+
+
+def test_a_pod_that_does_not_answer_keeps_the_rotation_open(
+    driver: Driver, authority: Authority
+) -> None:
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.arrived = second.serial
+    driver.world.unreachable = {2}
+
+    driver.passes(4)
+
+    assert condition(driver.world.cluster()).status == "False"
+    driver.world.unreachable = set()
+    driver.passes(4)
+    assert condition(driver.world.cluster()).status == "True"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: data.pop("ca.crt"), "ca.crt is missing"),
+        (lambda data: data.update({"tls.crt": "!!"}), "tls.crt is not base64"),
+        (
+            lambda data: data.update({"tls.key": base64.b64encode(b"nonsense").decode()}),
+            "must be PEM",
+        ),
+    ],
+)
+def test_a_spoilt_secret_is_named_and_nothing_is_reloaded(driver: Driver, spoil, said) -> None:
+    entry = next(one for one in driver.world.store.entries.values() if one.own["kind"] == "Secret")
+    spoil(entry.own["data"])
+
+    driver.passes(2)
+
+    assert said in condition(driver.world.cluster()).message
+    assert driver.database.reloads == []
+
+
+def test_a_key_of_another_certificate_is_refused(driver: Driver, authority: Authority) -> None:
+    one, other = authority.issue(), authority.issue()
+    hand_out(driver, Issued(one.certificate, other.key, one.ca, one.serial))
+
+    driver.passes(2)
+
+    assert "tls.key is not the key of tls.crt" in condition(driver.world.cluster()).message
+
+
+def test_a_missing_secret_says_what_to_create() -> None:
+    driver = Driver()
+    driver.world.wish(tls={"secretName": "absent"})
+    driver.passes(3)
+
+    message = condition(driver.world.cluster()).message
+    assert message == "Secret absent does not exist: create it with tls.crt, tls.key, ca.crt"
+
+
+def test_nothing_of_a_key_is_ever_written(driver: Driver, authority: Authority) -> None:
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.arrived = second.serial
+    driver.passes(5)
+
+    key = base64.b64encode(second.key).decode()
+    body = second.key.decode().splitlines()[1]
+    written = [
+        str(entry.whole())
+        for entry in driver.world.store.entries.values()
+        if entry.own["kind"] != "Secret"
+    ]
+    assert not [one for one in written if key in one or body in one]

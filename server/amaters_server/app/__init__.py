@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""The composition root: the command line, who is built from what, and the order of start and stop."""

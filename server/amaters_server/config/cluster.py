@@ -1,6 +1,7 @@
 """The sections about more than one node: the cluster, and snapshots kept elsewhere."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -73,8 +74,12 @@ class S3Section(Section):
 
     endpoint_url: str = Field(default="", description="URL of the store when it is not Amazon's.")
     region: str = Field(default="", description="Region of the bucket.")
-    addressing_style: str = Field(default="auto", description="`auto`, `path` or `virtual`.")
-    server_side_encryption: str = Field(default="", description="`AES256`, `aws:kms`, or empty.")
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        default="auto", description="`auto`, `path` or `virtual`."
+    )
+    server_side_encryption: Literal["", "AES256", "aws:kms"] = Field(
+        default="", description="`AES256`, `aws:kms`, or empty."
+    )
     ca_file: Path | None = Field(
         default=None, description="Authorities that sign the store's certificate."
     )

@@ -22,6 +22,9 @@ from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
 
+DRAIN_SECONDS = 3600.0
+"""Longer than anybody waits: `stop` says when the draining ends."""
+
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 # The published stubs are generic where the classes themselves are not: hence the quotes.
@@ -113,6 +116,7 @@ class GrpcioListener:
         self._server = grpc.aio.server(
             options=server_options(settings.max_message_bytes, settings.keepalive_seconds)
         )
+        self._stopping: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -123,10 +127,15 @@ class GrpcioListener:
 
     async def drain(self) -> None:
         """Accept no more; calls in progress go on."""
+        if self._stopping is None:
+            stopping = self._server.stop(DRAIN_SECONDS)
+            self._stopping = asyncio.get_running_loop().create_task(stopping, name="grpcio-drain")
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more, wait for calls in progress up to the grace, then end them."""
         await self._server.stop(grace_seconds)
+        if self._stopping is not None:
+            await self._stopping
 
     def traffic(self) -> Traffic:
         """Return what was counted; grpc.aio does not tell about connections."""
@@ -156,7 +165,7 @@ class GrpcioListener:
                 try:
                     reply = await self._gathering.ask(method, _call(path, message, context))
                 except CallFailedError as failed:
-                    await _abort(context, failed.code, failed.text, failed.metadata)
+                    await abort(context, failed.code, failed.text, failed.metadata)
                     raise
                 self._counting.sent += len(reply)
                 return reply
@@ -176,7 +185,7 @@ class GrpcioListener:
                     trailers = await method(_call(path, message, context), send)
                 except DatabaseError as error:
                     _, code, text, metadata = status.failure(0, error)
-                    await _abort(context, code, text, metadata)
+                    await abort(context, code, text, metadata)
                 else:
                     if trailers:
                         context.set_trailing_metadata(tuple(trailers))
@@ -245,7 +254,8 @@ def _call(path: str, message: bytes, context: Context) -> Call:
     return 0, path, message, left, metadata or None, 0
 
 
-async def _abort(context: Context, code: int, text: str, metadata: Metadata | None) -> None:
+async def abort(context: Context, code: int, text: str, metadata: Metadata | None) -> None:
+    """End a call with a status; raises what ends its handler."""
     await context.abort(_STATUS[code], text, tuple(metadata or ()))
 
 

@@ -180,7 +180,7 @@ class Certificates:
         return None
 
     async def watch(self) -> None:
-        """Reload whenever the files' folders change, until cancelled.
+        """Reload whenever the files' folders change, until cancelled; returns if there are none.
 
         Folders, not files: Kubernetes replaces a Secret's files by turning a symbolic link.
         """
@@ -190,6 +190,8 @@ class Certificates:
             for path in (where.certificate, where.key, where.ca)
             if path is not None
         }
+        if not folders:
+            return
         async with contextlib.aclosing(_changes(folders)) as changes:
             async for _ in changes:
                 self.reload()

@@ -1,0 +1,256 @@
+"""The command line: `amaters-server start | stop | status | version | validate-config | reload`.
+
+What a person asked for goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
+2 wrong usage.
+"""
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn, ParamSpec
+
+import click
+
+from amaters_server import __version__
+from amaters_server.app import lifecycle
+from amaters_server.app.pidfile import PidFile
+from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError, DatabaseError
+from amaters_server.rpc.probe import probe
+
+P = ParamSpec("P")
+
+COMMON = {
+    "config": None,
+    "bind": "server.bind_address",
+    "data_dir": "server.data_dir",
+    "log_level": "logging.level",
+    "name": "cluster.name",
+    "advertise": "cluster.advertise_address",
+    "client_advertise": "cluster.client_advertise_address",
+}
+"""Options that may stand before or after the subcommand, and the keys they set."""
+
+POLL_SECONDS = 0.05
+KILL_WAIT_SECONDS = 5.0
+
+
+def common_options(command: Callable[P, None]) -> Callable[P, None]:
+    """Give a command the options that every command takes."""
+    for option in (
+        click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file."),
+        click.option("-b", "--bind", metavar="ADDR", help="Address that clients connect to."),
+        click.option("-d", "--data-dir", metavar="PATH", help="Folder that holds the data."),
+        click.option("--log-level", metavar="LEVEL", help="trace, debug, info, warn or error."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="amaters-server %(version)s")
+@common_options
+@click.pass_context
+def main(context: click.Context, /, **options: object) -> None:
+    """Run and look after an AmateRS database server."""
+    context.obj = {name: value for name, value in options.items() if value is not None}
+
+
+def with_sources(command: Callable[..., None]) -> Callable[..., None]:
+    """Hand the command its `Sources`, made of the options before and after its name."""
+
+    @common_options
+    @click.pass_context
+    @wraps(command)
+    def run(context: click.Context, /, **options: object) -> None:
+        given = dict(context.obj)
+        for name in COMMON:
+            value = options.pop(name, None)
+            if value is not None:
+                given[name] = value
+        try:
+            command(sources=_sources(given), **options)
+        except ConfigurationError as wrong:
+            _fail(str(wrong))
+
+    return run
+
+
+def _sources(given: dict[str, object]) -> Sources:
+    flags = {key: given[name] for name, key in COMMON.items() if key and name in given}
+    path = given.get("config")
+    return Sources(
+        path=path if isinstance(path, Path) else DEFAULT_PATH,
+        environment=dict(os.environ),
+        flags=flags,
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"Error: {line}", err=True)
+    sys.exit(1)
+
+
+def _loaded(sources: Sources) -> Loaded:
+    try:
+        return load(sources)
+    except ConfigurationError as wrong:
+        lines = [f"Configuration validation failed: {line}" for line in str(wrong).splitlines()]
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+@main.command()
+@click.option("-f", "--foreground", is_flag=True, help="Accepted; the server never forks.")
+@click.option("--generate-config", is_flag=True, help="Write the default file if it is missing.")
+@click.option("--name", help="This node's name; in Kubernetes the pod's.")
+@click.option("--advertise", metavar="HOST:PORT", help="Where other members reach this node.")
+@click.option("--client-advertise", metavar="HOST:PORT", help="Where clients reach this node.")
+@with_sources
+def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
+    """Run the server until it is told to stop."""
+    del foreground
+    if generate_config and not sources.path.exists():
+        sources.path.parent.mkdir(parents=True, exist_ok=True)
+        sources.path.write_text(as_toml(Settings()))
+        click.echo(f"Default configuration written to {sources.path}", err=True)
+    try:
+        lifecycle.run(sources, _loaded(sources))
+    except DatabaseError as wrong:
+        _fail(str(wrong))
+
+
+@main.command()
+@click.option("-f", "--force", is_flag=True, help="SIGKILL at once: nothing is flushed.")
+@click.option("-t", "--timeout", type=click.IntRange(min=0), help="Seconds until SIGKILL.")
+@with_sources
+def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
+    """Stop the running server and wait until it is gone."""
+    server = _loaded(sources).settings.server
+    file = PidFile(server.pid_file)
+    pid = file.running()
+    if pid is None:
+        click.echo("Server is not running", err=True)
+        return
+    if not force:
+        grace = server.shutdown_timeout_secs if timeout is None else timeout
+        _signal(pid, signal.SIGTERM)
+        if _gone(file, grace):
+            click.echo("Server stopped", err=True)
+            return
+        click.echo(f"Server did not stop within {grace} s: killing it", err=True)
+    _signal(pid, signal.SIGKILL)
+    if not _gone(file, KILL_WAIT_SECONDS):
+        _fail(f"process {pid} does not end even when killed: its disk may hang")
+    file.path.unlink(missing_ok=True)
+    click.echo("Server killed", err=True)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        _fail(f"process {pid} belongs to another user: run this as that user")
+
+
+def _gone(file: PidFile, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while file.running() is not None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+@main.command()
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["human", "json"], case_sensitive=False),
+    default="human",
+)
+@click.option("--addr", metavar="HOST:PORT", help="Ask the server there instead of the pid file.")
+@with_sources
+def status(sources: Sources, *, form: str, addr: str | None) -> None:
+    """Say whether the server runs."""
+    settings = _loaded(sources).settings
+    if addr is not None:
+        network = settings.network
+        running = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
+    else:
+        running = PidFile(settings.server.pid_file).running() is not None
+    facts = {
+        "bind_address": addr or settings.server.bind_address,
+        "data_dir": str(settings.server.data_dir),
+        "pid_file": str(settings.server.pid_file),
+        "status": "running" if running else "stopped",
+    }
+    if form.lower() == "json":
+        click.echo(json.dumps(facts, indent=2, sort_keys=True))
+        return
+    click.echo("AmateRS Server Status\n=====================")
+    click.echo(f"Status: {facts['status'].capitalize()}")
+    click.echo(f"PID file: {facts['pid_file']}")
+    click.echo(f"Data directory: {facts['data_dir']}")
+    click.echo(f"Bind address: {facts['bind_address']}")
+
+
+@main.command("version")
+@click.option("-v", "--verbose", is_flag=True, help="Components and build, too.")
+def show_version(*, verbose: bool) -> None:
+    """Say which version this is."""
+    click.echo(f"AmateRS Server {__version__}\nCopyright The AmateRS on Kubernetes authors")
+    if not verbose:
+        return
+    click.echo("\nComponent Versions:")
+    for name in ("amaters-native", "rocksdict", "grpcio", "protobuf"):
+        click.echo(f"  {name}: {_component(name)}")
+    click.echo("\nBuild Information:")
+    click.echo(f"  Python version: {platform.python_version()}")
+    click.echo(f"  Target: {platform.machine()}-{platform.system().lower()}")
+
+
+def _component(name: str) -> str:
+    try:
+        return f"v{version(name)}"
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@main.command("validate-config")
+@click.option("-s", "--show", is_flag=True, help="Print what is in force.")
+@with_sources
+def validate_config(sources: Sources, *, show: bool) -> None:
+    """Say whether the configuration is right, naming every key that is not."""
+    loaded = _loaded(sources)
+    for notice in loaded.notices:
+        click.echo(f"Notice: {notice}", err=True)
+    click.echo("Configuration is valid")
+    if show:
+        click.echo(f"\nConfiguration:\n{as_toml(loaded.settings)}", nl=False)
+
+
+@main.command()
+@with_sources
+def reload(sources: Sources) -> None:
+    """Have the running server read its configuration and certificates again."""
+    pid = PidFile(_loaded(sources).settings.server.pid_file).running()
+    if pid is None:
+        _fail("Server is not running")
+    _signal(pid, signal.SIGHUP)
+    click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Time as the process has it."""
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """The event loop's clock and the wall's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> float:
+        """Return monotonic seconds, the same that deadlines are in."""
+        return self._loop.time()
+
+    def unix_ms(self) -> int:
+        """Return wall-clock milliseconds."""
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,223 @@
+"""Settings to objects: who is built from what. Constructor calls only."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaters_server.app import from_settings
+from amaters_server.app.clock import SystemClock
+from amaters_server.config.reloadable import ReloadReport
+from amaters_server.config.settings import Settings
+from amaters_server.http.exposition import Exposition
+from amaters_server.http.exposition import Sources as MetricSources
+from amaters_server.http.health import Health
+from amaters_server.http.probes import Probe, disk_probes
+from amaters_server.http.server import HttpServer, MetricsSwitch
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError
+from amaters_server.node.node import Node, NodeParts
+from amaters_server.node.values import MembersReport
+from amaters_server.rpc.admin import AdminService
+from amaters_server.rpc.admin_ports import AdminParts
+from amaters_server.rpc.aql import AqlService
+from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio_tls import server_credentials
+from amaters_server.rpc.intercept import Intercept, Observed
+from amaters_server.rpc.native import NativeListener, NativeSettings
+from amaters_server.rpc.peer_connections import PeerConnections
+from amaters_server.rpc.peer_credentials import PeerCredentials
+from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peers import PeerService
+from amaters_server.rpc.tls import Certificates
+from amaters_server.storage.engine import Engine
+from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.rocks import RocksEngine
+from amaters_server.telemetry.counters import CallCounters, Traffic
+
+Listener = NativeListener | GrpcioListener
+
+REPORT_SECONDS = 2.0
+"""How long the leader is waited for when someone asks about members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Everything that runs in one process."""
+
+    node: Node
+    service: AqlService
+    listener: Listener
+    internal: InternalListener
+    http: HttpServer
+    health: Health
+    exposition: Exposition
+    switch: MetricsSwitch
+    certificates: Certificates
+    probes: dict[str, Probe]
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the storage engine; blocks. StorageError when it is damaged or in use."""
+    if settings.storage.engine == "memory":
+        return MemoryEngine()
+    folder = database_folder(settings)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return RocksEngine(folder, from_settings.tuning(settings.storage))
+
+
+def database_folder(settings: Settings) -> Path:
+    """Return where the engine keeps its files."""
+    return settings.server.data_dir / "db"
+
+
+def compose(
+    settings: Settings,
+    engine: Engine,
+    certificates: Certificates,
+    reload: Callable[[], Awaitable[ReloadReport]],
+    loop: asyncio.AbstractEventLoop,
+) -> Server:
+    """Build one server around an open engine."""
+    clock, counters = SystemClock(loop), CallCounters()
+    peers = PeerConnections(lambda: _peer_credentials(certificates), random.Random())  # noqa: S311
+    parts = NodeParts(engine, Machine(engine), peers, clock, uuid.uuid4().hex)
+    node = Node(from_settings.node_settings(settings), parts)
+    peers.on_refusal(node.peers.heard_refusal)
+    members = _Members(node, clock)
+    traffic = _Traffic()
+    service = AqlService(
+        node,
+        Intercept(
+            Observed(
+                status=node.status,
+                members=members.of_leader,
+                statistics=engine.statistics,
+                traffic=traffic,
+                counters=counters,
+                storage_type=settings.storage.engine,
+            )
+        ),
+        counters,
+        limits=from_settings.query_limits(settings),
+        now=clock.now,
+    )
+    traffic.listener = listener = _listener(settings, service, certificates)
+    health = Health(node.liveness, node.readiness, clustered=settings.clustered)
+    switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
+    exposition = Exposition(
+        MetricSources(
+            calls=counters,
+            node=node.counters,
+            traffic=traffic,
+            storage=engine.statistics,
+            status=node.status,
+            readiness=health.ready,
+            members=members.here,
+            certificates=certificates.facts,
+        )
+    )
+    admin = AdminService(
+        AdminParts(
+            node,
+            node.members,
+            getattr(node, "backups", None),
+            certificates.facts,
+            reload,
+            clock.now,
+        )
+    )
+    peer_service = PeerService(node.peers)
+    return Server(
+        node=node,
+        service=service,
+        listener=listener,
+        internal=InternalListener(
+            from_settings.internal_address(settings),
+            lambda: _peer_credentials(certificates),
+            (peer_service.register, admin.register),
+            peer_service.recycle,
+        ),
+        http=HttpServer(settings.metrics.bind_address, health, exposition, switch),
+        health=health,
+        exposition=exposition,
+        switch=switch,
+        certificates=certificates,
+        probes=_probes(settings),
+    )
+
+
+def _listener(settings: Settings, service: AqlService, certificates: Certificates) -> Listener:
+    network = settings.network
+    if network.transport == "grpcio":
+        return GrpcioListener(
+            GrpcioSettings(
+                settings.server.bind_address,
+                max_message_bytes=network.max_message_bytes,
+                keepalive_seconds=network.keepalive_interval_secs,
+                credentials=server_credentials(certificates, "client"),
+            ),
+            service.methods,
+        )
+    listener = NativeListener(
+        NativeSettings(
+            settings.server.bind_address,
+            max_message_bytes=network.max_message_bytes,
+            max_connections=settings.server.max_connections,
+            keepalive_seconds=network.keepalive_interval_secs,
+            handshake_seconds=network.connection_timeout_secs,
+            tls=certificates.get("client"),
+        ),
+        service.methods,
+    )
+    certificates.on_change("client", listener.replace_tls)
+    return listener
+
+
+def _peer_credentials(certificates: Certificates) -> PeerCredentials | None:
+    material = certificates.get("peer")
+    if material is None:
+        return None
+    return PeerCredentials(material.certificate, material.key, material.ca or b"")
+
+
+def _probes(settings: Settings) -> dict[str, Probe]:
+    if settings.storage.engine == "memory":
+        return {}
+    return disk_probes(settings.server.data_dir, database_folder(settings))
+
+
+class _Traffic:
+    """The client listener's counts; the listener is made after what shows them."""
+
+    def __init__(self) -> None:
+        self.listener: Listener | None = None
+
+    def __call__(self) -> Traffic:
+        return Traffic() if self.listener is None else self.listener.traffic()
+
+
+class _Members:
+    """The members as this node or its leader knows them; empty before there is a cluster."""
+
+    def __init__(self, node: Node, clock: SystemClock) -> None:
+        self._node = node
+        self._clock = clock
+
+    async def here(self) -> MembersReport:
+        """Return what this node has applied."""
+        try:
+            return await self._node.members.report(from_leader=False, deadline=self._clock.now())
+        except DatabaseError:
+            status = self._node.status()
+            return MembersReport(status.cluster_id, status.leader_id, status.term, 0)
+
+    async def of_leader(self) -> MembersReport:
+        """Return the leader's word when it answers soon, and otherwise this node's."""
+        deadline = self._clock.now() + REPORT_SECONDS
+        try:
+            return await self._node.members.report(from_leader=True, deadline=deadline)
+        except DatabaseError:
+            return await self.here()

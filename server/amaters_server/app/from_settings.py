@@ -1,0 +1,157 @@
+"""From the configuration's sections to the settings of each part. Pure."""
+
+import socket
+from pathlib import Path
+
+from amaters_server.config.addresses import host_port
+from amaters_server.config.cluster import ClusterSection, S3Section
+from amaters_server.config.sections import LoggingSection, NetworkSection, StorageSection
+from amaters_server.config.settings import Settings
+from amaters_server.node.settings import (
+    Addresses,
+    InitialMember,
+    NodeSettings,
+    Retention,
+    Timing,
+)
+from amaters_server.rpc.arrivals import QueryLimits
+from amaters_server.rpc.tls import TlsPaths
+from amaters_server.snapshots.s3_place import S3Settings
+from amaters_server.storage.tuning import Compaction, RocksTuning
+from amaters_server.telemetry.logs import LogSettings
+
+MIB = 1024 * 1024
+LOOPBACK_INTERNAL = "127.0.0.1:7879"
+"""Where a node that is alone serves its administrators."""
+
+EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 Compared with, not bound to.
+
+
+def node_settings(settings: Settings) -> NodeSettings:
+    """Return what the node must be told."""
+    cluster = settings.cluster if settings.clustered else None
+    common = NodeSettings(
+        addresses=addresses(settings),
+        image_folder=settings.server.data_dir / "images",
+        sync=settings.storage.wal.sync_mode != "none",
+        waiting_limit=max(20_000, 2 * settings.resource_limits.max_active_queries),
+    )
+    return common if cluster is None else _clustered(common, cluster)
+
+
+def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
+    rate = cluster.snapshot_rate_limit_mb * MIB or common.image_bytes_per_second
+    initial = tuple(InitialMember(one.id, one.address) for one in cluster.initial_members())
+    return NodeSettings(
+        addresses=common.addresses,
+        image_folder=common.image_folder,
+        initial=initial,
+        join=cluster.join,
+        token=cluster.token,
+        timing=Timing(cluster.heartbeat_interval_ms / 1000, cluster.election_timeout_ms / 1000),
+        retention=Retention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
+        sync=common.sync,
+        image_bytes_per_second=rate,
+        waiting_limit=common.waiting_limit,
+    )
+
+
+def addresses(settings: Settings) -> Addresses:
+    """Return who this node says it is."""
+    cluster = settings.cluster if settings.clustered else None
+    if cluster is None:
+        client = _reachable(settings.server.bind_address, socket.gethostname())
+        return Addresses(name="standalone", peer=internal_address(settings), client=client)
+    peers = {one.id: one.address for one in cluster.initial_members()}
+    peer = cluster.advertise_address or peers[cluster.node_id]
+    client = cluster.client_advertise_address or _reachable(
+        settings.server.bind_address, host_port(peer).host
+    )
+    ids = {address: number for number, address in peers.items()}
+    name = cluster.name or (f"node-{ids[peer]}" if peer in ids else host_port(peer).host)
+    return Addresses(name=name, peer=peer, client=client)
+
+
+def _reachable(bind_address: str, host: str) -> str:
+    bound = host_port(bind_address)
+    return str(bound._replace(host=host)) if bound.host in EVERYWHERE else bind_address
+
+
+def internal_address(settings: Settings) -> str:
+    """Return where peers and administrators connect."""
+    cluster = settings.cluster
+    if cluster is not None and (cluster.enabled or "bind_address" in cluster.model_fields_set):
+        return cluster.bind_address
+    return LOOPBACK_INTERNAL
+
+
+def query_limits(settings: Settings) -> QueryLimits:
+    """Return what one call may take."""
+    return QueryLimits(
+        request_seconds=settings.timeouts.request_timeout_ms / 1000,
+        message_bytes=settings.network.max_message_bytes,
+        active_calls=settings.resource_limits.max_active_queries,
+    )
+
+
+def tuning(storage: StorageSection) -> RocksTuning:
+    """Return what is turned on the disk engine."""
+    compaction = storage.compaction
+    leveled = compaction.strategy == "leveled"
+    return RocksTuning(
+        block_cache_bytes=storage.block_cache_size_mb * MIB,
+        memtable_bytes=storage.memtable_size_mb * MIB,
+        compaction=Compaction.LEVELED if leveled else Compaction.UNIVERSAL,
+        levels=compaction.num_levels,
+        level_multiplier=compaction.level_multiplier,
+        background_jobs=compaction.max_concurrent,
+    )
+
+
+def tls_paths(settings: Settings) -> dict[str, TlsPaths]:
+    """Return the TLS files by listener; empty without TLS."""
+    network = settings.network
+    client = _paths(network.tls_cert, network.tls_key, network.tls_ca)
+    if not network.tls_enabled or client is None:
+        return {}
+    return {"client": _demanding(client, network), "peer": _peer_paths(settings, client)}
+
+
+def _peer_paths(settings: Settings, client: TlsPaths) -> TlsPaths:
+    cluster = settings.cluster or ClusterSection()
+    own = _paths(cluster.tls_cert, cluster.tls_key, cluster.tls_ca or client.ca)
+    found = own or TlsPaths(client.certificate, client.key, cluster.tls_ca or client.ca)
+    return TlsPaths(found.certificate, found.key, found.ca, found.ca is not None)
+
+
+def _paths(certificate: Path | None, key: Path | None, ca: Path | None) -> TlsPaths | None:
+    if certificate is None or key is None:
+        return None
+    return TlsPaths(certificate, key, ca)
+
+
+def _demanding(paths: TlsPaths, network: NetworkSection) -> TlsPaths:
+    return TlsPaths(paths.certificate, paths.key, paths.ca, network.require_client_cert)
+
+
+def log_settings(section: LoggingSection) -> LogSettings:
+    """Return how to log."""
+    rotation = section.rotation
+    return LogSettings(
+        level=section.level,
+        format=section.format,
+        file=section.file_path if section.file_enabled else None,
+        rotate_bytes=rotation.max_size_mb * MIB if rotation.enabled else 0,
+        backups=rotation.max_backups,
+    )
+
+
+def s3_settings(section: S3Section) -> S3Settings:
+    """Return how to reach the store."""
+    return S3Settings(
+        endpoint_url=section.endpoint_url,
+        region=section.region,
+        addressing_style=section.addressing_style,
+        server_side_encryption=section.server_side_encryption,
+        ca_file="" if section.ca_file is None else str(section.ca_file),
+    )

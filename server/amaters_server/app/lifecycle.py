@@ -1,0 +1,192 @@
+"""The life of one server process: what is started first is stopped last.
+
+Stopping: readiness goes off, clients are told to go elsewhere, leadership is handed over, calls
+in progress are answered, the disk is flushed and closed, and only then do the ports go.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import uvloop
+
+from amaters_server import __version__
+from amaters_server.app import from_settings
+from amaters_server.app.compose import Server, compose, open_engine
+from amaters_server.app.pidfile import PidFile
+from amaters_server.app.reload import Reloadable, Reloader
+from amaters_server.config.load import Loaded, Sources
+from amaters_server.config.reloadable import ReloadReport
+from amaters_server.config.settings import Settings
+from amaters_server.http.server import keep_history, keep_probing
+from amaters_server.model.errors import ConfigurationError, NotReadyError
+from amaters_server.rpc.tls import Certificates
+from amaters_server.telemetry.logs import Logs
+
+_log = logging.getLogger(__name__)
+
+NEEDS_RESTART = frozenset({"compaction", "rate_limit"})
+"""Published as reloadable; the engine and the listener take them at their start only."""
+
+LISTENER_GRACE_SECONDS = 1.0
+"""For answers that are on their way when everything else has stopped."""
+
+
+def run(sources: Sources, loaded: Loaded) -> None:
+    """Run a server until it is told to stop; DatabaseError when it cannot start."""
+    logs = Logs()
+    _apply_logging(logs, loaded.settings)
+    for notice in loaded.notices:
+        _log.warning("config.notice", extra={"notice": notice})
+    pid_file = PidFile(loaded.settings.server.pid_file)
+    pid_file.claim()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(sources, loaded.settings, logs))
+    finally:
+        pid_file.release()
+
+
+async def serve(sources: Sources, settings: Settings, logs: Logs) -> None:
+    """Serve until SIGTERM or SIGINT, then leave in order."""
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    certificates = Certificates(from_settings.tls_paths(settings))
+    reloading = Reloading()
+    _make_folder(settings.server.data_dir)
+    engine = await asyncio.to_thread(open_engine, settings)
+    server = compose(settings, engine, certificates, reloading.ask, loop)
+    reloading.reloader = Reloader(sources, settings, _reloadable(server, logs))
+    logs.tell_with(lambda: _facts(server))
+    with _signals(loop, told_to_stop, reloading):
+        async with _running(server, settings):
+            gc.freeze()
+            _log.info("server.started", extra=_where(server, settings))
+            await told_to_stop.wait()
+            _log.info("server.stopping")
+    _log.info("server.stopped")
+
+
+class Reloading:
+    """The reloader, which exists only once everything it acts on does."""
+
+    def __init__(self) -> None:
+        self.reloader: Reloader | None = None
+
+    def now(self) -> None:
+        """Reload, if everything is up."""
+        if self.reloader is not None:
+            self.reloader.reload()
+
+    async def ask(self) -> ReloadReport:
+        """Reload as if SIGHUP had come, and return the report."""
+        if self.reloader is None:
+            raise NotReadyError("it is starting")
+        return await self.reloader.ask()
+
+
+@contextlib.asynccontextmanager
+async def _running(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Start everything; leave in order, however the body ends."""
+    grace = settings.timeouts.graceful_shutdown_timeout_ms / 1000
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(server.http.stop)
+        await server.http.start()
+        stack.push_async_callback(server.internal.stop, 0)
+        await server.internal.start()
+        stack.push_async_callback(server.listener.stop, LISTENER_GRACE_SECONDS)
+        stack.push_async_callback(server.service.close)
+        stack.push_async_callback(server.node.stop, grace)
+        await server.node.start()
+        await server.listener.start()
+        stack.push_async_callback(server.listener.drain)
+        stack.callback(server.health.stopping)
+        await stack.enter_async_context(_background(server))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _background(server: Server) -> AsyncIterator[None]:
+    """Keep the periodic tasks going; one that fails ends the server, for it never should."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(keep_probing(server.health, server.probes), name="probes"),
+            tasks.create_task(
+                keep_history(server.health, server.exposition, server.switch), name="history"
+            ),
+            tasks.create_task(server.certificates.watch(), name="certificates"),
+        ]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+
+
+@contextlib.contextmanager
+def _signals(
+    loop: asyncio.AbstractEventLoop, told_to_stop: asyncio.Event, reloading: Reloading
+) -> Iterator[None]:
+    def stop() -> None:
+        if told_to_stop.is_set():
+            _log.error("server.stopped_at_once", extra={"reason": "a second signal"})
+            logging.shutdown()
+            os._exit(1)
+        told_to_stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reloading.now)
+    yield
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)
+
+
+def _reloadable(server: Server, logs: Logs) -> Reloadable:
+    def apply(settings: Settings) -> None:
+        _apply_logging(logs, settings)
+        server.switch.enabled = settings.metrics.enabled
+        server.switch.history_seconds = settings.metrics.export_interval_secs
+
+    return Reloadable(apply, server.certificates.reload, NEEDS_RESTART)
+
+
+def _apply_logging(logs: Logs, settings: Settings) -> None:
+    try:
+        logs.apply(from_settings.log_settings(settings.logging))
+    except OSError as wrong:
+        raise ConfigurationError(
+            f"log file {settings.logging.file_path} cannot be opened ({wrong.strerror}): set "
+            "logging.file_path to a path this user may write"
+        ) from wrong
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise ConfigurationError(
+            f"data folder {folder} cannot be made ({wrong.strerror}): set server.data_dir to a "
+            "path this user may write"
+        ) from wrong
+
+
+def _facts(server: Server) -> dict[str, object]:
+    status = server.node.status()
+    return {"node": status.node_id, "term": status.term}
+
+
+def _where(server: Server, settings: Settings) -> dict[str, object]:
+    return {
+        "version": __version__,
+        "clients": settings.server.bind_address,
+        "internal": from_settings.internal_address(settings),
+        "http": settings.metrics.bind_address,
+        "data": str(settings.server.data_dir),
+        "tls": bool(server.certificates.facts()),
+    }

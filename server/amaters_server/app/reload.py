@@ -1,0 +1,72 @@
+"""SIGHUP: read everything again, compare, and use what may change; or refuse and keep the old."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaters_server.config.load import Sources, load
+from amaters_server.config.reloadable import ReloadReport, difference, merged
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloadable:
+    """What a reload acts on. `apply` raises OSError or ConfigurationError to refuse."""
+
+    apply: Callable[[Settings], None]
+    reload_certificates: Callable[[], list[str]]
+    unsupported: frozenset[str]
+    """Labels among the reloadable ones that this process can only take over by a restart."""
+
+
+class Reloader:
+    """Holds the settings in force."""
+
+    def __init__(self, sources: Sources, settings: Settings, parts: Reloadable) -> None:
+        self.settings = settings
+        self._sources = sources
+        self._parts = parts
+        self._asked: list[asyncio.Future[ReloadReport]] = []
+
+    def reload(self) -> ReloadReport:
+        """Do it now; the report says what came of it, and is logged."""
+        report = self._reload()
+        level = logging.INFO if report.success else logging.ERROR
+        _log.log(level, "config.reloaded", extra={"report": str(report).strip()})
+        asked, self._asked = self._asked, []
+        for answer in asked:
+            if not answer.done():
+                answer.set_result(report)
+        return report
+
+    async def ask(self) -> ReloadReport:
+        """Raise SIGHUP on this process, as a person would, and wait for the report."""
+        answer: asyncio.Future[ReloadReport] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        os.kill(os.getpid(), signal.SIGHUP)
+        return await answer
+
+    def _reload(self) -> ReloadReport:
+        errors = self._parts.reload_certificates()
+        try:
+            wanted = load(self._sources).settings
+        except ConfigurationError as wrong:
+            return ReloadReport(errors=(*errors, *str(wrong).splitlines()))
+        found = difference(self.settings, wanted)
+        try:
+            self._parts.apply(merged(self.settings, wanted))
+        except (OSError, ConfigurationError) as wrong:
+            return ReloadReport(errors=(*errors, str(wrong)))
+        self.settings = merged(self.settings, wanted)
+        skipped = tuple(label for label in found.updated if label in self._parts.unsupported)
+        return ReloadReport(
+            sections_updated=tuple(one for one in found.updated if one not in skipped),
+            sections_skipped=found.skipped + skipped,
+            errors=tuple(errors),
+        )

@@ -1,0 +1,122 @@
+"""From the node's values to messages of the admin service: pure and total."""
+
+from collections.abc import Sequence
+
+from amaters.wire import admin_pb2
+
+from amaters_server.config.reloadable import ReloadReport
+from amaters_server.model.cluster import Member, NodeState
+from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
+from amaters_server.rpc.admin_ports import SnapshotFacts
+from amaters_server.telemetry.certificates import CertificateFacts
+
+STATES = {
+    NodeState.WAITING: admin_pb2.NODE_STATE_WAITING,
+    NodeState.FOLLOWER: admin_pb2.NODE_STATE_FOLLOWER,
+    NodeState.CANDIDATE: admin_pb2.NODE_STATE_CANDIDATE,
+    NodeState.LEADER: admin_pb2.NODE_STATE_LEADER,
+    NodeState.LEARNER: admin_pb2.NODE_STATE_LEARNER,
+    NodeState.REMOVED: admin_pb2.NODE_STATE_REMOVED,
+    NodeState.DISK_LOST: admin_pb2.NODE_STATE_DISK_LOST,
+    NodeState.SHUTTING_DOWN: admin_pb2.NODE_STATE_SHUTTING_DOWN,
+}
+
+
+def status(
+    one: NodeStatus, certificates: Sequence[CertificateFacts], *, ready: bool
+) -> admin_pb2.StatusResponse:
+    """Return what a node says of itself."""
+    return admin_pb2.StatusResponse(
+        node_id=one.node_id,
+        is_leader=one.is_leader,
+        num_shards=0,
+        num_nodes=one.member_count,
+        cluster_id=one.cluster_id,
+        state=STATES[one.state],
+        reason=one.reason,
+        term=one.term,
+        leader_id=one.leader_id,
+        commit_index=one.commit_index,
+        applied_index=one.applied_index,
+        first_log_index=one.first_log_index,
+        last_log_index=one.last_log_index,
+        version=one.version,
+        started_unix_ms=one.started_unix_ms,
+        certificates=[certificate(facts) for facts in certificates],
+        name=one.name,
+        peer_address=one.peer_address,
+        client_address=one.client_address,
+        ready=ready,
+        restoring=one.restoring,
+    )
+
+
+def certificate(facts: CertificateFacts) -> admin_pb2.Certificate:
+    """Return what is told about a certificate."""
+    return admin_pb2.Certificate(
+        listener=facts.listener,
+        serial=facts.serial,
+        not_after_unix=facts.not_after_unix,
+        subject=facts.subject,
+    )
+
+
+def members(report: MembersReport) -> admin_pb2.MembersResponse:
+    """Return a list of members."""
+    return admin_pb2.MembersResponse(
+        cluster_id=report.cluster_id,
+        leader_id=report.leader_id,
+        term=report.term,
+        commit_index=report.commit_index,
+        members=[member_status(one) for one in report.members],
+    )
+
+
+def member_status(one: MemberStatus) -> admin_pb2.Member:
+    """Return a member and how far it follows."""
+    message = member(one.member)
+    message.is_leader = one.is_leader
+    message.match_index = one.match_index
+    message.lag_entries = one.lag_entries
+    message.recent_active = one.recent_active
+    message.version = one.version
+    return message
+
+
+def member(one: Member) -> admin_pb2.Member:
+    """Return who a member is."""
+    return admin_pb2.Member(
+        id=one.id,
+        name=one.name,
+        peer_address=one.peer_address,
+        client_address=one.client_address,
+        is_learner=one.is_learner,
+        started=one.started,
+    )
+
+
+def snapshot(facts: SnapshotFacts) -> admin_pb2.Snapshot:
+    """Return what is told about a snapshot."""
+    return admin_pb2.Snapshot(
+        id=facts.id,
+        timestamp_ms=facts.timestamp_ms,
+        size_bytes=facts.size_bytes,
+        original_size_bytes=facts.original_size_bytes,
+        applied_index=facts.applied_index,
+        term=facts.term,
+        key_count=facts.key_count,
+        uri=facts.uri,
+    )
+
+
+def reload_report(
+    report: ReloadReport, certificates: Sequence[CertificateFacts]
+) -> admin_pb2.ReloadResponse:
+    """Return what a reload did."""
+    return admin_pb2.ReloadResponse(
+        success=report.success,
+        sections_updated=report.sections_updated,
+        sections_skipped=report.sections_skipped,
+        errors=report.errors,
+        certificates=[certificate(facts) for facts in certificates],
+    )

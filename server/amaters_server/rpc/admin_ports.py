@@ -1,0 +1,119 @@
+"""What the admin service needs of the node, of its snapshots, and of the running process."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from amaters_server.config.reloadable import ReloadReport
+from amaters_server.model.cluster import Member
+from amaters_server.node.values import (
+    Leadership,
+    MembersReport,
+    NodeStatus,
+    RestoreProgress,
+    Verdict,
+)
+from amaters_server.telemetry.certificates import CertificateFacts
+
+
+class SnapshotFacts(Protocol):
+    """What is told about one snapshot; `node.values` has it as a value."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp_ms(self) -> int: ...  # noqa: D102
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def original_size_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def applied_index(self) -> int: ...  # noqa: D102
+    @property
+    def term(self) -> int: ...  # noqa: D102
+    @property
+    def key_count(self) -> int: ...  # noqa: D102
+    @property
+    def uri(self) -> str: ...  # noqa: D102
+
+
+class AdminMembers(Protocol):
+    """Membership, as `node.members` offers it."""
+
+    async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
+        """Return the members."""
+        ...
+
+    async def add(
+        self, peer_address: str, client_address: str, name: str, *, deadline: float
+    ) -> Member:
+        """Add a learner."""
+        ...
+
+    async def promote(self, node: int, /, *, deadline: float) -> Member:
+        """Let a learner vote."""
+        ...
+
+    async def remove(self, node: int, /, *, deadline: float) -> MembersReport:
+        """Remove a member for good."""
+        ...
+
+    async def transfer(self, to: int, /, *, deadline: float) -> Leadership:
+        """Move leadership."""
+        ...
+
+
+class AdminNode(Protocol):
+    """One node, as its administrators see it."""
+
+    def status(self) -> NodeStatus:
+        """Return what the node knows of itself."""
+        ...
+
+    def readiness(self) -> Verdict:
+        """Say whether the node serves."""
+        ...
+
+
+class AdminBackups(Protocol):
+    """Snapshots of one node, here and elsewhere."""
+
+    async def create(self) -> SnapshotFacts:
+        """Write a snapshot of the data as of now."""
+        ...
+
+    async def upload(self, snapshot_id: int, destination: str, /) -> str:
+        """Upload a local snapshot; returns its URI."""
+        ...
+
+    async def list_local(self) -> Sequence[SnapshotFacts]:
+        """Return the snapshots here."""
+        ...
+
+    async def list_remote(self, destination: str, /) -> Sequence[SnapshotFacts]:
+        """Return the snapshots there."""
+        ...
+
+    async def delete_local(self, snapshot_id: int, /) -> None:
+        """Delete one here."""
+        ...
+
+    async def delete_remote(self, uri: str, /) -> None:
+        """Delete one there."""
+        ...
+
+    def restore(self, uri: str, /, *, replace: bool) -> AsyncIterator[RestoreProgress]:
+        """Load a snapshot's data into the cluster, telling how far it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdminParts:
+    """Everything the admin service speaks for."""
+
+    node: AdminNode
+    members: AdminMembers
+    backups: AdminBackups
+    certificates: Callable[[], Sequence[CertificateFacts]]
+    reload: Callable[[], Awaitable[ReloadReport]]
+    now: Callable[[], float]

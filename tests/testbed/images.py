@@ -56,7 +56,7 @@ def build(where: Places, images: Sequence[Image], *, say: Say) -> None:
     base_images.ensure(buildah, say=say)
     for image in images:
         begin = time.monotonic()
-        buildah.run("build", *_build_arguments(where, image))
+        buildah.run("build", *_build_arguments(image))
         _export(buildah, image.reference)
         layers = OciLayout(where.images).blobs(image.reference).values()
         size = sum(layer.stat().st_size for layer in layers) >> 20
@@ -99,17 +99,14 @@ def _export(buildah: Buildah, reference: str) -> None:
     shutil.rmtree(draft)
 
 
-def _build_arguments(where: Places, image: Image) -> list[str | Path]:
+def _build_arguments(image: Image) -> list[str | Path]:
     arguments = {"VERSION": image.version, "REVISION": revision()}
     if image.name == "amaters-server":
         arguments |= {"NATIVE": "native-prebuilt", "NATIVE_WHEEL": str(native_wheel())}
     settings = [setting for setting in HOST_SETTINGS if Path(setting).exists()]
-    pip_cache = where.cache / "pip"
-    pip_cache.mkdir(parents=True, exist_ok=True)
     return [
         *("--quiet", "--isolation", "chroot", "--network", "host", "--pull-never", "--layers"),
         *(part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")),
         *(part for each in settings for part in ("--volume", f"{each}:{each}:ro")),
-        *("--volume", f"{pip_cache}:/root/.cache/pip"),
         *("--file", image.dockerfile, "--tag", image.reference, REPOSITORY),
     ]

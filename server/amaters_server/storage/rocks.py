@@ -8,11 +8,11 @@ families, snapshots and iterators is gone, so views keep account of what they ha
 
 import contextlib
 import re
+import shutil
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rocksdict import (
@@ -20,109 +20,27 @@ from rocksdict import (
     BottommostLevelCompaction,
     Cache,
     Checkpoint,
+    ColumnFamily,
     CompactOptions,
     DBCompactionStyle,
     DBCompressionType,
     DBRecoveryMode,
     Options,
     Rdict,
-    RdictIter,
-    Snapshot,
     WriteBatch,
     WriteOptions,
 )
 
-from amaters_server.model.errors import StorageError
+from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
 from amaters_server.storage.engine import Changes, EngineStatistics, Space
 from amaters_server.storage.rocks_errors import is_stalled, translate
+from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
 from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 
-_KEY_NOT_FOUND = "key not found"
 _MIB = 1024 * 1024
+_ROOM_TO_OPEN_BYTES = _MIB
 _STALL_PAUSE_SECONDS = 0.002
 _COUNTER = re.compile(r"^(rocksdb\.[\w.]+) (?:COUNT : (\d+)|P50 .* COUNT : (\d+) )", re.MULTILINE)
-
-
-class _Cursor:
-    """A native iterator, frozen when it was made, that several scans take turns on."""
-
-    __slots__ = ("iterator", "user")
-
-    def __init__(self, iterator: RdictIter) -> None:
-        self.iterator = iterator
-        self.user: object = None
-        """The scan whose position the iterator stands at."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frozen:
-    """What pins one keyspace at one moment."""
-
-    snapshot: Snapshot
-    cursor: _Cursor
-
-
-class RocksView:
-    """A frozen state of a RocksDB engine; may be read from any one thread at a time.
-
-    The binding's snapshots freeze single reads but not iterators, which see the moment of their
-    own making instead. So each keyspace's iterator is made together with its snapshot.
-    """
-
-    def __init__(self, spaces: dict[Space, _Frozen], folder: Path) -> None:
-        self._spaces: dict[Space, _Frozen] | None = spaces
-        self._folder = folder
-
-    def get(self, space: Space, key: bytes) -> bytes | None:
-        """Return the value under the key, or None."""
-        snapshot = self._frozen(space).snapshot
-        try:
-            value: bytes = snapshot[key]
-        except Exception as error:
-            if str(error) == _KEY_NOT_FOUND:
-                return None
-            raise translate(error, "reading", self._folder) from error
-        return value
-
-    def scan(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Walk the half-open range [start, end) in bytewise order, lazily."""
-        self._frozen(space)
-        return self._walk(space, start, end) if start < end else iter(())
-
-    def close(self) -> None:
-        """Let go of everything; scans still under way end with StorageError."""
-        self._spaces = None
-
-    def _frozen(self, space: Space) -> _Frozen:
-        if self._spaces is None:
-            raise StorageError("this view was closed: take a new one")
-        return self._spaces[space]
-
-    def _walk(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        user, last = object(), None
-        while True:
-            cursor = self._frozen(space).cursor
-            iterator = cursor.iterator
-            if cursor.user is not user:
-                cursor.user = user
-                iterator.seek(start if last is None else last)
-                if last is not None:
-                    iterator.next()
-            if not iterator.valid():
-                return self._require_healthy(iterator)
-            last = iterator.key()
-            if last >= end:
-                return None
-            row = (last, iterator.value())
-            iterator.next()
-            del cursor, iterator  # a scan left half way must not keep the database open
-            yield row
-
-    def _require_healthy(self, iterator: RdictIter) -> None:
-        try:
-            iterator.status()
-        except Exception as error:
-            raise translate(error, "scanning", self._folder) from error
 
 
 class RocksEngine:
@@ -137,38 +55,33 @@ class RocksEngine:
     ) -> None:
         """Open or create the database; raises StorageError when it is damaged or in use."""
         self._folder = folder
+        self._tuning = tuning or RocksTuning()
         self._pause = pause
-        self._options = _database_options(tuning or RocksTuning())
-        with self._translated("opening the database"):
-            families = _family_options(tuning or RocksTuning())
-            self._database: Rdict | None = Rdict(str(folder), self._options, families)
-            names = {space: space.value for space in Space}
-            self._columns = {s: self._database.get_column_family(n) for s, n in names.items()}
-            self._handles = {
-                s: self._database.get_column_family_handle(n) for s, n in names.items()
-            }
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
         self._failure: StorageError | None = None
-        self._closing = threading.Lock()
+        self._opening = threading.Lock()
+        self._closed = False
+        self._database: Rdict | None = None
+        self._columns: dict[Space, Rdict] = {}
+        self._handles: dict[Space, ColumnFamily] = {}
+        self._open()
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """Return the newest value under the key, or None."""
+        column = self._columns.get(space) or self._reopened(space)
         try:
-            value: bytes | None = self._columns[space].get(key)
-        except KeyError:
-            raise _closed() from None
+            value: bytes | None = column.get(key)
         except Exception as error:
             raise translate(error, "reading", self._folder) from error
         return value
 
     def get_many(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the newest values under the keys, in the order of the keys."""
+        column = self._columns.get(space) or self._reopened(space)
         try:
-            values: list[bytes | None] = list(self._columns[space].get(list(keys)) or ())
-        except KeyError:
-            raise _closed() from None
+            values: list[bytes | None] = list(column.get(list(keys)) or ())
         except Exception as error:
             raise translate(error, "reading", self._folder) from error
         return values
@@ -181,24 +94,26 @@ class RocksEngine:
             while True:
                 before = database.latest_sequence_number()
                 spaces = {
-                    space: _Frozen(column.snapshot(), _Cursor(column.iter()))
+                    space: Frozen(column.snapshot(), Cursor(column.iter()))
                     for space, column in self._columns.items()
                 }
                 if database.latest_sequence_number() == before:
                     break
         view = RocksView(spaces, self._folder)
-        self._views.add(view)
+        with self._opening:  # whoever lets go walks the views meanwhile
+            self._views.add(view)
         return view
 
     def write(self, changes: Changes, *, sync: bool) -> None:
         """Make all the changes visible at once; with `sync`, durable before returning.
 
-        After a failed write every further one is refused until the node restarts: what reached
-        the disk is unknown then, and only recovery finds out.
+        After a failed write nobody knows what reached the disk, and only opening it anew finds
+        out. When the disk was full that happens here, with the next write that there is room
+        for; every other failure stands until the node restarts.
         """
-        database = self._opened()
         if self._failure is not None:
-            raise self._failure
+            self._recover(self._failure, changes)
+        database = self._opened()
         try:
             self._write_when_possible(database, changes)
             if sync:
@@ -251,22 +166,62 @@ class RocksEngine:
 
     def close(self) -> None:
         """Sync, end all views and let go of the files; idempotent."""
-        with self._closing:
-            database, self._database = self._database, None
-            if database is None:
-                return
-            for view in list(self._views):
-                view.close()
-            self._handles.clear()
-            self._columns.clear()
-            if self._failure is not None:
-                # What cannot be written any more was told when it was; only let go here.
-                with contextlib.suppress(Exception):
-                    database.close()
-                return
-            with self._translated("closing"):
-                database.flush_wal(sync=True)
+        with self._opening:
+            self._closed = True
+            if self._failure is None and self._database is not None:
+                with self._translated("closing"):
+                    self._database.flush_wal(sync=True)
+            self._let_go()
+
+    def _open(self) -> None:
+        self._options = _database_options(self._tuning)
+        with self._translated("opening the database"):
+            database = Rdict(str(self._folder), self._options, _family_options(self._tuning))
+            self._handles = {s: database.get_column_family_handle(s.value) for s in Space}
+            self._columns = {s: database.get_column_family(s.value) for s in Space}
+        self._database = database
+
+    def _let_go(self) -> None:
+        """Give up everything that keeps the database open."""
+        database, self._database = self._database, None
+        for view in list(self._views):
+            view.close()
+        self._handles = {}
+        self._columns = {}
+        if database is not None:
+            # Whatever could not be written was told when it was.
+            with contextlib.suppress(Exception):
                 database.close()
+
+    def _recover(self, failure: StorageError, changes: Changes) -> None:
+        """Open the database anew after a full disk; raises the failure while it is full."""
+        if not isinstance(failure, StorageFullError) or not self._has_room_for(changes):
+            raise failure
+        with self._opening:
+            if self._closed:
+                raise _closed()
+            self._let_go()
+            try:
+                self._open()
+            except StorageCorruptedError as error:
+                self._failure = error
+                raise
+            except StorageError as error:
+                # Still too full, or a reader has not let go of the old database yet.
+                raise failure from error
+            self._failure = None
+
+    def _has_room_for(self, changes: Changes) -> bool:
+        size = sum(len(key) + len(value or b"") for _, key, value in changes.operations)
+        return shutil.disk_usage(self._folder).free > 2 * size + _ROOM_TO_OPEN_BYTES
+
+    def _reopened(self, space: Space) -> Rdict:
+        """Wait for a reopening under way; raises when there is none or it failed."""
+        with self._opening:
+            column = self._columns.get(space)
+        if column is None:
+            raise self._failure or _closed()
+        return column
 
     def _write_when_possible(self, database: Rdict, changes: Changes) -> None:
         """Write without a sync; waits outside the binding while compaction catches up."""
@@ -296,7 +251,7 @@ class RocksEngine:
 
     def _opened(self) -> Rdict:
         if self._database is None:
-            raise _closed()
+            raise self._failure or _closed()
         return self._database
 
     def _sum(self, property_name: str) -> int:

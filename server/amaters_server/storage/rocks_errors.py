@@ -21,8 +21,8 @@ def translate(error: Exception, doing: str, folder: Path) -> StorageError:
     text = str(error)
     if any(phrase in text for phrase in _NO_ROOM) or getattr(error, "errno", 0) == errno.ENOSPC:
         return StorageFullError(
-            f"{doing} in {folder} failed, the disk is full: make room (delete data, enlarge the "
-            f"volume), then restart this node ({text})"
+            f"{doing} in {folder} failed, the disk is full: make room by enlarging the volume; "
+            f"writing goes on by itself then ({text})"
         )
     if text.startswith("Corruption"):
         return StorageCorruptedError(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -158,11 +159,11 @@ class Spoilt:
 def test_after_a_failed_write_every_further_one_is_refused(tmp_path: Path) -> None:
     engine = RocksEngine(tmp_path, SMALL)
     put(engine, b"before")
-    engine._database = Spoilt(engine._database, [Exception("IO error: No space left on device")])
+    engine._database = Spoilt(engine._database, [Exception("IO error: Input/output error")])
 
-    with pytest.raises(StorageFullError, match="then restart this node"):
+    with pytest.raises(StorageError, match="check the disk"):
         put(engine, b"first")
-    with pytest.raises(StorageFullError):
+    with pytest.raises(StorageError):
         put(engine, b"second")
 
     assert engine.get(Space.DATA, b"before") is not None
@@ -297,6 +298,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(small_disk:
         fill()
     with pytest.raises(StorageFullError):
         put(engine, b"again")
+    assert engine.get(Space.DATA, b"0") is not None
     engine.close()
     (small_disk / "filler").unlink()
 
@@ -307,6 +309,26 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(small_disk:
     assert again.get(Space.DATA, b"again") is None
     put(again, b"again")
     again.close()
+
+
+def test_writing_goes_on_by_itself_once_there_is_room(small_disk: Path) -> None:
+    engine = RocksEngine(small_disk / "db", SMALL)
+    (small_disk / "more").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
+    put(engine, b"first")
+    view = engine.view()
+    big = random.Random(1).randbytes(400_000)
+    for _ in range(3):
+        with pytest.raises(StorageFullError):
+            put(engine, b"big", value=big)
+
+    (small_disk / "filler").unlink()
+    put(engine, b"big", value=big)
+
+    assert engine.get(Space.DATA, b"first") is not None
+    assert engine.get_many(Space.DATA, [b"big"]) == [big]
+    with pytest.raises(StorageError, match="view was closed"):
+        view.get(Space.DATA, b"first")
+    engine.close()
 
 
 def test_the_module_names_every_compression() -> None:

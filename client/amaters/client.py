@@ -6,12 +6,12 @@
 
 Any server of a cluster serves any call. When one fails the next is asked, within the call's own
 deadline; what may be repeated, and what is not, is said in `amaters.retries`. A write whose
-answer was lost raises OutcomeUnknownError, unless `ClientOptions.write_retries` says that the
-servers keep write sessions; then it is repeated under the same request id and applied once.
+answer was lost is repeated under the same request id, and so applied once, by servers that keep
+write sessions; with others it raises OutcomeUnknownError (`ClientOptions.write_retries`).
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Self
 
@@ -46,6 +46,11 @@ from amaters.values import (
 
 LINEARIZABLE = Consistency.LINEARIZABLE
 
+WRITE_SESSIONS = "write.sessions"
+"""The capability of servers that apply a write once however often its request id comes."""
+
+_DECIDED = {WriteRetries.NEVER: False, WriteRetries.SESSIONS: True, WriteRetries.IF_SAFE: None}
+
 
 class AmatersClient:
     """A client of one cluster; belongs to one event loop, and may be shared by its tasks."""
@@ -74,6 +79,7 @@ class AmatersClient:
         self._caller = Caller(self._endpoints, options=self._options, surroundings=self._around)
         self._queries = Queries(wall=self._around.wall, forwarding=self._options.forwarding)
         self._sessions = Sessions(self._around.session_id)
+        self._write_sessions = _DECIDED[self._options.write_retries]
 
     @classmethod
     async def connect(
@@ -220,7 +226,7 @@ class AmatersClient:
         if not operations:
             return []
         changing = any(isinstance(one, (Set, Delete)) for one in operations)
-        with self._repeating(changing) as (repeatable, request_id):
+        async with self._repeating(changing=changing, timeout=timeout) as (repeatable, request_id):
             attempt = self._queries.batch(operations, request_id)
             return await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
 
@@ -243,20 +249,31 @@ class AmatersClient:
         return await self._caller.call(attempt, repeatable=Repeatable.FREELY, timeout=timeout)
 
     async def _write(self, operation: Set | Delete, timeout: timedelta | None) -> None:
-        with self._repeating(True) as (repeatable, request_id):  # noqa: FBT003
+        async with self._repeating(changing=True, timeout=timeout) as (repeatable, request_id):
             attempt = self._queries.one(operation, request_id=request_id)
             await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
 
-    @contextmanager
-    def _repeating(self, changing: bool) -> Iterator[tuple[Repeatable, str]]:  # noqa: FBT001
+    @asynccontextmanager
+    async def _repeating(
+        self, *, changing: bool, timeout: timedelta | None
+    ) -> AsyncIterator[tuple[Repeatable, str]]:
         """Say how a call may be repeated, and under which request id."""
         if not changing:
             yield Repeatable.FREELY, ""
-        elif self._options.write_retries is WriteRetries.NEVER:
+        elif not await self._has_sessions(timeout):
             yield Repeatable.NEVER, ""
         else:
             with self._sessions.request_id() as request_id:
                 yield Repeatable.BY_REQUEST_ID, request_id
+
+    async def _has_sessions(self, timeout: timedelta | None) -> bool:
+        """Whether a write may be repeated; the servers are asked once, at the first write."""
+        if self._write_sessions is None:
+            info = await self._caller.call(
+                self._queries.server_info, repeatable=Repeatable.FREELY, timeout=timeout
+            )
+            self._write_sessions = WRITE_SESSIONS in info.capabilities
+        return self._write_sessions
 
     async def _connect_any(self) -> None:
         failures: list[AmatersError] = []

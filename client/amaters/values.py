@@ -112,9 +112,12 @@ class WriteRetries(enum.Enum):
     """What happens to a write whose answer was lost after it had been sent."""
 
     NEVER = "never"
-    """OutcomeUnknownError: the caller decides. Right for servers without write sessions."""
+    """OutcomeUnknownError: the caller decides."""
     SESSIONS = "sessions"
-    """Asked again under the same request id, which the server applies at most once."""
+    """Asked again under the same request id. Wrong for servers that keep no write sessions: they
+    would apply the write again."""
+    IF_SAFE = "if_safe"
+    """SESSIONS when the server says that it keeps them, else NEVER; the first write asks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class ClientOptions:
     backoff_limit: timedelta = timedelta(seconds=1)
     max_attempts: int | None = None
     """How often a call may be attempted; None: as often as its time allows."""
-    write_retries: WriteRetries = WriteRetries.NEVER
+    write_retries: WriteRetries = WriteRetries.IF_SAFE
     forwarding: bool = True
     """False: a follower refuses what needs the leader, and the client goes to the leader."""
     server_name: str = ""

@@ -304,7 +304,7 @@ def test_server_status_tells_what_the_server_said_and_no_more(cli: Cli, served: 
 
     assert found == {
         "address": served.address,
-        "capabilities": ["query.get", "query.set"],
+        "capabilities": ["query.get", "query.set", "write.sessions"],
         "state": "running",
         "supported_versions": ["0.2.0"],
         "uptime_seconds": 3661,

@@ -23,6 +23,7 @@ SHUTTING_DOWN = errors_pb2.ErrorResponse(
     code=errors_pb2.ERROR_SERVER_SHUTTING_DOWN, message="Server shutting down: try another"
 )
 SESSIONS = ClientOptions(write_retries=WriteRetries.SESSIONS)
+NEVER = ClientOptions(write_retries=WriteRetries.NEVER)
 QUICK = timedelta(milliseconds=300)
 
 
@@ -70,17 +71,29 @@ async def test_a_write_refused_by_a_stopping_server_is_made_on_the_next(
     assert cluster.store.writes_applied == 1
 
 
-async def test_a_write_whose_answer_was_lost_is_not_made_again_without_sessions(
-    cluster: FakeCluster,
+@pytest.mark.parametrize(
+    ("options", "kept"), [(NEVER, True), (ClientOptions(), False)], ids=["told so", "server cannot"]
+)
+async def test_a_write_whose_answer_was_lost_is_not_made_again_where_it_would_be_made_twice(
+    cluster: FakeCluster, options: ClientOptions, kept: bool
 ) -> None:
     first, second = cluster.servers
     first.faults.plan("ExecuteQuery.after", GONE)
-    async with await AmatersClient.connect(cluster.addresses) as client:
+    first.keeps_write_sessions = second.keeps_write_sessions = kept
+    async with await AmatersClient.connect(cluster.addresses, options=options) as client:
         with pytest.raises(OutcomeUnknownError, match="may or may not have been made"):
             await client.set("c", "k", b"v")
 
     assert second.requests == []
     assert first.requests[0].request_id == ""
+
+
+async def test_servers_are_asked_about_sessions_once(cluster: FakeCluster) -> None:
+    async with await AmatersClient.connect(cluster.addresses) as client:
+        for number in range(3):
+            await client.set("c", f"k{number}", b"v")
+
+    assert cluster.servers[0].times_asked_for_info == 1
 
 
 @pytest.mark.parametrize("fault", [GONE, Fault(silent=True)])
@@ -89,7 +102,7 @@ async def test_a_write_whose_answer_was_lost_is_made_once_with_sessions(
 ) -> None:
     first, second = cluster.servers
     first.faults.plan("ExecuteQuery.after", fault)
-    options = ClientOptions(write_retries=WriteRetries.SESSIONS, failover_silence=QUICK)
+    options = ClientOptions(failover_silence=QUICK)
     async with await AmatersClient.connect(cluster.addresses, options=options) as client:
         await client.set("c", "k", b"v")
 
@@ -122,7 +135,7 @@ async def test_a_write_once_in_doubt_stays_in_doubt(cluster: FakeCluster) -> Non
 async def test_a_strangers_timeout_leaves_a_write_unknown_and_a_read_late(fake: FakeAql) -> None:
     timeout = errors_pb2.ErrorResponse(code=errors_pb2.ERROR_NETWORK_TIMEOUT, message="too slow")
     fake.refusals.extend([timeout] * 50)
-    async with await AmatersClient.connect(fake.address) as client:
+    async with await AmatersClient.connect(fake.address, options=NEVER) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.set("c", "k", b"v", timeout=QUICK)
         with pytest.raises(DeadlineExceededError):
@@ -165,6 +178,15 @@ async def test_a_server_that_comes_back_is_found_again(cluster: FakeCluster) -> 
         await cluster.start(address=server.address)
 
         assert await client.get("c", "k", timeout=timedelta(seconds=5)) == b"v"
+
+
+async def test_the_first_write_is_no_slower_to_give_up_than_any_other() -> None:
+    began = time.monotonic()
+    async with AmatersClient("127.0.0.1:1") as client:
+        with pytest.raises(UnreachableError):
+            await client.set("c", "k", b"v", timeout=QUICK)
+
+    assert time.monotonic() - began < 1
 
 
 async def test_all_servers_dead_names_each(cluster: FakeCluster) -> None:

@@ -47,7 +47,7 @@ class Store:
     writes_applied: int = 0
 
     def run(self, queries: list[query_pb2.Query], request_id: str) -> list[query_pb2.QueryResult]:
-        """Carry out all or none; a repeated request id is answered from memory."""
+        """Carry out all or none; a session's repeated request id is answered from memory."""
         session, sequence = _session(request_id)
         if session in self.outcomes and self.outcomes[session][0] >= sequence:
             return self.outcomes[session][1]
@@ -79,6 +79,8 @@ class FakeAql:
         self.stale_age_ms = 250
         self.serving = True
         self.forgets_end_marks = False
+        self.keeps_write_sessions = True
+        self.times_asked_for_info = 0
 
     async def ExecuteQuery(
         self, request: aql_pb2.QueryRequest, context: CallContext
@@ -88,7 +90,7 @@ class FakeAql:
         failed = self._failed([request.query])
         if failed is not None:
             return aql_pb2.QueryResponse(error=failed)
-        (result,) = self.store.run([request.query], request.request_id)
+        (result,) = self.store.run([request.query], self._known(request.request_id))
         await self.faults.strike("ExecuteQuery.after", context)
         return aql_pb2.QueryResponse(result=result, request_id=request.request_id)
 
@@ -100,7 +102,7 @@ class FakeAql:
         failed = self._failed(list(request.queries))
         if failed is not None:
             return aql_pb2.BatchResponse(error=failed)
-        results = self.store.run(list(request.queries), request.request_id)
+        results = self.store.run(list(request.queries), self._known(request.request_id))
         await self.faults.strike("ExecuteBatch.after", context)
         return aql_pb2.BatchResponse(results=aql_pb2.BatchResult(results=results))
 
@@ -142,12 +144,14 @@ class FakeAql:
         self, request: aql_pb2.ServerInfoRequest, context: CallContext
     ) -> aql_pb2.ServerInfoResponse:
         """Say what it is."""
+        self.times_asked_for_info += 1
         await self.faults.strike("GetServerInfo", context)
         version = types_pb2.Version(major=0, minor=2, patch=0)
         return aql_pb2.ServerInfoResponse(
             version=version,
             supported_versions=[version],
-            capabilities=["query.get", "query.set"],
+            capabilities=["query.get", "query.set"]
+            + ["write.sessions"] * self.keeps_write_sessions,
             uptime_seconds=3661,
         )
 
@@ -162,6 +166,9 @@ class FakeAql:
         if self.metadata[-1].get("amaters-read") == "stale":
             context.set_trailing_metadata((("amaters-read-age-ms", str(self.stale_age_ms)),))
         await self.faults.strike(method, context)
+
+    def _known(self, request_id: str) -> str:
+        return request_id if self.keeps_write_sessions else ""
 
     def _failed(self, queries: list[query_pb2.Query]) -> errors_pb2.ErrorResponse | None:
         if self.refusals:

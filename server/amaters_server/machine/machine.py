@@ -23,6 +23,8 @@ from amaters_server.model.replication import Committed, EntryKind, Outcome
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.wire import command_pb2
 
+_DATA = Space.DATA
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -132,17 +134,20 @@ class Machine:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the newest value under the data key, or None."""
-        value = self._overlay.get(key, ABSENT)
+        overlay = self._overlay
+        value = overlay.get(key, ABSENT)
         if value is not ABSENT:
             return value
-        self._require_complete()
-        return None if self._overlay.hides_engine else self._engine.get(Space.DATA, key)
+        if self._incomplete or overlay.hides_engine:
+            self._require_complete()
+            return None
+        return self._engine.get(_DATA, key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the newest values under the data keys, in their order."""
         if self._incomplete or self._overlay.hides_engine or self._overlay.values:
             return [self.get(key) for key in keys]
-        return self._engine.get_many(Space.DATA, keys)
+        return self._engine.get_many(_DATA, keys)
 
     def scan(self, scan: Scan) -> list[Row]:
         """Return the newest rows of the range, at most its limit."""

@@ -20,7 +20,7 @@ ABSENT: Final = Absent()
 class Overlay:
     """Newest values by key (None: deleted), each until its version is written."""
 
-    __slots__ = ("_batches", "_cleared_version", "_versions", "get", "values")
+    __slots__ = ("_batches", "_cleared_version", "_versions", "get", "hides_engine", "values")
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes | None] = {}
@@ -29,11 +29,8 @@ class Overlay:
         self._versions: dict[bytes, int] = {}
         self._batches: deque[tuple[int, Mapping[bytes, bytes | None]]] = deque()
         self._cleared_version = 0
-
-    @property
-    def hides_engine(self) -> bool:
+        self.hides_engine = False
         """Whether the engine's rows are void: everything was cleared, and it does not know yet."""
-        return self._cleared_version > 0
 
     def add(self, version: int, batch: Mapping[bytes, bytes | None], *, clears: bool) -> None:
         """Show the batch; with `clears`, instead of everything before it."""
@@ -42,6 +39,7 @@ class Overlay:
             self._versions.clear()
             self._batches.clear()
             self._cleared_version = version
+            self.hides_engine = True
         if batch:
             self.values.update(batch)
             self._versions.update(dict.fromkeys(batch, version))
@@ -50,7 +48,7 @@ class Overlay:
     def written(self, version: int) -> None:
         """Forget what the engine holds now: everything up to that version."""
         if self._cleared_version <= version:
-            self._cleared_version = 0
+            self.hides_engine = False
         versions, values, batches = self._versions, self.values, self._batches
         while batches and batches[0][0] <= version:
             for key in batches.popleft()[1]:

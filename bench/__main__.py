@@ -41,10 +41,12 @@ def main(names: tuple[str, ...], *, full: bool, only: str, keep: bool, **sizes: 
     given = {name: size for name, size in sizes.items() if size}
     effort = dataclasses.replace(FULL if full else QUICK, **given)  # type: ignore[arg-type]
     with places.scratch(keep=keep) as folder:
-        facts = machine.facts(folder)
+        facts, neighbours = machine.facts(folder), machine.Neighbours()
         console.print(facts.sentence())
         reports = asyncio.run(_measure(names or DEFAULT, effort, only, folder, console))
-    console.print(f"written to {save(reports, facts, places.RESULTS)}")
+    share = neighbours.share()
+    console.print(f"other programs took {share:.0%} of the machine's processor time meanwhile")
+    console.print(f"written to {save(reports, facts, share, places.RESULTS)}")
 
 
 async def _measure(

@@ -23,7 +23,7 @@ class Effort:
 
 QUICK = Effort(
     rounds=2,
-    seconds=1.5,
+    seconds=1.2,
     callers=(1, 50, 200),
     batch_callers=(50,),
     repetitions=5,

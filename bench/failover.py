@@ -17,7 +17,7 @@ from bench.steady import Steady
 PLACES = range(3)
 """One writer and one reader ask each member first."""
 PAUSE_SECONDS = 0.01
-CALM_SECONDS = 1.0
+CALM_SECONDS = 0.6
 """How long callers run undisturbed before and after."""
 RESUME_SECONDS = 60.0
 

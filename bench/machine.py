@@ -57,6 +57,34 @@ def facts(folder: Path) -> Facts:
     )
 
 
+class Neighbours:
+    """How much of the machine's processor time others took since this was made."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._busy, self._own = _busy_seconds(), _own_seconds()
+
+    def share(self) -> float:
+        """Return their share, 0 to 1; right once every program of ours has ended."""
+        theirs = (_busy_seconds() - self._busy) - (_own_seconds() - self._own)
+        available = (time.monotonic() - self._begin) * (os.cpu_count() or 1)
+        return max(theirs / available, 0.0)
+
+
+def _busy_seconds() -> float:
+    """Return the time all processors have spent on anything, waiting for disks not included."""
+    user, nice, system, _idle, _waiting, *interrupts = map(
+        int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:8]
+    )
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    """Return what this process and all its ended children have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def _fsync_median(folder: Path) -> float:
     probe = folder / "fsync-probe"
     taken: list[float] = []

@@ -55,11 +55,12 @@ def markdown(report: Report) -> str:
     return "\n".join(_markdown_table(figures) for figures in report.tables)
 
 
-def save(reports: Sequence[Report], facts: Facts, folder: Path) -> Path:
+def save(reports: Sequence[Report], facts: Facts, neighbours: float, folder: Path) -> Path:
     """Write reports and machine facts as JSON, and the tables as Markdown beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    content = {"machine": asdict(facts), "reports": [asdict(report) for report in reports]}
+    machine = {**asdict(facts), "share_of_others": neighbours}
+    content = {"machine": machine, "reports": [asdict(report) for report in reports]}
     target.write_text(json.dumps(content, indent=1))
     text = "\n".join(f"## {report.scenario}\n\n{markdown(report)}" for report in reports)
     target.with_suffix(".md").write_text(f"{facts.sentence()}\n\n{text}")

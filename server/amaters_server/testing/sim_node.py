@@ -363,13 +363,17 @@ class SimNode:
                 install_image(cast("Engine", dying), lambda: [content])
             except _PowerFailureError:
                 self.crash()
-                world.later(world.rng.uniform(0.1, 0.5), self.start)
+                world.later(world.rng.uniform(0.1, 0.5), self._come_back)
                 return
         else:
             install_image(self.engine, lambda: [content])
         self.machine.reload()
         self._carry_out(self.replica.installed(Changes(), world.now()))
         self.kick()
+
+    def _come_back(self) -> None:
+        if not self.up and not self.retired:
+            self.start()
 
     def _install_again(self) -> None:
         key = (self.machine.applied_index, self.machine.applied_term)

@@ -6,6 +6,7 @@ that are no entry at all stop the node, with the same error on every member.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -17,6 +18,7 @@ from amaters_server.model.queries import Get, Operation, Put, Remove, Scan, Writ
 from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
+_NO_SESSION = (b"", 0)
 _STEPS = {
     RestoreKind.BEGIN: command_pb2.Restore.STEP_BEGIN,
     RestoreKind.LOAD: command_pb2.Restore.STEP_LOAD,
@@ -43,11 +45,13 @@ class Command(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A decoded log entry. Lone puts outside any session, nearly all there is, lie in columns."""
+    """A decoded log entry. Lone puts, nearly all there is, lie in columns of equal length."""
 
     proposal: Proposal
     put_keys: list[bytes]
     put_values: list[bytes]
+    put_sessions: list[tuple[bytes, int]]
+    """Their sessions and sequences; empty when none of them has one."""
     others: dict[int, Command | MalformedError]
     """All other commands, by their place among all commands."""
 
@@ -64,7 +68,8 @@ class Entry(NamedTuple):
 
     def in_order(self) -> Iterator[Command | MalformedError]:
         """Walk all commands in the order they were proposed in."""
-        puts = zip(self.put_keys, self.put_values, strict=True)
+        sessions = self.put_sessions or repeat(_NO_SESSION)
+        puts = zip(self.put_keys, self.put_values, sessions, strict=False)
         for place in range(len(self.put_keys) + len(self.others)):
             other = self.others.get(place)
             yield _lone_put(*next(puts)) if other is None else other
@@ -73,20 +78,24 @@ class Entry(NamedTuple):
 def encode_writes(proposal: Proposal, writes: Sequence[Write], *, unix_ms: int) -> bytes:
     """Encode the writes of many callers as one entry."""
     entry = _empty(proposal, unix_ms)
-    keys: list[bytes] = []
-    values: list[bytes] = []
+    puts: list[Put] = []
+    sessions: list[bytes] = []
+    sequences: list[int] = []
     positions: list[int] = []
-    for place, write in enumerate(writes):
-        operations = write.operations
-        if len(operations) == 1 and type(put := operations[0]) is Put and not write.session:
-            keys.append(put[0])
-            values.append(put[1])
+    for place, (_, operations, _, session, sequence, _) in enumerate(writes):
+        if len(operations) == 1 and type(put := operations[0]) is Put:
+            puts.append(put)
+            sessions.append(session)
+            sequences.append(sequence)
         else:
             positions.append(place)
-            _encode_command(entry.commands.add(), write)
-    entry.put_keys.extend(keys)
-    entry.put_values.extend(values)
-    if keys:
+            _encode_command(entry.commands.add(), writes[place])
+    entry.put_keys.extend([put[0] for put in puts])
+    entry.put_values.extend([put[1] for put in puts])
+    if any(sessions):
+        entry.put_sessions.extend(sessions)
+        entry.put_session_sequences.extend(sequences)
+    if puts:
         entry.positions.extend(positions)
     return entry.SerializeToString()
 
@@ -110,6 +119,9 @@ def decode_entry(data: bytes, *, index: int) -> Entry:
     except DecodeError as error:
         raise _no_entry(data, index, str(error)) from error
     keys, values = list(entry.put_keys), list(entry.put_values)
+    sessions = list(zip(entry.put_sessions, entry.put_session_sequences, strict=False))
+    if len(keys) != len(values) or len(sessions) not in {0, len(keys)}:
+        raise _no_entry(data, index, "its columns differ in length")
     others: dict[int, Command | MalformedError] = {}
     if entry.commands:
         commands = [_decode_command(command) for command in entry.commands]
@@ -117,9 +129,8 @@ def decode_entry(data: bytes, *, index: int) -> Entry:
         others = dict(zip(places, commands, strict=False))
         if len(others) != len(commands) or max(places) >= len(keys) + len(commands):
             raise _no_entry(data, index, "its commands have no places")
-    if len(keys) != len(values):
-        raise _no_entry(data, index, "its columns differ in length")
-    return Entry(Proposal(entry.origin, entry.incarnation, entry.sequence), keys, values, others)
+    proposal = Proposal(entry.origin, entry.incarnation, entry.sequence)
+    return Entry(proposal, keys, values, sessions, others)
 
 
 def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
@@ -195,9 +206,9 @@ def _decode_operation(operation: command_pb2.Operation) -> Operation:
             raise MalformedError("an operation that this version does not know")
 
 
-def _lone_put(key: bytes, value: bytes) -> Command | MalformedError:
+def _lone_put(key: bytes, value: bytes, session: tuple[bytes, int]) -> Command | MalformedError:
     try:
-        return Command((Put(_key(key), value),))
+        return Command((Put(_key(key), value),), *session)
     except MalformedError as error:
         return error
 

@@ -59,9 +59,9 @@ class Replicated:
         """Carry out the entry's commands, unless its origin has gone past it."""
         if not self._origins.accept(entry.proposal):
             return Outcome(*entry.proposal, results=[], skipped=True)
+        results: list[Answer]
         if self.restoring is None and entry.only_sound_puts:
-            workspace.batch.update(zip(entry.put_keys, entry.put_values, strict=True))
-            results: list[Answer] = [[1] for _ in entry.put_keys]
+            results = self._put_all(entry, workspace.batch)
         else:
             results = [self._answer(command, workspace) for command in entry.in_order()]
         return Outcome(*entry.proposal, results=results)
@@ -73,6 +73,24 @@ class Replicated:
         before = self.membership or Membership(cluster_id="")
         self.membership, refused = membership.changed(before, record, conf_state)
         return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
+
+    def _put_all(self, entry: Entry, batch: dict[bytes, bytes | None]) -> list[Answer]:
+        """Carry out lone puts: what `_answer` would do with each, at a fraction of the cost."""
+        puts = zip(entry.put_keys, entry.put_values, strict=True)
+        if not entry.put_sessions:
+            batch.update(puts)
+            return [[1] for _ in entry.put_keys]
+        results: list[Answer] = []
+        recall, remember = self._sessions.recall, self._sessions.remember
+        for (key, value), (session, sequence) in zip(puts, entry.put_sessions, strict=True):
+            answer = recall(session, sequence) if session else None
+            if answer is None:
+                batch[key] = value
+                answer = [1]
+                if session:
+                    remember(session, sequence, answer)
+            results.append(answer)
+        return results
 
     def _answer(self, command: Command | MalformedError, workspace: Workspace) -> Answer:
         if isinstance(command, MalformedError):

@@ -22,11 +22,16 @@ class Session(NamedTuple):
     """Ascends with every use, over all sessions."""
     sequence: int
     results: list[Result]
+    size_bytes: int
+    """Roughly what keeping it costs."""
 
-    @property
-    def size_bytes(self) -> int:
-        """Return roughly what keeping it costs."""
-        return _FIXED_BYTES + len(self.id) + sum(map(_size, self.results))
+
+def session(name: bytes, used: int, sequence: int, results: list[Result]) -> Session:
+    """Return the session with its size."""
+    size = _FIXED_BYTES + len(name)
+    for result in results:
+        size += 8 if type(result) is int else _size(result)
+    return Session(name, used, sequence, results, size)
 
 
 class Sessions:
@@ -46,7 +51,7 @@ class Sessions:
         self._bytes = sum(one.size_bytes for one in self._sessions.values())
         self._changed: dict[bytes, Session | None] = {}
 
-    def recall(self, session: bytes, sequence: int) -> Answer | None:
+    def recall(self, name: bytes, sequence: int) -> Answer | None:
         """Return what this write was answered before; None when it is to be applied.
 
         A write older than the session's last one is answered with OutcomeUnknownError: nobody
@@ -54,7 +59,7 @@ class Sessions:
         """
         if sequence == 0:
             return MalformedError("a session sequence of 0: count from 1")
-        known = self._sessions.get(session)
+        known = self._sessions.get(name)
         if known is None or sequence > known.sequence:
             return None
         if sequence < known.sequence:
@@ -64,9 +69,9 @@ class Sessions:
         self._keep(known._replace(used=self._used + 1))
         return list(known.results)
 
-    def remember(self, session: bytes, sequence: int, results: list[Result]) -> None:
+    def remember(self, name: bytes, sequence: int, results: list[Result]) -> None:
         """Keep the outcome for a retry; forgets the longest unused sessions beyond the limits."""
-        self._keep(Session(session, self._used + 1, sequence, list(results)))
+        self._keep(session(name, self._used + 1, sequence, list(results)))
         # The newest always stays: the count of uses is read back from it.
         while len(self._sessions) > 1 and self._over_limit():
             oldest = next(iter(self._sessions))
@@ -85,11 +90,12 @@ class Sessions:
     def _over_limit(self) -> bool:
         return len(self._sessions) > self._most or self._bytes > self._most_bytes
 
-    def _keep(self, session: Session) -> None:
-        replaced = self._sessions.pop(session.id, None)
-        self._bytes += session.size_bytes - (replaced.size_bytes if replaced else 0)
-        self._sessions[session.id] = self._changed[session.id] = session
-        self._used = session.used
+    def _keep(self, kept: Session) -> None:
+        name = kept.id
+        replaced = self._sessions.pop(name, None)
+        self._bytes += kept.size_bytes - (0 if replaced is None else replaced.size_bytes)
+        self._sessions[name] = self._changed[name] = kept
+        self._used = kept.used
 
 
 def _size(result: Result) -> int:

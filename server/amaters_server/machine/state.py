@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from amaters_server.machine.codec import Proposal
 from amaters_server.machine.restore import Restoring
-from amaters_server.machine.sessions import Session
+from amaters_server.machine.sessions import Session, session
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
 from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.model.queries import Result
@@ -232,17 +232,18 @@ def _origin(message: state_pb2.Origin) -> Proposal:
 
 
 def _session_message(one: Session) -> state_pb2.Session:
-    return state_pb2.Session(
-        id=one.id,
-        used=one.used,
-        sequence=one.sequence,
-        results=[_result_message(result) for result in one.results],
-    )
+    message = state_pb2.Session(id=one.id, used=one.used, sequence=one.sequence)
+    counts = [result for result in one.results if isinstance(result, int)]
+    if len(counts) == len(one.results):
+        message.counts.extend(counts)
+    else:
+        message.results.extend(_result_message(result) for result in one.results)
+    return message
 
 
 def _session(message: state_pb2.Session) -> Session:
-    results = [_result(result) for result in message.results]
-    return Session(message.id, message.used, message.sequence, results)
+    results = [_result(result) for result in message.results] or list(message.counts)
+    return session(message.id, message.used, message.sequence, results)
 
 
 def _result_message(result: Result) -> state_pb2.Result:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 from amaters_server.model.errors import SnapshotError
 from amaters_server.snapshots import frame, header
-from amaters_server.snapshots.checksum import BothChecksums, Variant, fnv1a
+from amaters_server.snapshots.checksum import Variant, fnv1a, matching
 from amaters_server.snapshots.header import ArchiveHeader, decode_header
 
 PARTIAL = ".partial"
@@ -133,11 +133,11 @@ class ArchiveReader:
 
     def verify(self) -> Verified:
         """Compare everything with the checksum; raises SnapshotError when it differs."""
-        sums, size = BothChecksums(), header.SIZE
-        for piece in self._payload():
-            sums.feed(piece)
-            size += len(piece)
-        variant = sums.matching(self.header.checksum)
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise cannot_read(self.path, error) from error
+        variant = matching(self._payload, self.header.checksum)
         if variant is None:
             raise SnapshotError(
                 f"{self.path.name} is damaged or cut off: its {size} bytes do not match their "

@@ -5,6 +5,7 @@ FNV-1a, accept both and say which one matched.
 """
 
 import enum
+from collections.abc import Callable, Iterable
 
 from amaters_native.checksum import FNV_OFFSET_BASIS, fnv1_64, fnv1a64
 
@@ -16,23 +17,18 @@ class Variant(enum.Enum):
     FNV1 = "fnv-1"
 
 
-class BothChecksums:
-    """Both variants over the same bytes, fed in pieces."""
+def matching(pieces: Callable[[], Iterable[bytes]], expected: int) -> Variant | None:
+    """Return the variant that gives the expected checksum over the pieces, or None.
 
-    def __init__(self) -> None:
-        self.fnv1a = FNV_OFFSET_BASIS
-        self.fnv1 = FNV_OFFSET_BASIS
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece; lets other threads run meanwhile."""
-        self.fnv1a = fnv1a64(piece, self.fnv1a)
-        self.fnv1 = fnv1_64(piece, self.fnv1)
-
-    def matching(self, expected: int) -> Variant | None:
-        """Return the variant that gives the expected checksum, or None."""
-        if expected == self.fnv1a:
-            return Variant.FNV1A
-        return Variant.FNV1 if expected == self.fnv1 else None
+    Walks the pieces again for the second variant; other threads run meanwhile.
+    """
+    for variant, add in ((Variant.FNV1A, fnv1a64), (Variant.FNV1, fnv1_64)):
+        checksum = FNV_OFFSET_BASIS
+        for piece in pieces():
+            checksum = add(piece, checksum)
+        if checksum == expected:
+            return variant
+    return None
 
 
 def fnv1a(piece: bytes, before: int = FNV_OFFSET_BASIS) -> int:

@@ -32,6 +32,8 @@ class Entry(_message.Message):
     COMMANDS_FIELD_NUMBER: _builtins.int
     PUT_KEYS_FIELD_NUMBER: _builtins.int
     PUT_VALUES_FIELD_NUMBER: _builtins.int
+    PUT_SESSIONS_FIELD_NUMBER: _builtins.int
+    PUT_SESSION_SEQUENCES_FIELD_NUMBER: _builtins.int
     POSITIONS_FIELD_NUMBER: _builtins.int
     origin: _builtins.int
     """The member that proposed it and its count of proposals: applied at most once, in order."""
@@ -44,12 +46,18 @@ class Entry(_message.Message):
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @_builtins.property
     def put_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Nearly every command is a lone put outside any session. Those travel as two columns of equal
-        length, which cost a tenth of as many Command messages.
+        """Nearly every command is a lone put. Those travel as columns of equal length, which cost a
+        tenth of as many Command messages.
         """
 
     @_builtins.property
     def put_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def put_sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The sessions of the lone puts (empty bytes: none); absent when none of them has one."""
+
+    @_builtins.property
+    def put_session_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def positions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The places of `commands` among all commands, ascending; the lone puts fill the others in
@@ -66,11 +74,13 @@ class Entry(_message.Message):
         commands: _abc.Iterable[Global___Command] | None = ...,
         put_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         put_values: _abc.Iterable[_builtins.bytes] | None = ...,
+        put_sessions: _abc.Iterable[_builtins.bytes] | None = ...,
+        put_session_sequences: _abc.Iterable[_builtins.int] | None = ...,
         positions: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "incarnation", b"incarnation", "origin", b"origin", "positions", b"positions", "proposed_unix_ms", b"proposed_unix_ms", "put_keys", b"put_keys", "put_values", b"put_values", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "incarnation", b"incarnation", "origin", b"origin", "positions", b"positions", "proposed_unix_ms", b"proposed_unix_ms", "put_keys", b"put_keys", "put_session_sequences", b"put_session_sequences", "put_sessions", b"put_sessions", "put_values", b"put_values", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -209,10 +209,14 @@ class RaftNode:
         """Start a node from what the caller read from its disk.
 
         `entries` is the log after (`snapshot_index`, `snapshot_term`), without gaps; that
-        pair is the last compacted entry and may be (0, 0). `applied` lies between
-        `snapshot_index` and the commit. A group's very first members start with empty log
-        and equal `conf_state`; a member that joins later starts with an empty `conf_state`
-        and learns it from the leader.
+        pair is the last compacted entry. `applied` lies between `snapshot_index` and the
+        commit; 0 stands for `snapshot_index`.
+
+        A group's founders all start as if entry 1 of term 1 had been compacted: equal
+        `conf_state`, `hard_state=(1, 0, 1)`, `snapshot_index=1`, `snapshot_term=1`, no entries.
+        Then a member that joins later, which starts with nothing at all, is always brought in by
+        a snapshot, which tells it the configuration; from a log that began at entry 1 it
+        would see changes to a configuration it never knew.
 
         The election timeout is drawn from `min_election_tick..max_election_tick` (0 means
         `election_tick` and twice that); `max = min + 1` pins it. Proposals are refused while

@@ -141,6 +141,16 @@ pub fn snapshot_tuple<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bou
         .into_pyobject(py)
 }
 
+pub fn snapshot(index: u64, term: u64, state: ConfStateTuple, data: &[u8]) -> PyResult<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    let metadata = snapshot.mut_metadata();
+    metadata.index = index;
+    metadata.term = term;
+    metadata.set_conf_state(conf_state(state)?);
+    snapshot.data = data.to_vec();
+    Ok(snapshot)
+}
+
 pub fn role_name(role: StateRole) -> &'static str {
     match role {
         StateRole::Follower => "follower",

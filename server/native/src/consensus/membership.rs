@@ -5,6 +5,7 @@ use raft::{Changer, Raft, StateRole, INVALID_ID};
 
 use super::envelope::kind_of;
 use super::log::Log;
+use super::proposal::leader_known;
 
 pub fn build(changes: &[(String, u64)], transition: &str) -> Result<ConfChangeV2, String> {
     let mut change = ConfChangeV2::default();
@@ -46,6 +47,18 @@ pub fn rehearse(raft: &Raft<Log>, change: &ConfChangeV2) -> raft::Result<()> {
         changer.enter_joint(auto_leave, &change.changes)?;
     } else {
         changer.simple(&change.changes)?;
+    }
+    Ok(())
+}
+
+/// Say why leadership cannot go to the node, if it cannot.
+pub fn check_transferee(raft: &Raft<Log>, to: u64) -> Result<(), String> {
+    if !leader_known(raft) {
+        return Err("no leader is known that could hand over: wait for an election".into());
+    }
+    let conf = raft.prs().conf();
+    if conf.learners().contains(&to) || !conf.voters().contains(to) {
+        return Err(format!("node {to} is no voter: leadership cannot go there"));
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! One member of a Raft group for Python: no disk, network, clock or thread.
 
 mod convert;
+mod engine;
 mod envelope;
 mod guard;
+mod handout;
 mod log;
 mod membership;
 mod node;
+mod proposal;
 mod ready;
 mod start;
 mod status;

@@ -1,124 +1,33 @@
-//! The node: raft's RawNode behind Python's calls. Every call that could trip over a broken
-//! invariant inside raft runs guarded: a panic there breaks this node for good, not the process.
-
-use std::any::Any;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+//! The node as Python holds it: arguments in, values out, the work done next door.
 
 use prost::Message as _;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use raft::eraftpb::{Message, Snapshot};
+use raft::eraftpb::Message;
 use raft::raw_node::SnapshotStatus;
 use raft::{Config, Error, GetEntriesContext, Raft, RawNode, StateRole};
 
 use super::convert::{self, ConfStateTuple, EntryTuple};
+use super::engine::Engine;
 use super::guard::{self, Verdict};
+use super::handout::Handout;
 use super::log::Log;
 use super::ready::PyReady;
-use super::start::{start, Remembered};
+use super::start::Remembered;
 use super::status::{self, PyStatus};
-use super::{envelope, gap, membership, refused, ProposalDropped};
+use super::{envelope, gap, membership, proposal, refused};
 
 #[pyclass(module = "amaters_native.consensus")]
 pub struct RaftNode {
-    node: RawNode<Log>,
-    /// Why the node cannot go on, once raft has contradicted itself.
-    broken: Option<String>,
-    /// The last Ready handed out, and the highest index in any of them.
-    last_ready: u64,
-    handed_out: u64,
-    /// The last (term, vote) handed out, and the Ready it is in until that is durable.
-    handed_vote: (u64, u64),
-    unsure_vote: Option<u64>,
-}
-
-fn panic_text(panic: Box<dyn Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(other) => other
-            .downcast::<&str>()
-            .map_or_else(|_| "unknown".to_owned(), |text| (*text).to_owned()),
-    }
+    engine: Engine,
+    handout: Handout,
 }
 
 impl RaftNode {
     fn raft(&self) -> &Raft<Log> {
-        &self.node.raft
+        self.engine.raft()
     }
-
-    /// Run a step of raft; a panic inside becomes an exception, now and on every later call.
-    fn run<T>(&mut self, step: impl FnOnce(&mut RawNode<Log>) -> T) -> PyResult<T> {
-        if let Some(reason) = &self.broken {
-            return Err(refused(format!(
-                "node {} is broken, restart it from its disk: {reason}",
-                self.node.raft.id
-            )));
-        }
-        let node = &mut self.node;
-        catch_unwind(AssertUnwindSafe(|| step(node))).map_err(|panic| {
-            let reason = panic_text(panic);
-            self.broken = Some(reason.clone());
-            refused(format!(
-                "raft contradicted itself and this node must stop: {reason}"
-            ))
-        })
-    }
-
-    fn dropped(&self) -> PyErr {
-        let raft = self.raft();
-        let (reason, text) = if raft.state != StateRole::Leader {
-            ("no_leader", "no leader is known: wait for an election")
-        } else if raft.prs().get(raft.id).is_none() {
-            ("removed", "this node is no member any more")
-        } else if raft.lead_transferee.is_some() {
-            (
-                "transferring",
-                "leadership is being handed over: wait for the new leader",
-            )
-        } else {
-            (
-                "too_much_uncommitted",
-                "too many bytes wait for a quorum: wait for commits",
-            )
-        };
-        dropped_because(reason, text)
-    }
-
-    fn proposed(&self, outcome: raft::Result<()>) -> PyResult<()> {
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(Error::ProposalDropped) => Err(self.dropped()),
-            Err(error) => Err(refused(error.to_string())),
-        }
-    }
-
-    fn in_log(&self, index: u64) -> PyResult<()> {
-        let log = &self.raft().raft_log;
-        let (base, last) = (log.first_index() - 1, log.last_index());
-        if (base..=last).contains(&index) {
-            return Ok(());
-        }
-        Err(gap(format!(
-            "index {index} is outside the log, which knows {base}..={last}"
-        )))
-    }
-
-    fn leader_known(&self) -> bool {
-        let raft = self.raft();
-        raft.state == StateRole::Leader
-            || (raft.state == StateRole::Follower && raft.leader_id != 0)
-    }
-}
-
-fn dropped_because(reason: &'static str, text: &str) -> PyErr {
-    Python::attach(|py| {
-        let error = ProposalDropped::new_err(format!("proposal dropped, {text}"));
-        match error.value(py).setattr("reason", reason) {
-            Ok(()) => error,
-            Err(failure) => failure,
-        }
-    })
 }
 
 #[pymethods]
@@ -185,21 +94,14 @@ impl RaftNode {
             )));
         }
         remembered.check().map_err(gap)?;
-        let node = catch_unwind(AssertUnwindSafe(|| start(&config, remembered)))
-            .map_err(|panic| gap(panic_text(panic)))?
-            .map_err(|error| gap(error.to_string()))?;
         Ok(RaftNode {
-            node,
-            broken: None,
-            last_ready: 0,
-            handed_out: config.applied,
-            handed_vote: (hard_state.0, hard_state.1),
-            unsure_vote: None,
+            engine: Engine::start(&config, remembered)?,
+            handout: Handout::new(config.applied, (hard_state.0, hard_state.1)),
         })
     }
 
     fn tick(&mut self) -> PyResult<()> {
-        self.run(|node| {
+        self.engine.run(|node| {
             let raft = &node.raft;
             let due = raft.state != StateRole::Leader
                 && raft.election_elapsed + 1 >= raft.randomized_election_timeout();
@@ -215,7 +117,7 @@ impl RaftNode {
             .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
         match guard::judge(self.raft(), &message).map_err(refused)? {
             Verdict::Drop => Ok(()),
-            Verdict::Step => match self.run(|node| node.step(message))? {
+            Verdict::Step => match self.engine.run(|node| node.step(message))? {
                 // A forwarded proposal has nobody here to tell; its origin will time out.
                 Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => Ok(()),
                 Err(error) => Err(refused(error.to_string())),
@@ -224,8 +126,10 @@ impl RaftNode {
     }
 
     fn propose(&mut self, context: &[u8], data: &[u8]) -> PyResult<()> {
-        let outcome = self.run(|node| node.propose(context.to_vec(), data.to_vec()))?;
-        self.proposed(outcome)
+        let outcome = self
+            .engine
+            .run(|node| node.propose(context.to_vec(), data.to_vec()))?;
+        proposal::outcome(self.raft(), outcome)
     }
 
     #[pyo3(signature = (context, changes, transition="auto"))]
@@ -238,23 +142,25 @@ impl RaftNode {
         let change = membership::build(&changes, transition).map_err(PyValueError::new_err)?;
         if self.raft().state == StateRole::Leader {
             if self.raft().has_pending_conf() {
-                return Err(dropped_because(
-                    "pending_change",
-                    "another change of membership is not applied yet: wait for it",
-                ));
+                return Err(proposal::change_pending());
             }
-            self.run(|node| membership::rehearse(&node.raft, &change))?
+            self.engine
+                .run(|node| membership::rehearse(&node.raft, &change))?
                 .map_err(|error| refused(format!("the change does not fit: {error}")))?;
         }
-        let outcome = self.run(|node| node.propose_conf_change(context.to_vec(), change))?;
-        self.proposed(outcome)
+        let outcome = self
+            .engine
+            .run(|node| node.propose_conf_change(context.to_vec(), change))?;
+        proposal::outcome(self.raft(), outcome)
     }
 
     fn apply_conf_change(&mut self, data: &[u8]) -> PyResult<ConfStateTuple> {
         let change = envelope::decode_conf_change(data)?;
-        self.run(|node| membership::rehearse(&node.raft, &change))?
+        self.engine
+            .run(|node| membership::rehearse(&node.raft, &change))?
             .map_err(|error| refused(format!("the change does not fit: {error}")))?;
         let state = self
+            .engine
             .run(|node| {
                 let state = node.apply_conf_change(&change)?;
                 membership::step_down_if_removed(&mut node.raft);
@@ -277,43 +183,34 @@ impl RaftNode {
         let raft = self.raft();
         let heard = match raft.state {
             StateRole::Leader => raft.commit_to_current_term(),
-            _ => self.leader_known(),
+            _ => proposal::leader_known(raft),
         };
         if heard {
-            self.run(|node| node.read_index(context.to_vec()))?;
+            self.engine.run(|node| node.read_index(context.to_vec()))?;
         }
         Ok(heard)
     }
 
     fn transfer_leader(&mut self, to: u64) -> PyResult<()> {
-        if !self.leader_known() {
-            return Err(refused(
-                "no leader is known that could hand over: wait for an election",
-            ));
-        }
-        let conf = self.raft().prs().conf();
-        if conf.learners().contains(&to) || !conf.voters().contains(to) {
-            return Err(refused(format!(
-                "node {to} is no voter: leadership cannot go there"
-            )));
-        }
-        self.run(|node| node.transfer_leader(to))
+        membership::check_transferee(self.raft(), to).map_err(refused)?;
+        self.engine.run(|node| node.transfer_leader(to))
     }
 
     fn campaign(&mut self) -> PyResult<()> {
         if !guard::may_campaign(self.raft()) {
             return Ok(());
         }
-        self.run(RawNode::campaign)?
+        self.engine
+            .run(RawNode::campaign)?
             .map_err(|error| refused(error.to_string()))
     }
 
     fn set_priority(&mut self, priority: i64) {
-        self.node.set_priority(priority);
+        self.engine.set_priority(priority);
     }
 
     fn report_unreachable(&mut self, id: u64) -> PyResult<()> {
-        self.run(|node| node.report_unreachable(id))
+        self.engine.run(|node| node.report_unreachable(id))
     }
 
     fn report_snapshot(&mut self, id: u64, ok: bool) -> PyResult<()> {
@@ -322,65 +219,23 @@ impl RaftNode {
         } else {
             SnapshotStatus::Failure
         };
-        self.run(|node| node.report_snapshot(id, status))
+        self.engine.run(|node| node.report_snapshot(id, status))
     }
 
     fn has_ready(&mut self) -> PyResult<bool> {
-        self.run(|node| node.has_ready())
+        self.engine.run(|node| node.has_ready())
     }
 
     fn ready(&mut self, py: Python<'_>) -> PyResult<PyReady> {
-        let mut ready = self.run(RawNode::ready)?;
-        self.last_ready = ready.number();
-        let vote = (self.raft().term, self.raft().vote);
-        if vote != self.handed_vote {
-            self.handed_vote = vote;
-            self.unsure_vote = Some(ready.number());
-        }
-        // A group of one elects its leader before the vote is durable; nobody else may hear of
-        // that term before it is.
-        let hold = self.unsure_vote.is_some();
-        if let Some(entry) = ready.committed_entries().last() {
-            self.handed_out = self.handed_out.max(entry.index);
-        }
-        self.handed_out = self.handed_out.max(ready.snapshot().get_metadata().index);
-        let value = PyReady::build(py, &mut ready, hold)?;
-        self.run(|node| {
-            let log = node.mut_store();
-            if !ready.snapshot().is_empty() {
-                log.restart_at(ready.snapshot().get_metadata());
-            }
-            if let Err(reason) = log.append(ready.take_entries()) {
-                panic!("{reason}");
-            }
-            node.advance_append_async(ready);
-        })?;
-        Ok(value)
+        self.handout.take(&mut self.engine, py)
     }
 
     fn on_persist_ready(&mut self, number: u64) -> PyResult<()> {
-        if number > self.last_ready {
-            return Err(gap(format!(
-                "Ready {number} was not handed out yet, the last one is {}",
-                self.last_ready
-            )));
-        }
-        if self.unsure_vote.is_some_and(|unsure| unsure <= number) {
-            self.unsure_vote = None;
-        }
-        self.run(|node| node.on_persist_ready(number))
+        self.handout.durable(&mut self.engine, number)
     }
 
     fn advance_apply_to(&mut self, index: u64) -> PyResult<()> {
-        let log = &self.raft().raft_log;
-        let limit = self.handed_out.min(log.committed).min(log.persisted);
-        if index < log.applied || index > limit {
-            return Err(gap(format!(
-                "applied {index} is outside {}..={limit} (applied before, handed out and durable)",
-                log.applied
-            )));
-        }
-        self.run(|node| node.advance_apply_to(index))
+        self.handout.applied(&mut self.engine, index)
     }
 
     fn compact(&mut self, index: u64) -> PyResult<()> {
@@ -390,7 +245,7 @@ impl RaftNode {
                 "entry {index} is not applied yet, only {applied} is"
             )));
         }
-        self.run(|node| node.mut_store().compact(index))
+        self.engine.run(|node| node.mut_store().compact(index))
     }
 
     fn log_bytes(&self) -> usize {
@@ -406,8 +261,15 @@ impl RaftNode {
     }
 
     fn term_of(&mut self, index: u64) -> PyResult<u64> {
-        self.in_log(index)?;
-        self.run(|node| node.raft.raft_log.term(index))?
+        let log = &self.raft().raft_log;
+        let (base, last) = (log.first_index() - 1, log.last_index());
+        if !(base..=last).contains(&index) {
+            return Err(gap(format!(
+                "index {index} is outside the log, which knows {base}..={last}"
+            )));
+        }
+        self.engine
+            .run(|node| node.raft.raft_log.term(index))?
             .map_err(|error| gap(format!("the term of entry {index} is unknown: {error}")))
     }
 
@@ -420,14 +282,14 @@ impl RaftNode {
         max_bytes: Option<u64>,
     ) -> PyResult<Bound<'py, PyList>> {
         if low > high || low < self.first_index() || high > self.last_index() + 1 {
+            let (first, last) = (self.first_index(), self.last_index());
             return Err(gap(format!(
-                "[{low}, {high}) is outside the log, which holds {}..={}",
-                self.first_index(),
-                self.last_index()
+                "[{low}, {high}) is outside the log, which holds {first}..={last}"
             )));
         }
         let context = GetEntriesContext::empty(false);
         let entries = self
+            .engine
             .run(|node| node.raft.raft_log.slice(low, high, max_bytes, context))?
             .map_err(|error| gap(error.to_string()))?;
         convert::entry_list(py, &entries)
@@ -452,18 +314,13 @@ impl RaftNode {
                 "entry {index} of the log is not of term {term}"
             )));
         }
-        let mut snapshot = Snapshot::default();
-        let metadata = snapshot.mut_metadata();
-        metadata.index = index;
-        metadata.term = term;
-        metadata.set_conf_state(convert::conf_state(conf_state)?);
-        snapshot.data = data.to_vec();
-        self.node.mut_store().offer(Some(snapshot));
+        let snapshot = convert::snapshot(index, term, conf_state, data)?;
+        self.engine.log().offer(Some(snapshot));
         Ok(())
     }
 
     fn clear_snapshot(&mut self) {
-        self.node.mut_store().offer(None);
+        self.engine.log().offer(None);
     }
 
     fn take_snapshot_requests(&self) -> Vec<u64> {
@@ -526,15 +383,14 @@ impl RaftNode {
     }
 
     fn __repr__(&self) -> String {
-        let raft = self.raft();
         format!(
             "RaftNode(id={}, term={}, role={:?}, leader={}, commit={}, applied={})",
-            raft.id,
-            raft.term,
-            convert::role_name(raft.state),
-            raft.leader_id,
-            raft.raft_log.committed,
-            raft.raft_log.applied
+            self.id(),
+            self.term(),
+            self.role(),
+            self.leader(),
+            self.commit(),
+            self.applied()
         )
     }
 }

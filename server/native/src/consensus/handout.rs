@@ -1,0 +1,82 @@
+//! What has been handed out to be made durable and applied, and what may be said about it.
+
+use pyo3::prelude::*;
+use raft::RawNode;
+
+use super::engine::Engine;
+use super::gap;
+use super::ready::PyReady;
+
+pub struct Handout {
+    last_ready: u64,
+    /// The highest index in any Ready's committed entries or snapshot.
+    last_index: u64,
+    /// The last (term, vote) handed out, and the Ready it is in until that is durable.
+    vote: (u64, u64),
+    unsure_vote: Option<u64>,
+}
+
+impl Handout {
+    pub fn new(applied: u64, vote: (u64, u64)) -> Self {
+        Handout {
+            last_ready: 0,
+            last_index: applied,
+            vote,
+            unsure_vote: None,
+        }
+    }
+
+    /// Take the outstanding work out of raft; its log can read the new entries from now on.
+    pub fn take(&mut self, engine: &mut Engine, py: Python<'_>) -> PyResult<PyReady> {
+        let mut ready = engine.run(RawNode::ready)?;
+        self.last_ready = ready.number();
+        let vote = (engine.raft().term, engine.raft().vote);
+        if vote != self.vote {
+            self.vote = vote;
+            self.unsure_vote = Some(ready.number());
+        }
+        if let Some(entry) = ready.committed_entries().last() {
+            self.last_index = self.last_index.max(entry.index);
+        }
+        self.last_index = self.last_index.max(ready.snapshot().get_metadata().index);
+        // A group of one elects its leader before the vote is durable; nobody else may hear of
+        // that term before it is.
+        let value = PyReady::build(py, &mut ready, self.unsure_vote.is_some())?;
+        engine.run(|node| {
+            let log = node.mut_store();
+            if !ready.snapshot().is_empty() {
+                log.restart_at(ready.snapshot().get_metadata());
+            }
+            if let Err(reason) = log.append(ready.take_entries()) {
+                panic!("{reason}");
+            }
+            node.advance_append_async(ready);
+        })?;
+        Ok(value)
+    }
+
+    pub fn durable(&mut self, engine: &mut Engine, number: u64) -> PyResult<()> {
+        if number > self.last_ready {
+            return Err(gap(format!(
+                "Ready {number} was not handed out yet, the last one is {}",
+                self.last_ready
+            )));
+        }
+        if self.unsure_vote.is_some_and(|unsure| unsure <= number) {
+            self.unsure_vote = None;
+        }
+        engine.run(|node| node.on_persist_ready(number))
+    }
+
+    pub fn applied(&self, engine: &mut Engine, index: u64) -> PyResult<()> {
+        let log = &engine.raft().raft_log;
+        let limit = self.last_index.min(log.committed).min(log.persisted);
+        if index < log.applied || index > limit {
+            return Err(gap(format!(
+                "applied {index} is outside {}..={limit} (applied before, handed out and durable)",
+                log.applied
+            )));
+        }
+        engine.run(|node| node.advance_apply_to(index))
+    }
+}

@@ -233,7 +233,7 @@ a_message = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     start=st.sampled_from([follower, candidate, leader]),
     events=st.lists(a_message | st.sampled_from(["tick", "read", "propose", "work"]), max_size=25),

@@ -283,23 +283,6 @@ async def test_too_many_connections_are_turned_away(serving) -> None:
         assert await call(server.target) == b"x"
 
 
-async def test_frequent_keepalive_pings_are_welcome(serving) -> None:
-    options = [
-        ("grpc.keepalive_time_ms", 1000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-    ]
-    async with (
-        serving() as server,
-        grpc.aio.insecure_channel(server.target, options=options) as channel,
-    ):
-        await channel.unary_unary(ECHO)(b"x")
-        await asyncio.sleep(3.5)
-        await channel.unary_unary(ECHO)(b"x")
-
-        assert server.listener.stats().connections_total == 1
-
-
 def test_an_address_in_use_is_an_os_error_that_names_it() -> None:
     event_fd = os.eventfd(0, os.EFD_NONBLOCK)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS = 0, 1, 3, 4
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS = 1, 4
 
 
@@ -181,8 +181,8 @@ async def test_a_reset_in_the_middle_of_a_request_is_no_call(serving, dial) -> N
         reset = frame(RST_STREAM, 0, 1, struct.pack(">I", 8))
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
         wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()) + frame(DATA, 0, 1, b"\0"))
-        wire.writer.write(reset + frame(6, 0, 0, b"12345678"))
-        await wire.frames(6)
+        wire.writer.write(reset + frame(PING, 0, 0, b"12345678"))
+        await wire.frames(PING)
 
         assert server.calls == []
 
@@ -217,6 +217,22 @@ async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
         await wire.frames(DATA)
 
         assert server.listener.stats().handshake_failures == 0
+
+
+async def test_a_client_may_ping_as_it_likes(serving, dial) -> None:
+    async with serving() as server, asyncio.timeout(10):
+        wire = await dial(server)
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        seen = []
+        for number in range(300):
+            wire.writer.write(frame(PING, 0, 0, b"%08d" % number))
+            seen += await wire.frames(PING)
+        wire.writer.write(request(headers(), MESSAGE))
+        seen += await wire.frames(DATA)
+
+        assert GOAWAY not in {kind for kind, _, _ in seen}
+        assert (PING, 1, b"00000299") in seen
+        assert seen[-1][2] == MESSAGE
 
 
 async def test_a_client_that_answers_no_ping_is_disconnected(serving, dial) -> None:

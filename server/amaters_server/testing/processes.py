@@ -197,7 +197,8 @@ def cluster_of(
             "bind_address": f"127.0.0.1:{ports[3 * n + 1]}",
             **own.get("cluster", {}),
         }
-        servers.append(ServerProcess(folder / f"node-{n + 1}", own, *ports[3 * n : 3 * n + 3]))
+        client, internal, http = ports[3 * n : 3 * n + 3]
+        servers.append(ServerProcess(folder / f"node-{n + 1}", own, client, internal, http))
     return servers
 
 

@@ -1,43 +1,48 @@
 """The AmateRS client: what applications, `amaters-cli` and the operator import."""
 
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
-from amaters.errors import (
-    AccessDeniedError,
-    AmatersError,
-    ConfigurationError,
-    CorruptedValueError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    NoLeaderError,
-    NotAppliedError,
-    NotFoundError,
-    NotLeaderError,
-    OutcomeUnknownError,
-    OverloadedError,
-    ProtocolError,
-    RefusedError,
-    ServerFaultError,
-    UnavailableError,
-    UnreachableError,
-)
-from amaters.tls import TlsFiles, TlsMaterial
-from amaters.transactions import Transaction
-from amaters.values import (
-    ClientOptions,
-    Compression,
-    Consistency,
-    Delete,
-    Entry,
-    Get,
-    Health,
-    Range,
-    ScanProgress,
-    ServerInfo,
-    Set,
-    WriteRetries,
-)
+import importlib
+from typing import TYPE_CHECKING
+
 from amaters.version import __version__
+
+if TYPE_CHECKING:
+    from amaters.admin import AdminClient
+    from amaters.client import AmatersClient
+    from amaters.errors import (
+        AccessDeniedError,
+        AmatersError,
+        ConfigurationError,
+        CorruptedValueError,
+        DeadlineExceededError,
+        InvalidRequestError,
+        NoLeaderError,
+        NotAppliedError,
+        NotFoundError,
+        NotLeaderError,
+        OutcomeUnknownError,
+        OverloadedError,
+        ProtocolError,
+        RefusedError,
+        ServerFaultError,
+        UnavailableError,
+        UnreachableError,
+    )
+    from amaters.tls import TlsFiles, TlsMaterial
+    from amaters.transactions import Transaction
+    from amaters.values import (
+        ClientOptions,
+        Compression,
+        Consistency,
+        Delete,
+        Entry,
+        Get,
+        Health,
+        Range,
+        ScanProgress,
+        ServerInfo,
+        Set,
+        WriteRetries,
+    )
 
 __all__ = [
     "AccessDeniedError",
@@ -76,3 +81,49 @@ __all__ = [
     "WriteRetries",
     "__version__",
 ]
+
+_HOMES = {
+    "AccessDeniedError": "amaters.errors",
+    "AdminClient": "amaters.admin",
+    "AmatersClient": "amaters.client",
+    "AmatersError": "amaters.errors",
+    "ClientOptions": "amaters.values",
+    "Compression": "amaters.values",
+    "ConfigurationError": "amaters.errors",
+    "Consistency": "amaters.values",
+    "CorruptedValueError": "amaters.errors",
+    "DeadlineExceededError": "amaters.errors",
+    "Delete": "amaters.values",
+    "Entry": "amaters.values",
+    "Get": "amaters.values",
+    "Health": "amaters.values",
+    "InvalidRequestError": "amaters.errors",
+    "NoLeaderError": "amaters.errors",
+    "NotAppliedError": "amaters.errors",
+    "NotFoundError": "amaters.errors",
+    "NotLeaderError": "amaters.errors",
+    "OutcomeUnknownError": "amaters.errors",
+    "OverloadedError": "amaters.errors",
+    "ProtocolError": "amaters.errors",
+    "Range": "amaters.values",
+    "RefusedError": "amaters.errors",
+    "ScanProgress": "amaters.values",
+    "ServerFaultError": "amaters.errors",
+    "ServerInfo": "amaters.values",
+    "Set": "amaters.values",
+    "TlsFiles": "amaters.tls",
+    "TlsMaterial": "amaters.tls",
+    "Transaction": "amaters.transactions",
+    "UnavailableError": "amaters.errors",
+    "UnreachableError": "amaters.errors",
+    "WriteRetries": "amaters.values",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is asked for: gRPC is not loaded for a version or a stub."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

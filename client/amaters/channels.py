@@ -176,6 +176,8 @@ def distinct_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
 
 def _advice(reason: str) -> str:
     lowered = reason.lower()
+    if "wrong_version_number" in lowered:
+        return "the server speaks no TLS there: leave TLS out, or name its TLS port"
     if "handshake" in lowered or "certificate" in lowered or "ssl" in lowered:
         return "check the CA, the client certificate and the name in the server's certificate"
     if "resolution" in lowered or "resolving" in lowered:

@@ -4,6 +4,7 @@ A server names its failure in one of three ways: the trailing metadata `amaters-
 stable code), the code of an in-band `ErrorResponse`, or, from a stranger, the bare gRPC status.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import cast
@@ -172,7 +173,13 @@ def plain_reason(details: str | None) -> str:
     text = details or "no reason given"
     text = text.rsplit("last error: ", 1)[-1]
     text = text.rsplit("Failed to connect to remote host: ", 1)[-1]
-    return text.removeprefix("UNKNOWN: ").removeprefix("UNAVAILABLE: ")
+    text = text.removeprefix("UNKNOWN: ").removeprefix("UNAVAILABLE: ").removeprefix("INTERNAL: ")
+    handshake = _HANDSHAKE.search(text)
+    return f"TLS handshake failed: {handshake[1]}" if handshake else _ADDRESS.sub("", text)
+
+
+_HANDSHAKE = re.compile(r"SSL routines:OPENSSL_internal:([A-Z_0-9]+)")
+_ADDRESS = re.compile(r"^ipv[46]:\S+: ")
 
 
 def _message(kind: type[AmatersError], error: grpc.aio.AioRpcError) -> str:
@@ -182,7 +189,10 @@ def _message(kind: type[AmatersError], error: grpc.aio.AioRpcError) -> str:
     if kind is DeadlineExceededError and details in ("", "Deadline Exceeded"):
         return "no answer in the time given: allow more time, or look at the server's health"
     if kind is ProtocolError:
-        return f"the server does not know this call ({details}): upgrade the older of the two"
+        return (
+            f"this call is not served there ({details}): check the port (clients 7878, internal "
+            "7879), or upgrade the older of client and server"
+        )
     return details or f"the call failed with {error.code().name} and no reason"
 
 

@@ -4,7 +4,10 @@ import importlib
 import inspect
 import pkgutil
 import runpy
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import amaters
 import pytest
@@ -14,16 +17,23 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("package", [amaters, compat])
-def test_everything_offered_exists_and_everything_imported_is_offered(package: object) -> None:
-    offered = package.__all__  # type: ignore[attr-defined]
-    visible = {
-        name
-        for name, value in vars(package).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    }
+def test_everything_offered_exists_in_order(package: ModuleType) -> None:
+    assert package.__all__ == sorted(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
 
-    assert offered == sorted(offered)
-    assert visible | {"__version__"} == set(offered)
+
+def test_nothing_but_what_is_offered_can_be_had() -> None:
+    assert set(amaters._HOMES) | {"__version__"} == set(amaters.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = amaters.Nothing
+
+
+def test_the_wire_is_imported_without_grpc() -> None:
+    check = "import sys, amaters.wire.types_pb2, amaters.errors; print('grpc' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "False\n"
 
 
 def test_every_error_is_offered() -> None:

@@ -189,6 +189,11 @@ async def test_a_client_outlives_the_rotation_of_authority_and_certificates(
         assert await client.get("c", "k") == b"v"
 
 
+async def test_tls_to_a_plain_server_says_that_there_is_none(fake: FakeAql) -> None:
+    with pytest.raises(UnreachableError, match="speaks no TLS there"):
+        await AmatersClient.connect(f"https://{fake.address}")
+
+
 def test_a_key_of_another_certificate_is_refused_before_connecting(
     secured: Secured, tmp_path: Path
 ) -> None:

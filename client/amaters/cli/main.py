@@ -54,7 +54,7 @@ class Program(ForgivingGroup):
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds a call may take."
 )
-@click.version_option(__version__, "-V", "--version", prog_name="amaters-cli")
+@click.version_option(__version__, "-V", "--version", message="amaters-cli %(version)s")
 @click.pass_context
 def cli(
     ctx: click.Context,
@@ -112,8 +112,6 @@ for command in (
 
 def main() -> None:
     """Run the program with the process's arguments."""
-    # gRPC writes its own log to stderr; what a person needs of it is in our messages.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     cli(prog_name="amaters-cli")
 
 

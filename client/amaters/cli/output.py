@@ -52,10 +52,12 @@ class Output:
 
     def show(self, value: Plain, table: Callable[[], RenderableType]) -> None:
         """Write a result: the table for people, the value for programs."""
-        if self.is_table:
+        if not self.is_table:
+            self._write(self._spelled(value))
+        elif self._console.is_terminal:
             self._console.print(table(), highlight=False)
         else:
-            self._write(self._spelled(value))
+            self._write(self._unpadded(table()))
 
     def show_items(
         self, value: dict[str, Plain], items: str, table: Callable[[], RenderableType]
@@ -110,6 +112,11 @@ class Output:
             self.note(str(error))
         else:
             print(f"error: {error}", file=sys.stderr)
+
+    def _unpadded(self, table: RenderableType) -> str:
+        with self._console.capture() as capture:
+            self._console.print(table, highlight=False)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def _spelled(self, value: Plain) -> str:
         if self.format is Format.YAML:

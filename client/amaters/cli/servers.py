@@ -1,7 +1,7 @@
 """`amaters-cli server …`: what the servers say of themselves on the listener for clients."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import click
@@ -85,7 +85,7 @@ def show_facts(terminal: Terminal, command: str) -> None:
     """Ask for one JSON object and show it, a fact a line."""
     facts = ask(terminal, command)
     terminal.out.show(
-        facts, lambda: tables.pairs([(name, _cell(value)) for name, value in facts.items()])
+        facts, lambda: tables.pairs([(name, _cell(value)) for name, value in _flat(facts)])
     )
 
 
@@ -142,6 +142,14 @@ def _nodes_table(listed: list[Mapping[str, Plain]]) -> RenderableType:
         wanted = ("node_id", "address", "role", "state", "last_heartbeat")
         table.add_row(*(_cell(one.get(name)) for name in wanted))
     return table
+
+
+def _flat(facts: Mapping[str, Plain], prefix: str = "") -> Iterator[tuple[str, Plain]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _cell(value: Plain) -> Text:

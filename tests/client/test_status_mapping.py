@@ -130,9 +130,11 @@ def test_an_overloaded_server_says_when_to_come_back() -> None:
         ),
         ("UNAVAILABLE: going away", "going away"),
         (
-            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls "
-            "handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL "
-            "routines:OPENSSL_internal:WRONG_VERSION_NUMBER: more words: OK",
+            (
+                "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls "
+                "handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL "
+                "routines:OPENSSL_internal:WRONG_VERSION_NUMBER: more words: OK"
+            ),
             "TLS handshake failed: WRONG_VERSION_NUMBER",
         ),
         ("INTERNAL: ipv4:127.0.0.1:1: Failed parsing HTTP/2", "Failed parsing HTTP/2"),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
-from amaters_operator.api.status import BackupStatus, ClusterStatus
+from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
 from amaters_operator.controllers.observing import Clock
 from amaters_operator.kube import events
 from amaters_operator.kube.errors import KubeError
@@ -51,7 +51,7 @@ class Teller:
         new, old = (_written(one) for one in (status, cluster.status))
         if new == old:
             return
-        for condition in _flipped(cluster.status.conditions, status.conditions):
+        for condition in _flipped(cluster.status, status):
             bad = (condition.status == "True") == (condition.type in _BAD_WHEN_TRUE)
             await self.event(
                 cluster,
@@ -82,13 +82,14 @@ def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:
     }
 
 
-def _flipped(before: list[Condition], after: list[Condition]) -> list[Condition]:
-    """Return the conditions whose answer is another than before; the first answers tell nothing."""
-    known = {one.type: one.status for one in before}
-    return [
-        one
-        for one in after
-        if one.type in known
-        and one.status != known[one.type]
-        and one.type not in (ConditionType.PROGRESSING, ConditionType.BACKUP_SUCCEEDED)
-    ]
+def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
+    """Return the conditions worth an event: their answer is another than before.
+
+    First answers tell nothing, steps are told as they are made, and a member that is missing
+    because it is being replaced is no news.
+    """
+    quiet = {ConditionType.PROGRESSING, ConditionType.BACKUP_SUCCEEDED}
+    if Phase.UPGRADING in (before.phase, after.phase):
+        quiet.add(ConditionType.DEGRADED)
+    known = {one.type: one.status for one in before.conditions if one.type not in quiet}
+    return [one for one in after.conditions if one.type in known and one.status != known[one.type]]

@@ -40,15 +40,28 @@ def invalid(cluster: AmatersCluster, now: str, message: str) -> Condition:
 
 
 def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
-    """Return the pods, of those wished for, whose node does not surely take part as a voter."""
+    """Return the pods, of those wished for, that are not ready or whose node takes no part.
+
+    A node that does not answer us while the kubelet calls its pod ready is not counted: that may
+    be the network between us.
+    """
     absent = []
     for ordinal in range(cluster.spec.replicas):
-        member = seen.member(ordinal)
-        pod = seen.pod(ordinal)
-        present = member is not None and not member.learner and seen.participates(member)
-        if not present or pod is None or not pod.ready:
+        pod, node, member = seen.pod(ordinal), seen.nodes.get(ordinal), seen.member(ordinal)
+        out = node is not None and not node.takes_part
+        learning = seen.members is not None and (member is None or member.learner)
+        if pod is None or not pod.ready or out or learning:
             absent.append(names.pod(cluster, ordinal))
     return absent
+
+
+def upgrading(cluster: AmatersCluster, seen: Seen) -> bool:
+    """Whether a roll is under way: also while its last pod is still coming up."""
+    if seen.outdated() or not seen.revision:
+        return True
+    before = {one.type: one.status for one in cluster.status.conditions}
+    was = before.get(ConditionType.UPGRADE_IN_PROGRESS) == "True"
+    return was and not all(pod.ready for pod in seen.pods)
 
 
 def _ready(cluster: AmatersCluster, found: Findings) -> Condition:

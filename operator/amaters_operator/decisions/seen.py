@@ -153,6 +153,11 @@ class Seen:
         """Return the pods that run the newest revision."""
         return tuple(pod for pod in self.pods if self.revision and pod.revision == self.revision)
 
+    def progress(self) -> str:
+        """Return how many pods run the newest revision and are ready, such as 2/3."""
+        done = sum(pod.ready for pod in self.updated())
+        return f"{done}/{len(self.pods)}"
+
 
 def listed(names: Iterable[str]) -> str:
     """Return the names as they stand in a sentence."""

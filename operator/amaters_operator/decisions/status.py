@@ -53,7 +53,7 @@ def _phase(cluster: AmatersCluster, found: Findings) -> Phase:  # noqa: PLR0911 
         return Phase.UPGRADE_STUCK
     if not seen.revision and cluster.status.phase is not Phase.RUNNING:
         return cluster.status.phase
-    if seen.outdated() or not seen.revision:
+    if conditions.upgrading(cluster, seen):
         return Phase.UPGRADE_PAUSED if cluster.spec.upgrade.paused else Phase.UPGRADING
     if found.plan.change is not None:
         return Phase.SCALING
@@ -91,10 +91,9 @@ def _role(pod: Pod, seen: Seen) -> str:
 
 def _upgrade(found: Findings) -> UpgradeStatus:
     seen = found.seen
-    updated = f"{len(seen.updated())}/{len(seen.pods)}"
     step = found.stuck or found.plan.roll
     return UpgradeStatus(
-        progress=updated if seen.revision else "",
+        progress=seen.progress() if seen.revision else "",
         revision=seen.revision,
         message="" if step is None else str(step),
     )

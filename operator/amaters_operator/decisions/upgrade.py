@@ -174,5 +174,6 @@ def _replacement(seen: Seen, pod: Pod) -> ReplacePod:
     member = seen.member(pod.ordinal)
     role = "no member" if member is None else "a learner" if member.learner else "a follower"
     lag = f", {member.lag} entries behind" if member is not None else ""
-    done = f"{len(seen.updated())}/{len(seen.pods)} updated"
-    return ReplacePod(pod.name, pod.uid, f"it is outdated and {role}{lag}; {done}")
+    return ReplacePod(
+        pod.name, pod.uid, f"it is outdated and {role}{lag}; {seen.progress()} updated"
+    )

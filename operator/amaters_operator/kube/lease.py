@@ -6,6 +6,7 @@ that two never work at once as long as their clocks run alike.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ConflictError, KubeError
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.manifests.names import Manifest
+
+_log = logging.getLogger(__name__)
 
 DURATION_SECONDS = 10.0
 RENEW_SECONDS = 2.0
@@ -121,7 +124,8 @@ class Lease:
             await self._store.replace(self._written(lease, holder=self._identity))
         except ConflictError:
             return False
-        except KubeError:
+        except KubeError as error:
+            _log.warning("lease.unknown", extra={"lease": self._name, "error": str(error)})
             return False
         return True
 

@@ -193,7 +193,7 @@ class Members:
     ) -> peer_pb2.MemberReply:
         pump = self._running()
         if call.id == pump.replica.origin.node_id:
-            rules.remove(self._membership(), call.id, pump.replica.leader_view())
+            rules.remove(self._membership(), call.id, pump.replica.leader_view(self._clock.now()))
             await self._lead_transfer(peer_pb2.MemberCall(), deadline)
             raise _LeadershipMovedError
         await self._change(lambda now, view: rules.remove(now, call.id, view), deadline)
@@ -214,7 +214,7 @@ class Members:
         self, call: peer_pb2.MemberCall, deadline: float
     ) -> peer_pb2.MemberReply:
         pump = self._running()
-        to = call.id or transfer.successor(pump.replica, self._membership())
+        to = call.id or transfer.successor(pump.replica, self._membership(), self._clock.now())
         target = self._membership().member(to)
         if target is None or target.is_learner:
             raise MembershipError(f"member {to} is no voter: name one of the voters")
@@ -225,7 +225,7 @@ class Members:
         """Propose what the rule says until it is applied; lost proposals are repeated."""
         pump = self._running()
         async with self._one_at_a_time:
-            change = decide(self._membership(), pump.replica.leader_view())
+            change = decide(self._membership(), pump.replica.leader_view(self._clock.now()))
             while change is not None:
                 if pump.replica.leader != pump.replica.origin.node_id:
                     raise _LeadershipMovedError
@@ -266,7 +266,7 @@ class Members:
 
     def _report(self) -> MembersReport:
         pump = self._running()
-        core, view = pump.replica.driver.core, pump.replica.leader_view()
+        core, view = pump.replica.driver.core, pump.replica.leader_view(self._clock.now())
         membership = self._machine.membership
         members = membership.members if membership is not None else ()
         return MembersReport(

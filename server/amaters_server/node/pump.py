@@ -137,8 +137,10 @@ class Pump:
         """Take in messages of another member, in order."""
         counters, step = self._parts.counters, self.replica.step
         counters.messages_received += len(messages)
+        now = self._parts.clock.now()
+        self.replica.hear(sender, now)
         if sender == self.replica.leader:
-            self._heard.leader = self._parts.clock.now()
+            self._heard.leader = now
         for message in messages:
             if is_snapshot(message):
                 self._parts.hooks.image_offered(message)

@@ -9,11 +9,11 @@ from amaters_server.raft import membership as rules
 from amaters_server.raft.replica import Replica
 
 
-def successor(replica: Replica, membership: Membership | None) -> int:
+def successor(replica: Replica, membership: Membership | None, now: float) -> int:
     """Return the voter that should lead next; MembershipError when no other one answers."""
     best = None
     if membership is not None:
-        best = rules.most_caught_up(membership, replica.leader_view())
+        best = rules.most_caught_up(membership, replica.leader_view(now))
     if best is None:
         raise MembershipError("no other voter answers: bring one up before leadership can move")
     return best

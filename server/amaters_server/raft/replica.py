@@ -6,6 +6,7 @@ server's shell is asyncio (`node`), the simulation's is a virtual world (`testin
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import (
@@ -78,6 +79,7 @@ class Replica:
         self._patience = patience
         self._encode = encode
         self._leader = 0
+        self._heard: dict[int, float] = {}
         self._leaderless_since: float | None = None
         self._refused = False
         self._deliveries: list[Delivery] = []
@@ -111,6 +113,10 @@ class Replica:
         no_leader = None if self._leader else NoLeaderError(node=self.origin.node_id)
         self._deliveries += self.proposals.expire(now, no_leader)
         self._deliveries += self.reads.expire(now, no_leader)
+
+    def hear(self, member: int, now: float) -> None:
+        """Note that messages of that member arrived."""
+        self._heard[member] = now
 
     def step(self, message: bytes) -> bool:
         """Take in a message of another member; False when it made no sense and was dropped."""
@@ -205,13 +211,20 @@ class Replica:
         """Return how many calls wait for an answer."""
         return self.proposals.count + self.reads.count
 
-    def leader_view(self) -> LeaderView:
+    def leader_view(self, now: float) -> LeaderView:
         """Return what a leader knows of its followers; empty on any other node."""
         following = {
-            progress.id: Following(progress.matched, progress.recent_active)
+            progress.id: Following(
+                progress.matched,
+                # Raft forgets whom it heard of with every check of its quorum.
+                progress.recent_active or self._heard_lately(progress.id, now),
+            )
             for progress in self._core.status().progress
         }
         return LeaderView(self._core.leader, self._core.last_index(), following)
+
+    def _heard_lately(self, member: int, now: float) -> bool:
+        return now - self._heard.get(member, -inf) < self._patience.for_an_outcome
 
     # --- inside ---------------------------------------------------------------
 

@@ -215,7 +215,9 @@ class Faults:
         if not learners:
             return False
         try:
-            change = rules.promote(membership, learners[0], leader.replica.leader_view())
+            change = rules.promote(
+                membership, learners[0], leader.replica.leader_view(self._world.now())
+            )
         except MembershipError:
             return False
         return self._propose(leader, change)
@@ -230,7 +232,7 @@ class Faults:
             return False
         chosen = self._world.rng.choice(others)
         try:
-            change = rules.remove(membership, chosen, leader.replica.leader_view())
+            change = rules.remove(membership, chosen, leader.replica.leader_view(self._world.now()))
         except MembershipError:
             return False
         return self._propose(leader, change)

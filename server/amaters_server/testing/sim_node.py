@@ -200,6 +200,7 @@ class SimNode:
         if membership is not None and rules.was_removed(membership, sender.id):
             sender.retired = True
             return
+        self.replica.hear(sender.id, self._place.world.now())
         if is_snapshot(message):
             self._fetch(message)
         else:

@@ -1,0 +1,181 @@
+"""Real nodes in one process: real gRPC between them on loopback, real engines, real time."""
+
+import asyncio
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError
+from amaters_server.model.keys import data_key
+from amaters_server.model.queries import Answer, Get, Put, Read, Result, Write
+from amaters_server.node.backups import SnapshotPlaces
+from amaters_server.node.node import Node, NodeParts
+from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
+from amaters_server.rpc.peer_connections import PeerConnections
+from amaters_server.rpc.peer_credentials import PeerCredentials
+from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peers import PeerService
+from amaters_server.snapshots.local import LocalSnapshotUploader
+from amaters_server.storage.engine import Engine
+from amaters_server.storage.memory import MemoryDisk, MemoryEngine
+
+CALL_SECONDS = 10.0
+
+
+class LoopClock:
+    """The running event loop's clock, and the wall's."""
+
+    def now(self) -> float:
+        """Return the loop's seconds."""
+        return asyncio.get_running_loop().time()
+
+    def unix_ms(self) -> int:
+        """Return the wall's milliseconds."""
+        return int(time.time() * 1000)
+
+
+def free_address() -> str:
+    """Return a loopback address that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@dataclass(slots=True)
+class Loopback:
+    """One node and what it runs on; the disk outlives its lives."""
+
+    settings: NodeSettings
+    open_engine: Callable[[], Engine]
+    credentials: Callable[[], PeerCredentials | None] = lambda: None
+    snapshots: SnapshotPlaces | None = None
+    node: Node = field(init=False)
+    engine: Engine = field(init=False)
+    transport: PeerConnections = field(init=False)
+    listener: InternalListener = field(init=False)
+
+    async def start(self) -> "Loopback":
+        """Begin a life."""
+        self.engine = self.open_engine()
+        self.transport = PeerConnections(self.credentials, random.Random(1))  # noqa: S311 - jitter
+        parts = NodeParts(
+            self.engine,
+            Machine(self.engine),
+            self.transport,
+            LoopClock(),
+            uuid.uuid4().hex,
+            self.snapshots,
+        )
+        self.node = Node(self.settings, parts)
+        self.transport.on_refusal(self.node.peers.heard_refusal)
+        service = PeerService(self.node.peers)
+        self.listener = InternalListener(
+            self.settings.addresses.peer, self.credentials, (service.register,), service.recycle
+        )
+        await self.listener.start()
+        await self.node.start()
+        return self
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """End this life in order."""
+        await self.node.stop(grace_seconds)
+        await self.listener.stop(0)
+
+    async def put(self, key: bytes, value: bytes, seconds: float = CALL_SECONDS) -> None:
+        """Write one key; raises what the node answers otherwise."""
+        deadline = self.deadline(seconds)
+        await self._asked(
+            lambda answers: self.node.write(
+                [Write(1, [Put(data_key("t", key), value)], deadline)], answers
+            )
+        )
+
+    async def get(
+        self, key: bytes, seconds: float = CALL_SECONDS, *, stale: bool = False
+    ) -> Result:
+        """Read one key; raises what the node answers otherwise."""
+        read = Read(1, [Get(data_key("t", key))], self.deadline(seconds), stale)
+        results = await self._asked(lambda answers: self.node.read([read], answers))
+        return results[0]
+
+    def deadline(self, seconds: float = CALL_SECONDS) -> float:
+        """Return the moment so many seconds from now."""
+        return asyncio.get_running_loop().time() + seconds
+
+    async def _asked(
+        self, ask: Callable[[Callable[[list[tuple[int, Answer]]], None]], None]
+    ) -> list[Result]:
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        ask(lambda answered: done.set_result(answered[0][1]))
+        answer = await done
+        if isinstance(answer, DatabaseError):
+            raise answer
+        return answer
+
+
+def founders(
+    count: int,
+    folder: Path,
+    *,
+    credentials: Callable[[], PeerCredentials | None] = lambda: None,
+    retention: Retention | None = None,
+) -> list[Loopback]:
+    """Make nodes that will found a cluster together; each with a disk in memory."""
+    members = tuple(InitialMember(one + 1, free_address()) for one in range(count))
+    made: list[Loopback] = []
+    for member in members:
+        settings = NodeSettings(
+            Addresses(f"node-{member.id}", member.peer_address, f"127.0.0.1:{member.id}"),
+            folder / f"images-{member.id}",
+            initial=members if count > 1 else (),
+            retention=retention or Retention(),
+        )
+        places = SnapshotPlaces(
+            folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")
+        )
+        made.append(Loopback(settings, memory_disk(), credentials, places))
+    return made
+
+
+def newcomer(number: int, others: Sequence[Loopback], folder: Path) -> Loopback:
+    """Make a node with an empty disk that asks the others for admission."""
+    settings = replace(
+        others[0].settings,
+        addresses=Addresses(f"node-{number}", free_address(), f"127.0.0.1:{number}"),
+        image_folder=folder / f"images-{number}",
+        initial=(),
+        join=tuple(other.settings.addresses.peer for other in others),
+    )
+    return Loopback(settings, memory_disk(), others[0].credentials)
+
+
+def memory_disk() -> Callable[[], Engine]:
+    """Return what opens engines on one and the same disk in memory."""
+    disk = MemoryDisk()
+    return lambda: MemoryEngine(disk)
+
+
+async def until(condition: Callable[[], bool], seconds: float = CALL_SECONDS) -> None:
+    """Return once the condition holds; TimeoutError when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nothing tells about it
+            await asyncio.sleep(0.01)
+
+
+async def ready(nodes: Sequence[Loopback], seconds: float = CALL_SECONDS) -> None:
+    """Return once all of them serve."""
+    await until(lambda: all(one.node.readiness().ok for one in nodes), seconds)
+
+
+def leader_of(nodes: Sequence[Loopback]) -> Loopback:
+    """Return the one that leads."""
+    return next(one for one in nodes if one.node.status().is_leader)
+
+
+def _folder_uploader(destination: str) -> LocalSnapshotUploader:
+    return LocalSnapshotUploader(Path(destination.removeprefix("local://")))

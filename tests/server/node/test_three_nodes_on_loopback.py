@@ -1,0 +1,203 @@
+"""Real nodes, real gRPC between them: forming, serving anywhere, losing and moving the leader."""
+
+import asyncio
+
+import pytest
+from amaters_server.model.cluster import NodeState
+from amaters_server.model.errors import (
+    MembershipError,
+    NoLeaderError,
+    NotLeaderError,
+    ShuttingDownError,
+)
+from amaters_server.model.keys import data_key
+from amaters_server.model.queries import Put, Write
+from amaters_server.node.settings import Retention
+from amaters_server.testing.loopback import leader_of, newcomer, ready, until
+
+pytestmark = pytest.mark.slow
+
+
+async def test_every_node_serves_what_any_node_was_told(cluster):
+    nodes = await cluster(3)
+
+    for number, node in enumerate(nodes):
+        await node.put(b"key-%d" % number, b"value-%d" % number)
+
+    for node in nodes:
+        assert [await node.get(b"key-%d" % one) for one in range(3)] == [
+            b"value-0",
+            b"value-1",
+            b"value-2",
+        ]
+
+
+async def test_members_tell_their_names_through_the_log(cluster):
+    nodes = await cluster(3)
+
+    def names():
+        return {one.name for one in nodes[0].node._parts.machine.membership.members}
+
+    await until(lambda: names() == {"node-1", "node-2", "node-3"})
+
+
+async def test_a_follower_refuses_a_write_that_must_not_be_forwarded(cluster):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+    await until(lambda: leader.node.status().leader_client_address != "")
+    follower = next(node for node in nodes if node is not leader)
+    await until(lambda: follower.node.status().leader_client_address != "")
+    heard = asyncio.get_running_loop().create_future()
+    write = Write(5, [Put(data_key("t", b"k"), b"v")], follower.deadline(), forward=False)
+
+    follower.node.write([write], heard.set_result)
+
+    [(ticket, answer)] = await heard
+    assert ticket == 5
+    assert isinstance(answer, NotLeaderError)
+    assert answer.leader == leader.node.status().node_id
+    assert answer.leader_address == leader.settings.addresses.client
+
+
+async def test_stopping_the_leader_fails_no_write(cluster):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+    others = [node for node in nodes if node is not leader]
+    stopping = asyncio.create_task(leader.stop())
+
+    written = 0
+    while not stopping.done() or written < 50:
+        await others[0].put(b"k", b"%d" % written)
+        written += 1
+    await stopping
+
+    assert await others[1].get(b"k") == b"%d" % (written - 1)
+    assert leader.node.status().state is NodeState.SHUTTING_DOWN
+    with pytest.raises(ShuttingDownError):
+        await leader.put(b"k", b"late")
+
+
+async def test_a_leader_that_vanishes_is_replaced_and_nothing_is_lost(cluster):
+    nodes = await cluster(3)
+    await nodes[0].put(b"k", b"before")
+    leader = leader_of(nodes)
+    others = [node for node in nodes if node is not leader]
+    await leader.listener.stop(0)
+    leader.transport.connect(leader.transport._own, [])
+
+    await others[0].put(b"k", b"after")
+
+    assert await others[1].get(b"k") == b"after"
+    assert leader_of(others) is not leader
+    await until(lambda: leader.node.status().leader_id == 0)
+    with pytest.raises(NoLeaderError):
+        await leader.put(b"k", b"from the isolated one")
+
+
+async def test_a_restarted_node_comes_back_with_everything(cluster):
+    nodes = await cluster(3)
+    follower = next(node for node in nodes if not node.node.status().is_leader)
+    identity = follower.node.status().node_id
+    await follower.stop()
+    await leader_of([one for one in nodes if one is not follower]).put(b"k", b"meanwhile")
+
+    await follower.start()
+    await ready([follower])
+
+    assert await follower.get(b"k") == b"meanwhile"
+    assert follower.node.status().node_id == identity
+
+
+async def test_leadership_moves_to_the_member_asked_for(cluster):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+    target = next(node for node in nodes if node is not leader)
+    asked = next(node for node in nodes if node not in (leader, target))
+
+    moved = await asked.node.members.transfer(
+        target.node.status().node_id, deadline=asked.deadline()
+    )
+
+    assert moved.leader_id == target.node.status().node_id
+    assert target.node.status().is_leader
+    await leader.put(b"k", b"v")
+
+
+async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
+    nodes = await cluster(1, retention=Retention(entries=50))
+    for number in range(200):
+        await nodes[0].put(b"key-%03d" % number, b"value")
+    fresh = newcomer(2, nodes, tmp_path)
+
+    added = await nodes[0].node.members.add(
+        fresh.settings.addresses.peer,
+        fresh.settings.addresses.client,
+        "node-2",
+        deadline=nodes[0].deadline(),
+    )
+    with pytest.raises(MembershipError, match="has not started"):
+        await nodes[0].node.members.promote(added.id, deadline=nodes[0].deadline())
+    await fresh.start()
+    cluster.running.append(fresh)
+    await ready([fresh])
+    promoted = await _promoted(nodes[0], added.id)
+
+    assert (added.id, added.is_learner, promoted.is_learner) == (2, True, False)
+    assert fresh.node.counters.images_installed == 1
+    assert await fresh.get(b"key-123") == b"value"
+    await fresh.put(b"key-123", b"by the new one")
+
+    await fresh.node.members.remove(1, deadline=fresh.deadline())
+
+    await until(lambda: nodes[0].node.status().state is NodeState.REMOVED)
+    assert "was removed" in nodes[0].node.readiness().reason
+    assert await fresh.get(b"key-123") == b"by the new one"
+    with pytest.raises(MembershipError, match="only voter"):
+        await fresh.node.members.remove(2, deadline=fresh.deadline())
+
+
+async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path):
+    nodes = await cluster(3)
+    follower = next(node for node in nodes if not node.node.status().is_leader)
+    identity = follower.node.status().node_id
+    others = [node for node in nodes if node is not follower]
+    await follower.stop()
+    await others[0].node.members.remove(identity, deadline=others[0].deadline())
+
+    await follower.start()
+
+    await until(lambda: follower.node.status().state is NodeState.REMOVED)
+    assert not follower.node.readiness().ok
+    assert follower.node.liveness().ok
+
+
+async def test_a_node_that_lost_its_disk_never_returns_under_its_old_id(cluster, tmp_path):
+    nodes = await cluster(3)
+    lost = next(node for node in nodes if not node.node.status().is_leader)
+    old_id = lost.node.status().node_id
+    others = [node for node in nodes if node is not lost]
+    await lost.stop()
+    lost.open_engine = newcomer(9, others, tmp_path).open_engine
+
+    await lost.start()
+    await until(lambda: lost.node.status().state is NodeState.DISK_LOST)
+    assert f"remove member {old_id}" in lost.node.readiness().reason
+    leader = leader_of(others)
+    await leader.node.members.remove(old_id, deadline=leader.deadline())
+    address = lost.settings.addresses
+    added = await leader.node.members.add(
+        address.peer, address.client, address.name, deadline=leader.deadline()
+    )
+    await ready([lost])
+
+    assert added.id == 4
+    assert lost.node.status().node_id == 4
+
+
+async def _promoted(leader, node_id):
+    for _ in range(100):
+        try:
+            return await leader.node.members.promote(node_id, deadline=leader.deadline())
+        except MembershipError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("never caught up")

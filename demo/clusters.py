@@ -51,6 +51,11 @@ class Cluster:
         return {pod["metadata"]["name"]: pod for pod in found}
 
     @property
+    def images(self) -> set[str]:
+        """Name the images that the pods are made from."""
+        return {pod["spec"]["containers"][0]["image"] for pod in self.pods.values()}
+
+    @property
     def ready_pods(self) -> list[str]:
         """Name the pods that are ready and not on their way out."""
         return sorted(name for name, pod in self.pods.items() if is_ready(pod))

@@ -54,8 +54,7 @@ def test_a_roll_loses_nothing_and_moves_leadership_once(cluster, workload):
     roll.patch(image=NEXT_IMAGE)
 
     def rolled() -> bool:
-        images = {pod["spec"]["containers"][0]["image"] for pod in roll.pods.values()}
-        return images == {NEXT_IMAGE} and len(watch.replaced) == 3
+        return roll.images == {NEXT_IMAGE} and len(watch.replaced) == 3
 
     eventually("all pods on the next image", rolled, within=240, explain=roll.describe)
     roll.until_ready(3)
@@ -88,6 +87,10 @@ def test_a_bad_image_stops_after_one_pod_and_a_corrected_spec_wins(cluster):
 
     stuck.patch(image=NEXT_IMAGE, imagePullPolicy="IfNotPresent")
 
-    stuck.until_ready(3, within=180)
-    images = {pod["spec"]["containers"][0]["image"] for pod in stuck.pods.values()}
-    assert images == {NEXT_IMAGE}
+    eventually(
+        "all pods on the corrected image",
+        lambda: stuck.images == {NEXT_IMAGE},
+        within=180,
+        explain=stuck.describe,
+    )
+    stuck.until_ready(3)

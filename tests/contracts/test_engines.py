@@ -1,5 +1,6 @@
 """What every storage engine promises; run on both."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -191,6 +192,21 @@ def test_a_scan_is_lazy_and_may_be_left_half_way(engine: Engine) -> None:
     view.close()
 
 
+def test_scans_of_one_view_do_not_disturb_each_other(engine: Engine) -> None:
+    keys = [b"%03d" % n for n in range(300)]
+    write(engine, *((key, key) for key in keys))
+    view = engine.view()
+    ahead, behind = (view.scan(Space.DATA, b"", TOP) for _ in range(2))
+
+    first = [next(ahead)[0] for _ in range(10)]
+    both = [(next(ahead)[0], next(behind)[0]) for _ in range(290)]
+
+    assert first + [one for one, _ in both] == keys
+    assert [one for _, one in both] + [key for key, _ in behind] == keys
+    assert list(ahead) == []
+    view.close()
+
+
 def test_a_closed_view_refuses_to_be_read(engine: Engine) -> None:
     write(engine, (b"a", b"1"), (b"b", b"2"))
     view = engine.view()
@@ -311,13 +327,18 @@ def test_a_reader_never_sees_half_of_a_write(engine: Engine) -> None:
             changes.put(Space.META, b"n", b"%d" % n)
             engine.write(changes, sync=False)
 
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     writer = threading.Thread(target=keep_writing)
     writer.start()
-    for _ in range(200):
-        view = engine.view()
-        seen = {value for _, value in view.scan(Space.DATA, b"", TOP)}
-        meta = view.get(Space.META, b"n")
-        view.close()
-        assert seen in ({meta}, set())
-    stop.set()
-    writer.join()
+    try:
+        for _ in range(400):
+            view = engine.view()
+            seen = {value for _, value in view.scan(Space.DATA, b"", TOP)}
+            meta = view.get(Space.META, b"n")
+            view.close()
+            assert seen in ({meta}, set())
+    finally:
+        stop.set()
+        writer.join()
+        sys.setswitchinterval(usual)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -196,6 +197,21 @@ def test_bytes_that_change_on_the_way_up_are_never_stored(store, bucket: str, pa
     client = store.client()
     assert "Contents" not in client.list_objects_v2(Bucket=bucket)
     assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    client.close()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_store_that_names_other_bytes_is_not_believed(store, bucket: str, path: Path) -> None:
+    def rename(data: bytes) -> bytes:
+        return re.sub(rb'(?i)(etag: "?)[0-9a-f]{8}', rb"\g<1>00000000", data)
+
+    with Relay(store.endpoint, on_answer=rename) as relay:
+        uploader = S3SnapshotUploader(f"s3://{bucket}", settings(relay.endpoint))
+        with pytest.raises(SnapshotError, match="holds other bytes than were sent"):
+            uploader.upload_snapshot(path, 1)
+
+    client = store.client()
+    assert "Contents" not in client.list_objects_v2(Bucket=bucket)
     client.close()
 
 

@@ -156,6 +156,29 @@ async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
         await fresh.node.members.remove(2, deadline=fresh.deadline())
 
 
+async def test_a_second_newcomer_is_not_kept_waiting_by_the_image_for_the_first(cluster, tmp_path):
+    """Raft takes an image over only where it is named: the first one's image cannot serve it."""
+    nodes = await cluster(1, retention=Retention(entries=50))
+    for number in range(200):
+        await nodes[0].put(b"key-%03d" % number, b"value")
+
+    for name in (2, 3):
+        fresh = newcomer(name, nodes, tmp_path)
+        added = await nodes[0].node.members.add(
+            fresh.settings.addresses.peer,
+            fresh.settings.addresses.client,
+            f"node-{name}",
+            deadline=nodes[0].deadline(),
+        )
+        await fresh.start()
+        cluster.running.append(fresh)
+        await ready([fresh])
+        await _promoted(nodes[0], added.id)
+
+        assert fresh.node.counters.images_installed == 1
+        assert await fresh.get(b"key-123") == b"value"
+
+
 async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path):
     nodes = await cluster(3)
     follower = next(node for node in nodes if not node.node.status().is_leader)

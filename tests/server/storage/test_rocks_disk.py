@@ -172,6 +172,38 @@ def test_after_a_failed_write_every_further_one_is_refused(tmp_path: Path) -> No
     engine.close()
 
 
+class WritesFirst:
+    """A column family that a write comes in before, the first time its snapshot is taken."""
+
+    def __init__(self, real, write) -> None:
+        self._real = real
+        self._write = write
+
+    def __getattr__(self, name: str):
+        return getattr(self._real, name)
+
+    def snapshot(self):
+        if self._write is not None:
+            write, self._write = self._write, None
+            write()
+        return self._real.snapshot()
+
+
+def test_a_view_is_taken_again_when_a_write_came_in_between(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path, SMALL)
+    both = Changes([(Space.DATA, b"k", b"v"), (Space.META, b"k", b"v")])
+    meta = engine._columns[Space.META]
+    engine._columns[Space.META] = WritesFirst(meta, lambda: engine.write(both, sync=False))
+
+    view = engine.view()
+
+    assert (view.get(Space.DATA, b"k"), view.get(Space.META, b"k")) == (b"v", b"v")
+    assert list(view.scan(Space.DATA, b"", b"z")) == list(view.scan(Space.META, b"", b"z"))
+    engine._columns[Space.META] = meta
+    del view
+    engine.close()
+
+
 def test_a_write_waits_while_compaction_lags_behind(tmp_path: Path) -> None:
     pauses: list[float] = []
     engine = RocksEngine(tmp_path, SMALL, pause=pauses.append)

@@ -36,6 +36,8 @@ class _Image:
     path: Path
     size: int
     touched: float
+    members: frozenset[int]
+    """Who can use it: raft takes an image over only where it is named in it."""
 
 
 class ImageSender:
@@ -90,7 +92,8 @@ class ImageSender:
             replica.driver.hold_log(0)
             log.warning("image.not_made", extra={"reason": str(error)})
             return
-        self._replace(_Image(kept.index, kept.index, path, size, self._clock.now()))
+        members = frozenset((*conf_state.voters, *conf_state.learners))
+        self._replace(_Image(kept.index, kept.index, path, size, self._clock.now(), members))
         offer = peer_pb2.ImageOffer(
             image_id=kept.index, source=replica.origin.node_id, size_bytes=size
         )
@@ -135,11 +138,21 @@ class ImageSender:
                 replica.image_sent(member, arrived=False)
         self._reading = {one: at for one, at in self._reading.items() if one in waiting}
         image = self._current
-        if image is not None and not waiting and now - image.touched > FORGET_AFTER_SECONDS:
-            self._current = None
-            replica.withdraw_image()
-            replica.driver.hold_log(0)
-            image.path.unlink(missing_ok=True)
+        if image is None:
+            return
+        if not waiting and now - image.touched > FORGET_AFTER_SECONDS:
+            self._forget(replica, image)
+        elif late := [member for member in waiting if member not in image.members]:
+            # They joined after it was made: a newer one is asked for as soon as it is gone.
+            self._forget(replica, image)
+            for member in late:
+                replica.image_sent(member, arrived=False)
+
+    def _forget(self, replica: Replica, image: _Image) -> None:
+        self._current = None
+        replica.withdraw_image()
+        replica.driver.hold_log(0)
+        image.path.unlink(missing_ok=True)
 
     def _attached(self) -> Replica:
         if self._replica is None:

@@ -18,6 +18,7 @@ from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
+from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin import AdminService
@@ -32,6 +33,7 @@ from amaters_server.rpc.peer_credentials import PeerCredentials
 from amaters_server.rpc.peer_listener import InternalListener
 from amaters_server.rpc.peers import PeerService
 from amaters_server.rpc.tls import Certificates
+from amaters_server.snapshots.destinations import uploader_for
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.storage.rocks import RocksEngine
@@ -83,7 +85,7 @@ def compose(
     """Build one server around an open engine."""
     clock, counters = SystemClock(loop), CallCounters()
     peers = PeerConnections(lambda: _peer_credentials(certificates), random.Random())  # noqa: S311
-    parts = NodeParts(engine, Machine(engine), peers, clock, uuid.uuid4().hex)
+    parts = NodeParts(engine, Machine(engine), peers, clock, uuid.uuid4().hex, _places(settings))
     node = Node(from_settings.node_settings(settings), parts)
     peers.on_refusal(node.peers.heard_refusal)
     members = _Members(node, clock)
@@ -123,7 +125,7 @@ def compose(
         AdminParts(
             node,
             node.members,
-            getattr(node, "backups", None),
+            node.backups,
             certificates.facts,
             reload,
             clock.now,
@@ -174,6 +176,16 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
     )
     certificates.on_change("client", listener.replace_tls)
     return listener
+
+
+def _places(settings: Settings) -> SnapshotPlaces:
+    s3 = from_settings.s3_settings(settings.snapshots.s3)
+    return SnapshotPlaces(
+        folder=settings.snapshot_folder,
+        uploader_for=lambda destination: uploader_for(destination, s3),
+        destination=settings.snapshots.destination,
+        keep_local=settings.snapshots.keep_local,
+    )
 
 
 def _peer_credentials(certificates: Certificates) -> PeerCredentials | None:

@@ -189,5 +189,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_encode.reload_report(report, self._parts.certificates())
 
     def _deadline(self, context: Context) -> float:
-        left = context.time_remaining()
+        left = seconds_left(context)
         return self._parts.now() + (DEFAULT_SECONDS if left is None else left)
+
+
+def seconds_left(context: Context) -> float | None:
+    """Return how long the caller waits; None when it did not say."""
+    return context.time_remaining()

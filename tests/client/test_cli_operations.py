@@ -182,6 +182,21 @@ def test_a_node_that_waits_to_be_added_says_why(ops: Cli, served_admin: FakeAdmi
     assert "cluster add" in shown.stdout
 
 
+def test_a_removed_node_that_still_answers_is_said_to_be_no_member(
+    ops: Cli, three: FakeAdmin
+) -> None:
+    three.status.node_id = 9
+    three.status.name = "nine"
+    three.status.state = admin_pb2.NODE_STATE_REMOVED
+    three.status.reason = "the cluster removed member 9"
+
+    table = ops("cluster", "status").stdout
+    found = json.loads(ops("-f", "json", "cluster", "status").stdout)
+
+    assert "nine: answered this, and is no member itself (removed): the cluster removed" in table
+    assert found["outsider"]["node_id"] == 9
+
+
 def test_members_in_every_shape(ops: Cli, three: FakeAdmin) -> None:
     as_json = json.loads(ops("-f", "json", "cluster", "members").stdout)
     lines = ops("-f", "ndjson", "cluster", "members").stdout.splitlines()
@@ -255,6 +270,27 @@ def test_snapshots_are_listed_uploaded_and_deleted(ops: Cli, served_admin: FakeA
     assert ops("admin", "delete", "1").exit_code == 0
     assert ops("admin", "delete", uploaded["uri"]).exit_code == 0
     assert (served_admin.snapshots, served_admin.uploaded) == ({}, {})
+
+
+def test_what_a_server_did_not_look_up_is_unknown_not_zero(
+    ops: Cli, served_admin: FakeAdmin
+) -> None:
+    served_admin.uploaded["s3://b/1"] = admin_pb2.Snapshot(
+        id=1, uri="s3://b/1", timestamp_ms=1_750_000_000_123
+    )
+
+    table = ops("admin", "snapshots", "--remote").stdout
+    (found,) = json.loads(ops("-f", "json", "admin", "snapshots", "--remote").stdout)["snapshots"]
+
+    assert table.splitlines()[-1].split() == [
+        "1",
+        "2025-06-15T15:06:40.123Z",
+        "-",
+        "-",
+        "-",
+        "s3://b/1",
+    ]
+    assert (found["size_bytes"], found["key_count"]) == (None, None)
 
 
 def test_restore_tells_the_total_and_leaves_stdout_clean(ops: Cli, served_admin: FakeAdmin) -> None:

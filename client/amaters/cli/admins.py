@@ -109,7 +109,7 @@ def snapshots(terminal: Terminal, remote: bool, destination: str) -> None:
 
     found = terminal.with_admin(look)
     terminal.out.show_items(
-        {"snapshots": [snapshot_facts(one) for one in found]},
+        {"snapshots": [listed_facts(one) for one in found]},
         "snapshots",
         lambda: _snapshots_table(found),
     )
@@ -185,6 +185,13 @@ def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
     }
 
 
+def listed_facts(one: SnapshotInfo) -> dict[str, Plain]:
+    """Spell a snapshot of a list: a server that has not opened the file says 0, we say null."""
+    facts = snapshot_facts(one)
+    unknown = ("size_bytes", "original_size_bytes", "applied_index", "term", "key_count")
+    return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
+
+
 def reload_facts(report: ReloadReport) -> dict[str, Plain]:
     """Spell what a reload did."""
     return {
@@ -224,9 +231,9 @@ def _snapshots_table(found: Sequence[SnapshotInfo]) -> RenderableType:
         table.add_row(
             str(one.id),
             moment(one.created_at),
-            str(one.key_count),
-            tables.size(one.size_bytes),
-            str(one.applied_index),
+            str(one.key_count or "-"),
+            tables.size(one.size_bytes) if one.size_bytes else "-",
+            str(one.applied_index or "-"),
             Text(one.uri or "-"),
         )
     return table

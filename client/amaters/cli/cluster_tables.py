@@ -33,11 +33,12 @@ def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
         return node(view.asked)
     table, left_out = fitted(_columns(view, now), width)
     parts: list[RenderableType] = [_headline(view), Text(), table]
-    if any(one.remark for one in view.nodes):
+    remarks = [(_called(one), one.remark) for one in view.nodes if one.remark]
+    if view.outsider is not None:
+        remarks.append(_no_member(view.outsider))
+    if remarks:
         parts.append(Text())
-    parts += [
-        Text.assemble((f"{_called(one)}: ", "bold"), one.remark) for one in view.nodes if one.remark
-    ]
+    parts += [Text.assemble((f"{name}: ", "bold"), said) for name, said in remarks]
     if left_out:
         hidden = ", ".join(left_out)
         parts.append(
@@ -95,6 +96,13 @@ def _headline(view: ClusterView) -> RenderableType:
             ),
         ]
     )
+
+
+def _no_member(asked: NodeStatus) -> tuple[str, str]:
+    """Say why the node that was asked is not in the table: what it lists may be old."""
+    name = asked.name or asked.peer_address or "the node asked"
+    state = asked.state.value.replace("_", " ")
+    return name, f"answered this, and is no member itself ({state}): {asked.reason or 'no reason'}"
 
 
 def _columns(view: ClusterView, now: datetime) -> list[Column]:

@@ -77,6 +77,12 @@ class ClusterView:
         return bool(self.members.members)
 
     @property
+    def outsider(self) -> NodeStatus | None:
+        """The asked node when it is no member (any more); None when it is one."""
+        known = self.members.by_id(self.asked.node_id)
+        return self.asked if known is None else None
+
+    @property
     def reachable_voters(self) -> int:
         """How many voters answered."""
         return sum(not one.member.is_learner and one.status is not None for one in self.nodes)
@@ -197,6 +203,7 @@ def cluster_facts(view: ClusterView) -> dict[str, Plain]:
         "from_leader": view.from_leader,
         "voters": len(view.members.voters),
         "reachable_voters": view.reachable_voters,
+        "outsider": None if view.outsider is None else status_facts(view.outsider),
         "members": nodes,
     }
 

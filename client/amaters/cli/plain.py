@@ -29,7 +29,8 @@ def text_or_base64(data: bytes) -> str:
 
 def moment(at: datetime) -> str:
     """Return the moment in RFC 3339, in UTC."""
-    return at.isoformat().replace("+00:00", "Z")
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def entry_facts(entry: Entry) -> dict[str, Plain]:

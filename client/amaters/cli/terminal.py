@@ -74,9 +74,9 @@ class Terminal:
                 failures.append(error)
             else:
                 return admin
+        reasons = "; ".join(str(one) for one in failures)
         raise UnreachableError(
-            "; ".join(str(one) for one in failures)
-            + " (that is the internal listener: name another with --admin HOST:PORT)"
+            f"no internal listener answers (name another with --admin HOST:PORT): {reasons}"
         )
 
     def admin_at(self, address: str) -> AdminClient:

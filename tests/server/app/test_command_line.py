@@ -1,0 +1,118 @@
+import json
+import tomllib
+
+import pytest
+from amaters_server import __version__
+from amaters_server.app.cli import main
+from click.testing import CliRunner
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(f'[server]\ndata_dir = "{tmp_path}/data"\npid_file = "{tmp_path}/pid"\n')
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    for name in ("AMATERS_LOG_LEVEL", "AMATERS_BIND_ADDRESS", "AMATERS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+def test_version(run):
+    assert run("version").stdout.splitlines()[0] == f"AmateRS Server {__version__}"
+    assert run("--version").stdout == f"amaters-server {__version__}\n"
+    verbose = run("version", "--verbose").stdout
+    assert "Component Versions:\n  amaters-native: v" in verbose
+    assert "Build Information:\n  Python version: 3." in verbose
+
+
+def test_a_right_configuration(run, config):
+    result = run("validate-config", "--config", config)
+
+    assert result.exit_code == 0
+    assert result.stdout == "Configuration is valid\n"
+
+
+def test_what_is_in_force_can_be_shown(run, config):
+    result = run("--bind", "127.0.0.1:1", "validate-config", "-c", config, "--show")
+
+    shown = result.stdout.partition("\nConfiguration:\n")[2]
+    assert tomllib.loads(shown)["server"]["bind_address"] == "127.0.0.1:1"
+
+
+def test_a_wrong_configuration_is_one_line_per_fault_and_exit_code_1(run, config):
+    config.write_text('[storage]\nengine = "x"\n[logging]\nlevel = "y"\n')
+
+    result = run("validate-config", "-c", config)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        (
+            "Error: Configuration validation failed: Validation error: Invalid storage engine: x. "
+            "Must be 'memory' or 'lsm' [storage.engine]"
+        ),
+        (
+            "Error: Configuration validation failed: Validation error: Invalid log level: y. Must be "
+            "trace, debug, info, warn or error [logging.level]"
+        ),
+    ]
+
+
+def test_unknown_keys_are_noticed(run, config):
+    config.write_text("[server]\ncolour = 1\n")
+
+    result = run("validate-config", "-c", config)
+
+    assert result.exit_code == 0
+    assert result.stderr == "Notice: server.colour is unknown and ignored\n"
+
+
+def test_a_missing_file_is_named(run, tmp_path):
+    result = run("start", "-c", tmp_path / "none.toml")
+
+    assert result.exit_code == 1
+    assert "Configuration file not found" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["start", "--wings"], ["stop", "-t", "soon"]])
+def test_wrong_usage_is_exit_code_2(run, arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_options_may_stand_before_or_after_the_command(run, config):
+    before = run("-c", config, "-b", "127.0.0.1:5", "status", "-f", "json")
+    after = run("status", "-c", config, "-b", "127.0.0.1:5", "-f", "json")
+
+    assert before.stdout == after.stdout
+    assert json.loads(after.stdout)["bind_address"] == "127.0.0.1:5"
+
+
+def test_status_of_a_stopped_server(run, config, tmp_path):
+    result = run("status", "-c", config)
+
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "AmateRS Server Status\n"
+        "=====================\n"
+        "Status: Stopped\n"
+        f"PID file: {tmp_path}/pid\n"
+        f"Data directory: {tmp_path}/data\n"
+        "Bind address: 0.0.0.0:7878\n"
+    )
+
+
+def test_stopping_nobody_is_fine_and_reloading_nobody_is_not(run, config):
+    assert run("stop", "-c", config).exit_code == 0
+    assert run("reload", "-c", config).exit_code == 1
+
+
+def test_nobody_answers_at_an_address_nobody_listens_on(run, config):
+    result = run("status", "-c", config, "--addr", "127.0.0.1:1")
+
+    assert result.exit_code == 0
+    assert "Status: Stopped" in result.stdout

@@ -1,0 +1,83 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from amaters_server.app.pidfile import PidFile
+from amaters_server.model.errors import ConfigurationError
+
+HOLD = """
+import sys, pathlib
+from amaters_server.app.pidfile import PidFile
+PidFile(pathlib.Path(sys.argv[1])).claim()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "pid"
+
+
+@pytest.fixture
+def holder(path):
+    """Another process that holds the file until its stdin closes."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_the_file_holds_the_decimal_id_and_nothing_else(path):
+    file = PidFile(path)
+    file.claim()
+
+    assert path.read_text() == str(os.getpid())
+    file.release()
+    assert not path.exists()
+
+
+def test_nobody_runs_without_a_file(path):
+    assert PidFile(path).running() is None
+
+
+@pytest.mark.parametrize("content", ["", "junk", "-1", "1", str(os.getpid())])
+def test_a_leftover_is_nobody_whatever_number_it_holds(path, content):
+    path.parent.mkdir()
+    path.write_text(content)
+
+    assert PidFile(path).running() is None
+    file = PidFile(path)
+    file.claim()
+    file.release()
+
+
+def test_the_one_that_holds_the_file_runs(path, holder):
+    assert PidFile(path).running() == holder.pid
+    with pytest.raises(ConfigurationError, match="Server is already running"):
+        PidFile(path).claim()
+    assert path.read_text() == str(holder.pid)
+
+
+def test_a_killed_one_runs_no_more(path, holder):
+    holder.kill()
+    holder.wait()
+
+    assert path.exists()
+    assert PidFile(path).running() is None
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigurationError, match=r"set server\.pid_file"):
+        PidFile(tmp_path / "file" / "pid").claim()
+
+
+def test_releasing_what_was_never_held_removes_nothing(path, holder):
+    PidFile(path).release()
+
+    assert path.exists()

@@ -1,0 +1,89 @@
+import asyncio
+import signal
+
+import pytest
+from amaters_server.app.reload import Reloadable, Reloader
+from amaters_server.config.load import Sources, load
+from amaters_server.model.errors import ConfigurationError
+
+
+class Process:
+    """What a reload acts on, as the test sees it."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+        self.applied = []
+        self.certificate_errors = []
+        self.refusal = None
+        path.write_text("")
+        sources = Sources(path=path)
+        parts = Reloadable(self.apply, lambda: self.certificate_errors, frozenset({"rate_limit"}))
+        self.reloader = Reloader(sources, load(sources).settings, parts)
+
+    def apply(self, settings) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.applied.append(settings)
+
+
+@pytest.fixture
+def process(tmp_path):
+    return Process(tmp_path / "config.toml")
+
+
+def test_what_may_change_is_applied_and_the_rest_named(process):
+    process.path.write_text(
+        '[logging]\nlevel = "debug"\n[server]\nmax_connections = 5\ndata_dir = "/x"'
+    )
+
+    report = process.reloader.reload()
+
+    assert report.sections_updated == ("logging",)
+    assert report.sections_skipped == ("data_dir", "rate_limit")
+    assert process.applied[0].logging.level == "debug"
+    assert str(process.reloader.settings.server.data_dir) == "data"
+
+
+def test_a_faulty_file_changes_nothing(process):
+    before = process.reloader.settings
+    process.path.write_text('[logging]\nlevel = "loud"\n[metrics]\nenabled = false')
+
+    report = process.reloader.reload()
+
+    assert not report.success
+    assert len(report.errors) == 1
+    assert process.applied == []
+    assert process.reloader.settings is before
+
+
+def test_a_refusal_while_applying_keeps_the_old_settings(process):
+    before = process.reloader.settings
+    process.refusal = ConfigurationError("no such folder")
+    process.path.write_text('[logging]\nlevel = "debug"')
+
+    report = process.reloader.reload()
+
+    assert report.errors == ("no such folder",)
+    assert process.reloader.settings is before
+
+
+def test_certificates_that_are_no_good_fail_the_reload_but_not_the_rest(process):
+    process.certificate_errors = ["expired"]
+    process.path.write_text('[logging]\nlevel = "debug"')
+
+    report = process.reloader.reload()
+
+    assert report.errors == ("expired",)
+    assert report.sections_updated == ("logging",)
+
+
+async def test_asking_raises_the_signal_and_returns_its_report(process):
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, process.reloader.reload)
+    process.path.write_text('[logging]\nlevel = "debug"')
+
+    async with asyncio.timeout(5):
+        report = await process.reloader.ask()
+
+    loop.remove_signal_handler(signal.SIGHUP)
+    assert report.sections_updated == ("logging",)

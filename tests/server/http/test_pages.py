@@ -1,0 +1,189 @@
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from amaters_server.http.exposition import Exposition, Sources
+from amaters_server.http.health import Health
+from amaters_server.http.server import HttpServer, MetricsSwitch
+from amaters_server.model.cluster import Member, NodeId, NodeState
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.node.values import (
+    Counters,
+    MembersReport,
+    MemberStatus,
+    NodeStatus,
+    Verdict,
+)
+from amaters_server.storage.engine import EngineStatistics
+from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.counters import CallCounters, Op, Traffic
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def status() -> NodeStatus:
+    return NodeStatus(
+        node_id=1,
+        cluster_id="c",
+        name="db-0",
+        peer_address="a:1",
+        client_address="a:2",
+        state=NodeState.LEADER,
+        reason="",
+        term=4,
+        leader_id=1,
+        leader_client_address="a:2",
+        commit_index=90,
+        applied_index=89,
+        first_log_index=11,
+        last_log_index=91,
+        member_count=2,
+        version="0.3.0",
+        started_unix_ms=0,
+        ready=True,
+        restoring=False,
+    )
+
+
+async def members() -> MembersReport:
+    one = MemberStatus(Member(NodeId(1), "db-0", "a:1", "a:2"), is_leader=True)
+    two = MemberStatus(Member(NodeId(2), 'odd "name"\n', "b:1", "b:2"), lag_entries=7)
+    return MembersReport("c", 1, 4, 90, (one, two))
+
+
+class Served:
+    def __init__(self) -> None:
+        self.ready = Verdict(ok=True)
+        self.calls = CallCounters()
+        self.node = Counters()
+        self.switch = MetricsSwitch()
+        self.health = Health(lambda: Verdict(ok=True), lambda: self.ready, clustered=True)
+        self.exposition = Exposition(
+            Sources(
+                calls=self.calls,
+                node=self.node,
+                traffic=lambda: Traffic(connections=3, bytes_received=10, bytes_sent=20),
+                storage=lambda: EngineStatistics(key_count=5, wal_bytes=123),
+                status=status,
+                readiness=self.health.ready,
+                members=members,
+                certificates=lambda: [CertificateFacts("client", "ab", 1_800_000_000, "CN=x")],
+            )
+        )
+        self.server = HttpServer("127.0.0.1:0", self.health, self.exposition, self.switch)
+
+    async def ask(self, path: str, method: str = "GET") -> tuple[int, str, str]:
+        url = f"http://127.0.0.1:{self.server.port}{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url) as answer:
+            return answer.status, await answer.text(), answer.headers["Content-Type"]
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    one = Served()
+    await one.server.start()
+    yield one
+    await one.server.stop()
+
+
+def name_as_written(name: str, written: set[str]) -> str:
+    return name if name in written else name.removesuffix("_total")
+
+
+async def numbers(served) -> dict[tuple[str, tuple], float]:
+    _, page, _ = await served.ask("/metrics")
+    written = {line.split("{")[0].split(" ")[0] for line in page.splitlines()}
+    return {
+        # The parser calls every counter `_total`; Prometheus takes the names as they are written.
+        (name_as_written(sample.name, written), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+async def test_readiness_says_why_not(served):
+    served.ready = Verdict(ok=False, reason="no leader")
+
+    code, body, kind = await served.ask("/readyz")
+
+    assert (code, body) == (503, '{"ready":false,"reason":"no leader"}')
+    assert kind.startswith("application/json")
+    assert (await served.ask("/livez"))[0] == 200
+    assert (await served.ask("/healthz"))[:2] == (200, '{"alive":true}')
+
+
+async def test_unknown_pages_and_methods_are_refused_as_published(served):
+    assert (await served.ask("/nope"))[:2] == (404, '{"error":"not found"}')
+    assert (await served.ask("/health", "POST"))[:2] == (405, '{"error":"method not allowed"}')
+
+
+async def test_stopping_shows_everywhere_and_keeps_the_process_alive(served):
+    served.health.stopping()
+
+    assert (await served.ask("/readyz"))[0] == 503
+    assert (await served.ask("/health"))[0] == 503
+    assert json.loads((await served.ask("/livez"))[1])["status"] == "shuttingdown"
+    assert (await served.ask("/livez"))[0] == 200
+
+
+async def test_metrics_can_be_switched_off_while_running(served):
+    served.switch.enabled = False
+
+    assert (await served.ask("/metrics"))[0] == 404
+    assert (await served.ask("/metrics.json"))[0] == 200
+
+
+async def test_metrics_are_what_was_counted(served):
+    served.calls.ops[Op.GET].latency.observe(0.004)
+    served.calls.ops[Op.PUT].latency.observe(0.03)
+    served.calls.ops[Op.PUT].errors += 1
+    served.node.storage_durations += [0.002, 0.2]
+    served.node.leader_changes = 6
+
+    found = await numbers(served)
+
+    assert found["amaters_requests_total", ()] == 2
+    assert found["amaters_requests_success", ()] == 1
+    assert found["amaters_op_count", (("op", "put"),)] == 1
+    assert found["amaters_op_errors", (("op", "put"),)] == 1
+    assert found["amaters_op_get_latency_seconds_bucket", (("le", "0.001"),)] == 0
+    assert found["amaters_op_get_latency_seconds_bucket", (("le", "0.005"),)] == 1
+    assert found["amaters_net_rtt_bucket", (("le", "10"),)] == 1
+    assert found["amaters_net_rtt_bucket", (("le", "50"),)] == 2
+    query = "/amaters.aql.AqlService/ExecuteQuery"
+    assert found["amaters_net_method_requests_total", (("method", query),)] == 2
+    assert found["amaters_storage_latency_seconds_count", ()] == 2
+    assert found["amaters_wal_size_bytes", ()] == 123
+    assert found["amaters_cluster_leader_changes_total", ()] == 6
+    assert found["amaters_cluster_log_entry_count", ()] == 81
+    assert found["amaters_cluster_current_term", ()] == 4
+    name = ("name", 'odd "name"\n')
+    assert found["amaters_cluster_follower_lag_entries", (("member", "2"), name)] == 7
+    labels = (("listener", "client"), ("serial", "ab"))
+    assert found["amaters_certificate_expiry_timestamp_seconds", labels] == 1_800_000_000
+
+
+async def test_storage_writes_are_counted_once(served):
+    served.node.storage_durations.append(0.002)
+    await numbers(served)
+    served.node.storage_durations.append(0.002)
+
+    assert (await numbers(served))["amaters_storage_latency_seconds_count", ()] == 2
+    assert served.node.storage_durations == []
+
+
+async def test_every_family_is_announced_once(served):
+    _, page, kind = await served.ask("/metrics")
+    announced = [line for line in page.splitlines() if line.startswith("# TYPE")]
+
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    assert len(announced) == len(set(announced)) > 60
+
+
+async def test_a_taken_address_is_named(served):
+    other = HttpServer(
+        f"127.0.0.1:{served.server.port}", served.health, served.exposition, served.switch
+    )
+
+    with pytest.raises(ConfigurationError, match="for health and metrics"):
+        await other.start()

@@ -83,7 +83,7 @@ class ImageReceiver:
             log.warning("image.not_fetched", extra={"reason": str(error)})
             return
         log.info("image.fetched", extra={"index": offer.index, "file": path.name})
-        if self._pump is not None and self._pump.replica.step(message):
+        if self._pump is not None and self._pump.replica.step(message, self._clock.now()):
             self._pump.kick()
 
     async def _fetched(self, offer: SnapshotOffer, image: peer_pb2.ImageOffer) -> Path:

@@ -144,7 +144,7 @@ class Pump:
         for message in messages:
             if is_snapshot(message):
                 self._parts.hooks.image_offered(message)
-            elif not step(message):
+            elif not step(message, now):
                 log.warning("raft.message_refused", extra={"sender": sender})
         self.kick()
 

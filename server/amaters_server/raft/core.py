@@ -25,8 +25,15 @@ ENTRY_NORMAL = consensus.ENTRY_NORMAL
 ENTRY_CONF_CHANGE = consensus.ENTRY_CONF_CHANGE
 
 _NOBODY = ConfState()
+_PROPOSE_PREFIX = b"\x08\x02"
+_APPEND_PREFIX = b"\x08\x03"
 _SNAPSHOT_PREFIX = b"\x08\x07"
-# Field 1, the type, is written first; 7 is raft-rs' MsgSnapshot.
+# Field 1, the type, is written first; the numbers are raft-rs'.
+_LONGEST_NOTICE = 96
+_ENTRIES_FIELD = 0x3A
+_WIRE_TYPE = 0x07
+_MORE_BYTES = 0x80
+# An append without entries is nothing but small integers: tag, varint, tag, varint.
 
 
 class Ready(Protocol):
@@ -170,6 +177,29 @@ def from_core(state: CoreConfState) -> ConfState:
     """Return the conf state as the model's value."""
     voters, learners, outgoing, following, auto_leave = state
     return ConfState(tuple(voters), tuple(learners), tuple(outgoing), tuple(following), auto_leave)
+
+
+def is_commit_notice(message: bytes) -> bool:
+    """Whether a message is an append without entries; cheap, for it looks at few bytes."""
+    if len(message) > _LONGEST_NOTICE or not message.startswith(_APPEND_PREFIX):
+        return False
+    at, end = 0, len(message)
+    while at < end:
+        field = message[at]
+        if field == _ENTRIES_FIELD or field & _WIRE_TYPE:
+            return False
+        at += 1
+        while message[at] & _MORE_BYTES:
+            at += 1
+        at += 1
+    return True
+
+
+def proposer(message: bytes) -> int:
+    """Return which member forwarded this proposal, 0 when the message is something else."""
+    if not message.startswith(_PROPOSE_PREFIX):
+        return 0
+    return consensus.decode_message(message)[1]
 
 
 def is_snapshot(message: bytes) -> bool:

@@ -18,9 +18,10 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft.commands import Encode, Origin, Waiting
-from amaters_server.raft.core import ConsensusError, ProposalDropped, to_core
+from amaters_server.raft.core import ConsensusError, ProposalDropped, proposer, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
 from amaters_server.raft.membership import Change, Following, LeaderView
+from amaters_server.raft.notices import Notices
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposals import Delivery, Patience, Proposals
 from amaters_server.raft.reads import Reads, WaitingReads
@@ -80,6 +81,7 @@ class Replica:
         self._encode = encode
         self._leader = 0
         self._heard: dict[int, float] = {}
+        self._notices = Notices()
         self._leaderless_since: float | None = None
         self._refused = False
         self._deliveries: list[Delivery] = []
@@ -118,10 +120,12 @@ class Replica:
         """Note that messages of that member arrived."""
         self._heard[member] = now
 
-    def step(self, message: bytes) -> bool:
+    def step(self, message: bytes, now: float) -> bool:
         """Take in a message of another member; False when it made no sense and was dropped."""
         try:
             self.driver.step(message)
+            if member := proposer(message):
+                self._notices.proposed(member, now)
         except ConsensusError:
             self.counters.messages_refused += 1
             # A contradiction inside raft makes every further call fail: the next tick raises.
@@ -182,6 +186,8 @@ class Replica:
     def advance(self, now: float, *, flush: bool = False) -> Outbox:
         """Do everything that can be done now; `flush` also writes what could wait."""
         outbox = Outbox()
+        if flush:
+            outbox.messages = self._notices.release()
         for flushing in (flush, False):
             self._launch(outbox, now)
             self._take(self.driver.advance(flush=flushing), outbox, now)
@@ -236,7 +242,7 @@ class Replica:
             self.reads.ask(self._core.read_index, now)
 
     def _take(self, effects: Effects, outbox: Outbox, now: float) -> None:
-        outbox.messages += effects.messages
+        outbox.messages += self._notices.sift(effects.messages, now)
         if effects.write is not None:
             outbox.writes.append(effects.write)
         outbox.conf_contexts += effects.conf_contexts

@@ -204,7 +204,7 @@ class SimNode:
         if is_snapshot(message):
             self._fetch(message)
         else:
-            self.replica.step(message)
+            self.replica.step(message, self._place.world.now())
         self.kick()
 
     @property
@@ -345,7 +345,7 @@ class SimNode:
         def fetched() -> None:
             if self.up and life == self.life:
                 self.storage.images[offer.index, offer.term] = whole
-                self.replica.step(message)
+                self.replica.step(message, self._place.world.now())
                 self.kick()
 
         self._place.world.later(self._place.world.rng.uniform(0.01, 0.2), fetched)

@@ -116,7 +116,8 @@ class ClusterController:
         )
         await self._teller.status(cluster, status.status(cluster, found))
         settled = rotation is None or (rotation.verdict is not None and rotation.verdict.done)
-        return _pause(planned.move, cluster, calm=settled and bool(work.record.cluster_id))
+        calm = settled and bool(work.record.cluster_id)
+        return WHILE_WAITING if problem else _pause(planned.move, cluster, calm=calm)
 
     async def _restore(self, work: Pass, move: Restore) -> timedelta:
         record = await self._restorer.load(
@@ -138,10 +139,10 @@ class ClusterController:
         except NotNowError as error:
             return str(error)
         except AmatersError as error:
-            await self._teller.event(
-                work.cluster, f"{reason}Failed", f"{move}: {error}", kind="Warning"
-            )
-            return str(error)
+            problem = f"{move}: {error}"
+            if problem not in (one.message for one in work.cluster.status.conditions):
+                await self._teller.event(work.cluster, f"{reason}Failed", problem, kind="Warning")
+            return problem
         self._on_move(reason)
         await self._teller.event(work.cluster, reason, str(move))
         return ""

@@ -31,6 +31,7 @@ def _pod(manifest: Manifest) -> Pod:
     status = manifest.get("status") or {}
     ready = _condition(status, "Ready")
     is_ready = ready.get("status") == "True"
+    since = _time(ready.get("lastTransitionTime")) or _time(meta.get("creationTimestamp"))
     return Pod(
         name=meta["name"],
         ordinal=names.ordinal(meta["name"]),
@@ -38,9 +39,9 @@ def _pod(manifest: Manifest) -> Pod:
         revision=(meta.get("labels") or {}).get(_REVISION_LABEL, ""),
         image=spec["containers"][0].get("image", ""),
         ready=is_ready and "deletionTimestamp" not in meta,
-        ready_since=_time(ready.get("lastTransitionTime")) if is_ready else None,
+        ready_since=since if is_ready else None,
+        unready_since=None if is_ready else since,
         terminating="deletionTimestamp" in meta,
-        created=_time(meta.get("creationTimestamp")),
         node=spec.get("nodeName", ""),
         ip=status.get("podIP", ""),
         trouble="" if is_ready else next(_troubles(status), "")[:_LONGEST_TROUBLE],

@@ -39,8 +39,9 @@ class Pod:
     ready: bool = False
     ready_since: datetime | None = None
     """When the pod last became ready; None while it is not."""
+    unready_since: datetime | None = None
+    """When it stopped being ready, or was made; None while it is ready."""
     terminating: bool = False
-    created: datetime | None = None
     node: str = ""
     ip: str = ""
     trouble: str = ""

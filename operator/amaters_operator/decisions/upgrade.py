@@ -64,11 +64,12 @@ def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
                 f"{pod.name} runs the newest revision and does not come up: {pod.trouble}. "
                 "No healthy pod is touched. Correct the spec: the broken pod is replaced first"
             )
-        if pod.created is not None and seen.now - pod.created > policy.progress_deadline:
+        since = pod.unready_since
+        if since is not None and seen.now - since > policy.progress_deadline:
             node = seen.nodes.get(pod.ordinal)
             said = f": it says {node.reason!r}" if node and node.reason else ""
             return Stuck(
-                f"{pod.name} runs the newest revision and has not become ready within "
+                f"{pod.name} runs the newest revision and has not been ready for more than "
                 f"{policy.progress_deadline.total_seconds():.0f} s{said}. No healthy pod is "
                 f"touched. See `kubectl logs {pod.name}` and correct the spec"
             )

@@ -1,0 +1,116 @@
+"""Schedules, retention and certificates: small judgements."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from amaters_operator.decisions import backup_schedule, certificates, retention, volumes
+from amaters_operator.decisions.backup_schedule import History
+from amaters_operator.decisions.certificates import Presented
+from hypothesis import given
+from hypothesis import strategies as st
+
+CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def due(now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", **history):
+    return backup_schedule.due(
+        History(CREATED, **history), schedule=schedule, zone=None, token=token, now=now
+    )
+
+
+def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return CREATED.replace(hour=hour, minute=minute, second=second)
+
+
+def test_a_time_before_the_cluster_existed_is_nobodys_business() -> None:
+    assert due(at(12, 30)) is None
+
+
+def test_a_time_is_due_from_its_very_second() -> None:
+    assert due(at(12, 59, 59)) is None
+    assert due(at(13)).scheduled == at(13)
+
+
+def test_missed_times_are_made_up_for_once() -> None:
+    assert due(at(18, 30)).scheduled == at(18)
+    assert due(at(18, 40), last_scheduled=at(18)) is None
+
+
+def test_a_token_is_served_once() -> None:
+    assert due(at(12, 1), token="a").token == "a"
+    assert due(at(12, 1), token="a", last_token="a") is None
+    assert due(at(12, 1), schedule=None, token="b", last_token="a").token == "b"
+
+
+def test_after_a_failure_it_waits_longer_each_time() -> None:
+    waits = [backup_schedule.pause_after(number).total_seconds() for number in range(1, 9)]
+
+    assert waits == [15, 30, 60, 120, 240, 480, 900, 900]
+    assert due(at(13, 0, 10), failed=at(13, 0, 0), failures=1) is None
+    assert due(at(13, 0, 16), failed=at(13, 0, 0), failures=1) is not None
+
+
+def test_the_schedule_follows_its_zone_through_daylight_saving() -> None:
+    zone = "Europe/Berlin"
+    winter = backup_schedule.next_time("0 3 * * *", zone, datetime(2026, 3, 27, tzinfo=UTC))
+    summer = backup_schedule.next_time("0 3 * * *", zone, datetime(2026, 3, 30, tzinfo=UTC))
+
+    assert winter.hour == 2
+    assert summer.hour == 1
+
+
+@given(
+    st.lists(st.integers(0, 10_000), max_size=30, unique=True),
+    st.integers(1, 10),
+    st.integers(0, 40),
+)
+def test_retention_keeps_the_newest_and_the_known_good(
+    ages: list[int], keep: int, chosen: int
+) -> None:
+    stored = [retention.Backup(f"s3://b/{age}", CREATED - timedelta(hours=age)) for age in ages]
+    good = stored[chosen % len(stored)].uri if stored else ""
+
+    gone = {one.uri for one in retention.surplus(stored, keep=keep, never=good)}
+
+    newest = {f"s3://b/{age}" for age in sorted(ages)[:keep]}
+    assert not gone & newest
+    assert good not in gone
+    assert gone | newest | {good} >= {one.uri for one in stored}
+
+
+def test_only_a_handshake_is_proof() -> None:
+    verdict = certificates.judge(
+        "new",
+        {
+            "a": Presented(("new", "new"), ("new", "new")),
+            "b": Presented(("new", "new"), ("new", "old")),
+            "c": Presented(("new", "old"), ("new", "new")),
+            "d": Presented(("new", "new"), None),
+            "e": Presented((), None),
+        },
+    )
+
+    assert verdict.current == ("a",)
+    assert verdict.unproven == ("b", "d")
+    assert verdict.reload == ("c", "e")
+    assert not verdict.done
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("10Gi", 10 * 2**30), ("500m", 0.5), ("2k", 2000), ("1.5Ti", 1.5 * 2**40), ("7", 7)],
+)
+def test_quantities_are_numbers(text: str, number: float) -> None:
+    assert volumes.amount(text) == number
+
+
+def test_only_smaller_volumes_grow() -> None:
+    assert volumes.too_small("10Gi", {"a": "5Gi", "b": "10Gi", "c": "10737418240", "d": "1Ti"}) == [
+        "a"
+    ]
+
+
+@pytest.mark.parametrize("nonsense", ["", "ten", "10Zi", "Gi"])
+def test_what_is_no_quantity_is_refused(nonsense: str) -> None:
+    with pytest.raises((ValueError, ArithmeticError)):
+        volumes.amount(nonsense)

@@ -1,0 +1,256 @@
+"""Which pod goes next: single judgements, and promises over random clusters."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from amaters_operator.decisions import upgrade
+from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
+from amaters_operator.decisions.seen import Member, Node, Pod, Seen, State
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+OLD, NEW = "rev-1", "rev-2"
+POLICY = upgrade.Policy()
+
+
+def healthy(size: int, *, leader: int = 0, outdated: set[int] | None = None) -> Seen:
+    """A cluster that is well: pod N holds member N + 1."""
+    old = set(range(size)) if outdated is None else outdated
+    return Seen(
+        now=NOW,
+        pods=tuple(
+            Pod(
+                f"p-{one}",
+                one,
+                f"uid-{one}",
+                OLD if one in old else NEW,
+                ready=True,
+                ready_since=NOW - timedelta(minutes=5),
+            )
+            for one in range(size)
+        ),
+        nodes={
+            one: Node(
+                one + 1,
+                State.LEADER if one == leader else State.FOLLOWER,
+                leader_id=leader + 1,
+                term=3,
+            )
+            for one in range(size)
+        },
+        members=tuple(
+            Member(one + 1, one, leader=one == leader, match_index=100) for one in range(size)
+        ),
+        replicas=size,
+        revision=NEW,
+    )
+
+
+def with_pod(seen: Seen, ordinal: int, **changes) -> Seen:
+    pods = tuple(replace(pod, **changes) if pod.ordinal == ordinal else pod for pod in seen.pods)
+    return replace(seen, pods=pods)
+
+
+def with_member(seen: Seen, ordinal: int, **changes) -> Seen:
+    members = tuple(
+        replace(one, **changes) if one.ordinal == ordinal else one for one in seen.members
+    )
+    return replace(seen, members=members)
+
+
+def without_node(seen: Seen, ordinal: int) -> Seen:
+    return replace(seen, nodes={k: v for k, v in seen.nodes.items() if k != ordinal})
+
+
+def step(seen: Seen, **policy) -> upgrade.Step | None:
+    return upgrade.next_step(seen, replace(POLICY, **policy))
+
+
+def test_nothing_to_do_when_all_are_of_the_newest_revision() -> None:
+    assert step(healthy(3, outdated=set())) is None
+
+
+def test_nothing_is_judged_before_kubernetes_has_caught_up() -> None:
+    assert isinstance(step(replace(healthy(3), revision="")), Hold)
+
+
+def test_of_equal_followers_the_highest_goes_first() -> None:
+    assert step(healthy(3)).pod == "p-2"
+
+
+def test_the_most_lagged_follower_goes_before_others() -> None:
+    seen = with_member(healthy(3), 1, lag=40)
+
+    assert step(seen).pod == "p-1"
+
+
+def test_a_learner_goes_before_voters() -> None:
+    seen = with_member(healthy(4), 1, learner=True, active=True)
+    seen = replace(seen, nodes=seen.nodes | {1: replace(seen.nodes[1], state=State.WAITING)})
+
+    assert step(seen).pod == "p-1"
+
+
+def test_the_leader_hands_over_to_the_most_caught_up_updated_follower() -> None:
+    seen = healthy(5, leader=0, outdated={0})
+    seen = with_member(seen, 3, match_index=140)
+
+    move = step(seen)
+
+    assert isinstance(move, TransferLeadership)
+    assert (move.to_member, move.to_ordinal) == (4, 3)
+
+
+def test_leadership_is_never_given_to_an_outdated_binary() -> None:
+    for outdated in ({0, 1}, {0, 2}, {0, 1, 2}):
+        assert isinstance(step(healthy(3, leader=0, outdated=outdated)), ReplacePod)
+
+
+def test_each_obstacle_holds_the_roll_and_is_named() -> None:
+    well = healthy(3)
+    young = NOW - timedelta(seconds=1)
+    cases = {
+        "no leader": replace(well, members=None),
+        "2 of 3 pods exist": replace(well, pods=well.pods[:2]),
+        "p-1 is going down": with_pod(well, 1, terminating=True, ready=False),
+        "p-1 has been ready for less than 5 s": with_pod(well, 1, ready_since=young),
+        "voter 2 (pod 1) does not take part": without_node(well, 1),
+        "voter 2 (pod 1) lags by 5000": with_member(well, 1, lag=5000),
+        "learner 2 (pod 1) is yet to be promoted": with_member(well, 1, learner=True),
+    }
+
+    for said, seen in cases.items():
+        move = step(seen)
+        assert isinstance(move, Hold), said
+        assert said in move.because
+
+
+def test_leaders_that_disagree_are_no_leader() -> None:
+    seen = healthy(3)
+    split = {
+        0: replace(seen.nodes[0], term=4),
+        1: replace(seen.nodes[1], leader_id=2),
+        2: seen.nodes[2],
+    }
+
+    assert replace(seen, nodes=split).leader() is None
+    assert isinstance(step(replace(seen, nodes=split)), Hold)
+
+
+def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
+    seen = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="CrashLoopBackOff")
+    seen = without_node(with_member(seen, 1, active=False, lag=10**6), 1)
+
+    move = step(seen)
+
+    assert isinstance(move, ReplacePod)
+    assert (move.pod, move.healthy) == ("p-1", False)
+    assert "CrashLoopBackOff" in move.because
+
+
+def test_a_pod_of_the_newest_revision_in_trouble_stops_the_roll() -> None:
+    seen = healthy(3, outdated={0, 1})
+    seen = with_pod(seen, 2, ready=False, ready_since=None, trouble="ErrImagePull: none")
+    seen = without_node(with_member(seen, 2, active=False), 2)
+
+    move = step(seen)
+
+    assert isinstance(move, Stuck)
+    assert "ErrImagePull: none" in move.because
+
+
+def test_a_silent_pod_that_the_kubelet_calls_ready_is_left_alone() -> None:
+    seen = without_node(with_member(healthy(3), 1, active=False), 1)
+
+    assert isinstance(step(seen), Hold)
+
+
+def test_pausing_holds_even_broken_pods() -> None:
+    seen = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="x")
+
+    move = step(seen, paused=True)
+
+    assert isinstance(move, Hold)
+    assert "spec.upgrade.paused" in move.because
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Seen:
+    """Any cluster, well or not."""
+    size = draw(st.integers(1, 7))
+    leader = draw(st.integers(0, size - 1))
+    seen = healthy(size, leader=leader, outdated=draw(st.sets(st.integers(0, size - 1))))
+    for one in range(size):
+        if draw(st.booleans()):
+            continue
+        ready = draw(st.booleans())
+        seen = with_pod(
+            seen,
+            one,
+            ready=ready,
+            ready_since=draw(st.sampled_from([NOW, NOW - timedelta(hours=1)])) if ready else None,
+            unready_since=None if ready else NOW - timedelta(seconds=draw(st.integers(0, 900))),
+            trouble="" if ready else draw(st.sampled_from(["", "CrashLoopBackOff"])),
+            terminating=not ready and draw(st.booleans()),
+        )
+        seen = with_member(
+            seen,
+            one,
+            active=draw(st.booleans()),
+            lag=draw(st.sampled_from([0, 5, 5000])),
+            learner=one != leader and draw(st.booleans()),
+        )
+        if draw(st.booleans()):
+            seen = without_node(seen, one)
+    if draw(st.integers(0, 5)) == 0:
+        seen = replace(seen, members=None)
+    return seen
+
+
+@given(clusters())
+def test_a_healthy_voter_is_only_replaced_while_all_others_are_well(seen: Seen) -> None:
+    move = step(seen)
+
+    if isinstance(move, ReplacePod) and move.healthy:
+        assert all(pod.ready and not pod.terminating for pod in seen.pods)
+        assert all(seen.participates(one) and one.lag <= 1000 for one in seen.voters)
+        assert seen.leader() is not None
+
+
+@given(clusters())
+def test_what_is_replaced_is_outdated_and_the_leader_only_if_alone(seen: Seen) -> None:
+    move = step(seen)
+
+    if isinstance(move, ReplacePod):
+        pod = next(one for one in seen.pods if one.uid == move.uid)
+        assert pod.revision != seen.revision
+        if move.healthy and (leader := seen.leader()) and leader.ordinal == pod.ordinal:
+            assert len(seen.voters) == 1
+
+
+@given(clusters())
+def test_a_pod_that_the_kubelet_calls_ready_is_never_taken_for_broken(seen: Seen) -> None:
+    move = step(seen)
+
+    if isinstance(move, ReplacePod) and not move.healthy:
+        pod = next(one for one in seen.pods if one.uid == move.uid)
+        assert not pod.ready
+        assert not pod.terminating
+
+
+@given(clusters())
+def test_leadership_goes_to_an_updated_voter_that_takes_part(seen: Seen) -> None:
+    move = step(seen)
+
+    if isinstance(move, TransferLeadership):
+        heir = next(one for one in seen.voters if one.id == move.to_member)
+        assert seen.participates(heir)
+        assert seen.pod(heir.ordinal).revision == seen.revision
+
+
+@given(clusters())
+def test_every_answer_gives_its_reason(seen: Seen) -> None:
+    move = step(seen)
+
+    assert move is None or len(move.because) > 10

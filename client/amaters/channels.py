@@ -149,7 +149,7 @@ class Endpoint:
             reason = status.plain_reason(error.details())
         else:
             reason = "the connection has only just come back"
-        return f"cannot connect ({reason}): {_advice(reason)}"
+        return f"cannot connect ({reason}): {_advice(reason, secure=self._credentials is not None)}"
 
 
 def checked_address(address: str) -> str:
@@ -174,15 +174,28 @@ def distinct_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _advice(reason: str) -> str:
+_ADVICE = (
+    ("wrong_version_number", "the server speaks no TLS there: leave TLS out, or name its TLS port"),
+    ("unwrap failed", "the server ended the TLS session: give a client certificate it trusts"),
+    ("handshake", "check the CA, the client certificate and the name in the server's certificate"),
+    (
+        "certificate",
+        "check the CA, the client certificate and the name in the server's certificate",
+    ),
+    ("resolution", "check the host name"),
+    ("resolving", "check the host name"),
+    ("refused", "check the address, and that the server runs there"),
+)
+"""What to do, by a word in gRPC's reason: it gives nothing better to go by."""
+
+_CLOSED_TLS = "give a client certificate the server trusts, and check that it is an AmateRS server"
+_CLOSED_PLAIN = "check whether the server expects TLS, and that it is an AmateRS server"
+
+
+def _advice(reason: str, *, secure: bool) -> str:
     lowered = reason.lower()
-    if "wrong_version_number" in lowered:
-        return "the server speaks no TLS there: leave TLS out, or name its TLS port"
-    if "handshake" in lowered or "certificate" in lowered or "ssl" in lowered:
-        return "check the CA, the client certificate and the name in the server's certificate"
-    if "resolution" in lowered or "resolving" in lowered:
-        return "check the host name"
-    return "check that the server runs there, and whether it expects TLS"
+    known = (advice for word, advice in _ADVICE if word in lowered)
+    return next(known, _CLOSED_TLS if secure else _CLOSED_PLAIN)
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from amaters.admin import AdminClient
 from amaters.client import AmatersClient
-from amaters.errors import AmatersError, ConfigurationError, UnreachableError
+from amaters.errors import ConfigurationError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import FakeAql, serve_aql
 from amaters.tls import TlsFiles, TlsMaterial
@@ -159,7 +159,7 @@ async def test_a_client_the_server_does_not_know_is_not_let_in(
     if certified:
         credentials = secured.files(Authority("other"))
 
-    with pytest.raises(AmatersError):
+    with pytest.raises(UnreachableError, match="client certificate"):
         async with await AmatersClient.connect(
             secured.fake.address, credentials=credentials
         ) as client:

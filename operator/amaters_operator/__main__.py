@@ -65,15 +65,28 @@ def run_command(  # noqa: PLR0913 - the options of a command line
         identity=f"{os.environ.get('POD_NAME', socket.gethostname())}_{uuid.uuid4().hex[:8]}",
         http_port=http_port,
     )
+    sys.exit(_outcome(settings))
+
+
+def _outcome(settings: Settings) -> int:
+    """Run; return the exit code. Several things may fail at once, so groups are taken apart."""
+    code = 0
     try:
         asyncio.run(run(settings))
-    except LeaseLostError as error:
+    except* LeaseLostError as lost:
         # Exit rather than wait: what is half done here must not go on beside another operator.
-        click.echo(f"amaters-operator: {error}", err=True)
-        sys.exit(3)
-    except (KubeError, OSError) as error:
-        click.echo(f"amaters-operator: {error}", err=True)
-        sys.exit(1)
+        code = _told(lost, 3)
+    except* (KubeError, OSError) as failed:
+        code = _told(failed, 1)
+    return code
+
+
+def _told(errors: BaseExceptionGroup[BaseException], code: int) -> int:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    click.echo(f"amaters-operator: {first}", err=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from amaters_operator.controllers.worker import Worker
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.handlers import health, watching
 from amaters_operator.kube.client import KubernetesApi, connect
-from amaters_operator.kube.lease import Lease, LeaseLostError
+from amaters_operator.kube.lease import Lease
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; LeaseLostError when another operator may be at work."""
+    """Run until SIGTERM or SIGINT.
+
+    LeaseLostError, in a group, when another operator may be at work.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,15 +103,12 @@ async def _work(
         namespaces=list(settings.namespaces),
         stop_flag=stop,
     )
-    try:
-        async with asyncio.TaskGroup() as group:
-            work = [group.create_task(worker.run(), name="work") for worker in workers]
-            work.append(group.create_task(lease.hold(), name="lease"))
-            await watch
-            for task in work:
-                task.cancel()
-    except* LeaseLostError as lost:
-        raise lost.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(worker.run(), name="work") for worker in workers]
+        work.append(group.create_task(lease.hold(), name="lease"))
+        await watch
+        for task in work:
+            task.cancel()
 
 
 async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:

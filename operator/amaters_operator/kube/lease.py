@@ -1,7 +1,7 @@
 """One operator works at a time: whoever holds the Lease.
 
-The holder renews it every two seconds; whoever sees it unrenewed for ten seconds of its own clock
-takes it. A holder that cannot renew for seven seconds gives up before anybody takes over, so
+The holder renews it every two seconds; whoever sees it unrenewed for twelve seconds of its own
+clock takes it. A holder that cannot renew for nine seconds gives up before anybody takes over, so
 that two never work at once as long as their clocks run alike.
 """
 
@@ -19,9 +19,9 @@ from amaters_operator.manifests.names import Manifest
 
 _log = logging.getLogger(__name__)
 
-DURATION_SECONDS = 10.0
+DURATION_SECONDS = 12.0
 RENEW_SECONDS = 2.0
-GIVE_UP_SECONDS = 7.0
+GIVE_UP_SECONDS = 9.0
 
 
 class LeaseStore(Protocol):

@@ -10,7 +10,6 @@ from amaters.errors import (
     ConfigurationError,
     DeadlineExceededError,
     NoLeaderError,
-    NotFoundError,
     OutcomeUnknownError,
     RefusedError,
     ServerFaultError,
@@ -116,7 +115,7 @@ async def test_a_snapshot_is_created_uploaded_listed_and_deleted(admin: AdminCli
     assert next(one.uri for one in await admin.list_snapshots(remote=True)) == uri
 
     await admin.delete_snapshot(uri=uri)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(RefusedError):
         await admin.delete_snapshot(99)
 
 

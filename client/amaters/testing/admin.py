@@ -20,7 +20,6 @@ from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
 
 REFUSED = grpc.StatusCode.FAILED_PRECONDITION
-NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 
 class FakeAdmin:
@@ -164,9 +163,7 @@ class FakeAdmin:
         """Pretend to upload one that exists."""
         await self._enter("UploadSnapshot", request, context)
         if request.id not in self.snapshots:
-            await Fault(status=NOT_FOUND, details=f"there is no snapshot {request.id}").befall(
-                context
-            )
+            await self._no_snapshot(context, f"there is no snapshot {request.id}")
         uri = self._upload(self.snapshots[request.id], request.destination)
         return admin_pb2.UploadSnapshotResponse(uri=uri)
 
@@ -186,7 +183,7 @@ class FakeAdmin:
         await self._enter("DeleteSnapshot", request, context)
         shelf: dict[Any, admin_pb2.Snapshot] = self.uploaded if request.uri else self.snapshots
         if shelf.pop(request.uri or request.id, None) is None:
-            await Fault(status=NOT_FOUND, details="there is no such snapshot").befall(context)
+            await self._no_snapshot(context, "there is no such snapshot")
         return admin_pb2.DeleteSnapshotResponse()
 
     async def Reload(
@@ -207,6 +204,9 @@ class FakeAdmin:
 
     async def _refuse(self, context: Context, why: str) -> NoReturn:
         await Fault(status=REFUSED, details=why, server_code="membership").befall(context)
+
+    async def _no_snapshot(self, context: Context, why: str) -> NoReturn:
+        await Fault(status=REFUSED, details=why, server_code="snapshot").befall(context)
 
     def _listed(self) -> admin_pb2.MembersResponse:
         return admin_pb2.MembersResponse(

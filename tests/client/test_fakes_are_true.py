@@ -1,0 +1,201 @@
+"""The fake servers behave as the real one does: one suite of promises, run on both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import pytest
+from amaters.admin import AdminClient
+from amaters.client import AmatersClient
+from amaters.cluster import NodeState
+from amaters.errors import RefusedError
+from amaters.testing.admin import serve_admin
+from amaters.testing.aql import serve_aql
+from amaters.values import ClientOptions, Consistency, Delete, Get, Range, Set, WriteRetries
+from amaters_server.testing.processes import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("real")
+    settings: dict[str, dict[str, object]] = {"snapshots": {"destination": str(folder / "store")}}
+    server = ServerProcess(folder / "node", settings)
+    server.start()
+    try:
+        # The loop of the test that asks first is running already, so this takes one of its own.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(server.ready())).result()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+async def addresses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, str]]:
+    """Where clients and administrators connect."""
+    if request.param == "real":
+        server: ServerProcess = request.getfixturevalue("real")
+        yield server.client, server.internal
+        return
+    async with AsyncExitStack() as serving:
+        aql = await serving.enter_async_context(serve_aql())
+        admin = await serving.enter_async_context(serve_admin())
+        yield aql.address, admin.address
+
+
+@pytest.fixture
+async def client(addresses: tuple[str, str]) -> AsyncIterator[AmatersClient]:
+    async with await AmatersClient.connect(addresses[0]) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def admin(addresses: tuple[str, str]) -> AsyncIterator[AdminClient]:
+    async with AdminClient.connect(addresses[1]) as connected:
+        yield connected
+
+
+async def test_values_keep_every_byte(client: AmatersClient) -> None:
+    for value in (b"", b"\x00\xff", b"x" * 100_000):
+        await client.set("bytes", b"\x00k\xff", value)
+        assert await client.get("bytes", b"\x00k\xff") == value
+
+
+async def test_misses_and_deletions_are_none(client: AmatersClient) -> None:
+    await client.set("gone", "k", b"v")
+    await client.delete("gone", "k")
+    await client.delete("gone", "never")
+
+    assert await client.get("gone", "k") is None
+    assert await client.entry("gone", "never") is None
+
+
+async def test_collections_are_apart(client: AmatersClient) -> None:
+    await client.set("one", "k", b"1")
+
+    assert await client.get("two", "k") is None
+    assert [one async for one in client.scan("two")] == []
+
+
+async def test_ranges_and_scans_agree(client: AmatersClient) -> None:
+    for number in range(230):
+        await client.set("rows", f"p{number:03}", b"v")
+    await client.set("rows", b"p\xff\xff", b"last")
+    await client.set("rows", "q", b"not this")
+
+    ranged = await client.range("rows", "p", "q")
+    scanned = [one async for one in client.scan("rows", "p")]
+    limited = [one async for one in client.scan("rows", "p", limit=120)]
+
+    assert [one.key for one in ranged] == sorted(one.key for one in scanned)
+    assert ranged == tuple(scanned)
+    assert len(ranged) == 231
+    assert limited == scanned[:120]
+    assert await client.range("rows", "p", "q", limit=3) == ranged[:3]
+    assert await client.range("rows", "q", "p") == ()
+
+
+async def test_a_batch_is_in_order_and_reads_its_own_writes(client: AmatersClient) -> None:
+    results = await client.batch(
+        [
+            Set("batch", "k", b"1"),
+            Get("batch", "k"),
+            Range("batch", "a", "z"),
+            Delete("batch", "k"),
+            Get("batch", "k"),
+        ]
+    )
+
+    set_rows, seen, rows, deleted_rows, gone = results
+    assert (set_rows, deleted_rows, gone) == (1, 1, None)
+    assert seen.value == b"1"  # type: ignore[union-attr]
+    assert rows == (seen,)
+
+
+async def test_a_write_repeated_under_its_request_id_is_made_once(
+    addresses: tuple[str, str],
+) -> None:
+    """Two clients that draw the same session stand for one client that asks again."""
+    options = ClientOptions(write_retries=WriteRetries.SESSIONS)
+    first = AmatersClient(addresses[0], options=options)
+    again = AmatersClient(addresses[0], options=options)
+    again._sessions = first._sessions
+    async with first, again:
+        async with first._repeating(changing=True, timeout=None) as (repeatable, request_id):
+            ask = first._queries.batch([Set("once", "k", b"1")], request_id)
+            await first._caller.call(ask, repeatable=repeatable)
+            await again.set("once", "k", b"2")
+            await first._caller.call(ask, repeatable=repeatable)
+
+        assert await again.get("once", "k") == b"2"
+
+
+async def test_a_stale_read_has_the_value(client: AmatersClient) -> None:
+    await client.set("stale", "k", b"v")
+
+    found = await client.entry("stale", "k", consistency=Consistency.STALE)
+
+    assert found is not None
+    assert found.value == b"v"
+
+
+async def test_info_and_health(client: AmatersClient, addresses: tuple[str, str]) -> None:
+    info = await client.server_info()
+
+    assert info.address == addresses[0]
+    assert info.protocol_version == "0.2.0"
+    assert {"query.get", "query.set", "write.sessions"} <= set(info.capabilities)
+    assert (await client.health_check()).serving
+
+
+async def test_a_lone_node_leads_itself(admin: AdminClient) -> None:
+    status = await admin.status()
+    members = await admin.members()
+
+    assert (status.state, status.is_leader, status.ready) == (NodeState.LEADER, True, True)
+    assert status.leader_id == status.node_id == members.leader_id
+    assert status.version
+    assert [one.is_leader for one in members.members] == [True]
+    assert members.cluster_id == status.cluster_id
+
+
+async def test_impossible_changes_are_refused(admin: AdminClient) -> None:
+    with pytest.raises(RefusedError) as removed:
+        await admin.remove_member(99)
+    with pytest.raises(RefusedError):
+        await admin.promote_member(99)
+    with pytest.raises(RefusedError):
+        await admin.transfer_leadership(99)
+
+    assert removed.value.server_code == "membership"
+
+
+async def test_snapshots_come_and_go(admin: AdminClient) -> None:
+    made = await admin.create_snapshot()
+    sent = await admin.create_snapshot(upload=True)
+    uri = await admin.upload_snapshot(made.id)
+
+    assert made.size_bytes > 0
+    assert made.uri == ""
+    assert {made.id, sent.id} <= {one.id for one in await admin.list_snapshots()}
+    assert {uri, sent.uri} == {one.uri for one in await admin.list_snapshots(remote=True)}
+
+    await admin.delete_snapshot(made.id)
+    await admin.delete_snapshot(uri=uri)
+    assert made.id not in {one.id for one in await admin.list_snapshots()}
+    assert uri not in {one.uri for one in await admin.list_snapshots(remote=True)}
+
+
+async def test_snapshots_that_are_not_there_are_refused(admin: AdminClient) -> None:
+    with pytest.raises(RefusedError):
+        await admin.delete_snapshot(12345)
+    with pytest.raises(RefusedError):
+        await admin.upload_snapshot(12345)
+
+
+async def test_a_reload_without_changes_succeeds(admin: AdminClient) -> None:
+    report = await admin.reload()
+
+    assert report.success
+    assert report.errors == ()

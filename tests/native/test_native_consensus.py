@@ -384,6 +384,16 @@ def test_a_member_too_far_behind_gets_the_offered_snapshot(group) -> None:
     assert trio[3].conf_state() == trio[1].conf_state()
 
 
+def test_an_offer_the_log_cannot_continue_is_not_sent(group) -> None:
+    trio = compacted(group)
+    trio[1].set_snapshot(3, 2, trio[1].conf_state(), b"too old")
+
+    trio.tick(4)
+
+    assert trio[1].take_snapshot_requests() == [3]
+    assert "MsgSnapshot" not in trio.kinds
+
+
 def test_a_failed_snapshot_is_sent_again(group) -> None:
     trio = compacted(group)
     trio.tick(4)

@@ -245,8 +245,13 @@ class AmatersClient:
     async def _read(
         self, operation: Get | Range, consistency: Consistency, timeout: timedelta | None
     ) -> Result:
-        attempt = self._queries.one(operation, consistency=consistency)
-        return await self._caller.call(attempt, repeatable=Repeatable.FREELY, timeout=timeout)
+        reading = Repeatable.FREELY
+        if consistency is Consistency.LINEARIZABLE:
+            attempt = self._queries.one(operation)
+            return await self._caller.call(attempt, repeatable=reading, timeout=timeout)
+        stale = self._queries.stale(operation)
+        rows = await self._caller.call(stale, repeatable=reading, timeout=timeout)
+        return rows if isinstance(operation, Range) else next(iter(rows), None)
 
     async def _write(self, operation: Set | Delete, timeout: timedelta | None) -> None:
         async with self._repeating(changing=True, timeout=timeout) as (repeatable, request_id):

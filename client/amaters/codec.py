@@ -3,6 +3,7 @@
 import zlib
 from datetime import UTC, datetime, timedelta
 
+from amaters import status
 from amaters.errors import CorruptedValueError, ProtocolError
 from amaters.keys import as_bytes
 from amaters.values import (
@@ -52,7 +53,7 @@ def blob(value: bytes, *, created_at: float) -> types_pb2.CipherBlob:
     )
 
 
-def entry(key: bytes, stored: types_pb2.CipherBlob, *, age: timedelta | None = None) -> Entry:
+def entry(key: bytes, stored: types_pb2.CipherBlob) -> Entry:
     """Unwrap a value; CorruptedValueError when its bytes do not match its checksum."""
     facts = stored.metadata
     computed = zlib.crc32(stored.data)
@@ -68,24 +69,21 @@ def entry(key: bytes, stored: types_pb2.CipherBlob, *, age: timedelta | None = N
         created_at=_moment(facts.created_at),
         compression=_compression(facts.compression),
         version=facts.version if facts.HasField("version") else None,
-        age=age,
     )
 
 
-def result(
-    operation: Operation, message: query_pb2.QueryResult, *, age: timedelta | None = None
-) -> Result:
+def result(operation: Operation, message: query_pb2.QueryResult) -> Result:
     """Read the result of that operation; ProtocolError when it is one of another kind."""
     arm = message.WhichOneof("result")
     match operation, arm:
         case Get(_, key), "single":
             if not message.single.HasField("value"):
                 return None
-            return entry(as_bytes(key), message.single.value, age=age)
+            return entry(as_bytes(key), message.single.value)
         case ((Set() | Delete()), "success"):
             return message.success.affected_rows
         case Range(), "multi":
-            return tuple(row(one, age=age) for one in message.multi.values)
+            return tuple(row(one) for one in message.multi.values)
         case _:
             raise ProtocolError(
                 f"a {type(operation).__name__} was answered with {arm or 'nothing'}: check that "
@@ -93,9 +91,30 @@ def result(
             )
 
 
-def row(message: query_pb2.KeyValue, *, age: timedelta | None = None) -> Entry:
+def row(message: query_pb2.KeyValue) -> Entry:
     """Read one row of a range or stream."""
-    return entry(message.key.data, message.value, age=age)
+    return entry(message.key.data, message.value)
+
+
+def rows(message: aql_pb2.StreamResponse, *, address: str) -> tuple[Entry, ...]:
+    """Read the rows that one message of a stream brings; a failure in it is raised."""
+    match message.WhichOneof("chunk"):
+        case "batch":
+            return tuple(row(one) for one in message.batch.values)
+        case "value":
+            return (row(message.value),)
+        case "error":
+            raise status.from_response(message.error, address=address)
+        case _:
+            return ()
+
+
+def unfinished(address: str) -> ProtocolError:
+    """Say that a stream ended without its end mark."""
+    return ProtocolError(
+        "the stream ended without its end mark: the result would be incomplete, read again",
+        address=address,
+    )
 
 
 def server_info(message: aql_pb2.ServerInfoResponse, *, address: str) -> ServerInfo:

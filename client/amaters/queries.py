@@ -5,6 +5,7 @@ was a read or a write, and so what a lost answer means.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -16,7 +17,16 @@ from amaters.calls import Attempt
 from amaters.channels import Endpoint
 from amaters.errors import ProtocolError
 from amaters.scanning import OpenStream, Stream
-from amaters.values import Consistency, Health, Operation, Range, Result, ServerInfo
+from amaters.values import (
+    Consistency,
+    Entry,
+    Get,
+    Health,
+    Operation,
+    Range,
+    Result,
+    ServerInfo,
+)
 from amaters.wire import aql_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 
@@ -39,16 +49,9 @@ class Queries:
         self._always: Metadata = () if forwarding else (NO_FORWARDING_METADATA,)
         self._stubs: WeakKeyDictionary[grpc.aio.Channel, AqlServiceAsyncStub] = WeakKeyDictionary()
 
-    def one(
-        self,
-        operation: Operation,
-        *,
-        request_id: str = "",
-        consistency: Consistency = Consistency.LINEARIZABLE,
-    ) -> Attempt[Result]:
+    def one(self, operation: Operation, *, request_id: str = "") -> Attempt[Result]:
         """Return an attempt at that operation."""
         query = codec.query(operation, now=self._wall())
-        metadata = self._metadata(consistency)
 
         async def attempt(endpoint: Endpoint, seconds: float) -> Result:
             request = aql_pb2.QueryRequest(
@@ -57,12 +60,36 @@ class Queries:
                 timeout_ms=_milliseconds(seconds),
                 version=codec.PROTOCOL_VERSION,
             )
-            call = self._stub(endpoint).ExecuteQuery(request, timeout=seconds, metadata=metadata)
-            response = await call
+            response = await self._stub(endpoint).ExecuteQuery(
+                request, timeout=seconds, metadata=self._always
+            )
             if response.WhichOneof("response") == "error":
                 raise status.from_response(response.error, address=endpoint.address)
-            age = await _age(call) if consistency is Consistency.STALE else None
-            return codec.result(operation, response.result, age=age)
+            return codec.result(operation, response.result)
+
+        return attempt
+
+    def stale(self, operation: Get | Range) -> Attempt[tuple[Entry, ...]]:
+        """Return an attempt to read what one server has applied, and how old that may be.
+
+        Streamed, because only the end of a stream has room for the age.
+        """
+        query = codec.query(operation, now=0)
+
+        async def attempt(endpoint: Endpoint, seconds: float) -> tuple[Entry, ...]:
+            request = aql_pb2.QueryRequest(
+                query=query, timeout_ms=_milliseconds(seconds), version=codec.PROTOCOL_VERSION
+            )
+            call = self._stub(endpoint).ExecuteStream(
+                request, timeout=seconds, metadata=(*self._always, READ_METADATA)
+            )
+            chunks = [chunk async for chunk in call]
+            if not chunks or chunks[-1].WhichOneof("chunk") != "end":
+                raise codec.unfinished(endpoint.address)
+            rows = [row for one in chunks for row in codec.rows(one, address=endpoint.address)]
+            told = status.texts(await call.trailing_metadata()).get(AGE_METADATA, "")
+            age = timedelta(milliseconds=int(told)) if told.isdecimal() else None
+            return tuple(replace(one, age=age) for one in rows)
 
         return attempt
 
@@ -128,17 +155,6 @@ class Queries:
         if stub is None:
             stub = self._stubs[endpoint.channel] = AqlServiceStub(endpoint.channel)
         return stub
-
-
-async def _age(
-    call: grpc.aio.UnaryUnaryCall[aql_pb2.QueryRequest, aql_pb2.QueryResponse],
-) -> timedelta | None:
-    """Read how old a stale answer may be, when the server said so."""
-    told = status.texts(await call.initial_metadata()) | status.texts(
-        await call.trailing_metadata()
-    )
-    age = told.get(AGE_METADATA, "")
-    return timedelta(milliseconds=int(age)) if age.isdecimal() else None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -81,7 +81,7 @@ class Scan:
         arrived = 0
         message = leg.first
         while message.WhichOneof("chunk") != "end":
-            batch = _entries(message, leg.endpoint.address)
+            batch = codec.rows(message, address=leg.endpoint.address)
             arrived += len(batch)
             self._advance(batch)
             yield batch
@@ -134,19 +134,4 @@ def _checked(message: object, address: str) -> aql_pb2.StreamResponse:
     """Return the message; gRPC's end-of-stream mark in its place is the server's mistake."""
     if isinstance(message, aql_pb2.StreamResponse):
         return message
-    raise ProtocolError(
-        "the stream ended without its end mark: the result would be incomplete, scan again",
-        address=address,
-    )
-
-
-def _entries(message: aql_pb2.StreamResponse, address: str) -> tuple[Entry, ...]:
-    match message.WhichOneof("chunk"):
-        case "batch":
-            return tuple(codec.row(one) for one in message.batch.values)
-        case "value":
-            return (codec.row(message.value),)
-        case "error":
-            raise status.from_response(message.error, address=address)
-        case _:
-            return ()
+    raise codec.unfinished(address)

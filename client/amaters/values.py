@@ -36,7 +36,8 @@ class Entry:
     compression: Compression = Compression.NONE
     version: int | None = None
     age: timedelta | None = None
-    """Of a stale read: at most this old. None when the read was not stale or nothing was said."""
+    """Of a stale get or range: at most this old. None when the read was not stale, in scans, and
+    when the server said nothing."""
 
 
 @dataclass(frozen=True, slots=True)

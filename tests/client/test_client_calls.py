@@ -213,6 +213,8 @@ async def test_a_stream_cut_before_its_end_mark_is_no_complete_result(
 
     with pytest.raises(ProtocolError, match="would be incomplete"):
         _ = [one async for one in client.scan("s")]
+    with pytest.raises(ProtocolError, match="would be incomplete"):
+        await client.get("s", "k", consistency=Consistency.STALE)
 
 
 async def test_server_info_and_health_name_the_server(client: AmatersClient, fake: FakeAql) -> None:

@@ -131,13 +131,17 @@ async def test_a_write_repeated_under_its_request_id_is_made_once(
         assert await again.get("once", "k") == b"2"
 
 
-async def test_a_stale_read_has_the_value(client: AmatersClient) -> None:
+async def test_a_stale_read_has_the_value_and_tells_its_age(client: AmatersClient) -> None:
     await client.set("stale", "k", b"v")
 
     found = await client.entry("stale", "k", consistency=Consistency.STALE)
+    rows = await client.range("stale", "a", "z", consistency=Consistency.STALE)
 
     assert found is not None
-    assert found.value == b"v"
+    assert (found.key, found.value) == (b"k", b"v")
+    assert found.age is not None
+    assert [(one.key, one.age is None) for one in rows] == [(b"k", False)]
+    assert await client.entry("stale", "no", consistency=Consistency.STALE) is None
 
 
 async def test_info_and_health(client: AmatersClient, addresses: tuple[str, str]) -> None:

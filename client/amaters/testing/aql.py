@@ -111,7 +111,7 @@ class FakeAql:
     ) -> AsyncIterator[aql_pb2.StreamResponse]:
         """Stream a range in batches of a hundred, then its end."""
         await self._enter("ExecuteStream", request, context)
-        rows = list(_run_one(request.query, self.store.data).multi.values)
+        rows = _streamed(request.query, self.store.data)
         for sequence, first in enumerate(range(0, len(rows), STREAM_BATCH)):
             part = rows[first : first + STREAM_BATCH]
             batch = aql_pb2.StreamBatch(values=part, has_more=first + STREAM_BATCH < len(rows))
@@ -255,6 +255,14 @@ def _session(request_id: str) -> tuple[str, int]:
     marker, _, rest = request_id.partition(":")
     session, _, sequence = rest.partition(":")
     return (session, int(sequence)) if marker == "s" and sequence.isdecimal() else ("", 0)
+
+
+def _streamed(query: query_pb2.Query, data: Data) -> list[query_pb2.KeyValue]:
+    result = _run_one(query, data)
+    if not result.HasField("single"):
+        return list(result.multi.values)
+    found = result.single
+    return [query_pb2.KeyValue(key=query.get.key, value=found.value)] * found.HasField("value")
 
 
 def _run_one(query: query_pb2.Query, data: Data) -> query_pb2.QueryResult:

@@ -248,7 +248,7 @@ class Server:
 
     async def until(self, true: Callable[[], object]) -> None:
         """Wait for something to become true at one of the wake-ups."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 self.changed.clear()
                 await self.changed.wait()

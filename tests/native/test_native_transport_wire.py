@@ -120,7 +120,7 @@ MESSAGE = b"\0\0\0\0\x02hi"
 async def test_what_is_not_grpc_gets_an_http_status(
     serving, dial, sent: bytes, status: int
 ) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         block = await (await dial(server)).answer(sent)
 
         assert digits(status) in block
@@ -147,7 +147,7 @@ async def test_what_is_not_grpc_gets_an_http_status(
     ),
 )
 async def test_broken_requests_get_a_grpc_status(serving, dial, sent: bytes, code: int) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         block = await (await dial(server)).answer(sent)
 
         assert digits(code) in block
@@ -157,7 +157,7 @@ async def test_broken_requests_get_a_grpc_status(serving, dial, sent: bytes, cod
 
 async def test_a_message_in_many_small_pieces_is_one_message(serving, dial) -> None:
     pieces = [bytes([byte]) for byte in MESSAGE]
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         wire = await dial(server)
         await wire.answer(request(headers(kind="application/grpc+proto"), *pieces))
         data = (await wire.frames(DATA))[-1][2]
@@ -167,7 +167,7 @@ async def test_a_message_in_many_small_pieces_is_one_message(serving, dial) -> N
 
 
 async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         opening = frame(HEADERS, END_HEADERS, 1, headers(grpc_timeout="200m"))
         block = await (await dial(server)).answer(opening, frame(DATA, 0, 1, b"\0\0"))
 
@@ -176,7 +176,7 @@ async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> No
 
 
 async def test_a_reset_in_the_middle_of_a_request_is_no_call(serving, dial) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         wire = await dial(server)
         reset = frame(RST_STREAM, 0, 1, struct.pack(">I", 8))
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
@@ -188,7 +188,7 @@ async def test_a_reset_in_the_middle_of_a_request_is_no_call(serving, dial) -> N
 
 
 async def test_noise_closes_the_connection_and_nothing_else(serving, dial) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         for noise in (b"GET / HTTP/1.1\r\n\r\n" * 3, b"\xff" * 100, PREFACE + b"\xff" * 100):
             wire = await dial(server)
             wire.writer.write(noise)
@@ -200,7 +200,7 @@ async def test_noise_closes_the_connection_and_nothing_else(serving, dial) -> No
 
 
 async def test_a_client_that_never_speaks_is_disconnected(serving, dial) -> None:
-    async with serving(handshake_timeout_seconds=0.2) as server, asyncio.timeout(10):
+    async with serving(handshake_timeout_seconds=0.2) as server, asyncio.timeout(60):
         silent, slow = await dial(server), await dial(server)
         slow.writer.write(PREFACE[:10])
         await asyncio.gather(silent.frames(-1), slow.frames(-1))
@@ -209,7 +209,7 @@ async def test_a_client_that_never_speaks_is_disconnected(serving, dial) -> None
 
 
 async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
-    async with serving(handshake_timeout_seconds=0.1) as server, asyncio.timeout(10):
+    async with serving(handshake_timeout_seconds=0.1) as server, asyncio.timeout(60):
         wire = await dial(server)
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
         await asyncio.sleep(0.4)
@@ -220,7 +220,7 @@ async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
 
 
 async def test_a_client_may_ping_as_it_likes(serving, dial) -> None:
-    async with serving() as server, asyncio.timeout(10):
+    async with serving() as server, asyncio.timeout(60):
         wire = await dial(server)
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
         seen = []
@@ -237,7 +237,7 @@ async def test_a_client_may_ping_as_it_likes(serving, dial) -> None:
 
 async def test_a_client_that_answers_no_ping_is_disconnected(serving, dial) -> None:
     settings = {"keepalive_interval_seconds": 0.1, "keepalive_timeout_seconds": 0.1}
-    async with serving(**settings) as server, asyncio.timeout(10):
+    async with serving(**settings) as server, asyncio.timeout(60):
         wire = await dial(server)
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
 

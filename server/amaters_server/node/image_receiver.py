@@ -92,7 +92,8 @@ class ImageReceiver:
         path = self._path(offer.index, offer.term)
         if path.exists():
             return path
-        partial = path.with_suffix(".part")
+        # Another leader's image of the same entry has other bytes: never continue one by the other.
+        partial = path.with_suffix(f".{image.source}-{image.size_bytes}.part")
         for attempt in range(ATTEMPTS):
             try:
                 await self._read_on(image, partial)

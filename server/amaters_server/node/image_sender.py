@@ -88,7 +88,7 @@ class ImageSender:
             size = await loop.run_in_executor(
                 None, write_file, source, path, kept.index, self._clock.unix_ms()
             )
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             replica.driver.hold_log(0)
             log.warning("image.not_made", extra={"reason": str(error)})
             return

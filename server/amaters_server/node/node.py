@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
-from amaters_server.model.cluster import Member, NodeId
+from amaters_server.model.cluster import Member
 from amaters_server.model.errors import (
     DatabaseError,
     NotReadyError,
@@ -24,6 +24,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node import opening, transfer
 from amaters_server.node.backups import Backups, SnapshotPlaces
+from amaters_server.node.belonging import Belonging
 from amaters_server.node.founding import Join
 from amaters_server.node.image_receiver import ImageReceiver
 from amaters_server.node.image_sender import ImageSender
@@ -31,20 +32,21 @@ from amaters_server.node.images import Images
 from amaters_server.node.leadership import Leadership, barrier
 from amaters_server.node.members import Members
 from amaters_server.node.peers import Joined, PeerParts, PeerRequests, dotted
-from amaters_server.node.ports import Clock, MachineView, PeerIdentity, PeerTransport
+from amaters_server.node.ports import Clock, MachineView, PeerTransport
 from amaters_server.node.pump import Pump, PumpHooks, PumpParts
 from amaters_server.node.search import search
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.standing import Standing, readiness, status
 from amaters_server.node.values import Counters, NodeStatus, Verdict
-from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.membership import voters
 from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)
 
-ANNOUNCE_EVERY_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 1.0
+STUCK_SECONDS = 60.0
+"""A write that takes longer than this will not end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Node:
         self.backups = Backups(parts.snapshots, parts.machine, parts.clock)
         peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
         self.peers = PeerRequests(peer_parts, self._removed)
+        self._belonging = Belonging(peer_parts, self.peers, self._removed)
 
     # --- life -----------------------------------------------------------------
 
@@ -202,6 +205,10 @@ class Node:
         """Say whether the event loop and the storage thread make progress; peers do not matter."""
         if self._standing.failure:
             return Verdict(ok=False, reason=self._standing.failure)
+        pump = self._pump
+        stuck = pump.storage.stuck_for() if pump is not None and pump.full is None else 0.0
+        if stuck > STUCK_SECONDS:
+            return Verdict(ok=False, reason=f"a write to the disk has hung for {stuck:.0f} s")
         return Verdict(ok=True)
 
     def on_leader_change(self, heard: Callable[[int, int], None]) -> None:
@@ -229,7 +236,7 @@ class Node:
         parts = self._parts
         hooks = PumpHooks(
             leadership=self._led_by,
-            members=self._connect,
+            members=self._belonging.connect,
             conf_applied=self.members.conf_applied,
             image_offered=self._images.receiver.offered,
             images_wanted=self._images.sender.wanted,
@@ -246,49 +253,12 @@ class Node:
         self._images.attach(pump)
         self.backups.attach(pump)
         self.peers.attach(Joined(identity, pump, self._images.sender))
-        self._connect()
+        self._belonging.begin(identity, self._join_hints)
         pump.start()
         if self._is_alone():
             replica.driver.core.campaign()
-        self._own_task(self._announce(), "announce")
-        self._own_task(self._images.look_after(), "look-after-images")
-
-    def _connect(self) -> None:
-        """Keep connections to whoever belongs to the cluster now."""
-        identity, membership = self._identity, self._parts.machine.membership
-        if identity is None:
-            return
-        members = membership.members if membership is not None else self._join_hints
-        others = [member for member in members if member.id != identity.node_id]
-        own = PeerIdentity(identity.cluster_id, identity.node_id, self.settings.version)
-        self._parts.transport.connect(own, others)
-        if membership is None:
-            return
-        self.peers.members_changed(membership)
-        for warning in rules.warnings(membership):
-            log.warning("membership.even", extra={"reason": warning})
-        if rules.was_removed(membership, identity.node_id):
-            self._removed(f"member {identity.node_id} was removed from the cluster")
-
-    async def _announce(self) -> None:
-        """Tell the cluster this node's name and addresses until it has them on record."""
-        addresses = self.settings.addresses
-        while True:
-            membership = self._parts.machine.membership
-            if membership is not None and self._identity is not None:
-                known = membership.member(self._identity.node_id)
-                if known is None:
-                    return
-                own = (addresses.name, addresses.peer, addresses.client)
-                if (known.name, known.peer_address, known.client_address) == own:
-                    return
-                wish = Member(NodeId(known.id), own[0], own[1], own[2])
-                deadline = self._parts.clock.now() + ANNOUNCE_EVERY_SECONDS
-                try:
-                    await self.members.announce(wish, deadline=deadline)
-                except DatabaseError as refusal:
-                    log.debug("member.announce_refused", extra={"reason": str(refusal)})
-            await asyncio.sleep(ANNOUNCE_EVERY_SECONDS / 4)
+        self._own_task(self._belonging.announce(), "announce")
+        self._own_task(self._look_after(pump), "look-after")
 
     # --- news from the pump ---------------------------------------------------
 
@@ -311,9 +281,19 @@ class Node:
         if self._standing.removed:
             return
         self._standing.removed = f"{reason}: delete its disk, or add it again as a new member"
+        self._belonging.part()
         log.error("node.removed", extra={"reason": self._standing.removed})
         if self._pump is not None:
             self._own_task(self._pump.stop(NotReadyError(self._standing.removed)), "retire")
+
+    async def _look_after(self, pump: Pump) -> None:
+        """Once a second: mend image transfers, and lead no longer with a disk that is full."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            self._images.sender.look_after()
+            if pump.full is not None:
+                deadline = self._parts.clock.now() + LOOK_EVERY_SECONDS
+                await self._hand_over(deadline)
 
     # --- leaving --------------------------------------------------------------
 

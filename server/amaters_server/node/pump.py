@@ -263,6 +263,7 @@ class Pump:
         now = self._parts.clock.now()
         self._heard.tick = now
         self._timer = self._loop.call_later(self.timing.tick, self._ticked)
+        self._count()
         unreachable, self._heard.unreachable = self._heard.unreachable, set()
         for member in unreachable:
             self.replica.unreachable(member)
@@ -272,6 +273,17 @@ class Pump:
             self._failed(StorageError(f"replication cannot go on: {error}; restart this node"))
         else:
             self._advance(flush=True)
+
+    def _count(self) -> None:
+        """Copy what the replica counts to where telemetry reads."""
+        counters, replica = self._parts.counters, self.replica
+        counters.proposals = replica.counters.proposals
+        counters.proposals_dropped = replica.counters.dropped
+        counters.proposals_repeated = replica.proposals.repeated
+        counters.outcomes_unknown = replica.proposals.unknown
+        counters.read_barriers = replica.reads.barriers
+        counters.entries_applied = replica.counters.applied
+        counters.log_compactions = replica.driver.compactions
 
     def _post(self, callback: Callable[[], None]) -> None:
         if not self._loop.is_closed():

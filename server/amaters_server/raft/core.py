@@ -40,75 +40,197 @@ class Ready(Protocol):
     """Work that raft hands out; the order is told in `amaters_native.consensus`."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102 - the native stub documents them
+    def number(self) -> int:
+        """Its number, for `on_persist_ready`."""
+        ...
+
     @property
-    def messages(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    def messages(self) -> list[tuple[int, bytes]]:
+        """What may be sent at once."""
+        ...
+
     @property
-    def entries(self) -> list[Entry]: ...  # noqa: D102
+    def entries(self) -> list[Entry]:
+        """What must be persisted; replaces what is stored from the first on."""
+        ...
+
     @property
-    def hard_state(self) -> HardState | None: ...  # noqa: D102
+    def hard_state(self) -> HardState | None:
+        """Term, vote and commit when they changed."""
+        ...
+
     @property
-    def must_sync(self) -> bool: ...  # noqa: D102
+    def must_sync(self) -> bool:
+        """Whether persisting needs an fsync."""
+        ...
+
     @property
-    def persisted_messages(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    def persisted_messages(self) -> list[tuple[int, bytes]]:
+        """What may be sent once this is durable."""
+        ...
+
     @property
-    def committed(self) -> list[Entry]: ...  # noqa: D102
+    def committed(self) -> list[Entry]:
+        """What must be applied."""
+        ...
+
     @property
-    def read_states(self) -> list[tuple[int, bytes]]: ...  # noqa: D102
+    def read_states(self) -> list[tuple[int, bytes]]:
+        """Barriers that were answered: index and context."""
+        ...
+
     @property
-    def snapshot(self) -> CoreSnapshot | None: ...  # noqa: D102
+    def snapshot(self) -> CoreSnapshot | None:
+        """An image to install first."""
+        ...
+
     @property
-    def soft_state(self) -> tuple[int, str] | None: ...  # noqa: D102
+    def soft_state(self) -> tuple[int, str] | None:
+        """Leader and role when they changed."""
+        ...
 
 
 class Consensus(Protocol):
     """The part of a raft-rs node that the driver uses; see its native stub for the promises."""
 
-    def tick(self) -> None: ...  # noqa: D102
-    def step(self, message: bytes, /) -> None: ...  # noqa: D102
-    def propose(self, context: bytes, data: bytes, /) -> None: ...  # noqa: D102
-    def propose_conf_change(  # noqa: D102
-        self, context: bytes, changes: list[tuple[ChangeKind, int]], /
-    ) -> None: ...
-    def apply_conf_change(self, data: bytes, /) -> CoreConfState: ...  # noqa: D102
-    def read_index(self, context: bytes, /) -> bool: ...  # noqa: D102
-    def transfer_leader(self, to: int, /) -> None: ...  # noqa: D102
-    def campaign(self) -> None: ...  # noqa: D102
-    def report_unreachable(self, id: int, /) -> None: ...  # noqa: A002, D102
-    def report_snapshot(self, id: int, ok: bool, /) -> None: ...  # noqa: A002, D102, FBT001
-    def has_ready(self) -> bool: ...  # noqa: D102
-    def ready(self) -> Ready: ...  # noqa: D102
-    def on_persist_ready(self, number: int, /) -> None: ...  # noqa: D102
-    def advance_apply_to(self, index: int, /) -> None: ...  # noqa: D102
-    def compact(self, index: int, /) -> None: ...  # noqa: D102
-    def log_bytes(self) -> int: ...  # noqa: D102
-    def first_index(self) -> int: ...  # noqa: D102
-    def last_index(self) -> int: ...  # noqa: D102
-    def term_of(self, index: int, /) -> int: ...  # noqa: D102
-    def set_snapshot(  # noqa: D102
+    def tick(self) -> None:
+        """Let one tick pass."""
+        ...
+
+    def step(self, message: bytes, /) -> None:
+        """Take in another member's message."""
+        ...
+
+    def propose(self, context: bytes, data: bytes, /) -> None:
+        """Append an entry, or forward it to the leader."""
+        ...
+
+    def propose_conf_change(self, context: bytes, changes: list[tuple[ChangeKind, int]], /) -> None:
+        """Propose one change of who belongs to the group."""
+        ...
+
+    def apply_conf_change(self, data: bytes, /) -> CoreConfState:
+        """Put a committed change into force."""
+        ...
+
+    def read_index(self, context: bytes, /) -> bool:
+        """Ask for a barrier; False when nobody would hear it."""
+        ...
+
+    def transfer_leader(self, to: int, /) -> None:
+        """Hand leadership to a voter."""
+        ...
+
+    def campaign(self) -> None:
+        """Start an election now."""
+        ...
+
+    def report_unreachable(self, id: int, /) -> None:  # noqa: A002 - raft-rs' own signature
+        """Say that messages to the member were dropped."""
+        ...
+
+    def report_snapshot(self, id: int, ok: bool, /) -> None:  # noqa: A002, FBT001 - raft-rs' own signature
+        """Say how the image on its way to the member ended."""
+        ...
+
+    def has_ready(self) -> bool:
+        """Whether there is work to hand out."""
+        ...
+
+    def ready(self) -> Ready:
+        """Take all outstanding work."""
+        ...
+
+    def on_persist_ready(self, number: int, /) -> None:
+        """Say that everything up to this number is durable."""
+        ...
+
+    def advance_apply_to(self, index: int, /) -> None:
+        """Say that everything up to this index is applied."""
+        ...
+
+    def compact(self, index: int, /) -> None:
+        """Forget entries up to and including this index."""
+        ...
+
+    def log_bytes(self) -> int:
+        """Return the bytes that the log in memory holds."""
+        ...
+
+    def first_index(self) -> int:
+        """Return the first index still in the log."""
+        ...
+
+    def last_index(self) -> int:
+        """Return the last index of the log."""
+        ...
+
+    def term_of(self, index: int, /) -> int:
+        """Return the term of an entry."""
+        ...
+
+    def set_snapshot(
         self, index: int, term: int, conf_state: CoreConfState, data: bytes, /
-    ) -> None: ...
-    def clear_snapshot(self) -> None: ...  # noqa: D102
-    def take_snapshot_requests(self) -> list[int]: ...  # noqa: D102
-    def status(self) -> consensus.Status: ...  # noqa: D102
+    ) -> None:
+        """Offer an image to members that are too far behind."""
+        ...
+
+    def clear_snapshot(self) -> None:
+        """Withdraw the offer."""
+        ...
+
+    def take_snapshot_requests(self) -> list[int]:
+        """Return who needs a newer image than the one on offer."""
+        ...
+
+    def status(self) -> consensus.Status:
+        """Return everything about the node."""
+        ...
+
     @property
-    def leader(self) -> int: ...  # noqa: D102
+    def leader(self) -> int:
+        """Who leads, 0 when unknown."""
+        ...
+
     @property
-    def term(self) -> int: ...  # noqa: D102
+    def term(self) -> int:
+        """The present term."""
+        ...
+
     @property
-    def role(self) -> str: ...  # noqa: D102
+    def role(self) -> str:
+        """What this node is in it."""
+        ...
+
     @property
-    def commit(self) -> int: ...  # noqa: D102
+    def commit(self) -> int:
+        """How far the log is committed."""
+        ...
+
     @property
-    def applied(self) -> int: ...  # noqa: D102
+    def applied(self) -> int:
+        """How far the log is applied."""
+        ...
+
     @property
-    def is_leader(self) -> bool: ...  # noqa: D102
+    def is_leader(self) -> bool:
+        """Whether this node leads."""
+        ...
+
     @property
-    def is_learner(self) -> bool: ...  # noqa: D102
+    def is_learner(self) -> bool:
+        """Whether this node is a learner."""
+        ...
+
     @property
-    def promotable(self) -> bool: ...  # noqa: D102
+    def promotable(self) -> bool:
+        """Whether this node may campaign."""
+        ...
+
     @property
-    def committed_in_term(self) -> bool: ...  # noqa: D102
+    def committed_in_term(self) -> bool:
+        """Whether an entry of the present term is committed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

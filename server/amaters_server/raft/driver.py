@@ -30,6 +30,9 @@ from amaters_server.storage.engine import Changes
 
 Messages = list[tuple[int, bytes]]
 
+MOST_HELD = 8
+"""How many times the usual log is kept at most for the sake of an image on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keep:
@@ -252,7 +255,8 @@ class Driver:
         drop = max(count - self._keep.entries, 0)
         if size > self._keep.bytes:
             drop = max(drop, count - count * self._keep.bytes // size)
-        target = min(first + drop - 1, self._written_applied, self._hold or last)
+        hold = self._hold if count <= self._keep.entries * MOST_HELD else 0
+        target = min(first + drop - 1, self._written_applied, hold or last)
         if target < first:
             return
         term = self.core.term_of(target)

@@ -19,7 +19,8 @@ from amaters_server.testing import history
 from amaters_server.testing.history import Operation, Outcome
 from amaters_server.testing.sim_clients import Client
 from amaters_server.testing.sim_faults import Faults
-from amaters_server.testing.sim_node import Recorder, SimNode, SimPlace
+from amaters_server.testing.sim_node import SimNode, SimPlace
+from amaters_server.testing.sim_recorder import Recorder
 from amaters_server.testing.sim_world import Network, World
 
 CLIENTS = 4

@@ -1,7 +1,7 @@
 """One simulated member: the real replica, state machine and log on a virtual disk and network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,9 @@ from amaters_server.raft.driver import Batch, ImageToInstall
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.replica import Outbox, Replica
 from amaters_server.storage.engine import Changes, Engine
-from amaters_server.storage.memory import MemoryDisk, MemoryEngine
+from amaters_server.storage.memory import MemoryEngine
+from amaters_server.testing.sim_disk import DyingEngine, PowerFailureError, SimDisk
+from amaters_server.testing.sim_recorder import Recorder
 from amaters_server.testing.sim_world import Network, World
 
 TICK_SECONDS = 0.02
@@ -29,39 +31,6 @@ FULL_DISK_RETRY_SECONDS = 0.1
 IMAGE_RETRY_SECONDS = 1.0
 KEPT_ENTRIES = 40
 _NOWHERE = Path("/nonexistent")
-
-
-class Recorder:
-    """Everything that all members must agree on, and whether they do."""
-
-    def __init__(self) -> None:
-        self.leaders: dict[int, int] = {}
-        self.entries: dict[int, tuple[int, bytes, bytes]] = {}
-        self.violations: list[str] = []
-        self.trace: list[str] = []
-
-    def led(self, node: int, term: int) -> None:
-        """Note a leader; there must be one at most in each term."""
-        known = self.leaders.setdefault(term, node)
-        if known != node:
-            self.violations.append(f"members {known} and {node} both led in term {term}")
-
-    def applied(self, node: int, entry: Committed) -> None:
-        """Note an applied entry; it must be the same at the same index everywhere, for ever."""
-        found = (entry.term, entry.data, entry.context)
-        known = self.entries.setdefault(entry.index, found)
-        if known != found:
-            self.violations.append(f"member {node} applied another entry at {entry.index}")
-
-
-@dataclass(slots=True)
-class SimDisk:
-    """A disk that outlives its node's crashes, with the images that lie on it."""
-
-    disk: MemoryDisk = field(default_factory=MemoryDisk)
-    images: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    slow: float = 1.0
-    """Factor on how long each write takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,10 +328,10 @@ class SimNode:
         content = self.storage.images[image.index, image.term]
         if world.rng.randrange(5) == 0:
             # Power fails in the middle of it; some of its writes were made, one not at all.
-            dying = _DyingEngine(self.engine, world.rng.randrange(1, 4))
+            dying = DyingEngine(self.engine, world.rng.randrange(1, 4))
             try:
                 install_image(cast("Engine", dying), lambda: [content])
-            except _PowerFailureError:
+            except PowerFailureError:
                 self.crash()
                 world.later(world.rng.uniform(0.1, 0.5), self._come_back)
                 return
@@ -381,25 +350,3 @@ class SimNode:
         content = self.storage.images[key]
         install_image(self.engine, lambda: [content])
         self.machine.reload()
-
-
-class _PowerFailureError(Exception):
-    """The power failed in the middle of an installation."""
-
-
-class _DyingEngine:
-    """An engine whose power fails after some writes."""
-
-    def __init__(self, engine: MemoryEngine, writes: int) -> None:
-        self._engine = engine
-        self._left = writes
-
-    def write(self, changes: Changes, *, sync: bool) -> None:
-        """Write, while there is power."""
-        if self._left == 0:
-            raise _PowerFailureError
-        self._left -= 1
-        self._engine.write(changes, sync=sync)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._engine, name)

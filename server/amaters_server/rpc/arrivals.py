@@ -8,7 +8,7 @@ from amaters.wire.aql_pb2 import BatchRequest, QueryRequest
 from amaters_server.model.errors import MalformedError
 from amaters_server.rpc.calls import Metadata, Outlet
 from amaters_server.rpc.ledger import Encoder, Waiting
-from amaters_server.telemetry.counters import Op
+from amaters_server.telemetry.counters import OpCounters
 
 STALE_READ = ("amaters-read", "stale")
 """Metadata of a caller that prefers an answer from this node, however old, to asking the leader."""
@@ -41,9 +41,10 @@ class Arrival(NamedTuple):
     deadline: float
     metadata: Metadata | None
 
-    def waiting(self, op: Op, encoder: Encoder) -> Waiting:
+    def waiting(self, counters: OpCounters, encoder: Encoder) -> Waiting:
         """Return what the ledger keeps of it."""
-        return Waiting(self.outlet, self.call_id, op, self.request_id, self.started, encoder)
+        outlet, call_id, request_id, started, _, _ = self
+        return Waiting(outlet, call_id, counters, request_id, started, encoder)
 
     @property
     def stale(self) -> bool:

@@ -55,11 +55,13 @@ class Batches:
     ) -> None:
         plan = _Plan.of(request)
         if plan.commands:
-            waiting = arrival.waiting(Op.BATCH, self._encoder(plan))
+            waiting = arrival.waiting(self._shop.ledger.ops[Op.BATCH], self._encoder(plan))
             self._shop.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
             return
         session = arrival.session
-        ticket = self._shop.ledger.enter(arrival.waiting(Op.BATCH, self._encoder(plan)))
+        ticket = self._shop.ledger.enter(
+            arrival.waiting(self._shop.ledger.ops[Op.BATCH], self._encoder(plan))
+        )
         if not plan.operations:
             self._shop.ledger.answered([(ticket, [])])
         elif plan.writing:

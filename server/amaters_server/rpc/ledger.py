@@ -11,9 +11,11 @@ from amaters_server.model.errors import DatabaseError, OverloadedError
 from amaters_server.model.queries import Answer, Result
 from amaters_server.rpc import encode, status
 from amaters_server.rpc.calls import Outlet
-from amaters_server.telemetry.counters import CallCounters, Op
+from amaters_server.telemetry.counters import CallCounters, OpCounters
 
 _log = logging.getLogger(__name__)
+
+ONE_MILLISECOND = 0.001
 
 Encoder: TypeAlias = Callable[[list[Result]], bytes]
 """Makes the `response` part of an answer from one result per operation."""
@@ -24,7 +26,7 @@ class Waiting(NamedTuple):
 
     outlet: Outlet
     call_id: int
-    op: Op
+    counters: OpCounters
     request_id: str | None
     started: float
     encoder: Encoder
@@ -34,6 +36,8 @@ class Ledger:
     """All calls in progress of one service, by ticket. Belongs to the event loop."""
 
     def __init__(self, counters: CallCounters, *, now: Callable[[], float], limit: int) -> None:
+        self.ops = counters.ops
+        """What is counted, by kind of operation."""
         self._counters = counters
         self._now = now
         self._limit = limit
@@ -49,7 +53,6 @@ class Ledger:
             raise OverloadedError(waiting=len(self._waiting), limit=self._limit)
         self._next = ticket = self._next + 1
         self._waiting[ticket] = waiting
-        self._counters.active = len(self._waiting)
         return ticket
 
     def refuse(self, refused: list[tuple[int, bytes]], outlet: Outlet) -> None:
@@ -61,41 +64,69 @@ class Ledger:
     def answered(self, answered: list[tuple[int, Answer]]) -> None:
         """Encode and send the answers of these tickets; unknown ones are ignored."""
         now = self._now()
-        done: list[tuple[int, bytes]] = []
-        outlet: Outlet | None = None
+        take = self._waiting.pop
+        replies: dict[Outlet, list[tuple[int, bytes]]] = {}
+        taken = _Elapsed(now)
         for ticket, answer in answered:
-            waiting = self._waiting.pop(ticket, None)
+            waiting = take(ticket, None)
             if waiting is None:
                 continue
-            if waiting.outlet is not outlet:
-                if outlet is not None:
-                    outlet.reply(done)
-                outlet, done = waiting.outlet, []
-            body = self._body(waiting, answer, now - waiting.started)
-            done.append((waiting.call_id, body))
+            outlet, call_id, counters, request_id, started, encoder = waiting
+            elapsed = taken.count(started, counters)
+            if type(answer) is list:
+                body = _encoded(answer, encoder, counters)
+            else:
+                counters.errors += 1
+                body = _refused(answer)
+            if request_id is not None or elapsed >= ONE_MILLISECOND:
+                body += encode.tail(request_id, int(elapsed * 1000))
+            replies.setdefault(outlet, []).append((call_id, body))
+        taken.settle()
         self._counters.active = len(self._waiting)
-        if outlet is not None:
+        for outlet, done in replies.items():
             outlet.reply(done)
 
-    def _body(self, waiting: Waiting, answer: Answer, elapsed: float) -> bytes:
-        counters = self._counters.ops[waiting.op]
-        counters.latency.observe(elapsed)
-        if type(answer) is list:
-            try:
-                body = waiting.encoder(answer)
-            except DatabaseError as error:
-                counters.errors += 1
-                body = refusal(error)
-            except Exception:  # noqa: BLE001 A defect must not leave the other calls of the batch unanswered.
-                _log.exception("rpc.encode_failed")
-                counters.errors += 1
-                body = refusal(DatabaseError("the answer could not be encoded; see the log"))
-        else:
-            counters.errors += 1
-            body = refusal(answer if isinstance(answer, DatabaseError) else DatabaseError("?"))
-        if waiting.request_id is not None or elapsed >= 0.001:  # noqa: PLR2004
-            return body + encode.tail(waiting.request_id, int(elapsed * 1000))
-        return body
+
+class _Elapsed:
+    """Counts how long calls took; those that began and ended together are counted at once."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._started = now
+        self._counters: OpCounters | None = None
+        self._number = 0
+
+    def count(self, started: float, counters: OpCounters) -> float:
+        """Count one call; returns the seconds it took."""
+        if started != self._started or counters is not self._counters:
+            self.settle()
+            self._started, self._counters = started, counters
+        self._number += 1
+        return self._now - started
+
+    def settle(self) -> None:
+        """Count those that are not counted yet."""
+        if self._counters is not None:
+            self._counters.latency.observe(self._now - self._started, self._number)
+        self._number = 0
+
+
+def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> bytes:
+    try:
+        return encoder(results)
+    except DatabaseError as error:
+        counters.errors += 1
+        return refusal(error)
+    except Exception:  # noqa: BLE001 A defect must not leave the other calls of the batch unanswered.
+        _log.exception("rpc.encode_failed")
+        counters.errors += 1
+        return refusal(DatabaseError("the answer could not be encoded; see the log"))
+
+
+def _refused(answer: object) -> bytes:
+    if isinstance(answer, DatabaseError):
+        return refusal(answer)
+    return refusal(DatabaseError(f"the answer is a {type(answer).__name__}; this is a defect"))
 
 
 def refusal(error: DatabaseError, *, context: str = "") -> bytes:

@@ -21,7 +21,7 @@ from amaters_server.rpc.predicates import compiled
 from amaters_server.rpc.scans import Walk
 from amaters_server.rpc.status import MissingQueryError, UnsupportedQueryError
 from amaters_server.rpc.workshop import Workshop
-from amaters_server.telemetry.counters import Op
+from amaters_server.telemetry.counters import Op, OpCounters
 
 DIRECT_ROWS = 100
 """Ranges of at most so many rows are answered together with the other reads of their batch."""
@@ -32,6 +32,8 @@ class Queries:
 
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
+        self._ops = shop.ledger.ops
+        self._gets, self._puts = self._ops[Op.GET], self._ops[Op.PUT]
 
     def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
         """Take all waiting calls; those that make no sense are answered at once."""
@@ -62,22 +64,22 @@ class Queries:
         query = request.query
         kind = query.WhichOneof("query")
         if kind == "set":
-            writes.append(self._write(decode.put(query.set), Op.PUT, arrival))
+            writes.append(self._write(decode.put(query.set), self._puts, arrival))
         elif kind == "get":
             get = decode.get(query.get)
             if query.get.key.data.startswith(decode.ADMIN_PREFIX):
                 self._shop.administer(query.get.key.data, arrival)
                 return
-            ticket = self._shop.ledger.enter(arrival.waiting(Op.GET, _value))
+            ticket = self._shop.ledger.enter(arrival.waiting(self._gets, _value))
             reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
         elif kind == "delete":
-            writes.append(self._write(decode.remove(query.delete), Op.DELETE, arrival))
+            writes.append(self._write(decode.remove(query.delete), self._ops[Op.DELETE], arrival))
         else:
             self._accept_many_rows(request, query, arrival, reads)
 
-    def _write(self, operation: Put | Remove, op: Op, arrival: Arrival) -> Write:
+    def _write(self, operation: Put | Remove, counters: OpCounters, arrival: Arrival) -> Write:
         session = arrival.session
-        ticket = self._shop.ledger.enter(arrival.waiting(op, _success))
+        ticket = self._shop.ledger.enter(arrival.waiting(counters, _success))
         return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
 
     def _accept_many_rows(
@@ -108,7 +110,7 @@ class Queries:
         def encoder(results: list[Result]) -> bytes:
             return encode.query_response(encode.query_result(results[0], prefix_length))
 
-        ticket = self._shop.ledger.enter(arrival.waiting(Op.RANGE, encoder))
+        ticket = self._shop.ledger.enter(arrival.waiting(self._ops[Op.RANGE], encoder))
         reads.append(Read(ticket, (scan,), arrival.deadline, stale=arrival.stale))
 
 

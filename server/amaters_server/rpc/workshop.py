@@ -44,11 +44,19 @@ class Workshop:
 
     def walk(self, walk: scans.Walk, arrival: Arrival) -> None:
         """Answer one call with all rows of a walk, in a task of its own."""
-        self.spawn(self._walked(walk, arrival), arrival.waiting(Op.RANGE, _made), arrival.deadline)
+        self.spawn(
+            self._walked(walk, arrival),
+            arrival.waiting(self.ledger.ops[Op.RANGE], _made),
+            arrival.deadline,
+        )
 
     def administer(self, key: bytes, arrival: Arrival) -> None:
         """Answer a Get whose key is an administrative command."""
-        self.spawn(self._administered(key), arrival.waiting(Op.GET, _any), arrival.deadline)
+        self.spawn(
+            self._administered(key),
+            arrival.waiting(self.ledger.ops[Op.GET], _any),
+            arrival.deadline,
+        )
 
     def spawn(
         self, work: Coroutine[object, object, list[Result]], waiting: Waiting, deadline: float

@@ -29,10 +29,10 @@ class Histogram:
     buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS_BUCKETS) + 1))
     total: float = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one observation."""
-        self.buckets[bisect_left(SECONDS_BUCKETS, seconds)] += 1
-        self.total += seconds
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Count one observation, or many equal ones."""
+        self.buckets[bisect_left(SECONDS_BUCKETS, seconds)] += times
+        self.total += seconds * times
 
     @property
     def count(self) -> int:

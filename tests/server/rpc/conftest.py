@@ -198,7 +198,8 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
     listener = made_listener(kind, service.methods, limits)
     await listener.start()
     channel = grpc.aio.insecure_channel(
-        f"127.0.0.1:{listener.port}", options=[("grpc.max_receive_message_length", -1)]
+        f"127.0.0.1:{listener.port}",
+        options=[("grpc.max_receive_message_length", -1), ("grpc.http2.bdp_probe", 0)],
     )
     try:
         yield Served(database, counters, service, listener.port, AqlServiceStub(channel))

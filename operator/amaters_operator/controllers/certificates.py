@@ -69,7 +69,7 @@ class Rotation:
         if wanted.leaf is None or wanted.tls is None:
             return Certificates(problem=wanted.problem)
         serial = wanted.leaf.serial
-        presented = await self._presented(cluster, seen, serial)
+        presented = await self._presented(cluster, seen, wanted.tls, serial)
         verdict = judge(serial, presented)
         behind = [pod for pod in seen.pods if pod.name in verdict.reload]
         problems = await asyncio.gather(*(self._reload(cluster, pod, wanted.tls) for pod in behind))
@@ -78,13 +78,17 @@ class Rotation:
         )
 
     async def _presented(
-        self, cluster: AmatersCluster, seen: Seen, serial: str
+        self, cluster: AmatersCluster, seen: Seen, tls: TlsMaterial, serial: str
     ) -> dict[str, Presented]:
         answering = [pod for pod in seen.pods if pod.ordinal in seen.nodes and pod.ip]
-        shown = await asyncio.gather(*(self._one(cluster, pod, seen, serial) for pod in answering))
+        shown = await asyncio.gather(
+            *(self._one(cluster, pod, seen, tls, serial) for pod in answering)
+        )
         return {pod.name: one for pod, one in zip(answering, shown, strict=True)}
 
-    async def _one(self, cluster: AmatersCluster, pod: Pod, seen: Seen, serial: str) -> Presented:
+    async def _one(
+        self, cluster: AmatersCluster, pod: Pod, seen: Seen, tls: TlsMaterial, serial: str
+    ) -> Presented:
         """Shake hands only where the proof is not on record yet, so that logs stay quiet."""
         loaded = tuple(one.serial for one in seen.nodes[pod.ordinal].certificates)
         if not loaded or any(one != serial for one in loaded):
@@ -93,7 +97,9 @@ class Rotation:
         if recorded.get(pod.name) == serial:
             return Presented(loaded, loaded)
         address = nodes.address(cluster, pod)
-        return Presented(loaded, await self.database.served_serials(address, timeout=_PATIENCE))
+        return Presented(
+            loaded, await self.database.served_serials(address, tls, timeout=_PATIENCE)
+        )
 
     async def _reload(self, cluster: AmatersCluster, pod: Pod, tls: TlsMaterial) -> str:
         """Ask for a reload; return what the node has against the files, if anything."""

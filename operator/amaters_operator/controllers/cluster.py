@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amaters.errors import AmatersError
+from amaters.errors import AmatersError, RefusedError, UnavailableError
 from pydantic import ValidationError
 
 from amaters_operator import manifests
@@ -22,7 +22,7 @@ from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap, conditions, plan, status, upgrade, volumes
-from amaters_operator.decisions.findings import Findings
+from amaters_operator.decisions.findings import Certificates, Findings
 from amaters_operator.decisions.moves import Hold, Move, Restore, Stuck
 from amaters_operator.decisions.plan import Plan
 from amaters_operator.decisions.seen import Seen
@@ -46,6 +46,7 @@ class Pass:
     record: BootstrapStatus
     wanted: Wanted
     seen: Seen
+    rotation: Certificates | None
 
 
 class ClusterController:
@@ -91,7 +92,8 @@ class ClusterController:
         shape = _shape(cluster, record, existing)
         statefulset = await self._apply(cluster, shape)
         seen = await self._observer.look(cluster, statefulset, wanted.tls)
-        work = Pass(cluster, shape, bootstrap.formed(record, seen), wanted, seen)
+        rotation = await self._rotation.advance(cluster, seen, wanted)
+        work = Pass(cluster, shape, bootstrap.formed(record, seen), wanted, seen, rotation)
         restore = bootstrap.next_restore(cluster.spec.bootstrap, work.record)
         if isinstance(restore, Restore):
             return await self._restore(work, restore)
@@ -101,7 +103,6 @@ class ClusterController:
         cluster, seen = work.cluster, work.seen
         policy = _policy(cluster)
         claims = await self._volumes(cluster)
-        rotation = await self._rotation.advance(cluster, seen, work.wanted)
         planned = plan.next_move(cluster.spec.replicas, seen, policy, claims=claims)
         if not work.record.cluster_id and not _heals(planned.move):
             planned = Plan(None, planned.roll)
@@ -111,11 +112,12 @@ class ClusterController:
             planned,
             work.record,
             plan.stuck(planned, seen, policy),
-            rotation,
+            work.rotation,
             problem or work.wanted.problem,
         )
         await self._teller.status(cluster, status.status(cluster, found))
-        settled = rotation is None or (rotation.verdict is not None and rotation.verdict.done)
+        verdict = work.rotation.verdict if work.rotation is not None else None
+        settled = work.rotation is None or (verdict is not None and verdict.done)
         calm = settled and bool(work.record.cluster_id)
         return WHILE_WAITING if problem else _pause(planned.move, cluster, calm=calm)
 
@@ -123,7 +125,7 @@ class ClusterController:
         record = await self._restorer.load(
             move, work.cluster, work.record, work.seen, work.wanted.tls
         )
-        found = Findings(work.seen, Plan(move), record)
+        found = Findings(work.seen, Plan(move), record, certificates=work.rotation)
         # The record of the beginning was written meanwhile: compare with nothing.
         bare = work.cluster.model_copy(update={"status": ClusterStatus()})
         await self._teller.status(bare, status.status(work.cluster, found))
@@ -136,8 +138,9 @@ class ClusterController:
         reason = type(move).__name__
         try:
             await self._actor.perform(move, work.cluster, work.shape, work.seen, work.wanted.tls)
-        except NotNowError as error:
-            return str(error)
+        except (NotNowError, RefusedError, UnavailableError) as error:
+            # Not yet, says whoever must agree: the condition tells, and the next pass asks again.
+            return f"{move}: {error}"
         except AmatersError as error:
             problem = f"{move}: {error}"
             if problem not in (one.message for one in work.cluster.status.conditions):

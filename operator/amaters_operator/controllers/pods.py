@@ -62,8 +62,9 @@ def _troubles(status: Manifest) -> Iterator[str]:
     if status.get("phase") == "Failed":
         yield f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
     scheduled = _condition(status, "PodScheduled")
-    if scheduled.get("status") == "False":
-        yield f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+    # The scheduler's own mishaps carry other reasons and pass by themselves.
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        yield f"Unschedulable: {scheduled.get('message', '')}"
     for container in status.get("containerStatuses") or []:
         yield from _container_troubles(container)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -55,20 +56,19 @@ def serial(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:x}"
 
 
-async def served_serial(ip: str, port: int, host: str, *, timeout: timedelta) -> str | None:
-    """Return the serial of the certificate that a listener proves to own, or None.
+async def served_serial(
+    place: tuple[str, int], host: str, tls: TlsMaterial, *, timeout: timedelta
+) -> str | None:
+    """Return the serial of the certificate that a listener (IP, port) proves to own, or None.
 
     The chain is not verified on purpose: the handshake proves possession of the key, and the
     serial is compared with one that is known.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            _, writer = await asyncio.open_connection(ip, port, ssl=context, server_hostname=host)
+            _, writer = await asyncio.open_connection(
+                *place, ssl=_context(tls), server_hostname=host
+            )
     except (OSError, TimeoutError):
         return None
     try:
@@ -80,3 +80,27 @@ async def served_serial(ip: str, port: int, host: str, *, timeout: timedelta) ->
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(timeout.total_seconds()):
                 await writer.wait_closed()
+
+
+def _context(tls: TlsMaterial) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if tls.certificate is not None and tls.key is not None:
+        _show_identity(context, tls.certificate, tls.key)
+    return context
+
+
+def _show_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Present a client certificate: a listener that misses one answers with an alert.
+
+    Python reads it from a file only; this one lives in memory and is gone at once.
+    """
+    number = os.memfd_create("identity", os.MFD_CLOEXEC)
+    try:
+        os.write(number, certificate + b"\n" + key)
+        context.load_cert_chain(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)

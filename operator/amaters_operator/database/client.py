@@ -26,12 +26,12 @@ class AmatersDatabase:
         )
 
     async def served_serials(
-        self, node: NodeAddress, *, timeout: timedelta
+        self, node: NodeAddress, tls: TlsMaterial, *, timeout: timedelta
     ) -> tuple[str, ...] | None:
         """Return the serials that the client and the peer listener show, or None."""
         shown = await asyncio.gather(
             *(
-                served_serial(node.ip, port, node.host, timeout=timeout)
+                served_serial((node.ip, port), node.host, tls, timeout=timeout)
                 for port in (node.client_port, node.peer_port)
             )
         )

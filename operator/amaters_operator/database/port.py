@@ -94,7 +94,7 @@ class Database(Protocol):
         """Return the node's admin service; calls end within `timeout`, connecting included."""
 
     async def served_serials(
-        self, node: NodeAddress, *, timeout: timedelta
+        self, node: NodeAddress, tls: TlsMaterial, *, timeout: timedelta
     ) -> tuple[str, ...] | None:
         """Return the serials that the node's two listeners show in a handshake.
 

@@ -162,10 +162,13 @@ def _certificates(cluster: AmatersCluster, found: Findings) -> Condition:
     if seen is None or seen.verdict is None or seen.problem:
         text = seen.problem if seen and seen.problem else "the certificates were not looked at yet"
         return _say(cluster, found, question, "False", "CertificateProblem", text)
-    if seen.verdict.done and len(seen.verdict.current) == len(found.seen.pods):
+    # A pod that is not ready loads the newest files as it comes up: it proves nothing either way.
+    ready = {pod.name for pod in found.seen.pods if pod.ready}
+    if seen.verdict.done and ready and ready <= set(seen.verdict.current):
         text = f"every pod serves serial {seen.serial}"
         return _say(cluster, found, question, "True", "ServedByAll", text)
-    behind = listed((*seen.verdict.reload, *seen.verdict.unproven)) or "pods that do not answer"
+    named = (*seen.verdict.reload, *seen.verdict.unproven)
+    behind = listed(named) if named else "pods that do not answer yet"
     text = f"serial {seen.serial} is not yet served by: {behind}"
     return _say(cluster, found, question, "False", "Rotating", text)
 

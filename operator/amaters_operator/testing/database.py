@@ -56,10 +56,10 @@ class FakeDatabase:
         return self._open(node)
 
     async def served_serials(
-        self, node: NodeAddress, *, timeout: timedelta
+        self, node: NodeAddress, tls: TlsMaterial, *, timeout: timedelta
     ) -> tuple[str, ...] | None:
         """Return the serials that a node's listeners show."""
-        del timeout
+        del tls, timeout
         serial = self.loaded.get(self._ordinal(node))
         return None if serial is None else (serial, serial)
 

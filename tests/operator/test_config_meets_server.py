@@ -1,0 +1,65 @@
+"""The configuration that the operator writes is one that the server takes."""
+
+from pathlib import Path
+
+import pytest
+from amaters_operator import manifests
+from amaters_operator.api import AmatersCluster
+from amaters_operator.manifests import config, names
+from amaters_server.config.load import Sources, load
+
+
+def cluster(**spec) -> AmatersCluster:
+    return AmatersCluster.model_validate(
+        {
+            "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+            "spec": {"image": "amaters:1"} | spec,
+        }
+    )
+
+
+SPECS = {
+    "plain": {},
+    "tls": {"tls": {"secretName": "s", "requireClientCert": True}},
+    "backup": {
+        "backup": {
+            "destination": "s3://b/p",
+            "endpointUrl": "https://s3.example",
+            "addressingStyle": "path",
+            "serverSideEncryption": "AES256",
+        }
+    },
+    "alone": {"replicas": 1},
+    "tuned": {
+        "config": {
+            "logging": {"level": "debug", "format": "pretty"},
+            "limits": {"maxConnections": 9, "requestTimeoutMs": 100},
+            "cluster": {"heartbeatIntervalMs": 10, "electionTimeoutMs": 100},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("formed", [False, True])
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
+    wish = cluster(**SPECS[spec])
+    shape = manifests.Shape(
+        replicas=wish.spec.replicas,
+        initial_members=manifests.initial_members(wish),
+        formed=formed,
+        volume_size="1Gi",
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(config.rendered(wish, shape))
+    flags = {
+        "cluster.advertise_address": names.peer_address(wish, 0),
+        "cluster.client_advertise_address": names.client_address(wish, 0),
+        "cluster.name": "orders-0",
+    }
+
+    loaded = load(Sources(path=file, flags=flags))
+
+    assert loaded.notices == ()
+    assert loaded.settings.cluster.token == "uid-1"
+    assert len(loaded.settings.cluster.peers) == (0 if formed else wish.spec.replicas)

@@ -1,0 +1,119 @@
+"""What is read out of a Pod: the words of kubelet and scheduler."""
+
+from amaters_operator.controllers import pods
+
+
+def pod(name: str = "orders-1", *, owner: str = "sts", deleted: bool = False, **status) -> dict:
+    meta = {
+        "name": name,
+        "uid": f"uid-{name}",
+        "labels": {"controller-revision-hash": "r1"},
+        "creationTimestamp": "2026-03-01T12:00:00Z",
+        "ownerReferences": [{"uid": owner}],
+    }
+    if deleted:
+        meta["deletionTimestamp"] = "2026-03-01T12:01:00Z"
+    spec = {"nodeName": "node-a", "containers": [{"image": "amaters:1"}]}
+    return {"metadata": meta, "spec": spec, "status": status}
+
+
+def one(manifest: dict):
+    [seen] = pods.seen([manifest], owner="sts")
+    return seen
+
+
+def container(**facts) -> dict:
+    return {"containerStatuses": [{"restartCount": 0} | facts]}
+
+
+READY = {
+    "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12:00:09Z"}
+    ],
+    "podIP": "10.0.0.7",
+}
+
+
+def test_pods_of_other_owners_are_not_ours() -> None:
+    assert pods.seen([pod(owner="other")], owner="sts") == ()
+
+
+def test_pods_come_by_number_not_by_name() -> None:
+    found = pods.seen([pod("orders-10"), pod("orders-9"), pod("orders-0")], owner="sts")
+
+    assert [each.ordinal for each in found] == [0, 9, 10]
+
+
+def test_a_ready_pod() -> None:
+    seen = one(pod(**READY))
+
+    assert seen.ready
+    assert seen.ready_since.second == 9
+    assert (seen.ip, seen.node, seen.revision, seen.image) == (
+        "10.0.0.7",
+        "node-a",
+        "r1",
+        "amaters:1",
+    )
+    assert seen.trouble == ""
+
+
+def test_a_pod_that_goes_is_not_ready_whatever_the_kubelet_last_said() -> None:
+    seen = one(pod(deleted=True, **READY))
+
+    assert seen.terminating
+    assert not seen.ready
+
+
+def test_an_image_that_cannot_be_pulled() -> None:
+    waiting = {"reason": "ErrImagePull", "message": "not found"}
+
+    assert one(pod(**container(state={"waiting": waiting}))).trouble == "ErrImagePull: not found"
+
+
+def test_a_crash_loop_tells_the_last_words() -> None:
+    ended = {"exitCode": 2, "reason": "Error", "message": "config: unknown key\n"}
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+    seen = one(pod(**container(state=state, lastState={"terminated": ended})))
+
+    assert seen.trouble == (
+        "CrashLoopBackOff: the last run ended with code 2 (Error): config: unknown key"
+    )
+
+
+def test_a_container_that_crashed_before_is_in_trouble_between_two_crashes() -> None:
+    ended = {"exitCode": 1, "reason": "Error"}
+    facts = {"state": {"running": {}}, "lastState": {"terminated": ended}, "restartCount": 3}
+
+    assert one(pod(**container(**facts))).trouble.startswith("crashed 3 times")
+
+
+def test_a_container_that_merely_starts_is_in_no_trouble() -> None:
+    for reason in ("ContainerCreating", "PodInitializing"):
+        waiting = {"waiting": {"reason": reason}}
+        assert one(pod(**container(state=waiting))).trouble == ""
+
+
+def test_a_pod_without_a_place() -> None:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/3 nodes are available",
+    }
+
+    assert one(pod(conditions=[condition])).trouble == "Unschedulable: 0/3 nodes are available"
+    mishap = condition | {"reason": "SchedulerError"}
+    assert one(pod(conditions=[mishap])).trouble == ""
+
+
+def test_an_evicted_pod() -> None:
+    seen = one(pod(phase="Failed", reason="Evicted", message="The node was low on memory."))
+
+    assert seen.trouble == "Evicted: The node was low on memory."
+
+
+def test_long_troubles_are_cut() -> None:
+    waiting = {"reason": "CreateContainerError", "message": "x" * 5000}
+
+    assert len(one(pod(**container(state={"waiting": waiting}))).trouble) == 300

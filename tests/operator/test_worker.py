@@ -1,0 +1,122 @@
+"""The work queue: one pass at a time for each object, many wakes one pass, failures slower."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.controllers.worker import Worker
+from amaters_operator.kube.errors import UnreachableError
+from prometheus_client import CollectorRegistry
+
+pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
+
+
+class Script:
+    """A reconcile function that notes when it ran, and does as it is told."""
+
+    def __init__(self, *, takes: float = 0.0, pause: float | None = 10.0) -> None:
+        self.takes, self.pause = takes, pause
+        self.began: list[float] = []
+        self.running = 0
+        self.most = 0
+        self.fail: Exception | None = None
+
+    async def __call__(self, namespace: str, name: str) -> timedelta | None:
+        self.began.append(asyncio.get_running_loop().time())
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(self.takes)
+        self.running -= 1
+        if self.fail is not None:
+            raise self.fail
+        return None if self.pause is None else timedelta(seconds=self.pause)
+
+
+async def work(script: Script, seconds: float, *wakes: float, key=("ns", "a")) -> Worker:
+    metrics = Metrics(CollectorRegistry())
+    worker = Worker("test", script, metrics)
+    running = asyncio.create_task(worker.run())
+    begin = asyncio.get_running_loop().time()
+    for moment in wakes:
+        await asyncio.sleep(begin + moment - asyncio.get_running_loop().time())
+        worker.wake(*key)
+    await asyncio.sleep(begin + seconds - asyncio.get_running_loop().time())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return worker
+
+
+async def test_a_pass_follows_a_wake_at_once_and_then_the_pause() -> None:
+    script = Script(pause=10)
+    await work(script, 25, 0)
+
+    assert [round(one, 1) for one in script.began] == [0.0, 10.0, 20.0]
+
+
+async def test_many_wakes_during_a_pass_make_one_more() -> None:
+    script = Script(takes=5, pause=100)
+    await work(script, 30, 0, 1, 2, 3)
+
+    assert len(script.began) == 2
+    assert script.most == 1
+
+
+async def test_a_storm_of_wakes_is_slowed_down() -> None:
+    script = Script(pause=100)
+    await work(script, 2, *[number / 100 for number in range(200)])
+
+    assert len(script.began) <= 11
+
+
+async def test_an_object_that_is_gone_is_forgotten() -> None:
+    script = Script(pause=None)
+    worker = await work(script, 50, 0)
+
+    assert len(script.began) == 1
+    assert worker.known("ns") == []
+
+
+async def test_an_object_that_comes_back_is_looked_after_again() -> None:
+    script = Script(pause=None)
+    await work(script, 50, 0, 20)
+
+    assert len(script.began) == 2
+
+
+async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
+    script = Script()
+    script.fail = UnreachableError("api down")
+    await work(script, 70, 0)
+
+    gaps = [round(b - a) for a, b in zip(script.began, script.began[1:], strict=False)]
+    assert gaps == [1, 2, 4, 8, 16, 32]
+
+
+async def test_a_defect_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    good, bad = Script(pause=5), Script()
+    bad.fail = RuntimeError("a bug of ours")
+
+    async def reconcile(namespace: str, name: str) -> timedelta | None:
+        return await (bad if name == "bad" else good)(namespace, name)
+
+    worker = Worker("test", reconcile, Metrics(CollectorRegistry()))
+    running = asyncio.create_task(worker.run())
+    worker.wake("ns", "bad")
+    worker.wake("ns", "good")
+    await asyncio.sleep(12)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert len(good.began) == 3
+    assert "reconcile.defect" in caplog.text
+
+
+async def test_an_overdue_object_is_named() -> None:
+    metrics = Metrics(CollectorRegistry())
+    worker = Worker("test", Script(), metrics)
+    worker.wake("ns", "a")
+
+    assert worker.stalled() == []
+    await asyncio.sleep(200)
+    assert [key.name for key in worker.stalled()] == ["a"]

@@ -54,6 +54,7 @@ demo: setup ## Three local nodes: write, read, kill the leader, snapshot and res
 	@$(BIN)/python -m demo.local
 
 test: check ## All checks and all tests that need no Kubernetes
+	cargo test --quiet --release --locked --manifest-path server/native/Cargo.toml
 	$(BIN)/pytest tests
 
 check: setup ## Formatting, lint, types, import contracts

@@ -25,7 +25,7 @@ from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node import opening, transfer
 from amaters_server.node.backups import Backups, SnapshotPlaces
 from amaters_server.node.belonging import Belonging
-from amaters_server.node.founding import Join
+from amaters_server.node.founding import Found, Join
 from amaters_server.node.image_receiver import ImageReceiver
 from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.images import Images
@@ -76,7 +76,6 @@ class Node:
         self._pump: Pump | None = None
         self._identity: Identity | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._join_hints: tuple[Member, ...] = ()
         version = dotted(settings.version)
         self.members = Members(
             parts.machine, parts.transport, self._leadership, parts.clock, version
@@ -106,6 +105,7 @@ class Node:
         contradicts itself.
         """
         identity = self._disk.log.identity()
+        machine = self._parts.machine
         if identity is None:
             loop = asyncio.get_running_loop()
             disk_id = await loop.run_in_executor(
@@ -113,8 +113,10 @@ class Node:
             )
             self.peers.begin(disk_id)
             self._own_task(self._find_place(disk_id), "find-place")
+        elif machine.membership is None and not machine.needs_image:
+            self._own_task(self._find_others(identity), "find-others")
         else:
-            await self._take_part(identity)
+            await self._take_part(identity, ())
 
     async def stop(self, grace_seconds: float) -> None:
         """Leave in order: not ready, leadership handed over, calls answered, disk flushed, closed.
@@ -218,15 +220,21 @@ class Node:
     # --- becoming a member ----------------------------------------------------
 
     async def _find_place(self, disk_id: str) -> None:
-        decision = await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
+        decision = await self._search(disk_id)
         log.info("node.placed", extra={"decision": type(decision).__name__})
         loop = asyncio.get_running_loop()
         identity = await loop.run_in_executor(None, opening.settle, self._disk, decision)
-        if isinstance(decision, Join):
-            self._join_hints = decision.others
-        await self._take_part(identity)
+        await self._take_part(identity, _others(decision))
 
-    async def _take_part(self, identity: Identity) -> None:
+    async def _find_others(self, identity: Identity) -> None:
+        """Ask again where the others are: this member joined, and was stopped before it heard."""
+        decision = await self._search(identity.disk_id)
+        await self._take_part(identity, _others(decision))
+
+    async def _search(self, disk_id: str) -> Found | Join:
+        return await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
+
+    async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
         loop = asyncio.get_running_loop()
         if self._parts.machine.needs_image:
             await loop.run_in_executor(None, self._images.receiver.finish_interrupted)
@@ -253,7 +261,7 @@ class Node:
         self._images.attach(pump)
         self.backups.attach(pump)
         self.peers.attach(Joined(identity, pump, self._images.sender))
-        self._belonging.begin(identity, self._join_hints)
+        self._belonging.begin(identity, hints)
         pump.start()
         if self._is_alone():
             replica.driver.core.campaign()
@@ -361,6 +369,10 @@ class Node:
         log.error("node.task_failed", extra={"task": task.get_name()}, exc_info=error)
         if isinstance(error, DatabaseError):
             self._failed(error)
+
+
+def _others(decision: Found | Join) -> tuple[Member, ...]:
+    return decision.others if isinstance(decision, Join) else decision.membership.members
 
 
 def _refuse(calls: Sequence[Write] | Sequence[Read], answers: Answers, why: DatabaseError) -> None:

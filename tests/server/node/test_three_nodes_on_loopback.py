@@ -1,6 +1,7 @@
 """Real nodes, real gRPC between them: forming, serving anywhere, losing and moving the leader."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from amaters_server.model.cluster import NodeState
@@ -13,6 +14,8 @@ from amaters_server.model.errors import (
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.node.settings import Retention
+from amaters_server.raft.log import Identity, Log
+from amaters_server.storage.engine import Changes
 from amaters_server.testing.loopback import leader_of, newcomer, ready, until
 
 pytestmark = pytest.mark.slow
@@ -215,6 +218,28 @@ async def test_a_node_that_lost_its_disk_never_returns_under_its_old_id(cluster,
 
     assert added.id == 4
     assert lost.node.status().node_id == 4
+
+
+async def test_a_member_stopped_before_it_got_its_state_finds_the_others_again(cluster, tmp_path):
+    [leader] = await cluster(1)
+    await leader.put(b"k", b"v")
+    fresh = newcomer(2, [leader], tmp_path)
+    address = fresh.settings.addresses
+    added = await leader.node.members.add(
+        address.peer, address.client, address.name, deadline=leader.deadline()
+    )
+    await leader.node.members.claim(replace(added, disk_id="its disk"), deadline=leader.deadline())
+    engine, changes = fresh.open_engine(), Changes()
+    identity = Identity(leader.node.status().cluster_id, added.id, "its disk")
+    Log(engine).put_identity(changes, identity)
+    engine.write(changes, sync=True)
+    engine.close()
+
+    await fresh.start()
+    cluster.running.append(fresh)
+    await ready([fresh])
+
+    assert await fresh.get(b"k") == b"v"
 
 
 async def _promoted(leader, node_id):

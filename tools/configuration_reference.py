@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amaters_server.config import aliases
 from amaters_server.config.load import section_of
-from amaters_server.config.reloadable import RELOADABLE
+from amaters_server.config.reloadable import takes_effect
 from amaters_server.config.settings import Settings
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -63,7 +63,7 @@ def _table(section: type[BaseModel], name: str, rows: list[str]) -> str:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    mark = " **reload**" if _reloadable(key) else ""
+    mark = " **reload**" if takes_effect(key) else ""
     description = (field.description or "").replace("|", "\\|")
     return f"| `{key}` | {_default(field)} | {description}{mark} |"
 
@@ -77,12 +77,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return f"`{list(value)}`".replace("'", '"')
     return f"`{value}`"
-
-
-def _reloadable(key: str) -> bool:
-    return any(
-        key == known or (known.endswith(".") and key.startswith(known)) for known in RELOADABLE
-    )
 
 
 def _environment() -> str:

@@ -21,7 +21,7 @@ from amaters_server.app.compose import Server, compose, open_engine
 from amaters_server.app.pidfile import PidFile
 from amaters_server.app.reload import Reloadable, Reloader
 from amaters_server.config.load import Loaded, Sources
-from amaters_server.config.reloadable import ReloadReport
+from amaters_server.config.reloadable import NOT_YET, ReloadReport
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
 from amaters_server.model.errors import ConfigurationError, NotReadyError
@@ -29,9 +29,6 @@ from amaters_server.rpc.tls import Certificates
 from amaters_server.telemetry.logs import Logs
 
 _log = logging.getLogger(__name__)
-
-NEEDS_RESTART = frozenset({"compaction", "rate_limit"})
-"""Published as reloadable; the engine and the listener take them at their start only."""
 
 LISTENER_GRACE_SECONDS = 1.0
 """For answers that are on their way when everything else has stopped."""
@@ -153,7 +150,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 
-    return Reloadable(apply, server.certificates.reload, NEEDS_RESTART)
+    return Reloadable(apply, server.certificates.reload, NOT_YET)
 
 
 def _apply_logging(logs: Logs, settings: Settings) -> None:

@@ -18,6 +18,9 @@ RELOADABLE: Mapping[str, str] = {
 }
 """Keys, or tables when they end in a dot, that a running server takes over, and their labels."""
 
+NOT_YET = frozenset({"compaction", "rate_limit"})
+"""Published as reloadable, but the engine and the listener take them at their start only."""
+
 RESTART: Mapping[str, str] = {
     "network.tls_cert": "tls_cert_path",
     "network.tls_key": "tls_key_path",
@@ -28,6 +31,12 @@ RESTART: Mapping[str, str] = {
 """Keys with a published label of their own among those that need a restart."""
 
 PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit")
+
+
+def takes_effect(key: str) -> bool:
+    """Return whether a running server takes the key over."""
+    label = _reloadable_label(key)
+    return label is not None and label not in NOT_YET
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from amaters_server.config.addresses import host_port
 from amaters_server.http.exposition import Exposition
 from amaters_server.http.health import Health, HealthStatus, Json
 from amaters_server.http.probes import Probe, run_all
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.telemetry.families import CONTENT_TYPE
 
 PROBE_SECONDS = 10.0
@@ -104,7 +104,10 @@ class HttpServer:
     async def _metrics_page(self, _: web.Request) -> web.Response:
         if not self._switch.enabled:
             return _json({"error": "metrics are switched off: set metrics.enabled"}, 404)
-        page = (await self._exposition.page()).encode()
+        try:
+            page = (await self._exposition.page()).encode()
+        except DatabaseError as wrong:  # The disk is closed, or fails, while it is asked.
+            return _json({"error": str(wrong)}, 503)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 

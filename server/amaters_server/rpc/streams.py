@@ -62,7 +62,7 @@ class Streams:
         async with asyncio.timeout_at(barrier if bounded else None):
             view = await self._shop.database.view(barrier, stale=stale)
             age = self._shop.database.read_age() if stale else None
-            with closing(view):
+            with closing(view), self._shop.ending_with_the_node():
                 limit = self._shop.limits.message_bytes
                 await scans.stream(find(view), send, limit_bytes=limit)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from amaters_server.model.cluster import NodeState
 from amaters_server.model.errors import (
     DatabaseError,
     DeadlineError,
     ShuttingDownError,
+    StorageError,
 )
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc import encode, scans
@@ -89,7 +91,7 @@ class Workshop:
 
     async def _walked(self, walk: scans.Walk, arrival: Arrival) -> list[Result]:
         view = await self.database.view(arrival.deadline, stale=arrival.stale)
-        with closing(view):
+        with closing(view), self.ending_with_the_node():
             found = scans.rows(view, walk)
             rows = await scans.collect(found, limit_bytes=self.limits.message_bytes)
         return [encode.multi_result(rows)]
@@ -119,6 +121,16 @@ class Workshop:
         if isinstance(answer, DatabaseError):
             raise answer
         return list(answer)
+
+    @contextmanager
+    def ending_with_the_node(self) -> Iterator[None]:
+        """Say that the server shuts down when a walk breaks off because the disk was closed."""
+        try:
+            yield
+        except StorageError as error:
+            if self.database.status().state is NodeState.SHUTTING_DOWN:
+                raise ShuttingDownError from error
+            raise
 
     def fitting(self, body: bytes, *, written: bool) -> bytes:
         """Return the body, or refuse to send what no caller could receive."""

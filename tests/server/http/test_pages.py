@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -7,7 +8,7 @@ from amaters_server.http.exposition import Exposition, Sources
 from amaters_server.http.health import Health
 from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.model.cluster import Member, NodeId, NodeState
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (
     Counters,
     MembersReport,
@@ -187,3 +188,13 @@ async def test_a_taken_address_is_named(served):
 
     with pytest.raises(ConfigurationError, match="for health and metrics"):
         await other.start()
+
+
+async def test_metrics_of_a_closed_disk_are_an_answer_too(served):
+    def closed():
+        raise StorageError("this engine was closed")
+
+    served.exposition.sources = replace(served.exposition.sources, storage=closed)
+
+    assert (await served.ask("/metrics"))[:2] == (503, '{"error":"this engine was closed"}')
+    assert (await served.ask("/livez"))[0] == 200

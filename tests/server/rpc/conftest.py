@@ -47,6 +47,8 @@ class DictDatabase:
     data: dict[bytes, bytes] = field(default_factory=dict)
     failing: DatabaseError | None = None
     holding: bool = False
+    state: NodeState = NodeState.LEADER
+    scan: object = None
     writes: list = field(default_factory=list)
     reads: list = field(default_factory=list)
     views: list[DictView] = field(default_factory=list)
@@ -66,6 +68,8 @@ class DictDatabase:
         if self.failing is not None:
             raise self.failing
         self.views.append(DictView(self.data))
+        if self.scan is not None:
+            self.views[-1].scan = self.scan
         return self.views[-1]
 
     def read_age(self) -> ReadAge:
@@ -81,7 +85,7 @@ class DictDatabase:
             name="n",
             peer_address="a:1",
             client_address="a:2",
-            state=NodeState.LEADER,
+            state=self.state,
             reason="",
             term=3,
             leader_id=1,

@@ -3,7 +3,8 @@ import asyncio
 import grpc
 import pytest
 from amaters.wire import aql_pb2, query_pb2
-from amaters_server.model.errors import NotLeaderError
+from amaters_server.model.cluster import NodeState
+from amaters_server.model.errors import NotLeaderError, StorageError
 
 
 async def filled(served, ask, count, size=1):
@@ -164,3 +165,23 @@ async def test_the_native_listener_says_what_to_do_instead_of_interactive(servin
 
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert 'network.transport to "grpcio"' in raised.value.details()
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (NodeState.SHUTTING_DOWN, grpc.StatusCode.UNAVAILABLE),
+        (NodeState.LEADER, grpc.StatusCode.INTERNAL),
+    ],
+)
+async def test_a_stream_that_the_shutdown_breaks_off_says_so(served, ask, state, code):
+    def broken(start, end):
+        raise StorageError("this view was closed: take a new one")
+        yield
+
+    served.database.state = state
+    served.database.scan = broken
+
+    error = await failure(served, ask, ask.range(b"0", b"9"))
+
+    assert error.code() is code

@@ -6,8 +6,7 @@ import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ConflictError, UnreachableError
 from amaters_operator.kube.lease import Lease, LeaseLostError
-
-pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
+from amaters_operator.testing.virtual_time import in_virtual_time
 
 
 class Store:
@@ -69,6 +68,7 @@ def holder(store: Store) -> str:
     return (store.lease or {}).get("holderIdentity", "")
 
 
+@in_virtual_time
 async def test_the_first_takes_it_and_the_second_waits() -> None:
     store = Store()
     await lease(store, "a").acquire()
@@ -79,6 +79,7 @@ async def test_the_first_takes_it_and_the_second_waits() -> None:
     assert holder(store) == "a"
 
 
+@in_virtual_time
 async def test_a_holder_that_renews_keeps_it() -> None:
     store = Store()
     first = lease(store, "a")
@@ -92,6 +93,7 @@ async def test_a_holder_that_renews_keeps_it() -> None:
     assert holder(store) == "a"
 
 
+@in_virtual_time
 async def test_a_dead_holder_is_replaced_within_fifteen_seconds() -> None:
     store = Store()
     await lease(store, "a").acquire()
@@ -104,6 +106,7 @@ async def test_a_dead_holder_is_replaced_within_fifteen_seconds() -> None:
     assert store.lease["leaseTransitions"] == 2
 
 
+@in_virtual_time
 async def test_a_released_lease_is_taken_at_once() -> None:
     store = Store()
     first = lease(store, "a")
@@ -116,6 +119,7 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     assert asyncio.get_running_loop().time() == began
 
 
+@in_virtual_time
 async def test_a_holder_that_is_cut_off_stops_before_another_begins() -> None:
     store = Store()
     first, second = lease(store, "a"), lease(store, "b")
@@ -132,6 +136,7 @@ async def test_a_holder_that_is_cut_off_stops_before_another_begins() -> None:
     assert holder(store) == "b"
 
 
+@in_virtual_time
 async def test_a_stolen_lease_is_noticed_at_the_next_renewal() -> None:
     store = Store()
     first = lease(store, "a")
@@ -143,6 +148,7 @@ async def test_a_stolen_lease_is_noticed_at_the_next_renewal() -> None:
         await first.hold()
 
 
+@in_virtual_time
 async def test_release_leaves_anothers_lease_alone() -> None:
     store = Store()
     await lease(store, "a").acquire()
@@ -152,6 +158,7 @@ async def test_release_leaves_anothers_lease_alone() -> None:
     assert holder(store) == "a"
 
 
+@in_virtual_time
 async def test_of_two_that_come_at_once_one_wins() -> None:
     store = Store()
     both = [asyncio.create_task(lease(store, who).acquire()) for who in ("a", "b")]

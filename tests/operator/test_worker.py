@@ -7,9 +7,8 @@ import pytest
 from amaters_operator.controllers.metrics import Metrics
 from amaters_operator.controllers.worker import Worker
 from amaters_operator.kube.errors import UnreachableError
+from amaters_operator.testing.virtual_time import in_virtual_time
 from prometheus_client import CollectorRegistry
-
-pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
 
 
 class Script:
@@ -47,6 +46,7 @@ async def work(script: Script, seconds: float, *wakes: float, key=("ns", "a")) -
     return worker
 
 
+@in_virtual_time
 async def test_a_pass_follows_a_wake_at_once_and_then_the_pause() -> None:
     script = Script(pause=10)
     await work(script, 25, 0)
@@ -54,6 +54,7 @@ async def test_a_pass_follows_a_wake_at_once_and_then_the_pause() -> None:
     assert [round(one, 1) for one in script.began] == [0.0, 10.0, 20.0]
 
 
+@in_virtual_time
 async def test_many_wakes_during_a_pass_make_one_more() -> None:
     script = Script(takes=5, pause=100)
     await work(script, 30, 0, 1, 2, 3)
@@ -62,6 +63,7 @@ async def test_many_wakes_during_a_pass_make_one_more() -> None:
     assert script.most == 1
 
 
+@in_virtual_time
 async def test_a_storm_of_wakes_is_slowed_down() -> None:
     script = Script(pause=100)
     await work(script, 2, *[number / 100 for number in range(200)])
@@ -69,6 +71,7 @@ async def test_a_storm_of_wakes_is_slowed_down() -> None:
     assert len(script.began) <= 11
 
 
+@in_virtual_time
 async def test_an_object_that_is_gone_is_forgotten() -> None:
     script = Script(pause=None)
     worker = await work(script, 50, 0)
@@ -77,6 +80,7 @@ async def test_an_object_that_is_gone_is_forgotten() -> None:
     assert worker.known("ns") == []
 
 
+@in_virtual_time
 async def test_an_object_that_comes_back_is_looked_after_again() -> None:
     script = Script(pause=None)
     await work(script, 50, 0, 20)
@@ -84,6 +88,7 @@ async def test_an_object_that_comes_back_is_looked_after_again() -> None:
     assert len(script.began) == 2
 
 
+@in_virtual_time
 async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
     script = Script()
     script.fail = UnreachableError("api down")
@@ -93,6 +98,7 @@ async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
     assert gaps == [1, 2, 4, 8, 16, 32]
 
 
+@in_virtual_time
 async def test_a_defect_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = Script(pause=5), Script()
     bad.fail = RuntimeError("a bug of ours")
@@ -112,6 +118,7 @@ async def test_a_defect_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> N
     assert "reconcile.defect" in caplog.text
 
 
+@in_virtual_time
 async def test_an_overdue_object_is_named() -> None:
     metrics = Metrics(CollectorRegistry())
     worker = Worker("test", Script(), metrics)

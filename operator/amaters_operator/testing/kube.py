@@ -11,6 +11,9 @@ from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.store import Store, place_of
 from amaters_operator.testing.strikes import Strikes
 
+Right = tuple[str, str, str]
+"""API group, resource and verb."""
+
 
 class FakeKube:
     """A Kubernetes API that can be down, and dies on demand."""
@@ -22,25 +25,29 @@ class FakeKube:
         self.monitors = False
         """Whether the Prometheus Operator's kinds are known."""
         self.refused_evictions: list[str] = []
+        self.used: set[Right] = set()
+        """The rights that were made use of."""
         self._numbers = count(1)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as it is now, or None when there is none."""
-        self._answer()
+        self._use(kind, "get")
         return self.store.get(kind, namespace, name)
 
     async def find(
         self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
     ) -> list[Manifest]:
         """Return the objects that carry all these labels."""
-        self._answer()
+        self._use(kind, "list")
         return self.store.find(kind, namespace, labels)
 
     async def apply(
         self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
     ) -> Manifest:
         """Apply the object, or its status."""
-        self._answer()
+        self._use(kinds.of(manifest), "patch", "/status" if status else "")
+        if place_of(manifest) not in self.store.entries:
+            self._use(kinds.of(manifest), "create")
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
         what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
@@ -49,7 +56,7 @@ class FakeKube:
 
     async def create(self, manifest: Manifest) -> None:
         """Create an object under a completed name."""
-        self._answer()
+        self._use(kinds.of(manifest), "create")
         meta = manifest["metadata"]
         name = meta.get("name") or f"{meta['generateName']}{next(self._numbers)}"
         with self.strikes.change(f"create {manifest['kind']} {manifest.get('reason', '')}"):
@@ -57,13 +64,13 @@ class FakeKube:
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""
-        self._answer()
+        self._use(kind, "delete")
         with self.strikes.change(f"delete {kind.name} {name}"):
             self.store.delete(kind, namespace, name, uid)
 
     async def evict(self, namespace: str, name: str, *, uid: str) -> str:
         """Evict exactly that pod, as far as the disruption budget allows."""
-        self._answer()
+        self._use(kinds.POD, "create", "/eviction")
         with self.strikes.change(f"evict {name}"):
             pod = self.store.get(kinds.POD, namespace, name)
             if pod is None or pod["metadata"]["uid"] != uid:
@@ -79,6 +86,10 @@ class FakeKube:
         """Whether the API server knows the kind."""
         self._answer()
         return kind != kinds.MONITOR or self.monitors
+
+    def _use(self, kind: Kind, verb: str, subresource: str = "") -> None:
+        self._answer()
+        self.used.add((kind.group, kind.plural + subresource, verb))
 
     def _answer(self) -> None:
         if self.down:

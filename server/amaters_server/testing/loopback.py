@@ -124,8 +124,9 @@ def founders(
     *,
     credentials: Callable[[], PeerCredentials | None] = lambda: None,
     retention: Retention | None = None,
+    open_engine: Callable[[], Engine] | None = None,
 ) -> list[Loopback]:
-    """Make nodes that will found a cluster together; each with a disk in memory."""
+    """Make nodes that will found a cluster together; each with a disk in memory by default."""
     members = tuple(InitialMember(one + 1, free_address()) for one in range(count))
     made: list[Loopback] = []
     for member in members:
@@ -138,7 +139,7 @@ def founders(
         places = SnapshotPlaces(
             folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")
         )
-        made.append(Loopback(settings, memory_disk(), credentials, places))
+        made.append(Loopback(settings, open_engine or memory_disk(), credentials, places))
     return made
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--keep", is_flag=True, help="Leave data folders and logs in .cache/bench.")
 def main(names: tuple[str, ...], *, full: bool, only: str, keep: bool, **sizes: object) -> None:
     """Measure the scenarios named, or throughput and failover."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that everything is stopped.
     console = Console(width=None if Console().is_terminal else WIDTH)
     given = {name: size for name, size in sizes.items() if size}
     effort = dataclasses.replace(FULL if full else QUICK, **given)  # type: ignore[arg-type]

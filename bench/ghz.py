@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import places
+from bench.processes import mortal
 
 WARM_UP_SECONDS = 0.4
 """Left out of the figures: connections are new, and ghz still parses its first messages."""
@@ -85,7 +86,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 async def _run(order: Order, address: str, callers: int) -> list[_Call]:
     process = await asyncio.create_subprocess_exec(
-        places.ghz(),
+        *(*mortal(), str(places.ghz())),
         *("--insecure", "--import-paths", order.protos, "--proto", order.protos / order.proto),
         *("--call", order.method, "--data-file", order.data),
         *("--disable-template-functions", "--disable-template-data"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,11 @@ POLL_SECONDS = 0.02
 
 class ProgramError(Exception):
     """A program ended, or did not become ready; the end of its log is in the message."""
+
+
+def mortal() -> list[str]:
+    """Return what a command must begin with, so that it never outlives this process."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 class Program:
@@ -49,7 +55,7 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command,
+                [*mortal(), *self._command],
                 env=self._environment,
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,

@@ -48,6 +48,7 @@ async def run(
                 for entry in _entries(contenders, load, callers):
                     sample = await _sample(entry, _named(contenders, entry), stage, f"{number}")
                     samples.setdefault(entry, []).append(sample)
+                    say(f"  {entry.label}: {sample.sentence()}")
     finally:
         for target in contenders:
             target.stop()

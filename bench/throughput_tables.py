@@ -34,6 +34,13 @@ class Sample:
     measured: Measurement
     cpu_us: float
 
+    def sentence(self) -> str:
+        """Say it in a line."""
+        return (
+            f"{self.measured.rate:,.0f} calls/s, p99 {self.measured.p99_ms:.1f} ms, "
+            f"{self.cpu_us:.0f} µs of CPU per call"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Typical:

@@ -71,7 +71,9 @@ def cluster(operator: Kubectl, request: pytest.FixtureRequest) -> Iterator[Calla
     for one in made:
         operator("delete", "amc", one.name, "--ignore-not-found", "--timeout", "60s")
         eventually(f"pods of {one.name} gone", lambda one=one: not one.pods, within=60)
-        operator("delete", "pvc", "--selector", f"app.kubernetes.io/instance={one.name}", "--wait=false")
+        operator(
+            "delete", "pvc", "--selector", f"app.kubernetes.io/instance={one.name}", "--wait=false"
+        )
 
 
 @pytest.fixture

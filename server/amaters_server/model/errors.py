@@ -46,7 +46,9 @@ class NotLeaderError(DatabaseError):
         self.node = node
         self.leader = leader
         self.leader_address = leader_address
-        super().__init__(f"node {node} is not the leader: retry on node {leader} at {leader_address}")
+        super().__init__(
+            f"node {node} is not the leader: retry on node {leader} at {leader_address}"
+        )
 
 
 class NoLeaderError(DatabaseError):

@@ -5,7 +5,7 @@ import os
 import pytest
 from amaters_server.testing.sim_cluster import SimCluster
 
-SEEDS = int(os.environ.get("AMATERS_SIMULATION_SEEDS", "60"))
+SEEDS = int(os.environ.get("AMATERS_SIM_SEEDS", "60"))
 PER_TEST = 5
 
 

@@ -220,6 +220,32 @@ async def test_a_node_that_lost_its_disk_never_returns_under_its_old_id(cluster,
     assert lost.node.status().node_id == 4
 
 
+async def test_a_removed_learner_hears_of_it_though_it_never_campaigns(cluster, tmp_path):
+    [leader] = await cluster(1)
+    fresh = newcomer(2, [leader], tmp_path)
+    address = fresh.settings.addresses
+    added = await leader.node.members.add(
+        address.peer, address.client, address.name, deadline=leader.deadline()
+    )
+    await fresh.start()
+    cluster.running.append(fresh)
+    await ready([fresh])
+
+    await leader.node.members.remove(added.id, deadline=leader.deadline())
+
+    await until(lambda: fresh.node.status().state is NodeState.REMOVED)
+
+
+async def test_a_member_stays_alive_between_two_checks_of_the_quorum(cluster):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+
+    for _ in range(100):
+        report = await leader.node.members.report(from_leader=True, deadline=leader.deadline())
+        assert all(one.recent_active for one in report.members), report
+        await asyncio.sleep(0.01)
+
+
 async def test_a_member_stopped_before_it_got_its_state_finds_the_others_again(cluster, tmp_path):
     [leader] = await cluster(1)
     await leader.put(b"k", b"v")

@@ -51,6 +51,7 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         client_address=message.client_address,
         started_at=_moment(started / 1000) if started else None,
         certificates=tuple(certificate(one) for one in message.certificates),
+        config_digest=message.config_digest,
     )
 
 

@@ -60,6 +60,8 @@ class NodeStatus:
     client_address: str
     started_at: datetime | None
     certificates: tuple[CertificateInfo, ...]
+    config_digest: str = ""
+    """SHA-256 of the configuration file as last taken over; empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True)

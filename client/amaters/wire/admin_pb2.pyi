@@ -124,6 +124,7 @@ class StatusResponse(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     FIRST_LOG_INDEX_FIELD_NUMBER: _builtins.int
     RESTORING_FIELD_NUMBER: _builtins.int
+    CONFIG_DIGEST_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     is_leader: _builtins.bool
     num_shards: _builtins.int
@@ -147,6 +148,10 @@ class StatusResponse(_message.Message):
     first_log_index: _builtins.int
     restoring: _builtins.bool
     """Restore in progress: clients are refused until it ends."""
+    config_digest: _builtins.str
+    """SHA-256 of the configuration file as it was last taken over, by the start or a reload;
+    lower-case hexadecimal, empty when there is no file.
+    """
     @_builtins.property
     def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Certificate]: ...
     def __init__(
@@ -173,10 +178,11 @@ class StatusResponse(_message.Message):
         ready: _builtins.bool = ...,
         first_log_index: _builtins.int = ...,
         restoring: _builtins.bool = ...,
+        config_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "first_log_index", b"first_log_index", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "first_log_index", b"first_log_index", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

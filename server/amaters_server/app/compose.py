@@ -3,13 +3,11 @@
 import asyncio
 import random
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaters_server.app import from_settings
 from amaters_server.app.clock import SystemClock
-from amaters_server.config.reloadable import ReloadReport
 from amaters_server.config.settings import Settings
 from amaters_server.http.exposition import Exposition
 from amaters_server.http.exposition import Sources as MetricSources
@@ -22,7 +20,7 @@ from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin import AdminService
-from amaters_server.rpc.admin_ports import AdminParts
+from amaters_server.rpc.admin_ports import AdminParts, Reloading
 from amaters_server.rpc.aql import AqlService
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.grpcio_tls import server_credentials
@@ -79,7 +77,7 @@ def compose(
     settings: Settings,
     engine: Engine,
     certificates: Certificates,
-    reload: Callable[[], Awaitable[ReloadReport]],
+    reloading: Reloading,
     loop: asyncio.AbstractEventLoop,
 ) -> Server:
     """Build one server around an open engine."""
@@ -127,7 +125,7 @@ def compose(
             node.members,
             node.backups,
             certificates.facts,
-            reload,
+            reloading,
             clock.now,
         )
     )

@@ -44,21 +44,24 @@ def run(sources: Sources, loaded: Loaded) -> None:
     pid_file.claim()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(sources, loaded.settings, logs))
+            runner.run(serve(sources, loaded, logs))
     finally:
         pid_file.release()
 
 
-async def serve(sources: Sources, settings: Settings, logs: Logs) -> None:
+async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then leave in order."""
+    settings = loaded.settings
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
     certificates = Certificates(from_settings.tls_paths(settings))
     reloading = Reloading()
     _make_folder(settings.server.data_dir)
     engine = await asyncio.to_thread(open_engine, settings)
-    server = compose(settings, engine, certificates, reloading.ask, loop)
-    reloading.reloader = Reloader(sources, settings, _reloadable(server, logs))
+    server = compose(settings, engine, certificates, reloading, loop)
+    reloading.reloader = Reloader(
+        sources, settings, _reloadable(server, logs), digest=loaded.digest
+    )
     logs.tell_with(lambda: _facts(server))
     with _signals(loop, told_to_stop, reloading):
         async with _running(server, settings):
@@ -79,6 +82,10 @@ class Reloading:
         """Reload, if everything is up."""
         if self.reloader is not None:
             self.reloader.reload()
+
+    def digest(self) -> str:
+        """Return the digest of the configuration file in force."""
+        return "" if self.reloader is None else self.reloader.digest
 
     async def ask(self) -> ReloadReport:
         """Reload as if SIGHUP had come, and return the report."""

@@ -28,8 +28,12 @@ class Reloadable:
 class Reloader:
     """Holds the settings in force."""
 
-    def __init__(self, sources: Sources, settings: Settings, parts: Reloadable) -> None:
+    def __init__(
+        self, sources: Sources, settings: Settings, parts: Reloadable, *, digest: str = ""
+    ) -> None:
         self.settings = settings
+        self.digest = digest
+        """Of the file whose settings are in force; see `config.load.Loaded`."""
         self._sources = sources
         self._parts = parts
         self._asked: list[asyncio.Future[ReloadReport]] = []
@@ -55,15 +59,17 @@ class Reloader:
     def _reload(self) -> ReloadReport:
         errors = self._parts.reload_certificates()
         try:
-            wanted = load(self._sources).settings
+            loaded = load(self._sources)
         except ConfigurationError as wrong:
             return ReloadReport(errors=(*errors, *str(wrong).splitlines()))
+        wanted = loaded.settings
         found = difference(self.settings, wanted)
         try:
             self._parts.apply(merged(self.settings, wanted))
         except (OSError, ConfigurationError) as wrong:
             return ReloadReport(errors=(*errors, str(wrong)))
         self.settings = merged(self.settings, wanted)
+        self.digest = loaded.digest
         skipped = tuple(label for label in found.updated if label in self._parts.unsupported)
         return ReloadReport(
             sections_updated=tuple(one for one in found.updated if one not in skipped),

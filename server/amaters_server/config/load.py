@@ -3,6 +3,7 @@
 The order of precedence is flags, environment, file, defaults.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,30 +44,41 @@ class Loaded:
 
     settings: Settings
     notices: tuple[str, ...] = ()
+    digest: str = ""
+    """SHA-256 of the file's content in hexadecimal; empty when there is no file."""
 
 
 def load(sources: Sources) -> Loaded:
     """Read all sources; ConfigurationError with one line per fault, each naming its key."""
-    document, notices = _read(sources.path)
+    content = _read(sources.path)
+    document, notices = _parsed(sources.path, content)
     notices += modernise(document)
     notices += from_environment(sources.environment, document)
     notices += _apply_flags(sources.flags, document)
     notices += [f"{key} is unknown and ignored" for key in unknown_keys(document)]
-    return Loaded(_checked(document), tuple(notices))
+    digest = "" if content is None else hashlib.sha256(content).hexdigest()
+    return Loaded(_checked(document), tuple(notices), digest)
 
 
-def _read(path: Path) -> tuple[Document, list[str]]:
+def _read(path: Path) -> bytes | None:
+    """Return the file's content; None when it is not there and nobody asked for it by name."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file), []
+        return path.read_bytes()
     except FileNotFoundError:
         if path != DEFAULT_PATH:
             raise ConfigurationError(f"Configuration file not found: {path}") from None
-        return {}, [f"{path} is not there: defaults are used"]
+        return None
     except OSError as wrong:
         raise ConfigurationError(
             f"Configuration file {path} cannot be read: {wrong.strerror}"
         ) from wrong
+
+
+def _parsed(path: Path, content: bytes | None) -> tuple[Document, list[str]]:
+    if content is None:
+        return {}, [f"{path} is not there: defaults are used"]
+    try:
+        return tomllib.loads(content.decode()), []
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
 

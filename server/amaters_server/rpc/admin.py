@@ -58,7 +58,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.StatusResponse:
         """Answer what this node knows of itself."""
         node, certificates = self._parts.node, self._parts.certificates()
-        return admin_encode.status(node.status(), certificates, ready=node.readiness().ok)
+        answer = admin_encode.status(node.status(), certificates, ready=node.readiness().ok)
+        answer.config_digest = self._parts.reloading.digest()
+        return answer
 
     @override
     @answering
@@ -185,7 +187,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ReloadRequest, context: Context
     ) -> admin_pb2.ReloadResponse:
         """Have the process reload, and answer with its report."""
-        report = await self._parts.reload()
+        report = await self._parts.reloading.ask()
         return admin_encode.reload_report(report, self._parts.certificates())
 
     def _deadline(self, context: Context) -> float:

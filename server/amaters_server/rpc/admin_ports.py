@@ -1,6 +1,6 @@
 """What the admin service needs of the node, of its snapshots, and of the running process."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,6 +107,18 @@ class AdminBackups(Protocol):
         ...
 
 
+class Reloading(Protocol):
+    """The process's configuration in force, and how it is taken over anew."""
+
+    def digest(self) -> str:
+        """Return the digest of the configuration file in force; empty when there is none."""
+        ...
+
+    async def ask(self) -> ReloadReport:
+        """Reload as if SIGHUP had come, and return the report."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdminParts:
     """Everything the admin service speaks for."""
@@ -115,5 +127,5 @@ class AdminParts:
     members: AdminMembers
     backups: AdminBackups
     certificates: Callable[[], Sequence[CertificateFacts]]
-    reload: Callable[[], Awaitable[ReloadReport]]
+    reloading: Reloading
     now: Callable[[], float]

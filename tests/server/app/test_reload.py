@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import signal
 
 import pytest
@@ -87,3 +88,16 @@ async def test_asking_raises_the_signal_and_returns_its_report(process):
 
     loop.remove_signal_handler(signal.SIGHUP)
     assert report.sections_updated == ("logging",)
+
+
+def test_the_digest_is_of_the_file_that_is_in_force(process):
+    good = '[logging]\nlevel = "debug"\n'
+    process.path.write_text(good)
+    process.reloader.reload()
+    taken_over = process.reloader.digest
+
+    process.path.write_text("[logging\n")
+    process.reloader.reload()
+
+    assert taken_over == hashlib.sha256(good.encode()).hexdigest()
+    assert process.reloader.digest == taken_over

@@ -1,3 +1,4 @@
+import hashlib
 import tomllib
 
 import pytest
@@ -111,6 +112,16 @@ def test_forming_and_growing_roll_no_pod() -> None:
 )
 def test_what_needs_a_restart_changes_the_hash(spec: dict) -> None:
     assert hashed(cluster(**spec)) != hashed(cluster())
+
+
+def test_a_file_of_another_size_or_age_has_the_same_settings() -> None:
+    wish, other = cluster(), cluster(config={"logging": {"level": "trace"}})
+    good = config.digests(wish, shape(wish))
+
+    for changes in ({}, {"formed": True}, {"formed": True, "replicas": 7}):
+        text = config.rendered(wish, shape(wish, **changes))
+        assert hashlib.sha256(text.encode()).hexdigest() in good
+    assert not good & config.digests(other, shape(other))
 
 
 def test_the_claim_template_keeps_its_first_size() -> None:

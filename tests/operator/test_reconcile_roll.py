@@ -221,6 +221,26 @@ def test_a_change_of_the_log_level_rolls_nothing(driver: Driver) -> None:
     assert replaced(driver) == []
 
 
+def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Driver) -> None:
+    driver.passes(2)
+    driver.database.reloads.clear()
+    driver.database.files_arrive = False
+    driver.world.wish(config={"logging": {"level": "debug"}})
+    driver.passes(3)
+
+    waiting = condition(driver.world.cluster(), "Progressing")
+    driver.database.files_arrive = True
+    driver.settled()
+    driver.passes(2)
+
+    assert (waiting.status, waiting.reason) == ("True", "Reloading")
+    assert "on its way to: orders-0, orders-1, orders-2" in waiting.message
+    assert {one["logging"]["level"] for one in driver.world.configs.values()} == {"debug"}
+    asked = len(driver.database.reloads)
+    driver.passes(3)
+    assert len(driver.database.reloads) == asked
+
+
 def test_every_step_is_told_with_its_reason(driver: Driver) -> None:
     driver.world.wish(image="amaters:2")
     driver.settled()

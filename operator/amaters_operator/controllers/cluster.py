@@ -18,6 +18,7 @@ from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.acting import Actor, NotNowError
 from amaters_operator.controllers.certificates import Rotation, Wanted
 from amaters_operator.controllers.observing import Clock, Observer
+from amaters_operator.controllers.reloading import Reloader
 from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
@@ -29,7 +30,7 @@ from amaters_operator.decisions.seen import Seen
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
-from amaters_operator.manifests import names
+from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
 
 AFTER_A_MOVE = timedelta(seconds=0.5)
@@ -69,6 +70,7 @@ class ClusterController:
         self._rotation = Rotation(kube, database)
         self._teller = Teller(kube, now, instance)
         self._restorer = Restorer(database, self._teller, now)
+        self._reloader = Reloader(database)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
@@ -107,6 +109,8 @@ class ClusterController:
         if not work.record.cluster_id and not _heals(planned.move):
             planned = Plan(None, planned.roll)
         problem = await self._act(planned.move, work)
+        files = config.digests(cluster, work.shape)
+        reloading = await self._reloader.advance(cluster, seen, files, work.wanted.tls)
         found = Findings(
             seen,
             planned,
@@ -114,11 +118,12 @@ class ClusterController:
             plan.stuck(planned, seen, policy),
             work.rotation,
             problem or work.wanted.problem,
+            reloading,
         )
         await self._teller.status(cluster, status.status(cluster, found))
         verdict = work.rotation.verdict if work.rotation is not None else None
         settled = work.rotation is None or (verdict is not None and verdict.done)
-        calm = settled and bool(work.record.cluster_id)
+        calm = settled and bool(work.record.cluster_id) and not reloading
         return WHILE_WAITING if problem else _pause(planned.move, cluster, calm=calm)
 
     async def _restore(self, work: Pass, move: Restore) -> timedelta:

@@ -29,6 +29,7 @@ def node(status: NodeStatus) -> Node:
         ready=status.ready,
         restoring=status.restoring,
         certificates=certificates(status.certificates),
+        config_digest=status.config_digest,
     )
 
 

@@ -109,6 +109,8 @@ def _progressing(cluster: AmatersCluster, found: Findings) -> Condition:
         return _say(cluster, found, question, "True", "Working", str(found.plan.move))
     if not found.bootstrap.cluster_id:
         return _say(cluster, found, question, "True", "Creating", _creating(cluster, found))
+    if found.reloading:
+        return _say(cluster, found, question, "True", "Reloading", found.reloading)
     return _say(cluster, found, question, "False", "AsWished", "nothing is left to do")
 
 

@@ -33,3 +33,5 @@ class Findings:
     """None when the cluster uses no TLS."""
     problem: str = ""
     """What kept the operator from acting in this pass."""
+    reloading: str = ""
+    """Which nodes have yet to take over the newest configuration file; empty when all have."""

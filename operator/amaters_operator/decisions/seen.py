@@ -71,6 +71,8 @@ class Node:
     ready: bool = False
     restoring: bool = False
     certificates: tuple[Certificate, ...] = ()
+    config_digest: str = ""
+    """Of the configuration file in force; empty when the node does not tell."""
 
     @property
     def takes_part(self) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import tomli_w
@@ -13,6 +14,9 @@ from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
+
+LARGEST = 9
+"""Most members a spec may ask for."""
 
 FILE_NAME = "config.toml"
 FOLDER = "/etc/amaters"
@@ -47,6 +51,21 @@ def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
 def rendered(cluster: AmatersCluster, shape: Shape) -> str:
     """Return config.toml."""
     return tomli_w.dumps(sections(cluster, shape))
+
+
+def digests(cluster: AmatersCluster, shape: Shape) -> frozenset[str]:
+    """Return the digests of every config.toml that has these settings, as nodes tell them.
+
+    Whom a node asks when its disk is empty makes no difference to one that runs: the files of
+    all sizes, and from before the cluster formed, are as good.
+    """
+    sizes = range(1, LARGEST + 1)
+    shapes = [
+        replace(shape, formed=False),
+        *(replace(shape, formed=True, replicas=n) for n in sizes),
+    ]
+    texts = (rendered(cluster, one) for one in shapes)
+    return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
 def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:

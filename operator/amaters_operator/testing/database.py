@@ -45,6 +45,9 @@ class FakeDatabase:
     stored: dict[str, SnapshotInfo] = field(default_factory=dict)
     store_fails: str = ""
     reloads: list[int] = field(default_factory=list)
+    """Ordinals of the nodes that were asked to reload."""
+    files_arrive: bool = True
+    """Whether a changed ConfigMap is in the pods already."""
     restored: list[tuple[str, bool]] = field(default_factory=list)
     backups_by: list[int] = field(default_factory=list)
 
@@ -116,6 +119,7 @@ class FakeAdmin:
             client_address=f"{NAME}-{self.ordinal}.{NAME}-peers.{NAMESPACE}.svc:7878",
             started_at=None,
             certificates=certificates,
+            config_digest=world.digests.get(self.ordinal, ""),
         )
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
@@ -242,6 +246,8 @@ class FakeAdmin:
         with self.database.strikes.change(f"reload pod {self.ordinal}"):
             self.database.reloads.append(self.ordinal)
             self.database.loaded[self.ordinal] = self.database.arrived
+            if self.database.files_arrive:
+                self._world().take_over_config(self.ordinal)
         return ReloadReport(
             success=True, sections_updated=(), sections_skipped=(), errors=(), certificates=()
         )

@@ -62,6 +62,8 @@ class World:
     boots: dict[int, str] = field(default_factory=dict)
     """Ordinal to uid of the pod whose node last started there."""
     configs: dict[int, Manifest] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
+    """Of the configuration file that a node has taken over, by ordinal."""
     ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
 
     def wish(self, **spec: object) -> None:
@@ -221,9 +223,7 @@ class World:
         disk = self.disks.setdefault(ordinal, Disk())
         if self.boots.get(ordinal) != pod["metadata"]["uid"]:
             self.boots[ordinal] = pod["metadata"]["uid"]
-            config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
-            text = config["data"]["config.toml"] if config else ""
-            self.configs[ordinal] = tomllib.loads(text)
+            self.take_over_config(ordinal)
             return
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         if member is not None and not member.claimed and not disk.member and self.has_quorum():
@@ -231,6 +231,13 @@ class World:
             disk.cluster_id, disk.member = self.cluster_id, member.id
         elif disk.member in self.members:
             disk.index = min(self.index, disk.index + 60)
+
+    def take_over_config(self, ordinal: int) -> None:
+        """Let a node read its configuration file as it is now."""
+        config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
+        text = config["data"]["config.toml"] if config else ""
+        self.configs[ordinal] = tomllib.loads(text)
+        self.digests[ordinal] = hashlib.sha256(text.encode()).hexdigest()
 
     def _form(self) -> None:
         """Let nodes with empty disks form a cluster, when all that are named are there."""

@@ -60,7 +60,8 @@ test: check ## All checks and all tests that need no Kubernetes
 check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) demo bench tools
+	MYPYPATH=tests/testbed $(BIN)/mypy tests/testbed/*.py
 	$(BIN)/lint-imports --no-cache
 	cargo fmt --manifest-path server/native/Cargo.toml --check
 	cargo clippy --quiet --release --locked --manifest-path server/native/Cargo.toml -- -D warnings

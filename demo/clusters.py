@@ -96,11 +96,13 @@ class Cluster:
     def members(self, pod: str = "") -> list[dict[str, Any]]:
         """List the members as that pod sees them."""
         answer = json.loads(self.cli("--format", "json", "cluster", "members", pod=pod))
-        return answer["members"] if isinstance(answer, dict) else answer
+        members: list[dict[str, Any]] = answer["members"]
+        return members
 
     def leader(self, pod: str = "") -> str:
         """Name of the pod that leads."""
-        return next(one["name"] for one in self.members(pod) if one["is_leader"])
+        name: str = next(one["name"] for one in self.members(pod) if one["is_leader"])
+        return name
 
 
 @dataclass

@@ -49,11 +49,15 @@ class Kubectl:
     def get(self, kind: str, name: str = "", *arguments: str) -> dict[str, Any]:
         """Read one object, or a list of them."""
         names = [name] if name else []
-        return json.loads(self("get", kind, *names, *arguments, "--output", "json"))
+        found: dict[str, Any] = json.loads(
+            self("get", kind, *names, *arguments, "--output", "json")
+        )
+        return found
 
     def items(self, kind: str, selector: str) -> list[dict[str, Any]]:
         """Read the objects with these labels."""
-        return self.get(kind, "", "--selector", selector)["items"]
+        items: list[dict[str, Any]] = self.get(kind, "", "--selector", selector)["items"]
+        return items
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply the objects."""

@@ -120,8 +120,8 @@ def create_nodes(root: Path, count: int, *, store: Path) -> list[LocalNode]:
     shutil.rmtree(root, ignore_errors=True)
     ports = free_ports(3 * count)
     nodes = [
-        LocalNode(number + 1, root / f"node{number + 1}", *ports[3 * number : 3 * number + 3])
-        for number in range(count)
+        LocalNode(number + 1, root / f"node{number + 1}", client, peer, http)
+        for number, (client, peer, http) in enumerate(zip(*[iter(ports)] * 3, strict=True))
     ]
     peers = ", ".join(f'"{node.id}:{node.admin_address}"' for node in nodes)
     for node in nodes:

@@ -6,7 +6,15 @@ import sys
 import structlog
 
 # kopf tells of each event and each connection; what matters is told by the controllers.
-_QUIET = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "kopf.objects": logging.ERROR}
+_QUIET = {
+    "kopf": logging.WARNING,
+    "kopf.objects": logging.ERROR,
+    # It warns that signals do not reach its thread, which is what that thread is for.
+    "kopf._core.reactor.running": logging.ERROR,
+    "aiohttp": logging.WARNING,
+    "grpc": logging.WARNING,
+    "asyncio": logging.INFO,
+}
 
 
 def configure(*, level: str, json: bool) -> None:

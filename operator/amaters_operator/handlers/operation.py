@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import kopf
 from prometheus_client import CollectorRegistry
 
 from amaters_operator.controllers.backup import BackupController
@@ -18,7 +18,8 @@ from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.controllers.metrics import Metrics
 from amaters_operator.controllers.worker import Worker
 from amaters_operator.database.client import AmatersDatabase
-from amaters_operator.handlers import health, watching
+from amaters_operator.handlers import health
+from amaters_operator.handlers.watching import Waker, watch
 from amaters_operator.kube.client import KubernetesApi, connect
 from amaters_operator.kube.lease import Lease
 
@@ -68,47 +69,48 @@ async def run(settings: Settings) -> None:
             return
         _log.info("lease.acquired", extra={"identity": settings.identity})
         metrics.leading.set(1)
-        workers += _workers(kube, metrics, settings.identity)
+        both = _workers(kube, metrics, settings.identity)
+        workers += both
         try:
-            await _work(settings, workers, lease, stop)
+            await _work(settings.namespaces, both, lease, stop)
         finally:
             metrics.leading.set(0)
             await lease.release()
 
 
-def _workers(kube: KubernetesApi, metrics: Metrics, identity: str) -> list[Worker]:
+def _workers(kube: KubernetesApi, metrics: Metrics, identity: str) -> tuple[Worker, Worker]:
     database = AmatersDatabase()
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    clusters = ClusterController(
-        kube, database, now=now, instance=identity, on_move=lambda m: metrics.moves.labels(m).inc()
-    )
+    def count(move: str) -> None:
+        metrics.moves.labels(move).inc()
+
+    clusters = ClusterController(kube, database, now=now, instance=identity, on_move=count)
     backups = BackupController(kube, database, now=now, instance=identity)
-    return [
+    return (
         Worker("cluster", clusters.reconcile, metrics),
         Worker("backup", backups.reconcile, metrics),
-    ]
+    )
 
 
 async def _work(
-    settings: Settings, workers: Sequence[Worker], lease: Lease, stop: asyncio.Event
+    namespaces: Sequence[str], workers: tuple[Worker, Worker], lease: Lease, stop: asyncio.Event
 ) -> None:
-    """Watch and work until told to stop; whatever ends first ends the rest."""
-    watch = kopf.operator(
-        registry=watching.registry(list(workers)),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=list(settings.namespaces),
-        stop_flag=stop,
-    )
-    async with asyncio.TaskGroup() as group:
-        work = [group.create_task(worker.run(), name="work") for worker in workers]
-        work.append(group.create_task(lease.hold(), name="lease"))
-        await watch
-        for task in work:
-            task.cancel()
+    """Watch and work until told to stop; whatever fails ends the rest, the work first."""
+    stop_watching = threading.Event()
+    waker = Waker(asyncio.get_running_loop(), *workers)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker.run(), name="work") for worker in workers]
+            tasks.append(group.create_task(lease.hold(), name="lease"))
+            tasks.append(group.create_task(watch(waker, namespaces, stop_watching), name="watch"))
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+    finally:
+        stop_watching.set()
 
 
 async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:

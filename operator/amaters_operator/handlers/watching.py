@@ -2,9 +2,16 @@
 
 Only `on.event` is used. kopf then writes nothing: no finalizers, no annotations with copies of
 objects (of Secrets least of all), no handler state; and the level-based controllers need none.
+
+It runs in a thread and on a loop of its own: on its way out kopf waits for, and then cancels,
+whatever else runs on its loop, and it takes the process's signals for itself.
 """
 
+import asyncio
 import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import kopf
@@ -14,25 +21,68 @@ from amaters_operator.controllers.worker import Worker
 from amaters_operator.manifests.names import CLUSTER_LABEL
 
 
-def registry(workers: list[Worker]) -> kopf.OperatorRegistry:
-    """Return kopf handlers that wake these workers."""
+class WatchEndedError(Exception):
+    """Nobody watches any more, though nobody said to stop: start the process anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waker:
+    """Wakes the workers, which live on another thread's loop."""
+
+    loop: asyncio.AbstractEventLoop
+    clusters: Worker
+    backups: Worker
+
+    def cluster(self, namespace: str, name: str) -> None:
+        """Say that an AmatersCluster changed."""
+        for worker in (self.clusters, self.backups):
+            self.loop.call_soon_threadsafe(worker.wake, namespace, name)
+
+    def pod(self, namespace: str, cluster: str) -> None:
+        """Say that a pod changed: it matters to the cluster's shape, not to its backups."""
+        self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
+
+    def secret(self, namespace: str) -> None:
+        """Say that a Secret changed: perhaps some cluster's certificate."""
+        self.loop.call_soon_threadsafe(self._all_in, namespace)
+
+    def _all_in(self, namespace: str) -> None:
+        for known in self.clusters.known(namespace):
+            self.clusters.wake(namespace, known)
+
+
+async def watch(waker: Waker, namespaces: Sequence[str], stop: threading.Event) -> None:
+    """Watch these namespaces, or all when none is named, until told to stop."""
+    try:
+        await asyncio.to_thread(
+            kopf.run,
+            registry=registry(waker),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=list(namespaces),
+            stop_flag=stop,
+        )
+    finally:
+        stop.set()
+    raise WatchEndedError("the watch on the Kubernetes API ended by itself")
+
+
+def registry(waker: Waker) -> kopf.OperatorRegistry:
+    """Return kopf handlers that tell the waker."""
     made = kopf.OperatorRegistry()
     _register_connection(made)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=made)
     async def cluster(namespace: str | None, name: str, **_: Any) -> None:  # noqa: ANN401
-        for worker in workers:
-            worker.wake(namespace or "", name)
+        waker.cluster(namespace or "", name)
 
     @kopf.on.event("v1", "pods", labels={CLUSTER_LABEL: kopf.PRESENT}, registry=made)
     async def pod(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
-        # Pods matter to the shape of the cluster, not to its backups.
-        workers[0].wake(namespace or "", labels[CLUSTER_LABEL])
+        waker.pod(namespace or "", labels[CLUSTER_LABEL])
 
     @kopf.on.event("v1", "secrets", registry=made)
     async def secret(namespace: str | None, **_: Any) -> None:  # noqa: ANN401
-        for known in workers[0].known(namespace or ""):
-            workers[0].wake(namespace or "", known)
+        waker.secret(namespace or "")
 
     return made
 

@@ -1,0 +1,114 @@
+"""The operator's own process: what it watches, what it shows, what it logs, how it fails."""
+
+import asyncio
+import json
+import logging
+from types import SimpleNamespace
+
+import aiohttp
+import kopf
+import pytest
+from amaters_operator.__main__ import main
+from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.handlers import health, logs
+from amaters_operator.handlers.watching import Waker, registry
+from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
+
+
+class Woken:
+    def __init__(self, *known: str) -> None:
+        self.names: list[tuple[str, str]] = []
+        self._known = list(known)
+
+    def wake(self, namespace: str, name: str) -> None:
+        self.names.append((namespace, name))
+
+    def known(self, _: str) -> list[str]:
+        return self._known
+
+
+def handlers() -> tuple[kopf.OperatorRegistry, Woken, Woken]:
+    clusters, backups = Woken("a", "b"), Woken()
+    loop = SimpleNamespace(call_soon_threadsafe=lambda call, *arguments: call(*arguments))
+    return registry(Waker(loop, clusters, backups)), clusters, backups
+
+
+def test_kopf_is_given_nothing_for_which_it_would_write() -> None:
+    made, *_ = handlers()
+
+    assert len(made._watching.get_all_handlers()) == 3
+    assert not made._changing.get_all_handlers()
+    assert not made._spawning.get_all_handlers()
+    assert not made._indexing.get_all_handlers()
+
+
+async def test_each_event_wakes_whom_it_concerns() -> None:
+    made, clusters, backups = handlers()
+    watching = made._watching.get_all_handlers()
+    told = {handler.fn.__name__: handler.fn for handler in watching}
+
+    await told["cluster"](namespace="ns", name="a")
+    await told["pod"](namespace="ns", labels={"amaters.io/cluster": "b"})
+    await told["secret"](namespace="ns")
+
+    assert clusters.names == [("ns", "a"), ("ns", "b"), ("ns", "a"), ("ns", "b")]
+    assert backups.names == [("ns", "a")]
+
+
+async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:
+    overdue: list[str] = []
+    metrics = Metrics(CollectorRegistry())
+    metrics.moves.labels("ReplacePod").inc()
+    async with (
+        health.serving(0, metrics.registry, lambda: overdue) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        async with session.get("/livez") as well:
+            assert (well.status, await well.text()) == (200, "ok")
+        overdue.append("shop/orders")
+        async with session.get("/livez") as unwell:
+            assert (unwell.status, await unwell.text()) == (503, "overdue: shop/orders")
+        async with session.get("/metrics") as page:
+            assert 'amaters_operator_moves_total{move="ReplacePod"} 1.0' in await page.text()
+
+
+def test_logs_are_json_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logs.configure(level="info", json=True)
+        logging.getLogger("amaters_operator.test").info("cluster.event", extra={"cluster": "a/b"})
+        logging.getLogger("amaters_operator.test").debug("not shown")
+    finally:
+        root.handlers[:], root.level = before
+
+    [line] = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["cluster"], told["level"]) == ("cluster.event", "a/b", "info")
+    assert told["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--namespace", "a", "--all-namespaces"]])
+def test_which_namespaces_must_be_said(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, ["run", *arguments])
+
+    assert done.exit_code == 2
+    assert "give either --namespace" in done.output
+
+
+def test_no_way_to_kubernetes_is_one_line_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        done = CliRunner().invoke(main, ["run", "--namespace", "a", "--http-port", "0"])
+    finally:
+        root.handlers[:], root.level = before
+        asyncio.set_event_loop(None)
+
+    assert done.exit_code == 1
+    assert "amaters-operator: no way to the Kubernetes API" in done.output
+    assert "Traceback" not in done.output

@@ -5,6 +5,8 @@ from copy import deepcopy
 import pytest
 from amaters_operator.testing import Driver
 
+pytestmark = pytest.mark.slow
+
 
 def grown() -> Driver:
     driver = Driver()

@@ -241,6 +241,21 @@ def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Dr
     assert len(driver.database.reloads) == asked
 
 
+def test_only_bad_news_is_a_warning(driver: Driver) -> None:
+    driver.world.wish(image="amaters:2")
+    driver.settled()
+    driver.world.bad_images = {"amaters:bad"}
+    driver.world.wish(image="amaters:bad")
+    driver.until(lambda one: one.status.phase == "UpgradeStuck")
+
+    warnings = {
+        entry.own["reason"]
+        for entry in driver.world.store.entries.values()
+        if entry.own["kind"] == "Event" and entry.own["type"] == "Warning"
+    }
+    assert warnings == {"PodDoesNotComeUp"}
+
+
 def test_every_step_is_told_with_its_reason(driver: Driver) -> None:
     driver.world.wish(image="amaters:2")
     driver.settled()

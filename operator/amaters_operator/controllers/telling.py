@@ -16,8 +16,15 @@ from amaters_operator.manifests.names import Manifest
 BACKUP_MANAGER = f"{MANAGER}-backup"
 """Writes status.backup and nothing else, so that a long backup never holds up the rest."""
 
+Severity = Literal["Normal", "Warning"]
+
 _log = logging.getLogger(__name__)
-_BAD_WHEN_TRUE = frozenset({ConditionType.DEGRADED, ConditionType.ROLLOUT_STUCK})
+_BAD = {
+    (ConditionType.READY, "False"),
+    (ConditionType.DEGRADED, "True"),
+    (ConditionType.ROLLOUT_STUCK, "True"),
+}
+"""Answers that make their event a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Teller:
         reason: str,
         note: str,
         *,
-        kind: Literal["Normal", "Warning"] = "Normal",
+        kind: Severity = "Normal",
     ) -> None:
         """Record an event; one that cannot be recorded is logged and forgotten."""
         _log.info("cluster.event", extra={"cluster": cluster.key, "reason": reason, "note": note})
@@ -52,13 +59,8 @@ class Teller:
         if new == old:
             return
         for condition in _flipped(cluster.status, status):
-            bad = (condition.status == "True") == (condition.type in _BAD_WHEN_TRUE)
-            await self.event(
-                cluster,
-                condition.reason,
-                condition.message,
-                kind="Warning" if bad and condition.status != "Unknown" else "Normal",
-            )
+            kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
+            await self.event(cluster, condition.reason, condition.message, kind=kind)
         await self.kube.apply(_manifest(cluster, new), status=True)
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:

@@ -67,6 +67,26 @@ def interesting(changes: list[str]) -> list[int]:
     return chosen
 
 
+@pytest.mark.parametrize(
+    "died_after", ["apply ConfigMap orders-config", "apply StatefulSet orders"]
+)
+def test_an_edit_while_the_operator_is_dead_does_not_change_who_founds_the_cluster(
+    died_after: str,
+) -> None:
+    driver = Driver()
+    driver.world.wish(image="amaters:1", replicas=3)
+    driver.strikes.named, driver.strikes.after = died_after, True
+    driver.passes(1)
+    driver.world.wish(replicas=5)
+
+    cluster = driver.settled(within=200)
+
+    assert driver.deaths == 1
+    assert len(cluster.status.bootstrap.initial_members) == 3
+    assert driver.world.clusters_formed == 1
+    assert cluster.status.ready == "5/5"
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("story", STORIES)
 def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:

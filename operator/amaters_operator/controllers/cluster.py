@@ -156,16 +156,15 @@ class ClusterController:
         return ""
 
     async def _begun(self, cluster: AmatersCluster) -> BootstrapStatus:
-        """Return the record of the beginning, written down before anything is made from it."""
+        """Return the record of the beginning: of the status, else of the ConfigMap, else a first.
+
+        The ConfigMap is applied before the first pod can be, so no crash can forget it.
+        """
         recorded = cluster.status.bootstrap
         noted = None
         if recorded is None or not recorded.initial_members:
             noted = await self._noted(cluster)
-        record = bootstrap.begun(recorded, wished=manifests.initial_members(cluster), noted=noted)
-        if record != recorded:
-            begun = cluster.status.model_copy(update={"bootstrap": record})
-            await self._teller.status(cluster, begun)
-        return record
+        return bootstrap.begun(recorded, wished=manifests.initial_members(cluster), noted=noted)
 
     async def _noted(self, cluster: AmatersCluster) -> tuple[str, ...] | None:
         """Return the initial members that an existing ConfigMap names."""

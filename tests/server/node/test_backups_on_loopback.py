@@ -2,7 +2,7 @@
 
 import pytest
 from amaters_server.model.errors import NotReadyError, SnapshotError
-from amaters_server.testing.loopback import leader_of
+from amaters_server.testing.loopback import leader_of, ready
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,7 @@ async def test_what_was_written_comes_back_on_every_member(cluster):
         50,
         50,
     )
+    await ready(nodes)
     for node in nodes:
         assert await node.get(b"key-7") == b"value-7"
         assert await node.get(b"extra") is None
@@ -74,6 +75,7 @@ async def test_clients_are_refused_while_data_is_being_restored(cluster):
     async for progress in restoring:
         last = progress
     assert last.done
+    await ready(nodes)  # A follower hears of the end a moment later.
     assert await nodes[1].get(b"l") == b"v" * 3_000_000
 
 

@@ -77,7 +77,7 @@ def test_a_bad_image_stops_after_one_pod_and_a_corrected_spec_wins(cluster):
 
     def told() -> bool:
         condition = stuck.condition("RolloutStuck")
-        return condition.get("status") == "True" and "stuck-" in condition["message"]
+        return condition.get("status") == "True" and "does-not-exist" in condition["message"]
 
     eventually("the condition names the broken pod", told, within=90, explain=stuck.describe)
     time.sleep(5)

@@ -23,6 +23,8 @@ from lifecycle import Cluster
 from places import REPOSITORY, places
 from shell import TestbedError
 
+_TOOLS = tuple(one.name for one in binaries.MODULES)
+
 
 def main() -> int:
     """Do what the command line asks; return the exit code."""
@@ -80,9 +82,12 @@ def kubeconfig(cluster: Cluster, _: argparse.Namespace) -> int:
     return 0
 
 
-def build_tools(cluster: Cluster, _: argparse.Namespace) -> int:
-    """Build all programs from their pinned modules."""
-    binaries.ensure(cluster.places, binaries.MODULES, say=_say)
+def build_tools(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Build programs from their pinned modules: those named, or all."""
+    if unknown := sorted(set(arguments.names) - set(_TOOLS)):
+        raise TestbedError(f"no such tools: {', '.join(unknown)}; there are {', '.join(_TOOLS)}")
+    wanted = [one for one in binaries.MODULES if one.name in (arguments.names or _TOOLS)]
+    binaries.ensure(cluster.places, wanted, say=_say)
     print(cluster.places.bin)
     return 0
 
@@ -135,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     made.set_defaults(act=build_images)
     shelf = commands.add_parser("s3", help="start an S3 server; print how to reach it, as JSON")
     shelf.set_defaults(act=s3)
-    tools = commands.add_parser("tools", help="build every program there is, and nothing else")
+    tools = commands.add_parser("tools", help="build programs, and nothing else (default: all)")
+    tools.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_TOOLS))
     tools.set_defaults(act=build_tools)
     inner = commands.add_parser("run", help="run a command inside the cluster's network")
     inner.add_argument("--namespace", default=CLUSTER_NAMESPACE)

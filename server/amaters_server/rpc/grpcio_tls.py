@@ -16,22 +16,24 @@ def server_credentials(certificates: Certificates, listener: str) -> grpc.Server
     if first is None:
         return None
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(first), _fetcher(certificates, listener, first), first.require_client_cert
+        _configuration(first),
+        _fetcher(certificates, listener, first),  # type: ignore[arg-type]  # None is allowed
+        first.require_client_cert,
     )
 
 
 def _fetcher(
-    certificates: Certificates, listener: str, material: TlsMaterial
-) -> Callable[[], grpc.ServerCertificateConfiguration]:
-    made = _configuration(material)
-
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        # Asked at every handshake, on a thread of gRPC's.
-        nonlocal material, made
-        newest = certificates.get(listener) or material
-        if newest is not material:
-            material, made = newest, _configuration(newest)
-        return made
+    certificates: Certificates, listener: str, shown: TlsMaterial
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # Asked at every handshake, on a thread of gRPC's. None means unchanged: handing the same
+        # certificate over again makes gRPC rebuild its TLS context for every connection.
+        nonlocal shown
+        newest = certificates.get(listener) or shown
+        if newest is shown:
+            return None
+        shown = newest
+        return _configuration(newest)
 
     return fetch
 

@@ -32,11 +32,22 @@ def for_server(provide: ProvideCredentials) -> grpc.ServerCredentials | None:
     if first is None:
         return None
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        return _configuration(provide() or first)
+    shown = first
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # Asked at every handshake, on a thread of gRPC's. None means unchanged: handing the same
+        # certificate over again makes gRPC rebuild its TLS context for every connection.
+        nonlocal shown
+        newest = provide() or shown
+        if newest == shown:
+            return None
+        shown = newest
+        return _configuration(newest)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(first), fetch, require_client_authentication=bool(first.ca_pem)
+        _configuration(first),
+        fetch,  # type: ignore[arg-type]  # the stubs forgot that None is allowed
+        require_client_authentication=bool(first.ca_pem),
     )
 
 

@@ -3,6 +3,7 @@
 Run by `make proto`; `tests/repo` runs it into a scratch folder and compares.
 """
 
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,8 @@ WITH_SERVICES = {"aql", "admin", "peer"}
 
 def generate(target: Path) -> None:
     """Write all stubs below the target folder, laid out as in the checkout."""
+    # protoc finds its plugins by PATH: those beside this Python come first.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     well_known = str(resources.files("grpc_tools") / "_proto")
     for folder, names in SOURCES.items():
         out = target / folder

@@ -1,12 +1,13 @@
 """Logs: one line per change of state, on stderr, and in a file that is rotated by size.
 
 Code logs through the standard library's `logging`, an event name and `extra` fields; structlog
-turns records into lines. The last lines are kept in a ring, for people who cannot see stderr.
+turns records into lines, after `redaction` has masked what no line may say. The last records are
+kept in a ring, for people who cannot see stderr.
 """
 
+import json
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
@@ -17,10 +18,13 @@ import structlog
 from structlog.typing import Processor
 from typing_extensions import override
 
-TRACE = 5
-RING_LINES = 256
+from amaters_server.telemetry.feed import Feed
+from amaters_server.telemetry.redaction import redacted
 
-_LEVELS = {
+TRACE = 5
+RING_LINES = 1024
+
+LEVELS = {
     "trace": TRACE,
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -46,28 +50,34 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RecentLine:
-    """One line of the ring."""
+class RecentRecord:
+    """One record of the ring, as it was logged, but for its secrets."""
 
     unix_seconds: float
-    message: str
+    severity: int
+    """The number that the standard library gives the level."""
+    level: str
+    event: str
+    fields: Mapping[str, str]
 
 
 class Ring(logging.Handler):
-    """Keeps the last lines in memory."""
+    """Keeps the last records in memory, and hands them on to whoever follows."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[RecentLine] = deque(maxlen=RING_LINES)
+        self.records: Feed[RecentRecord] = Feed(RING_LINES)
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
-        self._lines.append(RecentLine(record.created, self.format(record)))
-
-    def newest(self, count: int) -> list[RecentLine]:
-        """Return the last lines, newest first."""
-        return list(reversed(self._lines))[:count]
+        said = json.loads(self.format(record))
+        level, event = said.pop("level", ""), said.pop("event", "")
+        said.pop("timestamp", None)
+        fields = {name: _text(value) for name, value in said.items()}
+        self.records.add(
+            RecentRecord(record.created, record.levelno, str(level), str(event), fields)
+        )
 
 
 class Logs:
@@ -90,7 +100,7 @@ class Logs:
             handlers.append(_file_handler(settings.file, settings))
         for handler in handlers:
             handler.setFormatter(self._formatter(settings.format, colors=handler is handlers[0]))
-        self.ring.setFormatter(self._formatter("compact", colors=False))
+        self.ring.setFormatter(self._formatter("json", colors=False))
         root = logging.getLogger()
         for old in root.handlers[:]:
             root.removeHandler(old)
@@ -98,9 +108,9 @@ class Logs:
                 old.close()
         for handler in handlers:
             root.addHandler(handler)
-        root.setLevel(_LEVELS[settings.level])
+        root.setLevel(LEVELS[settings.level])
         for name in _NOISY:
-            logging.getLogger(name).setLevel(max(logging.WARNING, _LEVELS[settings.level]))
+            logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[settings.level]))
 
     def _formatter(self, form: str, *, colors: bool) -> logging.Formatter:
         shared: list[Processor] = [
@@ -114,6 +124,9 @@ class Logs:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Formatted here for every format, so that tracebacks are redacted too.
+                structlog.processors.format_exc_info,
+                _redact,
                 *_renderers(form, colors=colors),
             ],
         )
@@ -128,14 +141,21 @@ class Logs:
 
 def _renderers(form: str, *, colors: bool) -> list[Processor]:
     if form == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.JSONRenderer()]
     if form == "compact":
         order = ["timestamp", "level", "event"]
-        return [
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=order, bool_as_flag=False),
-        ]
-    return [structlog.dev.ConsoleRenderer(colors=colors)]
+        return [structlog.processors.LogfmtRenderer(key_order=order, bool_as_flag=False)]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+def _redact(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    return redacted(event)
+
+
+def _text(value: object) -> str:
+    """Spell a field's value: text as it is, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _file_handler(path: Path, settings: LogSettings) -> logging.Handler:

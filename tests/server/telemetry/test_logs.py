@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from amaters_server.telemetry.logs import RING_LINES, Logs, LogSettings
+from pydantic import SecretStr
 
 
 @pytest.fixture
@@ -91,13 +92,68 @@ def test_a_file_that_cannot_be_opened_changes_nothing(logs, tmp_path):
     assert "still.here" in logs.stream.getvalue()
 
 
-def test_the_ring_keeps_the_newest(logs):
+def test_the_ring_keeps_the_newest_records_with_their_fields(logs):
     logs.apply(LogSettings())
+    logs.tell_with(lambda: {"node": 3})
     for number in range(RING_LINES + 10):
-        log.info("event.%d", number)
+        log.warning("event.%d", number, extra={"leader": 2, "why": "it is"})
 
-    newest = logs.ring.newest(2)
+    older, newest = logs.ring.records.recent(2)
 
-    assert "event.265" in newest[0].message
-    assert "event.264" in newest[1].message
-    assert len(logs.ring.newest(1000)) == RING_LINES
+    assert (older.item.event, newest.item.event) == ("event.1032", "event.1033")
+    assert (newest.item.level, newest.item.severity) == ("warning", logging.WARNING)
+    assert newest.item.fields == {"leader": "2", "why": "it is", "node": "3"}
+    assert newest.sequence == RING_LINES + 10
+    assert len(logs.ring.records.recent()) == RING_LINES
+
+
+SECRETS = {
+    "password": "hunter2-secret",
+    "webhook_token": "hunter2-secret",
+    "Authorization": "hunter2-secret",
+    "header": "Bearer hunter2-secret",
+    "url": "https://me:hunter2-secret@host/path",
+    "query": "https://host/?X-Amz-Signature=hunter2-secret&list-type=2",
+    "pem": "-----BEGIN EC PRIVATE KEY-----\nhunter2-secret\n-----END EC PRIVATE KEY-----",
+    "nested": {"deep": [{"api_key": "hunter2-secret"}]},
+    "wrapped": SecretStr("hunter2-secret"),
+    "failure": ValueError("cannot reach postgres://me:hunter2-secret@host"),
+}
+
+
+@pytest.mark.parametrize("form", ["pretty", "compact", "json"])
+@pytest.mark.parametrize("field", SECRETS)
+def test_no_format_and_no_ring_ever_says_a_secret(logs, form, field):
+    logs.apply(LogSettings(format=form))
+
+    log.error("call.failed", extra={field: SECRETS[field], "harmless": "tokens are counted"})
+
+    kept = logs.ring.records.recent(1)[0].item
+    assert "hunter2" not in logs.stream.getvalue()
+    assert "hunter2" not in str(kept)
+    assert "tokens are counted" in logs.stream.getvalue()
+    assert kept.fields["harmless"] == "tokens are counted"
+
+
+@pytest.mark.parametrize("form", ["pretty", "compact", "json"])
+def test_tracebacks_show_no_variables_and_no_secrets(logs, form):
+    logs.apply(LogSettings(format=form))
+    given = "hunter2-" + "secret"
+
+    try:
+        raise ConnectionError(f"401 for Bearer {given}")
+    except ConnectionError:
+        log.exception("webhook.failed")
+
+    assert "401 for Bearer ***" in logs.stream.getvalue()
+    assert "hunter2-secret" not in logs.stream.getvalue()
+    assert "hunter2-secret" not in str(logs.ring.records.recent(1))
+
+
+def test_numbers_are_no_secrets(logs):
+    logs.apply(LogSettings(format="json"))
+
+    log.info("limits", extra={"tokens": 3, "secret": None})
+
+    line = json.loads(logs.stream.getvalue())
+    assert (line["tokens"], line["secret"]) == (3, None)

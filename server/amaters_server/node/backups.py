@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from amaters_server.machine.image import ImageReader, write_image
 from amaters_server.machine.machine import ImageSource, Machine
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
+from amaters_server.node.downloads import DownloadReader
 from amaters_server.node.leadership import barrier
 from amaters_server.node.ports import Clock
 from amaters_server.node.pump import Pump
 from amaters_server.node.restoring import Restoring, is_empty
-from amaters_server.node.values import RestoreProgress, SnapshotInfo
+from amaters_server.node.values import RestoreProgress, SnapshotInfo, SnapshotPiece
 from amaters_server.snapshots.archive import ArchiveReader
 from amaters_server.snapshots.folder import SnapshotManager, StoredSnapshot
 from amaters_server.snapshots.names import id_of_remote
@@ -47,6 +48,8 @@ class Backups:
         self._clock = clock
         self._pump: Pump | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._counted: dict[int, int] = {}
+        """Keys in the snapshots this process wrote: a file would have to be read to its end."""
 
     def attach(self, pump: Pump) -> None:
         """Begin to work: this node is a member now."""
@@ -62,7 +65,9 @@ class Backups:
             if self._machine.restoring:
                 raise NotReadyError("its data is being restored")
             source = self._machine.image_source()
-            return await _away(lambda: _write(places, source, self._clock.unix_ms()))
+            made = await _away(lambda: _write(places, source, self._clock.unix_ms()))
+            self._counted[made.id] = made.key_count or 0
+            return made
 
     async def upload(self, snapshot_id: int, destination: str) -> str:
         """Upload a local snapshot; returns its URI."""
@@ -82,14 +87,32 @@ class Backups:
     async def list_local(self) -> list[SnapshotInfo]:
         """Return the snapshots here, newest first."""
         places = self._configured()
-        return await _away(lambda: _listed(places.folder))
+        found = await _away(lambda: _listed(places.folder))
+        self._counted = {one.id: self._counted[one.id] for one in found if one.id in self._counted}
+        return [replace(one, key_count=self._counted.get(one.id)) for one in found]
 
     async def list_remote(self, destination: str) -> list[SnapshotInfo]:
         """Return the snapshots there, oldest first."""
         places = self._configured()
         where = self._destination(destination)
         found = await _away(lambda: places.uploader_for(where).list_remote_snapshots())
-        return [SnapshotInfo(one, timestamp_ms=one, uri=uri) for one, uri in found]
+        return [
+            SnapshotInfo(one.id, timestamp_ms=one.id, size_bytes=one.size_bytes, uri=one.uri)
+            for one in found
+        ]
+
+    async def download(self, snapshot_id: int) -> AsyncIterator[SnapshotPiece]:
+        """Read a local snapshot file (0: the newest), after its checksum was compared.
+
+        It stays readable when it is deleted meanwhile. SnapshotError when there is none.
+        """
+        places = self._configured()
+        reader = await _away(lambda: DownloadReader(places.folder, snapshot_id))
+        try:
+            while (piece := await _away(reader.next_piece)) is not None:
+                yield piece
+        finally:
+            reader.close()
 
     async def delete_local(self, snapshot_id: int) -> None:
         """Delete one here; SnapshotError when there is none."""
@@ -170,13 +193,13 @@ def _listed(folder: Path) -> list[SnapshotInfo]:
         try:
             kept = ImageReader(ArchiveReader(stored.path).content()).kept
         except SnapshotError:
-            found.append(_described(stored, 0, 0, 0))
+            found.append(_described(stored, 0, 0, None))
         else:
-            found.append(_described(stored, kept.index, kept.term, 0))
+            found.append(_described(stored, kept.index, kept.term, None))
     return found
 
 
-def _described(stored: StoredSnapshot, index: int, term: int, rows: int) -> SnapshotInfo:
+def _described(stored: StoredSnapshot, index: int, term: int, rows: int | None) -> SnapshotInfo:
     return SnapshotInfo(
         id=stored.id,
         timestamp_ms=stored.timestamp_ms,

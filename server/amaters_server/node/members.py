@@ -1,6 +1,5 @@
 """The membership use cases: any node accepts them, the leader carries them out, one at a time."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from amaters_server.machine.machine import Machine
@@ -15,15 +14,14 @@ from amaters_server.model.errors import (
 from amaters_server.node import calls, transfer
 from amaters_server.node.leadership import Leadership
 from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.proposing import LeadershipMovedError, MembershipChanges
 from amaters_server.node.pump import Pump
 from amaters_server.node.values import Leadership as Leader
 from amaters_server.node.values import MembersReport, MemberStatus
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Change, LeaderView
-from amaters_server.wire import command_pb2, peer_pb2
+from amaters_server.wire import peer_pb2
 
-Decide = Callable[[Membership, LeaderView], Change | None]
-"""A rule: the change to propose, or None when there is nothing left to do."""
 Local = Callable[[peer_pb2.MemberCall, float], Awaitable[peer_pb2.MemberReply]]
 
 
@@ -44,9 +42,7 @@ class Members:
         self._clock = clock
         self._version = version
         self._pump: Pump | None = None
-        self._one_at_a_time = asyncio.Lock()
-        self._requests = 0
-        self._applied: dict[int, asyncio.Event] = {}
+        self._changes: MembershipChanges | None = None
         self._calls: dict[str, Local] = {
             "report": self._lead_report,
             "add": self._lead_add,
@@ -59,6 +55,11 @@ class Members:
     def attach(self, pump: Pump) -> None:
         """Begin to work: this node is a member now."""
         self._pump = pump
+        self._changes = MembershipChanges(self._machine, pump, self._clock)
+
+    def conf_applied(self, contexts: Sequence[bytes]) -> None:
+        """Hear which membership entries were applied."""
+        self._proposing().applied(contexts)
 
     # --- use cases ------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Members:
 
     async def claim(self, seen: Member, *, deadline: float) -> None:
         """Bind a member to a disk; only on the leader. MembershipError when another disk has it."""
-        await self._change(lambda now, _: rules.claim(now, seen), deadline)
+        await self._proposing().carry_out(lambda now, _: rules.claim(now, seen), deadline)
 
     # --- forwarding -----------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Members:
             if leader == pump.replica.origin.node_id:
                 try:
                     return await self._calls[method](call, deadline)
-                except _LeadershipMovedError:
+                except LeadershipMovedError:
                     continue
             response = await self._ask(leader, method, call, deadline)
             if response.error_code == NoLeaderError.code and self._clock.now() < deadline:
@@ -159,7 +160,7 @@ class Members:
                 raise NoLeaderError(node=own)
             deadline = self._clock.now() + request.timeout_ms / 1000
             reply = await local(peer_pb2.MemberCall.FromString(request.request), deadline)
-        except _LeadershipMovedError:
+        except LeadershipMovedError:
             return calls.refused(NoLeaderError(node=own))
         except DatabaseError as error:
             return calls.refused(error)
@@ -179,13 +180,15 @@ class Members:
                 name=call.name,
             )
 
-        added = await self._change(decide, deadline)
+        added = await self._proposing().carry_out(decide, deadline)
         return self._reply(added.member.id if added else 0)
 
     async def _lead_promote(
         self, call: peer_pb2.MemberCall, deadline: float
     ) -> peer_pb2.MemberReply:
-        await self._change(lambda now, view: rules.promote(now, call.id, view), deadline)
+        await self._proposing().carry_out(
+            lambda now, view: rules.promote(now, call.id, view), deadline
+        )
         return self._reply(call.id)
 
     async def _lead_remove(
@@ -195,8 +198,10 @@ class Members:
         if call.id == pump.replica.origin.node_id:
             rules.remove(self._membership(), call.id, pump.replica.leader_view(self._clock.now()))
             await self._lead_transfer(peer_pb2.MemberCall(), deadline)
-            raise _LeadershipMovedError
-        await self._change(lambda now, view: rules.remove(now, call.id, view), deadline)
+            raise LeadershipMovedError
+        await self._proposing().carry_out(
+            lambda now, view: rules.remove(now, call.id, view), deadline
+        )
         return self._reply(call.id)
 
     async def _lead_announce(
@@ -207,7 +212,7 @@ class Members:
             disk = known.disk_id if known is not None else ""
             return rules.claim(now, calls.announced(call, disk))
 
-        await self._change(decide, deadline)
+        await self._proposing().carry_out(decide, deadline)
         return self._reply(call.id)
 
     async def _lead_transfer(
@@ -220,47 +225,6 @@ class Members:
             raise MembershipError(f"member {to} is no voter: name one of the voters")
         await transfer.hand_over(pump, self._leadership, self._clock, to, deadline)
         return self._reply(to)
-
-    async def _change(self, decide: Decide, deadline: float) -> Change | None:
-        """Propose what the rule says until it is applied; lost proposals are repeated."""
-        pump = self._running()
-        async with self._one_at_a_time:
-            change = decide(self._membership(), pump.replica.leader_view(self._clock.now()))
-            while change is not None:
-                if pump.replica.leader != pump.replica.origin.node_id:
-                    raise _LeadershipMovedError
-                if await self._propose(pump, change, deadline):
-                    break
-                if self._clock.now() >= deadline:
-                    why = "time ran out before the change was applied"
-                    raise OutcomeUnknownError(why)
-            return change
-
-    async def _propose(self, pump: Pump, change: Change, deadline: float) -> bool:
-        """Return whether the change was applied soon; False when it may have got lost."""
-        self._requests += 1
-        request = self._requests
-        applied = self._applied[request] = asyncio.Event()
-        patience = min(deadline, self._clock.now() + 4 * pump.timing.longest_election_timeout)
-        try:
-            pump.replica.change_membership(change, request)
-            pump.kick()
-            async with asyncio.timeout(max(patience - self._clock.now(), 0)):
-                await applied.wait()
-        except TimeoutError:
-            return False
-        finally:
-            del self._applied[request]
-        return True
-
-    def conf_applied(self, contexts: Sequence[bytes]) -> None:
-        """Hear which membership entries were applied."""
-        own = self._running().replica.origin.node_id
-        for context in contexts:
-            record = command_pb2.MemberRecord.FromString(context)
-            waiting = self._applied.get(record.request)
-            if record.origin == own and waiting is not None:
-                waiting.set()
 
     # --- reports --------------------------------------------------------------
 
@@ -299,14 +263,15 @@ class Members:
             raise NotReadyError("it has not received the cluster's state yet")
         return membership
 
+    def _proposing(self) -> MembershipChanges:
+        if self._changes is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        return self._changes
+
     def _running(self) -> Pump:
         if self._pump is None:
             raise NotReadyError("it is not part of a cluster yet")
         return self._pump
-
-
-class _LeadershipMovedError(DatabaseError):
-    """Another node leads now: pass the call on to it."""
 
 
 def _member(reply: peer_pb2.MemberReply) -> Member:

@@ -1,5 +1,6 @@
 """What a node tells about itself and its cluster, as frozen values."""
 
+import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
-    """One snapshot; what a listing cannot tell without reading all of it is zero."""
+    """One snapshot; what a listing cannot tell without opening the file is zero."""
 
     id: int
     timestamp_ms: int
@@ -86,9 +87,48 @@ class SnapshotInfo:
     original_size_bytes: int = 0
     applied_index: int = 0
     term: int = 0
-    key_count: int = 0
+    key_count: int | None = None
+    """None when it is not known without reading the whole file."""
     uri: str = ""
     """Where an uploaded one is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPiece:
+    """Some bytes of a snapshot file on their way to somebody."""
+
+    snapshot_id: int
+    offset: int
+    data: bytes
+    total_bytes: int
+    sha256: str = ""
+    """Of the whole file; with the last piece only."""
+
+
+class ShardState(enum.Enum):
+    """The published states of a shard."""
+
+    ACTIVE = "active"
+    SPLITTING = "splitting"
+    MERGING = "merging"
+    TRANSFERRING = "transferring"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """One shard and who holds it."""
+
+    id: int
+    start: bytes
+    end: bytes
+    """Half open; empty: the end of all keys."""
+    state: ShardState
+    leader: int
+    """0 when nobody leads it."""
+    replicas: tuple[int, ...]
+    estimated_keys: int
+    estimated_size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

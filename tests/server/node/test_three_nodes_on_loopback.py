@@ -15,6 +15,7 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.node.settings import Retention
 from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.membership import Change
 from amaters_server.storage.engine import Changes
 from amaters_server.testing.loopback import leader_of, newcomer, ready, until
 
@@ -195,6 +196,21 @@ async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path)
     await until(lambda: follower.node.status().state is NodeState.REMOVED)
     assert not follower.node.readiness().ok
     assert follower.node.liveness().ok
+
+
+async def test_a_change_waits_for_an_earlier_one_that_is_not_applied_yet(cluster):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+    members, pump = leader.node.members, leader.node._pump
+    followers = [node for node in nodes if node is not leader]
+    gone, renamed = (node.node.status().node_id for node in followers)
+    known = leader.node._parts.machine.membership.member(renamed)
+    pump.replica.change_membership(Change("add_voter", replace(known, name="renamed")), 999)
+
+    report = await members.remove(gone, deadline=leader.deadline())
+
+    assert [one.member.id for one in report.members] == sorted({1, 2, 3} - {gone})
+    assert "renamed" in {one.member.name for one in report.members}
 
 
 async def test_a_node_that_lost_its_disk_never_returns_under_its_old_id(cluster, tmp_path):

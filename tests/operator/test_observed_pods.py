@@ -81,6 +81,15 @@ def test_a_crash_loop_tells_the_last_words() -> None:
     )
 
 
+def test_of_a_traceback_only_the_error_is_told() -> None:
+    said = "Traceback (most recent call last):\n  File a, line 5\nOSError: disk gone\n"
+    ended = {"exitCode": 1, "reason": "Error", "message": said}
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    seen = one(pod(**container(state=state, lastState={"terminated": ended})))
+
+    assert seen.trouble.endswith("with code 1 (Error): OSError: disk gone")
+
+
 def test_a_container_that_crashed_before_is_in_trouble_between_two_crashes() -> None:
     ended = {"exitCode": 1, "reason": "Error"}
     facts = {"state": {"running": {}}, "lastState": {"terminated": ended}, "restartCount": 3}

@@ -75,7 +75,7 @@ def _container_troubles(container: Manifest) -> Iterator[str]:
     ended = (container.get("lastState") or {}).get("terminated") or {}
     crashed = ""
     if ended:
-        said = (ended.get("message") or "").strip()
+        said = _last_words(ended.get("message") or "")
         crashed = f"the last run ended with code {ended.get('exitCode')} ({ended.get('reason')})"
         crashed += f": {said}" if said else ""
     if reason not in _PATIENCE:
@@ -83,3 +83,9 @@ def _container_troubles(container: Manifest) -> Iterator[str]:
         yield f"{reason}: {detail}".rstrip(": ")
     if container.get("restartCount", 0) >= _CRASHES_THAT_TELL and ended.get("exitCode"):
         yield f"crashed {container['restartCount']} times, {crashed}"
+
+
+def _last_words(log: str) -> str:
+    """Return on one line what a container said at its end; of a traceback, the error itself."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1] if "Traceback (most recent call last):" in lines else " ".join(lines)

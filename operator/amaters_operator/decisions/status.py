@@ -80,7 +80,7 @@ def _member(pod: Pod, seen: Seen, certificates: Certificates | None) -> MemberSt
 def _role(pod: Pod, seen: Seen) -> str:
     node = seen.nodes.get(pod.ordinal)
     if pod.trouble:
-        return pod.trouble
+        return pod.trouble.partition(":")[0]  # The conditions tell the rest.
     if pod.terminating:
         return "Terminating"
     if node is None:

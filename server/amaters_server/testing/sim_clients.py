@@ -6,10 +6,10 @@ from math import inf
 
 from amaters_server.model.errors import DatabaseError, OutcomeUnknownError
 from amaters_server.model.keys import DataKey, data_key
-from amaters_server.model.queries import Answer, Get, Put, Read, Write
+from amaters_server.model.queries import Answer, Answers, Get, Put, Read, Write
 from amaters_server.testing.history import Operation, Outcome
 from amaters_server.testing.sim_node import SimNode
-from amaters_server.testing.sim_world import World
+from amaters_server.testing.sim_place import SimPlace
 
 KEYS = tuple(data_key("c", name) for name in (b"a", b"b", b"c"))
 PATIENCE_SECONDS = 1.0
@@ -34,12 +34,13 @@ class Client:
     def __init__(
         self,
         number: int,
-        world: World,
+        place: SimPlace,
         nodes: Callable[[], list[SimNode]],
         history: list[Operation],
     ) -> None:
         self._number = number
-        self._world = world
+        self._place = place
+        self._world = place.world
         self._nodes = nodes
         self._history = history
         self._count = 0
@@ -71,13 +72,13 @@ class Client:
             self._world.later(0.1, lambda: self._ask(call))
             return
         node = self._world.rng.choice(up)
-        now = self._world.now()
-        deadline = now + PATIENCE_SECONDS
         asked = [True]
+        repairs = self._place.network.repairs if node.cut_off else None
 
         def answered(answers: list[tuple[int, Answer]]) -> None:
             if asked[0]:
                 asked[0] = False
+                self._judge(node, repairs, answers[0][1])
                 self._heard(call, answers[0][1])
 
         def gave_up() -> None:
@@ -86,11 +87,24 @@ class Client:
                 self._heard(call, OutcomeUnknownError("no answer at all"))
 
         self._world.later(PATIENCE_SECONDS + SLACK_SECONDS, gave_up)
+        node.arrive(lambda: self._call(node, call, answered))
+
+    def _call(self, node: SimNode, call: _Call, answers: Answers) -> None:
+        deadline = node.clock.now() + PATIENCE_SECONDS
         if call.value is None:
-            node.read(Read(0, [Get(call.key)], deadline), answered)
+            node.read(Read(0, [Get(call.key)], deadline), answers)
         else:
             put = Put(call.key, call.value)
-            node.write(Write(0, [put], deadline, self._session, call.session_sequence), answered)
+            node.write(Write(0, [put], deadline, self._session, call.session_sequence), answers)
+
+    def _judge(self, node: SimNode, repairs: int | None, answer: Answer) -> None:
+        """Require that a node cut off from the call to its answer does not say yes."""
+        still = node.cut_off and repairs == self._place.network.repairs
+        if still and not isinstance(answer, DatabaseError):
+            self._place.recorder.accuse(
+                "silent when cut off",
+                f"member {node.id} answered {answer!r} at {self._world.now()}",
+            )
 
     def _heard(self, call: _Call, answer: Answer) -> None:
         retry = call.value is not None and self._session and isinstance(answer, DatabaseError)

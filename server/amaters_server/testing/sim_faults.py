@@ -4,18 +4,22 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from amaters_server.model.errors import MembershipError, StorageFullError
-from amaters_server.raft import membership as rules
-from amaters_server.raft.log import Identity
-from amaters_server.raft.membership import Change
+from amaters_server.model.errors import StorageFullError
+from amaters_server.testing.sim_changes import MemberChanges
 from amaters_server.testing.sim_node import SimNode
 from amaters_server.testing.sim_world import Weather
 
 if TYPE_CHECKING:
     from amaters_server.testing.sim_cluster import SimCluster
 
-MOST_MEMBERS = 6
-FEWEST_OTHERS = 3
+ORDINARY_RATES = (0.85, 1.2)
+"""How many of its own seconds a clock counts in one of the world's."""
+WILD_RATES = (0.5, 2.0)
+LONGEST_LEAP_SECONDS = 5.0
+A_YEAR_MS = 365 * 24 * 3600 * 1000
+
+Brings = Callable[[], bool]
+"""Brings one trouble; False when it does not apply now."""
 
 
 class Faults:
@@ -26,8 +30,8 @@ class Faults:
         self._cluster = cluster
         self._world = cluster.world
         self._stopped = False
-        self._requests = 0
-        self._troubles: list[tuple[str, Callable[[], bool]]] = [
+        changes = MemberChanges(cluster, lambda: self._stopped)
+        self._troubles: list[tuple[str, Brings]] = [
             ("crash", self._crash),
             ("crash", self._crash),
             ("crash_all", self._crash_all),
@@ -36,11 +40,17 @@ class Faults:
             ("storm", self._storm),
             ("slow_disk", self._slow_disk),
             ("full_disk", self._full_disk),
-            ("transfer", self._transfer),
-            ("add", self._add),
-            ("promote", self._promote),
-            ("promote", self._promote),
-            ("remove", self._remove),
+            ("split", self._split),
+            ("one_link", self._one_link),
+            ("skew", self._skew),
+            ("leap", self._leap),
+            ("wall_clock", self._wall_clock),
+            ("suspend", self._suspend),
+            ("transfer", changes.transfer),
+            ("add", changes.add),
+            ("promote", changes.promote),
+            ("promote", changes.promote),
+            ("remove", changes.remove),
         ]
 
     def start(self) -> None:
@@ -48,12 +58,14 @@ class Faults:
         self._world.later(self._world.rng.uniform(0.3, 1.0), self._trouble)
 
     def stop(self) -> None:
-        """Repair everything: network, disks, and nodes that are down."""
+        """Repair everything: network, disks, clocks, and nodes that are down."""
         self._stopped = True
-        self._cluster.network.heal()
+        self._cluster.network.reconnect()
+        self._calm()
         for node in self._cluster.nodes.values():
-            node.storage.slow = 1.0
-            node.storage.disk.capacity_bytes = None
+            _repair(node)
+            self._keep_time(node)
+            node.resume()
             self._start(node)
 
     def _trouble(self) -> None:
@@ -115,7 +127,27 @@ class Faults:
             return False
         others = [other for other in self._cluster.nodes if other != node.id]
         self._cluster.network.isolate(node.id, others, inbound=inbound, outbound=outbound)
-        self._world.later(self._world.rng.uniform(0.2, 3.0), self._cluster.network.blocked.clear)
+        return self._reconnect_later()
+
+    def _split(self) -> bool:
+        """Cut the cluster in two, so that neither or only one side has a majority."""
+        nodes = list(self._cluster.nodes)
+        self._world.rng.shuffle(nodes)
+        middle = self._world.rng.randrange(len(nodes))
+        self._cluster.network.split(nodes[:middle], nodes[middle:])
+        return middle > 0 and self._reconnect_later()
+
+    def _one_link(self) -> bool:
+        """Cut one pair of nodes only: both still reach all others."""
+        nodes = list(self._cluster.nodes)
+        if len(nodes) <= 1:
+            return False
+        one, other = self._world.rng.sample(nodes, 2)
+        self._cluster.network.split([one], [other])
+        return self._reconnect_later()
+
+    def _reconnect_later(self) -> bool:
+        self._world.later(self._world.rng.uniform(0.2, 3.0), self._cluster.network.reconnect)
         return True
 
     def _storm(self) -> bool:
@@ -147,103 +179,43 @@ class Faults:
         self._world.later(self._world.rng.uniform(0.2, 1.5), lambda: _repair(node))
         return True
 
-    # --- members --------------------------------------------------------------
+    # --- clocks -----------------------------------------------------------------
 
-    def _transfer(self) -> bool:
-        leader = self._cluster.leader()
-        if leader is None or leader.machine.membership is None:
-            return False
-        voters = [one.id for one in rules.voters(leader.machine.membership)]
-        try:
-            leader.replica.transfer_leader(self._world.rng.choice(voters))
-        except MembershipError:
-            return False
-        leader.kick()
+    def _skew(self) -> bool:
+        """Have everybody's clock run at a rate of its own for a while."""
+        for node in self._cluster.nodes.values():
+            node.clock.run_at(self._world.rng.uniform(*WILD_RATES))
+        self._world.later(self._world.rng.uniform(0.3, 2.0), self._keep_all_times)
         return True
 
-    def _add(self) -> bool:
-        leader = self._cluster.leader()
-        membership = leader.machine.membership if leader is not None else None
-        if leader is None or membership is None or len(membership.members) >= MOST_MEMBERS:
+    def _keep_all_times(self) -> None:
+        for node in self._cluster.nodes.values():
+            self._keep_time(node)
+
+    def _keep_time(self, node: SimNode) -> None:
+        node.clock.run_at(self._world.rng.uniform(*ORDINARY_RATES))
+
+    def _leap(self) -> bool:
+        node = self._some(self._cluster.up())
+        if node is None:
             return False
-        address = f"n{membership.highest_id + 1}:1"
-        try:
-            change = rules.add(membership, peer_address=address, client_address="", name="")
-        except MembershipError:
-            return False
-        if not self._propose(leader, change):
-            return False
-        new = change.member
-        self._world.later(0.3, lambda: self._begin(new.id))
+        node.clock.leap(self._world.rng.uniform(0.05, LONGEST_LEAP_SECONDS))
         return True
 
-    def _begin(self, node_id: int) -> None:
-        """Start the new node's process as soon as the cluster knows it, and claim its disk."""
-        membership = self._cluster.membership()
-        leader = self._cluster.leader()
-        known = membership.member(node_id) if membership is not None else None
-        if self._stopped and known is None:
-            return
-        if membership is None or known is None or leader is None:
-            if not self._stopped:
-                self._world.later(0.3, lambda: self._begin(node_id))
-            return
-        if node_id not in self._cluster.nodes:
-            node = self._cluster.add_node(node_id)
-            node.join(Identity(membership.cluster_id, node_id, f"disk-{node_id}"))
-            node.start()
-        if not known.disk_id:
-            self._claim(leader, node_id)
-            self._world.later(0.3, lambda: self._begin(node_id))
+    def _wall_clock(self) -> bool:
+        node = self._some(self._cluster.up())
+        if node is None:
+            return False
+        node.clock.set_wall(self._world.rng.randrange(-A_YEAR_MS, A_YEAR_MS))
+        return True
 
-    def _claim(self, leader: SimNode, node_id: int) -> None:
-        membership = leader.machine.membership
-        known = membership.member(node_id) if membership is not None else None
-        if membership is None or known is None:
-            return
-        seen = rules.with_disk(known, f"disk-{node_id}")
-        change = rules.claim(membership, seen)
-        if change is not None:
-            self._propose(leader, change)
-
-    def _promote(self) -> bool:
-        leader = self._cluster.leader()
-        membership = leader.machine.membership if leader is not None else None
-        if leader is None or membership is None:
+    def _suspend(self) -> bool:
+        """Stop a node, as SIGSTOP or a moving virtual machine does; leaders by preference."""
+        node = self._cluster.leader() or self._some(self._cluster.up())
+        if node is None:
             return False
-        learners = [member.id for member in membership.members if member.is_learner]
-        if not learners:
-            return False
-        try:
-            change = rules.promote(
-                membership, learners[0], leader.replica.leader_view(self._world.now())
-            )
-        except MembershipError:
-            return False
-        return self._propose(leader, change)
-
-    def _remove(self) -> bool:
-        leader = self._cluster.leader()
-        membership = leader.machine.membership if leader is not None else None
-        if leader is None or membership is None:
-            return False
-        others = [member.id for member in membership.members if member.id != leader.id]
-        if len(others) < FEWEST_OTHERS:
-            return False
-        chosen = self._world.rng.choice(others)
-        try:
-            change = rules.remove(membership, chosen, leader.replica.leader_view(self._world.now()))
-        except MembershipError:
-            return False
-        return self._propose(leader, change)
-
-    def _propose(self, leader: SimNode, change: Change) -> bool:
-        self._requests += 1
-        try:
-            leader.replica.change_membership(change, self._requests)
-        except MembershipError:
-            return False
-        leader.kick()
+        node.suspend()
+        self._world.later(self._world.rng.uniform(0.1, 2.0), node.resume)
         return True
 
 

@@ -1,4 +1,7 @@
-"""A virtual world: time that jumps from event to event, chance from one seed, a bad network."""
+"""A virtual world: time that jumps from event to event, chance from one seed, a bad network.
+
+The time is the world's own: no member sees it, they have clocks (`sim_clock`) that may be wrong.
+"""
 
 import heapq
 import random
@@ -21,10 +24,6 @@ class World:
     def now(self) -> float:
         """Return the virtual seconds since the beginning."""
         return self.time
-
-    def unix_ms(self) -> int:
-        """Return a wall clock that follows the virtual one."""
-        return 1_700_000_000_000 + int(self.time * 1000)
 
     def later(self, seconds: float, event: Event) -> None:
         """Have something happen after that time; ties happen in the order they were asked for."""
@@ -60,6 +59,8 @@ class Network:
     weather: Weather = field(default_factory=Weather)
     blocked: set[tuple[int, int]] = field(default_factory=set)
     """(from, to) pairs that carry nothing; one direction at a time."""
+    repairs: int = 0
+    """How often something that was blocked was let through again."""
 
     def carry(self, sender: int, to: int, deliver: Event) -> None:
         """Have the message delivered some time, or never, or twice."""
@@ -83,7 +84,12 @@ class Network:
             if outbound:
                 self.blocked.add((node, other))
 
-    def heal(self) -> None:
+    def split(self, some: list[int], others: list[int]) -> None:
+        """Let nothing pass between two groups."""
+        for one in some:
+            self.isolate(one, others, inbound=True, outbound=True)
+
+    def reconnect(self) -> None:
         """Let everything through again."""
         self.blocked.clear()
-        self.weather = Weather()
+        self.repairs += 1

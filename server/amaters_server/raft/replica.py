@@ -120,6 +120,10 @@ class Replica:
         """Note that messages of that member arrived."""
         self._heard[member] = now
 
+    def heard_at(self, member: int) -> float | None:
+        """Return when messages of that member last arrived; None: never."""
+        return self._heard.get(member)
+
     def step(self, message: bytes, now: float) -> bool:
         """Take in a message of another member; False when it made no sense and was dropped."""
         try:

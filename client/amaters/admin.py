@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import grpc
 
-from amaters import admin_codec, status
+from amaters import admin_codec, observation_codec, status
 from amaters.channels import ChannelOptions, Endpoint
 from amaters.cluster import (
     ClusterMembers,
@@ -25,6 +25,8 @@ from amaters.cluster import (
     RestoreProgress,
     SnapshotInfo,
 )
+from amaters.downloads import DownloadCheck
+from amaters.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
 from amaters.tls import Credentials
 from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import AdminServiceStub
@@ -183,6 +185,54 @@ class AdminClient:
             why = "the restore's progress ended before it was done"
             raise status.lost_change(why, self.address)
 
+    async def download_snapshot(
+        self, snapshot_id: int = 0, *, timeout: timedelta = SNAPSHOT_TIMEOUT
+    ) -> AsyncIterator[SnapshotChunk]:
+        """Read a snapshot file the node holds (0: the newest), checked as it comes.
+
+        ProtocolError when it is not whole: what came before is then of no use.
+        """
+        request = admin_pb2.DownloadSnapshotRequest(id=snapshot_id)
+        check = DownloadCheck()
+        async for chunk in self._follow(self._stub.DownloadSnapshot, request, timeout):
+            check.take(chunk)
+            yield observation_codec.snapshot_chunk(chunk)
+        check.end()
+
+    async def health(self) -> NodeHealth:
+        """Ask whether the node is alive, ready and healthy, and how its probes went."""
+        answer = await self._ask(self._stub.Health, admin_pb2.HealthRequest())
+        return observation_codec.health(answer)
+
+    async def shards(self) -> tuple[ShardInfo, ...]:
+        """List the shards; none while the node belongs to no cluster."""
+        answer = await self._ask(self._stub.ListShards, admin_pb2.ListShardsRequest())
+        return tuple(observation_codec.shard(one) for one in answer.shards)
+
+    async def alerts(self, *, recent: int = 0, follow: bool = False) -> AsyncIterator[Alert]:
+        """Read the alerts that node has fired, the oldest first (0: all it keeps).
+
+        With `follow`, further ones as they are fired; the stream ends when the node stops.
+        """
+        request = admin_pb2.WatchAlertsRequest(recent=recent, follow=follow)
+        async for one in self._follow(
+            self._stub.WatchAlerts, request, None if follow else self._timeout
+        ):
+            yield observation_codec.alert(one)
+
+    async def log(
+        self, *, lines: int = 0, follow: bool = False, level: str = ""
+    ) -> AsyncIterator[LogRecord]:
+        """Read the last records of that node's log (0: all it keeps), of that level or worse.
+
+        With `follow`, further ones as they are logged; the stream ends when the node stops.
+        """
+        request = admin_pb2.TailLogRequest(lines=lines, follow=follow, level=level)
+        async for one in self._follow(
+            self._stub.TailLog, request, None if follow else self._timeout
+        ):
+            yield observation_codec.log_record(one)
+
     async def reload(self) -> ReloadReport:
         """Have the node load its configuration and certificates anew."""
         answer = await self._change(self._stub.Reload, admin_pb2.ReloadRequest())
@@ -206,6 +256,23 @@ class AdminClient:
             return await method(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             raise status.from_rpc(error, address=self.address, changing=changing) from error
+
+    async def _follow(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        timeout: timedelta | None,
+    ) -> AsyncIterator[Response]:
+        """Read a stream to its end; without a timeout, for as long as it goes on."""
+        await self.reach()
+        stream = method(request, timeout=None if timeout is None else timeout.total_seconds())
+        try:
+            async for one in stream:
+                yield one
+        except grpc.aio.AioRpcError as error:
+            raise status.from_rpc(error, address=self.address, changing=False) from error
+        finally:
+            stream.cancel()
 
     async def _change(
         self,

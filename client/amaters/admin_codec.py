@@ -49,7 +49,7 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         version=message.version,
         peer_address=message.peer_address,
         client_address=message.client_address,
-        started_at=_moment(started / 1000) if started else None,
+        started_at=moment(started / 1000) if started else None,
         certificates=tuple(certificate(one) for one in message.certificates),
         config_digest=message.config_digest,
     )
@@ -60,7 +60,7 @@ def certificate(message: admin_pb2.Certificate) -> CertificateInfo:
     return CertificateInfo(
         listener=message.listener,
         serial=message.serial,
-        not_after=_moment(message.not_after_unix),
+        not_after=moment(message.not_after_unix),
         subject=message.subject,
     )
 
@@ -98,12 +98,12 @@ def snapshot(message: admin_pb2.Snapshot) -> SnapshotInfo:
     """Read one snapshot's description."""
     return SnapshotInfo(
         id=message.id,
-        created_at=_moment(message.timestamp_ms / 1000),
+        created_at=moment(message.timestamp_ms / 1000),
         size_bytes=message.size_bytes,
         original_size_bytes=message.original_size_bytes,
         applied_index=message.applied_index,
         term=message.term,
-        key_count=message.key_count,
+        key_count=message.key_count if message.HasField("key_count") else None,
         uri=message.uri,
     )
 
@@ -133,7 +133,7 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def _moment(unix_seconds: float) -> datetime:
+def moment(unix_seconds: float) -> datetime:
     """Return the moment; one outside the calendar is its nearest end, for codecs are total."""
     return datetime.fromtimestamp(
         min(max(unix_seconds, _EARLIEST.timestamp()), _LATEST.timestamp()), tz=UTC

@@ -127,11 +127,12 @@ class SnapshotInfo:
     id: int
     created_at: datetime
     size_bytes: int
-    """Compressed size of the file, header included."""
+    """Compressed size of the file, header included; zero where it is not known."""
     original_size_bytes: int
     applied_index: int
     term: int
-    key_count: int
+    key_count: int | None
+    """None where it is not known without reading the whole file."""
     uri: str
     """Where an uploaded one is; empty for a local file."""
 

@@ -9,7 +9,8 @@ import pytest
 from amaters.admin import AdminClient
 from amaters.client import AmatersClient
 from amaters.cluster import NodeState
-from amaters.errors import RefusedError
+from amaters.errors import InvalidRequestError, RefusedError
+from amaters.observations import ShardState
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import serve_aql
 from amaters.values import ClientOptions, Consistency, Delete, Get, Range, Set, WriteRetries
@@ -203,3 +204,79 @@ async def test_a_reload_without_changes_succeeds(admin: AdminClient) -> None:
 
     assert report.success
     assert report.errors == ()
+
+
+async def test_a_snapshot_that_is_downloaded_is_the_file(admin: AdminClient) -> None:
+    made = await admin.create_snapshot()
+
+    chosen = [chunk async for chunk in admin.download_snapshot(made.id)]
+    newest = [chunk async for chunk in admin.download_snapshot()]
+
+    assert b"".join(one.data for one in chosen) == b"".join(one.data for one in newest)
+    assert {one.snapshot_id for one in chosen} == {made.id}
+    assert sum(len(one.data) for one in chosen) == made.size_bytes == chosen[0].total_bytes
+    assert [bool(one.sha256) for one in chosen] == [False] * (len(chosen) - 1) + [True]
+    with pytest.raises(RefusedError) as refused:
+        [chunk async for chunk in admin.download_snapshot(12345)]
+    assert refused.value.server_code == "snapshot"
+
+
+async def test_what_a_list_does_not_know_it_does_not_say(admin: AdminClient) -> None:
+    made = await admin.create_snapshot(upload=True)
+
+    listed = {one.id: one for one in await admin.list_snapshots()}
+    remote = {one.id: one for one in await admin.list_snapshots(remote=True)}
+
+    assert listed[made.id].key_count == made.key_count is not None
+    assert remote[made.id].size_bytes == made.size_bytes > 0
+
+
+async def test_health_says_alive_ready_and_healthy(admin: AdminClient) -> None:
+    async with asyncio.timeout(10):
+        while (health := await admin.health()).status != "healthy":
+            await asyncio.sleep(0.05)
+
+    assert (health.alive, health.ready, health.reason) == (True, True, "")
+
+
+async def test_one_shard_holds_all_keys_on_all_voters(admin: AdminClient) -> None:
+    members, status = await admin.members(), await admin.status()
+
+    [shard] = await admin.shards()
+
+    assert (shard.id, shard.start, shard.end, shard.state) == (1, b"", b"", ShardState.ACTIVE)
+    assert shard.leader_id == members.leader_id
+    assert shard.replicas == tuple(one.id for one in members.voters)
+    assert status.num_shards == 1
+
+
+async def test_the_log_is_told_in_order_and_by_level(admin: AdminClient) -> None:
+    records = [one async for one in admin.log()]
+    last = [one async for one in admin.log(lines=1)]
+
+    assert "server.started" in {one.event for one in records}
+    assert {one.level for one in records} <= {"info", "warning", "error"}
+    assert [one.sequence for one in records] == sorted(one.sequence for one in records)
+    assert len(last) == 1
+    assert [one async for one in admin.log(level="critical")] == []
+    with pytest.raises(InvalidRequestError):
+        [one async for one in admin.log(level="shouting")]
+
+
+@pytest.mark.parametrize("stream", ["alerts", "log"])
+async def test_who_follows_waits_for_more_and_may_leave(admin: AdminClient, stream: str) -> None:
+    following = getattr(admin, stream)(follow=True)
+
+    async def read() -> None:
+        async for _ in following:
+            pass
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await read()
+
+    assert (await admin.status()).ready
+
+
+async def test_a_healthy_node_has_fired_nothing(admin: AdminClient) -> None:
+    assert [one async for one in admin.alerts()] == []

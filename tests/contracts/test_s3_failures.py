@@ -249,4 +249,4 @@ def test_snapshots_on_several_pages_are_all_listed_and_nothing_else(store, bucke
     )
     listed = uploader.list_remote_snapshots()
 
-    assert [one for one, _ in listed] == list(range(13))
+    assert [one.id for one in listed] == list(range(13))

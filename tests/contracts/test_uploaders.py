@@ -69,7 +69,10 @@ def test_snapshots_are_listed_in_ascending_order(
 
     uris = {one: uploader.upload_snapshot(archive(tmp_path, one), one) for one in (3, 11, 2)}
 
-    assert uploader.list_remote_snapshots() == [(one, uris[one]) for one in (2, 3, 11)]
+    listed = uploader.list_remote_snapshots()
+    assert [(one.id, one.uri) for one in listed] == [(one, uris[one]) for one in (2, 3, 11)]
+    sizes = [archive(tmp_path, one).stat().st_size for one in (2, 3, 11)]
+    assert [one.size_bytes for one in listed] == sizes
 
 
 def test_uploading_an_id_again_replaces_it(uploader: SnapshotUploader, tmp_path: Path) -> None:

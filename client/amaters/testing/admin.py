@@ -8,9 +8,12 @@ Tests arrange its state directly (`fake.status`, `fake.members`, `fake.snapshots
 the wire), plan failures with `fake.faults`, and read what was asked from `fake.calls`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any, NoReturn
+from zlib import crc32
 
 import grpc
 from google.protobuf.message import Message
@@ -20,6 +23,7 @@ from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
 
 REFUSED = grpc.StatusCode.FAILED_PRECONDITION
+_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 
 
 class FakeAdmin:
@@ -50,6 +54,10 @@ class FakeAdmin:
         self.uploaded: dict[str, admin_pb2.Snapshot] = {}
         self.restore_script: list[admin_pb2.RestoreProgress] = []
         self.reload_report = admin_pb2.ReloadResponse(success=True)
+        self.health = admin_pb2.HealthResponse(status="healthy", alive=True, ready=True)
+        self.alerts: list[admin_pb2.Alert] = []
+        self.log = [admin_pb2.LogRecord(level="info", event="server.started")]
+        self.stopped = asyncio.Event()
         self.put_member(1, started=True, is_leader=True, match_index=40, recent_active=True)
         self._highest_id = 1
 
@@ -185,6 +193,78 @@ class FakeAdmin:
         if shelf.pop(request.uri or request.id, None) is None:
             await self._no_snapshot(context, "there is no such snapshot")
         return admin_pb2.DeleteSnapshotResponse()
+
+    async def DownloadSnapshot(
+        self, request: admin_pb2.DownloadSnapshotRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.SnapshotChunk]:
+        """Hand out a made-up file of the size that is listed, in two chunks."""
+        await self._enter("DownloadSnapshot", request, context)
+        chosen = request.id or max(self.snapshots, default=0)
+        if chosen not in self.snapshots:
+            await self._no_snapshot(context, f"there is no snapshot {chosen}")
+        content = bytes(self.snapshots[chosen].size_bytes)
+        half = len(content) // 2
+        for offset, data in ((0, content[:half]), (half, content[half:])):
+            yield admin_pb2.SnapshotChunk(
+                snapshot_id=chosen,
+                offset=offset,
+                data=data,
+                crc32=crc32(data),
+                total_bytes=len(content),
+                sha256=sha256(content).hexdigest() if offset else "",
+            )
+        await self.faults.strike("DownloadSnapshot.end", context)
+
+    async def Health(
+        self, request: admin_pb2.HealthRequest, context: Context
+    ) -> admin_pb2.HealthResponse:
+        """Answer what the test arranged."""
+        await self._enter("Health", request, context)
+        return self.health
+
+    async def ListShards(
+        self, request: admin_pb2.ListShardsRequest, context: Context
+    ) -> admin_pb2.ListShardsResponse:
+        """List the one shard, on all voters."""
+        await self._enter("ListShards", request, context)
+        shard = admin_pb2.Shard(
+            id=1,
+            range=admin_pb2.KeyRange(),
+            state=admin_pb2.SHARD_STATE_ACTIVE,
+            node_id=self.status.leader_id,
+            replicas=[one.id for one in self.members.values() if not one.is_learner],
+            estimated_keys=12,
+            estimated_size_bytes=4096,
+        )
+        return admin_pb2.ListShardsResponse(shards=[shard])
+
+    async def WatchAlerts(
+        self, request: admin_pb2.WatchAlertsRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.Alert]:
+        """Tell the alerts the test arranged; who follows waits until the test sets `stopped`."""
+        await self._enter("WatchAlerts", request, context)
+        for alert in self.alerts[-request.recent :] if request.recent else self.alerts:
+            yield alert
+        if request.follow:
+            await self.stopped.wait()
+
+    async def TailLog(
+        self, request: admin_pb2.TailLogRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.LogRecord]:
+        """Tell the log the test arranged, as above."""
+        await self._enter("TailLog", request, context)
+        if request.level and request.level not in _LEVELS:
+            await Fault(
+                status=REFUSED,
+                details=f"{request.level!r} is no level",
+                server_code="invalid_request",
+            ).befall(context)
+        least = _LEVELS.index(request.level) if request.level else 0
+        found = [one for one in self.log if _LEVELS.index(one.level) >= least]
+        for record in found[-request.lines :] if request.lines else found:
+            yield record
+        if request.follow:
+            await self.stopped.wait()
 
     async def Reload(
         self, request: admin_pb2.ReloadRequest, context: Context

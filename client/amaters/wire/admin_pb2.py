@@ -24,15 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61maters/wire/admin.proto\x12\x10\x61maters.admin.v1\"X\n\x0b\x43\x65rtificate\x12\x10\n\x08listener\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\t\x12\x16\n\x0enot_after_unix\x18\x03 \x01(\x03\x12\x0f\n\x07subject\x18\x04 \x01(\t\"\x0f\n\rStatusRequest\"\xfe\x03\n\x0eStatusResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x04\x12\x11\n\tis_leader\x18\x02 \x01(\x08\x12\x12\n\nnum_shards\x18\x03 \x01(\r\x12\x11\n\tnum_nodes\x18\x04 \x01(\r\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.amaters.admin.v1.NodeState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12\x11\n\tleader_id\x18\t \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\n \x01(\x04\x12\x15\n\rapplied_index\x18\x0b \x01(\x04\x12\x16\n\x0elast_log_index\x18\x0c \x01(\x04\x12\x0f\n\x07version\x18\r \x01(\t\x12\x17\n\x0fstarted_unix_ms\x18\x0e \x01(\x03\x12\x33\n\x0c\x63\x65rtificates\x18\x0f \x03(\x0b\x32\x1d.amaters.admin.v1.Certificate\x12\x0c\n\x04name\x18\x10 \x01(\t\x12\x14\n\x0cpeer_address\x18\x11 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x12 \x01(\t\x12\r\n\x05ready\x18\x13 \x01(\x08\x12\x17\n\x0f\x66irst_log_index\x18\x14 \x01(\x04\x12\x11\n\trestoring\x18\x15 \x01(\x08\x12\x15\n\rconfig_digest\x18\x16 \x01(\t\"\xda\x01\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\x12\x0f\n\x07started\x18\x06 \x01(\x08\x12\x11\n\tis_leader\x18\x07 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x08 \x01(\x04\x12\x13\n\x0blag_entries\x18\t \x01(\x04\x12\x15\n\rrecent_active\x18\n \x01(\x08\x12\x0f\n\x07version\x18\x0b \x01(\t\"%\n\x0eMembersRequest\x12\x13\n\x0b\x66rom_leader\x18\x01 \x01(\x08\"\x87\x01\n\x0fMembersResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12)\n\x07members\x18\x05 \x03(\x0b\x32\x18.amaters.admin.v1.Member\"N\n\x10\x41\x64\x64MemberRequest\x12\x14\n\x0cpeer_address\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\"\n\x14PromoteMemberRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"!\n\x13RemoveMemberRequest\x12\n\n\x02id\x18\x01 \x01(\x04\":\n\x0eMemberResponse\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x18.amaters.admin.v1.Member\"\'\n\x19TransferLeadershipRequest\x12\n\n\x02to\x18\x01 \x01(\x04\"=\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\"\xa2\x01\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x1b\n\x13original_size_bytes\x18\x04 \x01(\x04\x12\x15\n\rapplied_index\x18\x05 \x01(\x04\x12\x0c\n\x04term\x18\x06 \x01(\x04\x12\x11\n\tkey_count\x18\x07 \x01(\x04\x12\x0b\n\x03uri\x18\x08 \x01(\t\"<\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06upload\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"@\n\x10SnapshotResponse\x12,\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1a.amaters.admin.v1.Snapshot\";\n\x14ListSnapshotsRequest\x12\x0e\n\x06remote\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"F\n\x15ListSnapshotsResponse\x12-\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1a.amaters.admin.v1.Snapshot\"8\n\x15UploadSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"%\n\x16UploadSnapshotResponse\x12\x0b\n\x03uri\x18\x01 \x01(\t\"6\n\x16RestoreSnapshotRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07replace\x18\x02 \x01(\x08\"b\n\x0fRestoreProgress\x12\x15\n\rkeys_restored\x18\x01 \x01(\x04\x12\x12\n\nkeys_total\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"0\n\x15\x44\x65leteSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0b\n\x03uri\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteSnapshotResponse\"\x0f\n\rReloadRequest\"\x9a\x01\n\x0eReloadResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x18\n\x10sections_updated\x18\x02 \x03(\t\x12\x18\n\x10sections_skipped\x18\x03 \x03(\t\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\t\x12\x33\n\x0c\x63\x65rtificates\x18\x05 \x03(\x0b\x32\x1d.amaters.admin.v1.Certificate*\xf1\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_WAITING\x10\x01\x12\x17\n\x13NODE_STATE_FOLLOWER\x10\x02\x12\x18\n\x14NODE_STATE_CANDIDATE\x10\x03\x12\x15\n\x11NODE_STATE_LEADER\x10\x04\x12\x16\n\x12NODE_STATE_LEARNER\x10\x05\x12\x16\n\x12NODE_STATE_REMOVED\x10\x06\x12\x18\n\x14NODE_STATE_DISK_LOST\x10\x07\x12\x1c\n\x18NODE_STATE_SHUTTING_DOWN\x10\x08\x32\xde\x08\n\x0c\x41\x64minService\x12K\n\x06Status\x12\x1f.amaters.admin.v1.StatusRequest\x1a .amaters.admin.v1.StatusResponse\x12N\n\x07Members\x12 .amaters.admin.v1.MembersRequest\x1a!.amaters.admin.v1.MembersResponse\x12Q\n\tAddMember\x12\".amaters.admin.v1.AddMemberRequest\x1a .amaters.admin.v1.MemberResponse\x12Y\n\rPromoteMember\x12&.amaters.admin.v1.PromoteMemberRequest\x1a .amaters.admin.v1.MemberResponse\x12X\n\x0cRemoveMember\x12%.amaters.admin.v1.RemoveMemberRequest\x1a!.amaters.admin.v1.MembersResponse\x12o\n\x12TransferLeadership\x12+.amaters.admin.v1.TransferLeadershipRequest\x1a,.amaters.admin.v1.TransferLeadershipResponse\x12]\n\x0e\x43reateSnapshot\x12\'.amaters.admin.v1.CreateSnapshotRequest\x1a\".amaters.admin.v1.SnapshotResponse\x12`\n\rListSnapshots\x12&.amaters.admin.v1.ListSnapshotsRequest\x1a\'.amaters.admin.v1.ListSnapshotsResponse\x12\x63\n\x0eUploadSnapshot\x12\'.amaters.admin.v1.UploadSnapshotRequest\x1a(.amaters.admin.v1.UploadSnapshotResponse\x12`\n\x0fRestoreSnapshot\x12(.amaters.admin.v1.RestoreSnapshotRequest\x1a!.amaters.admin.v1.RestoreProgress0\x01\x12\x63\n\x0e\x44\x65leteSnapshot\x12\'.amaters.admin.v1.DeleteSnapshotRequest\x1a(.amaters.admin.v1.DeleteSnapshotResponse\x12K\n\x06Reload\x12\x1f.amaters.admin.v1.ReloadRequest\x1a .amaters.admin.v1.ReloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61maters/wire/admin.proto\x12\x10\x61maters.admin.v1\"X\n\x0b\x43\x65rtificate\x12\x10\n\x08listener\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\t\x12\x16\n\x0enot_after_unix\x18\x03 \x01(\x03\x12\x0f\n\x07subject\x18\x04 \x01(\t\"\x0f\n\rStatusRequest\"\xfe\x03\n\x0eStatusResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x04\x12\x11\n\tis_leader\x18\x02 \x01(\x08\x12\x12\n\nnum_shards\x18\x03 \x01(\r\x12\x11\n\tnum_nodes\x18\x04 \x01(\r\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.amaters.admin.v1.NodeState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0c\n\x04term\x18\x08 \x01(\x04\x12\x11\n\tleader_id\x18\t \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\n \x01(\x04\x12\x15\n\rapplied_index\x18\x0b \x01(\x04\x12\x16\n\x0elast_log_index\x18\x0c \x01(\x04\x12\x0f\n\x07version\x18\r \x01(\t\x12\x17\n\x0fstarted_unix_ms\x18\x0e \x01(\x03\x12\x33\n\x0c\x63\x65rtificates\x18\x0f \x03(\x0b\x32\x1d.amaters.admin.v1.Certificate\x12\x0c\n\x04name\x18\x10 \x01(\t\x12\x14\n\x0cpeer_address\x18\x11 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x12 \x01(\t\x12\r\n\x05ready\x18\x13 \x01(\x08\x12\x17\n\x0f\x66irst_log_index\x18\x14 \x01(\x04\x12\x11\n\trestoring\x18\x15 \x01(\x08\x12\x15\n\rconfig_digest\x18\x16 \x01(\t\"\xda\x01\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\x12\x0f\n\x07started\x18\x06 \x01(\x08\x12\x11\n\tis_leader\x18\x07 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x08 \x01(\x04\x12\x13\n\x0blag_entries\x18\t \x01(\x04\x12\x15\n\rrecent_active\x18\n \x01(\x08\x12\x0f\n\x07version\x18\x0b \x01(\t\"%\n\x0eMembersRequest\x12\x13\n\x0b\x66rom_leader\x18\x01 \x01(\x08\"\x87\x01\n\x0fMembersResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12)\n\x07members\x18\x05 \x03(\x0b\x32\x18.amaters.admin.v1.Member\"N\n\x10\x41\x64\x64MemberRequest\x12\x14\n\x0cpeer_address\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\"\n\x14PromoteMemberRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"!\n\x13RemoveMemberRequest\x12\n\n\x02id\x18\x01 \x01(\x04\":\n\x0eMemberResponse\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x18.amaters.admin.v1.Member\"\'\n\x19TransferLeadershipRequest\x12\n\n\x02to\x18\x01 \x01(\x04\"=\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\"\xb5\x01\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x14\n\x0ctimestamp_ms\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x1b\n\x13original_size_bytes\x18\x04 \x01(\x04\x12\x15\n\rapplied_index\x18\x05 \x01(\x04\x12\x0c\n\x04term\x18\x06 \x01(\x04\x12\x16\n\tkey_count\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x0b\n\x03uri\x18\x08 \x01(\tB\x0c\n\n_key_count\"<\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06upload\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"@\n\x10SnapshotResponse\x12,\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1a.amaters.admin.v1.Snapshot\";\n\x14ListSnapshotsRequest\x12\x0e\n\x06remote\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"F\n\x15ListSnapshotsResponse\x12-\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1a.amaters.admin.v1.Snapshot\"8\n\x15UploadSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\"%\n\x16UploadSnapshotResponse\x12\x0b\n\x03uri\x18\x01 \x01(\t\"6\n\x16RestoreSnapshotRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07replace\x18\x02 \x01(\x08\"b\n\x0fRestoreProgress\x12\x15\n\rkeys_restored\x18\x01 \x01(\x04\x12\x12\n\nkeys_total\x18\x02 \x01(\x04\x12\x16\n\x0e\x62ytes_restored\x18\x03 \x01(\x04\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\"0\n\x15\x44\x65leteSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0b\n\x03uri\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteSnapshotResponse\"\x0f\n\rReloadRequest\"\x9a\x01\n\x0eReloadResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x18\n\x10sections_updated\x18\x02 \x03(\t\x12\x18\n\x10sections_skipped\x18\x03 \x03(\t\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\t\x12\x33\n\x0c\x63\x65rtificates\x18\x05 \x03(\x0b\x32\x1d.amaters.admin.v1.Certificate\"\xcc\x02\n\x05\x41lert\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x08severity\x18\x04 \x01(\x0e\x32\x1a.amaters.admin.v1.Severity\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x31\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\".amaters.admin.v1.Alert.FactsEntry\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x08 \x01(\t\x12\x0f\n\x07runbook\x18\t \x01(\t\x12\x0f\n\x07node_id\x18\n \x01(\x04\x12\x11\n\tnode_name\x18\x0b \x01(\t\x12\x12\n\nat_unix_ms\x18\x0c \x01(\x03\x12\x0e\n\x06missed\x18\r \x01(\x04\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"4\n\x12WatchAlertsRequest\x12\x0e\n\x06recent\x18\x01 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"\xc7\x01\n\tLogRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x02 \x01(\x03\x12\r\n\x05level\x18\x03 \x01(\t\x12\r\n\x05\x65vent\x18\x04 \x01(\t\x12\x37\n\x06\x66ields\x18\x05 \x03(\x0b\x32\'.amaters.admin.v1.LogRecord.FieldsEntry\x12\x0e\n\x06missed\x18\x06 \x01(\x04\x1a-\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x0eTailLogRequest\x12\r\n\x05lines\x18\x01 \x01(\r\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\r\n\x05level\x18\x03 \x01(\t\"&\n\x08KeyRange\x12\r\n\x05start\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x0c\"\xc4\x01\n\x05Shard\x12\n\n\x02id\x18\x01 \x01(\x04\x12)\n\x05range\x18\x02 \x01(\x0b\x32\x1a.amaters.admin.v1.KeyRange\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.amaters.admin.v1.ShardState\x12\x0f\n\x07node_id\x18\x04 \x01(\x04\x12\x10\n\x08replicas\x18\x05 \x03(\x04\x12\x16\n\x0e\x65stimated_keys\x18\x06 \x01(\x04\x12\x1c\n\x14\x65stimated_size_bytes\x18\x07 \x01(\x04\"\x13\n\x11ListShardsRequest\"=\n\x12ListShardsResponse\x12\'\n\x06shards\x18\x01 \x03(\x0b\x32\x17.amaters.admin.v1.Shard\"%\n\x17\x44ownloadSnapshotRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"v\n\rSnapshotChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\r\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x13\n\x0bsnapshot_id\x18\x05 \x01(\x04\x12\x0e\n\x06sha256\x18\x06 \x01(\t\"\x0f\n\rHealthRequest\"J\n\x05Probe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x12\n\nlatency_ms\x18\x04 \x01(\x04\"\xa7\x01\n\x0eHealthResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\r\n\x05\x61live\x18\x02 \x01(\x08\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x05 \x01(\x04\x12\x16\n\x0euptime_percent\x18\x06 \x01(\x01\x12\'\n\x06probes\x18\x07 \x03(\x0b\x32\x17.amaters.admin.v1.Probe*\xf1\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_WAITING\x10\x01\x12\x17\n\x13NODE_STATE_FOLLOWER\x10\x02\x12\x18\n\x14NODE_STATE_CANDIDATE\x10\x03\x12\x15\n\x11NODE_STATE_LEADER\x10\x04\x12\x16\n\x12NODE_STATE_LEARNER\x10\x05\x12\x16\n\x12NODE_STATE_REMOVED\x10\x06\x12\x18\n\x14NODE_STATE_DISK_LOST\x10\x07\x12\x1c\n\x18NODE_STATE_SHUTTING_DOWN\x10\x08*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03*\xac\x01\n\nShardState\x12\x1b\n\x17SHARD_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SHARD_STATE_ACTIVE\x10\x01\x12\x19\n\x15SHARD_STATE_SPLITTING\x10\x02\x12\x17\n\x13SHARD_STATE_MERGING\x10\x03\x12\x1c\n\x18SHARD_STATE_TRANSFERRING\x10\x04\x12\x17\n\x13SHARD_STATE_OFFLINE\x10\x05\x32\x82\x0c\n\x0c\x41\x64minService\x12K\n\x06Status\x12\x1f.amaters.admin.v1.StatusRequest\x1a .amaters.admin.v1.StatusResponse\x12N\n\x07Members\x12 .amaters.admin.v1.MembersRequest\x1a!.amaters.admin.v1.MembersResponse\x12Q\n\tAddMember\x12\".amaters.admin.v1.AddMemberRequest\x1a .amaters.admin.v1.MemberResponse\x12Y\n\rPromoteMember\x12&.amaters.admin.v1.PromoteMemberRequest\x1a .amaters.admin.v1.MemberResponse\x12X\n\x0cRemoveMember\x12%.amaters.admin.v1.RemoveMemberRequest\x1a!.amaters.admin.v1.MembersResponse\x12o\n\x12TransferLeadership\x12+.amaters.admin.v1.TransferLeadershipRequest\x1a,.amaters.admin.v1.TransferLeadershipResponse\x12]\n\x0e\x43reateSnapshot\x12\'.amaters.admin.v1.CreateSnapshotRequest\x1a\".amaters.admin.v1.SnapshotResponse\x12`\n\rListSnapshots\x12&.amaters.admin.v1.ListSnapshotsRequest\x1a\'.amaters.admin.v1.ListSnapshotsResponse\x12\x63\n\x0eUploadSnapshot\x12\'.amaters.admin.v1.UploadSnapshotRequest\x1a(.amaters.admin.v1.UploadSnapshotResponse\x12`\n\x0fRestoreSnapshot\x12(.amaters.admin.v1.RestoreSnapshotRequest\x1a!.amaters.admin.v1.RestoreProgress0\x01\x12\x63\n\x0e\x44\x65leteSnapshot\x12\'.amaters.admin.v1.DeleteSnapshotRequest\x1a(.amaters.admin.v1.DeleteSnapshotResponse\x12K\n\x06Reload\x12\x1f.amaters.admin.v1.ReloadRequest\x1a .amaters.admin.v1.ReloadResponse\x12N\n\x0bWatchAlerts\x12$.amaters.admin.v1.WatchAlertsRequest\x1a\x17.amaters.admin.v1.Alert0\x01\x12J\n\x07TailLog\x12 .amaters.admin.v1.TailLogRequest\x1a\x1b.amaters.admin.v1.LogRecord0\x01\x12W\n\nListShards\x12#.amaters.admin.v1.ListShardsRequest\x1a$.amaters.admin.v1.ListShardsResponse\x12`\n\x10\x44ownloadSnapshot\x12).amaters.admin.v1.DownloadSnapshotRequest\x1a\x1f.amaters.admin.v1.SnapshotChunk0\x01\x12K\n\x06Health\x12\x1f.amaters.admin.v1.HealthRequest\x1a .amaters.admin.v1.HealthResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amaters.wire.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODESTATE']._serialized_start=2309
-  _globals['_NODESTATE']._serialized_end=2550
+  _globals['_ALERT_FACTSENTRY']._loaded_options = None
+  _globals['_ALERT_FACTSENTRY']._serialized_options = b'8\001'
+  _globals['_LOGRECORD_FIELDSENTRY']._loaded_options = None
+  _globals['_LOGRECORD_FIELDSENTRY']._serialized_options = b'8\001'
+  _globals['_NODESTATE']._serialized_start=3728
+  _globals['_NODESTATE']._serialized_end=3969
+  _globals['_SEVERITY']._serialized_start=3971
+  _globals['_SEVERITY']._serialized_end=4071
+  _globals['_SHARDSTATE']._serialized_start=4074
+  _globals['_SHARDSTATE']._serialized_end=4246
   _globals['_CERTIFICATE']._serialized_start=46
   _globals['_CERTIFICATE']._serialized_end=134
   _globals['_STATUSREQUEST']._serialized_start=136
@@ -58,31 +66,61 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1316
   _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1377
   _globals['_SNAPSHOT']._serialized_start=1380
-  _globals['_SNAPSHOT']._serialized_end=1542
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=1544
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1604
-  _globals['_SNAPSHOTRESPONSE']._serialized_start=1606
-  _globals['_SNAPSHOTRESPONSE']._serialized_end=1670
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1672
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1731
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1733
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1803
-  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_start=1805
-  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_end=1861
-  _globals['_UPLOADSNAPSHOTRESPONSE']._serialized_start=1863
-  _globals['_UPLOADSNAPSHOTRESPONSE']._serialized_end=1900
-  _globals['_RESTORESNAPSHOTREQUEST']._serialized_start=1902
-  _globals['_RESTORESNAPSHOTREQUEST']._serialized_end=1956
-  _globals['_RESTOREPROGRESS']._serialized_start=1958
-  _globals['_RESTOREPROGRESS']._serialized_end=2056
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=2058
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=2106
-  _globals['_DELETESNAPSHOTRESPONSE']._serialized_start=2108
-  _globals['_DELETESNAPSHOTRESPONSE']._serialized_end=2132
-  _globals['_RELOADREQUEST']._serialized_start=2134
-  _globals['_RELOADREQUEST']._serialized_end=2149
-  _globals['_RELOADRESPONSE']._serialized_start=2152
-  _globals['_RELOADRESPONSE']._serialized_end=2306
-  _globals['_ADMINSERVICE']._serialized_start=2553
-  _globals['_ADMINSERVICE']._serialized_end=3671
+  _globals['_SNAPSHOT']._serialized_end=1561
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=1563
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1623
+  _globals['_SNAPSHOTRESPONSE']._serialized_start=1625
+  _globals['_SNAPSHOTRESPONSE']._serialized_end=1689
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1691
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1750
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1752
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1822
+  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_start=1824
+  _globals['_UPLOADSNAPSHOTREQUEST']._serialized_end=1880
+  _globals['_UPLOADSNAPSHOTRESPONSE']._serialized_start=1882
+  _globals['_UPLOADSNAPSHOTRESPONSE']._serialized_end=1919
+  _globals['_RESTORESNAPSHOTREQUEST']._serialized_start=1921
+  _globals['_RESTORESNAPSHOTREQUEST']._serialized_end=1975
+  _globals['_RESTOREPROGRESS']._serialized_start=1977
+  _globals['_RESTOREPROGRESS']._serialized_end=2075
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=2077
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=2125
+  _globals['_DELETESNAPSHOTRESPONSE']._serialized_start=2127
+  _globals['_DELETESNAPSHOTRESPONSE']._serialized_end=2151
+  _globals['_RELOADREQUEST']._serialized_start=2153
+  _globals['_RELOADREQUEST']._serialized_end=2168
+  _globals['_RELOADRESPONSE']._serialized_start=2171
+  _globals['_RELOADRESPONSE']._serialized_end=2325
+  _globals['_ALERT']._serialized_start=2328
+  _globals['_ALERT']._serialized_end=2660
+  _globals['_ALERT_FACTSENTRY']._serialized_start=2616
+  _globals['_ALERT_FACTSENTRY']._serialized_end=2660
+  _globals['_WATCHALERTSREQUEST']._serialized_start=2662
+  _globals['_WATCHALERTSREQUEST']._serialized_end=2714
+  _globals['_LOGRECORD']._serialized_start=2717
+  _globals['_LOGRECORD']._serialized_end=2916
+  _globals['_LOGRECORD_FIELDSENTRY']._serialized_start=2871
+  _globals['_LOGRECORD_FIELDSENTRY']._serialized_end=2916
+  _globals['_TAILLOGREQUEST']._serialized_start=2918
+  _globals['_TAILLOGREQUEST']._serialized_end=2980
+  _globals['_KEYRANGE']._serialized_start=2982
+  _globals['_KEYRANGE']._serialized_end=3020
+  _globals['_SHARD']._serialized_start=3023
+  _globals['_SHARD']._serialized_end=3219
+  _globals['_LISTSHARDSREQUEST']._serialized_start=3221
+  _globals['_LISTSHARDSREQUEST']._serialized_end=3240
+  _globals['_LISTSHARDSRESPONSE']._serialized_start=3242
+  _globals['_LISTSHARDSRESPONSE']._serialized_end=3303
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_start=3305
+  _globals['_DOWNLOADSNAPSHOTREQUEST']._serialized_end=3342
+  _globals['_SNAPSHOTCHUNK']._serialized_start=3344
+  _globals['_SNAPSHOTCHUNK']._serialized_end=3462
+  _globals['_HEALTHREQUEST']._serialized_start=3464
+  _globals['_HEALTHREQUEST']._serialized_end=3479
+  _globals['_PROBE']._serialized_start=3481
+  _globals['_PROBE']._serialized_end=3555
+  _globals['_HEALTHRESPONSE']._serialized_start=3558
+  _globals['_HEALTHRESPONSE']._serialized_end=3725
+  _globals['_ADMINSERVICE']._serialized_start=4249
+  _globals['_ADMINSERVICE']._serialized_end=5787
 # @@protoc_insertion_point(module_scope)

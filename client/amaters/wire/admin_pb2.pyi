@@ -54,6 +54,50 @@ NODE_STATE_DISK_LOST: NodeState.ValueType  # 7
 NODE_STATE_SHUTTING_DOWN: NodeState.ValueType  # 8
 Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
 
+class _Severity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
+    SEVERITY_INFO: _Severity.ValueType  # 1
+    SEVERITY_WARNING: _Severity.ValueType  # 2
+    SEVERITY_CRITICAL: _Severity.ValueType  # 3
+
+class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper): ...
+
+SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
+SEVERITY_INFO: Severity.ValueType  # 1
+SEVERITY_WARNING: Severity.ValueType  # 2
+SEVERITY_CRITICAL: Severity.ValueType  # 3
+Global___Severity: _TypeAlias = Severity  # noqa: Y015
+
+class _ShardState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ShardStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ShardState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SHARD_STATE_UNSPECIFIED: _ShardState.ValueType  # 0
+    SHARD_STATE_ACTIVE: _ShardState.ValueType  # 1
+    SHARD_STATE_SPLITTING: _ShardState.ValueType  # 2
+    SHARD_STATE_MERGING: _ShardState.ValueType  # 3
+    SHARD_STATE_TRANSFERRING: _ShardState.ValueType  # 4
+    SHARD_STATE_OFFLINE: _ShardState.ValueType  # 5
+    """Nobody leads it right now."""
+
+class ShardState(_ShardState, metaclass=_ShardStateEnumTypeWrapper): ...
+
+SHARD_STATE_UNSPECIFIED: ShardState.ValueType  # 0
+SHARD_STATE_ACTIVE: ShardState.ValueType  # 1
+SHARD_STATE_SPLITTING: ShardState.ValueType  # 2
+SHARD_STATE_MERGING: ShardState.ValueType  # 3
+SHARD_STATE_TRANSFERRING: ShardState.ValueType  # 4
+SHARD_STATE_OFFLINE: ShardState.ValueType  # 5
+"""Nobody leads it right now."""
+Global___ShardState: _TypeAlias = ShardState  # noqa: Y015
+
 @_typing.final
 class Certificate(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -436,6 +480,7 @@ class Snapshot(_message.Message):
     applied_index: _builtins.int
     term: _builtins.int
     key_count: _builtins.int
+    """Absent when it is not known without reading the whole file, as in a store."""
     uri: _builtins.str
     """Where an uploaded one is; empty for a local file."""
     def __init__(
@@ -447,14 +492,16 @@ class Snapshot(_message.Message):
         original_size_bytes: _builtins.int = ...,
         applied_index: _builtins.int = ...,
         term: _builtins.int = ...,
-        key_count: _builtins.int = ...,
+        key_count: _builtins.int | None = ...,
         uri: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key_count", b"_key_count", "key_count", b"key_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "id", b"id", "key_count", b"key_count", "original_size_bytes", b"original_size_bytes", "size_bytes", b"size_bytes", "term", b"term", "timestamp_ms", b"timestamp_ms", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key_count", b"_key_count", "applied_index", b"applied_index", "id", b"id", "key_count", b"key_count", "original_size_bytes", b"original_size_bytes", "size_bytes", b"size_bytes", "term", b"term", "timestamp_ms", b"timestamp_ms", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__key_count: _TypeAlias = _typing.Literal["key_count"]  # noqa: Y015
+    _WhichOneofArgType__key_count: _TypeAlias = _typing.Literal["_key_count", b"_key_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key_count) -> _WhichOneofReturnType__key_count | None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
@@ -723,3 +770,443 @@ class ReloadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReloadResponse: _TypeAlias = ReloadResponse  # noqa: Y015
+
+@_typing.final
+class Alert(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    RUNBOOK_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Grows by one with every alert of this node's life, from 1."""
+    event: _builtins.str
+    """Published event: NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication."""
+    rule: _builtins.str
+    """Published rule: node_failed, node_recovered, leader_changed, quorum_lost, slow_replication."""
+    severity: Global___Severity.ValueType
+    key: _builtins.str
+    """What it is about; within the window, one rule fires once for one key: node_failed:42."""
+    message: _builtins.str
+    """What happened, in a sentence."""
+    advice: _builtins.str
+    """What to do now."""
+    runbook: _builtins.str
+    """Page of the documentation with the whole procedure."""
+    node_id: _builtins.int
+    """The member that fired it, and its name."""
+    node_name: _builtins.str
+    at_unix_ms: _builtins.int
+    missed: _builtins.int
+    """Alerts before this one that this stream has left out because its reader was too slow."""
+    @_builtins.property
+    def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The event's fields, by their published names: node, old_leader, cluster_size, lag_entries..."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        event: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        severity: Global___Severity.ValueType = ...,
+        key: _builtins.str = ...,
+        facts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        message: _builtins.str = ...,
+        advice: _builtins.str = ...,
+        runbook: _builtins.str = ...,
+        node_id: _builtins.int = ...,
+        node_name: _builtins.str = ...,
+        at_unix_ms: _builtins.int = ...,
+        missed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "at_unix_ms", b"at_unix_ms", "event", b"event", "facts", b"facts", "key", b"key", "message", b"message", "missed", b"missed", "node_id", b"node_id", "node_name", b"node_name", "rule", b"rule", "runbook", b"runbook", "sequence", b"sequence", "severity", b"severity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alert: _TypeAlias = Alert  # noqa: Y015
+
+@_typing.final
+class WatchAlertsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECENT_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    recent: _builtins.int
+    """So many of the past ones first; zero: all that are kept."""
+    follow: _builtins.bool
+    def __init__(
+        self,
+        *,
+        recent: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "recent", b"recent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAlertsRequest: _TypeAlias = WatchAlertsRequest  # noqa: Y015
+
+@_typing.final
+class LogRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FieldsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    at_unix_ms: _builtins.int
+    level: _builtins.str
+    """trace, debug, info, warning, error or critical."""
+    event: _builtins.str
+    """A stable name: leader.changed."""
+    missed: _builtins.int
+    """Records before this one that this stream has left out because its reader was too slow."""
+    @_builtins.property
+    def fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What else the record says, secrets masked."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        at_unix_ms: _builtins.int = ...,
+        level: _builtins.str = ...,
+        event: _builtins.str = ...,
+        fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        missed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "event", b"event", "fields", b"fields", "level", b"level", "missed", b"missed", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogRecord: _TypeAlias = LogRecord  # noqa: Y015
+
+@_typing.final
+class TailLogRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    lines: _builtins.int
+    """So many of the past ones first; zero: all that are kept."""
+    follow: _builtins.bool
+    level: _builtins.str
+    """The least severe that is wanted; empty: all that the node logs."""
+    def __init__(
+        self,
+        *,
+        lines: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+        level: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "level", b"level", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailLogRequest: _TypeAlias = TailLogRequest  # noqa: Y015
+
+@_typing.final
+class KeyRange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    start: _builtins.bytes
+    """Half open: [start, end); an empty end is the end of all keys."""
+    end: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        start: _builtins.bytes = ...,
+        end: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyRange: _TypeAlias = KeyRange  # noqa: Y015
+
+@_typing.final
+class Shard(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_KEYS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """From 1."""
+    state: Global___ShardState.ValueType
+    node_id: _builtins.int
+    """Who leads it; zero when nobody does."""
+    estimated_keys: _builtins.int
+    estimated_size_bytes: _builtins.int
+    @_builtins.property
+    def range(self) -> Global___KeyRange: ...
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All members that hold it, the leader included."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        range: Global___KeyRange | None = ...,
+        state: Global___ShardState.ValueType = ...,
+        node_id: _builtins.int = ...,
+        replicas: _abc.Iterable[_builtins.int] | None = ...,
+        estimated_keys: _builtins.int = ...,
+        estimated_size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_keys", b"estimated_keys", "estimated_size_bytes", b"estimated_size_bytes", "id", b"id", "node_id", b"node_id", "range", b"range", "replicas", b"replicas", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shard: _TypeAlias = Shard  # noqa: Y015
+
+@_typing.final
+class ListShardsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsRequest: _TypeAlias = ListShardsRequest  # noqa: Y015
+
+@_typing.final
+class ListShardsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shard]: ...
+    def __init__(
+        self,
+        *,
+        shards: _abc.Iterable[Global___Shard] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shards", b"shards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsResponse: _TypeAlias = ListShardsResponse  # noqa: Y015
+
+@_typing.final
+class DownloadSnapshotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Zero: the newest."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadSnapshotRequest: _TypeAlias = DownloadSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    CRC32_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Where in the file these bytes belong; the chunks come in order and leave nothing out."""
+    data: _builtins.bytes
+    crc32: _builtins.int
+    """CRC-32 (IEEE) of `data`."""
+    total_bytes: _builtins.int
+    snapshot_id: _builtins.int
+    sha256: _builtins.str
+    """Of the whole file, lower-case hexadecimal; on the last chunk only."""
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        crc32: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+        snapshot_id: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32", b"crc32", "data", b"data", "offset", b"offset", "sha256", b"sha256", "snapshot_id", b"snapshot_id", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
+
+@_typing.final
+class HealthRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthRequest: _TypeAlias = HealthRequest  # noqa: Y015
+
+@_typing.final
+class Probe(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    status: _builtins.str
+    """healthy, degraded or unhealthy."""
+    message: _builtins.str
+    latency_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        status: _builtins.str = ...,
+        message: _builtins.str = ...,
+        latency_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latency_ms", b"latency_ms", "message", b"message", "name", b"name", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Probe: _TypeAlias = Probe  # noqa: Y015
+
+@_typing.final
+class HealthResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UPTIME_SECONDS_FIELD_NUMBER: _builtins.int
+    UPTIME_PERCENT_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """healthy, starting, degraded, unhealthy or shuttingdown."""
+    alive: _builtins.bool
+    ready: _builtins.bool
+    reason: _builtins.str
+    """Why it is not alive, or not ready."""
+    uptime_seconds: _builtins.int
+    uptime_percent: _builtins.float
+    """Share of the recent past in which it was alive."""
+    @_builtins.property
+    def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Probe]: ...
+    def __init__(
+        self,
+        *,
+        status: _builtins.str = ...,
+        alive: _builtins.bool = ...,
+        ready: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        uptime_seconds: _builtins.int = ...,
+        uptime_percent: _builtins.float = ...,
+        probes: _abc.Iterable[Global___Probe] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "probes", b"probes", "ready", b"ready", "reason", b"reason", "status", b"status", "uptime_percent", b"uptime_percent", "uptime_seconds", b"uptime_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthResponse: _TypeAlias = HealthResponse  # noqa: Y015

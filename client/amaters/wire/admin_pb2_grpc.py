@@ -94,6 +94,31 @@ class AdminServiceStub:
                 request_serializer=amaters_dot_wire_dot_admin__pb2.ReloadRequest.SerializeToString,
                 response_deserializer=amaters_dot_wire_dot_admin__pb2.ReloadResponse.FromString,
                 _registered_method=True)
+        self.WatchAlerts = channel.unary_stream(
+                '/amaters.admin.v1.AdminService/WatchAlerts',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.WatchAlertsRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.Alert.FromString,
+                _registered_method=True)
+        self.TailLog = channel.unary_stream(
+                '/amaters.admin.v1.AdminService/TailLog',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.TailLogRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.LogRecord.FromString,
+                _registered_method=True)
+        self.ListShards = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/ListShards',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.ListShardsRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.ListShardsResponse.FromString,
+                _registered_method=True)
+        self.DownloadSnapshot = channel.unary_stream(
+                '/amaters.admin.v1.AdminService/DownloadSnapshot',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.DownloadSnapshotRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.SnapshotChunk.FromString,
+                _registered_method=True)
+        self.Health = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/Health',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.HealthRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.HealthResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -179,6 +204,42 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchAlerts(self, request, context):
+        """The alerts this node has fired, the oldest first; with `follow`, every further one until the
+        caller leaves or the node stops, which ends the stream with OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TailLog(self, request, context):
+        """The last records of this node's log, the oldest first; `follow` as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShards(self, request, context):
+        """Who holds which keys: one shard today, on all voters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadSnapshot(self, request, context):
+        """A snapshot file as it is on this node's disk, in order, with checksums.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Health(self, request, context):
+        """Alive, ready and healthy, as the HTTP listener says it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -241,6 +302,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Reload,
                     request_deserializer=amaters_dot_wire_dot_admin__pb2.ReloadRequest.FromString,
                     response_serializer=amaters_dot_wire_dot_admin__pb2.ReloadResponse.SerializeToString,
+            ),
+            'WatchAlerts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAlerts,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.WatchAlertsRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.Alert.SerializeToString,
+            ),
+            'TailLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.TailLog,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.TailLogRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.LogRecord.SerializeToString,
+            ),
+            'ListShards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShards,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.ListShardsRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.ListShardsResponse.SerializeToString,
+            ),
+            'DownloadSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadSnapshot,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.DownloadSnapshotRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.SnapshotChunk.SerializeToString,
+            ),
+            'Health': grpc.unary_unary_rpc_method_handler(
+                    servicer.Health,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.HealthRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.HealthResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -567,6 +653,141 @@ class AdminService:
             '/amaters.admin.v1.AdminService/Reload',
             amaters_dot_wire_dot_admin__pb2.ReloadRequest.SerializeToString,
             amaters_dot_wire_dot_admin__pb2.ReloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/WatchAlerts',
+            amaters_dot_wire_dot_admin__pb2.WatchAlertsRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TailLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/TailLog',
+            amaters_dot_wire_dot_admin__pb2.TailLogRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.LogRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/ListShards',
+            amaters_dot_wire_dot_admin__pb2.ListShardsRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.ListShardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/DownloadSnapshot',
+            amaters_dot_wire_dot_admin__pb2.DownloadSnapshotRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.SnapshotChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Health(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/Health',
+            amaters_dot_wire_dot_admin__pb2.HealthRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.HealthResponse.FromString,
             options,
             channel_credentials,
             insecure,

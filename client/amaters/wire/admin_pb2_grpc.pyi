@@ -53,6 +53,18 @@ class AdminServiceStub:
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteSnapshotRequest, _admin_pb2.DeleteSnapshotResponse]
     Reload: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReloadRequest, _admin_pb2.ReloadResponse]
     """Raises SIGHUP on the node itself and answers with the report of that reload."""
+    WatchAlerts: _grpc.UnaryStreamMultiCallable[_admin_pb2.WatchAlertsRequest, _admin_pb2.Alert]
+    """The alerts this node has fired, the oldest first; with `follow`, every further one until the
+    caller leaves or the node stops, which ends the stream with OK.
+    """
+    TailLog: _grpc.UnaryStreamMultiCallable[_admin_pb2.TailLogRequest, _admin_pb2.LogRecord]
+    """The last records of this node's log, the oldest first; `follow` as above."""
+    ListShards: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListShardsRequest, _admin_pb2.ListShardsResponse]
+    """Who holds which keys: one shard today, on all voters."""
+    DownloadSnapshot: _grpc.UnaryStreamMultiCallable[_admin_pb2.DownloadSnapshotRequest, _admin_pb2.SnapshotChunk]
+    """A snapshot file as it is on this node's disk, in order, with checksums."""
+    Health: _grpc.UnaryUnaryMultiCallable[_admin_pb2.HealthRequest, _admin_pb2.HealthResponse]
+    """Alive, ready and healthy, as the HTTP listener says it."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -79,6 +91,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteSnapshotRequest, _admin_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
     Reload: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReloadRequest, _admin_pb2.ReloadResponse]  # type: ignore[assignment]
     """Raises SIGHUP on the node itself and answers with the report of that reload."""
+    WatchAlerts: _aio.UnaryStreamMultiCallable[_admin_pb2.WatchAlertsRequest, _admin_pb2.Alert]  # type: ignore[assignment]
+    """The alerts this node has fired, the oldest first; with `follow`, every further one until the
+    caller leaves or the node stops, which ends the stream with OK.
+    """
+    TailLog: _aio.UnaryStreamMultiCallable[_admin_pb2.TailLogRequest, _admin_pb2.LogRecord]  # type: ignore[assignment]
+    """The last records of this node's log, the oldest first; `follow` as above."""
+    ListShards: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListShardsRequest, _admin_pb2.ListShardsResponse]  # type: ignore[assignment]
+    """Who holds which keys: one shard today, on all voters."""
+    DownloadSnapshot: _aio.UnaryStreamMultiCallable[_admin_pb2.DownloadSnapshotRequest, _admin_pb2.SnapshotChunk]  # type: ignore[assignment]
+    """A snapshot file as it is on this node's disk, in order, with checksums."""
+    Health: _aio.UnaryUnaryMultiCallable[_admin_pb2.HealthRequest, _admin_pb2.HealthResponse]  # type: ignore[assignment]
+    """Alive, ready and healthy, as the HTTP listener says it."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -174,5 +198,47 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ReloadResponse, _abc.Awaitable[_admin_pb2.ReloadResponse]]:
         """Raises SIGHUP on the node itself and answers with the report of that reload."""
+
+    @_abc_1.abstractmethod
+    def WatchAlerts(
+        self,
+        request: _admin_pb2.WatchAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.Alert], _abc.AsyncIterator[_admin_pb2.Alert]]:
+        """The alerts this node has fired, the oldest first; with `follow`, every further one until the
+        caller leaves or the node stops, which ends the stream with OK.
+        """
+
+    @_abc_1.abstractmethod
+    def TailLog(
+        self,
+        request: _admin_pb2.TailLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.LogRecord], _abc.AsyncIterator[_admin_pb2.LogRecord]]:
+        """The last records of this node's log, the oldest first; `follow` as above."""
+
+    @_abc_1.abstractmethod
+    def ListShards(
+        self,
+        request: _admin_pb2.ListShardsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListShardsResponse, _abc.Awaitable[_admin_pb2.ListShardsResponse]]:
+        """Who holds which keys: one shard today, on all voters."""
+
+    @_abc_1.abstractmethod
+    def DownloadSnapshot(
+        self,
+        request: _admin_pb2.DownloadSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.SnapshotChunk], _abc.AsyncIterator[_admin_pb2.SnapshotChunk]]:
+        """A snapshot file as it is on this node's disk, in order, with checksums."""
+
+    @_abc_1.abstractmethod
+    def Health(
+        self,
+        request: _admin_pb2.HealthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.HealthResponse, _abc.Awaitable[_admin_pb2.HealthResponse]]:
+        """Alive, ready and healthy, as the HTTP listener says it."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

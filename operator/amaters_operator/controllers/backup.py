@@ -127,7 +127,7 @@ class BackupController:
             trigger=job.due.token or "schedule",
             pod=pod.name,
             size_bytes=made.size_bytes,
-            keys=made.key_count,
+            keys=made.key_count or 0,
             applied_index=made.applied_index,
             duration_seconds=round((now - job.began).total_seconds(), 3),
         )

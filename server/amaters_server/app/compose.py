@@ -6,6 +6,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
+from amaters_server.alerts.watchman import Watchman
+from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import from_settings
 from amaters_server.app.clock import SystemClock
 from amaters_server.config.settings import Settings
@@ -36,6 +39,8 @@ from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.storage.rocks import RocksEngine
 from amaters_server.telemetry.counters import CallCounters, Traffic
+from amaters_server.telemetry.feed import Feed
+from amaters_server.telemetry.logs import RecentRecord
 
 Listener = NativeListener | GrpcioListener
 
@@ -57,6 +62,9 @@ class Server:
     switch: MetricsSwitch
     certificates: Certificates
     probes: dict[str, Probe]
+    admin: AdminService
+    watchman: Watchman
+    webhook: Webhook
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -78,10 +86,15 @@ def compose(
     engine: Engine,
     certificates: Certificates,
     reloading: Reloading,
-    loop: asyncio.AbstractEventLoop,
+    recent_log: Feed[RecentRecord],
 ) -> Server:
     """Build one server around an open engine."""
-    clock, counters = SystemClock(loop), CallCounters()
+    clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
+    fired, told, webhook = (
+        AlertCounts(),
+        FeedSink(),
+        Webhook(from_settings.webhook_settings(settings.alerts)),
+    )
     peers = PeerConnections(lambda: _peer_credentials(certificates), random.Random())  # noqa: S311
     parts = NodeParts(engine, Machine(engine), peers, clock, uuid.uuid4().hex, _places(settings))
     node = Node(from_settings.node_settings(settings), parts)
@@ -117,6 +130,8 @@ def compose(
             readiness=health.ready,
             members=members.here,
             certificates=certificates.facts,
+            alerts=fired.fired,
+            webhook=webhook.counts,
         )
     )
     admin = AdminService(
@@ -127,6 +142,10 @@ def compose(
             certificates.facts,
             reloading,
             clock.now,
+            node.sight,
+            health.facts,
+            told.alerts,
+            recent_log,
         )
     )
     peer_service = PeerService(node.peers)
@@ -146,6 +165,14 @@ def compose(
         switch=switch,
         certificates=certificates,
         probes=_probes(settings),
+        admin=admin,
+        watchman=Watchman(
+            from_settings.alert_settings(settings),
+            lambda: node.sight.cluster(clock.now()),
+            clock,
+            (LogSink(), fired, told, webhook),
+        ),
+        webhook=webhook,
     )
 
 

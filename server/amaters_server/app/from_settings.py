@@ -3,10 +3,15 @@
 import socket
 from pathlib import Path
 
+from amaters_server.alerts.watch import Patience
+from amaters_server.alerts.watchman import AlertSettings
+from amaters_server.alerts.webhook import WebhookSettings
 from amaters_server.config.addresses import host_port
+from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, S3Section
 from amaters_server.config.sections import LoggingSection, NetworkSection, StorageSection
 from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError
 from amaters_server.node.settings import (
     Addresses,
     InitialMember,
@@ -143,6 +148,49 @@ def log_settings(section: LoggingSection) -> LogSettings:
         file=section.file_path if section.file_enabled else None,
         rotate_bytes=rotation.max_size_mb * MIB if rotation.enabled else 0,
         backups=rotation.max_backups,
+    )
+
+
+PUBLISHED_JITTER_SECONDS = 0.3
+"""The most that the published failover adds before it acts on a silence."""
+MISSED_HEARTBEATS = 3
+"""As published: so many in a row, and a member is given up."""
+
+
+def alert_settings(settings: Settings) -> AlertSettings:
+    """Return what is an alert, and how often it is told."""
+    section = settings.alerts
+    patience = Patience(
+        silence=section.node_failed_after_ms / 1000 or _longest_silence(settings),
+        planned_stop=section.planned_stop_secs,
+        start=section.start_secs,
+        lag=section.slow_replication_secs,
+        lag_threshold=section.slow_replication_entries,
+    )
+    return AlertSettings(section.enabled, patience, window=section.dedup_window_secs)
+
+
+def _longest_silence(settings: Settings) -> float:
+    timing = node_settings(settings).timing
+    heartbeats = MISSED_HEARTBEATS * timing.heartbeat_interval
+    return heartbeats + timing.longest_election_timeout + PUBLISHED_JITTER_SECONDS
+
+
+def webhook_settings(section: AlertsSection) -> WebhookSettings:
+    """Return where alerts are posted; reads the token. ConfigurationError when it cannot."""
+    url, file = section.webhook_url, section.webhook_token_file
+    try:
+        token = "" if file is None else file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise ConfigurationError(
+            f"the webhook's token in {file} cannot be read ({type(wrong).__name__}): correct "
+            "alerts.webhook_token_file"
+        ) from wrong
+    return WebhookSettings(
+        url="" if url is None else url.get_secret_value(),
+        token=token,
+        timeout=section.webhook_timeout_ms / 1000,
+        attempts=section.webhook_attempts,
     )
 
 

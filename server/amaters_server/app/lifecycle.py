@@ -58,18 +58,17 @@ def run(sources: Sources, loaded: Loaded) -> None:
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then leave in order."""
     settings = loaded.settings
-    loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
     certificates = Certificates(from_settings.tls_paths(settings))
     reloading = Reloading()
     _make_folder(settings.server.data_dir)
     engine = await asyncio.to_thread(open_engine, settings)
-    server = compose(settings, engine, certificates, reloading, loop)
+    server = compose(settings, engine, certificates, reloading, logs.ring.records)
     reloading.reloader = Reloader(
         sources, settings, _reloadable(server, logs), digest=loaded.digest
     )
     logs.tell_with(lambda: _facts(server))
-    with _signals(loop, told_to_stop, reloading):
+    with _signals(asyncio.get_running_loop(), told_to_stop, reloading):
         async with _running(server, settings):
             gc.freeze()
             _log.info("server.started", extra=_where(server, settings))
@@ -109,6 +108,7 @@ async def _running(server: Server, settings: Settings) -> AsyncIterator[None]:
         await server.http.start()
         stack.push_async_callback(server.internal.stop, 0)
         await server.internal.start()
+        stack.push_async_callback(server.admin.end_streams)
         stack.push_async_callback(server.listener.stop, LISTENER_GRACE_SECONDS)
         stack.push_async_callback(server.service.close)
         stack.push_async_callback(server.node.stop, grace)
@@ -130,6 +130,8 @@ async def _background(server: Server) -> AsyncIterator[None]:
                 keep_history(server.health, server.exposition, server.switch), name="history"
             ),
             tasks.create_task(server.certificates.watch(), name="certificates"),
+            tasks.create_task(server.watchman.run(), name="alerts"),
+            tasks.create_task(server.webhook.run(), name="webhook"),
         ]
         try:
             yield
@@ -159,7 +161,10 @@ def _signals(
 
 def _reloadable(server: Server, logs: Logs) -> Reloadable:
     def apply(settings: Settings) -> None:
+        webhook = from_settings.webhook_settings(settings.alerts)
         _apply_logging(logs, settings)
+        server.webhook.settings = webhook
+        server.watchman.apply(from_settings.alert_settings(settings))
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -15,8 +15,11 @@ RELOADABLE: Mapping[str, str] = {
     "metrics.export_interval_secs": "metrics",
     "storage.compaction.": "compaction",
     "server.max_connections": "rate_limit",
+    "alerts.": "alerts",
 }
-"""Keys, or tables when they end in a dot, that a running server takes over, and their labels."""
+"""Keys, or tables when they end in a dot, that a running server takes over, and their labels.
+
+All but the alerts are published."""
 
 NOT_YET = frozenset({"compaction", "rate_limit"})
 """Published as reloadable, but the engine and the listener take them at their start only."""
@@ -30,7 +33,7 @@ RESTART: Mapping[str, str] = {
 }
 """Keys with a published label of their own among those that need a restart."""
 
-PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit")
+PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit", "alerts")
 
 
 def takes_effect(key: str) -> bool:
@@ -94,6 +97,7 @@ def merged(old: Settings, new: Settings) -> Settings:
     return old.model_copy(
         update={
             "logging": new.logging,
+            "alerts": new.alerts,
             "metrics": old.metrics.model_copy(
                 update={
                     "enabled": new.metrics.enabled,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from amaters_server.config.access import AuthSection, AuthzSection
 from amaters_server.config.addresses import host_port
+from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection
 from amaters_server.config.sections import (
     CircuitCacheSection,
@@ -32,6 +33,7 @@ class Settings(Section):
     snapshots: SnapshotsSection = SnapshotsSection()
     logging: LoggingSection = LoggingSection()
     metrics: MetricsSection = MetricsSection()
+    alerts: AlertsSection = AlertsSection()
     auth: AuthSection = AuthSection()
     authz: AuthzSection = AuthzSection()
     resource_limits: ResourceLimitsSection = ResourceLimitsSection()

@@ -1,10 +1,11 @@
 """Which metrics there are, made from plain counts at the moment someone asks."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amaters_server import __version__
+from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
@@ -33,6 +34,9 @@ class Sources:
     readiness: Callable[[], Verdict]
     members: Callable[[], Awaitable[MembersReport]]
     certificates: Callable[[], Sequence[CertificateFacts]]
+    alerts: Mapping[tuple[str, str], int]
+    """Alerts fired, by rule and severity."""
+    webhook: WebhookCounts
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Exposition:
             self._storage(),
             self._cluster(status),
             self._members(status, members),
+            self._alerts(),
             self._process(status),
         )
         return render(family for part in parts for family in part)
@@ -192,6 +197,15 @@ class Exposition:
                 lag.add(one.lag_entries, labels)
                 active.add(int(one.recent_active), labels)
         return iter((lag, active))
+
+    def _alerts(self) -> Iterator[Family]:
+        fired = counter("amaters_alerts_total", "Alerts this node has fired.")
+        for (rule, severity), count in self.sources.alerts.items():
+            fired.add(count, {"rule": rule, "severity": severity})
+        posted = counter("amaters_alert_webhook_total", "What became of alerts to be posted.")
+        for outcome in ("delivered", "failed", "dropped"):
+            posted.add(getattr(self.sources.webhook, outcome), {"outcome": outcome})
+        return iter((fired, posted))
 
     def _process(self, status: NodeStatus) -> Iterator[Family]:
         uptime = time.time() - status.started_unix_ms / 1000

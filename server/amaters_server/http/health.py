@@ -15,6 +15,7 @@ from typing import TypeAlias
 from amaters_server import __version__
 from amaters_server.http.probes import ProbeResult, ProbeStatus, worst
 from amaters_server.node.values import Verdict
+from amaters_server.telemetry.health import HealthFacts, ProbeFacts
 
 HISTORY_LENGTH = 10
 
@@ -107,6 +108,22 @@ class Health:
         if not ready or worst(self.probes) is ProbeStatus.DEGRADED:
             return HealthStatus.DEGRADED
         return HealthStatus.HEALTHY
+
+    def facts(self) -> HealthFacts:
+        """Return everything as a value."""
+        alive, ready = self.alive(), self.ready()
+        return HealthFacts(
+            status=self.status().value,
+            alive=alive.ok,
+            ready=ready.ok,
+            reason=alive.reason or ready.reason,
+            uptime_seconds=self._uptime(),
+            uptime_percent=self._uptime_percent(),
+            probes=tuple(
+                ProbeFacts(name, one.status.value, one.message, one.latency_ms)
+                for name, one in self.probes.items()
+            ),
+        )
 
     def report(self) -> Json:
         """Return what `/health` says."""

@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import DatabaseError
-from amaters_server.node.peers import PeerParts, PeerRequests
+from amaters_server.node.peers import LEAVING, PeerParts, PeerRequests
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
+from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 0.5
+FAREWELL_SECONDS = 0.5
 
 
 class Belonging:
@@ -54,6 +56,27 @@ class Belonging:
         """Give up all connections: this node is no member any more."""
         if self._identity is not None:
             self._parts.transport.connect(self._own(self._identity), ())
+
+    async def say_farewell(self) -> None:
+        """Tell every other member that this one stops on purpose; who does not hear it, does not."""
+        identity, membership = self._identity, self._parts.machine.membership
+        if identity is None or membership is None:
+            return
+        others = [one.id for one in membership.members if one.started]
+        others = [one for one in others if one != identity.node_id]
+        call = peer_pb2.MemberCall(id=identity.node_id).SerializeToString()
+        # A connection that is closed meanwhile cancels the calls on it: that is no reason to stay.
+        telling = (self._tell_farewell(to, call) for to in others)
+        await asyncio.gather(*telling, return_exceptions=True)
+
+    async def _tell_farewell(self, to: int, call: bytes) -> None:
+        request = peer_pb2.ForwardRequest(
+            method=LEAVING, request=call, timeout_ms=int(FAREWELL_SECONDS * 1000), hops=1
+        )
+        try:
+            await self._parts.transport.forward(to, request, FAREWELL_SECONDS)
+        except OSError as error:
+            log.debug("member.farewell_unheard", extra={"member": to, "reason": str(error)})
 
     async def announce(self) -> None:
         """Tell the cluster this node's name and addresses until it has them on record."""

@@ -36,6 +36,7 @@ from amaters_server.node.ports import Clock, MachineView, PeerTransport
 from amaters_server.node.pump import Pump, PumpHooks, PumpParts
 from amaters_server.node.search import search
 from amaters_server.node.settings import NodeSettings
+from amaters_server.node.sight import Sight
 from amaters_server.node.standing import Standing, readiness, status
 from amaters_server.node.values import Counters, NodeStatus, Verdict
 from amaters_server.raft.log import Identity, Log
@@ -95,6 +96,7 @@ class Node:
         peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
         self.peers = PeerRequests(peer_parts, self._removed)
         self._belonging = Belonging(peer_parts, self.peers, self._removed)
+        self.sight = Sight(settings, self._standing, parts.engine, parts.machine, self.peers)
 
     # --- life -----------------------------------------------------------------
 
@@ -130,7 +132,7 @@ class Node:
         self._standing.stopping = True
         await self._hand_over(deadline)
         self._standing.refusing = True
-        await self._drain(deadline)
+        await asyncio.gather(self._belonging.say_farewell(), self._drain(deadline))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -260,6 +262,7 @@ class Node:
         self.members.attach(pump)
         self._images.attach(pump)
         self.backups.attach(pump)
+        self.sight.attach(pump)
         self.peers.attach(Joined(identity, pump, self._images.sender))
         self._belonging.begin(identity, hints)
         pump.start()
@@ -312,7 +315,7 @@ class Node:
         if not pump.replica.driver.core.is_leader or self._is_alone():
             return
         try:
-            to = transfer.successor(pump.replica, membership, self._parts.clock.now())
+            to = transfer.chosen(pump.replica, membership, 0, self._parts.clock.now())
             await transfer.hand_over(pump, self._leadership, self._parts.clock, to, deadline)
         except DatabaseError as error:
             log.warning("leader.kept_until_the_end", extra={"reason": str(error)})

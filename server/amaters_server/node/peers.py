@@ -1,5 +1,6 @@
 """What other members, and nodes that may become members, ask of this one."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,12 @@ from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
 
+log = logging.getLogger(__name__)
+
 OLDEST_COMPATIBLE_MINOR = 2
 CLAIM_SECONDS = 5.0
+LEAVING = "leaving"
+"""The call by which a member announces that it stops; members that do not know it refuse it."""
 
 Verdict = peer_pb2.IdentifyResponse
 
@@ -49,6 +54,8 @@ class PeerRequests:
     def __init__(self, parts: PeerParts, removed: Callable[[str], None]) -> None:
         self._parts = parts
         self._removed = removed
+        self.leaving: dict[int, float] = {}
+        """When members announced that they stop, on this node's clock."""
         self._disk_id = ""
         self._joined: Joined | None = None
         self._seen: Membership | None = None
@@ -246,7 +253,9 @@ class PeerRequests:
     # --- forwarded calls ------------------------------------------------------
 
     async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
-        """Carry out, as the leader, what another member passed on."""
+        """Carry out, as the leader, what another member passed on; farewells go to everybody."""
+        if request.method == LEAVING:
+            return self._farewell(peer_pb2.MemberCall.FromString(request.request).id)
         try:
             if request.method != "identify":
                 return await self._parts.members.forwarded(request)
@@ -261,6 +270,13 @@ class PeerRequests:
         except DatabaseError as error:
             return calls.refused(error)
         return peer_pb2.ForwardResponse(response=answer.SerializeToString())
+
+    def _farewell(self, member: int) -> peer_pb2.ForwardResponse:
+        membership = self._parts.machine.membership
+        if membership is not None and membership.member(member) is not None:
+            self.leaving[member] = self._parts.clock.now()
+            log.info("member.leaving", extra={"member": member})
+        return peer_pb2.ForwardResponse(response=peer_pb2.MemberReply().SerializeToString())
 
 
 def compatible(own: tuple[int, int, int], theirs: tuple[int, int, int]) -> bool:

@@ -1,44 +1,21 @@
 """AdminService: what the operator and `amaters-cli` ask of one node, on its internal listener."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import wraps
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator
 
-import grpc
 import grpc.aio
 from amaters.wire import admin_pb2, admin_pb2_grpc
 from typing_extensions import override
 
-from amaters_server.model.errors import DatabaseError, InvalidRequestError
-from amaters_server.rpc import admin_encode, status
+from amaters_server.model.errors import InvalidRequestError
+from amaters_server.rpc import admin_encode, admin_streams
+from amaters_server.rpc.admin_calls import Context, answering, seconds_left, streaming
 from amaters_server.rpc.admin_ports import AdminParts
-from amaters_server.rpc.grpcio import abort
+from amaters_server.rpc.admin_streams import Streams
 
 DEFAULT_SECONDS = 30.0
 """How long a call may take that brings no deadline."""
-
-# The published stubs are generic where the classes themselves are not: hence the quotes.
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Service = TypeVar("Service")
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-
-
-def answering(
-    method: Callable[[Service, Request, Context], Awaitable[Response]],
-) -> Callable[[Service, Request, Context], Awaitable[Response]]:
-    """End the call with the status that belongs to the error the method raises."""
-
-    @wraps(method)
-    async def answer(service: Service, request: Request, context: Context) -> Response:
-        try:
-            return await method(service, request, context)
-        except DatabaseError as error:
-            _, code, text, trailers = status.failure(0, error)
-            await abort(context, code, text, trailers)
-            raise
-
-    return answer
+END_SECONDS = 1.0
+"""How long a stop waits for callers to hear that their stream has ended."""
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
@@ -46,10 +23,17 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
+        self._streams = Streams()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server."""
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self, server)
+
+    async def end_streams(self) -> None:
+        """End what would go on for ever; returns when the callers have been told, or soon."""
+        self._parts.alerts.close()
+        self._parts.log.close()
+        await self._streams.ended(END_SECONDS)
 
     @override
     @answering
@@ -152,22 +136,19 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.UploadSnapshotResponse(uri=uri)
 
     @override
+    @streaming
     async def RestoreSnapshot(
         self, request: admin_pb2.RestoreSnapshotRequest, context: Context
-    ) -> AsyncIterator[admin_pb2.RestoreProgress]:
+    ) -> AsyncGenerator[admin_pb2.RestoreProgress, None]:
         """Load a snapshot into the cluster; goes on when the caller leaves, or fails as a whole."""
-        try:
-            restoring = self._parts.backups.restore(request.uri, replace=request.replace)
-            async for progress in restoring:
-                yield admin_pb2.RestoreProgress(
-                    keys_restored=progress.keys_restored,
-                    keys_total=progress.keys_total,
-                    bytes_restored=progress.bytes_restored,
-                    done=progress.done,
-                )
-        except DatabaseError as error:
-            _, code, text, trailers = status.failure(0, error)
-            await abort(context, code, text, trailers)
+        restoring = self._parts.backups.restore(request.uri, replace=request.replace)
+        async for progress in restoring:
+            yield admin_pb2.RestoreProgress(
+                keys_restored=progress.keys_restored,
+                keys_total=progress.keys_total,
+                bytes_restored=progress.bytes_restored,
+                done=progress.done,
+            )
 
     @override
     @answering
@@ -190,11 +171,52 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         report = await self._parts.reloading.ask()
         return admin_encode.reload_report(report, self._parts.certificates())
 
+    @override
+    @answering
+    async def Health(
+        self, request: admin_pb2.HealthRequest, context: Context
+    ) -> admin_pb2.HealthResponse:
+        """Answer as `/health` does."""
+        return admin_encode.health(self._parts.health())
+
+    @override
+    @answering
+    async def ListShards(
+        self, request: admin_pb2.ListShardsRequest, context: Context
+    ) -> admin_pb2.ListShardsResponse:
+        """List the shards."""
+        found = [admin_encode.shard(one) for one in self._parts.sight.shards()]
+        return admin_pb2.ListShardsResponse(shards=found)
+
+    @override
+    @streaming
+    async def WatchAlerts(
+        self, request: admin_pb2.WatchAlertsRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.Alert, None]:
+        """Tell the alerts of this node."""
+        with self._streams.counted():
+            async for alert in admin_streams.alerts(self._parts.alerts, request):
+                yield alert
+
+    @override
+    @streaming
+    async def TailLog(
+        self, request: admin_pb2.TailLogRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.LogRecord, None]:
+        """Tell this node's log."""
+        with self._streams.counted():
+            async for record in admin_streams.log_records(self._parts.log, request):
+                yield record
+
+    @override
+    @streaming
+    async def DownloadSnapshot(
+        self, request: admin_pb2.DownloadSnapshotRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.SnapshotChunk, None]:
+        """Send a snapshot that is here."""
+        async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
+            yield chunk
+
     def _deadline(self, context: Context) -> float:
         left = seconds_left(context)
         return self._parts.now() + (DEFAULT_SECONDS if left is None else left)
-
-
-def seconds_left(context: Context) -> float | None:
-    """Return how long the caller waits; None when it did not say."""
-    return context.time_remaining()

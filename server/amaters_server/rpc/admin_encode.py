@@ -6,9 +6,16 @@ from amaters.wire import admin_pb2
 
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member, NodeState
-from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
+from amaters_server.node.values import (
+    MembersReport,
+    MemberStatus,
+    NodeStatus,
+    ShardInfo,
+    ShardState,
+)
 from amaters_server.rpc.admin_ports import SnapshotFacts
 from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.health import HealthFacts
 
 STATES = {
     NodeState.WAITING: admin_pb2.NODE_STATE_WAITING,
@@ -21,6 +28,14 @@ STATES = {
     NodeState.SHUTTING_DOWN: admin_pb2.NODE_STATE_SHUTTING_DOWN,
 }
 
+SHARD_STATES = {
+    ShardState.ACTIVE: admin_pb2.SHARD_STATE_ACTIVE,
+    ShardState.SPLITTING: admin_pb2.SHARD_STATE_SPLITTING,
+    ShardState.MERGING: admin_pb2.SHARD_STATE_MERGING,
+    ShardState.TRANSFERRING: admin_pb2.SHARD_STATE_TRANSFERRING,
+    ShardState.OFFLINE: admin_pb2.SHARD_STATE_OFFLINE,
+}
+
 
 def status(
     one: NodeStatus, certificates: Sequence[CertificateFacts], *, ready: bool
@@ -29,7 +44,7 @@ def status(
     return admin_pb2.StatusResponse(
         node_id=one.node_id,
         is_leader=one.is_leader,
-        num_shards=0,
+        num_shards=int(one.member_count > 0),
         num_nodes=one.member_count,
         cluster_id=one.cluster_id,
         state=STATES[one.state],
@@ -119,4 +134,38 @@ def reload_report(
         sections_skipped=report.sections_skipped,
         errors=report.errors,
         certificates=[certificate(facts) for facts in certificates],
+    )
+
+
+def shard(one: ShardInfo) -> admin_pb2.Shard:
+    """Return one shard and who holds it."""
+    return admin_pb2.Shard(
+        id=one.id,
+        range=admin_pb2.KeyRange(start=one.start, end=one.end),
+        state=SHARD_STATES[one.state],
+        node_id=one.leader,
+        replicas=one.replicas,
+        estimated_keys=one.estimated_keys,
+        estimated_size_bytes=one.estimated_size_bytes,
+    )
+
+
+def health(facts: HealthFacts) -> admin_pb2.HealthResponse:
+    """Return what a node says of its health."""
+    return admin_pb2.HealthResponse(
+        status=facts.status,
+        alive=facts.alive,
+        ready=facts.ready,
+        reason=facts.reason,
+        uptime_seconds=facts.uptime_seconds,
+        uptime_percent=facts.uptime_percent,
+        probes=[
+            admin_pb2.Probe(
+                name=one.name,
+                status=one.status,
+                message=one.message,
+                latency_ms=round(one.latency_ms),
+            )
+            for one in facts.probes
+        ],
     )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from amaters_server.alerts.events import FiredAlert
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
 from amaters_server.node.values import (
@@ -11,9 +12,14 @@ from amaters_server.node.values import (
     MembersReport,
     NodeStatus,
     RestoreProgress,
+    ShardInfo,
+    SnapshotPiece,
     Verdict,
 )
 from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.feed import Feed
+from amaters_server.telemetry.health import HealthFacts
+from amaters_server.telemetry.logs import RecentRecord
 
 
 class SnapshotFacts(Protocol):
@@ -32,7 +38,7 @@ class SnapshotFacts(Protocol):
     @property
     def term(self) -> int: ...  # noqa: D102
     @property
-    def key_count(self) -> int: ...  # noqa: D102
+    def key_count(self) -> int | None: ...  # noqa: D102
     @property
     def uri(self) -> str: ...  # noqa: D102
 
@@ -102,8 +108,20 @@ class AdminBackups(Protocol):
         """Delete one there."""
         ...
 
+    def download(self, snapshot_id: int, /) -> AsyncIterator[SnapshotPiece]:
+        """Read one here, piece by piece; 0: the newest."""
+        ...
+
     def restore(self, uri: str, /, *, replace: bool) -> AsyncIterator[RestoreProgress]:
         """Load a snapshot's data into the cluster, telling how far it is."""
+        ...
+
+
+class AdminSight(Protocol):
+    """What the node sees of the data."""
+
+    def shards(self) -> Sequence[ShardInfo]:
+        """Return who holds which keys."""
         ...
 
 
@@ -129,3 +147,7 @@ class AdminParts:
     certificates: Callable[[], Sequence[CertificateFacts]]
     reloading: Reloading
     now: Callable[[], float]
+    sight: AdminSight
+    health: Callable[[], HealthFacts]
+    alerts: Feed[FiredAlert]
+    log: Feed[RecentRecord]

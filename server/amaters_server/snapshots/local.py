@@ -11,6 +11,7 @@ from amaters_server.snapshots.archive import (
     cannot_write,
 )
 from amaters_server.snapshots.names import id_of_remote, remote_name
+from amaters_server.snapshots.uploader import RemoteSnapshot
 
 SCHEME = "local://"
 _PIECE = 1024 * 1024
@@ -38,13 +39,16 @@ class LocalSnapshotUploader:
         """Copy a stored snapshot to the target, and compare the copy with its checksum."""
         _copy_verified(_path_of(uri), target)
 
-    def list_remote_snapshots(self) -> list[tuple[int, str]]:
-        """Return ids and URIs of everything stored, in ascending order of ids."""
+    def list_remote_snapshots(self) -> list[RemoteSnapshot]:
+        """Return everything stored, in ascending order of ids."""
         try:
-            found = [(id_of_remote(path.name), path) for path in self._folder.iterdir()]
+            return sorted(
+                RemoteSnapshot(found, f"{SCHEME}{path}", path.stat().st_size)
+                for path in self._folder.iterdir()
+                if (found := id_of_remote(path.name)) is not None
+            )
         except OSError as error:
             raise cannot_read(self._folder, error) from error
-        return sorted((one, f"{SCHEME}{path}") for one, path in found if one is not None)
 
     def delete_snapshot(self, uri: str) -> None:
         """Delete a stored snapshot; one that is gone already is no error."""

@@ -29,6 +29,7 @@ from amaters_server.snapshots.archive import (
     cannot_read,
 )
 from amaters_server.snapshots.s3_place import S3Settings, S3Tuning, bucket_and_key, place_of
+from amaters_server.snapshots.uploader import RemoteSnapshot
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client
@@ -100,10 +101,10 @@ class S3SnapshotUploader:
         ):
             self._fetch(client, bucket, key, file)
 
-    def list_remote_snapshots(self) -> list[tuple[int, str]]:
-        """Return ids and URIs of everything stored, in ascending order of ids."""
+    def list_remote_snapshots(self) -> list[RemoteSnapshot]:
+        """Return everything stored, in ascending order of ids."""
         place = self._place
-        found: list[tuple[int, str]] = []
+        found: list[RemoteSnapshot] = []
         with self._client(f"listing {place.uri(place.start)}", place.bucket) as client:
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=place.bucket,
@@ -115,7 +116,9 @@ class S3SnapshotUploader:
                     key = stored.get("Key", "")
                     snapshot_id = place.id_of(key)
                     if snapshot_id is not None:
-                        found.append((snapshot_id, place.uri(key)))
+                        found.append(
+                            RemoteSnapshot(snapshot_id, place.uri(key), stored.get("Size", 0))
+                        )
         return sorted(found)
 
     def delete_snapshot(self, uri: str) -> None:

@@ -1,7 +1,16 @@
 """What the node needs of a place for snapshots. Two implementations, one contract suite."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class RemoteSnapshot(NamedTuple):
+    """What a listing of a place tells of one snapshot."""
+
+    id: int
+    uri: str
+    size_bytes: int
+    """Of the file, compressed."""
 
 
 class SnapshotUploader(Protocol):
@@ -18,8 +27,8 @@ class SnapshotUploader(Protocol):
         """Fetch a snapshot into a file, which exists afterwards only if it is whole."""
         ...
 
-    def list_remote_snapshots(self) -> list[tuple[int, str]]:
-        """Return ids and URIs of everything stored, in ascending order of ids."""
+    def list_remote_snapshots(self) -> list[RemoteSnapshot]:
+        """Return everything stored, in ascending order of ids."""
         ...
 
     def delete_snapshot(self, uri: str) -> None:

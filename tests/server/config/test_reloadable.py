@@ -22,6 +22,7 @@ def test_nothing_differs_between_equal_configurations(tmp_path):
         ("[metrics]\nenabled = false", "metrics"),
         ("[storage.compaction]\nnum_levels = 3", "compaction"),
         ("[server]\nmax_connections = 5", "rate_limit"),
+        ('[alerts]\nwebhook_url = "http://a/"\ndedup_window_secs = 5', "alerts"),
     ],
 )
 def test_published_sections_are_taken_over(tmp_path, text, label):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.exposition import Exposition, Sources
 from amaters_server.http.health import Health
 from amaters_server.http.server import HttpServer, MetricsSwitch
@@ -69,6 +70,8 @@ class Served:
                 readiness=self.health.ready,
                 members=members,
                 certificates=lambda: [CertificateFacts("client", "ab", 1_800_000_000, "CN=x")],
+                alerts={("node_failed", "critical"): 2, ("node_recovered", "info"): 0},
+                webhook=WebhookCounts(delivered=3, failed=1),
             )
         )
         self.server = HttpServer("127.0.0.1:0", self.health, self.exposition, self.switch)
@@ -144,6 +147,11 @@ async def test_metrics_are_what_was_counted(served):
     found = await numbers(served)
 
     assert found["amaters_requests_total", ()] == 2
+    labels = (("rule", "node_failed"), ("severity", "critical"))
+    assert found["amaters_alerts_total", labels] == 2
+    assert found["amaters_alerts_total", (("rule", "node_recovered"), ("severity", "info"))] == 0
+    assert found["amaters_alert_webhook_total", (("outcome", "delivered"),)] == 3
+    assert found["amaters_alert_webhook_total", (("outcome", "failed"),)] == 1
     assert found["amaters_requests_success", ()] == 1
     assert found["amaters_op_count", (("op", "put"),)] == 1
     assert found["amaters_op_errors", (("op", "put"),)] == 1

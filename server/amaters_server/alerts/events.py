@@ -1,0 +1,81 @@
+"""The published alert events, their severities, and an alert as it is fired. Pure values."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+
+class Severity(enum.Enum):
+    """How soon a person must look; the published words."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailed:
+    """A started member has been silent for too long, and nobody announced that."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecovered:
+    """A member that had failed is heard again."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderChanged:
+    """Another member leads than the one last known to."""
+
+    old_leader: int
+    new_leader: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumLost:
+    """A member knows no leader, and too few voters answer it to elect one."""
+
+    cluster_size: int
+    reachable: int
+    """Voters heard of lately, this member included."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowReplication:
+    """A member that answers stays behind."""
+
+    follower: int
+    lag_entries: int
+
+
+AlertEvent: TypeAlias = NodeFailed | NodeRecovered | LeaderChanged | QuorumLost | SlowReplication
+
+
+@dataclass(frozen=True, slots=True)
+class FiredAlert:
+    """One alert as every sink tells it."""
+
+    event: str
+    """The event's published name, such as `NodeFailed`."""
+    rule: str
+    severity: Severity
+    key: str
+    """What it is about: within the window, one rule fires once for one key."""
+    facts: Mapping[str, int]
+    message: str
+    advice: str
+    runbook: str
+    node_id: int
+    """The member that fired it: another one may see things differently."""
+    node_name: str
+    at_unix_ms: int
+
+
+def facts_of(event: AlertEvent) -> dict[str, int]:
+    """Return the event's fields by their published names."""
+    return {one.name: getattr(event, one.name) for one in fields(event)}

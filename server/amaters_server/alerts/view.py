@@ -1,0 +1,43 @@
+"""What one node sees of its cluster at one moment: all that alerts are judged from. Pure values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """Another member, as this node sees it."""
+
+    id: int
+    name: str
+    votes: bool
+    started: bool
+    """Whether a node with a disk has ever claimed this member."""
+    heard_at: float | None
+    """When a message of it last arrived, on the node's clock; None: never in this life."""
+    leaving_at: float | None = None
+    """When it announced that it stops; None when it did not."""
+    lag_entries: int | None = None
+    """Log entries it lacks; only a leader knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """One node's view; taken some times a second."""
+
+    own: int
+    """This member's id; 0 while it belongs to no cluster."""
+    name: str
+    votes: bool
+    leader: int
+    """0 when none is known."""
+    confirmed: bool
+    """Whether this member leads by a quorum's word."""
+    muted: bool = False
+    """Whether this node judges nobody: it is stopping, was removed, or its disk has failed."""
+    others: tuple[MemberView, ...] = ()
+
+    def name_of(self, member: int) -> str:
+        """Return what people call the member, its id included."""
+        names = {self.own: self.name, **{one.id: one.name for one in self.others}}
+        name = names.get(member, "")
+        return f"{name} (member {member})" if name else f"member {member}"

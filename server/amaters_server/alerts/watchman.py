@@ -1,0 +1,84 @@
+"""Looks at the cluster some times a second, and hands what must be told to every sink."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from amaters_server.alerts.events import FiredAlert
+from amaters_server.alerts.rules import RuleEngine
+from amaters_server.alerts.sinks import Sink
+from amaters_server.alerts.view import ClusterView
+from amaters_server.alerts.watch import Patience, Watch
+
+log = logging.getLogger(__name__)
+
+LOOKS_PER_SILENCE = 5
+LONGEST_PAUSE = 1.0
+
+
+class Clock(Protocol):
+    """Two readings of time; the node's own clock is one."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Return wall-clock milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """What a reload may change."""
+
+    enabled: bool = True
+    patience: Patience = field(default_factory=Patience)
+    window: float = 300.0
+    """Seconds in which nothing is told twice."""
+
+
+class Watchman:
+    """The alerts of one node. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        look: Callable[[], ClusterView],
+        clock: Clock,
+        sinks: Sequence[Sink],
+    ) -> None:
+        self._settings = settings
+        self._look = look
+        self._clock = clock
+        self._sinks = sinks
+        self._watch = Watch(settings.patience)
+        self._engine = RuleEngine(settings.window)
+
+    def apply(self, settings: AlertSettings) -> None:
+        """Go on by other settings; what was told stays told."""
+        self._settings = settings
+        self._watch.patience = settings.patience
+        self._engine.window = settings.window
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            if self._settings.enabled:
+                self.look()
+            pause = self._settings.patience.silence / LOOKS_PER_SILENCE
+            await asyncio.sleep(min(pause, LONGEST_PAUSE))
+
+    def look(self) -> list[FiredAlert]:
+        """Look once; returns what was told."""
+        view, now = self._look(), self._clock.now()
+        events = self._watch.look(view, now)
+        if view.leader:
+            self._engine.settle("quorum_lost")
+        fired = self._engine.fire(events, view, now=now, unix_ms=self._clock.unix_ms())
+        for alert in fired:
+            for sink in self._sinks:
+                sink.tell(alert)
+        return fired

@@ -1,0 +1,160 @@
+"""Alerts as JSON, posted to an address of the operator's choice. The one place that posts anything.
+
+A bounded queue stands between the node and the address: when it is full, because nobody answers
+there, the oldest alert is dropped and counted. One alert is sent at a time, in order; what the
+address refuses for good is given up at once, what may pass is tried again, a few times.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+from tenacity import (
+    AsyncRetrying,
+    RetryError,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+)
+
+from amaters_server.alerts.events import FiredAlert
+
+log = logging.getLogger(__name__)
+
+QUEUE_LENGTH = 64
+TOO_MANY_REQUESTS = 429
+SERVER_ERRORS = 500
+REFUSALS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where to post, and how patiently. `url` and `token` are secrets: they are never logged."""
+
+    url: str = ""
+    """Empty: nothing is posted."""
+    token: str = ""
+    """Sent as a bearer token; empty: none is."""
+    timeout: float = 5.0
+    """Seconds one attempt may take."""
+    attempts: int = 5
+    first_wait: float = 0.5
+    """Seconds before the second attempt; doubled from one to the next."""
+    longest_wait: float = 30.0
+
+    @property
+    def host(self) -> str:
+        """Return what may be said of the address."""
+        return urlsplit(self.url).hostname or "?"
+
+
+@dataclass(slots=True)
+class WebhookCounts:
+    """What became of the alerts; telemetry reads it."""
+
+    delivered: int = 0
+    failed: int = 0
+    """Given up: refused, or not answered in all attempts."""
+    dropped: int = 0
+    """Never tried: too many were waiting."""
+
+
+class _PassingError(Exception):
+    """The address may answer better next time; the text tells how it answered now."""
+
+
+class Webhook:
+    """One address. `run` sends what `tell` takes in, until it is cancelled."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        self.settings = settings
+        """May be replaced at any time; takes effect with the next alert."""
+        self.counts = WebhookCounts()
+        self._waiting: asyncio.Queue[FiredAlert] = asyncio.Queue(QUEUE_LENGTH)
+
+    def tell(self, alert: FiredAlert) -> None:
+        """Queue it; the oldest one goes when the queue is full."""
+        if not self.settings.url:
+            return
+        if self._waiting.full():
+            self._waiting.get_nowait()
+            self.counts.dropped += 1
+        self._waiting.put_nowait(alert)
+
+    async def run(self) -> None:
+        """Send, until cancelled; an alert that waits then is lost."""
+        async with aiohttp.ClientSession() as session:
+            while True:
+                alert = await self._waiting.get()
+                settings = self.settings
+                if not settings.url:
+                    continue
+                failure = await self._send(session, settings, alert)
+                if failure:
+                    self.counts.failed += 1
+                    said = {"host": settings.host, "key": alert.key, "reason": failure}
+                    log.warning("alert.webhook_failed", extra=said)
+                else:
+                    self.counts.delivered += 1
+
+    async def _send(
+        self, session: aiohttp.ClientSession, settings: WebhookSettings, alert: FiredAlert
+    ) -> str:
+        """Return why it was given up; empty when it was delivered."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(settings.attempts),
+            wait=wait_exponential(multiplier=settings.first_wait, max=settings.longest_wait),
+            retry=retry_if_exception_type(_PassingError),
+        )
+        failure = ""
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    failure = await _post(session, settings, alert)
+        except RetryError as error:
+            last = error.last_attempt.exception()
+            return f"{last} ({settings.attempts} attempts)"
+        return failure
+
+
+async def _post(
+    session: aiohttp.ClientSession, settings: WebhookSettings, alert: FiredAlert
+) -> str:
+    """Return why it was refused for good; empty when it was taken; _PassingError otherwise."""
+    headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+    try:
+        async with session.post(
+            settings.url,
+            json=as_json(alert),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=settings.timeout),
+            # What is posted is meant for that address alone.
+            allow_redirects=False,
+        ) as answer:
+            code = answer.status
+    except aiohttp.InvalidURL:
+        return "the address is no URL: correct alerts.webhook_url"
+    except TimeoutError:
+        raise _PassingError(f"no answer within {settings.timeout:g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        # The error's own text may hold the address, secrets included: tell its kind only.
+        raise _PassingError(f"cannot be reached ({type(error).__name__})") from None
+    if code >= SERVER_ERRORS or code == TOO_MANY_REQUESTS:
+        raise _PassingError(f"it answered {code}")
+    if code >= REFUSALS or code // 100 != 2:  # noqa: PLR2004
+        return f"it answered {code}: correct alerts.webhook_url or its token"
+    return ""
+
+
+def as_json(alert: FiredAlert) -> Mapping[str, object]:
+    """Return what is posted."""
+    moment = datetime.fromtimestamp(alert.at_unix_ms / 1000, UTC)
+    return {
+        **asdict(alert),
+        "severity": alert.severity.value,
+        "at": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }

@@ -1,0 +1,60 @@
+"""The section about alerts: what is one, and where it is told beside log, metric and admin service."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from amaters_server.config.sections import Count, Positive, Section
+
+
+class AlertsSection(Section):
+    """Alerts of this node; the leader tells of members, each voter of a quorum it misses."""
+
+    enabled: bool = Field(default=True, description="Whether this node judges and tells anything.")
+    node_failed_after_ms: Count = Field(
+        default=0,
+        description="Milliseconds of silence after which a member has failed; 0: three heartbeats, "
+        "the longest election timeout, and 300 (1000 with the default timings).",
+    )
+    planned_stop_secs: Count = Field(
+        default=120,
+        description="Seconds a member may be away after it announced its stop (SIGTERM).",
+    )
+    start_secs: Count = Field(
+        default=30,
+        description="Seconds after this node's start in which members it never heard of, and a "
+        "quorum it never had, are no alert.",
+    )
+    slow_replication_entries: Positive = Field(
+        default=1000, description="Log entries a voter must lack to be slow."
+    )
+    slow_replication_secs: Count = Field(
+        default=10, description="Seconds it must lack them without a break."
+    )
+    dedup_window_secs: Count = Field(
+        default=300,
+        description="Seconds in which one rule tells of one key once; what still goes on then is "
+        "told again.",
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None,
+        description="`http(s)://` address that every alert is posted to as JSON. It is taken for a "
+        "secret: never logged, never shown.",
+    )
+    webhook_token_file: Path | None = Field(
+        default=None, description="File with a token to send along as `Authorization: Bearer`."
+    )
+    webhook_timeout_ms: Positive = Field(
+        default=5000, description="Milliseconds one attempt to post may take."
+    )
+    webhook_attempts: Positive = Field(
+        default=5, description="Attempts until an alert is given up (and logged as such)."
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
+        plain = "" if url is None else url.get_secret_value()
+        if plain and not plain.startswith(("http://", "https://")):
+            raise ValueError("Invalid webhook URL: it must begin with http:// or https://")
+        return url if plain else None

@@ -1,0 +1,48 @@
+"""Reading a snapshot file to hand it out, a piece at a time. Everything here blocks."""
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO
+
+from amaters_server.model.errors import SnapshotError
+from amaters_server.node.values import SnapshotPiece
+from amaters_server.snapshots.folder import SnapshotManager
+
+PIECE_BYTES = 1024 * 1024
+"""Well below what a gRPC message may hold."""
+
+
+class DownloadReader:
+    """One snapshot file, read once from its beginning to its end."""
+
+    def __init__(self, folder: Path, snapshot_id: int) -> None:
+        """Open the snapshot (0: the newest) and compare its checksum; SnapshotError otherwise."""
+        manager = SnapshotManager(folder)
+        if not snapshot_id:
+            listed = manager.list_snapshots()
+            if not listed:
+                raise SnapshotError("there is no snapshot here yet: `amaters-cli admin backup`")
+            snapshot_id = listed[0].id
+        manager.read(snapshot_id)
+        self._id = snapshot_id
+        self._file: BinaryIO = manager.path(snapshot_id).open("rb")
+        self._total = manager.path(snapshot_id).stat().st_size
+        self._digest = hashlib.sha256()
+        self._offset = 0
+
+    def next_piece(self) -> SnapshotPiece | None:
+        """Return the next piece, None after the last; OSError when the disk fails."""
+        if self._offset == self._total:
+            return None
+        data = self._file.read(PIECE_BYTES)
+        if not data:
+            raise SnapshotError(f"snapshot {self._id} became shorter while it was read")
+        self._digest.update(data)
+        offset, self._offset = self._offset, self._offset + len(data)
+        ended = self._offset == self._total
+        digest = self._digest.hexdigest() if ended else ""
+        return SnapshotPiece(self._id, offset, data, self._total, digest)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()

@@ -1,0 +1,79 @@
+"""What this node sees of its cluster: for alerts to judge, and for administrators to look at."""
+
+from amaters_server.alerts.view import ClusterView, MemberView
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member
+from amaters_server.node.peers import PeerRequests
+from amaters_server.node.pump import Pump
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.sharding import shards
+from amaters_server.node.standing import Standing
+from amaters_server.node.values import ShardInfo
+from amaters_server.raft.membership import LeaderView
+from amaters_server.storage.engine import Engine
+
+_NOBODY = LeaderView(0, 0, {})
+
+
+class Sight:
+    """One node's outlook. Changes nothing; belongs to the event loop."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        standing: Standing,
+        engine: Engine,
+        machine: Machine,
+        peers: PeerRequests,
+    ) -> None:
+        self._settings = settings
+        self._standing = standing
+        self._engine = engine
+        self._machine = machine
+        self._peers = peers
+        self._pump: Pump | None = None
+
+    def attach(self, pump: Pump) -> None:
+        """Begin to look: this node is a member now."""
+        self._pump = pump
+
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Return the shards, with this node's estimates of their size."""
+        leader = 0 if self._pump is None else self._pump.replica.leader
+        return shards(self._machine.membership, leader, self._engine.statistics())
+
+    def cluster(self, now: float) -> ClusterView:
+        """Return what alerts are judged from; of nobody while this node belongs to no cluster."""
+        pump, membership, name = self._pump, self._machine.membership, self._settings.addresses.name
+        if pump is None or membership is None:
+            return ClusterView(0, name, votes=False, leader=0, confirmed=False)
+        core, standing = pump.replica.driver.core, self._standing
+        own = membership.member(pump.replica.origin.node_id)
+        progress = pump.replica.leader_view(now) if core.is_leader else _NOBODY
+        return ClusterView(
+            own=pump.replica.origin.node_id,
+            name=name,
+            votes=own is not None and not own.is_learner,
+            leader=core.leader,
+            confirmed=core.is_leader and core.committed_in_term,
+            muted=standing.stopping or bool(standing.removed or standing.failure),
+            others=tuple(
+                self._member(member, pump, progress)
+                for member in membership.members
+                if member is not own
+            ),
+        )
+
+    def _member(self, member: Member, pump: Pump, progress: LeaderView) -> MemberView:
+        following = progress.following.get(member.id)
+        return MemberView(
+            id=member.id,
+            name=member.name,
+            votes=not member.is_learner,
+            started=member.started,
+            heard_at=pump.replica.heard_at(member.id),
+            leaving_at=self._peers.leaving.get(member.id),
+            lag_entries=(
+                None if following is None else max(progress.last_index - following.matched, 0)
+            ),
+        )

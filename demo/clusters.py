@@ -88,6 +88,19 @@ class Cluster:
         eventually(f"{self.name} ready", settled, within=within, explain=self.describe)
         return time.monotonic() - start
 
+    def until_rolled(self, replicas: int, *, within: float = 300) -> None:
+        """Wait until every pod is of the newest spec, and the resource is ready."""
+
+        def rolled() -> bool:
+            seen = self.resource
+            status = seen.get("status", {})
+            progress = (status.get("upgrade") or {}).get("progress")
+            current = status.get("observedGeneration") == seen["metadata"]["generation"]
+            return current and progress == f"{replicas}/{replicas}"
+
+        eventually(f"{self.name} rolled", rolled, within=within, explain=self.describe)
+        self.until_ready(replicas)
+
     def cli(self, *arguments: str, pod: str = "", timeout: float = 60) -> str:
         """Run amaters-cli inside a pod of the cluster."""
         inside = pod or f"{self.name}-0"

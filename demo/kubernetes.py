@@ -1,20 +1,15 @@
 """`make demo-k8s`: the whole story on a real Kubernetes, with its figures."""
 
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
-from rich.table import Table
 
 from demo.clusters import NEXT_IMAGE, Cluster, Workload
-from demo.kubectl import ROOT, Kubectl, eventually
+from demo.keeping import back_up, rotate
+from demo.kubectl import ROOT, Kubectl
+from demo.stage import figures, screen, step, testbed
 
 NAMESPACE = "amaters-demo"
 TEN_LINES = """\
@@ -28,27 +23,6 @@ spec:
   storage:
     size: 1Gi
 """
-screen = Console(highlight=False)
-
-
-@contextmanager
-def step(title: str) -> Iterator[None]:
-    """Show what is going on, and how long it took."""
-    start = time.monotonic()
-    with screen.status(f"[bold]{title}[/]"):
-        yield
-    screen.print(f"[green]✓[/] {title} [dim]({time.monotonic() - start:.1f} s)[/]")
-
-
-def testbed(*arguments: str) -> str:
-    """Run the test bed's command line and return what it prints."""
-    script = ROOT / "tests" / "testbed" / "cluster.py"
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], text=True, capture_output=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout.strip()
 
 
 def install_operator(kubectl: Kubectl) -> None:
@@ -77,19 +51,6 @@ def install_operator(kubectl: Kubectl) -> None:
     )
 
 
-def figures(summary: dict[str, object]) -> Table:
-    """Lay out a workload's summary."""
-    table = Table(title="What the client saw", show_header=False)
-    for name in ("acknowledged", "read", "failed_writes", "failed_reads"):
-        table.add_row(name.replace("_", " "), str(summary[name]))
-    table.add_row("longest write gap", f"{summary['longest_write_gap_ms']} ms")
-    table.add_row("longest read gap", f"{summary['longest_read_gap_ms']} ms")
-    violations = summary["violations"]
-    lost = len(violations) if isinstance(violations, list) else -1
-    table.add_row("lost or stale", f"[bold {'red' if lost else 'green'}]{lost}[/]")
-    return table
-
-
 def roll(kubectl: Kubectl, demo: Cluster) -> None:
     """Upgrade under a client that never stops."""
     client = Workload(kubectl, demo.name, f"workload-{int(time.time())}")
@@ -97,16 +58,7 @@ def roll(kubectl: Kubectl, demo: Cluster) -> None:
     before = demo.leader()
     with step(f"Upgrading to {NEXT_IMAGE}, followers first, {before} (the leader) last"):
         demo.patch(image=NEXT_IMAGE)
-        eventually(
-            "every pod on the next image",
-            lambda: (
-                {pod["spec"]["containers"][0]["image"] for pod in demo.pods.values()}
-                == {NEXT_IMAGE}
-            ),
-            within=300,
-            explain=demo.describe,
-        )
-        demo.until_ready(3)
+        demo.until_rolled(3)
     screen.print(figures(client.finish()))
 
 
@@ -118,48 +70,15 @@ def scale(demo: Cluster) -> None:
             demo.until_ready(replicas, within=300)
 
 
-def back_up(kubectl: Kubectl, demo: Cluster) -> None:
-    """Upload a snapshot to the test bed's S3 server and restore it into a second cluster."""
-    place = json.loads(testbed("s3"))
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "s3-credentials"},
-            "stringData": {
-                "AWS_ACCESS_KEY_ID": place["access_key"],
-                "AWS_SECRET_ACCESS_KEY": place["secret_key"],
-            },
-        }
-    )
-    backup = {
-        "destination": f"s3://{place['bucket']}/{NAMESPACE}-{int(time.time())}",
-        "endpointUrl": place["endpoint"],
-        "addressingStyle": "path",
-        "credentialsSecretName": "s3-credentials",
-    }
-    with step("Telling the cluster where backups go (a rolling restart)"):
-        demo.patch(backup=backup)
-        time.sleep(2)
-        demo.until_ready(3, within=300)
-    with step("Uploading a snapshot to S3"):
-        kubectl("annotate", "amc/demo", f"amaters.io/backup={time.time():.0f}", "--overwrite")
-        eventually("the backup in the status", lambda: last_backup(demo), within=120)
-    screen.print(f"  {last_backup(demo)}")
-    copy = Cluster(kubectl, "copy")
-    with step("Restoring it into a second cluster"):
-        restored = {**backup, "destination": f"{backup['destination']}-copy"}
-        copy.create(replicas=3, backup=restored, bootstrap={"restoreFrom": last_backup(demo)})
-        copy.until_ready(3)
-    same = copy.cli("get", "greeting") == demo.cli("get", "greeting")
-    screen.print(f"  contents equal: [bold]{same}[/]")
-
-
-def last_backup(cluster: Cluster) -> str:
-    """Where the newest backup is; empty while there is none."""
-    backup = cluster.resource.get("status", {}).get("backup") or {}
-    uri: str = (backup.get("last") or {}).get("uri", "")
-    return uri
+def heal(kubectl: Kubectl, demo: Cluster) -> None:
+    """Lose the leader's pod without a warning, under a client that never stops."""
+    client = Workload(kubectl, demo.name, f"workload-{int(time.time())}")
+    client.start()
+    victim = demo.leader()
+    with step(f"Killing {victim}, the leader, without a warning"):
+        kubectl("delete", "pod", victim, "--grace-period=0", "--force")
+        demo.until_ready(3)
+    screen.print(figures(client.finish()))
 
 
 def main() -> None:
@@ -175,12 +94,14 @@ def main() -> None:
         kubectl("apply", "--filename", "-", stdin=TEN_LINES)
         demo.until_ready(3)
     demo.cli("set", "greeting", "hello")
-    screen.print(kubectl("get", "amc", "demo", "--output", "wide"))
-    screen.print(demo.cli("cluster", "status"))
+    screen.print(kubectl("get", "amc", "demo"), soft_wrap=True)
+    screen.print(demo.cli("cluster", "status"), soft_wrap=True)
     roll(kubectl, demo)
+    heal(kubectl, demo)
     scale(demo)
     if not given:
         back_up(kubectl, demo)
+    rotate(kubectl)
     screen.print(
         Panel(
             f"export KUBECONFIG={kubectl.kubeconfig}\n"

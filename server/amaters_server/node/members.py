@@ -219,10 +219,11 @@ class Members:
         self, call: peer_pb2.MemberCall, deadline: float
     ) -> peer_pb2.MemberReply:
         pump = self._running()
-        to = call.id or transfer.successor(pump.replica, self._membership(), self._clock.now())
-        target = self._membership().member(to)
-        if target is None or target.is_learner:
-            raise MembershipError(f"member {to} is no voter: name one of the voters")
+        membership = self._membership()
+        target = membership.member(call.id)
+        if call.id and (target is None or target.is_learner):
+            raise MembershipError(f"member {call.id} is no voter: name one of the voters")
+        to = transfer.chosen(pump.replica, membership, call.id, self._clock.now())
         await transfer.hand_over(pump, self._leadership, self._clock, to, deadline)
         return self._reply(to)
 

@@ -315,7 +315,7 @@ class Node:
         if not pump.replica.driver.core.is_leader or self._is_alone():
             return
         try:
-            to = transfer.successor(pump.replica, membership, self._parts.clock.now())
+            to = transfer.chosen(pump.replica, membership, 0, self._parts.clock.now())
             await transfer.hand_over(pump, self._leadership, self._parts.clock, to, deadline)
         except DatabaseError as error:
             log.warning("leader.kept_until_the_end", extra={"reason": str(error)})

@@ -9,6 +9,7 @@ from amaters_server.node.encoding import encoder
 from amaters_server.node.founding import FOUNDED_AT, Found, Join
 from amaters_server.node.ports import Clock
 from amaters_server.node.settings import NodeSettings
+from amaters_server.raft.candidacy import CHANCES, Candidacy
 from amaters_server.raft.commands import Origin
 from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
 from amaters_server.raft.driver import Driver, Keep
@@ -96,19 +97,28 @@ def open_replica(
         ) from gap
     keep = Keep(settings.retention.entries, settings.retention.bytes)
     driver = Driver(core, machine, disk.log, keep)
-    return Replica(driver, machine, origin, patience(settings), encoder(origin, clock.unix_ms))
+    return Replica(
+        driver,
+        machine,
+        origin,
+        patience(settings),
+        encoder(origin, clock.unix_ms),
+        candidacy(settings),
+    )
 
 
 def core_settings_of(node_id: int, settings: NodeSettings) -> CoreSettings:
     """Translate a node's settings into raft's units."""
-    major, minor, patch = settings.version
     return CoreSettings(
         id=node_id,
         heartbeat_ticks=settings.timing.heartbeat_ticks,
         election_ticks=settings.timing.election_ticks,
-        # A newer binary is preferred as leader wherever the logs are equally long.
-        priority=(major * 1000 + minor) * 1000 + patch,
     )
+
+
+def candidacy(settings: NodeSettings) -> Candidacy:
+    """Say which version this node runs, and how long it lets newer ones go first."""
+    return Candidacy(settings.version, patience=CHANCES * settings.timing.longest_election_timeout)
 
 
 def patience(settings: NodeSettings) -> Patience:

@@ -267,6 +267,7 @@ class Pump:
         unreachable, self._heard.unreachable = self._heard.unreachable, set()
         for member in unreachable:
             self.replica.unreachable(member)
+        self.replica.candidacy.know(self._parts.transport.versions())
         try:
             self.replica.tick(now)
         except ConsensusError as error:

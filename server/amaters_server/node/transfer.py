@@ -6,14 +6,24 @@ from amaters_server.node.leadership import Leadership, barrier
 from amaters_server.node.ports import Clock
 from amaters_server.node.pump import Pump
 from amaters_server.raft import membership as rules
+from amaters_server.raft import seniority
 from amaters_server.raft.replica import Replica
 
 
-def successor(replica: Replica, membership: Membership | None, now: float) -> int:
-    """Return the voter that should lead next; MembershipError when no other one answers."""
-    best = None
-    if membership is not None:
-        best = rules.most_caught_up(membership, replica.leader_view(now))
+def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:
+    """Return who is to lead next: the member named, or with 0 the best of the others.
+
+    MembershipError when no other voter answers, or when the one named runs an older version than
+    another that can lead.
+    """
+    if membership is None:
+        raise MembershipError("the members are not known yet: try again later")
+    heirs = rules.heirs(membership, replica.leader_view(now), replica.candidacy.versions)
+    if to:
+        if why := seniority.objection(to, heirs):
+            raise MembershipError(f"leadership stays where it is: {why}")
+        return to
+    best = seniority.successor(heirs)
     if best is None:
         raise MembershipError("no other voter answers: bring one up before leadership can move")
     return best

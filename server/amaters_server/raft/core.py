@@ -28,9 +28,12 @@ _NOBODY = ConfState()
 _PROPOSE_PREFIX = b"\x08\x02"
 _APPEND_PREFIX = b"\x08\x03"
 _SNAPSHOT_PREFIX = b"\x08\x07"
+_PRE_VOTE_PREFIX = b"\x08\x11"
+_PRE_VOTE_ANSWER_PREFIX = b"\x08\x12"
 # Field 1, the type, is written first; the numbers are raft-rs'.
 _LONGEST_NOTICE = 96
 _ENTRIES_FIELD = 0x3A
+_REJECT_FIELD = 0x50
 _WIRE_TYPE = 0x07
 _MORE_BYTES = 0x80
 # An append without entries is nothing but small integers: tag, varint, tag, varint.
@@ -241,8 +244,6 @@ class CoreSettings:
     heartbeat_ticks: int
     election_ticks: tuple[int, int]
     """Shortest, and the one that is never reached; neighbours pin the timeout."""
-    priority: int = 0
-    """Voters refuse candidates of a lower priority whose log is no longer than theirs."""
     max_message_bytes: int = 1024 * 1024
     max_inflight_messages: int = 256
     max_uncommitted_bytes: int = 64 * 1024 * 1024
@@ -270,7 +271,6 @@ def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
         heartbeat_tick=settings.heartbeat_ticks,
         min_election_tick=shortest,
         max_election_tick=beyond_longest,
-        priority=settings.priority,
         max_size_per_message=settings.max_message_bytes,
         max_inflight_messages=settings.max_inflight_messages,
         max_uncommitted_size=settings.max_uncommitted_bytes,
@@ -310,11 +310,31 @@ def is_commit_notice(message: bytes) -> bool:
         field = message[at]
         if field == _ENTRIES_FIELD or field & _WIRE_TYPE:
             return False
-        at += 1
-        while message[at] & _MORE_BYTES:
-            at += 1
-        at += 1
+        at = _after_number(message, at + 1)
     return True
+
+
+def is_vote_request(message: bytes) -> bool:
+    """Whether a message asks who would vote for this member, as every campaign begins."""
+    return message.startswith(_PRE_VOTE_PREFIX)
+
+
+def refused_candidate(message: bytes) -> bool:
+    """Whether a message tells another member that it would not get this one's vote."""
+    if not message.startswith(_PRE_VOTE_ANSWER_PREFIX):
+        return False
+    at, end = 0, len(message)
+    while at < end and not message[at] & _WIRE_TYPE:
+        if message[at] == _REJECT_FIELD:
+            return message[at + 1] != 0
+        at = _after_number(message, at + 1)
+    return False
+
+
+def _after_number(message: bytes, at: int) -> int:
+    while message[at] & _MORE_BYTES:
+        at += 1
+    return at + 1
 
 
 def proposer(message: bytes) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from amaters_server.model.cluster import Member, Membership, NodeId
 from amaters_server.model.errors import MembershipError
 from amaters_server.raft.core import ChangeKind
+from amaters_server.raft.seniority import UNKNOWN, Heir, Version
 from amaters_server.wire import command_pb2
 
 MAX_PROMOTION_LAG = 1000
@@ -157,16 +158,17 @@ def quorum(count: int) -> int:
     return count // 2 + 1
 
 
-def most_caught_up(membership: Membership, view: LeaderView) -> int | None:
-    """Return the voter that would lose the least time as the next leader, if one answers."""
-    candidates = [
-        member.id
+def heirs(membership: Membership, view: LeaderView, versions: Mapping[int, Version]) -> list[Heir]:
+    """Return the other voters that answer their leader."""
+    return [
+        Heir(
+            member.id,
+            versions.get(member.id, UNKNOWN),
+            max(view.last_index - view.following[member.id].matched, 0),
+        )
         for member in voters(membership)
         if member.id != view.leader and _alive(member, view)
     ]
-    if not candidates:
-        return None
-    return max(candidates, key=lambda node: (view.following[node].matched, -node))
 
 
 def _known(membership: Membership, node: int) -> Member:

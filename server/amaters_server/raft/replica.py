@@ -17,6 +17,8 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
 )
 from amaters_server.model.queries import Answer, Answers, Read
+from amaters_server.raft import membership as rules
+from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.commands import Encode, Origin, Waiting
 from amaters_server.raft.core import ConsensusError, ProposalDropped, proposer, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
@@ -65,6 +67,7 @@ class Replica:
         origin: Origin,
         patience: Patience,
         encode: Encode,
+        candidacy: Candidacy,
     ) -> None:
         self.driver = driver
         self.origin = origin
@@ -75,6 +78,7 @@ class Replica:
             repeat_after=patience.for_an_outcome,
             give_up_after=patience.for_a_leader,
         )
+        self.candidacy = candidacy
         self._core = driver.core
         self._applier = applier
         self._patience = patience
@@ -246,6 +250,8 @@ class Replica:
             self.reads.ask(self._core.read_index, now)
 
     def _take(self, effects: Effects, outbox: Outbox, now: float) -> None:
+        if self._core.leader == 0:
+            effects.messages = self._let_newer_go_first(effects.messages, now)
         outbox.messages += self._notices.sift(effects.messages, now)
         if effects.write is not None:
             outbox.writes.append(effects.write)
@@ -261,6 +267,14 @@ class Replica:
         for index, name in effects.read_states:
             self.reads.confirm(index, name)
 
+    def _let_newer_go_first(self, messages: Messages, now: float) -> Messages:
+        membership = self._applier.membership
+        if membership is None:
+            return messages
+        voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
+        since = self._leaderless_since
+        return self.candidacy.sift(messages, voters, 0.0 if since is None else now - since)
+
     def _lead_by(self, leadership: tuple[int, str], outbox: Outbox, now: float) -> None:
         outbox.leadership = leadership
         leader = leadership[0]
@@ -270,6 +284,7 @@ class Replica:
         self._leaderless_since = None if leader else now
         self._refused = False
         if leader:
+            self.candidacy.led()
             self.proposals.suspect()
             self.reads.suspect()
             self.proposals.barrier(self._propose, now)

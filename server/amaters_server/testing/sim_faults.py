@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import StorageFullError
 from amaters_server.testing.sim_changes import MemberChanges
-from amaters_server.testing.sim_node import SimNode
+from amaters_server.testing.sim_node import NEW, OLD, SimNode
 from amaters_server.testing.sim_world import Weather
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ORDINARY_RATES = (0.85, 1.2)
 """How many of its own seconds a clock counts in one of the world's."""
 WILD_RATES = (0.5, 2.0)
+ONE_IN_SO_MANY_IS_REPLACED = 3
+"""Crashes that end with another version's binary."""
 LONGEST_LEAP_SECONDS = 5.0
 A_YEAR_MS = 365 * 24 * 3600 * 1000
 
@@ -30,6 +32,7 @@ class Faults:
         self._cluster = cluster
         self._world = cluster.world
         self._stopped = False
+        self._gap = (0.05, 0.7)
         changes = MemberChanges(cluster, lambda: self._stopped)
         self._troubles: list[tuple[str, Brings]] = [
             ("crash", self._crash),
@@ -74,7 +77,7 @@ class Faults:
         name, bring = self._world.rng.choice(self._troubles)
         if bring():
             self.counts[name] += 1
-        self._world.later(self._world.rng.uniform(0.05, 0.7), self._trouble)
+        self._world.later(self._world.rng.uniform(*self._gap), self._trouble)
 
     def _start(self, node: SimNode) -> None:
         if node.up or node.retired:
@@ -96,6 +99,8 @@ class Faults:
         if node is None:
             return False
         node.crash()
+        if self._world.rng.randrange(ONE_IN_SO_MANY_IS_REPLACED) == 0:
+            node.version = self._world.rng.choice((OLD, NEW))
         self._world.later(self._world.rng.uniform(0.05, 2.0), lambda: self._start(node))
         return True
 

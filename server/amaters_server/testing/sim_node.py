@@ -15,6 +15,7 @@ from amaters_server.raft.core import CoreSettings, is_snapshot
 from amaters_server.raft.driver import Batch, ImageToInstall
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.replica import Outbox, Replica
+from amaters_server.raft.seniority import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.sim_clock import SimClock
@@ -23,6 +24,8 @@ from amaters_server.testing.sim_images import SimImages
 from amaters_server.testing.sim_place import RecordingMachine, SimPlace
 from amaters_server.testing.sim_world import Event
 
+OLD, NEW = (0, 3, 0), (0, 4, 0)
+"""Versions that members may run."""
 TICK_SECONDS = 0.02
 TICKS_BETWEEN_HANDSHAKES = 5
 FULL_DISK_RETRY_SECONDS = 0.1
@@ -44,6 +47,7 @@ class SimNode:
         self.up = False
         self.life = 0
         self.retired = False
+        self.version = NEW
         self.pinned = pinned
         """The election timeout in ticks; different on every node."""
         self._queue: list[Batch] = []
@@ -94,6 +98,7 @@ class SimNode:
         self.replica = self.open(disk, identity, settings, pinned)
         self._queue, self._writing, self._awaiting, self._scheduled = [], False, None, False
         self._backlog, self._lonely_ticks = None, 0
+        self._versions: dict[int, str] = {}
         self._tick_later()
 
     def open(
@@ -155,6 +160,7 @@ class SimNode:
         return NodeSettings(
             Addresses(f"n{self.id}", f"n{self.id}:1", f"n{self.id}:2"),
             image_folder=_NOWHERE,
+            version=self.version,
             timing=Timing(heartbeat_interval=TICK_SECONDS * 5, election_timeout=0.3),
             retention=Retention(entries=KEPT_ENTRIES, bytes=1 << 20),
         )
@@ -219,7 +225,7 @@ class SimNode:
         self._check_belief()
         if self.leads:
             self.images.look_after()
-        elif self._ticks % TICKS_BETWEEN_HANDSHAKES == 0:
+        if self._ticks % TICKS_BETWEEN_HANDSHAKES == 0:
             self._shake_hands()
 
     def begin_handing_over(self) -> None:
@@ -249,12 +255,13 @@ class SimNode:
         )
 
     def _shake_hands(self) -> None:
-        """Hear from anyone in reach whether this node is still a member, as on connecting."""
-        blocked = self.place.network.blocked
+        """Hear everyone's version, and whether this node is still a member, as on connecting."""
         for other in self.place.nodes.values():
-            reachable = not {(self.id, other.id), (other.id, self.id)} & blocked
-            if other.up and reachable and other.machine.membership is not None:
-                self.retired |= rules.was_removed(other.machine.membership, self.id)
+            if other.up and other is not self and self.place.network.connects(self.id, other.id):
+                self._versions[other.id] = dotted(other.version)
+                if other.machine.membership is not None:
+                    self.retired |= rules.was_removed(other.machine.membership, self.id)
+        self.replica.candidacy.know(self._versions)
 
     def _carry_out(self, outbox: Outbox) -> None:
         for to, message in outbox.messages:
@@ -297,7 +304,6 @@ class SimNode:
 
     def hand_to_disk(self, batch: Batch) -> None:
         """Have the batch written with all others that wait."""
-        self.place.recorder.logged(self.id, batch.changes)
         self._queue.append(batch)
 
     def _write_soon(self) -> None:
@@ -325,6 +331,8 @@ class SimNode:
             changes.extend(batch.changes)
             sync |= batch.sync
         self.engine.write(changes, sync=sync and self.syncs)
+        for batch in self._queue:
+            self.place.recorder.logged(self.id, batch.changes)
         token = self._queue[-1].token
         self._queue = []
         return token

@@ -40,7 +40,10 @@ class Recorder:
             self.accuse("voters only", f"member {node} leads in term {term} and is a learner")
 
     def logged(self, node: int, changes: Changes) -> None:
-        """Note what a member wrote of its log: equal index and term mean equal logs up to there."""
+        """Note what a member wrote of its log: equal index and term mean equal logs up to there.
+
+        Only what reached a disk counts: a group of one may lose a term that nobody heard of.
+        """
         last: Place | None = None
         for space, key, row in changes.operations:
             if space is not Space.LOG or row is None:

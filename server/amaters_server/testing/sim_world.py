@@ -76,6 +76,10 @@ class Network:
         if (sender, to) not in self.blocked:
             deliver()
 
+    def connects(self, one: int, other: int) -> bool:
+        """Return whether two nodes reach each other, both ways."""
+        return (one, other) not in self.blocked and (other, one) not in self.blocked
+
     def isolate(self, node: int, others: list[int], *, inbound: bool, outbound: bool) -> None:
         """Cut one node off, in one direction or both."""
         for other in others:

@@ -5,6 +5,7 @@ from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.errors import MembershipError
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Following, LeaderView
+from amaters_server.raft.seniority import UNKNOWN, Heir
 
 
 def member(node, *, learner=False, disk="disk"):
@@ -107,16 +108,17 @@ def test_even_sizes_are_warned_about():
     assert "2 voters survive no more failures than 1" in rules.warnings(cluster(*THREE[:2]))[0]
 
 
-def test_leadership_goes_to_the_voter_that_lacks_least():
+def test_only_other_voters_that_answer_may_take_leadership_over():
     membership = cluster(*THREE, member(4, learner=True))
     lagging = LeaderView(
         1, 100, {2: Following(90, True), 3: Following(95, True), 4: Following(100, True)}
     )
     gone = LeaderView(1, 100, {2: Following(90, True), 3: Following(95, False)})
+    new = (0, 4, 0)
 
-    assert rules.most_caught_up(membership, lagging) == 3
-    assert rules.most_caught_up(membership, gone) == 2
-    assert rules.most_caught_up(cluster(member(1)), view()) is None
+    assert rules.heirs(membership, lagging, {3: new}) == [Heir(2, UNKNOWN, 10), Heir(3, new, 5)]
+    assert rules.heirs(membership, gone, {}) == [Heir(2, UNKNOWN, 10)]
+    assert rules.heirs(cluster(member(1)), view(), {}) == []
 
 
 def test_removed_ids_are_known_by_being_missing():

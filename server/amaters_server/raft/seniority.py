@@ -1,0 +1,87 @@
+"""Which versions should lead: a newer binary before an older one, as long as a newer one can. Pure.
+
+Nothing here is needed for safety. While a cluster is rolled from one version to another, entries
+that only the newer binary writes must not meet an older leader, and leadership that went back to
+an older member would have to move again.
+
+Two decisions, both without any I/O: whether a member that heard no leader may ask for votes
+(`reason_to_wait`), and who may take leadership over (`successor`, `objection`). raft's own
+priorities are not used for it: a voter of a higher priority refuses every candidate whose log is
+no longer than its own, and when its own log is of an older term nobody can ever be elected.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Version = tuple[int, int, int]
+MAX_HEIR_LAG = 1000
+"""Entries the next leader may lack: less than a blink of replication."""
+UNKNOWN: Version = (0, 0, 0)
+"""Of a member that never shook hands; older than all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """A voter that answers its leader, and could take leadership over."""
+
+    id: int
+    version: Version
+    lag: int
+    """Entries it lacks."""
+
+    @property
+    def able(self) -> bool:
+        """Whether it would lead after a blink of replication."""
+        return self.lag <= MAX_HEIR_LAG
+
+
+def reason_to_wait(
+    own: Version, rivals: Mapping[int, Version], *, leaderless: float, patience: float
+) -> str:
+    """Say why a member without a leader lets others ask for votes first; empty when it need not.
+
+    `rivals` are the other voters that may be able to lead: not those that were refused a vote for
+    want of entries. A rival that is down is waited for too, no longer than `patience`, in the same
+    unit as `leaderless`: the time that no leader was known.
+    """
+    newer = [member for member, version in sorted(rivals.items()) if version > own]
+    if not newer or leaderless >= patience:
+        return ""
+    return f"member {newer[0]} runs {dotted(rivals[newer[0]])} and may lead: it goes first"
+
+
+def successor(heirs: Sequence[Heir]) -> int | None:
+    """Return who should lead next: the newest version, then who lacks the least."""
+    best = max(heirs, key=lambda one: (one.able, one.version, -one.lag, -one.id), default=None)
+    return best.id if best is not None else None
+
+
+def objection(to: int, heirs: Sequence[Heir]) -> str:
+    """Say why leadership must not go to that member, though it was named; empty when it may.
+
+    The present leader's own version does not count: it was told to hand over.
+    """
+    target = next((one for one in heirs if one.id == to), None)
+    if target is None:
+        return ""  # It may be down, or be slow to answer: whether it takes over will be seen.
+    newer = [one for one in heirs if one.able and one.version > target.version]
+    if not newer:
+        return ""
+    best = next(one for one in heirs if one.id == successor(newer))
+    return (
+        f"member {to} runs {dotted(target.version)}, and member {best.id} runs "
+        f"{dotted(best.version)} and can lead: name that one, or stop it first"
+    )
+
+
+def dotted(version: Version) -> str:
+    """Return the version as people write it."""
+    return ".".join(str(part) for part in version)
+
+
+def parsed(text: str) -> Version:
+    """Return the version that was written so; `UNKNOWN` when it is none."""
+    parts = text.split(".")
+    if len(parts) != len(UNKNOWN) or not all(part.isdecimal() for part in parts):
+        return UNKNOWN
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -1,0 +1,122 @@
+"""Elections between real raft nodes that run different versions."""
+
+import pytest
+from amaters_server.model.cluster import ConfState
+from amaters_server.node.opening import core_settings_of
+from amaters_server.node.settings import Addresses, NodeSettings
+from amaters_server.raft.candidacy import Candidacy
+from amaters_server.raft.core import (
+    ENTRY_NORMAL,
+    StartState,
+    is_vote_request,
+    open_consensus,
+    refused_candidate,
+)
+
+OLD, NEW = (0, 3, 0), (0, 4, 0)
+VOTERS = (1, 2, 3)
+
+
+def node(node_id, version, tmp_path, entries, timeout):
+    settings = NodeSettings(Addresses("n", "n:1", "n:2"), tmp_path, version=version)
+    core = core_settings_of(node_id, settings)
+    log = [(index, term, ENTRY_NORMAL, b"x", b"") for index, term in entries]
+    start = StartState(
+        applied=1,
+        hard_state=(3, 0, 1),
+        conf_state=ConfState(VOTERS),
+        compacted=(1, 1),
+        entries=log,
+    )
+    pinned = type(core)(
+        core.id, heartbeat_ticks=core.heartbeat_ticks, election_ticks=(timeout, timeout + 1)
+    )
+    return open_consensus(pinned if timeout else core, start)
+
+
+def messages_of(core):
+    sent = []
+    while core.has_ready():
+        ready = core.ready()
+        sent += [*ready.messages, *ready.persisted_messages]
+        core.on_persist_ready(ready.number)
+    return sent
+
+
+def elect(cores, ticks):
+    """Let time pass and messages arrive at once; returns who leads, or 0."""
+    for _ in range(ticks):
+        for core in cores.values():
+            core.tick()
+        moving = True
+        while moving:
+            moving = False
+            for core in cores.values():
+                for to, message in messages_of(core):
+                    if to in cores:
+                        cores[to].step(message)
+                        moving = True
+        if leading := [one for one, core in cores.items() if core.is_leader]:
+            return leading[0]
+    return 0
+
+
+def test_a_newer_and_an_older_member_do_not_refuse_each_other_for_ever(tmp_path):
+    # The third is down. The newer one's log is longer, the older one's is of a newer term, so
+    # only the older one can be elected: a preference by raft's priorities would forbid it.
+    cores = {
+        1: node(1, NEW, tmp_path, [(2, 1), (3, 2), (4, 2)], 0),
+        2: node(2, OLD, tmp_path, [(2, 1), (3, 3)], 0),
+    }
+
+    assert elect(cores, 400) == 2
+
+
+@pytest.mark.parametrize(("own", "held"), [(OLD, True), (NEW, False)])
+def test_requests_for_votes_stay_here_while_a_newer_member_may_lead(tmp_path, own, held):
+    candidate = node(2, own, tmp_path, [(2, 1)], 10)
+    for _ in range(10):
+        candidate.tick()
+    campaign = messages_of(candidate)
+    candidacy = Candidacy(own, patience=1.0)
+    candidacy.know({1: "0.3.0", 3: "0.4.0"})
+
+    sent = candidacy.sift(campaign, (1, 3), 0.5)
+
+    assert [to for to, message in campaign if is_vote_request(message)] == [1, 3]
+    assert sent == ([] if held else campaign)
+    assert candidacy.sift(campaign, (1, 3), 1.0) == campaign
+    assert candidacy.sift(campaign, (1,), 0.5) == campaign  # 3 is a learner or gone
+
+
+def test_a_newer_member_that_was_refused_for_its_log_is_not_waited_for(tmp_path):
+    own = node(2, OLD, tmp_path, [(2, 1), (3, 3)], 12)
+    newer = node(3, NEW, tmp_path, [(2, 1)], 10)
+    candidacy = Candidacy(OLD, patience=1.0)
+    candidacy.know({3: "0.4.0"})
+    for _ in range(11):
+        own.tick()
+        newer.tick()
+    for _, message in (one for one in messages_of(newer) if one[0] == 2):
+        own.step(message)
+
+    answers = candidacy.sift(messages_of(own), (1, 3), 0.0)
+    own.tick()
+    campaign = messages_of(own)
+
+    assert [refused_candidate(message) for to, message in answers if to == 3] == [True]
+    assert candidacy.sift(campaign, (1, 3), 0.1) == campaign
+    candidacy.led()
+    assert candidacy.sift(campaign, (1, 3), 0.1) == []
+
+
+def test_a_vote_that_was_granted_is_no_refusal(tmp_path):
+    own = node(2, OLD, tmp_path, [(2, 1)], 12)
+    newer = node(3, NEW, tmp_path, [(2, 1), (3, 3)], 10)
+    for _ in range(11):
+        own.tick()
+        newer.tick()
+    for _, message in (one for one in messages_of(newer) if one[0] == 2):
+        own.step(message)
+
+    assert not any(refused_candidate(message) for _, message in messages_of(own))

@@ -40,11 +40,13 @@ class LogSink:
             "rule": alert.rule,
             "severity": alert.severity.value,
             "key": alert.key,
+            # Not as fields of the line: `node` there is the node that logs.
+            "facts": dict(alert.facts),
             "reason": alert.message,
             "advice": alert.advice,
             "runbook": alert.runbook,
         }
-        log.log(_LEVELS[alert.severity], "alert.fired", extra={**alert.facts, **said})
+        log.log(_LEVELS[alert.severity], "alert.fired", extra=said)
 
 
 class AlertCounts:

@@ -8,7 +8,7 @@ address refuses for good is given up at once, what may pass is tried again, a fe
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -35,9 +35,9 @@ REFUSALS = 400
 class WebhookSettings:
     """Where to post, and how patiently. `url` and `token` are secrets: they are never logged."""
 
-    url: str = ""
+    url: str = field(default="", repr=False)
     """Empty: nothing is posted."""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """Sent as a bearer token; empty: none is."""
     timeout: float = 5.0
     """Seconds one attempt may take."""
@@ -136,8 +136,9 @@ async def _post(
             allow_redirects=False,
         ) as answer:
             code = answer.status
-    except aiohttp.InvalidURL:
-        return "the address is no URL: correct alerts.webhook_url"
+    except ValueError:
+        # Its text may hold the address. Credentials in a URL and a token exclude each other, too.
+        return "no request can be made of it: correct alerts.webhook_url or the token"
     except TimeoutError:
         raise _PassingError(f"no answer within {settings.timeout:g} s") from None
     except (aiohttp.ClientError, OSError) as error:

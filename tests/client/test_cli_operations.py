@@ -286,8 +286,6 @@ def test_what_a_server_did_not_look_up_is_unknown_not_zero(
         "1",
         "2025-06-15T15:06:40.123Z",
         "-",
-        "-",
-        "-",
         "s3://b/1",
     ]
     assert (found["size_bytes"], found["key_count"]) == (None, None)

@@ -10,7 +10,9 @@ from rich.text import Text
 from amaters.admin import AdminClient
 from amaters.cli import tables
 from amaters.cli.cluster_view import certificate_facts
+from amaters.cli.downloads import download
 from amaters.cli.groups import ForgivingGroup
+from amaters.cli.logs import logs
 from amaters.cli.plain import Plain, moment
 from amaters.cli.servers import show_facts
 from amaters.cli.terminal import Terminal, pass_terminal
@@ -27,7 +29,11 @@ destination_option = click.option(
 
 @click.group("admin", cls=ForgivingGroup)
 def admin() -> None:
-    """Look after the data: backup, restore, snapshots, upload, delete, stats, reload."""
+    """Look after a node: backup, restore, snapshots, download, upload, delete, logs, stats, reload."""
+
+
+admin.add_command(download)
+admin.add_command(logs)
 
 
 @admin.command("backup")
@@ -111,7 +117,7 @@ def snapshots(terminal: Terminal, remote: bool, destination: str) -> None:
     terminal.out.show_items(
         {"snapshots": [listed_facts(one) for one in found]},
         "snapshots",
-        lambda: _snapshots_table(found),
+        lambda: _snapshots_table(found, remote=remote or bool(destination)),
     )
 
 
@@ -188,7 +194,7 @@ def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
 def listed_facts(one: SnapshotInfo) -> dict[str, Plain]:
     """Spell a snapshot of a list: a server that has not opened the file says 0, we say null."""
     facts = snapshot_facts(one)
-    unknown = ("size_bytes", "original_size_bytes", "applied_index", "term", "key_count")
+    unknown = ("size_bytes", "original_size_bytes", "applied_index", "term")
     return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
 
 
@@ -223,18 +229,20 @@ async def _watched(terminal: Terminal, reports: AsyncIterator[RestoreProgress]) 
     return last
 
 
-def _snapshots_table(found: Sequence[SnapshotInfo]) -> RenderableType:
+def _snapshots_table(found: Sequence[SnapshotInfo], *, remote: bool) -> RenderableType:
+    """Show what is known: a store tells names and sizes, a node opens its files."""
     if not found:
         return Text("No snapshots")
-    table = tables.plain_table("Id", "Created At", ">Keys", ">Size", ">Index", "URI")
+    last = ("URI",) if remote else (">Index", ">Keys")
+    table = tables.plain_table("Id", "Created At", ">Size", *last)
     for one in found:
+        keys = "-" if one.key_count is None else str(one.key_count)
+        told = (Text(one.uri),) if remote else (str(one.applied_index or "-"), keys)
         table.add_row(
             str(one.id),
             moment(one.created_at),
-            str(one.key_count or "-"),
             tables.size(one.size_bytes) if one.size_bytes else "-",
-            str(one.applied_index or "-"),
-            Text(one.uri or "-"),
+            *told,
         )
     return table
 

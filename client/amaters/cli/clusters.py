@@ -9,6 +9,7 @@ from rich.text import Text
 from amaters.admin import AdminClient
 from amaters.channels import checked_address
 from amaters.cli import cluster_tables
+from amaters.cli.alerts import alerts
 from amaters.cli.cluster_view import (
     ClusterView,
     cluster_facts,
@@ -18,6 +19,7 @@ from amaters.cli.cluster_view import (
 )
 from amaters.cli.groups import ForgivingGroup
 from amaters.cli.plain import Plain
+from amaters.cli.shards import shards
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.cluster import ClusterMembers, Leadership, MemberInfo
 from amaters.errors import NotFoundError, UnavailableError
@@ -29,7 +31,11 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmati
 
 @click.group("cluster", cls=ForgivingGroup)
 def cluster() -> None:
-    """Look after the members: status, members, add, promote, remove, transfer."""
+    """Look after the members: status, members, alerts, shards, add, promote, remove, transfer."""
+
+
+cluster.add_command(alerts)
+cluster.add_command(shards)
 
 
 @cluster.command("status")

@@ -70,6 +70,18 @@ class Output:
         else:
             self.show(value, table)
 
+    def item(self, value: Plain, line: RenderableType) -> None:
+        """Write one of results that come over time: a line, or in YAML a document, each."""
+        if self.format is Format.YAML:
+            self._write(f"---\n{self._spelled(value)}")
+        elif not self.is_table:
+            self._write(_line(value))
+        elif self._console.is_terminal:
+            self._console.print(line, highlight=False)
+        else:
+            self._write(self._unpadded(line))
+        sys.stdout.flush()
+
     def done(self, value: dict[str, Plain], said: str, *, short: str = "") -> None:
         """Confirm something: a sentence with a tick, the value, or the short form."""
         if self.is_table:

@@ -23,6 +23,7 @@ from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
 
 REFUSED = grpc.StatusCode.FAILED_PRECONDITION
+LOOK_SECONDS = 0.02
 _LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 
 
@@ -57,7 +58,8 @@ class FakeAdmin:
         self.health = admin_pb2.HealthResponse(status="healthy", alive=True, ready=True)
         self.alerts: list[admin_pb2.Alert] = []
         self.log = [admin_pb2.LogRecord(level="info", event="server.started")]
-        self.stopped = asyncio.Event()
+        self.stopped = False
+        """Set to end the streams of those who follow; any thread may."""
         self.put_member(1, started=True, is_leader=True, match_index=40, recent_active=True)
         self._highest_id = 1
 
@@ -241,12 +243,12 @@ class FakeAdmin:
     async def WatchAlerts(
         self, request: admin_pb2.WatchAlertsRequest, context: Context
     ) -> AsyncIterator[admin_pb2.Alert]:
-        """Tell the alerts the test arranged; who follows waits until the test sets `stopped`."""
+        """Tell the alerts the test arranged; who follows waits until the test says `stopped`."""
         await self._enter("WatchAlerts", request, context)
         for alert in self.alerts[-request.recent :] if request.recent else self.alerts:
             yield alert
         if request.follow:
-            await self.stopped.wait()
+            await self._until_stopped()
 
     async def TailLog(
         self, request: admin_pb2.TailLogRequest, context: Context
@@ -264,7 +266,7 @@ class FakeAdmin:
         for record in found[-request.lines :] if request.lines else found:
             yield record
         if request.follow:
-            await self.stopped.wait()
+            await self._until_stopped()
 
     async def Reload(
         self, request: admin_pb2.ReloadRequest, context: Context
@@ -276,6 +278,10 @@ class FakeAdmin:
     async def _enter(self, method: str, request: Message, context: Context) -> None:
         self.calls.append((method, request))
         await self.faults.strike(method, context)
+
+    async def _until_stopped(self) -> None:
+        while not self.stopped:  # noqa: ASYNC110 - tests set it from other threads
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _known(self, member_id: int, context: Context) -> admin_pb2.Member:
         if member_id not in self.members:

@@ -13,7 +13,13 @@ from amaters.testing.aql import FakeAql
 from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
 from amaters.wire.aql_pb2_grpc import add_AqlServiceServicer_to_server
 
-STREAMING = ("ExecuteStream", "RestoreSnapshot")
+STREAMING = (
+    "ExecuteStream",
+    "RestoreSnapshot",
+    "WatchAlerts",
+    "TailLog",
+    "DownloadSnapshot",
+)
 
 
 class _Context:

@@ -1,7 +1,9 @@
 """Backups on a world in memory: due once, made by a follower, kept as long as asked."""
 
 import pytest
+from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.world import NAME, NAMESPACE
 
 BACKUP = {"destination": "s3://backups/orders", "schedule": "*/10 * * * *"}
 
@@ -70,6 +72,18 @@ def test_only_the_newest_are_kept(driver: Driver) -> None:
     wait(driver, 45)
 
     assert sorted(driver.database.stored) == ["s3://backups/orders/3", "s3://backups/orders/4"]
+    assert driver.world.cluster().status.backup.kept == 2
+
+
+def test_the_status_leaves_out_what_is_not_known(driver: Driver) -> None:
+    driver.world.annotate(backup="now")
+    driver.passes(5)
+
+    written = driver.world.store.get(kinds.CLUSTER, NAMESPACE, NAME)["status"]
+    assert written["backup"]["kept"] == 1
+    assert "failure" not in written["backup"]
+    assert "certificateSerial" not in written["members"][0]
+    assert all(one["message"] is not None for one in written["conditions"])
 
 
 def test_a_failure_is_told_and_tried_again_ever_more_slowly(driver: Driver) -> None:

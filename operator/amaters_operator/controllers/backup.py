@@ -103,8 +103,8 @@ class BackupController:
                 made = await _interrupted(admin, since) or await admin.create_snapshot(
                     upload=True, timeout=_LONGEST
                 )
-                await self._succeeded(job, running, pod, made)
-                await self._retain(job, admin, made)
+                done = await self._succeeded(job, running, pod, made)
+                await self._retain(job, done, admin, made)
         except AmatersError as error:
             await self._failed(job, running, pod, str(error))
         return timedelta(seconds=1)
@@ -119,7 +119,7 @@ class BackupController:
 
     async def _succeeded(
         self, job: Job, running: BackupStatus, pod: Pod, made: SnapshotInfo
-    ) -> None:
+    ) -> BackupStatus:
         now = self._now()
         record = BackupRecord(
             uri=made.uri,
@@ -145,18 +145,25 @@ class BackupController:
         await self._teller.backup(job.cluster, done)
         note = f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {pod.name}"
         await self._teller.event(job.cluster, "BackupDone", note)
+        return done
 
-    async def _retain(self, job: Job, admin: Admin, newest: SnapshotInfo) -> None:
+    async def _retain(
+        self, job: Job, done: BackupStatus, admin: Admin, newest: SnapshotInfo
+    ) -> None:
         """Delete what is too many; a failure costs only space and is told."""
         try:
-            kept = await admin.list_snapshots(remote=True)
-            stored = [retention.Backup(one.uri, one.created_at) for one in kept]
-            for gone in retention.surplus(stored, keep=job.spec.retention.count, never=newest.uri):
+            listed = await admin.list_snapshots(remote=True)
+            stored = [retention.Backup(one.uri, one.created_at) for one in listed]
+            surplus = retention.surplus(stored, keep=job.spec.retention.count, never=newest.uri)
+            for gone in surplus:
                 await admin.delete_snapshot(uri=gone.uri)
                 await self._teller.event(job.cluster, "BackupDeleted", f"{gone.uri}: retention")
         except AmatersError as error:
             note = f"old backups stay: {error}"
             await self._teller.event(job.cluster, "RetentionFailed", note, kind="Warning")
+        else:
+            kept = done.model_copy(update={"kept": len(stored) - len(surplus)})
+            await self._teller.backup(job.cluster, kept)
 
     async def _failed(self, job: Job, running: BackupStatus, pod: Pod, why: str) -> None:
         failed = running.model_copy(

@@ -67,12 +67,25 @@ class Teller:
         """Write status.backup, if it says anything new."""
         if status == cluster.status.backup:
             return
-        made = {"backup": status.model_dump(by_alias=True, exclude_none=True, mode="json")}
+        made = {"backup": _answers(status.model_dump(by_alias=True, mode="json"))}
         await self.kube.apply(_manifest(cluster, made), manager=BACKUP_MANAGER, status=True)
 
 
 def _written(status: ClusterStatus) -> Manifest:
-    return status.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"backup"})
+    made = status.model_dump(by_alias=True, mode="json", exclude={"backup", "conditions"})
+    conditions = status.model_dump(by_alias=True, mode="json", include={"conditions"})
+    return {**_answers(made), **conditions}  # Kubernetes wants every field of a condition.
+
+
+def _answers(part: Manifest) -> Manifest:
+    """Leave out what is not known: a person reading the status should see only answers."""
+    return {key: _answer(one) for key, one in part.items() if one is not None and one != ""}
+
+
+def _answer(value: object) -> object:
+    if isinstance(value, dict):
+        return _answers(value)
+    return [_answer(one) for one in value] if isinstance(value, list) else value
 
 
 def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:

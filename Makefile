@@ -61,7 +61,7 @@ check: setup ## Formatting, lint, types, import contracts
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy $(PACKAGES) demo bench tools
-	MYPYPATH=tests/testbed $(BIN)/mypy tests/testbed/*.py
+	MYPYPATH=tests/testbed:tests/faultbed $(BIN)/mypy tests/testbed/*.py tests/faultbed/*.py
 	$(BIN)/lint-imports --no-cache
 	cargo fmt --manifest-path server/native/Cargo.toml --check
 	cargo clippy --quiet --release --locked --manifest-path server/native/Cargo.toml -- -D warnings

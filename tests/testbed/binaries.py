@@ -61,9 +61,10 @@ COREDNS = GoModule("coredns", ("coredns",))
 HELM = GoModule("helm", ("helm",), {"helm.sh/helm/v3/internal/version.version": "v3.19.0"})
 OBJECT_STORE = GoModule("versitygw", ("versitygw",), {"main.Version": "v1.8.0"})
 LOAD_GENERATOR = GoModule("ghz", ("ghz",))
+TOXIPROXY = GoModule("toxiproxy", ("toxiproxy-server",), renamed={"server": "toxiproxy-server"})
 # What every cluster needs; the others are built when they are first asked for.
 CLUSTER = (KUBE, COREDNS, ETCD, HELM)
-MODULES = (*CLUSTER, OBJECT_STORE, LOAD_GENERATOR)
+MODULES = (*CLUSTER, OBJECT_STORE, LOAD_GENERATOR, TOXIPROXY)
 
 
 def ensure(where: Places, modules: Sequence[GoModule], *, say: Callable[[str], None]) -> None:

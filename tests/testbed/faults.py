@@ -12,11 +12,9 @@ faults.kill(container)                    SIGKILL, as the kernel does when memor
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +22,11 @@ import addresses
 import cgroups
 import networks
 from addresses import CLUSTER_NAMESPACE, Node
+from ballast import full_disk as full_disk
 from kube import Kube
 from lifecycle import Cluster
-from shell import TestbedError, run
-
-_numbers = itertools.count(1)
+from namespaces import rule
+from shell import TestbedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +80,14 @@ def dropped(cluster: Cluster, source: str, destination: str) -> Iterator[None]:
     Caught wherever they enter a node, so two pods of one node can be parted as well.
     """
     everywhere = [CLUSTER_NAMESPACE, *(node.namespace for node in cluster.members())]
-    with _rule(everywhere, f"ip saddr {source} ip daddr {destination} drop"):
+    with rule(everywhere, f"ip saddr {source} ip daddr {destination} drop"):
         yield
 
 
 @contextlib.contextmanager
 def api_unreachable() -> Iterator[None]:
     """Cut nodes and pods off the API server; the host still reaches it, to look on."""
-    with _rule([CLUSTER_NAMESPACE], f'iifname "br0" tcp dport {addresses.API_PORT} drop'):
+    with rule([CLUSTER_NAMESPACE], f'iifname "br0" tcp dport {addresses.API_PORT} drop'):
         yield
 
 
@@ -115,49 +113,9 @@ def kill(target: Container) -> None:
 
 
 @contextlib.contextmanager
-def full_disk(folder: Path, *, leave: int = 0) -> Iterator[None]:
-    """Fill a volume with ballast until so many bytes are left; use a small one for this."""
-    ballast = folder / "ballast"
-    try:
-        with ballast.open("wb") as file:
-            _fill(file.fileno(), leave)
-        yield
-    finally:
-        ballast.unlink(missing_ok=True)
-
-
-def _fill(descriptor: int, leave: int) -> None:
-    """Take large pieces first, then ever smaller ones, until not a block is free."""
-    size = 0
-    for piece in (1 << 28, 1 << 20, 1 << 12):
-        while os.fstatvfs(descriptor).f_bavail * os.fstatvfs(descriptor).f_frsize >= leave + piece:
-            try:
-                os.posix_fallocate(descriptor, size, piece)
-            except OSError as full:
-                if full.errno != errno.ENOSPC:
-                    raise
-                break
-            size += piece
-
-
-@contextlib.contextmanager
 def _frozen(group: str) -> Iterator[None]:
     cgroups.freeze(group)
     try:
         yield
     finally:
         cgroups.thaw(group)
-
-
-@contextlib.contextmanager
-def _rule(namespaces: Sequence[str], rule: str) -> Iterator[None]:
-    """Hold one packet filter rule in the namespaces, in a table of its own."""
-    table = f"fault_{os.getpid()}_{next(_numbers)}"
-    hook = "type filter hook prerouting priority raw;"
-    script = f"table inet {table} {{\nchain fault {{\n{hook}\n{rule}\n}}\n}}\n"
-    with contextlib.ExitStack() as undo:
-        for namespace in namespaces:
-            run(*networks.inside(namespace, "nft", "-f", "-"), stdin=script)
-            removal = networks.inside(namespace, "nft", "delete", "table", "inet", table)
-            undo.callback(run, *removal)
-        yield

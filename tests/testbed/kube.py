@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from addresses import CLUSTER_NAMESPACE
-from networks import inside
+from namespaces import inside
 from places import Places
 from shell import CommandFailedError, run
 

@@ -43,6 +43,11 @@ class ServerProcess:
     internal_port: int = 0
     http_port: int = 0
     flags: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    """Where it listens, and is reached."""
+    launcher: tuple[str, ...] = ()
+    """What the command is handed to instead of being run: it must become the process itself."""
+    program: tuple[str, ...] = (sys.executable, "-m", "amaters_server.app.cli")
     _process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
@@ -54,12 +59,12 @@ class ServerProcess:
     @property
     def client(self) -> str:
         """Return where clients connect."""
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     @property
     def internal(self) -> str:
         """Return where administrators and peers connect."""
-        return f"127.0.0.1:{self.internal_port}"
+        return f"{self.host}:{self.internal_port}"
 
     @property
     def config(self) -> Path:
@@ -85,7 +90,7 @@ class ServerProcess:
                 "data_dir": str(self.folder / "data"),
                 "pid_file": str(self.folder / "pid"),
             },
-            "metrics": {"bind_address": f"127.0.0.1:{self.http_port}"},
+            "metrics": {"bind_address": f"{self.host}:{self.http_port}"},
             "logging": {"format": "json"},
             "cluster": {"enabled": False, "bind_address": self.internal},
         }
@@ -96,7 +101,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the process; `ready` waits until it serves."""
-        command = [sys.executable, "-m", "amaters_server.app.cli", "start"]
+        command = [*self.launcher, *self.program, "start"]
         with (self.folder / "stderr.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 Our own program.
                 [*command, "--config", str(self.config), *self.flags],
@@ -107,7 +112,7 @@ class ServerProcess:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run another `amaters-server` command on the same configuration."""
-        command = [sys.executable, "-m", "amaters_server.app.cli", *arguments]
+        command = [*self.program, *arguments]
         return subprocess.run(  # noqa: S603 Our own program.
             [*command, "--config", str(self.config)],
             capture_output=True,
@@ -118,7 +123,7 @@ class ServerProcess:
 
     def page(self, path: str) -> tuple[int, str]:
         """Fetch a page of its HTTP listener; (0, reason) when there is no answer."""
-        url = f"http://127.0.0.1:{self.http_port}{path}"
+        url = f"http://{self.host}:{self.http_port}{path}"
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 return answer.status, answer.read().decode()

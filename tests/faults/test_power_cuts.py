@@ -1,0 +1,83 @@
+"""All nodes at once, or one for good: what was acknowledged is still there."""
+
+import asyncio
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+from load import load
+from namespaces import inside
+
+ROUNDS = 3
+
+
+async def test_all_processes_killed_at_once_lose_nothing(own_cluster, seed):
+    cluster = own_cluster
+    chance = random.Random(seed)
+    async with load(cluster, seed) as history:
+        for _ in range(ROUNDS):
+            await asyncio.sleep(chance.uniform(0.3, 0.8))
+            cluster.kill()
+            killed = time.monotonic()
+            await cluster.start()
+            back = time.monotonic() - killed
+            first = await history.served_again(since=killed)
+            print(f"all ready {back:.2f} s after the kill, the first write after {first:.2f} s")
+    assert history.violations() == []
+
+
+async def test_a_power_cut_of_all_disks_loses_nothing(on_own_disks, seed):
+    cluster, drives = on_own_disks
+    chance = random.Random(seed)
+    async with load(cluster, seed) as history:
+        for _ in range(ROUNDS):
+            await asyncio.sleep(chance.uniform(0.3, 0.8))
+            for drive in drives:
+                drive.cut_power()
+            cluster.kill()
+            killed = time.monotonic()
+            for drive in drives:
+                drive.unmount()
+                drive.mount()
+            await cluster.start()
+            await history.served_again(since=killed)
+    assert history.violations() == []
+
+
+def administer(cluster, *arguments):
+    """Run `amaters-cli` on the hub, asking a member that leads; says whether it was done."""
+    asked = next((member for member in cluster.members if member.leads), cluster.members[0])
+    program = [sys.executable, "-m", "amaters.cli.main", "--admin", asked.internal]
+    command = inside(cluster.lab.hub.namespace, *program, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(" ".join(arguments), "->", (done.stdout + done.stderr).strip()[-300:])
+    return done.returncode == 0
+
+
+async def test_a_wiped_disk_is_refused_and_its_node_can_be_replaced(own_cluster, seed):
+    cluster = own_cluster
+    leader = await cluster.leader()
+    wiped = cluster.without(leader)[seed % 2]
+    number = str(wiped.at.number)
+    async with load(cluster, seed) as history:
+        wiped.kill()
+        shutil.rmtree(wiped.folder / "data")
+        wiped.start()
+        emptied = time.monotonic()
+        await history.until("it is refused", lambda: "disk" in wiped.page("/readyz")[1])
+        await asyncio.sleep(1)
+        answered = history.acknowledged(node=wiped, since=emptied)
+        removal = ("cluster", "remove", number, "--yes")
+        await history.until("it is removed", lambda: administer(cluster, *removal))
+        reached = (wiped.internal, "--client-address", wiped.client)
+        await history.until("it is added", lambda: administer(cluster, "cluster", "add", *reached))
+        await wiped.ready()
+        promotion = ("cluster", "promote", "4")
+        await history.until("it is promoted", lambda: administer(cluster, *promotion))
+        gap = history.gap(emptied)
+    print(f"longest time without a write {gap:.2f} s")
+    assert answered == []
+    assert history.acknowledged(node=wiped, since=emptied)
+    assert history.violations() == []

@@ -107,7 +107,7 @@ def drawn(view: ClusterView, width: int) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-@pytest.mark.parametrize("width", [240, 100])
+@pytest.mark.parametrize("width", [240, 100, 80])
 def test_the_picture_of_a_cluster_is_what_the_golden_file_shows(width: int) -> None:
     golden = GOLDEN / f"cluster_status_{width}.txt"
     seen = drawn(picture(), width)

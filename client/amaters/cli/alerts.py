@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import click
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from amaters.admin import AdminClient
@@ -14,6 +15,7 @@ from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.errors import AmatersError
 from amaters.observations import Alert, Severity
 
+INDENT = (0, 0, 0, 2)
 STYLES = {
     Severity.CRITICAL: "bold red",
     Severity.WARNING: "yellow",
@@ -57,9 +59,9 @@ async def _told(terminal: Terminal, node: AdminClient) -> list[Alert]:
         async with asyncio.timeout(PATIENCE.total_seconds()), node:
             return [one async for one in node.alerts()]
     except AmatersError as error:
-        terminal.out.note(f"{node.address} was left out: {error}")
+        terminal.out.note(f"left out: {error}")
     except TimeoutError:
-        terminal.out.note(f"{node.address} was left out: no answer in time")
+        terminal.out.note(f"left out: {node.address} does not answer in time")
     return []
 
 
@@ -81,9 +83,9 @@ async def _follow_one(terminal: Terminal, node: AdminClient, newest: dict[int, i
             if one.sequence > newest.get(one.node_id, 0):
                 terminal.out.item(alert_facts(one), shown(one))
     except AmatersError as error:
-        terminal.out.note(f"{node.address} tells nothing more: {error}")
+        terminal.out.note(f"nothing more of this member: {error}")
     else:
-        terminal.out.note(f"{node.address} tells nothing more: it stops")
+        terminal.out.note(f"nothing more of this member: {node.address} stops")
 
 
 async def _of(node: AdminClient) -> AsyncIterator[Alert]:
@@ -116,9 +118,9 @@ def shown(one: Alert) -> RenderableType:
         (one.key, "bold"),
         (f"  told by {who}", "dim"),
     )
-    message = Text(f"  {one.message}")
-    advice = Text(f"  {one.advice} ({one.runbook})", "dim")
-    return Group(head, message, advice)
+    message = Text(one.message)
+    advice = Text(f"{one.advice} ({one.runbook})", "dim")
+    return Group(head, Padding(message, INDENT), Padding(advice, INDENT))
 
 
 def alert_facts(one: Alert) -> dict[str, Plain]:

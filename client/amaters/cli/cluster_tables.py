@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from amaters.cli.cluster_view import ClusterView, MemberView, is_well
-from amaters.cli.tables import Column, fitted, pairs, plain_table, since, span
-from amaters.cluster import ClusterMembers, NodeStatus
+from amaters.cli.tables import Column, fitted, pairs, since, span
+from amaters.cluster import ClusterMembers, MemberInfo, NodeStatus
 
 EXPIRY_WARNING = timedelta(days=14)
 NOTHING = "-"
@@ -40,10 +40,7 @@ def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
         parts.append(Text())
     parts += [Text.assemble((f"{name}: ", "bold"), said) for name, said in remarks]
     if left_out:
-        hidden = ", ".join(left_out)
-        parts.append(
-            Text(f"Too narrow for {hidden}: widen the terminal or use --format json", "dim")
-        )
+        parts.append(_too_narrow(left_out))
     return Group(*parts)
 
 
@@ -60,24 +57,35 @@ def node(status: NodeStatus) -> RenderableType:
     )
 
 
-def members(found: ClusterMembers, *, from_leader: bool) -> RenderableType:
-    """Show the members as one node lists them."""
-    table = plain_table(
-        "Id", "Name", "Role", "Peer Address", "Client Address", ">Match", ">Lag", "Version"
-    )
-    for one in found.members:
-        role = "leader" if one.is_leader else "learner" if one.is_learner else "follower"
-        table.add_row(
-            str(one.id),
-            one.name or NOTHING,
-            Text(role if one.started else f"{role}, not started", STATE_STYLES[role]),
-            one.peer_address,
-            one.client_address or NOTHING,
-            str(one.match_index) if from_leader else NOTHING,
-            str(one.lag_entries) if from_leader else NOTHING,
-            one.version or NOTHING,
-        )
-    return table
+def members(found: ClusterMembers, *, from_leader: bool, width: int) -> RenderableType:
+    """Show the members as one node lists them, in at most so many columns of a terminal."""
+    listed = found.members
+    columns = [
+        Column("ID", [Text(str(one.id)) for one in listed], right=True),
+        Column("NAME", [Text(one.name or NOTHING) for one in listed]),
+        Column("ROLE", [_listed_role(one) for one in listed]),
+        Column("PEER ADDRESS", [Text(one.peer_address) for one in listed]),
+        Column("CLIENT ADDRESS", [Text(one.client_address or NOTHING) for one in listed], rank=3),
+        Column("MATCH", [_if_led(one.match_index, from_leader) for one in listed], 2, right=True),
+        Column("LAG", [_if_led(one.lag_entries, from_leader) for one in listed], right=True),
+        Column("VERSION", [Text(one.version or NOTHING) for one in listed], rank=1),
+    ]
+    table, left_out = fitted(columns, width)
+    return Group(table, _too_narrow(left_out)) if left_out else table
+
+
+def _listed_role(one: MemberInfo) -> Text:
+    role = "leader" if one.is_leader else "learner" if one.is_learner else "follower"
+    return Text(role if one.started else f"{role}, not started", STATE_STYLES[role])
+
+
+def _if_led(value: int, from_leader: bool) -> Text:
+    return Text(str(value) if from_leader else NOTHING)
+
+
+def _too_narrow(left_out: Sequence[str]) -> Text:
+    hidden = ", ".join(left_out)
+    return Text(f"Too narrow for {hidden}: widen the terminal or use --format json", "dim")
 
 
 def _headline(view: ClusterView) -> RenderableType:
@@ -119,7 +127,8 @@ def _columns(view: ClusterView, now: datetime) -> list[Column]:
         Column("MATCH", [_led(view, one.member.match_index) for one in rows], rank=6, right=True),
         Column("LAG", [_lag(view, one) for one in rows], right=True),
         Column("VERSION", [Text(one.member.version or _version(one)) for one in rows], rank=1),
-        Column("UP SINCE", [_up(one, now) for one in told], rank=2),
+        Column("UP", [_up(one, now) for one in told], rank=2),
+        Column("STARTED", [_started(one) for one in told], rank=8),
         Column("CERT EXPIRES", [_expiry(one, now) for one in rows], rank=7),
     ]
 
@@ -149,7 +158,7 @@ def _counts(told: Sequence[NodeStatus | None], of: Callable[[NodeStatus], int]) 
 
 
 def _led(view: ClusterView, value: int) -> Text:
-    return Text(str(value) if view.from_leader else NOTHING)
+    return _if_led(value, view.from_leader)
 
 
 def _lag(view: ClusterView, one: MemberView) -> Text:
@@ -161,8 +170,13 @@ def _lag(view: ClusterView, one: MemberView) -> Text:
 def _up(status: NodeStatus | None, now: datetime) -> Text:
     if status is None or status.started_at is None:
         return Text(NOTHING)
-    started = status.started_at.strftime("%Y-%m-%d %H:%M:%S")
-    return Text(f"{started} ({since(status.started_at, now)})")
+    return Text(since(status.started_at, now))
+
+
+def _started(status: NodeStatus | None) -> Text:
+    if status is None or status.started_at is None:
+        return Text(NOTHING)
+    return Text(status.started_at.strftime("%Y-%m-%d %H:%M:%S"))
 
 
 def _expiry(one: MemberView, now: datetime) -> Text:

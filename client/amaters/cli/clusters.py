@@ -71,7 +71,7 @@ def members(terminal: Terminal) -> None:
     terminal.out.show_items(
         members_facts(found, from_leader=from_leader),
         "members",
-        lambda: cluster_tables.members(found, from_leader=from_leader),
+        lambda: cluster_tables.members(found, from_leader=from_leader, width=terminal.out.width),
     )
 
 

@@ -67,7 +67,8 @@ def metrics(terminal: Terminal) -> None:
 @pass_terminal
 def cluster(terminal: Terminal) -> None:
     """Show the cluster as the server knows it: members, leader, how many are healthy."""
-    show_facts(terminal, "CLUSTER_INFO")
+    facts = ask(terminal, "CLUSTER_INFO")
+    terminal.out.show(facts, lambda: _cluster_table(facts))
 
 
 @server.command("nodes")
@@ -136,11 +137,33 @@ def _health_table(checks: list[dict[str, Plain]]) -> RenderableType:
     return table
 
 
+def _cluster_table(facts: Mapping[str, Plain]) -> RenderableType:
+    healthy, total = facts.get("healthy_nodes"), facts.get("total_nodes")
+    leader = facts.get("leader_id")
+    return tables.pairs(
+        [
+            ("Cluster", _cell(facts.get("cluster_id") or None)),
+            ("Mode", _cell(facts.get("mode"))),
+            ("Leader", _cell(leader) if leader else Text("none", "bold red")),
+            (
+                "Nodes",
+                Text(f"{healthy} of {total} healthy", "green" if healthy == total else "yellow"),
+            ),
+            ("Voters", _cell(facts.get("replication_factor"))),
+            ("Version", _cell(facts.get("version"))),
+        ]
+    )
+
+
 def _nodes_table(listed: list[Mapping[str, Plain]]) -> RenderableType:
-    table = tables.plain_table("Id", "Address", "Role", "State", "Last Heartbeat")
+    table = tables.plain_table(">Id", "Address", "Role", "State", "Last Heard Of")
     for one in listed:
-        wanted = ("node_id", "address", "role", "state", "last_heartbeat")
-        table.add_row(*(_cell(one.get(name)) for name in wanted))
+        state = str(one.get("state"))
+        table.add_row(
+            *(_cell(one.get(name)) for name in ("node_id", "address", "role")),
+            Text(state, "green" if state == "running" else "bold red"),
+            _cell(one.get("last_heartbeat") or None),
+        )
     return table
 
 

@@ -23,6 +23,7 @@ def entry(status: MemberStatus) -> peer_pb2.MemberEntry:
         lag_entries=status.lag_entries,
         recent_active=status.recent_active,
         version=status.version,
+        silent_ms=status.silent_ms,
     )
 
 
@@ -85,6 +86,7 @@ def _status(one: peer_pb2.MemberEntry, leader: int) -> MemberStatus:
         lag_entries=one.lag_entries,
         recent_active=one.recent_active,
         version=one.version,
+        silent_ms=one.silent_ms if one.HasField("silent_ms") else None,
     )
 
 

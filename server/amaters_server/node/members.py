@@ -253,7 +253,12 @@ class Members:
             lag_entries=max(view.last_index - matched, 0) if following is not None else 0,
             recent_active=own or (following is not None and following.recent_active),
             version=self._version if own else self._transport.versions().get(member.id, ""),
+            silent_ms=0 if own else self._silent_ms(member, pump),
         )
+
+    def _silent_ms(self, member: Member, pump: Pump) -> int | None:
+        heard = pump.replica.heard_at(member.id)
+        return None if heard is None else int(max(self._clock.now() - heard, 0) * 1000)
 
     def _reply(self, member_id: int) -> peer_pb2.MemberReply:
         return calls.reply(self._report(), member_id)

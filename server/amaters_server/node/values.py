@@ -55,6 +55,8 @@ class MemberStatus:
     lag_entries: int = 0
     recent_active: bool = False
     version: str = ""
+    silent_ms: int | None = None
+    """Since the reporting node last heard of it, 0 for itself; None: it never did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,6 @@ class Intercept:
     def _node(self, one: MemberStatus, report: MembersReport, size: int) -> Facts:
         member, healthy = one.member, _healthy(one, report)
         role = "learner" if member.is_learner else "leader" if one.is_leader else "follower"
-        now = datetime.fromtimestamp(int(self._unix_time()), UTC)
         return {
             "id": str(member.id),
             "addr": member.client_address,
@@ -126,9 +125,16 @@ class Intercept:
             "node_id": str(member.id),
             "address": member.client_address,
             "state": "running" if healthy else "unreachable",
-            "last_heartbeat": now.isoformat().replace("+00:00", "Z") if healthy else "",
+            "last_heartbeat": self._heard(one.silent_ms),
             "data_size_bytes": size,
         }
+
+    def _heard(self, silent_ms: int | None) -> str:
+        """Return when a member was last heard of by whoever reported it; empty: never."""
+        if silent_ms is None:
+            return ""
+        at = datetime.fromtimestamp(int(self._unix_time() - silent_ms / 1000), UTC)
+        return at.isoformat().replace("+00:00", "Z")
 
     async def _stats(self) -> Facts:
         found = self._observed.statistics()

@@ -435,6 +435,7 @@ class MemberEntry(_message.Message):
     LAG_ENTRIES_FIELD_NUMBER: _builtins.int
     RECENT_ACTIVE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SILENT_MS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     name: _builtins.str
     peer_address: _builtins.str
@@ -445,6 +446,8 @@ class MemberEntry(_message.Message):
     lag_entries: _builtins.int
     recent_active: _builtins.bool
     version: _builtins.str
+    silent_ms: _builtins.int
+    """Milliseconds since the answering member last heard of it; absent: it never did."""
     def __init__(
         self,
         *,
@@ -458,12 +461,15 @@ class MemberEntry(_message.Message):
         lag_entries: _builtins.int = ...,
         recent_active: _builtins.bool = ...,
         version: _builtins.str = ...,
+        silent_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_silent_ms", b"_silent_ms", "silent_ms", b"silent_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "disk_id", b"disk_id", "id", b"id", "is_learner", b"is_learner", "lag_entries", b"lag_entries", "match_index", b"match_index", "name", b"name", "peer_address", b"peer_address", "recent_active", b"recent_active", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_silent_ms", b"_silent_ms", "client_address", b"client_address", "disk_id", b"disk_id", "id", b"id", "is_learner", b"is_learner", "lag_entries", b"lag_entries", "match_index", b"match_index", "name", b"name", "peer_address", b"peer_address", "recent_active", b"recent_active", "silent_ms", b"silent_ms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__silent_ms: _TypeAlias = _typing.Literal["silent_ms"]  # noqa: Y015
+    _WhichOneofArgType__silent_ms: _TypeAlias = _typing.Literal["_silent_ms", b"_silent_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__silent_ms) -> _WhichOneofReturnType__silent_ms | None: ...
 
 Global___MemberEntry: _TypeAlias = MemberEntry  # noqa: Y015
 

@@ -1,0 +1,69 @@
+"""What `__admin__:` Gets say of a cluster of real processes is so, whichever node is asked."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+from amaters import AdminClient, AmatersClient
+from amaters_server.testing.processes import ServerProcess
+
+
+async def ask(server: ServerProcess, command: str) -> dict:
+    async with await AmatersClient.connect(server.client) as db:
+        return json.loads(await db.get("any", f"__admin__:{command}"))
+
+
+async def leader_id(server: ServerProcess) -> int:
+    async with AdminClient.connect(server.internal) as admin:
+        return (await admin.status()).leader_id
+
+
+async def settled(server: ServerProcess, healthy: int) -> dict:
+    """Wait until the node tells of so many healthy nodes, and return what it says then."""
+    async with asyncio.timeout(20):
+        while True:
+            facts = await ask(server, "CLUSTER_INFO")
+            if facts["healthy_nodes"] == healthy and facts["leader_id"]:
+                return facts
+            await asyncio.sleep(0.05)
+
+
+def heard(node: dict) -> datetime:
+    return datetime.fromisoformat(node["last_heartbeat"])
+
+
+async def test_every_node_tells_the_same_truth_about_the_cluster(cluster):
+    told = [await settled(server, 3) for server in cluster]
+
+    leader = await leader_id(cluster[0])
+    for facts in told:
+        assert facts["cluster_id"] == told[0]["cluster_id"] != ""
+        assert facts["mode"] == "cluster"
+        assert facts["total_nodes"] == facts["nodes"] == facts["replication_factor"] == 3
+        assert facts["leader_id"] == str(leader)
+    for server in cluster:
+        nodes = (await ask(server, "NODES"))["nodes"]
+        assert [one["role"] for one in nodes].count("leader") == 1
+        assert [one["address"] for one in nodes] == [one.client for one in cluster]
+        assert all(one["state"] == "running" for one in nodes)
+        assert all(datetime.now(UTC) - heard(one) < timedelta(seconds=10) for one in nodes)
+
+
+async def test_a_dead_node_is_unreachable_since_it_was_last_heard_of(cluster):
+    await settled(cluster[0], 3)
+    leader = cluster[await leader_id(cluster[0]) - 1]
+    dead = next(server for server in cluster if server is not leader)
+    alive = [server for server in cluster if server is not dead]
+
+    dead.kill()
+    killed = datetime.now(UTC)
+    for server in alive:
+        await settled(server, 2)
+    await asyncio.sleep(2)
+
+    for server in alive:
+        nodes = {one["address"]: one for one in (await ask(server, "NODES"))["nodes"]}
+        assert nodes[dead.client]["state"] == "unreachable"
+        assert abs(heard(nodes[dead.client]) - killed) < timedelta(seconds=2)
+        assert all(nodes[one.client]["state"] == "running" for one in alive)
+        assert all(heard(nodes[one.client]) > killed for one in alive)

@@ -88,8 +88,13 @@ def promote(membership: Membership, node: int, view: LeaderView) -> Change:
     following = view.following.get(node)
     if following is None or not following.recent_active:
         raise MembershipError(f"member {node} does not answer its leader: bring it up first")
+    if following.matched == 0:
+        raise MembershipError(
+            f"member {node} has not received the cluster's state yet, or has not said so: try "
+            "again in a moment"
+        )
     lag = view.last_index - following.matched
-    if following.matched == 0 or lag > MAX_PROMOTION_LAG:
+    if lag > MAX_PROMOTION_LAG:
         raise MembershipError(
             f"member {node} is {lag} entries behind (at most {MAX_PROMOTION_LAG} allowed): "
             "try again when it has caught up"

@@ -57,6 +57,17 @@ def test_a_learner_is_promoted_once_it_has_caught_up():
     assert (change.kind, change.member.is_learner) == ("add_voter", False)
 
 
+def test_a_refused_promotion_names_the_real_reason():
+    """12 entries are few; the learner lacks the whole state, which no count of entries tells."""
+    membership = cluster(*THREE, member(4, learner=True))
+    following = {4: Following(0, recent_active=True)}
+
+    with pytest.raises(MembershipError, match="has not received the cluster's state") as refused:
+        rules.promote(membership, 4, LeaderView(1, 12, following))
+
+    assert "1000" not in str(refused.value)
+
+
 def test_a_learner_without_a_disk_is_not_promoted():
     with pytest.raises(MembershipError, match="has not started"):
         rules.promote(cluster(member(1), member(4, learner=True, disk="")), 4, view(4))

@@ -1,5 +1,6 @@
 """docs/configuration.md says what the sections say; every key is described."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,19 @@ def keys(section=Settings, prefix=""):
 
 def test_every_key_is_described():
     assert [key for key, field in keys() if not field.description] == []
+
+
+def test_every_key_that_an_operations_page_names_is_one():
+    known = {key for key, _ in keys()}
+    sections = {key.partition(".")[0] for key in known}
+    pages = (ROOT / "docs" / "operations").glob("*.md")
+
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"`([a-z_]+\.[a-z0-9_.]+)`", page.read_text())
+        if name.partition(".")[0] in sections
+    }
+
+    assert "alerts.node_failed_after_ms" in named
+    assert named - known == set()

@@ -1,6 +1,8 @@
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -103,6 +105,18 @@ async def numbers(served) -> dict[tuple[str, tuple], float]:
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
+
+
+async def test_every_metric_that_an_operations_page_names_is_served(served):
+    await served.ask("/metrics")
+    written = {name for name, _ in await numbers(served)}
+    served_names = written | {name.removesuffix("_count") for name in written}
+    pages = (Path(__file__).resolve().parents[3] / "docs" / "operations").glob("*.md")
+
+    named = {name for page in pages for name in re.findall(r"`(amaters_\w+)", page.read_text())}
+
+    assert {"amaters_alerts_total", "amaters_cluster_follower_lag_entries"} <= named
+    assert named - served_names == set()
 
 
 async def test_readiness_says_why_not(served):

@@ -1,0 +1,123 @@
+"""Every `amaters-cli` and `amaters-server` command that a document shows exists, options and all."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from amaters.cli.main import cli
+from amaters_server.app.cli import main as server
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATED = {ROOT / "docs" / "cli.md"}
+PAGES = [
+    page
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    if page not in GENERATED and page.name != "CHANGELOG.md"
+]
+PROGRAMS = {"amaters-cli": cli, "amaters-server": server}
+SHOWN = re.compile(r"(?:^|^\s+|-- )(amaters-(?:cli|server)) ([^`\n#]*)", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+
+
+def shown(text: str) -> list[tuple[str, list[str]]]:
+    """The commands in code blocks and between backticks; prose that names a program is none."""
+    blocks = FENCED.findall(text)
+    spans = INLINE.findall(FENCED.sub("", text))
+    found = [match for code in [*blocks, *spans] for match in SHOWN.findall(code)]
+    return [(program, _words(rest)) for program, rest in found if _words(rest)]
+
+
+def _words(rest: str) -> list[str]:
+    """The words up to the end of that command: a pipe, a list of alternatives, three dots."""
+    rest = re.split(r"\||;|&&|…|\.\.\.|>|\)$", rest)[0]
+    try:
+        return shlex.split(rest)
+    except ValueError:
+        return rest.split()
+
+
+def fault(command: click.Command, words: list[str]) -> str:
+    """Why this is no command; empty when it is one. Arguments are not judged, only their number."""
+    options = {
+        name: one
+        for one in command.params
+        if isinstance(one, click.Option)
+        for name in (*one.opts, *one.secondary_opts)
+    }
+    options |= {"--help": click.Option(["--help"], is_flag=True)}
+    arguments = 0
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("-") and word != "-":
+            name, _, value = word.partition("=")
+            if name not in options:
+                return f"{command.name} has no option {name}"
+            if not options[name].is_flag and not value and rest:
+                rest.pop(0)
+        elif isinstance(command, click.Group):
+            inner = command.get_command(click.Context(command), word)
+            return f"{command.name} has no command {word}" if inner is None else fault(inner, rest)
+        else:
+            arguments += 1
+    most = sum(
+        1 if one.nargs == 1 else 99 for one in command.params if isinstance(one, click.Argument)
+    )
+    return f"{command.name} takes {most} arguments" if arguments > most else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_shown_exists(page: Path):
+    faults = {
+        f"{program} {' '.join(words)}": why
+        for program, words in shown(page.read_text())
+        if (why := fault(PROGRAMS[program], words))
+    }
+
+    assert not faults
+
+
+def test_the_runbooks_show_commands_to_judge():
+    for name in ("node-failed", "quorum-lost", "slow-replication", "leader-changed"):
+        page = ROOT / "docs" / "operations" / f"{name}.md"
+        assert len(shown(page.read_text())) >= 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "amaters-cli cluster alert",
+        "amaters-cli --admin host:1 cluster alerts --folow",
+        "amaters-cli admin logs --level warn 1 true 3",
+        "amaters-server sart",
+    ],
+)
+def test_what_does_not_exist_is_found(line: str):
+    [(program, words)] = shown(f"```\n{line}\n```")
+
+    assert fault(PROGRAMS[program], words)
+
+
+RUNBOOKS = ("node-failed", "quorum-lost", "slow-replication", "leader-changed")
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_runbooks_have_the_published_form(name: str):
+    text = (ROOT / "docs" / "operations" / f"{name}.md").read_text()
+
+    parts = [text.find(f"**{part}") for part in ("Symptom", "Meaning", "Check", "What to do")]
+    assert -1 not in parts
+    assert parts == sorted(parts)
+    assert "**Verify.**" in text
+
+
+def test_every_page_of_operations_is_listed():
+    folder = ROOT / "docs" / "operations"
+    index = (folder / "README.md").read_text()
+
+    assert [page.name for page in folder.glob("*.md") if f"({page.name})" not in index] == [
+        "README.md"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field
 
 from binaries import TOXIPROXY, ensure, is_fresh
 from lab import Lab, within
-from members import INTERNAL_PORT, Member
+from members import INTERNAL_PORT, Cluster, Member
 from namespaces import inside, rule
 from places import places
 from shell import TestbedError, run, wait_until
 
 API_PORT = 8474
 FIRST_PORT = 20_000
+LATE_MS = 1000
 
 
 @contextlib.contextmanager
@@ -152,6 +154,20 @@ def proxied(lab: Lab, members: Sequence[Member]) -> Iterator[Proxies]:
     finally:
         process.kill()
         process.wait()
+
+
+async def late_messages(cluster: Cluster, proxies: Proxies) -> None:
+    """Have what each follower sends arrive late for a while, in turn.
+
+    It is later than a client waits: writes that were given to the follower are repeated elsewhere
+    and acknowledged before the first attempt reaches the leader.
+    """
+    leader = await cluster.leader()
+    for follower in cluster.without(leader) * 2:
+        for other in cluster.without(follower):
+            proxies.poison(follower, other, Toxic("latency", {"latency": LATE_MS}))
+        await asyncio.sleep(2 * LATE_MS / 1000)
+        proxies.cure()
 
 
 @contextlib.contextmanager

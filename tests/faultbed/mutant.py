@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from amaters_server.app import cli
+from amaters_server.machine.sessions import Sessions
 from amaters_server.model.queries import Answers, Read
 from amaters_server.node.pump import Pump
 from amaters_server.raft.commands import Waiting
@@ -52,9 +53,18 @@ def skip_sync() -> None:
     _replace(RocksEngine, "write", unsynced)
 
 
+def forget_sessions() -> None:
+    """Apply a write as often as it is repeated."""
+
+    def nothing(self: Sessions, name: bytes, sequence: int) -> None:
+        del self, name, sequence
+
+    _replace(Sessions, "recall", nothing)
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     mutation.__name__: mutation
-    for mutation in (acknowledge_before_commit, read_without_barrier, skip_sync)
+    for mutation in (acknowledge_before_commit, read_without_barrier, skip_sync, forget_sessions)
 }
 
 

@@ -27,7 +27,7 @@ from calls import Call
 
 KEYS = tuple(f"key-{number}" for number in range(6))
 SHORT, LONG = timedelta(seconds=1), timedelta(seconds=6)
-SESSION_CALLERS = 3
+SESSION_CALLERS = 6
 PAUSE_SECONDS = 0.01
 PAUSE_AFTER_FAILURE_SECONDS = 0.05
 MOST_CALLS = 60_000
@@ -112,9 +112,10 @@ async def callers(
     for node, address in enumerate(addresses, 1):
         for patience in (SHORT, LONG):
             add(node, [address], _alone(patience))
-    for _ in range(SESSION_CALLERS):
+    for number in range(SESSION_CALLERS):
         retrying = ClientOptions(request_timeout=LONG, write_retries=WriteRetries.SESSIONS)
-        add(0, addresses, retrying)
+        first = number % len(addresses)
+        add(0, addresses[first:] + addresses[:first], retrying)
     try:
         yield made
     finally:

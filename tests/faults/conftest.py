@@ -9,6 +9,7 @@ import members
 import pytest
 from amaters_server.testing.processes import NotUpError
 from disks import disk
+from links import proxied, toxiproxy_lacking
 from requirements import lacking, require
 
 DISK_MEBIBYTES = 256
@@ -106,3 +107,20 @@ async def on_own_disks(fresh, tmp_path):
         made = await fresh(data=[drive.folder for drive in drives])
         yield made, drives
         made.kill()
+
+
+@pytest.fixture
+async def linked(stage, tmp_path):
+    """Start three members with a proxy on every link: `await linked(mutation=...)` gives both."""
+    require(toxiproxy_lacking())
+    stage.clear()
+    with contextlib.ExitStack() as undo:
+
+        async def start(**details):
+            made = members.create(stage.hosts, tmp_path, **details)
+            proxies = undo.enter_context(proxied(stage.hosts, made.members))
+            undo.callback(made.kill)
+            await made.start()
+            return made, proxies
+
+        yield start

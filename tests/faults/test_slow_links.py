@@ -4,28 +4,11 @@ import asyncio
 import random
 import time
 
-import members
-import pytest
-from links import Toxic, narrow, proxied, toxiproxy_lacking
+from links import Toxic, late_messages, narrow
 from load import load
-from requirements import require
 
 CALM_SECONDS = 2.0
 FAULT_SECONDS = 4.0
-
-
-@pytest.fixture
-async def linked(stage, tmp_path):
-    """Start three members with a proxy on every link; gives both."""
-    require(toxiproxy_lacking())
-    stage.clear()
-    made = members.create(stage.hosts, tmp_path)
-    with proxied(stage.hosts, made.members) as proxies:
-        try:
-            await made.start()
-            yield made, proxies
-        finally:
-            made.kill()
 
 
 def compared(history, slow, begun):
@@ -60,7 +43,7 @@ async def test_a_follower_on_a_narrow_line_slows_nobody_else(cluster, seed):
 
 
 async def test_a_follower_far_away_slows_nobody_else(linked, seed):
-    cluster, proxies = linked
+    cluster, proxies = await linked()
     leader = await cluster.leader()
     slow = cluster.without(leader)[seed % 2]
     far = {"latency": 150, "jitter": 100}
@@ -84,8 +67,17 @@ async def test_a_follower_far_away_slows_nobody_else(linked, seed):
     assert history.violations() == []
 
 
+async def test_a_write_repeated_elsewhere_is_made_once_however_late_the_first_one_comes(
+    linked, seed
+):
+    cluster, proxies = await linked()
+    async with load(cluster, seed) as history:
+        await late_messages(cluster, proxies)
+    assert history.violations() == []
+
+
 async def test_connections_that_are_reset_over_and_over_lose_nothing(linked, seed):
-    cluster, proxies = linked
+    cluster, proxies = await linked()
     chance = random.Random(seed)
     async with load(cluster, seed) as history:
         for _ in range(5):

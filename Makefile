@@ -25,7 +25,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test check fix e2e demo-k8s bench soak proto crds docs images \
+.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak proto crds docs images \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -70,6 +70,9 @@ fix: setup ## Repair what `make check` can repair
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
 	cargo fmt --manifest-path server/native/Cargo.toml
+
+faults: setup ## Partitions, bad disks, power cuts on real processes (K=name picks some; as root)
+	$(BIN)/pytest tests/faults -s $(if $(K),-k '$(K)')
 
 e2e: setup cluster-up images ## The promises on a real Kubernetes, then clean up
 	$(BIN)/pytest tests/e2e -m e2e --timeout 900 -s; status=$$?; \

@@ -35,3 +35,11 @@ def test_every_decision_is_one_page():
             part in text for part in ("**Context.**", "**Decision.**", "**What we gave up.**")
         )
         assert len(text.splitlines()) < 60
+
+
+def test_every_fault_in_the_table_has_a_test_of_that_name():
+    names = re.findall(r"\| `([a-z_]+)` \|$", (ROOT / "docs" / "testing.md").read_text(), re.M)
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "faults").glob("test_*.py"))
+
+    assert len(names) > 15
+    assert [name for name in names if not re.search(rf"def test_\w*{name}", tests)] == []

@@ -38,7 +38,9 @@ def test_every_decision_is_one_page():
 
 
 def test_every_fault_in_the_table_has_a_test_of_that_name():
-    names = re.findall(r"\| `([a-z_]+)` \|$", (ROOT / "docs" / "testing.md").read_text(), re.M)
+    names = re.findall(
+        r"\| `([a-z_]+)` \|$", (ROOT / "docs" / "testing.md").read_text(), re.MULTILINE
+    )
     tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "faults").glob("test_*.py"))
 
     assert len(names) > 15

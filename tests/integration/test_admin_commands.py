@@ -67,3 +67,28 @@ async def test_a_dead_node_is_unreachable_since_it_was_last_heard_of(cluster):
         assert abs(heard(nodes[dead.client]) - killed) < timedelta(seconds=2)
         assert all(nodes[one.client]["state"] == "running" for one in alive)
         assert all(heard(nodes[one.client]) > killed for one in alive)
+
+
+async def test_statistics_count_what_there_is(server):
+    node = server()
+    node.start()
+    await node.ready()
+    async with await AmatersClient.connect(node.client) as db:
+        for collection in ("users", "orders", "users"):
+            await db.set(collection, "k", b"v" * 100)
+
+    before = await ask(node, "STATS")
+    await node.stop()
+    node.start()
+    await node.ready()
+    after = await ask(node, "STATS")
+
+    assert before["collections_count"] == after["collections_count"] == 2
+    assert before["total_keys"] >= 2
+    assert before["memtable_stats"]["entry_count"] > 0
+    assert before["memtable_stats"]["active_count"] == 3
+    assert before["wal_stats"]["file_count"] >= 1
+    assert before["sstable_stats"] == {"count": 0, "levels": [], "total_size_bytes": 0}
+    levels = after["sstable_stats"]["levels"]
+    assert sum(one["count"] for one in levels) == after["sstable_stats"]["count"] > 0
+    assert sum(one["size_bytes"] for one in levels) == after["sstable_stats"]["total_size_bytes"]

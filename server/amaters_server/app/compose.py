@@ -17,6 +17,7 @@ from amaters_server.http.exposition import Sources as MetricSources
 from amaters_server.http.health import Health
 from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
+from amaters_server.machine.census import count_collections
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.node.backups import SnapshotPlaces
@@ -96,7 +97,8 @@ def compose(
         Webhook(from_settings.webhook_settings(settings.alerts)),
     )
     peers = PeerConnections(lambda: _peer_credentials(certificates), random.Random())  # noqa: S311
-    parts = NodeParts(engine, Machine(engine), peers, clock, uuid.uuid4().hex, _places(settings))
+    machine = Machine(engine)
+    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, _places(settings))
     node = Node(from_settings.node_settings(settings), parts)
     peers.on_refusal(node.peers.heard_refusal)
     members = _Members(node, clock)
@@ -108,6 +110,7 @@ def compose(
                 status=node.status,
                 members=members.of_leader,
                 statistics=engine.statistics,
+                collections=lambda: asyncio.to_thread(count_collections, machine.view()),
                 traffic=traffic,
                 counters=counters,
                 storage_type=settings.storage.engine,

@@ -32,6 +32,8 @@ class Observed:
     status: Callable[[], NodeStatus]
     members: Callable[[], Awaitable[MembersReport]]
     statistics: Callable[[], EngineStatistics]
+    collections: Callable[[], Awaitable[tuple[int, bool]]]
+    """How many there are, and whether all were counted."""
     traffic: Callable[[], Traffic]
     counters: CallCounters
     storage_type: str
@@ -138,33 +140,38 @@ class Intercept:
 
     async def _stats(self) -> Facts:
         found = self._observed.statistics()
+        collections, counted = await self._observed.collections()
         return {
             "key_count": found.key_count,
             "total_bytes": found.table_bytes + found.memtable_bytes,
-            "truncated": False,
+            # Whether there are more collections than were counted.
+            "truncated": not counted,
             "total_keys": found.key_count,
             "total_size_bytes": found.table_bytes + found.memtable_bytes,
-            "collections_count": 0,
+            "collections_count": collections,
             "sstable_stats": {
-                "levels": [],
+                "levels": [
+                    {"level": one.level, "count": one.files, "size_bytes": one.size_bytes}
+                    for one in found.levels
+                ],
                 "total_size_bytes": found.table_bytes,
                 "count": found.table_files,
             },
             "memtable_stats": {
-                "active_count": 1,
+                "active_count": found.memtables,
                 "total_size_bytes": found.memtable_bytes,
-                "entry_count": 0,
+                "entry_count": found.memtable_entries,
             },
             "wal_stats": {
-                "file_count": 1 if found.wal_bytes else 0,
+                "file_count": found.wal_files,
                 "total_size_bytes": found.wal_bytes,
                 "oldest_entry": None,
             },
             "compaction_stats": {
                 "total_compactions": found.compactions,
-                "bytes_read": 0,
-                "bytes_written": 0,
-                "time_seconds": 0,
+                "bytes_read": found.compaction_bytes_read,
+                "bytes_written": found.compaction_bytes_written,
+                "time_seconds": int(found.compaction_seconds),
                 "last_compaction": None,
             },
         }

@@ -118,6 +118,15 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LevelStatistics:
+    """One level of table files."""
+
+    level: int
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStatistics:
     """An engine's size, for metrics and status; estimates are good enough."""
 
@@ -129,3 +138,10 @@ class EngineStatistics:
     cache_hits: int = 0
     cache_misses: int = 0
     compactions: int = 0
+    levels: tuple[LevelStatistics, ...] = ()
+    memtables: int = 0
+    memtable_entries: int = 0
+    wal_files: int = 0
+    compaction_bytes_read: int = 0
+    compaction_bytes_written: int = 0
+    compaction_seconds: float = 0.0

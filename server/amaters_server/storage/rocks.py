@@ -7,7 +7,6 @@ families, snapshots and iterators is gone, so views keep account of what they ha
 """
 
 import contextlib
-import re
 import shutil
 import threading
 import time
@@ -32,6 +31,7 @@ from rocksdict import (
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+from amaters_server.storage import rocks_statistics
 from amaters_server.storage.engine import Changes, EngineStatistics, Space
 from amaters_server.storage.rocks_errors import is_stalled, translate
 from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
@@ -40,7 +40,6 @@ from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 _MIB = 1024 * 1024
 _ROOM_TO_OPEN_BYTES = _MIB
 _STALL_PAUSE_SECONDS = 0.002
-_COUNTER = re.compile(r"^(rocksdb\.[\w.]+) (?:COUNT : (\d+)|P50 .* COUNT : (\d+) )", re.MULTILINE)
 
 
 class RocksEngine:
@@ -134,17 +133,13 @@ class RocksEngine:
         """Count what the metrics and the status show; key counts are RocksDB's estimate."""
         database = self._opened()
         with self._translated("reading statistics"):
-            counters = _counters(self._options.get_statistics() or "")
-            return EngineStatistics(
-                key_count=self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
-                or 0,
-                memtable_bytes=self._sum("rocksdb.cur-size-all-mem-tables"),
-                table_files=len(database.live_files()),
-                table_bytes=self._sum("rocksdb.total-sst-files-size"),
-                wal_bytes=sum(path.stat().st_size for path in self._folder.glob("*.log")),
-                cache_hits=counters.get("rocksdb.block.cache.hit", 0),
-                cache_misses=counters.get("rocksdb.block.cache.miss", 0),
-                compactions=counters.get("rocksdb.compaction.times.micros", 0),
+            keys = self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
+            return rocks_statistics.gathered(
+                self._options.get_statistics() or "",
+                database.live_files(),
+                [path.stat().st_size for path in self._folder.glob("*.log")],
+                {name: self._sum(name) for name in rocks_statistics.SUMMED},
+                key_count=keys or 0,
             )
 
     def flush(self) -> None:
@@ -271,11 +266,6 @@ class RocksEngine:
 
 def _closed() -> StorageError:
     return StorageError("the storage engine is closed: the node is stopping")
-
-
-def _counters(text: str) -> dict[str, int]:
-    found = _COUNTER.findall(text)
-    return {name: int(ticker or histogram) for name, ticker, histogram in found}
 
 
 def _database_options(tuning: RocksTuning) -> Options:

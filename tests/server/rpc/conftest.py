@@ -101,6 +101,9 @@ class DictDatabase:
             restoring=False,
         )
 
+    async def collections(self) -> tuple[int, bool]:
+        return 3, True
+
     async def members(self) -> MembersReport:
         member = Member(NodeId(1), "n", "a:1", "a:2", disk_id="d")
         return MembersReport("c", 1, 3, 9, (MemberStatus(member, is_leader=True),))
@@ -194,6 +197,7 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
         status=database.status,
         members=database.members,
         statistics=lambda: EngineStatistics(key_count=7, table_bytes=100, memtable_bytes=11),
+        collections=database.collections,
         traffic=Traffic,
         counters=counters,
         storage_type="memory",

@@ -247,6 +247,7 @@ async def test_commands_that_look_are_answered_with_json(served, ask, command):
     if command.upper() == b"STATS":
         assert facts["total_keys"] == facts["key_count"] == 7
         assert facts["total_bytes"] == 111
+        assert (facts["collections_count"], facts["truncated"]) == (3, False)
 
 
 async def test_commands_that_change_something_are_refused_in_band(served, ask):

@@ -1,0 +1,72 @@
+"""What RocksDB's own texts and lists say, as the engine's statistics. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from amaters_server.storage.engine import EngineStatistics, LevelStatistics, Space
+
+SUMMED = (
+    "rocksdb.cur-size-all-mem-tables",
+    "rocksdb.total-sst-files-size",
+    "rocksdb.num-immutable-mem-table",
+    "rocksdb.num-entries-active-mem-table",
+    "rocksdb.num-entries-imm-mem-tables",
+)
+"""Properties that are asked of every column family, and added up."""
+
+_COUNTER = re.compile(r"^(rocksdb\.[\w.]+) (?:COUNT : (\d+)|P50 .* COUNT : (\d+) )", re.MULTILINE)
+_COMPACTION_SUM = re.compile(r"^rocksdb\.compaction\.times\.micros .*SUM : (\d+)", re.MULTILINE)
+FAMILIES = len(Space)
+"""Each has one memtable that takes writes."""
+
+
+def gathered(
+    told: str,
+    files: Sequence[Mapping[str, object]],
+    wal_sizes: Sequence[int],
+    summed: Mapping[str, int],
+    *,
+    key_count: int,
+) -> EngineStatistics:
+    """Return everything together; `told` is the text of RocksDB's statistics."""
+    counters = _counters(told)
+    return EngineStatistics(
+        key_count=key_count,
+        memtable_bytes=summed["rocksdb.cur-size-all-mem-tables"],
+        table_files=len(files),
+        table_bytes=summed["rocksdb.total-sst-files-size"],
+        wal_bytes=sum(wal_sizes),
+        cache_hits=counters.get("rocksdb.block.cache.hit", 0),
+        cache_misses=counters.get("rocksdb.block.cache.miss", 0),
+        compactions=counters.get("rocksdb.compaction.times.micros", 0),
+        levels=levels(files),
+        memtables=FAMILIES + summed["rocksdb.num-immutable-mem-table"],
+        memtable_entries=summed["rocksdb.num-entries-active-mem-table"]
+        + summed["rocksdb.num-entries-imm-mem-tables"],
+        wal_files=len(wal_sizes),
+        compaction_bytes_read=counters.get("rocksdb.compact.read.bytes", 0),
+        compaction_bytes_written=counters.get("rocksdb.compact.write.bytes", 0),
+        compaction_seconds=_compaction_seconds(told),
+    )
+
+
+def levels(files: Iterable[Mapping[str, object]]) -> tuple[LevelStatistics, ...]:
+    """Return the levels that hold files, the newest data first."""
+    count: Counter[int] = Counter()
+    size: Counter[int] = Counter()
+    for one in files:
+        level = int(str(one["level"]))
+        count[level] += 1
+        size[level] += int(str(one["size"]))
+    return tuple(LevelStatistics(level, count[level], size[level]) for level in sorted(count))
+
+
+def _counters(text: str) -> dict[str, int]:
+    found = _COUNTER.findall(text)
+    return {name: int(ticker or histogram) for name, ticker, histogram in found}
+
+
+def _compaction_seconds(text: str) -> float:
+    found = _COMPACTION_SUM.search(text)
+    return int(found[1]) / 1e6 if found is not None else 0.0

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from administration import replace
 from ballast import full_disk
 from disks import failing_syncs, slow_syncs, tear_log
 from load import load
@@ -118,4 +119,26 @@ async def test_a_torn_write_at_the_end_of_the_log_is_given_up(own_cluster, seed,
         await victim.ready()
         await cluster.level()
     print(f"{torn.name} lost its last {1 + seed % 24} bytes")
+    assert history.violations() == []
+
+
+async def test_a_disk_that_forgot_what_it_promised_is_told_and_can_be_replaced(own_cluster, seed):
+    cluster = own_cluster
+    leader = await cluster.leader()
+    victim = cluster.without(leader)[seed % 2]
+    async with load(cluster, seed) as history:
+        await asyncio.sleep(1)
+        victim.kill()
+        tear_log(victim.folder / "data", lost_bytes=4000)
+        victim.start()
+        since = time.monotonic()
+        told = "remove the member and add it again"
+        await history.until("the node says so", lambda: told in victim.page("/readyz")[1])
+        await asyncio.sleep(1)
+        answered = history.acknowledged(node=victim, since=since)
+        await replace(cluster, history, victim)
+    refusals = victim.events("raft.message_refused")
+    print(f"{len(refusals)} lines of log: {refusals[0]['reason']}")
+    assert answered == []
+    assert len(refusals) < 10
     assert history.violations() == []

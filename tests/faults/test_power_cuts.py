@@ -2,13 +2,10 @@
 
 import asyncio
 import random
-import shutil
-import subprocess
-import sys
 import time
 
+from administration import replace, wipe
 from load import load
-from namespaces import inside
 
 ROUNDS = 3
 
@@ -46,36 +43,17 @@ async def test_a_power_cut_of_all_disks_loses_nothing(on_own_disks, seed):
     assert history.violations() == []
 
 
-def administer(cluster, *arguments):
-    """Run `amaters-cli` on the hub, asking a member that leads; says whether it was done."""
-    asked = next((member for member in cluster.members if member.leads), cluster.members[0])
-    program = [sys.executable, "-m", "amaters.cli.main", "--admin", asked.internal]
-    command = inside(cluster.lab.hub.namespace, *program, *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print(" ".join(arguments), "->", (done.stdout + done.stderr).strip()[-300:])
-    return done.returncode == 0
-
-
 async def test_a_wiped_disk_is_refused_and_its_node_can_be_replaced(own_cluster, seed):
     cluster = own_cluster
     leader = await cluster.leader()
     wiped = cluster.without(leader)[seed % 2]
-    number = str(wiped.at.number)
     async with load(cluster, seed) as history:
-        wiped.kill()
-        shutil.rmtree(wiped.folder / "data")
-        wiped.start()
+        wipe(wiped)
         emptied = time.monotonic()
         await history.until("it is refused", lambda: "disk" in wiped.page("/readyz")[1])
         await asyncio.sleep(1)
         answered = history.acknowledged(node=wiped, since=emptied)
-        removal = ("cluster", "remove", number, "--yes")
-        await history.until("it is removed", lambda: administer(cluster, *removal))
-        reached = (wiped.internal, "--client-address", wiped.client)
-        await history.until("it is added", lambda: administer(cluster, "cluster", "add", *reached))
-        await wiped.ready()
-        promotion = ("cluster", "promote", "4")
-        await history.until("it is promoted", lambda: administer(cluster, *promotion))
+        await replace(cluster, history, wiped)
         gap = history.gap(emptied)
     print(f"longest time without a write {gap:.2f} s")
     assert answered == []

@@ -66,6 +66,7 @@ class _Heard:
     leader: float = 0.0
     tick: float = 0.0
     unreachable: set[int] = field(default_factory=set)
+    refusal: tuple[int, str] = (0, "")
 
 
 class Pump:
@@ -145,8 +146,15 @@ class Pump:
             if is_snapshot(message):
                 self._parts.hooks.image_offered(message)
             elif not step(message, now):
-                log.warning("raft.message_refused", extra={"sender": sender})
+                self._tell_refusal(sender)
         self.kick()
+
+    def _tell_refusal(self, sender: int) -> None:
+        """Log why a message was refused; once, for as long as the reason stays the same."""
+        refusal = (sender, self.replica.refusal)
+        if refusal != self._heard.refusal:
+            self._heard.refusal = refusal
+            log.warning("raft.message_refused", extra={"sender": sender, "reason": refusal[1]})
 
     def leader_silence(self) -> float:
         """Return the seconds since a leader was last heard."""

@@ -76,11 +76,13 @@ def readiness(standing: Standing, pump: Pump | None, machine: Machine) -> Verdic
 def _objection(pump: Pump, machine: Machine) -> str:
     core = pump.replica.driver.core
     lag = core.commit - machine.applied_index
+    refusal = pump.replica.refusal
     silent = pump.leader_silence() > 2 * pump.timing.longest_election_timeout
     objections = (
         (pump.full is not None, str(pump.full)),
         (machine.membership is None or pump.replica.driver.resting, "it is receiving its state"),
         (machine.restoring, "its data is being restored"),
+        (not core.leader and bool(refusal), f"it refuses what other members send: {refusal}"),
         (not core.leader, "it knows no leader: an election is under way, or a majority is down"),
         (core.is_leader and not core.committed_in_term, "it leads, but no quorum confirmed that"),
         (lag > MAX_READY_LAG, f"it has {lag} committed entries to apply"),

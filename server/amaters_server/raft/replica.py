@@ -72,6 +72,8 @@ class Replica:
         self.driver = driver
         self.origin = origin
         self.counters = ReplicaCounters()
+        self.refusal = ""
+        """Why a message was refused last; empty again once a leader is known."""
         self.proposals = Proposals(origin, patience)
         self.reads = Reads(
             origin,
@@ -134,8 +136,9 @@ class Replica:
             self.driver.step(message)
             if member := proposer(message):
                 self._notices.proposed(member, now)
-        except ConsensusError:
+        except ConsensusError as error:
             self.counters.messages_refused += 1
+            self.refusal = str(error)
             # A contradiction inside raft makes every further call fail: the next tick raises.
             return False
         return True

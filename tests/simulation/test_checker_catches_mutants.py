@@ -4,9 +4,12 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from amaters_server.machine import state
 from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.node import answering
 from amaters_server.raft import core as door
+from amaters_server.storage.engine import Changes, Space
+from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.sim_cluster import SimCluster
 from amaters_server.testing.sim_node import SimNode
 
@@ -77,33 +80,33 @@ class ForgetsSessions(SimNode):
         self.machine._replicated._sessions.recall = lambda *_: None
 
 
-class ForgetsSessionsInImages(SimNode):
+class LosesSomethingInImages(SimNode):
+    """The images it makes lack some of the rows."""
+
+    def start(self):
+        super().start()
+        whole = self.images.checkpoint
+
+        def without():
+            other = MemoryEngine.holding(whole())
+            changes = Changes()
+            changes.clear(*self.lost)
+            other.write(changes, sync=True)
+            return other.content()
+
+        self.images.checkpoint = without
+
+
+class ForgetsSessionsInImages(LosesSomethingInImages):
     """The images it makes lack the table of sessions."""
 
-    def start(self):
-        super().start()
-        source_of = self.machine.image_source
-
-        def without_sessions():
-            source = source_of()
-            return replace(source, kept=replace(source.kept, sessions=[]))
-
-        self.machine.image_source = without_sessions
+    lost = (Space.META, state.SESSIONS, state.SESSIONS + b"\xff")
 
 
-class LosesRowsInImages(SimNode):
+class LosesRowsInImages(LosesSomethingInImages):
     """The images it makes lack the data."""
 
-    def start(self):
-        super().start()
-        source_of = self.machine.image_source
-
-        def without_rows():
-            source = source_of()
-            source.view.scan = lambda *_: iter(())
-            return source
-
-        self.machine.image_source = without_rows
+    lost = (Space.DATA, b"", b"\xff" * 9)
 
 
 class TakesItsOwnWay(SimNode):

@@ -45,7 +45,6 @@ def node_settings(settings: Settings) -> NodeSettings:
 
 
 def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
-    rate = cluster.snapshot_rate_limit_mb * MIB or common.image_bytes_per_second
     initial = tuple(InitialMember(one.id, one.address) for one in cluster.initial_members())
     return NodeSettings(
         addresses=common.addresses,
@@ -56,7 +55,7 @@ def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
         timing=Timing(cluster.heartbeat_interval_ms / 1000, cluster.election_timeout_ms / 1000),
         retention=Retention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
         sync=common.sync,
-        image_bytes_per_second=rate,
+        image_bytes_per_second=cluster.snapshot_rate_limit_mb * MIB,
         waiting_limit=common.waiting_limit,
     )
 

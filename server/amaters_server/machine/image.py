@@ -1,4 +1,4 @@
-"""An image: the whole replicated state as a stream, for followers that lag and for backups.
+"""An image: the whole replicated state as a stream, for backups.
 
 The content is a header record (the state but for the data), records with the data in bytewise
 order, and a trailer that counts and checks them; each record is preceded by its length as four
@@ -18,7 +18,6 @@ from amaters_server.machine.state import Kept
 from amaters_server.model.errors import SnapshotError, StorageCorruptedError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Row
-from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.wire import state_pb2
 
 _RECORD_BYTES = 256 * 1024
@@ -94,36 +93,6 @@ def verify_image(content: Iterable[bytes]) -> tuple[Kept, int]:
     """Read the image to its end; returns its state and count of rows, or raises SnapshotError."""
     image = ImageReader(content)
     return image.kept, sum(len(rows) for rows in image.batches())
-
-
-def install_image(
-    engine: Engine,
-    content: Callable[[], Iterable[bytes]],
-    *,
-    first: Changes | None = None,
-    last: Changes | None = None,
-) -> Kept:
-    """Replace all data and the machine's state by the image; returns the state.
-
-    The image is read to its end before anything is touched. `first` is written (synced) with
-    the mark that says the data is void, `last` with the removal of that mark. After a crash in
-    between, `Machine.needs_image` is true, and installing this or a later image makes it whole.
-    """
-    kept, _ = verify_image(content())
-    beginning = Changes()
-    beginning.extend(first or Changes())
-    beginning.put(Space.META, state.INSTALLING, state.header_of(kept, created_unix_ms=0))
-    engine.write(beginning, sync=True)
-    cleared = Changes()
-    cleared.clear(Space.DATA, b"", DATA_KEYS_END)
-    engine.write(cleared, sync=False)
-    for rows in ImageReader(content()).batches():
-        engine.write(Changes([(Space.DATA, key, value) for key, value in rows]), sync=False)
-    # Clears the mark too, and is the first write that a restart takes for a whole state.
-    ending = state.save_all(kept)
-    ending.extend(last or Changes())
-    engine.write(ending, sync=True)
-    return kept
 
 
 class _Records:

@@ -60,9 +60,8 @@ class Machine:
 
     def reload(self) -> None:
         """Start over from what the engine holds now, such as after an image was installed."""
-        interrupted = state.interrupted_image(self._engine)
-        self._replicated = Replicated(interrupted or state.load(self._engine))
-        self._incomplete = interrupted is not None
+        self._replicated = Replicated(state.load(self._engine))
+        self._suspended = False
         self._overlay = Overlay()
 
     @property
@@ -85,14 +84,6 @@ class Machine:
         """Whether a restore is under way, so that clients must be refused."""
         return self._replicated.restoring is not None
 
-    @property
-    def needs_image(self) -> bool:
-        """Whether the data is void until an image was installed completely.
-
-        Index, term and membership are then those of the image whose installation broke off.
-        """
-        return self._incomplete
-
     def form(self, formed: Membership, *, index: int, term: int) -> Changes:
         """Begin a cluster with these members as of that entry; returns what must be written."""
         kept = Kept(index=index, term=term, membership=formed)
@@ -104,7 +95,7 @@ class Machine:
 
         Everything applied must have been written before. `reload` ends it.
         """
-        self._incomplete = True
+        self._suspended = True
 
     def apply(self, entries: Sequence[Committed]) -> Applied:
         """Apply the next entries; reads see their effect at once.
@@ -112,7 +103,7 @@ class Machine:
         StorageCorruptedError when bytes do not decode: nothing of the run shows then, and every
         other member fails on the same entry.
         """
-        self._require_complete()
+        self._require_state()
         replicated, workspace = self._replicated, Workspace(self._overlay, self._engine)
         outcomes: list[Outcome] = []
         memberships: list[MembershipOutcome] = []
@@ -138,25 +129,25 @@ class Machine:
         value = overlay.get(key, ABSENT)
         if value is not ABSENT:
             return value
-        if self._incomplete or overlay.hides_engine:
-            self._require_complete()
+        if self._suspended or overlay.hides_engine:
+            self._require_state()
             return None
         return self._engine.get(_DATA, key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the newest values under the data keys, in their order."""
-        if self._incomplete or self._overlay.hides_engine or self._overlay.values:
+        if self._suspended or self._overlay.hides_engine or self._overlay.values:
             return [self.get(key) for key in keys]
         return self._engine.get_many(_DATA, keys)
 
     def scan(self, scan: Scan) -> list[Row]:
         """Return the newest rows of the range, at most its limit."""
-        self._require_complete()
+        self._require_state()
         return Workspace(self._overlay, self._engine).scan(scan)
 
     def view(self) -> MachineView:
         """Freeze the present state for reading; the caller closes it."""
-        self._require_complete()
+        self._require_state()
         below = None if self._overlay.hides_engine else self._engine.view()
         return MachineView(below, dict(self._overlay.values))
 
@@ -164,8 +155,8 @@ class Machine:
         """Freeze everything an image holds."""
         return ImageSource(self._replicated.kept(), self.view())
 
-    def _require_complete(self) -> None:
-        if self._incomplete:
+    def _require_state(self) -> None:
+        if self._suspended:
             raise NotReadyError("its data is being replaced by an image of another member's")
 
 

@@ -20,8 +20,6 @@ from amaters_server.wire import state_pb2
 POSITION = b"machine/position"
 MEMBERSHIP = b"machine/membership"
 RESTORING = b"machine/restoring"
-INSTALLING = b"machine/installing"
-"""Present while an image is being installed: DATA is incomplete then."""
 ORIGINS = b"machine/origin/"
 SESSIONS = b"machine/session/"
 EVERYTHING = (b"machine/", b"machine0")
@@ -55,14 +53,8 @@ def load(engine: Engine) -> Kept:
         ) from error
 
 
-def interrupted_image(engine: Engine) -> Kept | None:
-    """Return what the image that was being installed brings, or None when none was."""
-    header = engine.get(Space.META, INSTALLING)
-    return None if header is None else kept_from_header(header)
-
-
 def save_all(kept: Kept) -> Changes:
-    """Return the changes that make META hold exactly this state, an installation finished."""
+    """Return the changes that make META hold exactly this state."""
     changes = Changes()
     changes.clear(Space.META, *EVERYTHING)
     save_position(changes, kept.index, kept.term)

@@ -2,39 +2,42 @@
 
 import asyncio
 import logging
+import shutil
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from amaters_server.machine.image import write_image
-from amaters_server.machine.machine import ImageSource, Machine
+from amaters_server.machine import adoption
+from amaters_server.machine.state import Kept
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import DatabaseError, SnapshotError
+from amaters_server.node.image_files import OutgoingImage
 from amaters_server.node.ports import Clock
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters
 from amaters_server.raft.replica import Replica
-from amaters_server.snapshots.archive import ArchiveWriter
+from amaters_server.storage.engine import Engine
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 512 * 1024
 FORGET_AFTER_SECONDS = 60.0
 """An image that nobody reads any more is deleted, and the log may be compacted past it."""
+OUTGOING = "outgoing"
+"""What folders with an image on offer begin with."""
 SILENCE_SECONDS = 10.0
 """A member that stopped reading before the end is offered the image again after this."""
 
 
 @dataclass(slots=True)
 class _Image:
-    """A finished image file, on offer."""
+    """A finished image, on offer."""
 
     id: int
-    index: int
-    path: Path
-    size: int
+    files: OutgoingImage
     touched: float
     members: frozenset[int]
     """Who can use it: raft takes an image over only where it is named in it."""
@@ -44,21 +47,24 @@ class ImageSender:
     """Images for members that are too far behind. All methods belong to the event loop."""
 
     def __init__(
-        self, settings: NodeSettings, machine: Machine, clock: Clock, counters: Counters
+        self, settings: NodeSettings, engine: Engine, clock: Clock, counters: Counters
     ) -> None:
         self._settings = settings
-        self._machine = machine
+        self._engine = engine
         self._clock = clock
         self._counters = counters
         self._replica: Replica | None = None
         self._making: asyncio.Task[None] | None = None
         self._current: _Image | None = None
+        self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
         self._pace = _Pace(settings.image_bytes_per_second, clock)
 
     def attach(self, replica: Replica) -> None:
-        """Begin to work for this replica."""
+        """Begin to work for this replica; what an earlier life was sending is deleted."""
         self._replica = replica
+        for leftover in self._settings.image_folder.glob(f"{OUTGOING}-*"):
+            self._delete(leftover)
 
     def wanted(self, _: Sequence[int]) -> None:
         """Hear that members need an image newer than the one on offer; makes one."""
@@ -72,38 +78,33 @@ class ImageSender:
             self._making.cancel()
             await asyncio.gather(self._making, return_exceptions=True)
         if self._current is not None:
-            self._current.path.unlink(missing_ok=True)
+            self._delete(self._current.files.folder)
+        await asyncio.gather(*self._deleting)
 
     # --- making ---------------------------------------------------------------
 
     async def _make(self) -> None:
         replica = self._attached()
-        source = self._machine.image_source()
-        kept = source.kept
-        replica.driver.hold_log(kept.index)
-        conf_state = kept.membership.conf_state if kept.membership is not None else ConfState()
-        path = self._settings.image_folder / f"outgoing-{replica.origin.node_id}-{kept.index}.image"
+        replica.driver.hold_log(replica.driver.written_applied)
+        folder = self._settings.image_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
         loop = asyncio.get_running_loop()
         try:
-            size = await loop.run_in_executor(
-                None, write_file, source, path, kept.index, self._clock.unix_ms()
-            )
+            kept, files = await loop.run_in_executor(None, make, self._engine, folder)
         except (DatabaseError, OSError) as error:
             replica.driver.hold_log(0)
             log.warning("image.not_made", extra={"reason": str(error)})
             return
+        replica.driver.hold_log(kept.index)
+        conf_state = kept.membership.conf_state if kept.membership is not None else ConfState()
         members = frozenset((*conf_state.voters, *conf_state.learners))
-        self._replace(_Image(kept.index, kept.index, path, size, self._clock.now(), members))
+        if self._current is not None:
+            self._delete(self._current.files.folder)
+        self._current = _Image(kept.index, files, self._clock.now(), members)
         offer = peer_pb2.ImageOffer(
-            image_id=kept.index, source=replica.origin.node_id, size_bytes=size
+            image_id=kept.index, source=replica.origin.node_id, size_bytes=files.size
         )
         replica.offer_image(kept.index, kept.term, conf_state, offer.SerializeToString())
-        log.info("image.made", extra={"index": kept.index, "bytes": size})
-
-    def _replace(self, image: _Image) -> None:
-        old, self._current = self._current, image
-        if old is not None and old.path != image.path:
-            old.path.unlink(missing_ok=True)
+        log.info("image.made", extra={"index": kept.index, "bytes": files.size})
 
     # --- serving --------------------------------------------------------------
 
@@ -115,8 +116,8 @@ class ImageSender:
         if image is None or image.id != image_id:
             raise SnapshotError(f"image {image_id} is gone: a newer one will be offered")
         loop = asyncio.get_running_loop()
-        while offset < image.size:
-            data = await loop.run_in_executor(None, _read, image.path, offset)
+        while offset < image.files.size:
+            data = await loop.run_in_executor(None, image.files.read, offset, CHUNK_BYTES)
             await self._pace.wait(len(data))
             image.touched = self._reading[member] = self._clock.now()
             self._counters.image_bytes_sent += len(data)
@@ -152,7 +153,13 @@ class ImageSender:
         self._current = None
         replica.withdraw_image()
         replica.driver.hold_log(0)
-        image.path.unlink(missing_ok=True)
+        self._delete(image.files.folder)
+
+    def _delete(self, folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        deleting = loop.run_in_executor(None, partial(shutil.rmtree, ignore_errors=True), folder)
+        self._deleting.add(deleting)
+        deleting.add_done_callback(self._deleting.discard)
 
     def _attached(self) -> Replica:
         if self._replica is None:
@@ -161,7 +168,7 @@ class ImageSender:
 
 
 class _Pace:
-    """Spreads bytes over time."""
+    """Spreads bytes over time; a rate of 0 is no limit."""
 
     def __init__(self, bytes_per_second: int, clock: Clock) -> None:
         self._rate = bytes_per_second
@@ -170,6 +177,8 @@ class _Pace:
 
     async def wait(self, size: int) -> None:
         """Return when so many more bytes may be sent."""
+        if not self._rate:
+            return
         now = self._clock.now()
         begin = max(self._free_at, now)
         self._free_at = begin + size / self._rate
@@ -177,19 +186,12 @@ class _Pace:
             await asyncio.sleep(begin - now)
 
 
-def write_file(source: ImageSource, path: Path, image_id: int, unix_ms: int) -> int:
-    """Write the image as a snapshot file and return its size; blocks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with ArchiveWriter(path, snapshot_id=image_id, timestamp_ms=unix_ms) as archive:
-        write_image(source, archive.write, created_unix_ms=unix_ms)
-        archive.commit()
-    return path.stat().st_size
-
-
-def _read(path: Path, offset: int) -> bytes:
+def make(engine: Engine, folder: Path) -> tuple[Kept, OutgoingImage]:
+    """Take a checkpoint of the engine; returns what it is of. Blocks."""
+    engine.checkpoint(folder)
+    checkpoint = engine.opened(folder)
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(CHUNK_BYTES)
-    except OSError as error:
-        raise SnapshotError(f"cannot read the image {path.name}: {error}") from error
+        kept = adoption.position(checkpoint)
+    finally:
+        checkpoint.close()
+    return kept, OutgoingImage(folder)

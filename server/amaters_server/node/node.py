@@ -82,7 +82,7 @@ class Node:
             parts.machine, parts.transport, self._leadership, parts.clock, version
         )
         self._images = Images(
-            ImageSender(settings, parts.machine, parts.clock, self.counters),
+            ImageSender(settings, parts.engine, parts.clock, self.counters),
             ImageReceiver(
                 settings.image_folder,
                 parts.engine,
@@ -115,7 +115,7 @@ class Node:
             )
             self.peers.begin(disk_id)
             self._own_task(self._find_place(disk_id), "find-place")
-        elif machine.membership is None and not machine.needs_image:
+        elif machine.membership is None:
             self._own_task(self._find_others(identity), "find-others")
         else:
             await self._take_part(identity, ())
@@ -238,8 +238,6 @@ class Node:
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
         loop = asyncio.get_running_loop()
-        if self._parts.machine.needs_image:
-            await loop.run_in_executor(None, self._images.receiver.finish_interrupted)
         replica = await loop.run_in_executor(
             None, opening.open_replica, self._disk, identity, self.settings, self._parts.clock
         )

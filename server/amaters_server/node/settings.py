@@ -84,7 +84,7 @@ class NodeSettings:
     retention: Retention = Retention()
     sync: bool = True
     """False: writes are acknowledged without fsync; a power cut may then lose them."""
-    image_bytes_per_second: int = 64 * 1024 * 1024
-    """The most that sending an image to a lagging member may take of the network."""
+    image_bytes_per_second: int = 0
+    """The most that sending an image to a lagging member may take of the network; 0: no limit."""
     waiting_limit: int = 20_000
     """Calls that may wait at once; more are refused with OverloadedError."""

@@ -145,6 +145,11 @@ class Driver:
         if newest is not None and newest.version:
             self._applier.written(newest.version)
 
+    @property
+    def written_applied(self) -> int:
+        """Return the last applied entry whose effect the engine holds."""
+        return self._written_applied
+
     def hold_log(self, index: int) -> None:
         """Keep the log above this index for an image on its way; 0 lifts it."""
         self._hold = index

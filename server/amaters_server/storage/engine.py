@@ -5,7 +5,7 @@ below holds under exactly that use.
 """
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -100,6 +100,19 @@ class Engine(Protocol):
         """Write a consistent copy of everything into a folder that does not exist yet."""
         ...
 
+    def opened(self, folder: Path) -> "Engine":
+        """Open a checkpoint as an engine of its own; StorageError when there is none."""
+        ...
+
+    def replace(self, folder: Path, amend: "Amend") -> None:
+        """Take over a checkpoint of another engine of this kind as the whole content.
+
+        `amend` reads it and says what to change in it first. Durable, and all or nothing: a crash
+        leaves the old content or the amended new one. The folder is used up on success and
+        stays on failure. Views taken before end with StorageError.
+        """
+        ...
+
     def statistics(self) -> "EngineStatistics":
         """Count what the metrics and the status show."""
         ...
@@ -115,6 +128,10 @@ class Engine(Protocol):
     def close(self) -> None:
         """Flush and let go of the files; idempotent."""
         ...
+
+
+Amend = Callable[[Engine], Changes]
+"""Looks at the content of a checkpoint, and says how it must differ."""
 
 
 @dataclass(frozen=True, slots=True)

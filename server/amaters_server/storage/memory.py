@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage.engine import Changes, EngineStatistics, Space
+from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
 from amaters_server.storage.rows import MutableRows, Rows
 
 _CHECKPOINT_FILE = "memory.checkpoint"
 _SPACES = tuple(Space)
+_ABOVE_ALL_KEYS = b"\xff" * 70_000
 
 _Undo = list[tuple[Space, bytes, bytes | None]]
 
@@ -125,8 +126,13 @@ class MemoryEngine:
     @classmethod
     def from_checkpoint(cls, folder: Path) -> "MemoryEngine":
         """Open a new engine with what a checkpoint holds."""
+        return cls.holding((folder / _CHECKPOINT_FILE).read_bytes())
+
+    @classmethod
+    def holding(cls, content: bytes) -> "MemoryEngine":
+        """Open a new engine with what the only file of a checkpoint holds."""
         engine = cls()
-        engine.write(_decode_checkpoint((folder / _CHECKPOINT_FILE).read_bytes()), sync=True)
+        engine.write(_decode_checkpoint(content), sync=True)
         return engine
 
     def get(self, space: Space, key: bytes) -> bytes | None:
@@ -156,13 +162,40 @@ class MemoryEngine:
 
     def checkpoint(self, folder: Path) -> None:
         """Write a consistent copy of everything into a folder that does not exist yet."""
-        view = self.view()
         try:
             folder.mkdir(parents=True)
         except FileExistsError as error:
             raise StorageError(f"{folder} exists already: choose a new folder") from error
-        (folder / _CHECKPOINT_FILE).write_bytes(_encode_checkpoint(view))
-        view.close()
+        (folder / _CHECKPOINT_FILE).write_bytes(self.content())
+
+    def content(self) -> bytes:
+        """Return what the only file of a checkpoint of this moment holds."""
+        view = self.view()
+        try:
+            return _encode_checkpoint(view)
+        finally:
+            view.close()
+
+    def opened(self, folder: Path) -> "MemoryEngine":
+        """Open a checkpoint as an engine of its own; StorageError when there is none."""
+        try:
+            return MemoryEngine.from_checkpoint(folder)
+        except OSError as error:
+            raise StorageCorruptedError(f"{folder} is no checkpoint of this engine") from error
+
+    def replace(self, folder: Path, amend: Amend) -> None:
+        """Take over a checkpoint of another engine of this kind as the whole content."""
+        self.take_over(self.opened(folder), amend)
+        (folder / _CHECKPOINT_FILE).unlink()
+        folder.rmdir()
+
+    def take_over(self, other: "MemoryEngine", amend: Amend) -> None:
+        """Do as `replace`, with a checkpoint that was opened already."""
+        other.write(amend(other), sync=True)
+        changes = _decode_checkpoint(other.content())
+        for space in _SPACES:
+            changes.clear(space, b"", _ABOVE_ALL_KEYS)
+        self.write(changes, sync=True)
 
     def statistics(self) -> EngineStatistics:
         """Count what the metrics and the status show."""
@@ -204,7 +237,7 @@ class MemoryEngine:
 def _encode_checkpoint(view: MemoryView) -> bytes:
     parts: list[bytes] = []
     for number, space in enumerate(_SPACES):
-        for key, value in view.scan(space, b"", b"\xff" * 70_000):
+        for key, value in view.scan(space, b"", _ABOVE_ALL_KEYS):
             head = bytes([number]) + len(key).to_bytes(4, "big") + len(value).to_bytes(4, "big")
             parts += (head, key, value)
     return b"".join(parts)

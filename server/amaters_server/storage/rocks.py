@@ -31,15 +31,16 @@ from rocksdict import (
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage import rocks_statistics
-from amaters_server.storage.engine import Changes, EngineStatistics, Space
-from amaters_server.storage.rocks_errors import is_stalled, translate
+from amaters_server.storage import rocks_statistics, swap
+from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
+from amaters_server.storage.rocks_errors import is_locked, is_stalled, translate
 from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
 from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 
 _MIB = 1024 * 1024
 _ROOM_TO_OPEN_BYTES = _MIB
 _STALL_PAUSE_SECONDS = 0.002
+_MOST_WAITS_FOR_READERS = 5000
 
 
 class RocksEngine:
@@ -65,6 +66,8 @@ class RocksEngine:
         self._database: Rdict | None = None
         self._columns: dict[Space, Rdict] = {}
         self._handles: dict[Space, ColumnFamily] = {}
+        with self._translated("finishing what a crash interrupted"):
+            swap.fulfil(folder)
         self._open()
 
     def get(self, space: Space, key: bytes) -> bytes | None:
@@ -126,8 +129,53 @@ class RocksEngine:
         if folder.exists():
             raise StorageError(f"{folder} exists already: choose a new folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
+        database = self._opened()
         with self._translated(f"writing a checkpoint to {folder}"):
-            Checkpoint(self._opened()).create_checkpoint(str(folder))
+            # A checkpoint flushes what is in memory, and no other thread runs meanwhile: so most
+            # of it is flushed before, in the background.
+            for column in self._columns.values():
+                column.flush(wait=False)
+            while self._sum("rocksdb.num-immutable-mem-table"):
+                self._pause(_STALL_PAUSE_SECONDS)
+            Checkpoint(database).create_checkpoint(str(folder))
+
+    def opened(self, folder: Path) -> "RocksEngine":
+        """Open a checkpoint as an engine of its own; StorageError when there is none."""
+        if not (folder / "CURRENT").exists():
+            raise StorageCorruptedError(f"{folder} is no checkpoint of this engine")
+        return RocksEngine(folder, self._tuning, pause=self._pause)
+
+    def replace(self, folder: Path, amend: Amend) -> None:
+        """Take over a checkpoint of another engine of this kind as the whole content."""
+        self._opened()
+        other = self.opened(folder)
+        try:
+            other.write(amend(other), sync=True)
+        finally:
+            other.close()
+        with self._opening:
+            swap.promise(self._folder, folder)
+            self._let_go()
+            with self._translated("replacing the database"):
+                self._wait_for_readers()
+                swap.fulfil(self._folder)
+            self._open()
+
+    def _wait_for_readers(self) -> None:
+        """Wait until nobody has the database open; a reader may be in the middle of a row."""
+        for _ in range(_MOST_WAITS_FOR_READERS):
+            try:
+                Rdict.destroy(str(self._folder), Options(raw_mode=True))
+            except Exception as error:
+                if not is_locked(error):
+                    raise
+                self._pause(_STALL_PAUSE_SECONDS)
+            else:
+                return
+        raise StorageError(
+            f"a reader keeps {self._folder} open, so that its new content cannot take its place: "
+            "restart this node"
+        )
 
     def statistics(self) -> EngineStatistics:
         """Count what the metrics and the status show; key counts are RocksDB's estimate."""

@@ -16,6 +16,12 @@ def is_stalled(error: Exception) -> bool:
     return str(error).startswith("Result incomplete")
 
 
+def is_locked(error: Exception) -> bool:
+    """Whether somebody, perhaps in this process, has the database open."""
+    text = str(error)
+    return "lock" in text.lower() and "/LOCK" in text
+
+
 def translate(error: Exception, doing: str, folder: Path) -> StorageError:
     """Return the error to raise instead: what failed where, and what to do."""
     text = str(error)
@@ -29,7 +35,7 @@ def translate(error: Exception, doing: str, folder: Path) -> StorageError:
             f"{doing} in {folder} found damaged data: replace this member, it will be brought up "
             f"by the others; do not delete single files ({text})"
         )
-    if "lock" in text.lower() and "/LOCK" in text:
+    if is_locked(error):
         return StorageError(
             f"{doing} in {folder} failed, another process has it open: stop that process first, "
             f"or give this node its own data directory ({text})"

@@ -1,14 +1,13 @@
-"""Images between simulated members: made, fetched and installed, with power failing in between."""
+"""Images between simulated members: made, fetched and installed, with power failing around it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from amaters_server.machine.image import install_image, write_image
+from amaters_server.machine.adoption import adopting, position
 from amaters_server.model.cluster import ConfState
 from amaters_server.raft.core import snapshot_offer
 from amaters_server.raft.driver import ImageToInstall
-from amaters_server.storage.engine import Engine
-from amaters_server.testing.sim_disk import DyingEngine, PowerFailureError
+from amaters_server.storage.memory import MemoryEngine
 
 if TYPE_CHECKING:
     from amaters_server.testing.sim_node import SimNode
@@ -23,26 +22,34 @@ class SimImages:
     def __init__(self, node: "SimNode") -> None:
         self._node = node
         self._offered_at = 0.0
+        self._members: frozenset[int] = frozenset()
+        self._fetched: dict[tuple[int, int], bytes] = {}
+
+    def checkpoint(self) -> bytes:
+        """Return the whole engine of this moment; mutants lose something of it here."""
+        return self._node.engine.content()
 
     def make(self) -> None:
-        """Make an image of the present state, and offer it."""
+        """Make an image of the state that is on the disk, and offer it."""
         node = self._node
-        source = node.machine.image_source()
-        kept = source.kept
-        pieces: list[bytes] = []
-        write_image(source, pieces.append, created_unix_ms=0)
-        node.place.images[node.id, kept.index] = b"".join(pieces)
+        content = self.checkpoint()
+        kept = position(MemoryEngine.holding(content))
+        node.place.images[node.id, kept.index] = content
         conf_state = kept.membership.conf_state if kept.membership else ConfState()
+        self._members = frozenset((*conf_state.voters, *conf_state.learners))
         offer = node.id.to_bytes(8, "big")
         node.replica.offer_image(kept.index, kept.term, conf_state, offer)
         self._offered_at = node.clock.now()
 
     def look_after(self) -> None:
-        """Offer it again to members that did not take it."""
-        now = self._node.clock.now()
+        """Offer it again to members that did not take it, or make one that names them."""
+        replica, now = self._node.replica, self._node.clock.now()
         if now - self._offered_at > RETRY_SECONDS:
-            for member in self._node.replica.awaiting_image():
-                self._node.replica.image_sent(member, arrived=False)
+            waiting = replica.awaiting_image()
+            if not self._members.issuperset(waiting):
+                replica.withdraw_image()
+            for member in waiting:
+                replica.image_sent(member, arrived=False)
                 self._offered_at = now
 
     def fetch(self, message: bytes) -> None:
@@ -57,35 +64,25 @@ class SimImages:
         whole = image
 
         def fetched() -> None:
-            node.storage.images[offer.index, offer.term] = whole
+            self._fetched[offer.index, offer.term] = whole
             node.replica.step(message, node.clock.now())
             node.kick()
 
         node.later(node.place.world.rng.uniform(0.01, 0.2), fetched)
 
     def install(self, image: ImageToInstall, installed: Callable[[], None]) -> None:
-        """Replace everything by the image; power may fail in the middle of it."""
-        node, world = self._node, self._node.place.world
+        """Replace everything by the image; power may fail before or after."""
+        node, rng = self._node, self._node.place.world.rng
         node.machine.suspend()
-        content = node.storage.images[image.index, image.term]
-        if world.rng.randrange(ONE_IN_SO_MANY_FAILS) == 0:
-            # Some of its writes are made, one not at all.
-            dying = DyingEngine(node.engine, world.rng.randrange(1, 4))
-            try:
-                install_image(cast("Engine", dying), lambda: [content])
-            except PowerFailureError:
-                node.crash()
-                world.later(world.rng.uniform(0.1, 0.5), node.come_back)
-                return
-        else:
-            install_image(node.engine, lambda: [content])
+        fails = rng.randrange(ONE_IN_SO_MANY_FAILS) == 0
+        if not (fails and rng.choice((True, False))):
+            content = MemoryEngine.holding(self._fetched[image.index, image.term])
+            node.engine.take_over(
+                content, adopting(node.engine, index=image.index, term=image.term)
+            )
+        if fails:
+            node.crash()
+            node.place.world.later(rng.uniform(0.1, 0.5), node.come_back)
+            return
         node.machine.reload()
         installed()
-
-    def install_again(self) -> None:
-        """Finish, at a start, the installation that a crash interrupted."""
-        node = self._node
-        key = (node.machine.applied_index, node.machine.applied_term)
-        content = node.storage.images[key]
-        install_image(node.engine, lambda: [content])
-        node.machine.reload()

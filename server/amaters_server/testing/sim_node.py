@@ -85,8 +85,6 @@ class SimNode:
         self.engine = MemoryEngine(self.storage.disk)
         self.machine = RecordingMachine(self.engine, self.id, self.place.recorder)
         self.images = SimImages(self)
-        if self.machine.needs_image:
-            self.images.install_again()
         log = Log(self.engine)
         disk = opening.Disk(self.engine, self.machine, log)
         identity = log.identity()
@@ -235,7 +233,7 @@ class SimNode:
 
     def _check_belief(self) -> None:
         """Require that a leader which hears nobody believes in itself no longer than it may."""
-        self._lonely_ticks = self._lonely_ticks + 1 if self.leads and self.cut_off else 0
+        self._lonely_ticks = self._lonely_ticks + 1 if self.leads and self.deaf else 0
         if self._lonely_ticks > 2 * self.pinned + 1:
             self.place.recorder.accuse(
                 "belief ends",
@@ -243,16 +241,21 @@ class SimNode:
             )
 
     @property
+    def deaf(self) -> bool:
+        """Whether no other voter reaches this node."""
+        blocked, others = self.place.network.blocked, self._other_voters()
+        return bool(others) and all((other, self.id) in blocked for other in others)
+
+    @property
     def cut_off(self) -> bool:
         """Whether no other voter reaches this node, or none is reached by it."""
-        membership, blocked = self.machine.membership, self.place.network.blocked
-        others = (
-            [one.id for one in rules.voters(membership) if one.id != self.id] if membership else []
-        )
-        return bool(others) and (
-            all((other, self.id) in blocked for other in others)
-            or all((self.id, other) in blocked for other in others)
-        )
+        blocked, others = self.place.network.blocked, self._other_voters()
+        return self.deaf or (bool(others) and all((self.id, other) in blocked for other in others))
+
+    def _other_voters(self) -> list[int]:
+        membership = self.machine.membership
+        voters = rules.voters(membership) if membership is not None else []
+        return [one.id for one in voters if one.id != self.id]
 
     def _shake_hands(self) -> None:
         """Hear everyone's version, and whether this node is still a member, as on connecting."""

@@ -1,0 +1,41 @@
+"""One folder takes another's place, though a crash may come at any moment.
+
+The new folder is first given a name beside the old one. From then on it is promised: whoever opens
+the old one fulfils the promise before anything else.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+_PROMISED = ".next"
+
+
+def promise(folder: Path, new: Path) -> None:
+    """Make sure, durably, that the new folder will take the place of this one.
+
+    Both lie on one file system, and everything in the new one is durable already.
+    """
+    new.rename(_promised(folder))
+    _sync(folder.parent)
+
+
+def fulfil(folder: Path) -> None:
+    """Put a promised folder in its place; nobody may have the old one open."""
+    promised = _promised(folder)
+    if promised.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        promised.rename(folder)
+        _sync(folder.parent)
+
+
+def _promised(folder: Path) -> Path:
+    return folder.with_name(folder.name + _PROMISED)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

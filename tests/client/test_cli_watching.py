@@ -243,3 +243,18 @@ def test_alerts_and_log_lines_fit_eighty_columns():
 
     assert [len(line) <= 80 for line in drawn(alerts.shown(alert))] == [True] * 3
     assert len(drawn(logs.shown(record))) == 1
+
+
+def test_health_is_told_and_sets_the_exit_code(ops: Cli, served_admin: FakeAdmin):
+    served_admin.health.probes.add(name="disk_space", status="healthy", message="9 GiB free")
+    well = ops("admin", "health")
+    served_admin.health.MergeFrom(
+        admin_pb2.HealthResponse(status="degraded", reason="it knows no leader")
+    )
+    served_admin.health.ready = False
+    ill = ops("-f", "json", "admin", "health")
+
+    assert well.exit_code == 0
+    assert well.stdout.splitlines()[-1].split() == ["disk_space", "healthy", "9", "GiB", "free"]
+    assert ill.exit_code == 1
+    assert json.loads(ill.stdout)["reason"] == "it knows no leader"

@@ -268,3 +268,32 @@ async def test_settings_of_alerts_are_taken_over_by_a_reload(server, posted):
     assert not refused.success
     assert "webhook_token_file" in refused.errors[0]
     assert posted[1] not in node.log
+
+
+async def test_no_stream_ever_tells_a_secret(server, tmp_path):
+    """The webhook fails in every way while someone reads the log and the configuration."""
+    (tmp_path / "token").write_text("hunter2-token")
+    secrets = {
+        "webhook_url": "http://me:hunter2-password@127.0.0.1:1/hunter2-path?token=hunter2-query",
+        "webhook_token_file": str(tmp_path / "token"),
+        "webhook_attempts": 1,
+    }
+    servers = cluster_of(tmp_path, settings={**STEADY, "alerts": {**STEADY["alerts"], **secrets}})
+    try:
+        await start_all(servers)
+        leader = await leader_of(servers)
+        victim = next(one for one in servers if one is not leader)
+        victim.kill()
+        await hear(leader, f"node_failed:{number(victim)}")
+        async with AdminClient.connect(leader.internal) as admin, asyncio.timeout(20):
+            while True:
+                log = [one async for one in admin.log()]
+                if any(one.event == "alert.webhook_failed" for one in log):
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        kill_all(servers)
+
+    shown = leader.command("validate-config", "--show").stdout
+    assert "hunter2" not in str(log) + leader.log + shown
+    assert "webhook_url" in shown

@@ -14,7 +14,7 @@ from amaters.cli.downloads import download
 from amaters.cli.groups import ForgivingGroup
 from amaters.cli.logs import logs
 from amaters.cli.plain import Plain, moment
-from amaters.cli.servers import show_facts
+from amaters.cli.soundness import health, stats
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.cluster import ReloadReport, RestoreProgress, SnapshotInfo
 from amaters.errors import RefusedError
@@ -29,11 +29,11 @@ destination_option = click.option(
 
 @click.group("admin", cls=ForgivingGroup)
 def admin() -> None:
-    """Look after a node: backup, restore, snapshots, download, upload, delete, logs, stats, reload."""
+    """Look after a node: its snapshots, its health, its log, its configuration."""
 
 
-admin.add_command(download)
-admin.add_command(logs)
+for command in (download, health, logs, stats):
+    admin.add_command(command)
 
 
 @admin.command("backup")
@@ -168,13 +168,6 @@ def reload(terminal: Terminal) -> None:
     terminal.out.show(reload_facts(report), lambda: _reload_table(report))
     if not report.success:
         raise RefusedError("the reload was refused, and nothing was changed: correct the file")
-
-
-@admin.command("stats")
-@pass_terminal
-def stats(terminal: Terminal) -> None:
-    """Show how much data the server holds that answers on the listener for clients."""
-    show_facts(terminal, "STATS")
 
 
 def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:

@@ -1,6 +1,5 @@
 """A database whose content is replaced as a whole, though readers look on and power fails."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -38,29 +37,46 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "image"
 
 
-def test_a_reader_in_the_middle_of_a_scan_is_waited_for(engine: RocksEngine, image: Path) -> None:
-    walking, go_on, ended = threading.Event(), threading.Event(), []
-
-    def read() -> None:
-        try:
-            for _ in engine.view().scan(Space.DATA, b"", b"\xff"):
-                walking.set()
-                go_on.wait(5)
-        except StorageError as error:
-            ended.append(str(error))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    walking.wait(5)
-    timer = threading.Timer(0.2, go_on.set)
-    timer.start()
+def test_a_scan_under_way_ends_and_does_not_mix_old_and_new(
+    engine: RocksEngine, image: Path
+) -> None:
+    view = engine.view()
+    scan = view.scan(Space.DATA, b"", b"\xff")
+    assert next(scan) == (b"key-00000", b"old")
 
     engine.replace(image, lambda _: OWN)
-    reader.join(5)
 
-    assert ended == ["this view was closed: take a new one"]
+    with pytest.raises(StorageError, match="this view was closed"):
+        next(scan)
     assert engine.get(Space.DATA, b"key-00000") == b"new"
     assert engine.get(Space.META, b"own") == b"mine"
+
+
+def test_a_reader_in_the_middle_of_a_row_is_waited_for(
+    engine: RocksEngine, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [engine._columns[Space.DATA].iter()]
+    monkeypatch.setattr(engine, "_pause", lambda _: held.clear())
+
+    engine.replace(image, lambda _: OWN)
+
+    assert held == []
+    assert engine.get(Space.DATA, b"key-00000") == b"new"
+
+
+def test_a_reader_that_never_ends_stops_the_node_and_not_the_new_content(
+    engine: RocksEngine, image: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    held = [engine._columns[Space.DATA].iter()]
+    monkeypatch.setattr(engine, "_pause", lambda _: None)
+
+    with pytest.raises(StorageError, match="restart this node"):
+        engine.replace(image, lambda _: OWN)
+    held.clear()
+
+    again = RocksEngine(tmp_path / "db", SMALL)
+    assert again.get(Space.DATA, b"key-00000") == b"new"
+    again.close()
 
 
 def test_a_crash_after_the_promise_ends_with_the_new_content(tmp_path: Path, image: Path) -> None:

@@ -40,7 +40,7 @@ from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 _MIB = 1024 * 1024
 _ROOM_TO_OPEN_BYTES = _MIB
 _STALL_PAUSE_SECONDS = 0.002
-_MOST_WAITS_FOR_READERS = 5000
+_MOST_WAITS_FOR_READERS = 1000
 
 
 class RocksEngine:

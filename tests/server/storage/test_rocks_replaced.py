@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from amaters_server.model.errors import StorageError
-from amaters_server.storage import swap
+from amaters_server.storage import rocks, swap
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.rocks import RocksEngine
 from amaters_server.storage.tuning import RocksTuning
@@ -68,7 +68,7 @@ def test_a_reader_that_never_ends_stops_the_node_and_not_the_new_content(
     engine: RocksEngine, image: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     held = [engine._columns[Space.DATA].iter()]
-    monkeypatch.setattr(engine, "_pause", lambda _: None)
+    monkeypatch.setattr(rocks, "_MOST_WAITS_FOR_READERS", 10)
 
     with pytest.raises(StorageError, match="restart this node"):
         engine.replace(image, lambda _: OWN)

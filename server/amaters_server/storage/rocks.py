@@ -52,9 +52,14 @@ class RocksEngine:
         tuning: RocksTuning | None = None,
         *,
         pause: Callable[[float], None] = time.sleep,
+        compacts: bool = True,
     ) -> None:
-        """Open or create the database; raises StorageError when it is damaged or in use."""
+        """Open or create the database; raises StorageError when it is damaged or in use.
+
+        Without `compacts` its tables stay as they are: for one that is closed again at once.
+        """
         self._folder = folder
+        self._compacts = compacts
         self._tuning = tuning or RocksTuning()
         self._pause = pause
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
@@ -143,7 +148,7 @@ class RocksEngine:
         """Open a checkpoint as an engine of its own; StorageError when there is none."""
         if not (folder / "CURRENT").exists():
             raise StorageCorruptedError(f"{folder} is no checkpoint of this engine")
-        return RocksEngine(folder, self._tuning, pause=self._pause)
+        return RocksEngine(folder, self._tuning, pause=self._pause, compacts=False)
 
     def replace(self, folder: Path, amend: Amend) -> None:
         """Take over a checkpoint of another engine of this kind as the whole content."""
@@ -219,7 +224,8 @@ class RocksEngine:
     def _open(self) -> None:
         self._options = _database_options(self._tuning)
         with self._translated("opening the database"):
-            database = Rdict(str(self._folder), self._options, _family_options(self._tuning))
+            families = _family_options(self._tuning, compacts=self._compacts)
+            database = Rdict(str(self._folder), self._options, families)
             self._handles = {s: database.get_column_family_handle(s.value) for s in Space}
             self._columns = {s: database.get_column_family(s.value) for s in Space}
         self._database = database
@@ -332,9 +338,12 @@ def _database_options(tuning: RocksTuning) -> Options:
     return options
 
 
-def _family_options(tuning: RocksTuning) -> dict[str, Options]:
+def _family_options(tuning: RocksTuning, *, compacts: bool) -> dict[str, Options]:
     cache = Cache(tuning.block_cache_bytes)
-    return {space.value: _options_of(space, tuning, cache) for space in Space}
+    families = {space.value: _options_of(space, tuning, cache) for space in Space}
+    for options in families.values():
+        options.set_disable_auto_compactions(not compacts)
+    return families
 
 
 def _options_of(space: Space, tuning: RocksTuning, cache: Cache) -> Options:

@@ -108,7 +108,7 @@ crds: setup ## Regenerate crds/ and the chart's copy
 docs: setup ## Regenerate the reference pages
 	$(BIN)/python tools/configuration_reference.py
 	$(BIN)/python tools/cli_reference.py
-	$(BIN)/python tools/crd_reference.py
+	$(BIN)/python -m amaters_operator.api.generate
 
 clean: ## Forget everything that was built
 	rm -rf $(VENV) .cache .demo server/native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -65,28 +65,25 @@ def show_cluster(node: LocalNode) -> None:
     )
 
 
+def start_workload(nodes: list[LocalNode], stop: Path, said: Path) -> subprocess.Popen[bytes]:
+    """Start writers and readers that go on until the stop file appears."""
+    endpoints = [part for node in nodes for part in ("--endpoint", node.client_address)]
+    arguments = [*endpoints, "--seconds", "60", "--rate", "200", "--stop-file", str(stop)]
+    with said.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo.workload", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=quiet_environment(),
+        )
+
+
 async def kill_the_leader(nodes: list[LocalNode]) -> None:
     """SIGKILL the leader under load, show the gap, bring it back."""
     leader = await leader_of(nodes)
     say(f"Killing the leader (node {leader.id}, SIGKILL) while 8 writers and 4 readers work")
-    stop = ROOT / "stop"
-    endpoints = [part for node in nodes for part in ("--endpoint", node.client_address)]
-    workload = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "demo.workload",
-            *endpoints,
-            "--seconds",
-            "60",
-            "--rate",
-            "200",
-            "--stop-file",
-            str(stop),
-        ],
-        stdout=subprocess.PIPE,
-        env=quiet_environment(),
-    )
+    stop, said = ROOT / "stop", ROOT / "workload.log"
+    workload = start_workload(nodes, stop, said)
     await asyncio.sleep(2.0)
     leader.kill()
     survivors = [node for node in nodes if node is not leader]
@@ -99,6 +96,8 @@ async def kill_the_leader(nodes: list[LocalNode]) -> None:
     await asyncio.sleep(1.0)
     stop.touch()
     output, _ = workload.communicate(timeout=60)
+    if not output:
+        raise SystemExit(f"the workload failed:\n{said.read_text()}")
     summary = json.loads(output)
     done(
         f"{summary['acknowledged']} writes acknowledged and {summary['read']} reads checked; "
@@ -126,9 +125,10 @@ async def snapshot_and_restore(nodes: list[LocalNode], store: Path) -> LocalNode
     async with AdminClient.connect(follower.admin_address) as admin:
         snapshot = await admin.create_snapshot(upload=True)
     done(
-        f"{snapshot.key_count} records at log index {snapshot.applied_index}, "
-        f"{snapshot.size_bytes} bytes: {snapshot.uri}"
+        f"{snapshot.key_count} records of all collections at log index "
+        f"{snapshot.applied_index}, {snapshot.size_bytes} bytes:"
     )
+    screen.print(f"    {snapshot.uri}", soft_wrap=True)
     say("Restoring it into a new, empty one-node cluster")
     [fresh] = create_nodes(ROOT / "restored", 1, store=store)
     fresh.start()
@@ -141,7 +141,7 @@ async def snapshot_and_restore(nodes: list[LocalNode], store: Path) -> LocalNode
     original, restored = await contents(nodes[0]), await contents(fresh)
     if original != restored:
         raise SystemExit(f"contents differ: {len(original)} records, {len(restored)} restored")
-    done(f"contents are equal: {len(restored)} records")
+    done(f"both hold the same {len(restored)} records in the collection `demo`")
     return fresh
 
 

@@ -4,7 +4,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 
 from amaters import status
-from amaters.errors import CorruptedValueError, ProtocolError
+from amaters.errors import CorruptedValueError, InvalidRequestError, ProtocolError
 from amaters.keys import as_bytes
 from amaters.values import (
     Compression,
@@ -19,6 +19,9 @@ from amaters.values import (
     Set,
 )
 from amaters.wire import aql_pb2, query_pb2, types_pb2
+
+LARGEST_LIMIT = 2**32 - 1
+"""Entries that one range may be limited to: the field has 32 bits."""
 
 PROTOCOL_VERSION = types_pb2.Version(major=0, minor=2, patch=0)
 """The published protocol this client speaks; servers of this protocol ignore it."""
@@ -37,6 +40,11 @@ def query(operation: Operation, *, now: float) -> query_pb2.Query:
             gone = query_pb2.DeleteQuery(collection=collection, key=_key(key))
             return query_pb2.Query(delete=gone)
         case Range(collection, start, end, limit):
+            if limit is not None and not 0 <= limit <= LARGEST_LIMIT:
+                raise InvalidRequestError(
+                    f"a limit of {limit} entries cannot be asked for: it is 0 to {LARGEST_LIMIT}, "
+                    "or None for all"
+                )
             span = query_pb2.RangeQuery(
                 collection=collection, start=_key(start), end=_key(end), limit=limit
             )

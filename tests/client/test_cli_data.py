@@ -164,6 +164,16 @@ def test_nothing_found_is_said(cli: Cli) -> None:
     assert cli("-f", "ndjson", "scan", "x").stdout == ""
 
 
+@pytest.mark.parametrize("limit", [2**32 - 1, 2**32, 10**20])
+def test_any_limit_may_be_asked_for(cli: Cli, limit: int) -> None:
+    assert cli("set", "p", "v").exit_code == 0
+
+    result = cli("-f", "json", "scan", "p", "--limit", str(limit))
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["count"] == 1
+
+
 def test_scan_pages_through_everything_once(cli: Cli, served: FakeAql) -> None:
     keys = [f"p{number}" for number in range(7)]
     for key in keys:

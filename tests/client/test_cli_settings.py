@@ -104,6 +104,23 @@ def test_a_wrong_file_is_named_with_the_wrong_key(home: Path, file: str, said: s
         decided(home, file=file)
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e30"])
+def test_a_timeout_that_no_clock_can_keep_is_refused(bare: Cli, home: Path, seconds: str) -> None:
+    result = bare("--timeout", seconds, "get", "k")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be kept: choose one of at most 604800 s" in result.stderr
+    with pytest.raises(ConfigurationError, match="cannot be kept"):
+        decided(home, file=f"timeout_seconds = {'inf' if seconds == 'inf' else '1e30'}")
+
+
+def test_the_file_is_shown_in_the_format_of_the_program_too(bare: Cli) -> None:
+    shown = json.loads(bare("-f", "json", "config", "show").stdout)
+
+    assert shown == json.loads(bare("config", "show", "--format", "json").stdout)
+    assert tomllib.loads(bare("-f", "json", "config", "show", "-f", "toml").stdout)
+
+
 def test_an_unknown_format_is_refused_with_the_known_ones(bare: Cli) -> None:
     result = bare("-f", "xml", "get", "k")
 

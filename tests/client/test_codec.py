@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters import codec
-from amaters.errors import CorruptedValueError, ProtocolError
+from amaters.errors import CorruptedValueError, InvalidRequestError, ProtocolError
 from amaters.keys import END_OF_KEYS, after, as_bytes, prefix_end
 from amaters.values import Compression, Delete, Get, Operation, Range, Set
 from amaters.wire import aql_pb2, query_pb2, types_pb2
@@ -141,3 +141,9 @@ def test_the_end_of_keys_is_what_published_servers_take_for_it() -> None:
 def test_text_keys_are_utf8_and_types_are_kept_apart_on_the_wire() -> None:
     assert as_bytes("schlüssel") == "schlüssel".encode()
     assert types_pb2.Key(data=as_bytes(b"\xff")).data == b"\xff"
+
+
+@pytest.mark.parametrize("limit", [-1, 2**32])
+def test_a_limit_the_wire_cannot_carry_is_an_error_of_this_package(limit: int) -> None:
+    with pytest.raises(InvalidRequestError, match=f"a limit of {limit} entries"):
+        codec.query(Range("c", b"", b"z", limit), now=0)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters_operator.decisions import backup_schedule, certificates, retention, volumes
-from amaters_operator.decisions.backup_schedule import History
+from amaters_operator.decisions.backup_schedule import History, InvalidScheduleError
 from amaters_operator.decisions.certificates import Presented
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +76,19 @@ def test_retention_keeps_the_newest_and_the_known_good(
     assert not gone & newest
     assert good not in gone
     assert gone | newest | {good} >= {one.uri for one in stored}
+
+
+def test_a_schedule_for_a_day_that_no_year_has_is_refused() -> None:
+    with pytest.raises(InvalidScheduleError, match="'0 0 30 2 \\*' names a day that no year has"):
+        due(at(13), schedule="0 0 30 2 *")
+    with pytest.raises(InvalidScheduleError, match="no year has"):
+        backup_schedule.next_time("0 0 30 2 *", None, at(13))
+
+
+@pytest.mark.parametrize("schedule", ["R * * * *", "r(0-5) 3 * * *", "H 3 * * *", "0 R/2 * * *"])
+def test_a_schedule_that_is_left_to_chance_is_refused(schedule: str) -> None:
+    with pytest.raises(InvalidScheduleError, match="leaves a field to chance"):
+        due(at(13), schedule=schedule)
 
 
 def test_only_a_handshake_is_proof() -> None:

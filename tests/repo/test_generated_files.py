@@ -1,6 +1,7 @@
 """What is generated is checked in, and is what the generators make today."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def test_protobuf_stubs_are_fresh(tmp_path: Path):
         str(path) for path in made if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()
     ]
     assert not stale, f"run `make proto`: {stale}"
+
+
+def test_every_program_the_makefile_runs_exists():
+    recipes = (ROOT / "Makefile").read_text()
+    scripts = re.findall(r"python (\S+\.py)", recipes)
+    modules = [name for name in re.findall(r"python -m (\w[\w.]*)", recipes) if name != "pip"]
+
+    assert scripts
+    assert modules
+    assert not [one for one in scripts if not (ROOT / one).is_file()]
+    assert not [one for one in modules if importlib.util.find_spec(one) is None]
 
 
 def test_the_distribution_never_shadows_the_standard_operator_module():

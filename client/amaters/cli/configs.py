@@ -30,20 +30,19 @@ def config() -> None:
 
 @config.command("show")
 @path_option
-@click.option(
-    "-f", "--format", "written", type=click.Choice(["toml", "json", "yaml"]), default="toml"
-)
+@click.option("-f", "--format", "written", type=click.Choice(["toml", "json", "yaml"]))
 @click.option("-s", "--section", help="Only this table, for example tls.")
-def show(path: Path | None, written: str, section: str | None) -> None:
+def show(path: Path | None, written: str | None, section: str | None) -> None:
     """Show the settings of the file, defaults included."""
     stored = config_file.load(path or default_file())
     facts: dict[str, object] = stored.model_dump(mode="json", exclude_none=True)
     if section is not None:
         facts = {section: config_file.get_key(facts, section)}
-    if written == "toml":
+    out = _output() if written in (None, "toml") else Output(parse_format(written), color=False)
+    if written == "toml" or out.is_table:
         print(config_file.as_toml(facts), end="")
     else:
-        Output(parse_format(written), color=False).show(as_plain(facts), lambda: Text(""))
+        out.show(as_plain(facts), lambda: Text(""))
 
 
 @config.command("init")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from amaters.cli.plain import Plain, entry_facts, text_or_base64
 from amaters.client import AmatersClient
+from amaters.codec import LARGEST_LIMIT
 from amaters.errors import InvalidRequestError
 from amaters.keys import after, as_bytes
 from amaters.values import Consistency, Entry, Range
@@ -83,7 +84,7 @@ async def stream_page(
     client: AmatersClient, wanted: Range, page: Page, consistency: Consistency
 ) -> AsyncIterator[Entry]:
     """Yield the part's entries as they arrive."""
-    limit = None if page.limit is None else page.limit + page.offset
+    limit = None if page.limit is None else min(page.limit + page.offset, LARGEST_LIMIT)
     part = replace(wanted, start=page.start(as_bytes(wanted.start)), limit=limit)
     left_out = 0
     async for entry in client.scan_range(part, consistency=consistency):

@@ -13,6 +13,7 @@ from amaters.errors import ConfigurationError
 from amaters.tls import TlsFiles
 
 DEFAULT_ADMIN_PORT = 7879
+LONGEST_TIMEOUT_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,17 @@ def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Setti
         server_name=flags.server_name
         or environment.get("AMATERS_TLS_SERVER_NAME")
         or stored.tls.server_name,
-        timeout=timedelta(seconds=flags.timeout_seconds or stored.timeout_seconds),
+        timeout=_timeout(flags.timeout_seconds or stored.timeout_seconds),
     )
+
+
+def _timeout(seconds: float) -> timedelta:
+    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
+        raise ConfigurationError(
+            f"a timeout of {seconds} s cannot be kept: choose one of at most "
+            f"{LONGEST_TIMEOUT_SECONDS} s"
+        )
+    return timedelta(seconds=seconds)
 
 
 def beside(servers: tuple[str, ...]) -> tuple[str, ...]:

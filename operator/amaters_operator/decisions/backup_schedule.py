@@ -1,16 +1,24 @@
 """When the next backup is due, and why. Pure; knows cron and time zones, not storage."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import CroniterBadCronError, CroniterError, croniter
+from croniter import (
+    CroniterBadCronError,
+    CroniterBadDateError,
+    CroniterError,
+    croniter,
+)
 
 from amaters_operator.decisions.seen import Seen
 
 _FIRST_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=15)
 _FIELDS = 5
+_BY_CHANCE = "RrHh"
+"""What croniter replaces by a number that it draws or hashes."""
 
 
 class InvalidScheduleError(ValueError):
@@ -69,13 +77,25 @@ def pause_after(failures: int) -> timedelta:
 
 def next_time(schedule: str, zone: str | None, now: datetime) -> datetime:
     """Return when the schedule runs next, in UTC."""
-    return _cron(schedule, zone, now).get_next(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+    cron = _cron(schedule, zone, now)
+    return _existing(schedule, lambda: cron.get_next(datetime))
 
 
 def _latest(schedule: str, zone: str | None, now: datetime) -> datetime:
     # A time that is exactly now has come.
     just_after = now.replace(microsecond=0) + timedelta(seconds=1)
-    return _cron(schedule, zone, just_after).get_prev(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+    cron = _cron(schedule, zone, just_after)
+    return _existing(schedule, lambda: cron.get_prev(datetime))
+
+
+def _existing(schedule: str, find: Callable[[], datetime]) -> datetime:
+    try:
+        return find().astimezone(UTC)
+    except CroniterBadDateError as error:
+        raise InvalidScheduleError(
+            f"spec.backup.schedule {schedule!r} names a day that no year has: write one such as "
+            "'0 3 * * *'"
+        ) from error
 
 
 def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
@@ -85,10 +105,16 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
         raise InvalidScheduleError(
             f"spec.backup.timeZone {zone!r} is not known: write an IANA name, such as Europe/Berlin"
         ) from error
-    if len(schedule.split()) != _FIELDS:
+    fields = schedule.split()
+    if len(fields) != _FIELDS:
         raise InvalidScheduleError(
             f"spec.backup.schedule {schedule!r} must have five fields: minute, hour, day of "
             "month, month, day of week, such as '0 3 * * *'"
+        )
+    if any(field[0] in _BY_CHANCE for field in fields):
+        raise InvalidScheduleError(
+            f"spec.backup.schedule {schedule!r} leaves a field to chance, and would mean another "
+            "time whenever it is read: write one such as '0 3 * * *'"
         )
     try:
         return croniter(schedule, local)

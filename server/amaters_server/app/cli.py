@@ -19,12 +19,14 @@ from typing import NoReturn, ParamSpec
 import click
 
 from amaters_server import __version__
-from amaters_server.app import lifecycle
+from amaters_server.app import from_settings, lifecycle
 from amaters_server.app.pidfile import PidFile
+from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc.probe import probe
+from amaters_server.rpc.tls import Certificates
 
 P = ParamSpec("P")
 
@@ -119,13 +121,23 @@ def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
     """Run the server until it is told to stop."""
     del foreground
     if generate_config and not sources.path.exists():
-        sources.path.parent.mkdir(parents=True, exist_ok=True)
-        sources.path.write_text(as_toml(Settings()))
-        click.echo(f"Default configuration written to {sources.path}", err=True)
+        _write_default(sources.path)
     try:
         lifecycle.run(sources, _loaded(sources))
     except DatabaseError as wrong:
         _fail(str(wrong))
+
+
+def _write_default(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_toml(Settings()))
+    except OSError as wrong:
+        _fail(
+            f"{path} cannot be written ({wrong.strerror}): name another file with --config, or "
+            "leave out --generate-config, for every setting has a default"
+        )
+    click.echo(f"Default configuration written to {path}", err=True)
 
 
 @main.command()
@@ -186,6 +198,7 @@ def status(sources: Sources, *, form: str, addr: str | None) -> None:
     """Say whether the server runs."""
     settings = _loaded(sources).settings
     if addr is not None:
+        _require_address(addr)
         network = settings.network
         running = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
     else:
@@ -204,6 +217,13 @@ def status(sources: Sources, *, form: str, addr: str | None) -> None:
     click.echo(f"PID file: {facts['pid_file']}")
     click.echo(f"Data directory: {facts['data_dir']}")
     click.echo(f"Bind address: {facts['bind_address']}")
+
+
+def _require_address(text: str) -> None:
+    try:
+        host_port(text)
+    except ValueError as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--addr") from None
 
 
 @main.command("version")
@@ -236,6 +256,11 @@ def validate_config(sources: Sources, *, show: bool) -> None:
     loaded = _loaded(sources)
     for notice in loaded.notices:
         click.echo(f"Notice: {notice}", err=True)
+    try:
+        Certificates(from_settings.tls_paths(loaded.settings))
+    except ConfigurationError as wrong:
+        # Not a fault of the configuration: it may be checked elsewhere than it is used.
+        click.echo(f"Notice: a server would not start here: {wrong}", err=True)
     click.echo("Configuration is valid")
     if show:
         click.echo(f"\nConfiguration:\n{as_toml(loaded.settings)}", nl=False)

@@ -32,9 +32,13 @@ class PidFile:
                 f"pid file {self.path} cannot be written ({wrong.strerror}): set server.pid_file to "
                 "a path this user may write"
             ) from wrong
-        if not _lock(file):
+        if not _lock(file, fcntl.LOCK_EX):
+            other = _number(file)
             os.close(file)
-            raise ConfigurationError("Server is already running")
+            raise ConfigurationError(
+                f"Server is already running: process {other or 'unknown'} holds {self.path}. Stop "
+                "it first; a second server on this machine needs its own server.pid_file"
+            )
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
         self._held = file
@@ -54,17 +58,20 @@ class PidFile:
         except OSError:
             return None
         try:
-            if _lock(file):
-                return None
-            text = os.pread(file, 32, 0).decode(errors="replace").strip()
-            return int(text) if text.isdecimal() and int(text) > 0 else None
+            # Shared: two that ask at the same time must not take each other for the server.
+            return None if _lock(file, fcntl.LOCK_SH) else _number(file)
         finally:
             os.close(file)
 
 
-def _lock(file: int) -> bool:
+def _number(file: int) -> int | None:
+    text = os.pread(file, 32, 0).decode(errors="replace").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
+def _lock(file: int, kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -7,6 +7,7 @@ from pydantic import AfterValidator
 from typing_extensions import override
 
 MAX_PORT = 65_535
+MAX_ID = 2**63 - 1
 
 
 class HostPort(NamedTuple):
@@ -41,13 +42,27 @@ def host_port(text: str) -> HostPort:
     return HostPort(host, int(port))
 
 
+def reachable(text: str) -> HostPort:
+    """Split an address that others connect to; ValueError when nobody could."""
+    address = host_port(text)
+    if address.port == 0:
+        raise ValueError(f"'{text}': nobody can connect to port 0")
+    if address.host in {"0.0.0.0", "::"}:  # noqa: S104 Compared with, not bound to.
+        raise ValueError(
+            f"'{text}' means every address of this machine: write the one that others reach it at"
+        )
+    return address
+
+
 def peer(text: str) -> Peer:
     """Split `id:host:port`; ValueError says what is wrong with it."""
     number, _, address = text.partition(":")
     if not number.isdecimal() or int(number) == 0:
         raise ValueError(f"Invalid peer: '{text}' is not \"id:host:port\" with an id above 0")
+    if int(number) > MAX_ID:
+        raise ValueError(f"Invalid peer: the id of '{text}' is above {MAX_ID}")
     try:
-        return Peer(int(number), str(host_port(address)))
+        return Peer(int(number), str(reachable(address)))
     except ValueError as wrong:
         raise ValueError(f"Invalid peer: {wrong}") from None
 
@@ -71,7 +86,7 @@ def _metrics_address(text: str) -> str:
 def _reachable(text: str) -> str:
     if text:
         try:
-            host_port(text)
+            reachable(text)
         except ValueError as wrong:
             raise ValueError(f"Invalid address: {wrong}") from None
     return text

@@ -1,19 +1,34 @@
 """The sections about more than one node: the cluster, and snapshots kept elsewhere."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from amaters_server.config.addresses import BindAddress, Peer, PeerText, ReachableAddress, peer
+from amaters_server.config.addresses import (
+    MAX_ID,
+    BindAddress,
+    Peer,
+    PeerText,
+    ReachableAddress,
+    peer,
+)
 from amaters_server.config.sections import Count, Positive, Section
+
+
+def _place(text: str) -> str:
+    bucket = text.removeprefix("s3://")
+    local = text.removeprefix("local://")
+    if text and not local.startswith("/") and (bucket == text or not bucket.strip("/")):
+        raise ValueError(f"Invalid destination: '{text}' is not s3://BUCKET/PREFIX or /FOLDER")
+    return text
 
 
 class ClusterSection(Section):
     """Who the other nodes are and how this one takes part. Without the table: one node alone."""
 
     enabled: bool = Field(default=True, description="False: as if the table were absent.")
-    node_id: Count = Field(
+    node_id: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(
         default=0,
         description="This node's id; 0: found in `peers` by address, or given on joining.",
     )
@@ -91,7 +106,7 @@ class SnapshotsSection(Section):
     dir: Path = Field(
         default=Path("snapshots"), description="Their folder, below `server.data_dir`."
     )
-    destination: str = Field(
+    destination: Annotated[str, AfterValidator(_place)] = Field(
         default="",
         description="Where uploads go: `s3://bucket/prefix`, an absolute path, or empty.",
     )

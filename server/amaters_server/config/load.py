@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from amaters_server.config.aliases import Document, from_environment, modernise, put
@@ -26,6 +26,13 @@ PUBLISHED_TEXTS = {
         "Invalid authorization mode: {value}. Must be 'deny-by-default' or 'allow-by-default'"
     ),
 }
+
+
+PLAIN_TEXTS = {
+    "model_type": "Input should be a table, in square brackets: [{key}]",
+    "tuple_type": 'Input should be a list, in square brackets: ["…", "…"]',
+}
+"""What pydantic says in the words of Python, in those of TOML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,23 @@ def _fault(error: ErrorDetails) -> Fault:
         return Fault(key, text.format(value=error["input"]))
     if error["type"] == "value_error":
         return Fault(key, str(error.get("ctx", {}).get("error", error["msg"])))
-    return Fault(key, f"{error['msg']}, got {error['input']!r}")
+    said = PLAIN_TEXTS.get(error["type"], error["msg"]).format(key=key)
+    if _is_secret(names):
+        return Fault(key, said)
+    return Fault(key, f"{said}, got {error['input']!r}")
+
+
+def _is_secret(names: list[str]) -> bool:
+    """Say whether that key holds what nobody may be shown, not even when it is wrong."""
+    section: type[BaseModel] | None = Settings
+    for name in names:
+        known = None if section is None else section.model_fields.get(name)
+        if known is None:
+            return False
+        if SecretStr in getattr(known.annotation, "__args__", (known.annotation,)):
+            return True
+        section = section_of(known.annotation)
+    return False
 
 
 def unknown_keys(document: Document) -> Iterator[str]:

@@ -12,8 +12,11 @@ LogFormat = Literal["pretty", "compact", "json"]
 EngineName = Literal["lsm", "memory"]
 SyncMode = Literal["always", "interval", "none"]
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+LARGEST = 2**40
+"""Of any number: in bytes, so many megabytes still fit 64 bits."""
+
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 def _lower(value: object) -> object:
@@ -72,7 +75,7 @@ class CompactionSection(Section):
     num_levels: Annotated[int, Field(ge=2, le=20)] = Field(
         default=7, description="Levels of table files."
     )
-    level_multiplier: Annotated[int, Field(ge=2)] = Field(
+    level_multiplier: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
         default=10, description="How many times larger each level is than the one above."
     )
     max_concurrent: Positive = Field(default=4, description="Compactions running at once.")

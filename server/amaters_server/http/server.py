@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from typing_extensions import override
 
 from amaters_server.config.addresses import host_port
 from amaters_server.http.exposition import Exposition
@@ -19,6 +23,22 @@ PROBE_SECONDS = 10.0
 SERVED = {HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class _NoNonsense(logging.Filter):
+    """Keeps quiet about requests that are none: whoever sends them is answered with 400.
+
+    Any scanner could otherwise fill the log with tracebacks, of bytes that it chose.
+    """
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_NoNonsense())
 
 
 @dataclass(slots=True)
@@ -44,7 +64,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Bind and serve; ConfigurationError names the address when it cannot be had."""
-        runner = web.AppRunner(self._application(), access_log=None)
+        runner = web.AppRunner(self._application(), access_log=None, logger=_log)
         await runner.setup()
         site = web.TCPSite(runner, self._address.host, self._address.port)
         try:
@@ -52,7 +72,9 @@ class HttpServer:
         except OSError as wrong:
             await runner.cleanup()
             raise ConfigurationError(
-                f"cannot listen on {self._address} for health and metrics: {wrong.strerror}"
+                f"cannot listen on {self._address} for health and metrics "
+                f"({os.strerror(wrong.errno) if wrong.errno else wrong}): stop what listens there, "
+                "or set metrics.bind_address"
             ) from wrong
         self.port = runner.addresses[0][1]
         self._runner = runner

@@ -35,6 +35,7 @@ class Belonging:
     def begin(self, identity: Identity, hints: tuple[Member, ...]) -> None:
         """Be that member; `hints` say where others are until the log does."""
         self._identity, self._hints = identity, hints
+        self._tell_other_identity(identity)
         self.connect()
 
     def connect(self) -> None:
@@ -51,6 +52,23 @@ class Belonging:
         self._warn(rules.warnings(membership))
         if rules.was_removed(membership, identity.node_id):
             self._removed(f"member {identity.node_id} was removed from the cluster")
+
+    def _tell_other_identity(self, identity: Identity) -> None:
+        """Warn when the disk is not the configured member's: volumes may have been mixed up.
+
+        No more than that: a member that lost its disk and was added again has a new id.
+        """
+        settings = self._parts.settings
+        here = settings.addresses.peer
+        own = next((one.id for one in settings.initial if one.peer_address == here), None)
+        if own is None or own == identity.node_id:
+            return
+        reason = (
+            f"its disk is that of member {identity.node_id} of cluster {identity.cluster_id}, and "
+            f"that counts; cluster.peers says {own}: if another node's volume was mounted here, "
+            "stop this one before both run"
+        )
+        log.warning("node.other_identity", extra={"reason": reason})
 
     def part(self) -> None:
         """Give up all connections: this node is no member any more."""

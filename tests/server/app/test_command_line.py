@@ -116,3 +116,28 @@ def test_nobody_answers_at_an_address_nobody_listens_on(run, config):
 
     assert result.exit_code == 0
     assert "Status: Stopped" in result.stdout
+
+
+def test_a_default_file_that_cannot_be_written_is_said_without_a_traceback(run, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    result = run("start", "--generate-config", "--config", tmp_path / "file" / "config.toml")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {tmp_path}/file/config.toml cannot be written (")
+
+
+def test_an_address_that_is_none_is_misuse_not_a_stopped_server(run, config):
+    result = run("status", "-c", config, "--addr", "banana")
+
+    assert result.exit_code == 2
+    assert "'banana' is not host:port" in result.stderr
+
+
+def test_tls_files_that_are_not_there_are_told_with_a_right_configuration(run, config):
+    config.write_text('[network]\ntls_enabled = true\ntls_cert = "no.crt"\ntls_key = "no.key"\n')
+
+    result = run("validate-config", "-c", config)
+
+    assert (result.exit_code, result.stdout) == (0, "Configuration is valid\n")
+    assert "a server would not start here: certificate no.crt cannot be read" in result.stderr

@@ -1,4 +1,6 @@
+import fcntl
 import os
+import re
 import subprocess
 import sys
 
@@ -57,9 +59,19 @@ def test_a_leftover_is_nobody_whatever_number_it_holds(path, content):
 
 def test_the_one_that_holds_the_file_runs(path, holder):
     assert PidFile(path).running() == holder.pid
-    with pytest.raises(ConfigurationError, match="Server is already running"):
+    said = f"Server is already running: process {holder.pid} holds {path}"
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
         PidFile(path).claim()
     assert path.read_text() == str(holder.pid)
+
+
+def test_two_that_ask_at_once_do_not_take_each_other_for_the_server(path):
+    path.parent.mkdir()
+    path.write_text("1")
+    with path.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+
+        assert PidFile(path).running() is None
 
 
 def test_a_killed_one_runs_no_more(path, holder):

@@ -149,6 +149,60 @@ def test_a_fault_is_one_line_that_names_its_key(tmp_path, text, fault):
     assert refusal(tmp_path, text) == f"Validation error: {fault}"
 
 
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("[auth.jwt]\nsecret = 12345678", "12345678"),
+        ('[auth.jwt]\nsecret = ["hunter2"]', "hunter2"),
+        ('[alerts]\nwebhook_url = "ftp://me:hunter2@host"', "hunter2"),
+    ],
+)
+def test_a_secret_that_is_wrong_is_not_shown_either(tmp_path, text, secret):
+    said = refusal(tmp_path, text)
+
+    assert secret not in said
+    assert "secret]" in said or "webhook_url]" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('server = "x"', "Input should be a table, in square brackets: [server], got 'x'"),
+        ('[cluster]\npeers = "1:a:1"', "Input should be a list, in square brackets"),
+    ],
+)
+def test_faults_are_told_in_the_words_of_toml(tmp_path, text, fault):
+    said = refusal(tmp_path, text)
+
+    assert fault in said
+    assert "Section" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[storage]\nmemtable_size_mb = 99999999999999999999", "[storage.memtable_size_mb]"),
+        ("[cluster]\nnode_id = 123456789012345678901234567890", "[cluster.node_id]"),
+        ('[cluster]\npeers = ["99999999999999999999:a:1"]', "is above 9223372036854775807"),
+        ('[cluster]\npeers = ["1:a:0"]', "nobody can connect to port 0"),
+        ('[cluster]\npeers = ["1:0.0.0.0:7879"]', "write the one that others reach it at"),
+        ('[cluster]\nadvertise_address = "[::]:7879"', "write the one that others reach it at"),
+        ('[snapshots]\ndestination = "gs://bucket"', "is not s3://BUCKET/PREFIX or /FOLDER"),
+        ('[snapshots]\ndestination = "s3://"', "is not s3://BUCKET/PREFIX or /FOLDER"),
+        ('[snapshots]\ndestination = "backups"', "is not s3://BUCKET/PREFIX or /FOLDER"),
+    ],
+)
+def test_what_could_not_work_is_refused_before_the_start(tmp_path, text, fault):
+    assert fault in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("place", ["", "s3://b", "s3://b/p", "/folder", "local:///folder"])
+def test_destinations_that_work(tmp_path, place):
+    text = f'[snapshots]\ndestination = "{place}"'
+
+    assert loaded(tmp_path, text).settings.snapshots.destination == place
+
+
 def test_several_faults_are_several_lines(tmp_path):
     lines = refusal(tmp_path, '[storage]\nengine = "x"\n[logging]\nlevel = "y"').splitlines()
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -208,8 +209,31 @@ async def test_a_taken_address_is_named(served):
         f"127.0.0.1:{served.server.port}", served.health, served.exposition, served.switch
     )
 
-    with pytest.raises(ConfigurationError, match="for health and metrics"):
+    with pytest.raises(ConfigurationError) as raised:
         await other.start()
+
+    assert str(raised.value) == (
+        f"cannot listen on 127.0.0.1:{served.server.port} for health and metrics (Address already "
+        "in use): stop what listens there, or set metrics.bind_address"
+    )
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x16\x03\x01 hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: " + b"x" * 10_000 + b"\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    ],
+)
+async def test_a_stranger_cannot_fill_the_log(served, caplog, nonsense):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    writer.write(nonsense)
+
+    assert b" 400 " in await reader.readline()
+    writer.close()
+
+    assert caplog.records == []
 
 
 async def test_metrics_of_a_closed_disk_are_an_answer_too(served):

@@ -112,6 +112,19 @@ async def test_a_restarted_node_comes_back_with_everything(cluster):
     assert follower.node.status().node_id == identity
 
 
+async def test_a_volume_of_another_member_is_told_at_the_start(cluster, caplog):
+    nodes = await cluster(2)
+    await nodes[1].stop()
+    mixed_up = replace(nodes[1].settings, addresses=nodes[0].settings.addresses)
+    told = "its disk is that of member 2"
+
+    nodes[1].settings = mixed_up
+    await nodes[0].stop()
+    await nodes[1].start()
+
+    assert any(told in getattr(record, "reason", "") for record in caplog.records)
+
+
 async def test_leadership_moves_to_the_member_asked_for(cluster):
     nodes = await cluster(3)
     leader = leader_of(nodes)

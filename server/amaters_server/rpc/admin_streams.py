@@ -68,16 +68,17 @@ async def log_records(
 ) -> AsyncIterator[admin_pb2.LogRecord]:
     """Yield the last records of at least that level, and then what is logged."""
     least = _least(request.level)
-    past = [one for one in feed.recent() if one.item.severity >= least]
+    kept = feed.recent()
+    past = [one for one in kept if one.item.severity >= least]
     past = past[-request.lines :] if request.lines else past
     for entry in past:
         yield log_record(entry)
     if not request.follow:
         return
-    newest, missed = past[-1].sequence if past else 0, 0
-    async for entry in feed.follow():
+    newest, missed = kept[-1].sequence if kept else 0, 0
+    async for entry in feed.follow(after=newest):
         missed += entry.missed
-        if entry.sequence > newest and entry.item.severity >= least:
+        if entry.item.severity >= least:
             yield log_record(entry._replace(missed=missed))
             missed = 0
 

@@ -66,11 +66,18 @@ class Feed(Generic[Item]):
             kept = list(self._entries)
         return [Entry(sequence, item) for sequence, item in (kept[-count:] if count else kept)]
 
-    async def follow(self, count: int = 0) -> AsyncIterator[Entry[Item]]:
-        """Yield the newest items, then every further one, until the feed is closed."""
+    async def follow(
+        self, count: int = 0, *, after: int | None = None
+    ) -> AsyncIterator[Entry[Item]]:
+        """Yield the newest items, then every further one, until the feed is closed.
+
+        With `after`, begin behind the item of that number instead.
+        """
         reader = _Reader(asyncio.get_running_loop())
-        first = self.recent(count)
-        read = first[0].sequence - 1 if first else self._sequence
+        if after is None:
+            first = self.recent(count)
+            after = first[0].sequence - 1 if first else self._sequence
+        read = after
         with self._lock:
             self._readers.add(reader)
         try:

@@ -48,7 +48,6 @@ class Call:
 
 
 def parsed(lines: Iterable[str]) -> Iterator[Call]:
-    """Read lines back; one that is still being written is left out."""
+    """Read lines back."""
     for line in lines:
-        if line.endswith("\n"):
-            yield Call(**json.loads(line))
+        yield Call(**json.loads(line))

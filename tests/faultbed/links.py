@@ -166,7 +166,7 @@ async def late_messages(cluster: Cluster, proxies: Proxies) -> None:
     for follower in cluster.without(leader) * 2:
         for other in cluster.without(follower):
             proxies.poison(follower, other, Toxic("latency", {"latency": LATE_MS}))
-        await asyncio.sleep(2 * LATE_MS / 1000)
+        await asyncio.sleep(1.5 * LATE_MS / 1000)
         proxies.cure()
 
 

@@ -29,11 +29,17 @@ class History:
 
     file: Path
     begun: float = field(default_factory=time.monotonic)
+    _read: int = 0
+    _calls: list[Call] = field(default_factory=list)
 
     def calls(self) -> list[Call]:
-        """Read everything written down until now."""
-        with self.file.open() as lines:
-            return list(parsed(lines))
+        """Return everything written down until now; only what is new is read."""
+        with self.file.open("rb") as file:
+            file.seek(self._read)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + len(end)
+        self._calls += parsed(whole.decode().splitlines())
+        return self._calls
 
     def violations(self) -> list[str]:
         """Return every broken promise: lost or doubled writes, stale reads."""

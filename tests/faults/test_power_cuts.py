@@ -7,14 +7,15 @@ import time
 from administration import replace, wipe
 from load import load
 
-ROUNDS = 3
+KILLS = 3
+POWER_CUTS = 2
 
 
 async def test_all_processes_killed_at_once_lose_nothing(own_cluster, seed):
     cluster = own_cluster
     chance = random.Random(seed)
     async with load(cluster, seed) as history:
-        for _ in range(ROUNDS):
+        for _ in range(KILLS):
             await asyncio.sleep(chance.uniform(0.3, 0.8))
             cluster.kill()
             killed = time.monotonic()
@@ -29,7 +30,7 @@ async def test_a_power_cut_of_all_disks_loses_nothing(on_own_disks, seed):
     cluster, drives = on_own_disks
     chance = random.Random(seed)
     async with load(cluster, seed) as history:
-        for _ in range(ROUNDS):
+        for _ in range(POWER_CUTS):
             await asyncio.sleep(chance.uniform(0.3, 0.8))
             for drive in drives:
                 drive.cut_power()

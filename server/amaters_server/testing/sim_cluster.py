@@ -25,8 +25,8 @@ from amaters_server.testing.sim_recorder import Recorder
 from amaters_server.testing.sim_world import Network, World
 
 CLIENTS = 4
-TROUBLED_SECONDS = 9.0
-CALM_SECONDS = 1.5
+TROUBLED_SECONDS = 7.0
+CALM_SECONDS = 1.0
 """Clients go on so long after everything was repaired."""
 QUIET_SECONDS = 4.0
 """Nothing but ticks: everybody must have caught up at its end."""

@@ -13,12 +13,15 @@ from amaters_server.machine.codec import (
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DataKey, data_key, split_data_key
-from amaters_server.model.queries import Get, Put, Remove, Scan, Write
+from amaters_server.model.queries import Columns, Get, Put, Remove, Scan, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
 KEYS = st.builds(data_key, st.text(max_size=3), st.binary(max_size=4))
 PUTS = st.builds(Put, KEYS, st.binary(max_size=6))
+COLUMNS = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=6)), min_size=1, max_size=3).map(
+    lambda rows: Columns([key for key, _ in rows], [value for _, value in rows])
+)
 OPERATIONS = st.one_of(
     PUTS,
     st.builds(Remove, KEYS),
@@ -29,7 +32,8 @@ WRITES = st.builds(
     Write,
     ticket=st.just(0),
     operations=st.lists(PUTS, min_size=1, max_size=1)
-    | st.lists(OPERATIONS, min_size=1, max_size=3),
+    | st.lists(OPERATIONS, min_size=1, max_size=3)
+    | COLUMNS,
     deadline=st.just(0.0),
     session=st.just(b"") | st.binary(max_size=4),
     session_sequence=st.integers(0, 9),

@@ -10,7 +10,7 @@ from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
-from amaters_server.model.queries import Get, Put, Remove, Scan, Write
+from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryEngine
@@ -28,12 +28,20 @@ OPERATIONS = st.one_of(
     st.builds(Get, KEYS),
     st.builds(Scan, KEYS, st.just(DataKey(DATA_KEYS_END)), st.none() | st.integers(0, 2)),
 )
+
+
+def in_columns(changes: Sequence[Operation]) -> Columns:
+    """Put the same changes side by side."""
+    return Columns([one.key for one in changes], [getattr(one, "value", None) for one in changes])
+
+
+CHANGES = st.lists(st.builds(Put, KEYS, VALUES) | st.builds(Remove, KEYS), min_size=1, max_size=4)
 SESSIONS = st.sampled_from([b"", b"", b"s", b"t"])
 WRITES = st.lists(
     st.builds(
         Write,
         st.just(0),
-        st.lists(OPERATIONS, min_size=1, max_size=3),
+        st.lists(OPERATIONS, min_size=1, max_size=3) | CHANGES.map(in_columns),
         st.just(0.0),
         SESSIONS,
         st.integers(0, 4),
@@ -234,6 +242,26 @@ def test_lone_puts_mean_the_same_with_and_without_other_commands_beside_them(
     others = apply_in_runs(started(beside), beside, log([reading]), set())
     assert [(*one[:4], one[4][:-1]) for one in others] == answers
     assert stored(beside) == stored(alone)
+
+
+@given(st.lists(st.tuples(CHANGES, SESSIONS, st.integers(0, 4)), min_size=1, max_size=6))
+def test_columns_mean_the_same_as_their_operations_one_by_one(
+    commands: list[tuple[list[Operation], bytes, int]],
+) -> None:
+    one, other = MemoryEngine(), MemoryEngine()
+
+    def log(*, columns: bool) -> list[Committed]:
+        writes = [
+            Write(0, in_columns(changes) if columns else changes, 0.0, *session)
+            for changes, *session in commands
+        ]
+        entry = encode_writes(Proposal(1, 1, 2), writes, unix_ms=0)
+        return [Committed(2, 1, EntryKind.NORMAL, entry)]
+
+    answers = apply_in_runs(started(one), one, log(columns=False), set())
+
+    assert apply_in_runs(started(other), other, log(columns=True), set()) == answers
+    assert stored(other) == stored(one)
 
 
 @given(entries(), st.data())

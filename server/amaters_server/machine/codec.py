@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
-from amaters_server.model.queries import Get, Operation, Put, Remove, Scan, Write
+from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan, Write
 from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
@@ -58,13 +58,7 @@ class Entry(NamedTuple):
     @property
     def only_sound_puts(self) -> bool:
         """Whether all commands are lone puts of keys that may be stored."""
-        keys = self.put_keys
-        return (
-            not self.others
-            and bool(keys)
-            and min(map(len, keys)) >= _SHORTEST_KEY
-            and max(keys) < DATA_KEYS_END
-        )
+        return not self.others and bool(self.put_keys) and _all_keys(self.put_keys)
 
     def in_order(self) -> Iterator[Command | MalformedError]:
         """Walk all commands in the order they were proposed in."""
@@ -153,8 +147,19 @@ def _encode_command(target: command_pb2.Command, write: Write) -> None:
     if write.session:
         target.session = write.session
         target.session_sequence = write.session_sequence
+    if type(write.operations) is Columns:
+        _encode_columns(target, write.operations)
+        return
     for operation in write.operations:
         _encode_operation(target.operations.add(), operation)
+
+
+def _encode_columns(target: command_pb2.Command, columns: Columns) -> None:
+    values = columns.values
+    target.keys.extend(columns.keys)
+    target.values.extend([value or b"" for value in values])
+    if None in values:
+        target.removed.extend([place for place, value in enumerate(values) if value is None])
 
 
 def _encode_operation(target: command_pb2.Operation, operation: Operation) -> None:
@@ -183,12 +188,29 @@ def _decode_command(command: command_pb2.Command) -> Command | MalformedError:
         if command.HasField("restore"):
             restore = _decode_restore(command.restore)
             return Command((), command.session, command.session_sequence, restore)
-        operations = [_decode_operation(operation) for operation in command.operations]
+        operations: Sequence[Operation] = [_decode_operation(one) for one in command.operations]
+        if command.keys:
+            if operations:
+                return MalformedError("a command with both operations and columns")
+            operations = _decode_columns(command)
     except MalformedError as error:
         return error
     if not operations:
         return MalformedError("a command without operations")
     return Command(operations, command.session, command.session_sequence)
+
+
+def _decode_columns(command: command_pb2.Command) -> Columns:
+    keys, values = list(command.keys), list[bytes | None](command.values)
+    removed = command.removed
+    if len(keys) != len(values) or (removed and max(removed) >= len(keys)):
+        raise MalformedError("a command whose columns differ in length")
+    for place in removed:
+        values[place] = None
+    if not _all_keys(keys):
+        for key in keys:
+            _key(key)
+    return Columns(keys, values)
 
 
 def _decode_operation(operation: command_pb2.Operation) -> Operation:
@@ -220,6 +242,10 @@ def _decode_restore(restore: command_pb2.Restore) -> RestoreStep:
         raise MalformedError(f"a restore step {restore.step} that this version lacks") from None
     records = tuple(Put(_key(record.key), record.value) for record in restore.records)
     return RestoreStep(kind, restore.restore_id, records, restore.record_count)
+
+
+def _all_keys(keys: list[bytes]) -> bool:
+    return min(map(len, keys)) >= _SHORTEST_KEY and max(keys) < DATA_KEYS_END
 
 
 def _key(key: bytes) -> DataKey:

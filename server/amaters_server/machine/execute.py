@@ -6,7 +6,7 @@ from itertools import islice
 from amaters_server.machine.overlay import ABSENT, Overlay
 from amaters_server.machine.view import MachineView, laid_over
 from amaters_server.model.keys import DATA_KEYS_END
-from amaters_server.model.queries import Get, Operation, Put, Remove, Result, Row, Scan
+from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Result, Row, Scan
 from amaters_server.storage.engine import Changes, Engine, Space
 
 
@@ -30,6 +30,9 @@ class Workspace:
 
     def run(self, operations: Sequence[Operation]) -> list[Result]:
         """Carry out the operations in order; each sees those before it."""
+        if type(operations) is Columns:
+            self.batch.update(zip(operations.keys, operations.values, strict=True))
+            return [1] * len(operations)
         return [self._run_one(operation) for operation in operations]
 
     def scan(self, scan: Scan) -> list[Row]:

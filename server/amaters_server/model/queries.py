@@ -4,12 +4,17 @@ Values are carried as the serialized `CipherBlob` message they arrived as: the s
 returns those bytes unchanged, so no layer between the wire and the disk decodes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, overload
+
+from typing_extensions import override
 
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DataKey
+
+made: Final = tuple.__new__
+"""`made(Put, (key, value))`: a NamedTuple for a third of the price, where there are very many."""
 
 
 class Put(NamedTuple):
@@ -40,6 +45,45 @@ class Scan(NamedTuple):
 
 
 Operation = Put | Remove | Get | Scan
+
+
+class Columns(Sequence[Operation]):
+    """Puts and Removes side by side; a batch of them costs a tenth of as many objects."""
+
+    __slots__ = ("keys", "values")
+
+    def __init__(self, keys: list[bytes], values: list[bytes | None]) -> None:
+        """Own both lists, which are of one length; the keys are data keys."""
+        self.keys = keys
+        self.values = values
+        """What to store under each key; None removes it."""
+
+    @override
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @override
+    def __iter__(self) -> Iterator[Operation]:
+        return map(_change, self.keys, self.values)
+
+    @overload
+    def __getitem__(self, at: int) -> Operation: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Operation]: ...
+    @override
+    def __getitem__(self, at: int | slice) -> Operation | Sequence[Operation]:
+        if isinstance(at, slice):
+            return Columns(self.keys[at], self.values[at])
+        return _change(self.keys[at], self.values[at])
+
+    @override
+    def __repr__(self) -> str:
+        return f"Columns({self.keys!r}, {self.values!r})"
+
+
+def _change(key: bytes, value: bytes | None) -> Put | Remove:
+    return Remove(DataKey(key)) if value is None else Put(DataKey(key), value)
+
 
 Row = tuple[bytes, bytes]
 """A data key and its stored value."""

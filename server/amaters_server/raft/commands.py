@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from amaters_server.model.queries import Operation, Put
+from amaters_server.model.queries import Columns, Operation, Put
 
 MAX_ENTRY_BYTES = 1024 * 1024
 """Writes are spread over several entries beyond this; one large write stays whole."""
@@ -63,8 +63,12 @@ def batches(commands: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
 
 
 def _size(command: Waiting) -> int:
+    operations = command.operations
+    if type(operations) is Columns:
+        values = sum([len(value) for value in operations.values if value is not None])
+        return sum(map(len, operations.keys)) + values + _OVERHEAD * (len(operations) + 1)
     size = _OVERHEAD
-    for operation in command.operations:
+    for operation in operations:
         size += len(operation[0]) + _OVERHEAD
         if isinstance(operation, Put):
             size += len(operation.value)

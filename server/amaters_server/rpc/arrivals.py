@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from amaters.wire.aql_pb2 import BatchRequest, QueryRequest
-
 from amaters_server.model.errors import MalformedError
 from amaters_server.rpc.calls import Metadata, Outlet
 from amaters_server.rpc.ledger import Encoder, Waiting
@@ -18,6 +16,7 @@ NEVER_FORWARD = ("amaters-forward", "never")
 SESSION_MARK = "s:"
 """How a request id begins that names a write session: s:SESSION IN HEXADECIMAL:SEQUENCE."""
 LONGEST_SESSION_BYTES = 64
+_NO_SESSION = (b"", 0)
 HIGHEST_SEQUENCE = 2**63 - 1
 
 
@@ -49,19 +48,34 @@ class Arrival(NamedTuple):
     @property
     def stale(self) -> bool:
         """Whether a stale answer will do."""
-        return self.metadata is not None and STALE_READ in self.metadata
+        return wants_stale(self.metadata)
 
     @property
     def forward(self) -> bool:
         """Whether the leader may be asked on the caller's behalf."""
-        return self.metadata is None or NEVER_FORWARD not in self.metadata
+        return wants_forwarding(self.metadata)
 
     @property
     def session(self) -> tuple[bytes, int]:
         """The write session and its sequence that the request id names; empty and 0 for none."""
-        if self.request_id is None or not self.request_id.startswith(SESSION_MARK):
-            return b"", 0
-        return _session(self.request_id)
+        return session_of(self.request_id)
+
+
+def wants_stale(metadata: Metadata | None) -> bool:
+    """Whether a stale answer will do."""
+    return metadata is not None and STALE_READ in metadata
+
+
+def wants_forwarding(metadata: Metadata | None) -> bool:
+    """Whether the leader may be asked on the caller's behalf."""
+    return metadata is None or NEVER_FORWARD not in metadata
+
+
+def session_of(request_id: str | None) -> tuple[bytes, int]:
+    """Return the write session and its sequence; empty and 0 for none, MalformedError if half."""
+    if request_id is None or not request_id.startswith(SESSION_MARK):
+        return _NO_SESSION
+    return _session(request_id)
 
 
 def _session(request_id: str) -> tuple[bytes, int]:
@@ -79,8 +93,8 @@ def _session(request_id: str) -> tuple[bytes, int]:
     return session, sequence
 
 
-def seconds_for(request: QueryRequest | BatchRequest, left: float | None, longest: float) -> float:
+def seconds_for(timeout_ms: int, left: float | None, longest: float) -> float:
     """Return how long a call may take: the least of its own two limits and the server's."""
-    if request.timeout_ms:
-        longest = min(longest, request.timeout_ms / 1000)
+    if timeout_ms:
+        longest = min(longest, timeout_ms / 1000)
     return longest if left is None else min(longest, left)

@@ -8,12 +8,13 @@ from amaters.wire.query_pb2 import Query
 from google.protobuf.message import DecodeError
 
 from amaters_server.model.errors import DatabaseError, MalformedError
-from amaters_server.model.keys import collection_prefix
-from amaters_server.model.queries import Operation, Put, Read, Remove, Result, Write
+from amaters_server.model.keys import DataKey, collection_prefix
+from amaters_server.model.queries import Columns, Get, Operation, Put, Read, Remove, Result, Write
 from amaters_server.rpc import decode, encode
-from amaters_server.rpc.arrivals import Arrival, seconds_for
+from amaters_server.rpc.arrivals import Arrival
 from amaters_server.rpc.calls import Call, Outlet
-from amaters_server.rpc.ledger import Encoder, refusal
+from amaters_server.rpc.gathering import Gathering
+from amaters_server.rpc.ledger import Encoder
 from amaters_server.rpc.workshop import Workshop
 from amaters_server.telemetry.counters import Op
 
@@ -26,34 +27,41 @@ class Batches:
 
     def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
         """Take all waiting calls; those that make no sense are answered at once."""
-        now = self._shop.now()
-        writes: list[Write] = []
-        reads: list[Read] = []
-        refused: list[tuple[int, bytes]] = []
-        for call_id, _, message, left, metadata, _ in calls:
-            request_id = None
-            try:
-                request = BatchRequest.FromString(message)
-                if request.HasField("request_id"):
-                    request_id = request.request_id
-                deadline = now + seconds_for(request, left, self._shop.limits.request_seconds)
-                arrival = Arrival(outlet, call_id, request_id, now, deadline, metadata)
-                self._accept(request, arrival, writes, reads)
-            except _QueryRefusedError as wrong:
-                text = f"Query {wrong.index} in batch failed to parse: "
-                body = refusal(wrong.error, context=text)
-                refused.append((call_id, body + encode.tail(request_id, 0)))
-            except DatabaseError as error:
-                refused.append((call_id, refusal(error) + encode.tail(request_id, 0)))
-            except DecodeError:
-                refused.append((call_id, refusal(MalformedError("this is no BatchRequest"))))
-        self._shop.hand_over(writes, reads)
-        self._shop.ledger.refuse(refused, outlet)
+        shop = self._shop
+        batch = Gathering(outlet, now=shop.now(), longest=shop.limits.request_seconds)
+        usual = decode.USUAL.batches([call[2] for call in calls])
+        for call, columns in zip(calls, usual, strict=True):
+            if columns is None:
+                self._decode(call, batch)
+            else:
+                self._take(call, columns, batch)
+        shop.hand_over(batch)
 
-    def _accept(
-        self, request: BatchRequest, arrival: Arrival, writes: list[Write], reads: list[Read]
-    ) -> None:
-        plan = _Plan.of(request)
+    def _take(self, call: Call, columns: decode.Columns, batch: Gathering) -> None:
+        keys, values, request_id, timeout_ms = columns
+        try:
+            arrival = batch.arrival(call, request_id, timeout_ms)
+            self._accept(_Plan.of_columns(keys, values), arrival, batch)
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+
+    def _decode(self, call: Call, batch: Gathering) -> None:
+        request_id = None
+        try:
+            request = BatchRequest.FromString(call[2])
+            if request.HasField("request_id"):
+                request_id = request.request_id
+            arrival = batch.arrival(call, request_id, request.timeout_ms)
+            self._accept(_Plan.of(request), arrival, batch)
+        except _QueryRefusedError as wrong:
+            text = f"Query {wrong.index} in batch failed to parse: "
+            batch.refuse(call, request_id, wrong.error, context=text)
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+        except DecodeError:
+            batch.refuse(call, None, MalformedError("this is no BatchRequest"))
+
+    def _accept(self, plan: "_Plan", arrival: Arrival, batch: Gathering) -> None:
         if plan.commands:
             waiting = arrival.waiting(self._shop.ledger.ops[Op.BATCH], self._encoder(plan))
             self._shop.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
@@ -65,11 +73,11 @@ class Batches:
         if not plan.operations:
             self._shop.ledger.answered([(ticket, [])])
         elif plan.writing:
-            writes.append(
+            batch.writes.append(
                 Write(ticket, plan.operations, arrival.deadline, *session, forward=arrival.forward)
             )
         else:
-            reads.append(Read(ticket, plan.operations, arrival.deadline, stale=arrival.stale))
+            batch.reads.append(Read(ticket, plan.operations, arrival.deadline, stale=arrival.stale))
 
     async def _with_commands(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
         results: list[Result] = []
@@ -80,9 +88,14 @@ class Batches:
         return results
 
     def _encoder(self, plan: "_Plan") -> Encoder:
+        count = len(plan.prefix_lengths)
+
         def encoder(results: list[Result]) -> bytes:
-            pairs = zip(results, plan.prefix_lengths, strict=True)
-            body = encode.batch_response(encode.query_result(*pair) for pair in pairs)
+            if results.count(1) == len(results) == count:
+                body = encode.batch_successes(count)
+            else:
+                pairs = zip(results, plan.prefix_lengths, strict=True)
+                body = encode.batch_response(encode.query_result(*pair) for pair in pairs)
             return self._shop.fitting(body, written=plan.writing)
 
         return encoder
@@ -92,31 +105,40 @@ class Batches:
 class _Plan:
     """A batch taken apart."""
 
-    operations: list[Operation]
+    operations: Sequence[Operation]
     commands: dict[int, bytes]
     """Administrative commands among its Gets, by their place in the batch."""
     prefix_lengths: list[int]
     """For every query, how much of its data keys is the collection's."""
 
-    @property
-    def writing(self) -> bool:
-        """Whether anything in it changes something."""
-        return any(isinstance(one, Put | Remove) for one in self.operations)
+    writing: bool
+    """Whether anything in it changes something."""
 
     @classmethod
     def of(cls, request: BatchRequest) -> "_Plan":
         """Decode every query; _QueryRefusedError names the first that makes no sense."""
-        plan = cls([], {}, [])
+        operations: list[Operation] = []
+        commands: dict[int, bytes] = {}
+        prefix_lengths: list[int] = []
         for index, query in enumerate(request.queries):
             try:
-                plan.prefix_lengths.append(_prefix_length(query))
+                prefix_lengths.append(_prefix_length(query))
                 if query.get.key.data.startswith(decode.ADMIN_PREFIX):
-                    plan.commands[index] = query.get.key.data
+                    commands[index] = query.get.key.data
                 else:
-                    plan.operations.append(decode.operation(query))
+                    operations.append(decode.operation(query))
             except DatabaseError as error:
                 raise _QueryRefusedError(index, error) from error
-        return plan
+        writing = any(isinstance(one, Put | Remove) for one in operations)
+        return cls(operations, commands, prefix_lengths, writing)
+
+    @classmethod
+    def of_columns(cls, keys: list[bytes], values: list[bytes | None] | None) -> "_Plan":
+        """Take over what was decoded all together; without values it is Gets."""
+        operations: Sequence[Operation] = (
+            [Get(DataKey(key)) for key in keys] if values is None else Columns(keys, values)
+        )
+        return cls(operations, {}, [0] * len(keys), writing=values is not None)
 
 
 def _prefix_length(query: Query) -> int:

@@ -1,7 +1,6 @@
 """From query messages to operations on data keys. Pure; refuses what cannot mean anything.
 
-Set and Get pass here a hundred thousand times a second on a good day: what is checked is what
-the wire contract demands, each once.
+What is checked is what the wire contract demands, each once.
 """
 
 from zlib import crc32
@@ -14,9 +13,15 @@ from amaters.wire.query_pb2 import (
     SetQuery,
 )
 from amaters.wire.types_pb2 import CipherBlob
+from amaters_native.queries import DELETE as DELETE
+from amaters_native.queries import GET as GET
+from amaters_native.queries import SET as SET
+from amaters_native.queries import Columns as Columns
+from amaters_native.queries import Lone as Lone
+from amaters_native.queries import QueryReader
 
 from amaters_server.model.errors import ChecksumError, MalformedError, MissingFieldError
-from amaters_server.model.keys import data_key
+from amaters_server.model.keys import MAX_COLLECTION_BYTES, MAX_KEY_BYTES, data_key
 from amaters_server.model.queries import Get, Operation, Put, Remove, Scan
 from amaters_server.rpc.status import UnsupportedQueryError
 
@@ -26,6 +31,16 @@ LATEST_CREATED_AT = 8_210_266_876_799
 """The years -262143 to 262142, which the published clients' clock can hold."""
 
 ADMIN_PREFIX = b"__admin__:"
+
+USUAL = QueryReader(
+    longest_collection=MAX_COLLECTION_BYTES,
+    longest_key=MAX_KEY_BYTES,
+    highest_compression=HIGHEST_COMPRESSION,
+    created_at=(EARLIEST_CREATED_AT, LATEST_CREATED_AT),
+    commands=ADMIN_PREFIX,
+)
+"""Reads whole lists of requests, but only sound ones of the usual kind: what it has no answer to
+goes through the functions below, and what it answers is what they would have said."""
 
 
 def get(query: GetQuery) -> Get:

@@ -20,6 +20,7 @@ SUCCESS = b"\x1a\x02\x08\x01"
 MISS = b"\x0a\x00"
 """QueryResult.single without a value."""
 _RESPONSE_SUCCESS = b"\x0a\x04" + SUCCESS
+_SUCCESS_IN_BATCH = b"\x0a\x04" + SUCCESS
 _RESPONSE_MISS = b"\x0a\x02" + MISS
 
 
@@ -89,6 +90,11 @@ def query_response(result: bytes) -> bytes:
 def batch_response(results: Iterable[bytes]) -> bytes:
     """Return BatchResponse.results around QueryResults."""
     return field(b"\x0a", b"".join([field(b"\x0a", result) for result in results]))
+
+
+def batch_successes(count: int) -> bytes:
+    """Return BatchResponse.results of so many Sets and Deletes, each of one row."""
+    return field(b"\x0a", _SUCCESS_IN_BATCH * count)
 
 
 def error_response(error: ErrorResponse) -> bytes:

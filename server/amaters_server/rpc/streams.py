@@ -55,7 +55,7 @@ class Streams:
         _, _, message, left, metadata, _ = call
         request = _parsed(message)
         stale = metadata is not None and STALE_READ in metadata
-        barrier = started + seconds_for(request, left, self._shop.limits.request_seconds)
+        barrier = started + seconds_for(request.timeout_ms, left, self._shop.limits.request_seconds)
         # The server's own limit is for waiting, not for reading: a long walk is no fault.
         bounded = left is not None or request.timeout_ms
         find = _finder(request)

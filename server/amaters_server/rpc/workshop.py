@@ -16,6 +16,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc import encode, scans
 from amaters_server.rpc.arrivals import Arrival, QueryLimits
+from amaters_server.rpc.gathering import Gathering
 from amaters_server.rpc.intercept import Intercept
 from amaters_server.rpc.ledger import Ledger, Waiting
 from amaters_server.rpc.ports import Database
@@ -37,12 +38,13 @@ class Workshop:
     limits: QueryLimits
     now: Callable[[], float]
 
-    def hand_over(self, writes: list[Write], reads: list[Read]) -> None:
-        """Give the node its batches; the ledger hears the answers."""
-        if writes:
-            self.database.write(writes, self.ledger.answered)
-        if reads:
-            self.database.read(reads, self.ledger.answered)
+    def hand_over(self, batch: Gathering) -> None:
+        """Give the node its writes and reads; the ledger hears the answers."""
+        if batch.writes:
+            self.database.write(batch.writes, self.ledger.answered)
+        if batch.reads:
+            self.database.read(batch.reads, self.ledger.answered)
+        self.ledger.refuse(batch.refused, batch.outlet)
 
     def walk(self, walk: scans.Walk, arrival: Arrival) -> None:
         """Answer one call with all rows of a walk, in a task of its own."""

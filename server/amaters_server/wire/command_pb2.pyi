@@ -94,6 +94,9 @@ class Command(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     SESSION_SEQUENCE_FIELD_NUMBER: _builtins.int
     RESTORE_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     """Set for a write that may be retried: outcome kept and answered again, never applied twice."""
     session_sequence: _builtins.int
@@ -105,6 +108,16 @@ class Command(_message.Message):
     def restore(self) -> Global___Restore:
         """Set instead of operations for the steps of a restore."""
 
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Set instead of operations when all of them are puts and removes: a key and a value each."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places of the keys that are removed, ascending; their values are empty."""
+
     def __init__(
         self,
         *,
@@ -112,10 +125,13 @@ class Command(_message.Message):
         session: _builtins.bytes = ...,
         session_sequence: _builtins.int = ...,
         restore: Global___Restore | None = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        values: _abc.Iterable[_builtins.bytes] | None = ...,
+        removed: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["restore", b"restore"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations", "restore", b"restore", "session", b"session", "session_sequence", b"session_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "operations", b"operations", "removed", b"removed", "restore", b"restore", "session", b"session", "session_sequence", b"session_sequence", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

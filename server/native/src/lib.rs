@@ -1,10 +1,12 @@
-//! The compiled part of the AmateRS server: consensus, transport and checksums for Python.
+//! The compiled part of the AmateRS server: consensus, transport, requests and checksums for Python.
 //!
-//! Three independent modules behind one extension module; the Python package re-exports them as
-//! `amaters_native.consensus`, `.transport` and `.checksum`, where the promises are written down.
+//! Four independent modules behind one extension module; the Python package re-exports them as
+//! `amaters_native.consensus`, `.transport`, `.queries` and `.checksum`, where the
+//! promises are written down.
 
 mod checksum;
 mod consensus;
+mod queries;
 mod transport;
 
 use pyo3::prelude::*;
@@ -13,5 +15,6 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     checksum::register(module)?;
     consensus::register(module)?;
+    queries::register(module)?;
     transport::register(module)
 }

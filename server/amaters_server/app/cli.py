@@ -19,7 +19,7 @@ from typing import NoReturn, ParamSpec
 import click
 
 from amaters_server import __version__
-from amaters_server.app import from_settings, lifecycle
+from amaters_server.app import from_settings
 from amaters_server.app.pidfile import PidFile
 from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
@@ -122,6 +122,9 @@ def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
     del foreground
     if generate_config and not sources.path.exists():
         _write_default(sources.path)
+    # Only here: the other commands need nothing of the server, and answer at once without it.
+    from amaters_server.app import lifecycle  # noqa: PLC0415
+
     try:
         lifecycle.run(sources, _loaded(sources))
     except DatabaseError as wrong:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -141,3 +143,18 @@ def test_tls_files_that_are_not_there_are_told_with_a_right_configuration(run, c
 
     assert (result.exit_code, result.stdout) == (0, "Configuration is valid\n")
     assert "a server would not start here: certificate no.crt cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("entry", "needless"),
+    [
+        ("amaters_server.app.cli", "amaters_server.app.lifecycle"),
+        ("amaters_server.app.lifecycle", "boto3"),
+    ],
+)
+def test_starting_loads_nothing_that_only_other_work_needs(entry: str, needless: str):
+    asked = f"import sys, {entry}; print({needless!r} in sys.modules)"
+
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True)
+
+    assert answer.stdout == b"False\n"

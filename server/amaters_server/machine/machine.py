@@ -136,9 +136,17 @@ class Machine:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the newest values under the data keys, in their order."""
-        if self._suspended or self._overlay.hides_engine or self._overlay.values:
+        overlay = self._overlay
+        if self._suspended or overlay.hides_engine:
             return [self.get(key) for key in keys]
-        return self._engine.get_many(_DATA, keys)
+        if not overlay.values:
+            return self._engine.get_many(_DATA, keys)
+        values = [overlay.get(key, ABSENT) for key in keys]
+        unknown = [key for key, value in zip(keys, values, strict=True) if value is ABSENT]
+        if not unknown:
+            return values
+        stored = iter(self._engine.get_many(_DATA, unknown))
+        return [next(stored) if value is ABSENT else value for value in values]
 
     def scan(self, scan: Scan) -> list[Row]:
         """Return the newest rows of the range, at most its limit."""

@@ -24,6 +24,25 @@ def is_quick(read: Read) -> bool:
     return True
 
 
+def lone_gets(reads: Sequence[Read]) -> list[bytes] | None:
+    """Return the keys when every read is the Get of one key, as nearly all are."""
+    keys: list[bytes] = []
+    for _, operations, _, _ in reads:
+        if len(operations) != 1 or type(get := operations[0]) is not Get:
+            return None
+        keys.append(get[0])
+    return keys
+
+
+def answer_gets(machine: Machine, reads: Sequence[Read], keys: Sequence[bytes]) -> Answered:
+    """Answer reads of one key each from the newest state, in one look-up."""
+    try:
+        values = machine.get_many(keys)
+    except DatabaseError as error:
+        return [(read[0], error) for read in reads]
+    return [(read[0], [value]) for read, value in zip(reads, values, strict=True)]
+
+
 def answer_quick(machine: Machine, reads: Sequence[Read]) -> Answered:
     """Answer reads from the newest state: all their gets are one look-up."""
     keys = [

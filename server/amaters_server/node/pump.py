@@ -167,6 +167,10 @@ class Pump:
     def answer(self, reads: Sequence[Read], answers: Answers) -> None:
         """Answer reads from the state as it is now."""
         machine = self._parts.machine
+        keys = answering.lone_gets(reads)
+        if keys is not None:
+            answers(answering.answer_gets(machine, reads, keys))
+            return
         quick = [read for read in reads if answering.is_quick(read)]
         if quick:
             answers(answering.answer_quick(machine, quick))

@@ -64,6 +64,8 @@ def batches(commands: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
 
 def _size(command: Waiting) -> int:
     operations = command.operations
+    if len(operations) == 1 and type(put := operations[0]) is Put:
+        return len(put[0]) + len(put[1]) + 2 * _OVERHEAD
     if type(operations) is Columns:
         values = sum([len(value) for value in operations.values if value is not None])
         return sum(map(len, operations.keys)) + values + _OVERHEAD * (len(operations) + 1)

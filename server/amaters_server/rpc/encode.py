@@ -15,6 +15,10 @@ _VARINTS = [
     for number in range(1 << 14)
 ]
 
+_MOST_FRAMES = 4096
+_value_frames: dict[int, bytes] = {}
+"""Frames by size: values of one application are often of a few sizes only."""
+
 SUCCESS = b"\x1a\x02\x08\x01"
 """QueryResult.success with affected_rows 1."""
 MISS = b"\x0a\x00"
@@ -50,9 +54,19 @@ def value_response(value: bytes | None) -> bytes:
     """Return QueryResponse.result of a Get."""
     if value is None:
         return _RESPONSE_MISS
-    single = b"\x0a" + varint(len(value)) + value
-    result = b"\x0a" + varint(len(single)) + single
-    return b"\x0a" + varint(len(result)) + result
+    size = len(value)
+    frame = _value_frames.get(size)
+    return (_value_frame(size) if frame is None else frame) + value
+
+
+def _value_frame(size: int) -> bytes:
+    """Return what stands before a Get's value of that size: three lengths, one in the other."""
+    single = b"\x0a" + varint(size)
+    result = b"\x0a" + varint(len(single) + size) + single
+    frame = b"\x0a" + varint(len(result) + size) + result
+    if size < _MOST_FRAMES:
+        _value_frames[size] = frame
+    return frame
 
 
 def row(key: bytes, value: bytes) -> bytes:

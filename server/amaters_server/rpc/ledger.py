@@ -63,8 +63,7 @@ class Ledger:
 
     def answered(self, answered: list[tuple[int, Answer]]) -> None:
         """Encode and send the answers of these tickets; unknown ones are ignored."""
-        now = self._now()
-        take = self._waiting.pop
+        now, take = self._now(), self._waiting.pop
         replies: dict[Outlet, list[tuple[int, bytes]]] = {}
         taken = _Elapsed(now)
         for ticket, answer in answered:
@@ -72,16 +71,18 @@ class Ledger:
             if waiting is None:
                 continue
             outlet, call_id, counters, request_id, started, encoder = waiting
-            elapsed = taken.count(started, counters)
+            if started != taken.started or counters is not taken.counters:
+                taken.settle(started, counters)
+            taken.number += 1
             if type(answer) is list:
                 body = _encoded(answer, encoder, counters)
             else:
                 counters.errors += 1
                 body = _refused(answer)
-            if request_id is not None or elapsed >= ONE_MILLISECOND:
-                body += encode.tail(request_id, int(elapsed * 1000))
+            if request_id is not None or now - started >= ONE_MILLISECOND:
+                body += encode.tail(request_id, int((now - started) * 1000))
             replies.setdefault(outlet, []).append((call_id, body))
-        taken.settle()
+        taken.settle(now, None)
         self._counters.active = len(self._waiting)
         for outlet, done in replies.items():
             outlet.reply(done)
@@ -90,25 +91,20 @@ class Ledger:
 class _Elapsed:
     """Counts how long calls took; those that began and ended together are counted at once."""
 
+    __slots__ = ("_now", "counters", "number", "started")
+
     def __init__(self, now: float) -> None:
         self._now = now
-        self._started = now
-        self._counters: OpCounters | None = None
-        self._number = 0
+        self.started = now
+        self.counters: OpCounters | None = None
+        self.number = 0
+        """How many calls of these counters that began at that moment are not counted yet."""
 
-    def count(self, started: float, counters: OpCounters) -> float:
-        """Count one call; returns the seconds it took."""
-        if started != self._started or counters is not self._counters:
-            self.settle()
-            self._started, self._counters = started, counters
-        self._number += 1
-        return self._now - started
-
-    def settle(self) -> None:
-        """Count those that are not counted yet."""
-        if self._counters is not None:
-            self._counters.latency.observe(self._now - self._started, self._number)
-        self._number = 0
+    def settle(self, started: float, counters: OpCounters | None) -> None:
+        """Count those that are not counted yet, and go on with others."""
+        if self.counters is not None:
+            self.counters.latency.observe(self._now - self.started, self.number)
+        self.started, self.counters, self.number = started, counters, 0
 
 
 def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> bytes:

@@ -95,6 +95,6 @@ def _session(request_id: str) -> tuple[bytes, int]:
 
 def seconds_for(timeout_ms: int, left: float | None, longest: float) -> float:
     """Return how long a call may take: the least of its own two limits and the server's."""
-    if timeout_ms:
-        longest = min(longest, timeout_ms / 1000)
-    return longest if left is None else min(longest, left)
+    if timeout_ms and timeout_ms < longest * 1000:
+        longest = timeout_ms / 1000
+    return longest if left is None or left > longest else left

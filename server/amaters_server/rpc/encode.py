@@ -119,7 +119,12 @@ def error_response(error: ErrorResponse) -> bytes:
 def tail(request_id: str | None, milliseconds: int) -> bytes:
     """Return what ends every QueryResponse and BatchResponse: request_id, execution_time_ms."""
     end = b"" if milliseconds <= 0 else b"\x20" + varint(milliseconds)
-    return end if request_id is None else field(b"\x1a", request_id.encode()) + end
+    return end if request_id is None else id_field(request_id) + end
+
+
+def id_field(request_id: str) -> bytes:
+    """Return QueryResponse.request_id, which is BatchResponse.request_id too."""
+    return field(b"\x1a", request_id.encode())
 
 
 def stream_batch(rows: Iterable[bytes], sequence: int, *, has_more: bool) -> bytes:

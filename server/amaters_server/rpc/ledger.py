@@ -15,8 +15,6 @@ from amaters_server.telemetry.counters import CallCounters, OpCounters
 
 _log = logging.getLogger(__name__)
 
-ONE_MILLISECOND = 0.001
-
 Encoder: TypeAlias = Callable[[list[Result]], bytes]
 """Makes the `response` part of an answer from one result per operation."""
 
@@ -79,8 +77,7 @@ class Ledger:
             else:
                 counters.errors += 1
                 body = _refused(answer)
-            if request_id is not None or now - started >= ONE_MILLISECOND:
-                body += encode.tail(request_id, int((now - started) * 1000))
+            body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
             replies.setdefault(outlet, []).append((call_id, body))
         taken.settle(now, None)
         self._counters.active = len(self._waiting)
@@ -91,7 +88,7 @@ class Ledger:
 class _Elapsed:
     """Counts how long calls took; those that began and ended together are counted at once."""
 
-    __slots__ = ("_now", "counters", "number", "started")
+    __slots__ = ("_now", "counters", "number", "started", "tail")
 
     def __init__(self, now: float) -> None:
         self._now = now
@@ -99,12 +96,15 @@ class _Elapsed:
         self.counters: OpCounters | None = None
         self.number = 0
         """How many calls of these counters that began at that moment are not counted yet."""
+        self.tail = b""
+        """What their answers end with: the time they took, in whole milliseconds."""
 
     def settle(self, started: float, counters: OpCounters | None) -> None:
         """Count those that are not counted yet, and go on with others."""
         if self.counters is not None:
             self.counters.latency.observe(self._now - self.started, self.number)
         self.started, self.counters, self.number = started, counters, 0
+        self.tail = encode.tail(None, int((self._now - started) * 1000))
 
 
 def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> bytes:

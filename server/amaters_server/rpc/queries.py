@@ -175,7 +175,9 @@ def _success(results: list[Result]) -> bytes:
 
 def _value(results: list[Result]) -> bytes:
     value = results[0]
-    return _any(value) if isinstance(value, int | list) else encode.value_response(value)
+    if value is None or type(value) is bytes:
+        return encode.value_response(value)
+    return _any(value)
 
 
 def _any(result: Result) -> bytes:

@@ -19,14 +19,12 @@ from typing import NoReturn, ParamSpec
 import click
 
 from amaters_server import __version__
-from amaters_server.app import from_settings
 from amaters_server.app.pidfile import PidFile
 from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc.probe import probe
-from amaters_server.rpc.tls import Certificates
 
 P = ParamSpec("P")
 
@@ -259,8 +257,11 @@ def validate_config(sources: Sources, *, show: bool) -> None:
     loaded = _loaded(sources)
     for notice in loaded.notices:
         click.echo(f"Notice: {notice}", err=True)
+    # As for `start`: only here.
+    from amaters_server.app import lifecycle  # noqa: PLC0415
+
     try:
-        Certificates(from_settings.tls_paths(loaded.settings))
+        lifecycle.require_certificates(loaded.settings)
     except ConfigurationError as wrong:
         # Not a fault of the configuration: it may be checked elsewhere than it is used.
         click.echo(f"Notice: a server would not start here: {wrong}", err=True)

@@ -55,6 +55,11 @@ def run(sources: Sources, loaded: Loaded) -> None:
         pid_file.release()
 
 
+def require_certificates(settings: Settings) -> None:
+    """Raise ConfigurationError when a server with these settings could not show who it is."""
+    Certificates(from_settings.tls_paths(settings))
+
+
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then leave in order."""
     settings = loaded.settings

@@ -8,6 +8,8 @@ from typing_extensions import override
 
 MAX_PORT = 65_535
 MAX_ID = 2**63 - 1
+MAX_NAME = 253
+"""Characters: what DNS, and so Kubernetes, allows a name."""
 
 
 class HostPort(NamedTuple):
@@ -32,13 +34,13 @@ def host_port(text: str) -> HostPort:
     """Split `host:port` or `[v6]:port`; ValueError says what is wrong with it."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > MAX_PORT:
-        raise ValueError(f"'{text}' is not host:port")
+        raise ValueError(f"{text!r} is not host:port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"'{text}': write an IPv6 address in brackets, [host]:port")
-    if not host or any(letter.isspace() for letter in host):
-        raise ValueError(f"'{text}' is not host:port")
+        raise ValueError(f"{text!r}: write an IPv6 address in brackets, [host]:port")
+    if not host or any(letter.isspace() or not letter.isprintable() for letter in host):
+        raise ValueError(f"{text!r} is not host:port")
     return HostPort(host, int(port))
 
 
@@ -46,10 +48,10 @@ def reachable(text: str) -> HostPort:
     """Split an address that others connect to; ValueError when nobody could."""
     address = host_port(text)
     if address.port == 0:
-        raise ValueError(f"'{text}': nobody can connect to port 0")
+        raise ValueError(f"{text!r}: nobody can connect to port 0")
     if address.host in {"0.0.0.0", "::"}:  # noqa: S104 Compared with, not bound to.
         raise ValueError(
-            f"'{text}' means every address of this machine: write the one that others reach it at"
+            f"{text!r} means every address of this machine: write the one that others reach it at"
         )
     return address
 
@@ -65,6 +67,13 @@ def peer(text: str) -> Peer:
         return Peer(int(number), str(reachable(address)))
     except ValueError as wrong:
         raise ValueError(f"Invalid peer: {wrong}") from None
+
+
+def member_name(text: str) -> str:
+    """Return a name that may stand in tables and logs; ValueError otherwise."""
+    if len(text) > MAX_NAME or not text.isprintable():
+        raise ValueError(f"{text[:MAX_NAME]!r} is no name: use up to {MAX_NAME} visible characters")
+    return text
 
 
 def _literal(text: str, *, named: str) -> str:
@@ -103,5 +112,7 @@ MetricsAddress = Annotated[str, AfterValidator(_metrics_address)]
 """A literal `ip:port` for health and metrics."""
 ReachableAddress = Annotated[str, AfterValidator(_reachable)]
 """`host:port` at which others reach this node; empty when not said."""
+MemberName = Annotated[str, AfterValidator(member_name)]
+"""What people call a node; perhaps empty."""
 PeerText = Annotated[str, AfterValidator(_peer_text)]
 """`id:host:port` of an initial member."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from amaters_server.config.addresses import (
     MAX_ID,
     BindAddress,
+    MemberName,
     Peer,
     PeerText,
     ReachableAddress,
@@ -32,7 +33,9 @@ class ClusterSection(Section):
         default=0,
         description="This node's id; 0: found in `peers` by address, or given on joining.",
     )
-    name: str = Field(default="", description="A name for people; Kubernetes uses the pod's.")
+    name: MemberName = Field(
+        default="", description="A name for people; Kubernetes uses the pod's."
+    )
     peers: tuple[PeerText, ...] = Field(
         default=(), description='The initial members, this node included: `"id:host:port"`.'
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from amaters_server.config.addresses import member_name, reachable
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import (
@@ -73,6 +74,13 @@ class Members:
         self, peer_address: str, client_address: str, name: str, *, deadline: float
     ) -> Member:
         """Add a learner under a new id; MembershipError says why not."""
+        try:
+            reachable(peer_address)
+            if client_address:
+                reachable(client_address)
+            member_name(name)
+        except ValueError as wrong:
+            raise MembershipError(f"no member can be added: {wrong}") from None
         call = peer_pb2.MemberCall(
             peer_address=peer_address, client_address=client_address, name=name
         )

@@ -125,6 +125,30 @@ async def test_a_volume_of_another_member_is_told_at_the_start(cluster, caplog):
     assert any(told in getattr(record, "reason", "") for record in caplog.records)
 
 
+@pytest.mark.parametrize(
+    ("peer", "client", "name"),
+    [
+        ("nowhere", "h:1", ""),
+        ("../../x\n", "h:1", ""),
+        ("h\x1b[31m:1", "h:1", ""),
+        ("h:0", "h:1", ""),
+        ("0.0.0.0:7879", "h:1", ""),
+        ("h:1", "zzz", ""),
+        ("h:1", "h:2", "a\n2026 [error] forged"),
+        ("h:1", "h:2", "x" * 254),
+    ],
+)
+async def test_a_member_that_nobody_could_reach_or_read_is_refused(cluster, peer, client, name):
+    [node] = await cluster(1)
+
+    with pytest.raises(MembershipError, match="no member can be added: ") as raised:
+        await node.node.members.add(peer, client, name, deadline=node.deadline())
+
+    assert str(raised.value).isprintable()
+    report = await node.node.members.report(from_leader=True, deadline=node.deadline())
+    assert len(report.members) == 1
+
+
 async def test_leadership_moves_to_the_member_asked_for(cluster):
     nodes = await cluster(3)
     leader = leader_of(nodes)

@@ -8,8 +8,14 @@ that does not itself begin with 256 bytes of 0xFF."""
 
 
 def as_bytes(key: KeyLike) -> bytes:
-    """Return the key's bytes; text is taken as UTF-8."""
-    return key.encode() if isinstance(key, str) else bytes(key)
+    """Return the key's bytes; text is taken as UTF-8. TypeError for anything else."""
+    if isinstance(key, str):
+        return key.encode()
+    try:
+        # Not bytes(key) alone: of the number 3 that makes three zero bytes.
+        return bytes(memoryview(key))
+    except TypeError:
+        raise TypeError(f"a key is text or bytes, not {type(key).__name__}: {key!r}") from None
 
 
 def after(key: bytes) -> bytes:

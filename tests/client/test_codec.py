@@ -147,3 +147,14 @@ def test_text_keys_are_utf8_and_types_are_kept_apart_on_the_wire() -> None:
 def test_a_limit_the_wire_cannot_carry_is_an_error_of_this_package(limit: int) -> None:
     with pytest.raises(InvalidRequestError, match=f"a limit of {limit} entries"):
         codec.query(Range("c", b"", b"z", limit), now=0)
+
+
+@pytest.mark.parametrize("key", [42, None, [1, 2], 1.5])
+def test_what_is_neither_text_nor_bytes_is_no_key(key: object) -> None:
+    with pytest.raises(TypeError, match=f"a key is text or bytes, not {type(key).__name__}"):
+        as_bytes(key)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["k", b"k", bytearray(b"k"), memoryview(b"k")])
+def test_keys_of_every_kind_are_the_same_bytes(key: str) -> None:
+    assert as_bytes(key) == b"k"

@@ -14,6 +14,7 @@ from amaters_server.testing.sim_cluster import SimCluster
 from amaters_server.testing.sim_node import SimNode
 
 SEEDS = range(60)
+TROUBLED_SECONDS = 9.0
 
 
 class AcknowledgesBeforeCommit(SimNode):
@@ -197,7 +198,7 @@ def test_every_mutant_is_caught_by_the_check_that_is_meant_for_it(mutant, check)
 
 def complaints(mutant, seed):
     try:
-        violations = SimCluster(seed, size=3, make_node=mutant).run().violations
+        violations = SimCluster(seed, 3, TROUBLED_SECONDS, mutant).run().violations
     except StorageCorruptedError:  # the disk contradicts itself, and the node says so
         return {"refuses to start"}
     return {violation.partition(":")[0] for violation in violations}

@@ -24,12 +24,13 @@ def test_only_the_seed_decides_what_happens():
 
 
 def test_the_faults_that_are_promised_do_happen():
-    happened = set()
-    for seed in range(100, 110):
-        happened |= set(SimCluster(seed, size=3).run().faults)
+    missing = {"crash", "crash_all", "slow_disk", "full_disk"}
+    missing |= {"partition", "one_way", "split", "one_link", "storm"}
+    missing |= {"skew", "leap", "wall_clock", "suspend"}
+    missing |= {"transfer", "add", "promote", "remove"}
+    for seed in range(100, 140):
+        missing -= set(SimCluster(seed, size=3).run().faults)
+        if not missing:
+            return
 
-    on_power_and_disks = {"crash", "crash_all", "slow_disk", "full_disk"}
-    on_the_network = {"partition", "one_way", "split", "one_link", "storm"}
-    on_clocks = {"skew", "leap", "wall_clock", "suspend"}
-    on_members = {"transfer", "add", "promote", "remove"}
-    assert on_power_and_disks | on_the_network | on_clocks | on_members <= happened
+    pytest.fail(f"40 seeds never showed {sorted(missing)}")

@@ -66,6 +66,7 @@ class SimCluster:
     seed: int
     size: int = 0
     """0: the seed chooses among 1, 3 and 5."""
+    troubled_seconds: float = TROUBLED_SECONDS
     make_node: MakeNode = SimNode
     make_faults: "Callable[[SimCluster], Faults]" = field(default=Faults)
     world: World = field(init=False)
@@ -138,12 +139,13 @@ class SimCluster:
             client.start()
         faults = self.make_faults(self)
         faults.start()
-        self.world.run(TROUBLED_SECONDS)
+        self.world.run(self.troubled_seconds)
         faults.stop()
-        self.world.run(TROUBLED_SECONDS + CALM_SECONDS)
+        calm = self.troubled_seconds + CALM_SECONDS
+        self.world.run(calm)
         for client in clients:
             client.stop()
-        self.world.run(TROUBLED_SECONDS + CALM_SECONDS + QUIET_SECONDS)
+        self.world.run(calm + QUIET_SECONDS)
         return self._verdict(faults)
 
     def _verdict(self, faults: Faults) -> Verdict:

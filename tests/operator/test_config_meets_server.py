@@ -37,6 +37,7 @@ SPECS = {
             "cluster": {"heartbeatIntervalMs": 10, "electionTimeoutMs": 100},
         }
     },
+    "alerted": {"alerts": {"slowReplicationEntries": 5, "dedupWindowSeconds": 60}},
 }
 
 
@@ -63,3 +64,26 @@ def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
     assert loaded.notices == ()
     assert loaded.settings.cluster.token == "uid-1"
     assert len(loaded.settings.cluster.peers) == (0 if formed else wish.spec.replicas)
+
+
+def test_the_webhook_reaches_the_server_and_no_file(tmp_path: Path) -> None:
+    wish = cluster(alerts={"webhookSecretName": "pager"})
+    shape = manifests.Shape(
+        replicas=3, initial_members=manifests.initial_members(wish), formed=True, volume_size="1Gi"
+    )
+    made = manifests.statefulset(wish, shape)
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    [variable] = [one for one in container["env"] if one["name"].startswith("AMATERS_")]
+    file = tmp_path / "config.toml"
+    file.write_text(config.rendered(wish, shape))
+    flags = {
+        "cluster.advertise_address": names.peer_address(wish, 0),
+        "cluster.client_advertise_address": names.client_address(wish, 0),
+    }
+    environment = {variable["name"]: "https://pager.example/secret"}
+
+    loaded = load(Sources(path=file, flags=flags, environment=environment))
+
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "pager", "key": "url"}
+    assert loaded.settings.alerts.webhook_url.get_secret_value() == "https://pager.example/secret"
+    assert "secret" not in " ".join(loaded.notices)

@@ -40,6 +40,7 @@ FULL = {
         "priorityClassName": "database",
     },
     "monitoring": {"interval": "10s", "labels": {"release": "prometheus"}},
+    "alerts": {"slowReplicationEntries": 5, "webhookSecretName": "pager"},
     "backup": {
         "destination": "s3://backups/orders",
         "endpointUrl": "https://s3.example",

@@ -168,6 +168,33 @@ class MonitoringSpec(Part):
     )
 
 
+class AlertsSpec(Part):
+    """What the nodes tell by themselves; every alert is a log line and a metric in any case."""
+
+    slow_replication_entries: int = Field(
+        default=1000,
+        ge=1,
+        le=1000000000,
+        description="Log entries a voter must lack to be slow. Applied by a reload.",
+    )
+    dedup_window_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description=(
+            "How long the same alert is not told again while its cause goes on. "
+            "Applied by a reload."
+        ),
+    )
+    webhook_secret_name: ObjectName | None = Field(
+        default=None,
+        description=(
+            "Secret whose key `url` is the address that every alert is posted to as JSON. It is "
+            "given to the pods as environment; a change restarts the nodes, one by one."
+        ),
+    )
+
+
 class UpgradeSpec(Part):
     """How pods are replaced when image, configuration or resources change."""
 
@@ -332,6 +359,9 @@ class ClusterSpec(Part):
     )
     monitoring: MonitoringSpec = Field(
         default=MonitoringSpec(), description="How Prometheus finds the nodes."
+    )
+    alerts: AlertsSpec = Field(
+        default=AlertsSpec(), description="What the nodes tell by themselves, and to whom."
     )
     upgrade: UpgradeSpec = Field(default=UpgradeSpec(), description="How pods are replaced.")
     backup: BackupSpec | None = Field(

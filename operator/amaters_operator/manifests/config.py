@@ -26,8 +26,9 @@ DATA_FOLDER = "/var/lib/amaters"
 # A node keeps a few seconds of its grace period for what comes after the drain.
 _SHUTDOWN_RESERVE_SECONDS = 5
 
-# Changing who is met first disturbs nobody who is already a member, and these two are reloaded.
+# Changing who is met first disturbs nobody who is already a member, and the others are reloaded.
 _NEEDS_NO_RESTART = {
+    "alerts": frozenset({"slow_replication_entries", "dedup_window_secs"}),
     "logging": frozenset({"level", "format"}),
     "server": frozenset({"max_connections"}),
     "cluster": frozenset({"peers", "join"}),
@@ -106,6 +107,10 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
         "logging": {
             "level": spec.config.logging.level,
             "format": spec.config.logging.format,
+        },
+        "alerts": {
+            "slow_replication_entries": spec.alerts.slow_replication_entries,
+            "dedup_window_secs": spec.alerts.dedup_window_seconds,
         },
         "metrics": {"enabled": True, "bind_address": f"0.0.0.0:{names.HTTP_PORT}"},
         "timeouts": {

@@ -4,7 +4,7 @@ from typing import Any
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.scalars import Part
-from amaters_operator.api.spec import BackupSpec
+from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
@@ -60,7 +60,7 @@ def _container(cluster: AmatersCluster) -> Manifest:
         "image": spec.image,
         "imagePullPolicy": spec.image_pull_policy,
         "args": _arguments(cluster),
-        "env": _environment(spec.backup),
+        "env": _environment(spec),
         "ports": [
             {"name": "client", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
             {"name": "peers", "containerPort": names.PEER_PORT, "protocol": "TCP"},
@@ -101,24 +101,26 @@ def _arguments(cluster: AmatersCluster) -> list[str]:
     ]
 
 
-def _environment(backup: BackupSpec | None) -> list[Manifest]:
-    own: list[Manifest] = [
+def _environment(spec: ClusterSpec) -> list[Manifest]:
+    made: list[Manifest] = [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
     ]
-    if backup is None or backup.credentials_secret_name is None:
-        return own
-    secret = backup.credentials_secret_name
-    return [
-        *own,
-        _from_secret("AWS_ACCESS_KEY_ID", secret),
-        _from_secret("AWS_SECRET_ACCESS_KEY", secret),
-        _from_secret("AWS_SESSION_TOKEN", secret, optional=True),
-    ]
+    if secret := spec.backup and spec.backup.credentials_secret_name:
+        made += [
+            _from_secret("AWS_ACCESS_KEY_ID", secret),
+            _from_secret("AWS_SECRET_ACCESS_KEY", secret),
+            _from_secret("AWS_SESSION_TOKEN", secret, optional=True),
+        ]
+    if secret := spec.alerts.webhook_secret_name:
+        made.append(_from_secret("AMATERS_ALERTS_WEBHOOK_URL", secret, key="url"))
+    return made
 
 
-def _from_secret(name: str, secret: str, *, optional: bool = False) -> Manifest:
-    reference: Manifest = {"name": secret, "key": name}
+def _from_secret(
+    name: str, secret: str, *, key: str | None = None, optional: bool = False
+) -> Manifest:
+    reference: Manifest = {"name": secret, "key": key or name}
     return {
         "name": name,
         "valueFrom": {"secretKeyRef": reference | ({"optional": True} if optional else {})},

@@ -96,6 +96,7 @@ ENVIRONMENT: Mapping[str, Alias] = {
     "AMATERS_PEERS": Alias("cluster.peers", _peer_list),
     # Ours.
     "AMATERS_LOG_FORMAT": Alias("logging.format"),
+    "AMATERS_ALERTS_WEBHOOK_URL": Alias("alerts.webhook_url"),
     "AMATERS_NODE_NAME": Alias("cluster.name"),
     "AMATERS_ADVERTISE_ADDRESS": Alias("cluster.advertise_address"),
     "AMATERS_CLIENT_ADVERTISE_ADDRESS": Alias("cluster.client_advertise_address"),

@@ -18,7 +18,7 @@ from amaters_native.consensus import (
     Snapshot,
     decode_message,
 )
-from amaters_native.transport import Call, Listener
+from amaters_native.transport import Call, Channel, Connector, Ended, Listener
 
 NOBODY: ConfState = ([], [], [], [], False)
 
@@ -226,6 +226,9 @@ class Server:
         self.calls: list[Call] = []
         self.cancelled: list[int] = []
         self.writable: list[int] = []
+        self.messages: list[tuple[int, list[bytes], bool]] = []
+        self.reading = True
+        self.closed = False
         self.changed = asyncio.Event()
         self.event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         settings = {"address": "127.0.0.1:0"} | settings
@@ -239,12 +242,21 @@ class Server:
 
     def wake(self) -> None:
         os.eventfd_read(self.event_fd)
+        self.wake_now()
+
+    def wake_now(self) -> None:
         for call in self.listener.take():
             self.calls.append(call)
             self.answer(self, call)
+        if self.reading:
+            self.messages += self.listener.take_messages()
         self.cancelled += self.listener.take_cancelled()
         self.writable += self.listener.take_writable()
         self.changed.set()
+
+    def received(self) -> bytes:
+        """Everything that inbound streams have brought, in one."""
+        return b"".join(b"".join(messages) for _, messages, _ in self.messages)
 
     async def until(self, true: Callable[[], object]) -> None:
         """Wait for something to become true at one of the wake-ups."""
@@ -254,6 +266,9 @@ class Server:
                 await self.changed.wait()
 
     async def close(self, grace: float = 0.0) -> None:
+        if self.closed:
+            return
+        self.closed = True
         try:
             await asyncio.to_thread(self.listener.close, grace)
         finally:
@@ -280,3 +295,45 @@ def serving() -> Callable[..., Any]:
             await server.close()
 
     return serve
+
+
+class Outgoing:
+    """A connector on the running event loop."""
+
+    def __init__(self) -> None:
+        self.event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.connector = Connector(event_fd=self.event_fd)
+        self.ended: dict[int, Ended] = {}
+        self.changed = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(self.event_fd, self.wake)
+
+    def wake(self) -> None:
+        os.eventfd_read(self.event_fd)
+        for outcome in self.connector.take():
+            assert outcome[0] not in self.ended
+            self.ended[outcome[0]] = outcome
+        self.changed.set()
+
+    def to(self, target: str, **settings: Any) -> Channel:
+        return self.connector.connect(target, **settings)
+
+    async def outcome(self, call_id: int) -> tuple[int, str, bytes | None]:
+        """Wait for the end of a call: (code, text, message)."""
+        async with asyncio.timeout(60):
+            while call_id not in self.ended:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.ended[call_id][1:]
+
+    async def close(self) -> None:
+        self.loop.remove_reader(self.event_fd)
+        await asyncio.to_thread(self.connector.close)
+        os.close(self.event_fd)
+
+
+@pytest.fixture
+async def outgoing() -> AsyncIterator[Outgoing]:
+    made = Outgoing()
+    yield made
+    await made.close()

@@ -27,9 +27,11 @@ from amaters_server.rpc.admin import AdminService
 from amaters_server.rpc.admin_ports import AdminParts, Reloading
 from amaters_server.rpc.aql import AqlService
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio_channels import GrpcioDialer
 from amaters_server.rpc.grpcio_tls import server_credentials
 from amaters_server.rpc.intercept import Intercept, Observed
 from amaters_server.rpc.native import NativeListener, NativeSettings
+from amaters_server.rpc.native_channels import NativeDialer
 from amaters_server.rpc.peer_connections import PeerConnections
 from amaters_server.rpc.peer_credentials import PeerCredentials
 from amaters_server.rpc.peer_listener import InternalListener
@@ -96,7 +98,12 @@ def compose(
         FeedSink(),
         Webhook(from_settings.webhook_settings(settings.alerts)),
     )
-    peers = PeerConnections(lambda: _peer_credentials(certificates), random.Random())  # noqa: S311
+    native = settings.network.transport == "native"
+    peers = PeerConnections(
+        NativeDialer() if native else GrpcioDialer(),
+        lambda: _peer_credentials(certificates),
+        random.Random(),  # noqa: S311
+    )
     machine = Machine(engine)
     parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, _places(settings))
     node = Node(from_settings.node_settings(settings), parts)
@@ -159,8 +166,9 @@ def compose(
         internal=InternalListener(
             from_settings.internal_address(settings),
             lambda: _peer_credentials(certificates),
-            (peer_service.register, admin.register),
+            (peer_service.methods, admin.methods),
             peer_service.recycle,
+            settings.network.transport,
         ),
         http=HttpServer(settings.metrics.bind_address, health, exposition, switch),
         health=health,
@@ -187,7 +195,7 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
                 settings.server.bind_address,
                 max_message_bytes=network.max_message_bytes,
                 keepalive_seconds=network.keepalive_interval_secs,
-                credentials=server_credentials(certificates, "client"),
+                credentials=server_credentials(lambda: certificates.get("client")),
             ),
             service.methods,
         )

@@ -100,7 +100,7 @@ class NetworkSection(Section):
     """The client listener and its TLS."""
 
     transport: Literal["native", "grpcio"] = Field(
-        default="native", description="Which gRPC implementation serves clients."
+        default="native", description="Which gRPC implementation serves clients and members."
     )
     max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = Field(
         default=4 * 1024 * 1024, description="Largest request, and largest single answer."

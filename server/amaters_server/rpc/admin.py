@@ -1,33 +1,45 @@
 """AdminService: what the operator and `amaters-cli` ask of one node, on its internal listener."""
 
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
-import grpc.aio
 from amaters.wire import admin_pb2, admin_pb2_grpc
 from typing_extensions import override
 
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.rpc import admin_encode, admin_streams
-from amaters_server.rpc.admin_calls import Context, answering, seconds_left, streaming
 from amaters_server.rpc.admin_ports import AdminParts
 from amaters_server.rpc.admin_streams import Streams
+from amaters_server.rpc.calls import Service
+from amaters_server.rpc.servicers import served
+from amaters_server.rpc.tasks import TaskScope
 
 DEFAULT_SECONDS = 30.0
 """How long a call may take that brings no deadline."""
 END_SECONDS = 1.0
 """How long a stop waits for callers to hear that their stream has ended."""
 
+SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+
+
+class Context(Protocol):
+    """What the methods ask of a call."""
+
+    def time_remaining(self) -> float | None:
+        """Return how long the caller still waits; None when it did not say."""
+        ...
+
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """Speaks for one node."""
+    """Speaks for one node; a DatabaseError ends a call with the status that belongs to it."""
 
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
         self._streams = Streams()
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Add the service to a server."""
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(self, server)
+    def methods(self, tasks: TaskScope) -> Service:
+        """Return what a listener offers; the calls under way belong to the scope."""
+        return served(self, SERVICE, tasks)
 
     async def end_streams(self) -> None:
         """End what would go on for ever; returns when the callers have been told, or soon."""
@@ -36,7 +48,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         await self._streams.ended(END_SECONDS)
 
     @override
-    @answering
     async def Status(
         self, request: admin_pb2.StatusRequest, context: Context
     ) -> admin_pb2.StatusResponse:
@@ -47,7 +58,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return answer
 
     @override
-    @answering
     async def Members(
         self, request: admin_pb2.MembersRequest, context: Context
     ) -> admin_pb2.MembersResponse:
@@ -58,7 +68,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_encode.members(report)
 
     @override
-    @answering
     async def AddMember(
         self, request: admin_pb2.AddMemberRequest, context: Context
     ) -> admin_pb2.MemberResponse:
@@ -74,7 +83,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.MemberResponse(member=admin_encode.member(added))
 
     @override
-    @answering
     async def PromoteMember(
         self, request: admin_pb2.PromoteMemberRequest, context: Context
     ) -> admin_pb2.MemberResponse:
@@ -83,7 +91,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.MemberResponse(member=admin_encode.member(promoted))
 
     @override
-    @answering
     async def RemoveMember(
         self, request: admin_pb2.RemoveMemberRequest, context: Context
     ) -> admin_pb2.MembersResponse:
@@ -92,7 +99,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_encode.members(report)
 
     @override
-    @answering
     async def TransferLeadership(
         self, request: admin_pb2.TransferLeadershipRequest, context: Context
     ) -> admin_pb2.TransferLeadershipResponse:
@@ -101,7 +107,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.TransferLeadershipResponse(leader_id=now.leader_id, term=now.term)
 
     @override
-    @answering
     async def CreateSnapshot(
         self, request: admin_pb2.CreateSnapshotRequest, context: Context
     ) -> admin_pb2.SnapshotResponse:
@@ -112,7 +117,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.SnapshotResponse(snapshot=created)
 
     @override
-    @answering
     async def ListSnapshots(
         self, request: admin_pb2.ListSnapshotsRequest, context: Context
     ) -> admin_pb2.ListSnapshotsResponse:
@@ -127,7 +131,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
 
     @override
-    @answering
     async def UploadSnapshot(
         self, request: admin_pb2.UploadSnapshotRequest, context: Context
     ) -> admin_pb2.UploadSnapshotResponse:
@@ -136,7 +139,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.UploadSnapshotResponse(uri=uri)
 
     @override
-    @streaming
     async def RestoreSnapshot(
         self, request: admin_pb2.RestoreSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.RestoreProgress, None]:
@@ -151,7 +153,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             )
 
     @override
-    @answering
     async def DeleteSnapshot(
         self, request: admin_pb2.DeleteSnapshotRequest, context: Context
     ) -> admin_pb2.DeleteSnapshotResponse:
@@ -163,7 +164,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.DeleteSnapshotResponse()
 
     @override
-    @answering
     async def Reload(
         self, request: admin_pb2.ReloadRequest, context: Context
     ) -> admin_pb2.ReloadResponse:
@@ -172,7 +172,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_encode.reload_report(report, self._parts.certificates())
 
     @override
-    @answering
     async def Health(
         self, request: admin_pb2.HealthRequest, context: Context
     ) -> admin_pb2.HealthResponse:
@@ -180,7 +179,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_encode.health(self._parts.health())
 
     @override
-    @answering
     async def ListShards(
         self, request: admin_pb2.ListShardsRequest, context: Context
     ) -> admin_pb2.ListShardsResponse:
@@ -189,7 +187,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         return admin_pb2.ListShardsResponse(shards=found)
 
     @override
-    @streaming
     async def WatchAlerts(
         self, request: admin_pb2.WatchAlertsRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.Alert, None]:
@@ -199,7 +196,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
                 yield alert
 
     @override
-    @streaming
     async def TailLog(
         self, request: admin_pb2.TailLogRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.LogRecord, None]:
@@ -209,7 +205,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
                 yield record
 
     @override
-    @streaming
     async def DownloadSnapshot(
         self, request: admin_pb2.DownloadSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.SnapshotChunk, None]:
@@ -218,5 +213,5 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             yield chunk
 
     def _deadline(self, context: Context) -> float:
-        left = seconds_left(context)
+        left = context.time_remaining()
         return self._parts.now() + (DEFAULT_SECONDS if left is None else left)

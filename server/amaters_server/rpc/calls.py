@@ -1,7 +1,7 @@
 """What listeners hand to services and back: batches of calls, independent of the transport."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
@@ -39,11 +39,41 @@ Streaming: TypeAlias = Callable[[Call, Send], Awaitable[Metadata | None]]
 """Answers one call with many messages; returns trailing metadata; DatabaseError ends the call."""
 
 
+class Inbound(Protocol):
+    """Takes calls whose request is a stream; answers each once, whenever it likes.
+
+    An answer in the middle of a stream ends it. Ids that are not its own are to be ignored:
+    something may still arrive for a call that is over.
+    """
+
+    def opened(self, call: Call, outlet: Outlet, /) -> None:
+        """Hear of a new call; its message is empty."""
+        ...
+
+    def received(self, call_id: int, messages: list[bytes], /, *, ended: bool) -> None:
+        """Take in what came, in order; after the end the caller waits for its answer."""
+        ...
+
+    def gone(self, call_id: int, /) -> None:
+        """Hear that the caller has left."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """All methods of one listener by full path."""
 
-    unary: Mapping[str, Unary]
-    streaming: Mapping[str, Streaming]
-    interactive: Mapping[str, str]
+    unary: Mapping[str, Unary] = field(default_factory=dict)
+    streaming: Mapping[str, Streaming] = field(default_factory=dict)
+    interactive: Mapping[str, str] = field(default_factory=dict)
     """Bidirectional methods, answered one request at a time by the named unary method."""
+    inbound: Mapping[str, Inbound] = field(default_factory=dict)
+
+    def __or__(self, other: "Service") -> "Service":
+        """Return both services as one."""
+        return Service(
+            {**self.unary, **other.unary},
+            {**self.streaming, **other.streaming},
+            {**self.interactive, **other.interactive},
+            {**self.inbound, **other.inbound},
+        )

@@ -1,4 +1,4 @@
-"""The client listener over grpc.aio: the fallback, and the one that speaks bidirectional streams.
+"""A listener over grpc.aio: the fallback, and the one that speaks bidirectional streams.
 
 Calls that arrive in the same turn of the event loop reach the service as one batch, so that the
 service is the same as behind the native listener.
@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import TypeAlias
 
 import grpc
@@ -17,7 +16,8 @@ from typing_extensions import override
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
-from amaters_server.rpc.calls import Call, Failure, Metadata, Service, Streaming, Unary
+from amaters_server.rpc.calls import Call, Inbound, Metadata, Service, Streaming, Unary
+from amaters_server.rpc.turns import CallFailedError, Turns
 from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
@@ -41,60 +41,8 @@ class GrpcioSettings:
     max_connections: int = 1000
     keepalive_seconds: float = 60.0
     credentials: grpc.ServerCredentials | None = None
-
-
-class CallFailedError(Exception):
-    """The service ended a call with a status that is not OK."""
-
-    def __init__(self, failure: Failure) -> None:
-        _, self.code, self.text, self.metadata = failure
-        super().__init__(self.text)
-
-
-class _Gathering:
-    """Collects the unary calls of one turn of the loop, and hands each its own answer."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ids = count(1)
-        self._calls: dict[Unary, list[Call]] = {}
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
-
-    async def ask(self, method: Unary, call: Call) -> bytes:
-        """Give the service one call and wait for its answer; CallFailedError when there is none."""
-        call_id = next(self._ids)
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._answers[call_id] = answer
-        if not self._calls:
-            self._loop.call_soon(self._hand_over)
-        self._calls.setdefault(method, []).append((call_id, *call[1:]))
-        try:
-            return await answer
-        finally:
-            del self._answers[call_id]
-
-    def _hand_over(self) -> None:
-        gathered, self._calls = self._calls, {}
-        for method, calls in gathered.items():
-            try:
-                method(calls, self)
-            except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
-                _log.exception("rpc.service_failed")
-                self.fail([(call[0], status.INTERNAL, "internal error", None) for call in calls])
-
-    def reply(self, answers: list[tuple[int, bytes]]) -> None:
-        """Answer calls; those that were cancelled meanwhile are ignored."""
-        for call_id, message in answers:
-            waiting = self._answers.get(call_id)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message)
-
-    def fail(self, failures: list[Failure]) -> None:
-        """End calls with a status that is not OK."""
-        for failure in failures:
-            waiting = self._answers.get(failure[0])
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(CallFailedError(failure))
+    options: tuple[tuple[str, int], ...] | None = None
+    """Channel arguments instead of those that follow from the above."""
 
 
 @dataclass(slots=True)
@@ -112,10 +60,11 @@ class GrpcioListener:
         self._settings = settings
         self._service = service
         self._counting = _Counting()
-        self._gathering = _Gathering()
-        self._server = grpc.aio.server(
-            options=server_options(settings.max_message_bytes, settings.keepalive_seconds)
+        self._turns = Turns()
+        options = settings.options or server_options(
+            settings.max_message_bytes, settings.keepalive_seconds
         )
+        self._server = grpc.aio.server(options=options)
         self._stopping: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -154,6 +103,8 @@ class GrpcioListener:
             handlers[path] = grpc.unary_unary_rpc_method_handler(self._unary(path, unary))
         for path, streaming in service.streaming.items():
             handlers[path] = grpc.unary_stream_rpc_method_handler(self._streaming(path, streaming))
+        for path, inbound in service.inbound.items():
+            handlers[path] = grpc.stream_unary_rpc_method_handler(self._inbound(path, inbound))
         for path, answered_by in service.interactive.items():
             method = self._unary(answered_by, service.unary[answered_by])
             handlers[path] = grpc.stream_stream_rpc_method_handler(_one_by_one(method))
@@ -163,7 +114,7 @@ class GrpcioListener:
         async def answer(message: bytes, context: Context) -> bytes:
             with self._counted(message):
                 try:
-                    reply = await self._gathering.ask(method, _call(path, message, context))
+                    reply = await self._turns.ask(method, _call(path, message, context))
                 except CallFailedError as failed:
                     await abort(context, failed.code, failed.text, failed.metadata)
                     raise
@@ -189,6 +140,27 @@ class GrpcioListener:
                 else:
                     if trailers:
                         context.set_trailing_metadata(tuple(trailers))
+
+        return answer
+
+    def _inbound(
+        self, path: str, inbound: Inbound
+    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[bytes]]:
+        async def answer(_: AsyncIterator[bytes], context: Context) -> bytes:
+            async def read() -> bytes | None:
+                message: object = await context.read()
+                if not isinstance(message, bytes):
+                    return None
+                self._counting.received += len(message)
+                return message
+
+            with self._counted(b""):
+                try:
+                    call = _call(path, b"", context)
+                    return await self._turns.listen(inbound, call, read)
+                except CallFailedError as failed:
+                    await abort(context, failed.code, failed.text, failed.metadata)
+                    raise
 
         return answer
 

@@ -1,36 +1,43 @@
-"""TLS of grpc.aio listeners, whose certificates follow `Certificates` while they run."""
+"""TLS of grpc.aio listeners, whose certificates follow their source while they run."""
 
 from collections.abc import Callable
 
 import grpc
 
-from amaters_server.rpc.tls import Certificates, TlsMaterial
+from amaters_server.rpc.tls import ServerIdentity
+
+Provide = Callable[[], ServerIdentity | None]
+"""Returns what is valid now; None before there is anything, or without TLS."""
 
 
-def server_credentials(certificates: Certificates, listener: str) -> grpc.ServerCredentials | None:
-    """Return credentials that always serve the newest material; None without TLS.
+def server_credentials(provide: Provide) -> grpc.ServerCredentials | None:
+    """Return credentials that always serve the newest identity; None without TLS.
 
-    Clients must show a certificate when the material demands it.
+    Clients must show a certificate when the first identity demands it.
     """
-    first = certificates.get(listener)
+    first = provide()
     if first is None:
         return None
     return grpc.dynamic_ssl_server_credentials(
         _configuration(first),
-        _fetcher(certificates, listener, first),  # type: ignore[arg-type]  # None is allowed
+        news(provide, first),  # type: ignore[arg-type]  # None is allowed
         first.require_client_cert,
     )
 
 
-def _fetcher(
-    certificates: Certificates, listener: str, shown: TlsMaterial
+def news(
+    provide: Provide, shown: ServerIdentity
 ) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """Return what gRPC asks at every handshake: each identity once, otherwise None.
+
+    Handing the same one over again makes gRPC rebuild its TLS context for every connection, on a
+    thread of its own, while others use it.
+    """
+
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        # Asked at every handshake, on a thread of gRPC's. None means unchanged: handing the same
-        # certificate over again makes gRPC rebuild its TLS context for every connection.
         nonlocal shown
-        newest = certificates.get(listener) or shown
-        if newest is shown:
+        newest = provide() or shown
+        if newest == shown:
             return None
         shown = newest
         return _configuration(newest)
@@ -38,6 +45,6 @@ def _fetcher(
     return fetch
 
 
-def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
-    pair = (material.key, material.certificate)
-    return grpc.ssl_server_certificate_configuration([pair], root_certificates=material.ca)
+def _configuration(identity: ServerIdentity) -> grpc.ServerCertificateConfiguration:
+    pair = (identity.key, identity.certificate)
+    return grpc.ssl_server_certificate_configuration([pair], identity.ca or None)

@@ -1,4 +1,4 @@
-"""The client listener over `amaters_native.transport`: calls come and go in batches.
+"""A listener over `amaters_native.transport`: calls come and go in batches.
 
 Bidirectional calls are not possible here; `network.transport = "grpcio"` offers them.
 """
@@ -15,7 +15,7 @@ from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
 from amaters_server.rpc.calls import Call, Service, Streaming
 from amaters_server.rpc.tasks import TaskScope
-from amaters_server.rpc.tls import TlsMaterial
+from amaters_server.rpc.tls import ServerIdentity
 from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ class NativeSettings:
     max_message_bytes: int = 4 * 1024 * 1024
     max_connections: int = 1000
     keepalive_seconds: float = 60.0
+    keepalive_answer_seconds: float = 20.0
     handshake_seconds: float = 30.0
-    tls: TlsMaterial | None = None
+    tls: ServerIdentity | None = None
 
 
 class NativeListener:
@@ -45,6 +46,7 @@ class NativeListener:
         self._service = service
         self._tasks = TaskScope()
         self._streams: dict[int, _Stream] = {}
+        self._inbound = tuple(service.inbound.values())
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._listener: Listener | None = None
 
@@ -64,15 +66,17 @@ class NativeListener:
                 max_message_bytes=settings.max_message_bytes,
                 max_connections=settings.max_connections,
                 keepalive_interval_seconds=settings.keepalive_seconds,
+                keepalive_timeout_seconds=settings.keepalive_answer_seconds,
                 handshake_timeout_seconds=settings.handshake_seconds,
                 stream_low_water_bytes=STREAM_BACKLOG_BYTES,
                 tls=None if settings.tls is None else _identity(settings.tls),
+                inbound_streams=list(self._service.inbound),
             )
         except (OSError, ValueError) as wrong:
             raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
         asyncio.get_running_loop().add_reader(self._event, self._wake)
 
-    def replace_tls(self, identity: TlsMaterial) -> None:
+    def replace_tls(self, identity: ServerIdentity) -> None:
         """Use another identity for new connections; ConfigurationError when it is no good."""
         if self._listener is not None:
             try:
@@ -118,10 +122,13 @@ class NativeListener:
         listener = self._listener
         if listener is None:
             return
-        self._dispatch(listener.take(), listener)
+        calls = listener.take()
+        if calls:
+            self._dispatch(calls, listener)
+        if self._inbound:
+            self._receive(listener)
         for call_id in listener.take_cancelled():
-            if call_id in self._streams:
-                self._streams[call_id].abandon()
+            self._lose(call_id)
         for call_id in listener.take_writable():
             if call_id in self._streams:
                 self._streams[call_id].resume()
@@ -136,6 +143,9 @@ class NativeListener:
             elif path in self._service.streaming:
                 for call in group:
                     self._begin(call, self._service.streaming[path], listener)
+            elif path in self._service.inbound:
+                for call in group:
+                    self._service.inbound[path].opened(call, listener)
             else:
                 text = self._absent(path)
                 listener.fail([(call[0], status.UNIMPLEMENTED, text, None) for call in group])
@@ -146,6 +156,21 @@ class NativeListener:
         except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
             _log.exception("rpc.service_failed")
             listener.fail([(call[0], status.INTERNAL, "internal error", None) for call in calls])
+
+    def _lose(self, call_id: int) -> None:
+        if call_id in self._streams:
+            self._streams[call_id].abandon()
+        for inbound in self._inbound:
+            inbound.gone(call_id)
+
+    def _receive(self, listener: Listener) -> None:
+        for call_id, messages, ended in listener.take_messages():
+            try:
+                for inbound in self._inbound:
+                    inbound.received(call_id, messages, ended=ended)
+            except Exception:  # noqa: BLE001 The border: as in `_hand_over`.
+                _log.exception("rpc.service_failed")
+                listener.fail([(call_id, status.INTERNAL, "internal error", None)])
 
     def _begin(self, call: Call, method: Streaming, listener: Listener) -> None:
         stream = self._streams[call[0]] = _Stream(call, listener)
@@ -179,9 +204,13 @@ class _Stream:
         self._listener = listener
         self._writable = asyncio.Event()
         self._gone = False
+        self._answering: asyncio.Task[object] | None = None
 
     async def answered_by(self, method: Streaming) -> None:
         """Have the method answer, and end the stream as it says."""
+        if self._gone:
+            return
+        self._answering = asyncio.current_task()
         try:
             trailers = await method(self._call, self._send)
         except _GoneError:
@@ -195,9 +224,10 @@ class _Stream:
             self._listener.finish(self.call_id, metadata=trailers)
 
     def abandon(self) -> None:
-        """Hear that the caller has left."""
+        """Hear that the caller has left: whatever the method waits for is not wanted any more."""
         self._gone = True
-        self._writable.set()
+        if self._answering is not None:
+            self._answering.cancel()
 
     def resume(self) -> None:
         """Hear that the caller has caught up."""
@@ -205,15 +235,14 @@ class _Stream:
 
     async def _send(self, message: bytes) -> None:
         queued = self._listener.send(self.call_id, message)
+        if queued < 0:
+            raise _GoneError
         if queued > STREAM_BACKLOG_BYTES:
             self._writable.clear()
-            if not self._gone:
-                await self._writable.wait()
-        if queued < 0 or self._gone:
-            raise _GoneError
+            await self._writable.wait()
 
 
-def _identity(material: TlsMaterial) -> TlsIdentity:
+def _identity(material: ServerIdentity) -> TlsIdentity:
     # An authority without the demand would still make clients show certificates it must know.
     ca = material.ca if material.require_client_cert else None
     return TlsIdentity(material.certificate, material.key, ca, material.require_client_cert)

@@ -1,58 +1,118 @@
-"""gRPC channels between members: options, metadata, and errors as Python knows them."""
+"""Connections to other members: what both transports offer, and what is said on them."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError, Message
 
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc.peer_credentials import PeerCredentials, for_channel
+from amaters_server.rpc.calls import Metadata
+from amaters_server.rpc.peer_credentials import PeerCredentials
 from amaters_server.wire import peer_pb2
 
-Metadata = tuple[tuple[str, str], ...]
+PING_SECONDS = 3.0
+"""How often both sides make sure of each other, and how long the answer may take."""
+LARGEST_MESSAGE = (1 << 31) - 1
+"""Protobuf's own limit: a log entry is as large as a client's largest batch."""
+QUEUE_BYTES = 64 * 1024 * 1024
+FRAME_BYTES = 4 * 1024 * 1024
 
-_PING_MS = 3000
-_OPTIONS: Sequence[tuple[str, int | str]] = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-    ("grpc.keepalive_time_ms", _PING_MS),
-    ("grpc.keepalive_timeout_ms", _PING_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.so_reuseport", 0),
-)
+Answer = TypeVar("Answer", bound=Message)
+
+_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"].full_name
 
 
-def options() -> list[tuple[str, int | str]]:
-    """Return the options of both sides of an internal connection."""
-    return list(_OPTIONS)
+def path(method: str) -> str:
+    """Return the full path of a method of PeerService."""
+    return f"/{_SERVICE}/{method}"
 
 
-def open_channel(address: str, credentials: PeerCredentials | None) -> grpc.aio.Channel:
-    """Open a channel of its own: the name is resolved anew, nothing is shared with others."""
-    if credentials is None:
-        return grpc.aio.insecure_channel(address, options())
-    return grpc.aio.secure_channel(address, for_channel(credentials), options())
+class Deliver(Protocol):
+    """An open stream of raft messages to a member."""
+
+    def send(self, messages: Sequence[bytes], /) -> bool:
+        """Queue the messages, at once and without blocking; False when they were dropped."""
+        ...
+
+    async def carry(self) -> None:
+        """Carry what is queued until the stream ends; OSError unless either side just ended it."""
+        ...
+
+    def end(self) -> None:
+        """End the stream from this side."""
+        ...
+
+
+class PeerChannel(Protocol):
+    """One attempt to be connected; it begins at once, and calls wait for it."""
+
+    async def ask(
+        self, path: str, request: bytes, seconds: float, metadata: Metadata | None = None
+    ) -> bytes:
+        """Return the answer; OSError (TimeoutError in particular) says why there is none."""
+        ...
+
+    def deliver(self, metadata: Metadata) -> Deliver:
+        """Open the stream of raft messages."""
+        ...
+
+    async def close(self) -> None:
+        """Give up the connection and everything on it."""
+        ...
+
+
+class PeerDialer(Protocol):
+    """Makes connections over one transport."""
+
+    def dial(self, address: str, credentials: PeerCredentials | None, /) -> PeerChannel:
+        """Begin to connect: the name is resolved anew, nothing is shared with other channels."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what the channels share; they have been closed before."""
+        ...
+
+
+async def answer_to(
+    request: Message,
+    kind: type[Answer],
+    channel: PeerChannel,
+    method: str,
+    seconds: float,
+    metadata: Metadata | None = None,
+) -> Answer:
+    """Ask a method of PeerService; OSError when there is no answer that makes sense."""
+    answer = await channel.ask(path(method), request.SerializeToString(), seconds, metadata)
+    try:
+        return kind.FromString(answer)
+    except DecodeError as wrong:
+        raise ConnectionError(f"the answer to {method} is no {kind.DESCRIPTOR.name}") from wrong
+
+
+def frames(messages: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield serialized frames, each as large as a frame should be, or with one larger message."""
+    first = size = 0
+    for at, message in enumerate(messages):
+        if at > first and size + len(message) > FRAME_BYTES:
+            yield peer_pb2.Frame(messages=messages[first:at]).SerializeToString()
+            first, size = at, 0
+        size += len(message)
+    yield peer_pb2.Frame(messages=messages[first:]).SerializeToString()
 
 
 def introduction(own: PeerIdentity, to: int) -> Metadata:
     """Say on a call who is calling whom."""
-    return (
+    return [
         ("amaters-cluster", own.cluster_id),
         ("amaters-from", str(own.node_id)),
         ("amaters-to", str(to)),
         ("amaters-version", ".".join(str(part) for part in own.version)),
-    )
+    ]
 
 
-def introduced(metadata: Sequence[tuple[str, str | bytes]] | None) -> peer_pb2.HandshakeRequest:
+def introduced(metadata: Metadata) -> peer_pb2.HandshakeRequest:
     """Read an introduction; what is missing or malformed is left empty."""
-    said = {key: str(value) for key, value in metadata or ()}
+    said = {key: str(value) for key, value in metadata}
     parts = said.get("amaters-version", "").split(".")
     numbers = [int(part) if part.isdigit() else 0 for part in parts] + [0, 0, 0]
     request = peer_pb2.HandshakeRequest(
@@ -64,19 +124,6 @@ def introduced(metadata: Sequence[tuple[str, str | bytes]] | None) -> peer_pb2.H
     )
     setattr(request, "from", _number(said.get("amaters-from", "")))
     return request
-
-
-@asynccontextmanager
-async def translated(what: str) -> AsyncIterator[None]:
-    """Turn gRPC's errors into ConnectionError and TimeoutError."""
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        code = error.code()
-        text = f"{what}: {code.name.lower().replace('_', ' ')}: {(error.details() or '')[:256]}"
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise TimeoutError(text) from error
-        raise ConnectionError(text) from error
 
 
 def _number(text: str) -> int:

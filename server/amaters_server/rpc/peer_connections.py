@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc.peer_channels import introduction, open_channel, translated
+from amaters_server.rpc.grpcio_channels import open_channel, translated
+from amaters_server.rpc.peer_channels import PeerDialer, answer_to, introduction
 from amaters_server.rpc.peer_credentials import ProvideCredentials
 from amaters_server.rpc.peer_link import LinkParts, PeerLink, Refused
 from amaters_server.wire import peer_pb2, peer_pb2_grpc
@@ -17,7 +18,11 @@ CHECK_CREDENTIALS_SECONDS = 1.0
 class PeerConnections:
     """The transport of a node (`node.ports.PeerTransport`)."""
 
-    def __init__(self, credentials: ProvideCredentials, rng: random.Random) -> None:
+    def __init__(
+        self, dialer: PeerDialer, credentials: ProvideCredentials, rng: random.Random
+    ) -> None:
+        """Own the dialer: it is closed with the connections."""
+        self._dialer = dialer
         self._credentials = credentials
         self._rng = rng
         self._links: dict[int, PeerLink] = {}
@@ -39,7 +44,7 @@ class PeerConnections:
             if member is None or member.peer_address != link.member.peer_address:
                 del self._links[member_id]
                 self._close_later(link)
-        parts = LinkParts(identity, self._credentials, self._heard_refusal, self._rng)
+        parts = LinkParts(identity, self._dialer, self._credentials, self._heard_refusal, self._rng)
         for member in others:
             if member.id not in self._links:
                 self._links[member.id] = PeerLink(member, parts)
@@ -65,20 +70,23 @@ class PeerConnections:
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:
         """Ask whoever listens there; OSError when unreachable."""
-        async with open_channel(address, self._credentials()) as channel, translated(address):
-            return await peer_pb2_grpc.PeerServiceStub(channel).Identify(request, timeout=timeout)
+        channel = self._dialer.dial(address, self._credentials())
+        try:
+            return await answer_to(request, peer_pb2.IdentifyResponse, channel, "Identify", timeout)
+        finally:
+            await channel.close()
 
     async def forward(
         self, to: int, request: peer_pb2.ForwardRequest, timeout: float
     ) -> peer_pb2.ForwardResponse:
         """Have another member answer; OSError when it cannot be reached in time."""
         link = self._links.get(to)
-        stub = link.stub if link is not None else None
-        if link is None or stub is None or self._own is None:
+        channel = link.channel if link is not None else None
+        if channel is None or self._own is None:
             raise ConnectionError(f"there is no connection to member {to} right now")
         metadata = introduction(self._own, to)
-        async with translated(link.member.peer_address):
-            return await stub.Forward(request, timeout=timeout, metadata=metadata)
+        kind = peer_pb2.ForwardResponse
+        return await answer_to(request, kind, channel, "Forward", timeout, metadata)
 
     async def fetch_image(
         self, source: int, request: peer_pb2.FetchImageRequest
@@ -88,7 +96,7 @@ class PeerConnections:
         if link is None or self._own is None:
             raise ConnectionError(f"member {source} is not known")
         where = link.member.peer_address
-        metadata = introduction(self._own, source)
+        metadata = tuple(introduction(self._own, source))
         async with open_channel(where, self._credentials()) as channel, translated(where):
             stub = peer_pb2_grpc.PeerServiceStub(channel)
             async for chunk in stub.FetchImage(request, metadata=metadata):
@@ -100,6 +108,7 @@ class PeerConnections:
             self._timer.cancel()
         links, self._links = list(self._links.values()), {}
         await asyncio.gather(*(link.close() for link in links), *self._closing)
+        await self._dialer.close()
 
     def _heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
         self._refused(response)

@@ -1,7 +1,7 @@
-"""The outgoing connection to one member: messages leave in frames, as many as have piled up.
+"""The outgoing connection to one member, kept up for as long as the member is wanted.
 
-Sending never blocks and never waits: what does not fit the queue is dropped, for raft repeats
-itself. Every attempt to connect opens a new channel, so the name is resolved anew each time.
+Sending never blocks and never waits: what cannot leave is dropped, for raft repeats itself.
+Every attempt to connect opens a new channel, so the name is resolved anew each time.
 """
 
 import asyncio
@@ -9,25 +9,23 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import grpc.aio
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc.peer_channels import introduction, open_channel, translated
+from amaters_server.rpc.peer_channels import (
+    Deliver,
+    PeerChannel,
+    PeerDialer,
+    answer_to,
+    introduction,
+)
 from amaters_server.rpc.peer_credentials import PeerCredentials, ProvideCredentials
-from amaters_server.wire import peer_pb2, peer_pb2_grpc
+from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-QUEUE_BYTES = 64 * 1024 * 1024
-FRAME_BYTES = 4 * 1024 * 1024
 HANDSHAKE_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
-
-_NOTHING: Any = None
-# No iterator: frames are written one by one. The published stub insists on one.
 
 Refused = Callable[[peer_pb2.HandshakeResponse], None]
 
@@ -41,6 +39,7 @@ class LinkParts:
     """What every link needs."""
 
     own: PeerIdentity
+    dialer: PeerDialer
     credentials: ProvideCredentials
     refused: Refused
     rng: random.Random
@@ -53,38 +52,29 @@ class PeerLink:
         self.member = member
         self.version = ""
         self._parts = parts
-        self._queue: list[bytes] = []
-        self._queued_bytes = 0
-        self._wake = asyncio.Event()
         self._nudged = asyncio.Event()
-        self._connected = False
+        self._channel: PeerChannel | None = None
+        self._deliver: Deliver | None = None
         self._shown: PeerCredentials | None = None
-        self._stub: peer_pb2_grpc.PeerServiceAsyncStub | None = None
         self._said = ""
         name = f"peer-link-{member.id}"
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=name)
 
     def send(self, messages: Sequence[bytes]) -> bool:
         """Queue the messages; False when they were dropped."""
-        size = sum(map(len, messages))
-        if not self._connected or (self._queue and self._queued_bytes + size > QUEUE_BYTES):
-            return False
-        self._queue += messages
-        self._queued_bytes += size
-        self._wake.set()
-        return True
+        return self._deliver is not None and self._deliver.send(messages)
 
     @property
-    def stub(self) -> "peer_pb2_grpc.PeerServiceAsyncStub | None":
-        """Return what unary calls can use while connected."""
-        return self._stub if self._connected else None
+    def channel(self) -> PeerChannel | None:
+        """Return what other calls can use while connected."""
+        return self._channel
 
     def renew(self) -> None:
         """Connect anew if the credentials have changed since."""
-        if self._connected and self._parts.credentials() != self._shown:
+        if self._deliver is not None and self._parts.credentials() != self._shown:
             log.info("peer.credentials_renewed", extra={"peer": self.member.id})
-            self._connected = False
-            self._wake.set()
+            self._deliver.end()
+            self._forget()
 
     def nudge(self) -> None:
         """Hear that the other side is up: there is no use in waiting any longer."""
@@ -119,21 +109,18 @@ class PeerLink:
         """Serve one connection from its handshake to its end."""
         self._shown = self._parts.credentials()
         where = self.member.peer_address
-        async with open_channel(where, self._shown) as channel, translated(where):
-            stub = peer_pb2_grpc.PeerServiceStub(channel)
-            await self._shake_hands(stub)
-            metadata = introduction(self._parts.own, self.member.id)
-            call = stub.Deliver(_NOTHING, metadata=metadata)
-            call.add_done_callback(lambda _: self._wake.set())
-            self._stub, self._connected, self._said = stub, True, ""
+        channel = self._parts.dialer.dial(where, self._shown)
+        try:
+            await self._shake_hands(channel)
+            deliver = channel.deliver(introduction(self._parts.own, self.member.id))
+            self._channel, self._deliver, self._said = channel, deliver, ""
             log.info("peer.connected", extra={"peer": self.member.id, "address": where})
-            try:
-                await self._deliver(call)
-            finally:
-                self._forget()
-                call.cancel()
+            await deliver.carry()
+        finally:
+            self._forget()
+            await channel.close()
 
-    async def _shake_hands(self, stub: "peer_pb2_grpc.PeerServiceAsyncStub") -> None:
+    async def _shake_hands(self, channel: PeerChannel) -> None:
         own = self._parts.own
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(
@@ -144,43 +131,16 @@ class PeerLink:
             version_patch=patch,
         )
         setattr(request, "from", own.node_id)
-        response = await stub.Handshake(request, timeout=HANDSHAKE_SECONDS)
+        kind = peer_pb2.HandshakeResponse
+        response = await answer_to(request, kind, channel, "Handshake", HANDSHAKE_SECONDS)
         theirs = (response.version_major, response.version_minor, response.version_patch)
         self.version = ".".join(str(part) for part in theirs)
         if not response.accepted:
             self._parts.refused(response)
             raise PeerRefusedError(response.reason)
 
-    async def _deliver(
-        self, call: "grpc.aio.StreamUnaryCall[peer_pb2.Frame, peer_pb2.DeliverSummary]"
-    ) -> None:
-        while self._connected and not call.done():
-            if not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            await call.write(self._next_frame())
-        if self._connected:
-            await call  # Raises what ended it, unless the other side just wants a new one.
-
-    def _next_frame(self) -> peer_pb2.Frame:
-        queue = self._queue
-        if self._queued_bytes <= FRAME_BYTES:
-            self._queue, self._queued_bytes = [], 0
-            return peer_pb2.Frame(messages=queue)
-        size = count = 0
-        for message in queue:
-            if count and size + len(message) > FRAME_BYTES:
-                break
-            size += len(message)
-            count += 1
-        self._queue, self._queued_bytes = queue[count:], self._queued_bytes - size
-        return peer_pb2.Frame(messages=queue[:count])
-
     def _forget(self) -> None:
-        self._connected = False
-        self._stub = None
-        self._queue, self._queued_bytes = [], 0
+        self._channel = self._deliver = None
 
     def _note(self, error: OSError) -> None:
         """Log each kind of trouble once until it is over, not with every attempt."""

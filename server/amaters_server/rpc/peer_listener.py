@@ -1,24 +1,30 @@
-"""The internal listener: peers and administration, on an address of its own, over grpc.aio."""
+"""The internal listener: peers and administration, on an address of its own."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-
-import grpc.aio
+from functools import reduce
+from operator import or_
+from typing import Literal, TypeAlias
 
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc.peer_channels import options
-from amaters_server.rpc.peer_credentials import (
-    PeerCredentials,
-    ProvideCredentials,
-    for_server,
-)
+from amaters_server.rpc.calls import Service
+from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio_channels import OPTIONS
+from amaters_server.rpc.grpcio_tls import server_credentials
+from amaters_server.rpc.native import NativeListener, NativeSettings
+from amaters_server.rpc.peer_channels import LARGEST_MESSAGE, PING_SECONDS
+from amaters_server.rpc.peer_credentials import PeerCredentials, ProvideCredentials
+from amaters_server.rpc.tasks import TaskScope
 
 log = logging.getLogger(__name__)
 
 CHECK_CREDENTIALS_SECONDS = 1.0
+HANDSHAKE_SECONDS = 10.0
 
-Register = Callable[[grpc.aio.Server], None]
+Transport: TypeAlias = Literal["native", "grpcio"]
+Offered: TypeAlias = Callable[[TaskScope], Service]
+"""Makes a service whose calls under way belong to the scope."""
 
 
 class InternalListener:
@@ -28,15 +34,18 @@ class InternalListener:
         self,
         address: str,
         credentials: ProvideCredentials,
-        register: Sequence[Register],
+        offered: Sequence[Offered],
         recycle: Callable[[], None],
+        transport: Transport = "native",
     ) -> None:
         """`recycle` ends the open peer streams; it is called after the certificate changed."""
         self._address = address
         self._credentials = credentials
+        self._offered = offered
         self._recycle = recycle
-        self._register = register
-        self._server: grpc.aio.Server | None = None
+        self._transport = transport
+        self._tasks = TaskScope()
+        self._listener: NativeListener | GrpcioListener | None = None
         self._shown: PeerCredentials | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.port = 0
@@ -44,37 +53,52 @@ class InternalListener:
 
     async def start(self) -> None:
         """Bind and begin to serve; ConfigurationError when the address cannot be had."""
-        server = grpc.aio.server(options=options())
-        for register in self._register:
-            register(server)
         self._shown = self._credentials()
-        tls = for_server(self._credentials)
-        try:
-            if tls is None:
-                self.port = server.add_insecure_port(self._address)
-            else:
-                self.port = server.add_secure_port(self._address, tls)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self._address}: is another process using it? ({error})"
-            ) from error
-        await server.start()
-        self._server = server
+        service = reduce(or_, (offered(self._tasks) for offered in self._offered), Service())
+        listener = self._native(service) if self._transport == "native" else self._grpcio(service)
+        await listener.start()
+        self._listener, self.port = listener, listener.port
         self._check_credentials()
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, give those under way a while, then close."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._server is not None:
-            await self._server.stop(grace_seconds)
-            self._server = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.stop(grace_seconds)
+        await self._tasks.close()
+
+    def _native(self, service: Service) -> NativeListener:
+        settings = NativeSettings(
+            self._address,
+            max_message_bytes=LARGEST_MESSAGE,
+            keepalive_seconds=PING_SECONDS,
+            keepalive_answer_seconds=PING_SECONDS,
+            handshake_seconds=HANDSHAKE_SECONDS,
+            tls=self._shown,
+        )
+        return NativeListener(settings, service)
+
+    def _grpcio(self, service: Service) -> GrpcioListener:
+        credentials = server_credentials(self._credentials)
+        settings = GrpcioSettings(self._address, credentials=credentials, options=OPTIONS)
+        return GrpcioListener(settings, service)
 
     def _check_credentials(self) -> None:
         now = self._credentials()
-        if now != self._shown:
+        if now is not None and now != self._shown:
             self._shown = now
-            log.info("peer.certificate_replaced")
-            self._recycle()
+            self._replace(now)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(CHECK_CREDENTIALS_SECONDS, self._check_credentials)
+
+    def _replace(self, now: PeerCredentials) -> None:
+        try:
+            if isinstance(self._listener, NativeListener):
+                self._listener.replace_tls(now)
+        except ConfigurationError as wrong:
+            log.warning("peer.certificate_refused", extra={"error": str(wrong)})
+            return
+        log.info("peer.certificate_replaced")
+        self._recycle()

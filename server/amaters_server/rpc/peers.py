@@ -1,20 +1,22 @@
 """`PeerService`: what other members ask, decoded, handed to the node, encoded."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError
 from typing_extensions import override
 
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, InvalidRequestError, MalformedError
+from amaters_server.rpc import status
+from amaters_server.rpc.calls import Call, Inbound, Metadata, Outlet, Service
 from amaters_server.rpc.peer_channels import introduced
-from amaters_server.wire import peer_pb2, peer_pb2_grpc
+from amaters_server.rpc.servicers import CallContext, served
+from amaters_server.rpc.tasks import TaskScope
+from amaters_server.wire import peer_pb2
 
-# The published stubs are generic where the classes themselves are not: hence the quotes.
-Context: TypeAlias = "grpc.aio.ServicerContext[peer_pb2.Frame, peer_pb2.DeliverSummary]"
+SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
+DELIVER = f"/{SERVICE.full_name}/Deliver"
 
 
 class PeerNode(Protocol):
@@ -47,104 +49,126 @@ class PeerNode(Protocol):
         ...
 
 
-class PeerService(peer_pb2_grpc.PeerServiceServicer):
+class PeerService:
     """One node's PeerService on its internal listener."""
 
     def __init__(self, node: PeerNode) -> None:
         self._node = node
-        self._streams: dict[asyncio.Task[object], int] = {}
-        self._ended: set[asyncio.Task[object]] = set()
-        node.on_expelled(self.expel)
+        self._deliveries = Deliveries(node)
+        node.on_expelled(self._deliveries.expel)
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Add the service to a server."""
-        peer_pb2_grpc.add_PeerServiceServicer_to_server(self, server)
+    def methods(self, tasks: TaskScope) -> Service:
+        """Return what a listener offers; the calls under way belong to the scope."""
+        return served(self, SERVICE, tasks) | Service(inbound={DELIVER: self._deliveries})
 
     def recycle(self) -> None:
         """End the streams that are open, so that their owners connect anew."""
-        for stream in list(self._streams):
-            self._end(stream)
+        self._deliveries.recycle()
 
-    def expel(self, member: int) -> None:
-        """End the streams of a member that was removed; its next handshake tells it so."""
-        for stream, sender in list(self._streams.items()):
-            if sender == member:
-                self._end(stream)
-
-    def _end(self, stream: "asyncio.Task[object]") -> None:
-        self._ended.add(stream)
-        stream.cancel()
-
-    @contextmanager
-    def _ending_on_request(self, sender: int) -> Iterator[None]:
-        """Leave the block quietly when this stream is ended from here."""
-        stream = asyncio.current_task()
-        if stream is None:
-            raise RuntimeError("a stream is served by a task")
-        self._streams[stream] = sender
-        try:
-            yield
-        except asyncio.CancelledError:
-            if stream not in self._ended:
-                raise
-        finally:
-            del self._streams[stream]
-            self._ended.discard(stream)
-
-    @override
-    async def Handshake(
-        self, request: peer_pb2.HandshakeRequest, context: Context
+    async def Handshake(  # noqa: N802 - the name in the .proto file
+        self, request: peer_pb2.HandshakeRequest, context: CallContext
     ) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
         return self._node.handshake(request)
 
-    @override
-    async def Deliver(
-        self, request_iterator: AsyncIterator[peer_pb2.Frame], context: Context
-    ) -> peer_pb2.DeliverSummary:
-        """Take in frames until the stream ends."""
-        sender = await self._introduced(context)
-        count = 0
-        with self._ending_on_request(sender):
-            while isinstance(frame := await context.read(), peer_pb2.Frame):
-                count += len(frame.messages)
-                if not self._node.receive(sender, frame.messages):
-                    break
-        return peer_pb2.DeliverSummary(messages=count)
-
-    @override
-    async def FetchImage(
-        self, request: peer_pb2.FetchImageRequest, context: Context
-    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+    async def FetchImage(  # noqa: N802
+        self, request: peer_pb2.FetchImageRequest, context: CallContext
+    ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
         """Send an image from an offset on."""
-        sender = await self._introduced(context)
-        try:
-            async for chunk in self._node.image(sender, request):
-                yield chunk
-        except DatabaseError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        sender = admitted(self._node, context.invocation_metadata())
+        async for chunk in self._node.image(sender, request):
+            yield chunk
 
-    @override
-    async def Identify(
-        self, request: peer_pb2.IdentifyRequest, context: Context
+    async def Identify(  # noqa: N802
+        self, request: peer_pb2.IdentifyRequest, context: CallContext
     ) -> peer_pb2.IdentifyResponse:
         """Tell an empty disk who it is to be."""
         return await self._node.identify(request)
 
-    @override
-    async def Forward(
-        self, request: peer_pb2.ForwardRequest, context: Context
+    async def Forward(  # noqa: N802
+        self, request: peer_pb2.ForwardRequest, context: CallContext
     ) -> peer_pb2.ForwardResponse:
         """Answer a call that another member passed on."""
-        await self._introduced(context)
+        admitted(self._node, context.invocation_metadata())
         if request.hops > 1:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "passed on too often")
+            raise InvalidRequestError("passed on too often")
         return await self._node.forward(request)
 
-    async def _introduced(self, context: Context) -> int:
-        """Return who is calling, or end the call of one who may not."""
-        request = introduced(tuple(context.invocation_metadata() or ()))
-        answer = self._node.handshake(request)
-        if not answer.accepted:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, answer.reason)
-        return int(getattr(request, "from"))
+
+@dataclass(slots=True)
+class _Delivery:
+    """One open stream."""
+
+    sender: int
+    outlet: Outlet
+    count: int = 0
+
+
+class Deliveries(Inbound):
+    """The streams of raft messages that other members have open here."""
+
+    def __init__(self, node: PeerNode) -> None:
+        self._node = node
+        self._open: dict[int, _Delivery] = {}
+
+    @override
+    def opened(self, call: Call, outlet: Outlet) -> None:
+        """Let a member begin, or say why not."""
+        try:
+            sender = admitted(self._node, call[4] or [])
+        except DatabaseError as error:
+            outlet.fail([status.failure(call[0], error)])
+        else:
+            self._open[call[0]] = _Delivery(sender, outlet)
+
+    @override
+    def received(self, call_id: int, messages: list[bytes], *, ended: bool) -> None:
+        """Hand frames to the node."""
+        delivery = self._open.get(call_id)
+        if delivery is None:
+            return
+        try:
+            going_on = all(self._take(delivery, frame) for frame in messages)
+        except DecodeError:
+            del self._open[call_id]
+            delivery.outlet.fail([status.failure(call_id, MalformedError("this is no Frame"))])
+            return
+        if ended or not going_on:
+            self._end(call_id)
+
+    @override
+    def gone(self, call_id: int) -> None:
+        """Forget a stream that its owner has ended."""
+        self._open.pop(call_id, None)
+
+    def recycle(self) -> None:
+        """End all streams."""
+        for call_id in list(self._open):
+            self._end(call_id)
+
+    def expel(self, member: int) -> None:
+        """End the streams of a member that was removed; its next handshake tells it so."""
+        for call_id, delivery in list(self._open.items()):
+            if delivery.sender == member:
+                self._end(call_id)
+
+    def _take(self, delivery: _Delivery, frame: bytes) -> bool:
+        messages = peer_pb2.Frame.FromString(frame).messages
+        delivery.count += len(messages)
+        return self._node.receive(delivery.sender, messages)
+
+    def _end(self, call_id: int) -> None:
+        # Receiving may have expelled the sender already.
+        delivery = self._open.pop(call_id, None)
+        if delivery is not None:
+            summary = peer_pb2.DeliverSummary(messages=delivery.count)
+            delivery.outlet.reply([(call_id, summary.SerializeToString())])
+
+
+def admitted(node: PeerNode, metadata: Metadata) -> int:
+    """Return who is calling; InvalidRequestError for one who may not."""
+    request = introduced(metadata)
+    answer = node.handshake(request)
+    if not answer.accepted:
+        raise InvalidRequestError(answer.reason)
+    return int(getattr(request, "from"))

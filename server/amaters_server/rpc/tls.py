@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -36,6 +37,19 @@ class TlsPaths:
     key: Path
     ca: Path | None = None
     require_client_cert: bool = False
+
+
+class ServerIdentity(Protocol):
+    """What a listener shows (PEM), and whether and whom it believes."""
+
+    @property
+    def certificate(self) -> bytes: ...  # noqa: D102
+    @property
+    def key(self) -> bytes: ...  # noqa: D102
+    @property
+    def ca(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def require_client_cert(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from amaters_server.model.queries import Answer, Get, Put, Read, Result, Write
 from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
+from amaters_server.rpc.grpcio_channels import GrpcioDialer
+from amaters_server.rpc.native_channels import NativeDialer
 from amaters_server.rpc.peer_connections import PeerConnections
 from amaters_server.rpc.peer_credentials import PeerCredentials
-from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peer_listener import InternalListener, Transport
 from amaters_server.rpc.peers import PeerService
 from amaters_server.snapshots.local import LocalSnapshotUploader
 from amaters_server.storage.engine import Engine
@@ -54,6 +56,7 @@ class Loopback:
     open_engine: Callable[[], Engine]
     credentials: Callable[[], PeerCredentials | None] = lambda: None
     snapshots: SnapshotPlaces | None = None
+    over: Transport = "native"
     node: Node = field(init=False)
     engine: Engine = field(init=False)
     transport: PeerConnections = field(init=False)
@@ -62,7 +65,9 @@ class Loopback:
     async def start(self) -> "Loopback":
         """Begin a life."""
         self.engine = self.open_engine()
-        self.transport = PeerConnections(self.credentials, random.Random(1))  # noqa: S311 - jitter
+        dialer = NativeDialer() if self.over == "native" else GrpcioDialer()
+        jitter = random.Random(1)  # noqa: S311
+        self.transport = PeerConnections(dialer, self.credentials, jitter)
         parts = NodeParts(
             self.engine,
             Machine(self.engine),
@@ -75,7 +80,11 @@ class Loopback:
         self.transport.on_refusal(self.node.peers.heard_refusal)
         service = PeerService(self.node.peers)
         self.listener = InternalListener(
-            self.settings.addresses.peer, self.credentials, (service.register,), service.recycle
+            self.settings.addresses.peer,
+            self.credentials,
+            (service.methods,),
+            service.recycle,
+            self.over,
         )
         await self.listener.start()
         await self.node.start()
@@ -125,8 +134,12 @@ def founders(
     credentials: Callable[[], PeerCredentials | None] = lambda: None,
     retention: Retention | None = None,
     open_engine: Callable[[], Engine] | None = None,
+    over: Sequence[Transport] = ("native",),
 ) -> list[Loopback]:
-    """Make nodes that will found a cluster together; each with a disk in memory by default."""
+    """Make nodes that will found a cluster together; each with a disk in memory by default.
+
+    Their transports are taken from `over` in turn.
+    """
     members = tuple(InitialMember(one + 1, free_address()) for one in range(count))
     made: list[Loopback] = []
     for member in members:
@@ -139,7 +152,9 @@ def founders(
         places = SnapshotPlaces(
             folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")
         )
-        made.append(Loopback(settings, open_engine or memory_disk(), credentials, places))
+        disk = open_engine or memory_disk()
+        kind = over[len(made) % len(over)]
+        made.append(Loopback(settings, disk, credentials, places, kind))
     return made
 
 
@@ -152,7 +167,7 @@ def newcomer(number: int, others: Sequence[Loopback], folder: Path) -> Loopback:
         initial=(),
         join=tuple(other.settings.addresses.peer for other in others),
     )
-    return Loopback(settings, memory_disk(), others[0].credentials)
+    return Loopback(settings, memory_disk(), others[0].credentials, over=others[0].over)
 
 
 def memory_disk() -> Callable[[], Engine]:

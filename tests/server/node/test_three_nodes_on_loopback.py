@@ -337,3 +337,25 @@ async def _promoted(leader, node_id):
         except MembershipError:
             await asyncio.sleep(0.05)
     raise AssertionError("never caught up")
+
+
+async def test_old_and_new_transports_form_a_cluster_and_survive_a_leader_change(cluster):
+    nodes = await cluster(3, over=("grpcio", "native", "native"))
+    await nodes[0].put(b"k", b"0")
+
+    # Everybody leads once, whichever way its messages travel.
+    for number, target in enumerate(nodes, 1):
+        leader = leader_of(nodes)
+        if leader is not target:
+            await leader.node.members.transfer(number, deadline=leader.deadline())
+        await until(lambda target=target: target.node.status().is_leader)
+        for node in nodes:
+            await node.put(b"k", b"%d" % number)
+            assert await node.get(b"k") == b"%d" % number
+
+    last = leader_of(nodes)
+    left = [node for node in nodes if node is not last]
+    await last.stop()
+    await until(lambda: any(node.node.status().is_leader for node in left))
+    await left[0].put(b"k", b"after")
+    assert await left[1].get(b"k") == b"after"

@@ -10,7 +10,7 @@ from amaters.wire.aql_pb2 import HealthCheckRequest
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 from amaters_server.model.errors import ConfigurationError
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio_tls import server_credentials
+from amaters_server.rpc.grpcio_tls import news, server_credentials
 from amaters_server.rpc.native import NativeListener, NativeSettings
 from amaters_server.rpc.tls import Certificates, TlsPaths
 from amaters_server.testing.certificates import DAY, Authority
@@ -162,7 +162,7 @@ def served_serial(port: int, authority, client=None) -> str:
 
 async def listener(kind, certificates, methods):
     if kind == "grpcio":
-        credentials = server_credentials(certificates, "client")
+        credentials = server_credentials(lambda: certificates.get("client"))
         made = GrpcioListener(GrpcioSettings("127.0.0.1:0", credentials=credentials), methods)
     else:
         made = NativeListener(
@@ -226,3 +226,17 @@ async def test_clients_without_a_certificate_are_refused_when_it_is_demanded(
 
     assert answered.status == 1
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_grpc_is_told_of_a_certificate_once_and_of_nothing_when_nothing_changed(folder, authority):
+    certificates = Certificates({"client": paths(folder)})
+    fetch = news(lambda: certificates.get("client"), certificates.get("client"))
+    assert [fetch(), fetch()] == [None, None]
+
+    certificates.reload()
+    assert fetch() is None
+    authority.issue().write(folder, authority.pem)
+    certificates.reload()
+
+    assert fetch() is not None
+    assert [fetch(), fetch()] == [None, None]

@@ -1,10 +1,32 @@
-"""The batching gRPC listener (see transport.pyi for the promises)."""
+"""gRPC in batches: a listener, and connections to others (see transport.pyi for the promises)."""
 
 from typing import TypeAlias
 
-from amaters_native._native import Connection, Listener, ListenerStats, TlsIdentity
+from amaters_native._native import (
+    Channel,
+    ClientIdentity,
+    Connection,
+    Connector,
+    Listener,
+    ListenerStats,
+    Stream,
+    TlsIdentity,
+)
 
-__all__ = ["Call", "Connection", "Listener", "ListenerStats", "Metadata", "TlsIdentity"]
+__all__ = [
+    "Call",
+    "Channel",
+    "ClientIdentity",
+    "Connection",
+    "Connector",
+    "Ended",
+    "Listener",
+    "ListenerStats",
+    "Metadata",
+    "Stream",
+    "TlsIdentity",
+]
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
 Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
+Ended: TypeAlias = tuple[int, int, str, bytes | None]

@@ -1,31 +1,56 @@
-"""A gRPC server whose calls are taken, and answered, in batches.
+"""gRPC in batches: a listener whose calls are taken and answered together, and its counterpart.
 
 Rust threads speak HTTP/2 and gRPC framing; Python takes all waiting calls at once and hands
 back all answers at once. Nothing here knows what a call means.
 
 Waking up: the listener writes to the caller's eventfd when there is something to take, once,
 until the next `take()`. On every wake-up: `os.eventfd_read(fd)`, then `take()`, then
-`take_cancelled()` and `take_writable()`. When `take(limit)` leaves calls behind, the eventfd
+`take_messages()`, `take_cancelled()` and `take_writable()`. When `take(limit)` leaves calls behind, the eventfd
 is written again.
 
 A unary call is answered by `reply` or `fail`. A streaming answer is any number of `send` and
 then `finish`. Ids that are answered, cancelled or unknown are ignored everywhere: a call can
-vanish at any moment. All methods but `close` return at once and may be called from any thread.
+vanish at any moment.
+
+A method named in `inbound_streams` takes a stream of requests: `take` announces the call with an
+empty message, `take_messages` hands out what it brings, and `reply`, `fail` or `finish` end it
+whenever that seems right, be it in the middle.
+
+All methods but `close` return at once and may be called from any thread.
 
 The listener answers by itself: HTTP 415 and 405 to what is not gRPC, UNIMPLEMENTED to a
 compressed message, INTERNAL to broken framing, RESOURCE_EXHAUSTED to messages over the limit and
 to calls beyond `queue_limit`, DEADLINE_EXCEEDED when a call's time is up (the call then
 appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
+
+The other direction: a `Connector` has one thread and makes a `Channel` for every connection;
+its eventfd works in the same way, and every call begun appears in `Connector.take()` once, at the
+end. A channel is one attempt: it connects by itself, its calls wait for that, and once it could
+not connect or has lost its connection every call on it ends with UNAVAILABLE.
 """
 
 from typing import Self, TypeAlias, final
 
-__all__ = ["Call", "Connection", "Listener", "ListenerStats", "Metadata", "TlsIdentity"]
+__all__ = [
+    "Call",
+    "Channel",
+    "ClientIdentity",
+    "Connection",
+    "Connector",
+    "Ended",
+    "Listener",
+    "ListenerStats",
+    "Metadata",
+    "Stream",
+    "TlsIdentity",
+]
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
 """Lower-case names; the value is bytes where the name ends in "-bin", text otherwise."""
 Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
 """(call_id, path, message, deadline_seconds_left, metadata, connection_id)."""
+Ended: TypeAlias = tuple[int, int, str, bytes | None]
+"""(call_id, status code, its text, the answer's message if the code is 0)."""
 
 @final
 class TlsIdentity:
@@ -111,6 +136,8 @@ class Listener:
         handshake_timeout_seconds: float = 10.0,
         stream_low_water_bytes: int = ...,
         tls: TlsIdentity | None = None,
+        inbound_streams: list[str] = ...,
+        inbound_backlog_bytes: int = ...,
     ) -> Self:
         """Bind and start to accept at once.
 
@@ -119,7 +146,8 @@ class Listener:
         listener keeps a duplicate. `max_message_bytes` bounds requests, not answers. A keepalive
         interval of 0 switches the server's pings off; clients may ping as they like. A client
         that has not begun to speak after the handshake timeout is disconnected.
-        With `tls` plain-text clients are refused.
+        With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a stream
+        is not read while more than `inbound_backlog_bytes` of it wait for `take_messages`.
 
         `OSError` naming the address when it cannot be bound, `ValueError` for bad settings.
         """
@@ -134,6 +162,14 @@ class Listener:
         The path is as sent ("/package.Service/Method", unknown ones included). The message
         is without framing. Metadata holds the client's own headers only, None when there are
         none.
+        """
+
+    def take_messages(self) -> list[tuple[int, list[bytes], bool]]:
+        """Take all that inbound streams have brought, as (call_id, messages, ended).
+
+        Messages of one call are in order. `ended` says that no more will come: the client waits
+        for its answer. Streams that `take` has not announced yet are held back, those that are
+        gone are in `take_cancelled`, and what they had brought is lost.
         """
 
     def take_cancelled(self) -> list[int]:
@@ -190,3 +226,84 @@ class Listener:
 
     def stats(self) -> ListenerStats:
         """Return the counters."""
+
+@final
+class ClientIdentity:
+    """What an outgoing connection shows, and which servers it trusts. Immutable."""
+
+    def __new__(cls, ca_pem: bytes, certificate_pem: bytes, key_pem: bytes) -> Self:
+        """Read and check the material; `ValueError` says which part is broken."""
+
+@final
+class Connector:
+    """Outgoing connections and the thread that serves them."""
+
+    def __new__(cls, *, event_fd: int) -> Self:
+        """Start the thread. The eventfd is duplicated; `OSError` when it is none."""
+
+    def connect(
+        self,
+        address: str,
+        *,
+        tls: ClientIdentity | None = None,
+        connect_timeout_seconds: float = 5.0,
+        keepalive_interval_seconds: float = 20.0,
+        keepalive_timeout_seconds: float = 20.0,
+        max_message_bytes: int = ...,
+    ) -> Channel:
+        """Begin to connect to `host:port` or `[v6]:port`; a name is resolved now.
+
+        With `tls` the server's certificate must carry the host as a name or an address. The
+        server is pinged all the time, and the connection given up when it does not answer.
+        `max_message_bytes` bounds answers. `RuntimeError` once the connector is closed.
+        """
+
+    def take(self) -> list[Ended]:
+        """Take the outcome of all calls that have ended."""
+
+    def close(self) -> None:
+        """Break all connections and stop the thread; calls under way end with UNAVAILABLE."""
+
+@final
+class Channel:
+    """One connection, or the attempt to have one; letting go of it closes it.
+
+    All methods return at once.
+    """
+
+    def unary(
+        self,
+        path: str,
+        message: bytes,
+        *,
+        timeout_seconds: float | None = None,
+        metadata: Metadata = ...,
+    ) -> int:
+        """Begin a call and return its id; the timeout includes connecting.
+
+        `ValueError` for metadata that HTTP does not allow, here and in `open`.
+        """
+
+    def open(self, path: str, *, max_queued_bytes: int, metadata: Metadata = ...) -> Stream:
+        """Begin a call whose request is a stream."""
+
+    def close(self) -> None:
+        """Break the connection without waiting for anything that is on its way."""
+
+@final
+class Stream:
+    """The request of a call that is under way."""
+
+    @property
+    def id(self) -> int:
+        """The call's id in `Connector.take`."""
+
+    def send(self, messages: list[bytes]) -> bool:
+        """Queue the messages, in order, all or none; False when they were dropped.
+
+        They are dropped when the call has ended, or when something is queued and they would
+        bring that above `max_queued_bytes`.
+        """
+
+    def finish(self) -> None:
+        """End the stream after everything queued; the server answers then."""

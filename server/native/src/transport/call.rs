@@ -53,6 +53,10 @@ impl Call {
         self.marks.fetch_or(TAKEN, Ordering::AcqRel) & GONE == 0
     }
 
+    pub fn is_taken(&self) -> bool {
+        self.marks.load(Ordering::Acquire) & TAKEN != 0
+    }
+
     /// The client is gone. True when Python must be told: it knows the call and has not answered.
     pub fn abandon(&self) -> bool {
         let before = self.marks.fetch_or(GONE | ANSWERED, Ordering::AcqRel);

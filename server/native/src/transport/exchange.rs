@@ -32,8 +32,20 @@ pub struct Exchange {
 
 impl Exchange {
     /// Wait for the beginning of the answer and make a response of it.
-    pub async fn respond(mut self) -> Response<Answer> {
-        let end = poll_fn(|cx| self.poll_start(cx)).await;
+    pub async fn respond(self) -> Response<Answer> {
+        self.respond_while(|_| Poll::Pending).await
+    }
+
+    /// The same, but go on reading the request meanwhile; what that returns ends the call.
+    pub async fn respond_while(
+        mut self,
+        mut reading: impl FnMut(&mut Context<'_>) -> Poll<HeaderMap>,
+    ) -> Response<Answer> {
+        let end = poll_fn(|cx| match self.poll_start(cx) {
+            Poll::Pending => reading(cx).map(|trailers| Some(End::Failed(Box::new(trailers)))),
+            ready => ready,
+        })
+        .await;
         match end {
             Some(End::Ok) => trailers_only(status::ok()),
             Some(End::Failed(trailers)) => trailers_only(*trailers),

@@ -1,15 +1,18 @@
-//! gRPC's length-prefixed messages: exactly one in a request, any number in an answer.
+//! gRPC's length-prefixed messages, in both directions.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::status::{INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENTED};
+use super::status::{self, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED};
 
 pub const PREFIX: usize = 5;
+/// A message may announce any length: no more than this is set aside before it comes.
+const TRUSTED: usize = 1 << 20;
 
 /// Put the prefix before a message.
 pub fn framed(message: &[u8]) -> Option<Bytes> {
@@ -21,59 +24,76 @@ pub fn framed(message: &[u8]) -> Option<Bytes> {
     Some(frame.into())
 }
 
-/// Why a request body is not one message.
+/// Why a body is not what it should be.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
-    /// The client went away in the middle.
+    /// The other side went away in the middle.
     Gone,
     Status(u16, String),
+}
+
+impl Fault {
+    /// What tells a client of it.
+    pub fn trailers(self) -> HeaderMap {
+        let Fault::Status(code, text) = self else {
+            // Nobody is left to read it.
+            return status::failed(UNAVAILABLE, "");
+        };
+        let mut trailers = status::failed(code, &text);
+        if code == UNIMPLEMENTED {
+            let identity = HeaderValue::from_static("identity");
+            trailers.insert("grpc-accept-encoding", identity);
+        }
+        trailers
+    }
 }
 
 fn fault(code: u16, text: impl Into<String>) -> Fault {
     Fault::Status(code, text.into())
 }
 
-/// Collects one message from the pieces a body comes in; a body in one piece is not copied.
-struct Assembly<'a> {
+/// Cuts messages out of the chunks a body comes in; one that lies in a single chunk is not copied.
+pub struct Splitter {
     limit: usize,
-    encoding: Option<&'a str>,
-    whole: Bytes,
-    pieces: BytesMut,
+    encoding: Option<String>,
+    rest: BytesMut,
 }
 
-impl Assembly<'_> {
-    fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
-        if self.whole.is_empty() && self.pieces.is_empty() {
-            self.whole = chunk;
-        } else {
-            if self.pieces.is_empty() {
-                self.pieces
-                    .extend_from_slice(&std::mem::take(&mut self.whole));
+impl Splitter {
+    pub fn new(limit: usize, encoding: Option<String>) -> Self {
+        Splitter {
+            limit,
+            encoding,
+            rest: BytesMut::new(),
+        }
+    }
+
+    /// Take in a chunk; whole messages are added to `found`.
+    pub fn add(&mut self, mut chunk: Bytes, found: &mut Vec<Bytes>) -> Result<(), Fault> {
+        if self.rest.is_empty() {
+            while let Some(whole) = self.whole(&chunk)? {
+                found.push(chunk.split_to(whole).slice(PREFIX..));
             }
-            self.pieces.extend_from_slice(&chunk);
         }
-        self.check()
-    }
-
-    fn seen(&self) -> &[u8] {
-        if self.pieces.is_empty() {
-            &self.whole
-        } else {
-            &self.pieces
+        self.rest.extend_from_slice(&chunk);
+        while let Some(whole) = self.whole(&self.rest)? {
+            let mut message = self.rest.split_to(whole).freeze();
+            message.advance(PREFIX);
+            found.push(message);
         }
+        if let Some(announced) = announced(&self.rest) {
+            let missing = (PREFIX + announced).saturating_sub(self.rest.len());
+            self.rest.reserve(missing.min(TRUSTED));
+        }
+        Ok(())
     }
 
-    /// The announced length, once the prefix is there.
-    fn announced(&self) -> Option<usize> {
-        let prefix: [u8; 4] = self.seen().get(1..PREFIX)?.try_into().ok()?;
-        Some(u32::from_be_bytes(prefix) as usize)
-    }
-
-    fn check(&mut self) -> Result<(), Fault> {
-        let Some(announced) = self.announced() else {
-            return Ok(());
+    /// How long the message at the beginning is with its prefix, if all of it is there.
+    fn whole(&self, seen: &[u8]) -> Result<Option<usize>, Fault> {
+        let Some(announced) = announced(seen) else {
+            return Ok(None);
         };
-        match (self.seen()[0], self.encoding) {
+        match (seen[0], &self.encoding) {
             (0, _) => {}
             (1, Some(encoding)) => {
                 let text = format!("compression {encoding:?} is not supported: send identity");
@@ -94,35 +114,52 @@ impl Assembly<'_> {
             );
             return Err(fault(RESOURCE_EXHAUSTED, text));
         }
-        let expected = PREFIX + announced;
-        if self.seen().len() > expected {
-            return Err(fault(INTERNAL, "more than one message in the request"));
-        }
-        if !self.pieces.is_empty() && self.pieces.capacity() < expected {
-            self.pieces.reserve(expected - self.pieces.len());
-        }
-        Ok(())
+        Ok((seen.len() >= PREFIX + announced).then_some(PREFIX + announced))
     }
 
-    fn finish(self) -> Result<Bytes, Fault> {
-        match self.announced() {
-            Some(announced) if self.seen().len() == PREFIX + announced => {}
-            Some(_) => return Err(fault(INTERNAL, "the request ends inside its message")),
-            None if self.seen().is_empty() => {
-                return Err(fault(INTERNAL, "a request without its message"));
-            }
-            None => {
-                return Err(fault(
-                    INTERNAL,
-                    "the request ends inside the message prefix",
-                ))
-            }
+    /// The body has ended: nothing may be left over.
+    pub fn finish(&self) -> Result<(), Fault> {
+        match (self.rest.len(), announced(&self.rest)) {
+            (0, _) => Ok(()),
+            (_, Some(_)) => Err(fault(INTERNAL, "the body ends inside a message")),
+            (_, None) => Err(fault(INTERNAL, "the body ends inside a message prefix")),
         }
-        if self.pieces.is_empty() {
-            Ok(self.whole.slice(PREFIX..))
-        } else {
-            Ok(self.pieces.freeze().slice(PREFIX..))
+    }
+}
+
+/// The announced length, once the prefix is there.
+fn announced(seen: &[u8]) -> Option<usize> {
+    let prefix: [u8; 4] = seen.get(1..PREFIX)?.try_into().ok()?;
+    Some(u32::from_be_bytes(prefix) as usize)
+}
+
+/// Expects exactly one message.
+pub struct Single {
+    splitter: Splitter,
+    found: Vec<Bytes>,
+}
+
+impl Single {
+    pub fn new(limit: usize, encoding: Option<String>) -> Self {
+        Single {
+            splitter: Splitter::new(limit, encoding),
+            found: Vec::new(),
         }
+    }
+
+    pub fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
+        self.splitter.add(chunk, &mut self.found)?;
+        match (self.found.len(), self.splitter.rest.is_empty()) {
+            (0, _) | (1, true) => Ok(()),
+            _ => Err(fault(INTERNAL, "more than one message in the body")),
+        }
+    }
+
+    pub fn finish(mut self) -> Result<Bytes, Fault> {
+        self.splitter.finish()?;
+        self.found
+            .pop()
+            .ok_or_else(|| fault(INTERNAL, "a body without its message"))
     }
 }
 
@@ -130,43 +167,40 @@ impl Assembly<'_> {
 pub async fn read_message(
     body: &mut Incoming,
     limit: usize,
-    encoding: Option<&str>,
+    encoding: Option<String>,
 ) -> Result<Bytes, Fault> {
-    let mut assembly = Assembly {
-        limit,
-        encoding,
-        whole: Bytes::new(),
-        pieces: BytesMut::new(),
-    };
+    let mut single = Single::new(limit, encoding);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|_| Fault::Gone)?;
         if let Ok(chunk) = frame.into_data() {
-            if !chunk.is_empty() {
-                assembly.add(chunk)?;
-            }
+            single.add(chunk)?;
         }
     }
-    assembly.finish()
+    single.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn assemble(pieces: &[&[u8]]) -> Result<Bytes, Fault> {
-        let mut assembly = Assembly {
-            limit: 8,
-            encoding: None,
-            whole: Bytes::new(),
-            pieces: BytesMut::new(),
-        };
+    fn split(pieces: &[&[u8]]) -> Result<Vec<Bytes>, Fault> {
+        let mut splitter = Splitter::new(8, None);
+        let mut found = Vec::new();
         for piece in pieces {
-            assembly.add(Bytes::copy_from_slice(piece))?;
+            splitter.add(Bytes::copy_from_slice(piece), &mut found)?;
         }
-        assembly.finish()
+        splitter.finish().map(|()| found)
     }
 
-    fn code(result: Result<Bytes, Fault>) -> Option<u16> {
+    fn assemble(pieces: &[&[u8]]) -> Result<Bytes, Fault> {
+        let mut single = Single::new(8, None);
+        for piece in pieces {
+            single.add(Bytes::copy_from_slice(piece))?;
+        }
+        single.finish()
+    }
+
+    fn code<T>(result: Result<T, Fault>) -> Option<u16> {
         match result {
             Err(Fault::Status(code, _)) => Some(code),
             _ => None,
@@ -190,6 +224,7 @@ mod tests {
         assert_eq!(code(assemble(&[b"\0\0"])), Some(INTERNAL));
         assert_eq!(code(assemble(&[&frame[..7]])), Some(INTERNAL));
         assert_eq!(code(assemble(&[&frame, &frame])), Some(INTERNAL));
+        assert_eq!(code(assemble(&[&frame, b"\0"])), Some(INTERNAL));
         assert_eq!(code(assemble(&[b"\x02\0\0\0\0"])), Some(INTERNAL));
         assert_eq!(code(assemble(&[b"\x01\0\0\0\0"])), Some(INTERNAL));
         assert_eq!(
@@ -197,5 +232,31 @@ mod tests {
             Some(RESOURCE_EXHAUSTED)
         );
         assert_eq!(code(assemble(&[b"\0\0\0\0\x09"])), Some(RESOURCE_EXHAUSTED));
+    }
+
+    #[test]
+    fn many_messages_in_any_pieces() {
+        let bytes: Vec<u8> = [&b"one"[..], b"", b"three"]
+            .iter()
+            .flat_map(|message| framed(message).unwrap())
+            .collect();
+        for first in 0..bytes.len() {
+            for second in first..bytes.len() {
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(split(&pieces).unwrap(), ["one", "", "three"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_must_end_between_messages() {
+        let frame = framed(b"hello").unwrap();
+        assert_eq!(split(&[]), Ok(Vec::new()));
+        assert_eq!(code(split(&[&frame, b"\0"])), Some(INTERNAL));
+        assert_eq!(code(split(&[&frame[..7]])), Some(INTERNAL));
+        assert_eq!(
+            code(split(&[&frame, b"\0\0\0\0\x09"])),
+            Some(RESOURCE_EXHAUSTED)
+        );
     }
 }

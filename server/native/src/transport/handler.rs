@@ -6,13 +6,16 @@ use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
-use super::framing::{self, Fault};
+use super::framing::{self, Splitter};
 use super::headers;
+use super::inbound::{Inbound, Upload};
 use super::shared::{Counters, Queued, Shared};
 use super::status;
 use super::worker::Calls;
@@ -30,10 +33,19 @@ pub async fn handle(
     origin: Arc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    match receive(&origin, request).await {
-        Ok(exchange) => Ok(exchange.respond().await),
-        Err(refusal) => Ok(*refusal),
-    }
+    let inbound = &origin.shared.settings.inbound;
+    let answer = if inbound.contains(request.uri().path()) {
+        match begin(&origin, request) {
+            Ok((exchange, mut upload)) => exchange.respond_while(|cx| upload.poll(cx)).await,
+            Err(refusal) => *refusal,
+        }
+    } else {
+        match receive(&origin, request).await {
+            Ok(exchange) => exchange.respond().await,
+            Err(refusal) => *refusal,
+        }
+    };
+    Ok(answer)
 }
 
 fn refuse(code: u16, message: &str) -> Refusal {
@@ -48,12 +60,42 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
     let mut timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
     let encoding = headers::encoding(&head.headers);
     let limit = origin.shared.settings.max_message_bytes;
-    let reading = framing::read_message(&mut body, limit, encoding.as_deref());
+    let reading = framing::read_message(&mut body, limit, encoding);
     let message = in_time(reading, &mut timer)
         .await
         .ok_or_else(|| Box::new(trailers_only(out_of_time())))?
-        .map_err(refusal)?;
+        .map_err(|fault| Box::new(trailers_only(fault.trailers())))?;
     Counters::add(&origin.shared.counters.bytes_received, message.len() as u64);
+    announce(origin, head, message, deadline, timer)
+}
+
+/// Announce a request that is a stream, before anything of it has been read.
+fn begin(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<(Exchange, Upload), Refusal> {
+    let (head, body) = request.into_parts();
+    check_protocol(&head.method, &head.headers)?;
+    Counters::add(&origin.shared.counters.calls_total, 1);
+    let deadline = deadline(&head.headers)?;
+    let timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+    let limit = origin.shared.settings.max_message_bytes;
+    let splitter = Splitter::new(limit, headers::encoding(&head.headers));
+    let exchange = announce(origin, head, Bytes::new(), deadline, timer)?;
+    let upload = Upload {
+        body,
+        inbound: Inbound::new(exchange.call.clone()),
+        splitter,
+        shared: origin.shared.clone(),
+        ended: false,
+    };
+    Ok((exchange, upload))
+}
+
+fn announce(
+    origin: &Arc<Origin>,
+    head: Parts,
+    message: Bytes,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+) -> Result<Exchange, Refusal> {
     let exchange = open(origin, timer)?;
     let queued = Queued {
         call: exchange.call.clone(),
@@ -112,20 +154,6 @@ fn open(origin: &Origin, deadline: Option<Pin<Box<Sleep>>>) -> Result<Exchange, 
         calls: origin.calls.clone(),
         deadline,
     })
-}
-
-fn refusal(fault: Fault) -> Refusal {
-    match fault {
-        Fault::Status(code, text) => {
-            let mut headers = status::failed(code, &text);
-            if code == status::UNIMPLEMENTED {
-                headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-            }
-            Box::new(trailers_only(headers))
-        }
-        // Nobody is left to read it.
-        Fault::Gone => refuse(status::UNAVAILABLE, ""),
-    }
 }
 
 /// The future's result, or None when the timer fires first.

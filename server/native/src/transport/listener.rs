@@ -35,12 +35,12 @@ pub struct Listener {
     paths: Paths,
 }
 
-fn seconds(name: &str, value: f64) -> PyResult<Duration> {
+pub fn seconds(name: &str, value: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(value)
         .map_err(|_| PyValueError::new_err(format!("{name} cannot be {value}")))
 }
 
-fn os_error(error: &io::Error, what: &str) -> PyErr {
+pub fn os_error(error: &io::Error, what: &str) -> PyErr {
     PyOSError::new_err((
         error.raw_os_error().unwrap_or(0),
         format!("{what}: {error}"),
@@ -126,7 +126,8 @@ impl Listener {
     #[pyo3(signature = (*, address, event_fd, threads=1, max_message_bytes=16 << 20,
         max_connections=1000, max_concurrent_streams=1000, queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
-        handshake_timeout_seconds=10.0, stream_low_water_bytes=256 << 10, tls=None))]
+        handshake_timeout_seconds=10.0, stream_low_water_bytes=256 << 10, tls=None,
+        inbound_streams=Vec::new(), inbound_backlog_bytes=4 << 20))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         address: &str,
@@ -141,6 +142,8 @@ impl Listener {
         handshake_timeout_seconds: f64,
         stream_low_water_bytes: usize,
         tls: Option<&Bound<'_, TlsIdentity>>,
+        inbound_streams: Vec<String>,
+        inbound_backlog_bytes: usize,
     ) -> PyResult<Self> {
         if !(1..=MAX_WORKERS).contains(&threads) {
             return Err(PyValueError::new_err(format!(
@@ -157,6 +160,8 @@ impl Listener {
             keepalive_timeout: seconds("keepalive_timeout_seconds", keepalive_timeout_seconds)?,
             handshake_timeout: seconds("handshake_timeout_seconds", handshake_timeout_seconds)?,
             stream_low_water: stream_low_water_bytes,
+            inbound: inbound_streams.into_iter().collect(),
+            inbound_backlog: inbound_backlog_bytes,
         };
         let shared = Shared::new(settings, event_fd)
             .map(Arc::new)
@@ -209,6 +214,10 @@ impl Listener {
             }
         }
         PyList::new(py, calls)
+    }
+
+    fn take_messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        pieces::taken_list(py, self.shared.take_messages())
     }
 
     fn take_cancelled(&self) -> Vec<u64> {

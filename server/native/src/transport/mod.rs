@@ -1,8 +1,9 @@
-//! A gRPC listener for Python whose calls are taken, and answered, in batches.
+//! gRPC for Python in batches: a listener, and (`outgoing`) connections to others.
 //!
 //! Path of a call: `acceptor` → `connection` (TLS, HTTP/2) → `handler` (one message read) → `shared`
 //! (queue, eventfd) → `listener` (Python takes and answers) → `worker` (one order per batch) →
-//! `exchange` (the response body).
+//! `exchange` (the response body). A request that is a stream goes through `inbound` instead of being read
+//! to its end first.
 
 mod acceptor;
 mod call;
@@ -11,12 +12,15 @@ mod exchange;
 mod framing;
 mod handler;
 mod headers;
+mod inbound;
 mod listener;
+mod outgoing;
 mod pieces;
 mod shared;
 mod stats;
 mod status;
 mod tls;
+mod wakeup;
 mod worker;
 
 use pyo3::prelude::*;
@@ -25,5 +29,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<listener::Listener>()?;
     module.add_class::<stats::ListenerStats>()?;
     module.add_class::<stats::Connection>()?;
-    module.add_class::<tls::TlsIdentity>()
+    module.add_class::<tls::TlsIdentity>()?;
+    module.add_class::<tls::ClientIdentity>()?;
+    outgoing::register(module)
 }

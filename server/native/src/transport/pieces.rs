@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::framing::framed;
 use super::headers::{self, Metadata, Value};
+use super::inbound::Taken;
 use super::shared::Queued;
 use super::status;
 
@@ -74,6 +75,19 @@ fn metadata_list<'py>(py: Python<'py>, metadata: &Metadata) -> PyResult<Bound<'p
     PyList::new(py, items)
 }
 
+/// What inbound streams brought, as (call_id, messages, ended).
+pub fn taken_list(py: Python<'_>, taken: Vec<Taken>) -> PyResult<Bound<'_, PyList>> {
+    let items = taken
+        .into_iter()
+        .map(|(id, messages, ended)| {
+            let messages = messages.iter().map(|message| PyBytes::new(py, message));
+            let messages = PyList::new(py, messages.collect::<Vec<_>>())?;
+            (id, messages, ended).into_pyobject(py)
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    PyList::new(py, items)
+}
+
 /// One (call_id, message) of a batch.
 pub fn answer(item: &Bound<'_, PyAny>) -> PyResult<(u64, Bytes)> {
     let pair = item
@@ -111,12 +125,17 @@ pub fn trailers(
         0 => status::ok(),
         _ => status::failed(code, message),
     };
+    append(&mut trailers, metadata)?;
+    Ok(Some(Box::new(trailers)))
+}
+
+pub fn append(headers: &mut HeaderMap, metadata: PyMetadata<'_>) -> PyResult<()> {
     for (name, value) in metadata {
         let value = match value.cast::<PyBytes>() {
             Ok(bytes) => Value::Bytes(bytes.as_bytes().to_vec()),
             Err(_) => Value::Text(value.extract()?),
         };
-        headers::append(&mut trailers, &name, &value).map_err(PyValueError::new_err)?;
+        headers::append(headers, &name, &value).map_err(PyValueError::new_err)?;
     }
-    Ok(Some(Box::new(trailers)))
+    Ok(())
 }

@@ -1,9 +1,8 @@
 //! What all threads of a listener share: the queue towards Python, its wake-up, and the counters.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,8 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::headers::Metadata;
+use super::inbound::{Inbound, Taken};
+use super::wakeup::Wakeup;
 
 pub struct Settings {
     pub max_message_bytes: usize,
@@ -23,6 +24,10 @@ pub struct Settings {
     pub keepalive_timeout: Duration,
     pub handshake_timeout: Duration,
     pub stream_low_water: usize,
+    /// Methods whose requests are streams.
+    pub inbound: HashSet<String>,
+    /// How much of one inbound stream may wait for Python before it is no longer read.
+    pub inbound_backlog: usize,
 }
 
 /// A call on its way to Python.
@@ -68,22 +73,13 @@ pub struct Shared {
     queue: Mutex<VecDeque<Queued>>,
     cancelled: Mutex<Vec<u64>>,
     writable: Mutex<Vec<u64>>,
-    event: OwnedFd,
-    /// Set while Python has a wake-up it has not acted on.
-    armed: AtomicBool,
+    /// Inbound streams with something Python has not taken.
+    stirred: Mutex<Vec<Arc<Inbound>>>,
+    wakeup: Wakeup,
 }
 
 impl Shared {
-    /// Keeps its own duplicate of the eventfd.
     pub fn new(settings: Settings, event_fd: i32) -> io::Result<Self> {
-        // SAFETY: fcntl takes any integer; the result, when not negative, is ours alone.
-        let event = unsafe {
-            let copy = libc::fcntl(event_fd, libc::F_DUPFD_CLOEXEC, 0);
-            if copy < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(copy)
-        };
         Ok(Shared {
             settings,
             counters: Counters::default(),
@@ -92,22 +88,9 @@ impl Shared {
             queue: Mutex::default(),
             cancelled: Mutex::default(),
             writable: Mutex::default(),
-            event,
-            armed: AtomicBool::new(false),
+            stirred: Mutex::default(),
+            wakeup: Wakeup::new(event_fd)?,
         })
-    }
-
-    /// Wake Python unless it has been woken and has not looked yet.
-    fn wake(&self) {
-        if self.armed.swap(true, AcqRel) {
-            return;
-        }
-        let one = 1u64;
-        // SAFETY: eight readable bytes and a descriptor this struct owns. A full counter (EAGAIN)
-        // means that the descriptor is readable, which is all that is wanted.
-        unsafe {
-            libc::write(self.event.as_raw_fd(), (&raw const one).cast(), 8);
-        }
     }
 
     /// Queue a call for Python; false, and the call is dropped, when the queue is full.
@@ -119,13 +102,13 @@ impl Shared {
             }
             queue.push_back(queued);
         }
-        self.wake();
+        self.wakeup.wake();
         true
     }
 
     /// Everything pushed before this is seen now, everything after wakes Python again.
     pub fn take(&self, limit: usize) -> Vec<Queued> {
-        self.armed.swap(false, AcqRel);
+        self.wakeup.looking();
         let (taken, more) = {
             let mut queue = self.queue.lock();
             let count = queue.len().min(limit);
@@ -133,14 +116,14 @@ impl Shared {
             (taken, !queue.is_empty())
         };
         if more {
-            self.wake();
+            self.wakeup.wake();
         }
         taken
     }
 
     pub fn tell_cancelled(&self, id: u64) {
         self.cancelled.lock().push(id);
-        self.wake();
+        self.wakeup.wake();
     }
 
     pub fn take_cancelled(&self) -> Vec<u64> {
@@ -149,16 +132,34 @@ impl Shared {
 
     pub fn tell_writable(&self, id: u64) {
         self.writable.lock().push(id);
-        self.wake();
+        self.wakeup.wake();
     }
 
     pub fn take_writable(&self) -> Vec<u64> {
         std::mem::take(&mut *self.writable.lock())
     }
+
+    pub fn tell_stirred(&self, inbound: Arc<Inbound>) {
+        self.stirred.lock().push(inbound);
+        self.wakeup.wake();
+    }
+
+    /// What inbound streams hold; those that Python has not been told of yet have to wait.
+    pub fn take_messages(&self) -> Vec<Taken> {
+        let stirred = std::mem::take(&mut *self.stirred.lock());
+        let (known, unknown): (Vec<_>, Vec<_>) = stirred
+            .into_iter()
+            .partition(|inbound| inbound.call.is_taken());
+        // Their announcement is still queued, so Python will be woken for it.
+        self.stirred.lock().extend(unknown);
+        known.iter().filter_map(|inbound| inbound.take()).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
     use super::*;
 
     fn shared(queue_limit: usize) -> (Shared, OwnedFd) {
@@ -173,6 +174,8 @@ mod tests {
             keepalive_timeout: Duration::ZERO,
             handshake_timeout: Duration::ZERO,
             stream_low_water: 0,
+            inbound: HashSet::new(),
+            inbound_backlog: 0,
         };
         (Shared::new(settings, event.as_raw_fd()).unwrap(), event)
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub const UNKNOWN: u16 = 2;
 pub const DEADLINE_EXCEEDED: u16 = 4;
 pub const RESOURCE_EXHAUSTED: u16 = 8;
 pub const UNIMPLEMENTED: u16 = 12;
@@ -42,6 +43,42 @@ pub fn failed(code: u16, message: &str) -> HeaderMap {
     trailers
 }
 
+/// What the other side's trailers say: the error is a code that is not OK, and its text.
+pub fn read(trailers: &HeaderMap) -> Result<(), (u16, String)> {
+    let code = trailers
+        .get(&STATUS)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    match code {
+        Some(0) => Ok(()),
+        Some(code @ 1..=16) => Err((
+            code,
+            trailers.get(&MESSAGE).map(decoded).unwrap_or_default(),
+        )),
+        _ => Err((UNKNOWN, "an answer without a readable status".into())),
+    }
+}
+
+/// Undo the percent-encoding; what is not encoded properly is left as it is.
+fn decoded(value: &HeaderValue) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +87,24 @@ mod tests {
     fn messages_survive_any_text() {
         assert_eq!(encoded("100% über\n"), "100%25 %C3%BCber%0A");
         assert_eq!(encoded("plain text"), "plain text");
+    }
+
+    #[test]
+    fn what_was_sent_is_read() {
+        assert_eq!(read(&ok()), Ok(()));
+        let text = "100% über\n";
+        assert_eq!(read(&failed(5, text)), Err((5, text.into())));
+        assert_eq!(decoded(&HeaderValue::from_static("5% %zz %4")), "5% %zz %4");
+    }
+
+    #[test]
+    fn a_status_that_makes_no_sense_is_unknown() {
+        for value in ["", "17", "-1", "x"] {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static(value));
+            assert_eq!(read(&trailers).unwrap_err().0, UNKNOWN);
+        }
+        assert_eq!(read(&HeaderMap::new()).unwrap_err().0, UNKNOWN);
     }
 
     #[test]

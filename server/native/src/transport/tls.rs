@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -56,8 +56,7 @@ fn material(
     require_client_cert: bool,
 ) -> Result<Material, String> {
     let chain = certificates("certificate", certificate_pem)?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem)
-        .map_err(|error| format!("the key is no readable PEM private key: {error}"))?;
+    let key = private_key(key_pem)?;
     let serial = serial_of(&chain[0])
         .ok_or("the first certificate is no X.509 certificate: is the file damaged?")?;
     let provider = Arc::new(ring::default_provider());
@@ -68,9 +67,7 @@ fn material(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        format!("certificate and key do not work together, do they belong to each other? {error}")
-    })?;
+    let mut config = builder.with_single_cert(chain, key).map_err(mismatch)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Material {
         config: Arc::new(config),
@@ -99,13 +96,8 @@ fn verifier(
         }
         return Ok(None);
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("client CA", pem)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("the client CA cannot be used: {error}"))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let roots = Arc::new(roots("client CA", pem)?);
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
     let builder = if required {
         builder
     } else {
@@ -115,6 +107,54 @@ fn verifier(
         .build()
         .map(Some)
         .map_err(|error| format!("the client CA cannot be used: {error}"))
+}
+
+fn roots(name: &str, pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(name, pem)? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("the {name} cannot be used: {error}"))?;
+    }
+    Ok(roots)
+}
+
+/// What an outgoing connection shows and checks.
+#[pyclass(module = "amaters_native.transport", frozen)]
+pub struct ClientIdentity {
+    pub config: Arc<ClientConfig>,
+}
+
+#[pymethods]
+impl ClientIdentity {
+    #[new]
+    fn new(ca_pem: &[u8], certificate_pem: &[u8], key_pem: &[u8]) -> PyResult<Self> {
+        client_config(ca_pem, certificate_pem, key_pem)
+            .map(|config| ClientIdentity {
+                config: Arc::new(config),
+            })
+            .map_err(PyValueError::new_err)
+    }
+}
+
+fn client_config(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<ClientConfig, String> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots("CA", ca)?)
+        .with_client_auth_cert(certificates("certificate", certificate)?, private_key(key)?)
+        .map_err(mismatch)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|error| format!("the key is no readable PEM private key: {error}"))
+}
+
+fn mismatch(error: rustls::Error) -> String {
+    format!("certificate and key do not work together, do they belong to each other? {error}")
 }
 
 /// One DER element: its tag, its contents, and what follows it.

@@ -1,0 +1,57 @@
+//! How calls end, on the way to Python.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::super::status::UNAVAILABLE;
+use super::super::wakeup::Wakeup;
+
+/// The answer's message, or a status that is not OK.
+pub type Outcome = Result<Bytes, (u16, String)>;
+
+/// Calls that have ended and that Python has not heard of.
+pub struct Done {
+    ended: Mutex<Vec<(u64, Outcome)>>,
+    wakeup: Wakeup,
+}
+
+impl Done {
+    pub fn new(event_fd: i32) -> io::Result<Self> {
+        Ok(Done {
+            ended: Mutex::default(),
+            wakeup: Wakeup::new(event_fd)?,
+        })
+    }
+
+    fn tell(&self, id: u64, outcome: Outcome) {
+        self.ended.lock().push((id, outcome));
+        self.wakeup.wake();
+    }
+
+    pub fn take(&self) -> Vec<(u64, Outcome)> {
+        self.wakeup.looking();
+        std::mem::take(&mut *self.ended.lock())
+    }
+}
+
+/// Why a channel is of no use any more.
+pub type Reason = Arc<Mutex<String>>;
+
+/// The promise that Python will hear how a call ended: at the latest when this is dropped.
+pub struct Ticket {
+    pub id: u64,
+    pub done: Arc<Done>,
+    pub reason: Reason,
+    pub outcome: Option<Outcome>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take();
+        let outcome = outcome.unwrap_or_else(|| Err((UNAVAILABLE, self.reason.lock().clone())));
+        self.done.tell(self.id, outcome);
+    }
+}

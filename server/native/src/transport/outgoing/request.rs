@@ -1,0 +1,175 @@
+//! One call over a connection: unary, or a stream of messages answered by one.
+
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Request as Head, StatusCode};
+use tokio::time::{timeout_at, Instant};
+
+use super::super::framing::{Fault, Single};
+use super::super::status::{self, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
+use super::done::{Outcome, Ticket};
+use super::outflow::Outflow;
+
+pub enum Upload {
+    Single(Bytes),
+    Stream(Emptied),
+}
+
+/// Tells the outflow when nobody empties it any more.
+pub struct Emptied(pub Arc<Outflow>);
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        self.0.lose();
+    }
+}
+
+/// A call that has not begun.
+pub struct Request {
+    pub ticket: Ticket,
+    pub head: Head<()>,
+    pub upload: Upload,
+    pub deadline: Option<Instant>,
+    /// The largest answer that is taken.
+    pub limit: usize,
+}
+
+impl Request {
+    /// Carry the call out and tell its outcome.
+    pub async fn perform(self, sender: SendRequest<Bytes>) {
+        let Request {
+            mut ticket, upload, ..
+        } = self;
+        let call = async {
+            match upload {
+                Upload::Single(message) => unary(sender, self.head, message, self.limit).await,
+                Upload::Stream(outflow) => stream(sender, self.head, &outflow.0, self.limit).await,
+            }
+        };
+        ticket.outcome = Some(match self.deadline {
+            Some(deadline) => timeout_at(deadline, call)
+                .await
+                .unwrap_or_else(|_| Err((DEADLINE_EXCEEDED, "no answer in time".into()))),
+            None => call.await,
+        });
+    }
+}
+
+fn broken(error: &h2::Error) -> (u16, String) {
+    (UNAVAILABLE, error.to_string())
+}
+
+async fn begun(
+    sender: SendRequest<Bytes>,
+    head: Head<()>,
+) -> Result<(ResponseFuture, SendStream<Bytes>), (u16, String)> {
+    let mut sender = sender.ready().await.map_err(|error| broken(&error))?;
+    sender
+        .send_request(head, false)
+        .map_err(|error| broken(&error))
+}
+
+async fn unary(
+    sender: SendRequest<Bytes>,
+    head: Head<()>,
+    message: Bytes,
+    limit: usize,
+) -> Outcome {
+    let (response, mut sink) = begun(sender, head).await?;
+    // h2 keeps what the flow control does not let through yet.
+    sink.send_data(message, true)
+        .map_err(|error| broken(&error))?;
+    answer(response, limit).await
+}
+
+/// Send what the outflow holds, for as long as there is no answer.
+async fn stream(
+    sender: SendRequest<Bytes>,
+    head: Head<()>,
+    outflow: &Outflow,
+    limit: usize,
+) -> Outcome {
+    let (response, mut sink) = begun(sender, head).await?;
+    let mut answer = pin!(answer(response, limit));
+    let mut rest = Bytes::new();
+    let mut open = true;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = answer.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        // Why sending is impossible shows in the answer.
+        open = open && poll_send(&mut sink, outflow, &mut rest, cx).is_pending();
+        Poll::Pending
+    })
+    .await
+}
+
+/// Ready when nothing more can or will be sent.
+fn poll_send(
+    sink: &mut SendStream<Bytes>,
+    outflow: &Outflow,
+    rest: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        if rest.is_empty() {
+            match outflow.poll_take(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(taken)) => *rest = taken,
+                Poll::Ready(None) => {
+                    let _ = sink.send_data(Bytes::new(), true);
+                    return Poll::Ready(());
+                }
+            }
+        }
+        sink.reserve_capacity(rest.len());
+        if sink.capacity() == 0 {
+            match sink.poll_capacity(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(_))) => continue,
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+        let piece = rest.split_to(rest.len().min(sink.capacity()));
+        if sink.send_data(piece, false).is_err() {
+            return Poll::Ready(());
+        }
+    }
+}
+
+async fn answer(response: ResponseFuture, limit: usize) -> Outcome {
+    let (head, mut body) = response.await.map_err(|error| broken(&error))?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err((UNAVAILABLE, format!("HTTP status {}", head.status)));
+    }
+    if head.headers.contains_key("grpc-status") {
+        status::read(&head.headers)?;
+    }
+    let mut single = Single::new(limit, super::super::headers::encoding(&head.headers));
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.map_err(|error| broken(&error))?;
+        let _ = body.flow_control().release_capacity(chunk.len());
+        single.add(chunk).map_err(faulty)?;
+    }
+    status::read(&trailers(&mut body).await?)?;
+    single.finish().map_err(faulty)
+}
+
+async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, (u16, String)> {
+    let trailers = body.trailers().await.map_err(|error| broken(&error))?;
+    trailers.ok_or_else(|| (UNKNOWN, "an answer without a status".into()))
+}
+
+fn faulty(fault: Fault) -> (u16, String) {
+    match fault {
+        Fault::Gone => (UNAVAILABLE, "the answer breaks off".into()),
+        Fault::Status(code, text) if code == status::RESOURCE_EXHAUSTED => (code, text),
+        Fault::Status(_, text) => (INTERNAL, text),
+    }
+}

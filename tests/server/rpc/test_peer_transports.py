@@ -1,0 +1,296 @@
+"""Members over both transports, and over one each: whoever dials, whoever listens."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from amaters_server.model.cluster import Member
+from amaters_server.node.ports import PeerIdentity
+from amaters_server.rpc.grpcio_channels import GrpcioDialer
+from amaters_server.rpc.native_channels import NativeDialer
+from amaters_server.rpc.peer_connections import PeerConnections
+from amaters_server.rpc.peer_credentials import PeerCredentials
+from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peers import PeerService
+from amaters_server.testing.certificates import Authority
+from amaters_server.testing.loopback import free_address, until
+from amaters_server.wire import peer_pb2
+
+ME, OTHER = 1, 2
+BOTH = [("native", "native"), ("native", "grpcio"), ("grpcio", "native"), ("grpcio", "grpcio")]
+
+
+class Node:
+    """The node's half of the internal listener, as a record."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.senders: set[int] = set()
+        self.refusal = ""
+        self.shaken = 0
+        self.going_on = True
+        self.expel = None
+
+    def handshake(self, request):
+        self.shaken += 1
+        return peer_pb2.HandshakeResponse(
+            accepted=not self.refusal, reason=self.refusal, version_minor=3, version_patch=7
+        )
+
+    def receive(self, sender, messages) -> bool:
+        self.senders.add(sender)
+        self.received += messages
+        return self.going_on
+
+    async def identify(self, request):
+        return peer_pb2.IdentifyResponse(reason=f"hello {request.name}")
+
+    async def forward(self, request):
+        if request.method == "slow":
+            await asyncio.sleep(60)
+        if request.method == "broken":
+            raise RuntimeError("a defect")
+        return peer_pb2.ForwardResponse(response=request.request[::-1])
+
+    def on_expelled(self, expel) -> None:
+        self.expel = expel
+
+    async def image(self, sender, request) -> AsyncIterator[peer_pb2.ImageChunk]:
+        for offset in range(request.offset, 4_000_000, 500_000):
+            yield peer_pb2.ImageChunk(offset=offset, data=b"x" * 500_000)
+
+
+class Pair:
+    """One member's connections, and the other's listener."""
+
+    def __init__(self, dialing: str, listening: str, credentials=lambda: None) -> None:
+        self.node = Node()
+        self.kind, self.credentials = listening, credentials
+        self.address = free_address().replace("127.0.0.1", "localhost")
+        dialer = NativeDialer() if dialing == "native" else GrpcioDialer()
+        self.connections = PeerConnections(dialer, credentials, random.Random(1))
+        self.refused: list[str] = []
+        self.connections.on_refusal(lambda response: self.refused.append(response.reason))
+
+    async def listen(self) -> None:
+        service = PeerService(self.node)
+        self.listener = InternalListener(
+            self.address, self.credentials, (service.methods,), service.recycle, self.kind
+        )
+        self.service = service
+        await self.listener.start()
+
+    def connect(self) -> None:
+        own = PeerIdentity("c", ME, (0, 3, 0))
+        self.connections.connect(own, [Member(OTHER, "", self.address, "")])
+
+    @property
+    def link(self):
+        return self.connections._links[OTHER]
+
+    async def connected(self) -> None:
+        self.connect()
+        await until(lambda: self.link.channel is not None)
+
+    async def close(self) -> None:
+        await self.connections.close()
+        await self.listener.stop(0)
+
+
+@pytest.fixture(params=BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
+async def pair(request) -> AsyncIterator[Pair]:
+    made = Pair(*request.param)
+    await made.listen()
+    yield made
+    await made.close()
+
+
+async def test_messages_arrive_in_order_and_large_ones_too(pair) -> None:
+    await pair.connected()
+    sent = [b"%d" % number for number in range(500)] + [b"x" * 5_000_000, b"", b"last"]
+    for at in range(0, len(sent), 7):
+        assert pair.connections.send(OTHER, sent[at : at + 7])
+
+    await until(lambda: len(pair.node.received) == len(sent))
+    assert pair.node.received == sent
+    assert pair.node.senders == {ME}
+    assert pair.connections.versions() == {OTHER: "0.3.7"}
+
+
+async def test_nothing_is_sent_before_hands_are_shaken(pair) -> None:
+    pair.node.refusal = "not you"
+    pair.connect()
+    await until(lambda: len(pair.refused) > 1)
+
+    assert not pair.connections.send(OTHER, [b"m"])
+    assert set(pair.refused) == {"not you"}
+    assert pair.node.received == []
+
+    pair.node.refusal = ""
+    await until(lambda: pair.connections.send(OTHER, [b"m"]))
+    await until(lambda: pair.node.received == [b"m"])
+
+
+async def test_a_stream_of_somebody_who_may_not_is_refused(pair) -> None:
+    await pair.connected()
+    pair.node.refusal = "not any more"
+    pair.service.recycle()
+
+    await until(lambda: pair.refused)
+    with pytest.raises(OSError, match="no connection"):
+        await pair.connections.forward(OTHER, peer_pb2.ForwardRequest(), 5)
+
+
+@pytest.mark.parametrize("reason", ["recycle", "expel", "enough"])
+async def test_a_stream_ended_by_the_other_side_is_opened_anew(pair, reason) -> None:
+    await pair.connected()
+    assert pair.connections.send(OTHER, [b"before"])
+    await until(lambda: pair.node.received)
+    shaken = pair.node.shaken
+
+    match reason:
+        case "recycle":
+            pair.service.recycle()
+        case "expel":
+            pair.node.expel(3)
+            pair.node.expel(ME)
+        case "enough":
+            pair.node.going_on = False
+            pair.connections.send(OTHER, [b"one more"])
+            await until(lambda: pair.node.shaken > shaken)
+            pair.node.going_on = True
+
+    await until(lambda: pair.node.shaken > shaken + 1)
+    await until(lambda: pair.connections.send(OTHER, [b"after"]))
+    await until(lambda: pair.node.received[-1] == b"after")
+
+
+async def test_the_other_side_may_come_later_and_go_and_come_again(pair) -> None:
+    await pair.listener.stop(0)
+    pair.connect()
+    await asyncio.sleep(0.1)
+    assert not pair.connections.send(OTHER, [b"m"])
+
+    for _ in range(2):
+        await pair.listen()
+        pair.connections.nudge(OTHER)
+        await until(lambda: pair.link.channel is not None)
+        await pair.listener.stop(0)
+        await until(lambda: pair.link.channel is None)
+
+
+async def test_calls_are_answered_or_fail_as_errors_of_the_system(pair) -> None:
+    with pytest.raises(ConnectionError):
+        await pair.connections.forward(OTHER, peer_pb2.ForwardRequest(), 5)
+    await pair.connected()
+
+    async def forward(seconds: float = 5, **fields) -> peer_pb2.ForwardResponse:
+        request = peer_pb2.ForwardRequest(**fields)
+        return await pair.connections.forward(OTHER, request, seconds)
+
+    assert (await forward(request=b"abc")).response == b"cba"
+    with pytest.raises(TimeoutError):
+        await forward(0.2, method="slow")
+    with pytest.raises(TimeoutError):
+        await forward(-1)
+    with pytest.raises(ConnectionError):
+        await forward(method="broken")
+    with pytest.raises(ConnectionError, match="too often"):
+        await forward(hops=2)
+    pair.node.refusal = "not you"
+    with pytest.raises(ConnectionError, match="not you"):
+        await forward()
+
+
+async def test_anyone_may_ask_who_is_there(pair) -> None:
+    request = peer_pb2.IdentifyRequest(name="stranger")
+
+    answer = await pair.connections.identify(pair.address, request, 5)
+    with pytest.raises(ConnectionError):
+        await pair.connections.identify(free_address(), request, 5)
+
+    assert answer.reason == "hello stranger"
+
+
+async def test_images_travel(pair) -> None:
+    await pair.connected()
+    request = peer_pb2.FetchImageRequest(offset=1_000_000)
+
+    chunks = [chunk async for chunk in pair.connections.fetch_image(OTHER, request)]
+
+    assert [chunk.offset for chunk in chunks] == list(range(1_000_000, 4_000_000, 500_000))
+
+
+async def test_a_peer_that_takes_nothing_costs_a_bounded_queue(pair) -> None:
+    await pair.connected()
+    piece, kept = b"x" * 4_000_000, 0
+    # Without giving way to the event loop once, so nothing can be taken meanwhile.
+    while pair.connections.send(OTHER, [piece]):
+        kept += 1
+        assert kept < 50, "nothing is ever dropped"
+
+    await until(lambda: len(pair.node.received) == kept)
+
+
+class Nonsense:
+    def SerializeToString(self) -> bytes:  # noqa: N802
+        return b"\xff\xff"
+
+
+@pytest.mark.parametrize("dialing", ["native", "grpcio"])
+async def test_answers_that_make_no_sense_are_a_broken_connection(dialing) -> None:
+    pair = Pair(dialing, "native")
+    handshake = pair.node.handshake
+    pair.node.handshake = lambda request: Nonsense()
+    await pair.listen()
+    try:
+        pair.connect()
+        await asyncio.sleep(0.3)
+        assert pair.link.channel is None
+
+        pair.node.handshake = handshake
+        await until(lambda: pair.link.channel is not None)
+    finally:
+        await pair.close()
+
+
+class Secret:
+    """Credentials that can be replaced."""
+
+    def __init__(self) -> None:
+        self.authority = Authority()
+        self.renew()
+
+    def renew(self) -> None:
+        issued = self.authority.issue()
+        self.now = PeerCredentials(issued.certificate, issued.key, self.authority.pem)
+
+    def __call__(self) -> PeerCredentials:
+        return self.now
+
+
+@pytest.mark.parametrize("kinds", BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
+async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
+    secret = Secret()
+    pair = Pair(*kinds, secret)
+    await pair.listen()
+    try:
+        await pair.connected()
+        secret.renew()
+        await until(lambda: pair.link.channel is not None and pair.link._shown == secret.now)
+
+        assert pair.connections.send(OTHER, [b"m"])
+        await until(lambda: pair.node.received == [b"m"])
+
+        # What cannot be used leaves everything as it is.
+        good, secret.now = secret.now, PeerCredentials(b"no", b"certificate", b"at all")
+        await asyncio.sleep(1.5)
+        secret.now = good
+        await until(lambda: pair.connections.send(OTHER, [b"m"]))
+
+        pair.connections._credentials = lambda: Secret().now
+        with pytest.raises(ConnectionError):
+            await pair.connections.identify(pair.address, peer_pb2.IdentifyRequest(), 5)
+    finally:
+        await pair.close()

@@ -52,7 +52,10 @@ def query(operation: Operation, *, now: float) -> query_pb2.Query:
 
 
 def blob(value: bytes, *, created_at: float) -> types_pb2.CipherBlob:
-    """Wrap a value with its size and checksum."""
+    """Wrap a value with its size and checksum; TypeError for anything but bytes."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        kind = type(value).__name__
+        raise TypeError(f"a value is bytes, not {kind}: encode it first, as text with .encode()")
     return types_pb2.CipherBlob(
         data=value,
         metadata=types_pb2.CipherMetadata(

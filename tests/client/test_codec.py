@@ -158,3 +158,8 @@ def test_what_is_neither_text_nor_bytes_is_no_key(key: object) -> None:
 @pytest.mark.parametrize("key", ["k", b"k", bytearray(b"k"), memoryview(b"k")])
 def test_keys_of_every_kind_are_the_same_bytes(key: str) -> None:
     assert as_bytes(key) == b"k"
+
+
+def test_a_value_that_is_no_bytes_says_what_to_do() -> None:
+    with pytest.raises(TypeError, match=r"a value is bytes, not str: .*\.encode\(\)"):
+        codec.blob("text", created_at=0.0)  # type: ignore[arg-type]

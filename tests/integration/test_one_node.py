@@ -200,7 +200,8 @@ async def test_a_second_server_on_the_same_folder_is_refused(server):
     second = one.command("start")
 
     assert second.returncode == 1
-    assert second.stderr.strip() == "Error: Server is already running"
+    assert second.stderr.startswith("Error: Server is already running: process ")
+    assert "Stop it first" in second.stderr
     assert one.page("/readyz")[0] == 200
 
 

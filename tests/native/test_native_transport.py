@@ -283,6 +283,17 @@ async def test_too_many_connections_are_turned_away(serving) -> None:
         assert await call(server.target) == b"x"
 
 
+async def test_the_limit_of_connections_follows_while_running(serving) -> None:
+    async with (
+        serving(max_connections=1) as server,
+        grpc.aio.insecure_channel(server.target) as first,
+    ):
+        await first.unary_unary(ECHO)(b"x")
+        server.listener.limit_connections(2)
+
+        assert await call(server.target) == b"x"
+
+
 def test_an_address_in_use_is_an_os_error_that_names_it() -> None:
     event_fd = os.eventfd(0, os.EFD_NONBLOCK)
     with socket.create_server(("127.0.0.1", 0)) as taken:

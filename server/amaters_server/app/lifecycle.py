@@ -170,6 +170,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         _apply_logging(logs, settings)
         server.webhook.settings = webhook
         server.watchman.apply(from_settings.alert_settings(settings))
+        server.listener.limit_connections(settings.server.max_connections)
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -21,8 +21,8 @@ RELOADABLE: Mapping[str, str] = {
 
 All but the alerts are published."""
 
-NOT_YET = frozenset({"compaction", "rate_limit"})
-"""Published as reloadable, but the engine and the listener take them at their start only."""
+NOT_YET = frozenset({"compaction"})
+"""Published as reloadable, but the engine takes it at its start only."""
 
 RESTART: Mapping[str, str] = {
     "network.tls_cert": "tls_cert_path",

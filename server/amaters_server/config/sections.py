@@ -45,7 +45,9 @@ class ServerSection(Section):
     pid_file: Path = Field(
         default=Path("/var/run/amaters-server.pid"), description="File that holds the process id."
     )
-    max_connections: Positive = Field(default=1000, description="Client connections held at most.")
+    max_connections: Positive = Field(
+        default=1000, description="Client connections held at most; not by the grpcio transport."
+    )
     shutdown_timeout_secs: Count = Field(
         default=30,
         description="Seconds from the signal to stop until calls in flight are given up.",

@@ -370,6 +370,9 @@ class Node:
         log.error("node.task_failed", extra={"task": task.get_name()}, exc_info=error)
         if isinstance(error, DatabaseError):
             self._failed(error)
+        elif self._pump is None:
+            # Without a place among the members it would only look alive.
+            self._failed(NotReadyError(f"it cannot find its place: {error!r}: see the log"))
 
 
 def _others(decision: Found | Join) -> tuple[Member, ...]:

@@ -38,7 +38,6 @@ class GrpcioSettings:
 
     address: str
     max_message_bytes: int = 4 * 1024 * 1024
-    max_connections: int = 1000
     keepalive_seconds: float = 60.0
     credentials: grpc.ServerCredentials | None = None
     options: tuple[tuple[str, int], ...] | None = None
@@ -73,6 +72,9 @@ class GrpcioListener:
         self._server.add_generic_rpc_handlers((_Methods(self._handlers()),))
         self.port = bind(self._server, self._settings.address, self._settings.credentials)
         await self._server.start()
+
+    def limit_connections(self, most: int) -> None:
+        """Do nothing: grpcio holds any number of connections."""
 
     async def drain(self) -> None:
         """Accept no more; calls in progress go on."""

@@ -72,7 +72,13 @@ class NativeListener:
                 tls=None if settings.tls is None else _identity(settings.tls),
                 inbound_streams=list(self._service.inbound),
             )
-        except (OSError, ValueError) as wrong:
+        except OSError as wrong:
+            why = os.strerror(wrong.errno) if wrong.errno else str(wrong)
+            raise ConfigurationError(
+                f"cannot listen on {settings.address}: {why}: stop what listens there, or choose "
+                "another address"
+            ) from wrong
+        except ValueError as wrong:
             raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
         asyncio.get_running_loop().add_reader(self._event, self._wake)
 
@@ -83,6 +89,11 @@ class NativeListener:
                 self._listener.replace_tls(_identity(identity))
             except ValueError as wrong:
                 raise ConfigurationError(str(wrong)) from wrong
+
+    def limit_connections(self, most: int) -> None:
+        """Hold so many connections at most from now on; those that are open stay."""
+        if self._listener is not None:
+            self._listener.limit_connections(most)
 
     async def drain(self) -> None:
         """Accept no more and tell callers to go elsewhere; calls in progress go on."""

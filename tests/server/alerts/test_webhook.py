@@ -47,7 +47,7 @@ async def address() -> AsyncIterator[Address]:
     one = Address()
     application = web.Application()
     application.router.add_post("/{path:.*}", one.take)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/{SECRET}"

@@ -13,11 +13,12 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
+from amaters_server.node import node as node_module
 from amaters_server.node.settings import Retention
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.membership import Change
 from amaters_server.storage.engine import Changes
-from amaters_server.testing.loopback import leader_of, newcomer, ready, until
+from amaters_server.testing.loopback import founders, leader_of, newcomer, ready, until
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +221,20 @@ async def test_a_second_newcomer_is_not_kept_waiting_by_the_image_for_the_first(
         assert await fresh.get(b"key-123") == b"value"
 
 
+async def test_a_node_that_cannot_find_its_place_says_so_and_is_not_alive(tmp_path, monkeypatch):
+    async def broken(*_):
+        raise OverflowError("id 2**70 is too large")
+
+    monkeypatch.setattr(node_module, "search", broken)
+    [lost] = founders(1, tmp_path)
+    await lost.start()
+    try:
+        await until(lambda: not lost.node.liveness().ok)
+        assert "id 2**70 is too large" in lost.node.readiness().reason
+    finally:
+        await lost.stop(0)
+
+
 async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path):
     nodes = await cluster(3)
     follower = next(node for node in nodes if not node.node.status().is_leader)
@@ -240,6 +255,11 @@ async def test_a_change_waits_for_an_earlier_one_that_is_not_applied_yet(cluster
     leader = leader_of(nodes)
     members, pump = leader.node.members, leader.node._pump
     followers = [node for node in nodes if node is not leader]
+
+    def announced():
+        return {one.name for one in leader.node._parts.machine.membership.members}
+
+    await until(lambda: announced() == {"node-1", "node-2", "node-3"})
     gone, renamed = (node.node.status().node_id for node in followers)
     known = leader.node._parts.machine.membership.member(renamed)
     pump.replica.change_membership(Change("add_voter", replace(known, name="renamed")), 999)

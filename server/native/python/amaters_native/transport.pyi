@@ -211,6 +211,9 @@ class Listener:
     def replace_tls(self, identity: TlsIdentity) -> None:
         """Use another identity for new connections; `ValueError` on a listener without TLS."""
 
+    def limit_connections(self, max_connections: int) -> None:
+        """Hold so many connections at most from now on; those that are open stay."""
+
     def certificate_serial(self) -> str | None:
         """Return the serial of the certificate new connections get, None without TLS."""
 

@@ -46,7 +46,7 @@ impl Place {
     /// Register a connection, unless there are too many.
     pub fn take(shared: &Arc<Shared>, id: u64, peer: Peer) -> Option<Self> {
         let mut peers = shared.peers.lock();
-        if peers.len() as u64 >= shared.settings.max_connections {
+        if peers.len() as u64 >= shared.settings.max_connections.load(Relaxed) {
             return None;
         }
         peers.insert(id, Arc::new(peer));

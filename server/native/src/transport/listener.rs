@@ -1,6 +1,7 @@
 //! The listener as Python holds it.
 
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,7 +154,7 @@ impl Listener {
         let interval = seconds("keepalive_interval_seconds", keepalive_interval_seconds)?;
         let settings = Settings {
             max_message_bytes,
-            max_connections,
+            max_connections: max_connections.into(),
             max_concurrent_streams,
             queue_limit,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
@@ -302,6 +303,11 @@ impl Listener {
         }
         *tls = Some(identity.get().material.clone());
         Ok(())
+    }
+
+    fn limit_connections(&self, max_connections: u64) {
+        let limit = &self.shared.settings.max_connections;
+        limit.store(max_connections, Relaxed);
     }
 
     fn certificate_serial(&self) -> Option<String> {

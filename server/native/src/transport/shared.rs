@@ -17,7 +17,8 @@ use super::wakeup::Wakeup;
 
 pub struct Settings {
     pub max_message_bytes: usize,
-    pub max_connections: u64,
+    /// Changed while running.
+    pub max_connections: AtomicU64,
     pub max_concurrent_streams: u32,
     pub queue_limit: usize,
     pub keepalive_interval: Option<Duration>,
@@ -167,7 +168,7 @@ mod tests {
         let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_NONBLOCK)) };
         let settings = Settings {
             max_message_bytes: 0,
-            max_connections: 0,
+            max_connections: AtomicU64::new(0),
             max_concurrent_streams: 0,
             queue_limit,
             keepalive_interval: None,

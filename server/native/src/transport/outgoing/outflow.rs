@@ -44,14 +44,18 @@ impl Outflow {
         }
         queue.frames.extend(frames);
         queue.queued += size;
-        wake(queue.taker.take());
+        let taker = queue.taker.take();
+        drop(queue); // Whoever is woken takes the lock first of all.
+        wake(taker);
         true
     }
 
     pub fn finish(&self) {
         let mut queue = self.queue.lock();
         queue.finished = true;
-        wake(queue.taker.take());
+        let taker = queue.taker.take();
+        drop(queue);
+        wake(taker);
     }
 
     /// Forget what is here: it will never leave.

@@ -53,9 +53,12 @@ def query(operation: Operation, *, now: float) -> query_pb2.Query:
 
 def blob(value: bytes, *, created_at: float) -> types_pb2.CipherBlob:
     """Wrap a value with its size and checksum; TypeError for anything but bytes."""
-    if not isinstance(value, bytes | bytearray | memoryview):
+    try:
+        memoryview(value)
+    except TypeError:
         kind = type(value).__name__
-        raise TypeError(f"a value is bytes, not {kind}: encode it first, as text with .encode()")
+        wrong = f"a value is bytes, not {kind}: encode it first, as text with .encode()"
+        raise TypeError(wrong) from None
     return types_pb2.CipherBlob(
         data=value,
         metadata=types_pb2.CipherMetadata(

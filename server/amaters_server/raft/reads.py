@@ -3,6 +3,8 @@
 A barrier asks the leader, and through it a quorum, how far the log was committed at a moment after
 the reads arrived; once that index is applied here, this node's state may answer them. A barrier
 or its answer can get lost with a leader, so it is asked again after a while, under a new name.
+A new leader drops barriers unheard until it has committed an entry of its own term, which nobody
+else can see: after a change of leader they are repeated sooner, and then ever more slowly.
 """
 
 from collections import deque
@@ -52,12 +54,15 @@ class _Barrier:
 class Reads:
     """Reads on their way from arrival to the moment they may be answered."""
 
-    def __init__(self, origin: Origin, *, repeat_after: float, give_up_after: float) -> None:
+    def __init__(
+        self, origin: Origin, *, repeat_soon: float, repeat_after: float, give_up_after: float
+    ) -> None:
         self.count = 0
         """Reads that wait for an answer."""
         self.barriers = 0
         self._prefix = origin.node_id.to_bytes(8, "big") + origin.incarnation.to_bytes(8, "big")
-        self._repeat_after = repeat_after
+        self._repeat_soon = repeat_soon
+        self._repeat_after = self._patience = repeat_after
         self._give_up_after = give_up_after
         self._waiting: list[WaitingReads] = []
         self._asked: dict[bytes, _Barrier] = {}
@@ -83,6 +88,7 @@ class Reads:
         """Take in a barrier's answer; one that was given up already is ignored."""
         barrier = self._asked.pop(name, None)
         if barrier is not None:
+            self._patience = self._repeat_after
             self._confirmed.append((index, barrier.batches))
 
     def ready(self, applied: int) -> list[WaitingReads]:
@@ -105,8 +111,10 @@ class Reads:
         overdue = [
             name
             for name, barrier in self._asked.items()
-            if barrier.asked_at + self._repeat_after <= now
+            if barrier.asked_at + self._patience <= now
         ]
+        if overdue:
+            self._patience = min(2 * self._patience, self._repeat_after)
         for name in overdue:
             self._waiting += self._asked.pop(name).batches
 
@@ -115,6 +123,7 @@ class Reads:
         for barrier in self._asked.values():
             self._waiting += barrier.batches
         self._asked.clear()
+        self._patience = self._repeat_soon
 
     def expire(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
         """Answer reads whose time is up, and all that found no leader for too long."""

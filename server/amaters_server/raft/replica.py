@@ -77,6 +77,8 @@ class Replica:
         self.proposals = Proposals(origin, patience)
         self.reads = Reads(
             origin,
+            # 50 ms by default: a new leader commits its first entry within a round trip and a sync.
+            repeat_soon=patience.for_an_outcome / 16,
             repeat_after=patience.for_an_outcome,
             give_up_after=patience.for_a_leader,
         )

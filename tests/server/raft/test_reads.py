@@ -25,7 +25,7 @@ class Raft:
 
 
 def setup():
-    return Reads(Origin(1, 7), repeat_after=1.0, give_up_after=3.0), Raft(), {}
+    return Reads(Origin(1, 7), repeat_soon=0.125, repeat_after=1.0, give_up_after=3.0), Raft(), {}
 
 
 def tickets(batches):
@@ -98,6 +98,29 @@ def test_a_change_of_leader_asks_again_at_once():
     reads.ask(raft, now=0.01)
 
     assert len(raft.asked) == 2
+
+
+def test_a_barrier_that_a_new_leader_dropped_is_repeated_soon_and_then_ever_more_slowly():
+    reads, raft, answers = setup()
+    reads.submit([read(1)], answers.update, now=0)
+    reads.ask(raft, now=0)
+    reads.suspect()
+
+    asked_at = []
+    for tick in range(40):
+        reads.repeat(now=tick / 16)
+        before = len(raft.asked)
+        reads.ask(raft, now=tick / 16)
+        asked_at += [tick / 16] * (len(raft.asked) - before)
+    assert asked_at == [0, 0.125, 0.375, 0.875, 1.875]
+
+    reads.confirm(6, raft.asked[-1])
+    assert tickets(reads.ready(applied=6)) == [1]
+    reads.submit([read(2)], answers.update, now=3)
+    reads.ask(raft, now=3)
+    reads.repeat(now=3.9)
+    reads.ask(raft, now=3.9)
+    assert len(raft.asked) == 1 + 5 + 1
 
 
 def test_every_read_is_refused_when_its_own_time_is_up():

@@ -294,6 +294,44 @@ async def test_the_limit_of_connections_follows_while_running(serving) -> None:
         assert await call(server.target) == b"x"
 
 
+async def test_one_host_has_so_many_connections_and_another_still_comes_in(serving) -> None:
+    async with (
+        serving(address="127.0.0.1:0", max_connections_per_client=1) as server,
+        grpc.aio.insecure_channel(server.target) as first,
+    ):
+        await first.unary_unary(ECHO)(b"x")
+        error = await failing(server.target, timeout=5)
+
+        assert error.code() is StatusCode.UNAVAILABLE
+        stats = server.listener.stats()
+        assert stats.rejected == stats.rejected_per_client >= 1
+        assert stats.last_rejected_client == "127.0.0.1"
+        with socket.create_connection(
+            ("127.0.0.1", server.listener.port), source_address=("127.0.0.2", 0)
+        ):
+            while server.listener.stats().connections < 2:
+                await asyncio.sleep(0.005)
+
+
+async def test_the_limit_of_one_host_follows_while_running(serving) -> None:
+    async with (
+        serving(max_connections_per_client=1) as server,
+        grpc.aio.insecure_channel(server.target) as first,
+    ):
+        await first.unary_unary(ECHO)(b"x")
+        server.listener.limit_connections(1000, 2)
+
+        assert await call(server.target) == b"x"
+
+
+async def test_a_host_whose_connection_ended_may_come_again(serving) -> None:
+    async with serving(max_connections_per_client=1) as server:
+        for _ in range(3):
+            assert await call(server.target) == b"x"
+            while server.listener.stats().connections:
+                await asyncio.sleep(0.005)
+
+
 def test_an_address_in_use_is_an_os_error_that_names_it() -> None:
     event_fd = os.eventfd(0, os.EFD_NONBLOCK)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -88,6 +88,7 @@ def test_initial_members_do_not_follow_scaling() -> None:
     [
         {"config": {"logging": {"level": "trace"}}},
         {"config": {"limits": {"maxConnections": 7}}},
+        {"config": {"limits": {"maxConnectionsPerClient": 7}}},
         {"replicas": 5},
         {"upgrade": {"paused": True}},
     ],

@@ -45,6 +45,15 @@ class LimitsConfig(Part):
         le=100000,
         description="Client connections per node. Applied by a reload, without a restart.",
     )
+    max_connections_per_client: int = Field(
+        default=10,
+        ge=0,
+        le=100000,
+        description=(
+            "Client connections per node from one IP address, 0 for any number. Raise it when many "
+            "clients share an address, as behind a node port. Applied by a reload, without a restart."
+        ),
+    )
     max_message_bytes: int = Field(
         default=16777216,
         ge=65536,

@@ -34,6 +34,9 @@ _NEEDS_NO_RESTART = {
     "cluster": frozenset({"peers", "join"}),
 }
 
+# Even an empty table counts in the hash: these, added later, would roll every cluster's pods.
+_RELOADABLE_TABLES = frozenset({"resource_limits"})
+
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
     """Return the ConfigMap with config.toml; it also keeps the initial members for good."""
@@ -78,6 +81,7 @@ def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
             if key not in _NEEDS_NO_RESTART.get(section, frozenset())
         }
         for section, settings in sections(cluster, shape).items()
+        if section not in _RELOADABLE_TABLES
     }
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -103,6 +107,9 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "wal": {"sync_mode": "always"},
         },
         "network": _network(spec),
+        "resource_limits": {
+            "max_connections_per_client": spec.config.limits.max_connections_per_client
+        },
         "cluster": _cluster(cluster, shape),
         "logging": {
             "level": spec.config.logging.level,

@@ -204,6 +204,7 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
             settings.server.bind_address,
             max_message_bytes=network.max_message_bytes,
             max_connections=settings.server.max_connections,
+            max_connections_per_client=settings.resource_limits.max_connections_per_client,
             keepalive_seconds=network.keepalive_interval_secs,
             handshake_seconds=network.connection_timeout_secs,
             tls=certificates.get("client"),

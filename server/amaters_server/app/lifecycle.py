@@ -26,6 +26,7 @@ from amaters_server.config.reloadable import NOT_YET, ReloadReport
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
 from amaters_server.model.errors import ConfigurationError, NotReadyError
+from amaters_server.rpc.crowding import tell_of_crowding
 from amaters_server.rpc.tls import Certificates
 from amaters_server.telemetry.logs import Logs
 
@@ -137,6 +138,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.watchman.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
+            tasks.create_task(tell_of_crowding(server.listener.traffic), name="crowding"),
         ]
         try:
             yield
@@ -170,7 +172,9 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         _apply_logging(logs, settings)
         server.webhook.settings = webhook
         server.watchman.apply(from_settings.alert_settings(settings))
-        server.listener.limit_connections(settings.server.max_connections)
+        server.listener.limit_connections(
+            settings.server.max_connections, settings.resource_limits.max_connections_per_client
+        )
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -15,6 +15,7 @@ RELOADABLE: Mapping[str, str] = {
     "metrics.export_interval_secs": "metrics",
     "storage.compaction.": "compaction",
     "server.max_connections": "rate_limit",
+    "resource_limits.max_connections_per_client": "rate_limit",
     "alerts.": "alerts",
 }
 """Keys, or tables when they end in a dot, that a running server takes over, and their labels.
@@ -106,6 +107,11 @@ def merged(old: Settings, new: Settings) -> Settings:
             ),
             "storage": old.storage.model_copy(update={"compaction": new.storage.compaction}),
             "server": old.server.model_copy(update={"max_connections": new.server.max_connections}),
+            "resource_limits": old.resource_limits.model_copy(
+                update={
+                    "max_connections_per_client": new.resource_limits.max_connections_per_client
+                }
+            ),
         }
     )
 

@@ -170,7 +170,12 @@ class MetricsSection(Section):
 class ResourceLimitsSection(Section):
     """What callers may use up."""
 
-    max_connections_per_client: Count = Field(default=10, description="Accepted; not enforced yet.")
+    max_connections_per_client: Count = Field(
+        default=10,
+        description="Client connections held at most for one IP address, so that one host cannot "
+        "lock the others out; 0 is no limit. Raise it where many clients share an address, as "
+        "behind a NAT or a proxy. Not by the grpcio transport.",
+    )
     max_requests_per_second_global: Count = Field(
         default=10_000, description="Accepted; not enforced yet."
     )

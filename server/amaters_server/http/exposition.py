@@ -119,6 +119,11 @@ class Exposition:
             "Connections refused and TLS handshakes failed.",
             traffic.rejected + traffic.handshake_failures,
         )
+        yield counter(
+            "amaters_network_rejected_per_client_total",
+            "Connections refused because their address had max_connections_per_client.",
+            traffic.rejected_per_client,
+        )
 
     def _methods(self) -> Iterator[Family]:
         calls = self.sources.calls

@@ -73,7 +73,7 @@ class GrpcioListener:
         self.port = bind(self._server, self._settings.address, self._settings.credentials)
         await self._server.start()
 
-    def limit_connections(self, most: int) -> None:
+    def limit_connections(self, most: int, most_per_client: int) -> None:
         """Do nothing: grpcio holds any number of connections."""
 
     async def drain(self) -> None:

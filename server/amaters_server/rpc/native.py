@@ -32,6 +32,8 @@ class NativeSettings:
     threads: int = 1
     max_message_bytes: int = 4 * 1024 * 1024
     max_connections: int = 1000
+    max_connections_per_client: int = 0
+    """Of one remote IP address; 0 is no limit."""
     keepalive_seconds: float = 60.0
     keepalive_answer_seconds: float = 20.0
     handshake_seconds: float = 30.0
@@ -65,6 +67,7 @@ class NativeListener:
                 threads=settings.threads,
                 max_message_bytes=settings.max_message_bytes,
                 max_connections=settings.max_connections,
+                max_connections_per_client=settings.max_connections_per_client,
                 keepalive_interval_seconds=settings.keepalive_seconds,
                 keepalive_timeout_seconds=settings.keepalive_answer_seconds,
                 handshake_timeout_seconds=settings.handshake_seconds,
@@ -90,10 +93,10 @@ class NativeListener:
             except ValueError as wrong:
                 raise ConfigurationError(str(wrong)) from wrong
 
-    def limit_connections(self, most: int) -> None:
+    def limit_connections(self, most: int, most_per_client: int) -> None:
         """Hold so many connections at most from now on; those that are open stay."""
         if self._listener is not None:
-            self._listener.limit_connections(most)
+            self._listener.limit_connections(most, most_per_client)
 
     async def drain(self) -> None:
         """Accept no more and tell callers to go elsewhere; calls in progress go on."""
@@ -125,6 +128,8 @@ class NativeListener:
             bytes_sent=counted.bytes_sent,
             handshake_failures=counted.handshake_failures,
             rejected=counted.rejected,
+            rejected_per_client=counted.rejected_per_client,
+            last_rejected_client=counted.last_rejected_client,
         )
 
     def _wake(self) -> None:

@@ -100,3 +100,6 @@ class Traffic:
     bytes_sent: int = 0
     handshake_failures: int = 0
     rejected: int = 0
+    """Refused for any limit, those for their client's own included."""
+    rejected_per_client: int = 0
+    last_rejected_client: str | None = None

@@ -22,6 +22,7 @@ def test_nothing_differs_between_equal_configurations(tmp_path):
         ("[metrics]\nenabled = false", "metrics"),
         ("[storage.compaction]\nnum_levels = 3", "compaction"),
         ("[server]\nmax_connections = 5", "rate_limit"),
+        ("[resource_limits]\nmax_connections_per_client = 5", "rate_limit"),
         ('[alerts]\nwebhook_url = "http://a/"\ndedup_window_secs = 5', "alerts"),
     ],
 )
@@ -57,13 +58,16 @@ def test_merging_takes_the_reloadable_and_keeps_the_rest(tmp_path):
     old = settings(tmp_path)
     new = settings(
         tmp_path,
-        '[logging]\nlevel = "debug"\n[server]\nmax_connections = 5\ndata_dir = "/elsewhere"',
+        '[logging]\nlevel = "debug"\n[server]\nmax_connections = 5\ndata_dir = "/elsewhere"\n'
+        "[resource_limits]\nmax_connections_per_client = 5\nmax_active_queries = 5",
     )
 
     now = merged(old, new)
 
     assert now.logging.level == "debug"
     assert now.server.max_connections == 5
+    assert now.resource_limits.max_connections_per_client == 5
+    assert now.resource_limits.max_active_queries == 1000
     assert now.server.data_dir == old.server.data_dir
     assert difference(now, new).updated == ()
 

@@ -115,7 +115,13 @@ class ListenerStats:
         """Connections that failed or dawdled before they spoke HTTP/2, most of them TLS."""
     @property
     def rejected(self) -> int:
-        """Connections over `max_connections` plus calls over `queue_limit`."""
+        """Connections over either limit plus calls over `queue_limit`."""
+    @property
+    def rejected_per_client(self) -> int:
+        """Those connections among them that were over `max_connections_per_client`."""
+    @property
+    def last_rejected_client(self) -> str | None:
+        """The address of the last host that was over `max_connections_per_client`."""
 
 @final
 class Listener:
@@ -129,6 +135,7 @@ class Listener:
         threads: int = 1,
         max_message_bytes: int = ...,
         max_connections: int = 1000,
+        max_connections_per_client: int = 0,
         max_concurrent_streams: int = 1000,
         queue_limit: int = 65536,
         keepalive_interval_seconds: float = 20.0,
@@ -211,8 +218,11 @@ class Listener:
     def replace_tls(self, identity: TlsIdentity) -> None:
         """Use another identity for new connections; `ValueError` on a listener without TLS."""
 
-    def limit_connections(self, max_connections: int) -> None:
-        """Hold so many connections at most from now on; those that are open stay."""
+    def limit_connections(self, max_connections: int, max_connections_per_client: int = 0) -> None:
+        """Hold so many connections at most from now on; those that are open stay.
+
+        A client is a remote IP address; 0 is no limit for one.
+        """
 
     def certificate_serial(self) -> str | None:
         """Return the serial of the certificate new connections get, None without TLS."""

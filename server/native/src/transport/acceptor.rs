@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -118,6 +118,13 @@ fn is_fleeting(error: &io::Error) -> bool {
 }
 
 fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
+    let shared = &door.shared;
+    let most = shared.settings.max_connections_per_client.load(Relaxed);
+    let Some(seat) = shared.hosts.seat(address.ip(), most) else {
+        Counters::add(&shared.counters.rejected_per_client, 1);
+        Counters::add(&shared.counters.rejected, 1);
+        return;
+    };
     let tls = door
         .tls
         .lock()
@@ -128,8 +135,8 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         tls: tls.is_some(),
         certificate: None,
     };
-    let Some(place) = Place::take(&door.shared, id, peer) else {
-        Counters::add(&door.shared.counters.rejected, 1);
+    let Some(place) = Place::take(shared, id, peer, seat) else {
+        Counters::add(&shared.counters.rejected, 1);
         return;
     };
     if stream.set_nonblocking(true).is_err() {

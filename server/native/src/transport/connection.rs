@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::handler::{handle, Origin};
+use super::hosts::Seat;
 use super::shared::{Counters, Peer, Shared};
 use super::worker::State;
 
@@ -40,11 +41,12 @@ pub struct Accepted {
 pub struct Place {
     shared: Arc<Shared>,
     id: u64,
+    _seat: Seat,
 }
 
 impl Place {
     /// Register a connection, unless there are too many.
-    pub fn take(shared: &Arc<Shared>, id: u64, peer: Peer) -> Option<Self> {
+    pub fn take(shared: &Arc<Shared>, id: u64, peer: Peer, seat: Seat) -> Option<Self> {
         let mut peers = shared.peers.lock();
         if peers.len() as u64 >= shared.settings.max_connections.load(Relaxed) {
             return None;
@@ -53,6 +55,7 @@ impl Place {
         Some(Place {
             shared: shared.clone(),
             id,
+            _seat: seat,
         })
     }
 

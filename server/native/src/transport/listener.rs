@@ -125,7 +125,8 @@ impl Drop for Listener {
 impl Listener {
     #[new]
     #[pyo3(signature = (*, address, event_fd, threads=1, max_message_bytes=16 << 20,
-        max_connections=1000, max_concurrent_streams=1000, queue_limit=65536,
+        max_connections=1000, max_connections_per_client=0, max_concurrent_streams=1000,
+        queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
         handshake_timeout_seconds=10.0, stream_low_water_bytes=256 << 10, tls=None,
         inbound_streams=Vec::new(), inbound_backlog_bytes=4 << 20))]
@@ -136,6 +137,7 @@ impl Listener {
         threads: usize,
         max_message_bytes: usize,
         max_connections: u64,
+        max_connections_per_client: u64,
         max_concurrent_streams: u32,
         queue_limit: usize,
         keepalive_interval_seconds: f64,
@@ -155,6 +157,7 @@ impl Listener {
         let settings = Settings {
             max_message_bytes,
             max_connections: max_connections.into(),
+            max_connections_per_client: max_connections_per_client.into(),
             max_concurrent_streams,
             queue_limit,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
@@ -305,9 +308,13 @@ impl Listener {
         Ok(())
     }
 
-    fn limit_connections(&self, max_connections: u64) {
-        let limit = &self.shared.settings.max_connections;
-        limit.store(max_connections, Relaxed);
+    #[pyo3(signature = (max_connections, max_connections_per_client=0))]
+    fn limit_connections(&self, max_connections: u64, max_connections_per_client: u64) {
+        let settings = &self.shared.settings;
+        settings.max_connections.store(max_connections, Relaxed);
+        settings
+            .max_connections_per_client
+            .store(max_connections_per_client, Relaxed);
     }
 
     fn certificate_serial(&self) -> Option<String> {

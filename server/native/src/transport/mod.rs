@@ -12,6 +12,7 @@ mod exchange;
 mod framing;
 mod handler;
 mod headers;
+mod hosts;
 mod inbound;
 mod listener;
 mod outgoing;

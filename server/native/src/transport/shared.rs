@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::headers::Metadata;
+use super::hosts::Hosts;
 use super::inbound::{Inbound, Taken};
 use super::wakeup::Wakeup;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Changed while running.
     pub max_connections: AtomicU64,
+    /// Of one remote host; 0 is no limit. Changed while running.
+    pub max_connections_per_client: AtomicU64,
     pub max_concurrent_streams: u32,
     pub queue_limit: usize,
     pub keepalive_interval: Option<Duration>,
@@ -57,6 +60,7 @@ pub struct Counters {
     pub bytes_sent: AtomicU64,
     pub handshake_failures: AtomicU64,
     pub rejected: AtomicU64,
+    pub rejected_per_client: AtomicU64,
 }
 
 impl Counters {
@@ -69,6 +73,7 @@ pub struct Shared {
     pub settings: Settings,
     pub counters: Counters,
     pub peers: Mutex<HashMap<u64, Arc<Peer>>>,
+    pub hosts: Arc<Hosts>,
     /// Signalled when the last connection is gone.
     pub quiet: Condvar,
     queue: Mutex<VecDeque<Queued>>,
@@ -85,6 +90,7 @@ impl Shared {
             settings,
             counters: Counters::default(),
             peers: Mutex::default(),
+            hosts: Arc::default(),
             quiet: Condvar::new(),
             queue: Mutex::default(),
             cancelled: Mutex::default(),
@@ -169,6 +175,7 @@ mod tests {
         let settings = Settings {
             max_message_bytes: 0,
             max_connections: AtomicU64::new(0),
+            max_connections_per_client: AtomicU64::new(0),
             max_concurrent_streams: 0,
             queue_limit,
             keepalive_interval: None,

@@ -17,6 +17,8 @@ pub struct ListenerStats {
     bytes_sent: u64,
     handshake_failures: u64,
     rejected: u64,
+    rejected_per_client: u64,
+    last_rejected_client: Option<String>,
 }
 
 impl ListenerStats {
@@ -31,6 +33,8 @@ impl ListenerStats {
             bytes_sent: counters.bytes_sent.load(Relaxed),
             handshake_failures: counters.handshake_failures.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
+            rejected_per_client: counters.rejected_per_client.load(Relaxed),
+            last_rejected_client: shared.hosts.last_turned_away().map(|host| host.to_string()),
         }
     }
 }

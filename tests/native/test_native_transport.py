@@ -194,7 +194,10 @@ async def test_a_message_over_the_limit_is_refused(serving) -> None:
         error = await failing(server.target, b"x" * 1001)
 
         assert error.code() is StatusCode.RESOURCE_EXHAUSTED
-        assert error.details() == "message of 1001 bytes is over the limit of 1000"
+        assert error.details() == (
+            "message of 1001 bytes is over the limit of 1000: split a batch into smaller ones, "
+            "or raise network.max_message_bytes on the servers"
+        )
         assert len(server.calls) == 1
 
 

@@ -13,6 +13,8 @@ use super::status::{self, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENT
 pub const PREFIX: usize = 5;
 /// A message may announce any length: no more than this is set aside before it comes.
 const TRUSTED: usize = 1 << 20;
+const SPLIT_IT: &str =
+    ": split a batch into smaller ones, or raise network.max_message_bytes on the servers";
 
 /// Put the prefix before a message.
 pub fn framed(message: &[u8]) -> Option<Bytes> {
@@ -55,6 +57,8 @@ fn fault(code: u16, text: impl Into<String>) -> Fault {
 /// Cuts messages out of the chunks a body comes in; one that lies in a single chunk is not copied.
 pub struct Splitter {
     limit: usize,
+    /// What to do about a message over the limit.
+    advice: &'static str,
     encoding: Option<String>,
     rest: BytesMut,
 }
@@ -63,6 +67,7 @@ impl Splitter {
     pub fn new(limit: usize, encoding: Option<String>) -> Self {
         Splitter {
             limit,
+            advice: "",
             encoding,
             rest: BytesMut::new(),
         }
@@ -109,8 +114,8 @@ impl Splitter {
         }
         if announced > self.limit {
             let text = format!(
-                "message of {announced} bytes is over the limit of {}",
-                self.limit
+                "message of {announced} bytes is over the limit of {}{}",
+                self.limit, self.advice
             );
             return Err(fault(RESOURCE_EXHAUSTED, text));
         }
@@ -170,6 +175,7 @@ pub async fn read_message(
     encoding: Option<String>,
 ) -> Result<Bytes, Fault> {
     let mut single = Single::new(limit, encoding);
+    single.splitter.advice = SPLIT_IT;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|_| Fault::Gone)?;
         if let Ok(chunk) = frame.into_data() {

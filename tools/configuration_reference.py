@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from amaters_server.config import aliases
-from amaters_server.config.load import section_of
+from amaters_server.config.keys import section_of
 from amaters_server.config.reloadable import takes_effect
 from amaters_server.config.settings import Settings
 from pydantic import BaseModel

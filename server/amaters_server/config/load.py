@@ -5,7 +5,7 @@ The order of precedence is flags, environment, file, defaults.
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from amaters_server.config.aliases import Document, from_environment, modernise, put
+from amaters_server.config.keys import nearest, section_of, unknown_keys
 from amaters_server.config.settings import Fault, Settings, contradictions
 from amaters_server.model.errors import ConfigurationError
 
@@ -62,9 +63,14 @@ def load(sources: Sources) -> Loaded:
     notices += modernise(document)
     notices += from_environment(sources.environment, document)
     notices += _apply_flags(sources.flags, document)
-    notices += [f"{key} is unknown and ignored" for key in unknown_keys(document)]
+    notices += [_unknown(key) for key in unknown_keys(document)]
     digest = "" if content is None else hashlib.sha256(content).hexdigest()
     return Loaded(_checked(document), tuple(notices), digest)
+
+
+def _unknown(key: str) -> str:
+    meant = nearest(key)
+    return f"{key} is unknown and ignored" + (f": did you mean {meant}?" if meant else "")
 
 
 def _read(path: Path) -> bytes | None:
@@ -141,31 +147,6 @@ def _is_secret(names: list[str]) -> bool:
             return True
         section = section_of(known.annotation)
     return False
-
-
-def unknown_keys(document: Document) -> Iterator[str]:
-    """Walk the dotted keys of the document that no section knows."""
-    yield from _unknown(document, Settings, "")
-
-
-def _unknown(table: Document, section: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, value in table.items():
-        known = section.model_fields.get(name)
-        if known is None:
-            yield prefix + name
-            continue
-        inner = section_of(known.annotation)
-        if inner is not None and isinstance(value, dict):
-            yield from _unknown(value, inner, f"{prefix}{name}.")
-
-
-def section_of(annotation: object) -> type[BaseModel] | None:
-    """Return the section a field holds, also when it may be absent; None for plain values."""
-    choices = getattr(annotation, "__args__", (annotation,))
-    for choice in choices:
-        if isinstance(choice, type) and issubclass(choice, BaseModel):
-            return choice
-    return None
 
 
 def as_toml(settings: Settings) -> str:

@@ -72,6 +72,24 @@ def test_unknown_keys_are_named_and_ignored(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nmax_conections = 5", ": did you mean server.max_connections?"),
+        ("[sever]\nmax_connections = 5", ": did you mean server?"),
+        ("[storage.wal]\nsyncmode = 'always'", ": did you mean storage.wal.sync_mode?"),
+        ("[networks]\ntls_cert = 'c'", ": did you mean network?"),
+        ("max_connections = 5", ": did you mean server.max_connections?"),
+        ("[weather]\nrain = true", ""),
+        ("[server]\ntls_cert = 'c'", ""),
+    ],
+)
+def test_an_unknown_key_is_held_against_those_there_are(tmp_path, text, said):
+    [notice] = [one for one in loaded(tmp_path, text).notices if "unknown" in one]
+
+    assert notice.partition("is unknown and ignored")[2] == said
+
+
+@pytest.mark.parametrize(
     ("text", "fault"),
     [
         (

@@ -1,6 +1,7 @@
 import pytest
 from amaters_server.config import aliases
-from amaters_server.config.load import Sources, load, section_of
+from amaters_server.config.keys import section_of
+from amaters_server.config.load import Sources, load
 from amaters_server.config.settings import Settings
 
 

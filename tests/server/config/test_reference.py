@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from amaters_server.config.load import section_of
+from amaters_server.config.keys import section_of
 from amaters_server.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]

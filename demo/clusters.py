@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,13 @@ class Cluster:
         conditions = self.resource.get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
+    @property
+    def last_backup(self) -> str:
+        """Say where the newest backup is, as the status tells; empty while there is none."""
+        backup = self.resource.get("status", {}).get("backup") or {}
+        uri: str = (backup.get("last") or {}).get("uri", "")
+        return uri
+
     def describe(self) -> str:
         """Show what a person would look at first."""
         described = self.kubectl("describe", "amc", self.name)
@@ -124,8 +131,9 @@ class Workload:
 
     kubectl: Kubectl
     cluster: str
-    name: str
     tls_secret: str = ""
+    name: str = field(default_factory=lambda: f"workload-{time.time_ns() // 1_000_000}")
+    """Of its pod, and before its keys: by the clock, so that each workload has its own."""
 
     def start(self, *, rate: int = 100, seconds: int = 600, node: str = "") -> None:
         """Start the pod, on that node when one is named, and wait until it writes."""

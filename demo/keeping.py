@@ -19,12 +19,12 @@ def back_up(kubectl: Kubectl, demo: Cluster) -> None:
         demo.until_rolled(3)
     with step("Uploading a snapshot to S3"):
         kubectl("annotate", "amc/demo", f"amaters.io/backup={time.time():.0f}", "--overwrite")
-        eventually("the backup in the status", lambda: _last_backup(demo), within=120)
-    screen.print(f"  {_last_backup(demo)}", soft_wrap=True)
+        eventually("the backup in the status", lambda: demo.last_backup, within=120)
+    screen.print(f"  {demo.last_backup}", soft_wrap=True)
     copy = Cluster(kubectl, "copy")
     with step("Restoring it into a second cluster"):
         restored = {**backup, "destination": f"{backup['destination']}-copy"}
-        copy.create(replicas=3, backup=restored, bootstrap={"restoreFrom": _last_backup(demo)})
+        copy.create(replicas=3, backup=restored, bootstrap={"restoreFrom": demo.last_backup})
         copy.until_ready(3)
     same = copy.cli("get", "greeting") == demo.cli("get", "greeting")
     screen.print(f"  contents equal: [bold]{same}[/]")
@@ -50,9 +50,7 @@ def rotate(kubectl: Kubectl) -> None:
             replicas=3, tls={"secretName": "secure-certificate", "requireClientCert": True}
         )
         secure.until_ready(3)
-    client = Workload(
-        kubectl, secure.name, f"workload-{int(time.time())}", tls_secret="secure-certificate"
-    )
+    client = Workload(kubectl, secure.name, tls_secret="secure-certificate")
     client.start()
     with step("Replacing its certificate under load: no restart, every pod proven by a handshake"):
         kubectl.apply(tls_secret("secure-certificate", second, authority))
@@ -102,10 +100,3 @@ def _place(kubectl: Kubectl) -> dict[str, object]:
         "addressingStyle": "path",
         "credentialsSecretName": "s3-credentials",
     }
-
-
-def _last_backup(cluster: Cluster) -> str:
-    """Where the newest backup is; empty while there is none."""
-    backup = cluster.resource.get("status", {}).get("backup") or {}
-    uri: str = (backup.get("last") or {}).get("uri", "")
-    return uri

@@ -1,7 +1,6 @@
 """`make demo-k8s`: the whole story on a real Kubernetes, with its figures."""
 
 import os
-import time
 
 from rich.panel import Panel
 from rich.syntax import Syntax
@@ -53,7 +52,7 @@ def install_operator(kubectl: Kubectl) -> None:
 
 def roll(kubectl: Kubectl, demo: Cluster) -> None:
     """Upgrade under a client that never stops."""
-    client = Workload(kubectl, demo.name, f"workload-{int(time.time())}")
+    client = Workload(kubectl, demo.name)
     client.start()
     before = demo.leader()
     with step(f"Upgrading to {NEXT_IMAGE}, followers first, {before} (the leader) last"):
@@ -72,7 +71,7 @@ def scale(demo: Cluster) -> None:
 
 def heal(kubectl: Kubectl, demo: Cluster) -> None:
     """Lose the leader's pod without a warning, under a client that never stops."""
-    client = Workload(kubectl, demo.name, f"workload-{int(time.time())}")
+    client = Workload(kubectl, demo.name)
     client.start()
     victim = demo.leader()
     with step(f"Killing {victim}, the leader, without a warning"):

@@ -4,7 +4,6 @@ Pod Security. The test bed provides the Kubernetes, unless KUBECONFIG names one.
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -81,7 +80,7 @@ def workload(operator: Kubectl) -> Callable[..., Workload]:
     """Make workloads: `workload("demo")` writes to and reads from the cluster of that name."""
 
     def make(cluster: str, *, tls_secret: str = "") -> Workload:
-        return Workload(operator, cluster, f"workload-{uuid.uuid4().hex[:6]}", tls_secret)
+        return Workload(operator, cluster, tls_secret)
 
     return make
 

@@ -34,12 +34,6 @@ def contents(cluster, pod: str) -> str:
     return cluster.cli("--format", "ndjson", "range", "key-", "key-~", pod=pod)
 
 
-def last_backup(cluster) -> str:
-    """Where the newest backup is, as the status says; empty while there is none."""
-    backup = cluster.resource.get("status", {}).get("backup") or {}
-    return (backup.get("last") or {}).get("uri", "")
-
-
 def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_cluster(cluster, s3):
     backup = {
         "destination": f"s3://{s3.bucket}/saved",
@@ -57,7 +51,7 @@ def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_clust
     saved.kubectl("annotate", "amc/saved", "amaters.io/backup=first", "--overwrite")
     uri = eventually(
         "the backup asked for is in the status",
-        lambda: last_backup(saved),
+        lambda: saved.last_backup,
         within=60,
         explain=saved.describe,
     )
@@ -67,11 +61,11 @@ def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_clust
     saved.patch(backup={**backup, "schedule": "* * * * *"})
     eventually(
         "the scheduled backup is a new one",
-        lambda: last_backup(saved) != uri,
+        lambda: saved.last_backup != uri,
         within=130,
         explain=saved.describe,
     )
-    scheduled = last_backup(saved)
+    scheduled = saved.last_backup
     saved.patch(backup={**backup, "schedule": None})
 
     restored = cluster(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from amaters.cluster import (
     CertificateInfo,
     ClusterMembers,
+    IncompatibleMember,
     MemberInfo,
     NodeState,
     NodeStatus,
@@ -52,6 +53,18 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         started_at=moment(started / 1000) if started else None,
         certificates=tuple(certificate(one) for one in message.certificates),
         config_digest=message.config_digest,
+        incompatible=tuple(incompatible(one) for one in message.incompatible),
+    )
+
+
+def incompatible(message: admin_pb2.IncompatibleMember) -> IncompatibleMember:
+    """Read which member a node does not work with."""
+    return IncompatibleMember(
+        member_id=message.member_id,
+        version=message.version,
+        reason=message.reason,
+        advice=message.advice,
+        since=moment(message.since_unix_ms / 1000),
     )
 
 

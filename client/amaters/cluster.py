@@ -33,6 +33,18 @@ class CertificateInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class IncompatibleMember:
+    """A member that the answering node does not work with, because their versions do not fit."""
+
+    member_id: int
+    version: str
+    reason: str
+    """Why, and who refuses whom."""
+    advice: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """What one node knows about itself."""
 
@@ -62,6 +74,8 @@ class NodeStatus:
     certificates: tuple[CertificateInfo, ...]
     config_digest: str = ""
     """SHA-256 of the configuration file as last taken over; empty when there is none."""
+    incompatible: tuple[IncompatibleMember, ...] = ()
+    """Members that it does not work with, for as long as that is so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Alert:
     sequence: int
     """Of that node's life, from 1."""
     event: str
-    """NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication."""
+    """NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication, IncompatibleMember."""
     rule: str
     severity: Severity
     key: str

@@ -6,16 +6,18 @@ Rewrite the golden files with `AMATERS_REWRITE_GOLDEN=1 pytest`.
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
-from amaters.cli import cluster_tables, tables
+from amaters.cli import cluster_tables, cluster_view, plain, tables
 from amaters.cli.cluster_view import ClusterView, MemberView
 from amaters.cluster import (
     CertificateInfo,
     ClusterMembers,
+    IncompatibleMember,
     MemberInfo,
     NodeState,
     NodeStatus,
@@ -121,6 +123,46 @@ def test_every_line_of_a_narrow_table_fits() -> None:
     lines = drawn(picture(), 80).splitlines()
 
     assert all(len(line) <= 80 for line in lines if line.startswith(("ID", "──", "1 ", "2 ")))
+
+
+MISFIT = IncompatibleMember(
+    2, "1.0.0", "version 1.0.0 cannot work with 0.3.0", "correct it", NOW - timedelta(minutes=5)
+)
+
+
+def kept_apart(*, led: bool) -> ClusterView:
+    """Member 2 and the others refuse each other."""
+    one, two, three = member(1, is_leader=led), member(2), member(3)
+    leader = 1 if led else 0
+    back = replace(MISFIT, member_id=1, version="0.3.0", reason="it refuses this member")
+    return ClusterView(
+        asked=status(one),
+        members=ClusterMembers("5f1d", leader, 7, 1200, (one, two, three)),
+        nodes=(
+            MemberView(one, status(one, leader_id=leader, incompatible=(MISFIT,)), None),
+            MemberView(two, status(two, leader_id=0, incompatible=(back,)), None),
+            MemberView(three, status(three, leader_id=leader, incompatible=(MISFIT,)), None),
+        ),
+        from_leader=led,
+    )
+
+
+def test_a_member_kept_out_for_its_version_is_named_with_what_to_do() -> None:
+    shown = drawn(kept_apart(led=True), 240)
+
+    assert (
+        "demo-1: runs 1.0.0 and is kept out by demo-0, demo-2 since "
+        f"{plain.moment(MISFIT.since)}: version 1.0.0 cannot work with 0.3.0; correct it"
+    ) in " ".join(shown.split())
+    assert "demo-0: runs" not in shown
+    facts = cluster_view.cluster_facts(kept_apart(led=True))
+    assert [(one["member_id"], one["told_by"]) for one in facts["incompatible"]] == [(2, [1, 3])]
+
+
+def test_without_a_leader_nobody_is_taken_to_be_right() -> None:
+    found = kept_apart(led=False).misfits
+
+    assert [(one.found.member_id, one.told_by) for one in found] == [(1, (2,)), (2, (1, 3))]
 
 
 @pytest.fixture

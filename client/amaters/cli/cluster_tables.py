@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from amaters.cli.cluster_view import ClusterView, MemberView, is_well
+from amaters.cli.cluster_view import ClusterView, MemberView, Misfit, is_well
+from amaters.cli.plain import moment
 from amaters.cli.tables import Column, fitted, pairs, since, span
 from amaters.cluster import ClusterMembers, MemberInfo, NodeStatus
 
@@ -34,6 +35,7 @@ def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
     table, left_out = fitted(_columns(view, now), width)
     parts: list[RenderableType] = [_headline(view), Text(), table]
     remarks = [(_called(one), one.remark) for one in view.nodes if one.remark]
+    remarks += [_misfit(view, one) for one in view.misfits]
     if view.outsider is not None:
         remarks.append(_no_member(view.outsider))
     if remarks:
@@ -111,6 +113,19 @@ def _no_member(asked: NodeStatus) -> tuple[str, str]:
     name = asked.name or asked.peer_address or "the node asked"
     state = asked.state.value.replace("_", " ")
     return name, f"answered this, and is no member itself ({state}): {asked.reason or 'no reason'}"
+
+
+def _misfit(view: ClusterView, one: Misfit) -> tuple[str, str]:
+    found = one.found
+    by = ", ".join(_name(view, member) for member in one.told_by)
+    said = f"runs {found.version} and is kept out by {by} since {moment(found.since)}"
+    return _name(view, found.member_id), f"{said}: {found.reason}; {found.advice}"
+
+
+def _name(view: ClusterView, member_id: int) -> str:
+    known = view.members.by_id(member_id)
+    name = "" if known is None else known.name or known.peer_address
+    return name or f"member {member_id}"
 
 
 def _columns(view: ClusterView, now: datetime) -> list[Column]:

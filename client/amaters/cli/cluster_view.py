@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 
 from amaters.admin import AdminClient
 from amaters.cli.plain import Plain, moment
-from amaters.cluster import CertificateInfo, ClusterMembers, MemberInfo, NodeState, NodeStatus
+from amaters.cluster import (
+    CertificateInfo,
+    ClusterMembers,
+    IncompatibleMember,
+    MemberInfo,
+    NodeState,
+    NodeStatus,
+)
 from amaters.errors import AmatersError, UnavailableError
 
 PATIENCE = timedelta(seconds=2)
@@ -62,6 +69,15 @@ class MemberView:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """A member that others do not work with, because of its version."""
+
+    found: IncompatibleMember
+    """By the first that told it."""
+    told_by: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterView:
     """The cluster, as seen through one node."""
 
@@ -81,6 +97,26 @@ class ClusterView:
         """The asked node when it is no member (any more); None when it is one."""
         known = self.members.by_id(self.asked.node_id)
         return self.asked if known is None else None
+
+    @property
+    def misfits(self) -> tuple[Misfit, ...]:
+        """Which members are kept out for their version: by the word of those who have a leader.
+
+        Two members refuse each other, so without a leader all that are concerned are named.
+        """
+        told = [one.status for one in self.nodes if one.status is not None]
+        judges = [one for one in told if one.leader_id] or told
+        found: dict[int, list[tuple[IncompatibleMember, int]]] = {}
+        for judge in judges:
+            for one in judge.incompatible:
+                found.setdefault(one.member_id, []).append((one, judge.node_id))
+        return tuple(
+            Misfit(
+                min((one for one, _ in by), key=lambda one: one.since),
+                tuple(judge for _, judge in by),
+            )
+            for _, by in sorted(found.items())
+        )
 
     @property
     def reachable_voters(self) -> int:
@@ -151,6 +187,18 @@ def status_facts(status: NodeStatus) -> dict[str, Plain]:
         "client_address": status.client_address,
         "started_at": _maybe_moment(status.started_at),
         "certificates": [certificate_facts(one) for one in status.certificates],
+        "incompatible": [incompatible_facts(one) for one in status.incompatible],
+    }
+
+
+def incompatible_facts(one: IncompatibleMember) -> dict[str, Plain]:
+    """Spell a member that a node does not work with."""
+    return {
+        "member_id": one.member_id,
+        "version": one.version,
+        "reason": one.reason,
+        "advice": one.advice,
+        "since": moment(one.since),
     }
 
 
@@ -205,6 +253,9 @@ def cluster_facts(view: ClusterView) -> dict[str, Plain]:
         "reachable_voters": view.reachable_voters,
         "outsider": None if view.outsider is None else status_facts(view.outsider),
         "members": nodes,
+        "incompatible": [
+            {**incompatible_facts(one.found), "told_by": list(one.told_by)} for one in view.misfits
+        ],
     }
 
 

@@ -169,6 +169,7 @@ class StatusResponse(_message.Message):
     FIRST_LOG_INDEX_FIELD_NUMBER: _builtins.int
     RESTORING_FIELD_NUMBER: _builtins.int
     CONFIG_DIGEST_FIELD_NUMBER: _builtins.int
+    INCOMPATIBLE_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     is_leader: _builtins.bool
     num_shards: _builtins.int
@@ -198,6 +199,12 @@ class StatusResponse(_message.Message):
     """
     @_builtins.property
     def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Certificate]: ...
+    @_builtins.property
+    def incompatible(self) -> _containers.RepeatedCompositeFieldContainer[Global___IncompatibleMember]:
+        """Members that this node does not work with, because their versions do not fit: one of the two
+        refuses the other. Forgotten once they fit again, or when the member is removed.
+        """
+
     def __init__(
         self,
         *,
@@ -223,14 +230,49 @@ class StatusResponse(_message.Message):
         first_log_index: _builtins.int = ...,
         restoring: _builtins.bool = ...,
         config_digest: _builtins.str = ...,
+        incompatible: _abc.Iterable[Global___IncompatibleMember] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "first_log_index", b"first_log_index", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class IncompatibleMember(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.int
+    version: _builtins.str
+    reason: _builtins.str
+    """Why, and who refuses whom."""
+    advice: _builtins.str
+    """What to do now."""
+    since_unix_ms: _builtins.int
+    """When this node found it, by its clock."""
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.int = ...,
+        version: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        advice: _builtins.str = ...,
+        since_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "member_id", b"member_id", "reason", b"reason", "since_unix_ms", b"since_unix_ms", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncompatibleMember: _TypeAlias = IncompatibleMember  # noqa: Y015
 
 @_typing.final
 class Member(_message.Message):
@@ -811,9 +853,13 @@ class Alert(_message.Message):
     sequence: _builtins.int
     """Grows by one with every alert of this node's life, from 1."""
     event: _builtins.str
-    """Published event: NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication."""
+    """Published event: NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication;
+    and ours: IncompatibleMember.
+    """
     rule: _builtins.str
-    """Published rule: node_failed, node_recovered, leader_changed, quorum_lost, slow_replication."""
+    """Published rule: node_failed, node_recovered, leader_changed, quorum_lost, slow_replication;
+    and ours: incompatible_member.
+    """
     severity: Global___Severity.ValueType
     key: _builtins.str
     """What it is about; within the window, one rule fires once for one key: node_failed:42."""

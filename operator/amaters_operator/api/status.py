@@ -34,6 +34,10 @@ class MemberStatus(Part):
     node: str = Field(default="", description="Kubernetes node of the pod.")
     version: str = Field(default="", description="Version the node reports.")
     lag_entries: int = Field(default=0, description="Log entries behind the leader.")
+    incompatible: str = Field(
+        default="",
+        description="Version for which the others keep it out; empty when its version fits.",
+    )
     certificate_serial: str = Field(
         default="", description="Serial of the certificate the client listener serves."
     )

@@ -6,7 +6,7 @@ from amaters.cluster import CertificateInfo, ClusterMembers, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.database.port import NodeAddress
-from amaters_operator.decisions.seen import Certificate, Member, Node, Pod, State
+from amaters_operator.decisions.seen import Certificate, Incompatible, Member, Node, Pod, State
 from amaters_operator.manifests import names
 
 
@@ -30,6 +30,10 @@ def node(status: NodeStatus) -> Node:
         restoring=status.restoring,
         certificates=certificates(status.certificates),
         config_digest=status.config_digest,
+        incompatible=tuple(
+            Incompatible(one.member_id, one.version, one.reason, one.advice)
+            for one in status.incompatible
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
 from amaters_operator.controllers.observing import Clock
+from amaters_operator.decisions.conditions import INCOMPATIBLE
 from amaters_operator.kube import events
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
@@ -61,6 +62,8 @@ class Teller:
         for condition in _flipped(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
             await self.event(cluster, condition.reason, condition.message, kind=kind)
+        for note in _kept_out(cluster.status, status):
+            await self.event(cluster, INCOMPATIBLE, note, kind="Warning")
         await self.kube.apply(_manifest(cluster, new), status=True)
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
@@ -101,10 +104,22 @@ def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     """Return the conditions worth an event: their answer is another than before.
 
     First answers tell nothing, steps are told as they are made, and a member that is missing
-    because it is being replaced is no news.
+    because it is being replaced is no news. Who is kept out for its version is told one by one.
     """
     quiet = {ConditionType.PROGRESSING, ConditionType.BACKUP_SUCCEEDED}
     if Phase.UPGRADING in (before.phase, after.phase):
         quiet.add(ConditionType.DEGRADED)
     known = {one.type: one.status for one in before.conditions if one.type not in quiet}
-    return [one for one in after.conditions if one.type in known and one.status != known[one.type]]
+    flipped = [one for one in after.conditions if one.type in known]
+    return [one for one in flipped if one.status != known[one.type] and one.reason != INCOMPATIBLE]
+
+
+def _kept_out(before: ClusterStatus, after: ClusterStatus) -> list[str]:
+    """Return what to tell of members that were not kept out before, or not for that version."""
+    known = {one.pod: one.incompatible for one in before.members}
+    why = next((one.message for one in after.conditions if one.reason == INCOMPATIBLE), "")
+    return [
+        f"{one.pod} runs {one.incompatible}, which cannot work with the others. {why}"
+        for one in after.members
+        if one.incompatible and one.incompatible != known.get(one.pod)
+    ]

@@ -4,11 +4,15 @@ from typing import Literal
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.decisions import compatibility
 from amaters_operator.decisions.findings import Findings
 from amaters_operator.decisions.seen import Seen, listed
 from amaters_operator.manifests import names
 
 Answer = Literal["True", "False", "Unknown"]
+
+INCOMPATIBLE = "IncompatibleMember"
+"""Reason of a condition, and of the event: a member is kept out for its version."""
 
 
 def all_of(cluster: AmatersCluster, found: Findings) -> list[Condition]:
@@ -117,12 +121,27 @@ def _progressing(cluster: AmatersCluster, found: Findings) -> Condition:
 def _degraded(cluster: AmatersCluster, found: Findings) -> Condition:
     question = ConditionType.DEGRADED
     absent = missing(cluster, found.seen)
+    misfits = _misfits(cluster, found.seen)
+    if misfits:
+        text = f"{misfits}. Not taking part: {listed(absent)}"
+        return _say(cluster, found, question, "True", INCOMPATIBLE, text)
     if not absent:
         return _say(cluster, found, question, "False", "AllMembers", "every member takes part")
     details = [f"{pod.name}: {pod.trouble}" for pod in found.seen.pods if pod.trouble]
     text = f"not taking part: {listed(absent)}"
     hint = "; ".join(details) or f"see `kubectl describe pod {absent[0]}` if it stays so"
     return _say(cluster, found, question, "True", "MembersMissing", f"{text}. {hint}")
+
+
+def _misfits(cluster: AmatersCluster, seen: Seen) -> str:
+    """Say whose version does not fit, why, and what to do; empty when all fit."""
+    said, advice = [], ""
+    for member, one in sorted((compatibility.kept_out(seen) or {}).items()):
+        ordinal = compatibility.ordinal(seen, member)
+        name = f"member {member}" if ordinal is None else names.pod(cluster, ordinal)
+        said.append(f"{name} runs {one.version} and is kept out: {one.reason}")
+        advice = one.advice
+    return "; ".join([*said, advice]) if said else ""
 
 
 def _upgrading(cluster: AmatersCluster, found: Findings) -> Condition:

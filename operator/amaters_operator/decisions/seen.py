@@ -57,6 +57,16 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Incompatible:
+    """A member that a node does not work with, because their versions do not fit."""
+
+    member: int
+    version: str
+    reason: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A database node by its own words."""
 
@@ -73,6 +83,7 @@ class Node:
     certificates: tuple[Certificate, ...] = ()
     config_digest: str = ""
     """Of the configuration file in force; empty when the node does not tell."""
+    incompatible: tuple[Incompatible, ...] = ()
 
     @property
     def takes_part(self) -> bool:

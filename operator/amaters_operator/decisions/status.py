@@ -9,7 +9,7 @@ from amaters_operator.api.status import (
     Phase,
     UpgradeStatus,
 )
-from amaters_operator.decisions import conditions
+from amaters_operator.decisions import compatibility, conditions
 from amaters_operator.decisions.findings import Certificates, Findings
 from amaters_operator.decisions.seen import Pod, Seen
 from amaters_operator.manifests import names
@@ -23,6 +23,7 @@ def status(cluster: AmatersCluster, found: Findings) -> ClusterStatus:
     images = {pod.image for pod in seen.pods}
     versions = sorted({node.version for node in seen.nodes.values() if node.version})
     judged = conditions.all_of(cluster, found)
+    misfits = _misfits(cluster, seen)
     return ClusterStatus(
         observed_generation=cluster.metadata.generation,
         phase=_phase(cluster, found),
@@ -33,7 +34,9 @@ def status(cluster: AmatersCluster, found: Findings) -> ClusterStatus:
         leader=names.pod(cluster, leader.ordinal) if leader else "",
         version=",".join(versions),
         image=images.pop() if len(images) == 1 else "",
-        members=[_member(pod, seen, found.certificates) for pod in seen.pods],
+        members=[
+            _member(pod, seen, found.certificates, misfits.get(pod.name, "")) for pod in seen.pods
+        ],
         upgrade=_upgrade(found),
         bootstrap=found.bootstrap,
         certificates=_certificates(found.certificates),
@@ -60,7 +63,22 @@ def _phase(cluster: AmatersCluster, found: Findings) -> Phase:  # noqa: PLR0911 
     return Phase.DEGRADED if conditions.missing(cluster, seen) else Phase.RUNNING
 
 
-def _member(pod: Pod, seen: Seen, certificates: Certificates | None) -> MemberStatus:
+def _misfits(cluster: AmatersCluster, seen: Seen) -> dict[str, str]:
+    """Return the versions that are kept out, by pod: those last known while nobody can tell."""
+    found = compatibility.kept_out(seen)
+    if found is None:
+        return {one.pod: one.incompatible for one in cluster.status.members}
+    pods = {member: compatibility.ordinal(seen, member) for member in found}
+    return {
+        names.pod(cluster, ordinal): found[member].version
+        for member, ordinal in pods.items()
+        if ordinal is not None
+    }
+
+
+def _member(
+    pod: Pod, seen: Seen, certificates: Certificates | None, incompatible: str
+) -> MemberStatus:
     node = seen.nodes.get(pod.ordinal)
     member = seen.member(pod.ordinal)
     current = certificates.verdict.current if certificates and certificates.verdict else ()
@@ -73,6 +91,7 @@ def _member(pod: Pod, seen: Seen, certificates: Certificates | None) -> MemberSt
         node=pod.node,
         version=node.version if node else "",
         lag_entries=member.lag if member else 0,
+        incompatible=incompatible,
         certificate_serial=(certificates.serial if certificates and pod.name in current else ""),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from amaters_operator.decisions.compatibility import surely_kept_out
 from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
 from amaters_operator.decisions.seen import Member, Pod, Seen, listed
 
@@ -92,6 +93,8 @@ def _broken(seen: Seen) -> Pod | None:
 
 def _surely_out(seen: Seen, pod: Pod) -> bool:
     node = seen.nodes.get(pod.ordinal)
+    if surely_kept_out(seen, pod.ordinal):
+        return True  # By its own word it is a candidate that finds no votes.
     if node is not None:
         return not node.takes_part
     member = seen.member(pod.ordinal)

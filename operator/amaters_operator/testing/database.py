@@ -8,6 +8,7 @@ from datetime import timedelta
 from amaters.cluster import (
     CertificateInfo,
     ClusterMembers,
+    IncompatibleMember,
     Leadership,
     MemberInfo,
     NodeState,
@@ -30,6 +31,7 @@ from amaters_operator.testing.strikes import Strikes
 from amaters_operator.testing.world import NAME, NAMESPACE, Member, World
 
 LAG_TO_PROMOTE = 100
+VERSION = "0.3.0"
 
 
 @dataclass(slots=True)
@@ -90,7 +92,8 @@ class FakeAdmin:
         disk = world.disks[self.ordinal]
         state = self._state()
         part = state in (NodeState.FOLLOWER, NodeState.LEADER, NodeState.LEARNER)
-        leader = world.leader if part else 0
+        out = world.misfit(self.ordinal)
+        leader = world.leader if part and not out else 0
         serial = self.database.loaded.setdefault(self.ordinal, self.database.arrived)
         certificates = tuple(
             CertificateInfo(listener, serial, world.now + timedelta(days=90), "")
@@ -114,12 +117,23 @@ class FakeAdmin:
             last_log_index=disk.index,
             num_nodes=len(world.members),
             num_shards=1,
-            version="0.3.0",
+            version=out or VERSION,
             peer_address=f"{NAME}-{self.ordinal}.{NAME}-peers.{NAMESPACE}.svc:7879",
             client_address=f"{NAME}-{self.ordinal}.{NAME}-peers.{NAMESPACE}.svc:7878",
             started_at=None,
             certificates=certificates,
             config_digest=world.digests.get(self.ordinal, ""),
+            incompatible=self._incompatible(),
+        )
+
+    def _incompatible(self) -> tuple[IncompatibleMember, ...]:
+        world, out = self.database.world, self.database.world.misfit(self.ordinal)
+        return tuple(
+            IncompatibleMember(
+                one.id, theirs or VERSION, "they do not fit", "correct it", world.now
+            )
+            for one in world.members.values()
+            if one.ordinal != self.ordinal and (theirs := world.misfit(one.ordinal)) != out
         )
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:

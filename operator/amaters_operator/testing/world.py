@@ -47,6 +47,8 @@ class World:
     store: Store = field(default_factory=Store)
     now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
     bad_images: set[str] = field(default_factory=set)
+    misfits: dict[str, str] = field(default_factory=dict)
+    """Versions that nobody lets in, by image; all others are of one version."""
     unreachable: set[int] = field(default_factory=set)
     """Ordinals of pods that the operator cannot reach, though they are well."""
     unschedulable: set[int] = field(default_factory=set)
@@ -110,7 +112,13 @@ class World:
     def participates(self, member: Member) -> bool:
         """Whether a member does its part."""
         disk = self.disks.get(member.ordinal)
-        return self.running(member.ordinal) and disk is not None and disk.member == member.id
+        here = self.running(member.ordinal) and disk is not None and disk.member == member.id
+        return here and not self.misfit(member.ordinal)
+
+    def misfit(self, ordinal: int) -> str:
+        """Return the version for which nobody lets in the node of that pod; empty when it fits."""
+        pod = self.pod(ordinal)
+        return "" if pod is None else self.misfits.get(pod["spec"]["containers"][0]["image"], "")
 
     @property
     def voters(self) -> list[Member]:
@@ -229,7 +237,7 @@ class World:
         if member is not None and not member.claimed and not disk.member and self.has_quorum():
             member.claimed = True
             disk.cluster_id, disk.member = self.cluster_id, member.id
-        elif disk.member in self.members:
+        elif disk.member in self.members and not self.misfit(ordinal):
             disk.index = min(self.index, disk.index + 60)
 
     def take_over_config(self, ordinal: int) -> None:

@@ -53,7 +53,20 @@ class SlowReplication:
     lag_entries: int
 
 
-AlertEvent: TypeAlias = NodeFailed | NodeRecovered | LeaderChanged | QuorumLost | SlowReplication
+@dataclass(frozen=True, slots=True)
+class IncompatibleMember:
+    """A member and the one that tells refuse each other for their versions; ours."""
+
+    node: int
+    major: int
+    """Of the member's version, as it told it."""
+    minor: int
+    patch: int
+
+
+AlertEvent: TypeAlias = (
+    NodeFailed | NodeRecovered | LeaderChanged | QuorumLost | SlowReplication | IncompatibleMember
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Which event is how severe, what it is about, what to do, and how often it is told. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from amaters_server.alerts.events import (
     AlertEvent,
     FiredAlert,
+    IncompatibleMember,
     LeaderChanged,
     NodeFailed,
     NodeRecovered,
@@ -72,14 +73,25 @@ DEFAULT_RULES: Mapping[type[AlertEvent], Rule] = {
         "look at the follower's processor, disk and network; it catches up by itself once the "
         "cause is gone",
     ),
+    IncompatibleMember: Rule(
+        "incompatible_member",
+        Severity.WARNING,
+        "incompatible-member.md",
+        "see with `amaters-cli cluster status` who runs which version, and bring whoever differs "
+        "from the rest to the others' version",
+    ),
 }
-"""The published rules; `node_recovered` is ours, for a failure must be seen to end."""
+"""The published rules, and two of ours.
+
+`node_recovered`, for a failure must be seen to end; `incompatible_member`, for a member that is
+refused for its version is silent, and nobody should have to guess why.
+"""
 
 
 def subject_of(event: AlertEvent) -> str:
     """Return whom the event is about, as it stands in keys; empty for the cluster as a whole."""
     match event:
-        case NodeFailed(node) | NodeRecovered(node):
+        case NodeFailed(node) | NodeRecovered(node) | IncompatibleMember(node):
             return f":{node}"
         case SlowReplication(follower):
             return f":{follower}"
@@ -102,6 +114,11 @@ def message_of(event: AlertEvent, name: Callable[[int], str]) -> str:
             return f"only {reachable} of {size} voters reach each other, {size // 2 + 1} are needed"
         case SlowReplication(follower, lag):
             return f"{name(follower)} answers, but is {lag} log entries behind"
+        case IncompatibleMember(node, major, minor, patch):
+            return (
+                f"{name(node)} runs version {major}.{minor}.{patch}, which cannot work with the "
+                "version here: it is kept out"
+            )
 
 
 @dataclass(slots=True)
@@ -130,9 +147,13 @@ class RuleEngine:
                 fired.append(_alert(event, rule, view, unix_ms))
         return fired
 
-    def settle(self, rule: str) -> None:
-        """Let what the rule told about the cluster as a whole be told again at once."""
-        self._told.pop((rule, rule), None)
+    def settle(self, rule: str, lasting: Collection[str] = ()) -> None:
+        """Let what the rule told be told again at once, but for the keys of what still lasts."""
+        self._told = {
+            (name, key): at
+            for (name, key), at in self._told.items()
+            if name != rule or key in lasting
+        }
 
 
 def _alert(event: AlertEvent, rule: Rule, view: ClusterView, unix_ms: int) -> FiredAlert:

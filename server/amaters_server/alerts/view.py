@@ -18,6 +18,8 @@ class MemberView:
     """When it announced that it stops; None when it did not."""
     lag_entries: int | None = None
     """Log entries it lacks; only a leader knows."""
+    incompatible: tuple[int, int, int] | None = None
+    """Its version, when this node does not work with it for that; None when it does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ Who tells what, so that each thing is told once:
 - A new leader tells that leadership changed, and from whom.
 - A voter without a leader that hears of too few others tells that the quorum is lost. Each such
   voter speaks for itself: they cannot agree, or they would have a leader.
+- That a member is kept out for its version is told by the leader, and by whoever has no leader: it
+  may be the one that is kept out.
 
 What is no alert: silence while this node was not looking (it was asleep, or has just begun to
 lead), members that announced their stop, until they have been away for too long, members never
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 
 from amaters_server.alerts.events import (
     AlertEvent,
+    IncompatibleMember,
     LeaderChanged,
     NodeFailed,
     NodeRecovered,
@@ -76,6 +79,7 @@ class Watch:
             events += self._members(view, now)
         else:
             events += self._quorum(view, now)
+        events += self._misfits(view, now)
         if view.leader != view.own or self._leading:
             # Leadership that no quorum has confirmed is none yet.
             self._leader = view.leader or self._leader
@@ -119,7 +123,7 @@ class Watch:
         if not view.votes or self._leaderless is None:
             return
         patience = self.patience.silence if self._leader else self.patience.start
-        if now - max(self._leaderless, self._awake) < patience:
+        if not self._is_leaderless(now, patience):
             return
         voters = [one for one in view.others if one.votes]
         since = now - self.patience.silence
@@ -127,6 +131,17 @@ class Watch:
         size, reachable = len(voters) + 1, heard + 1
         if reachable < size // 2 + 1:
             yield QuorumLost(size, reachable)
+
+    def _is_leaderless(self, now: float, patience: float) -> bool:
+        """Whether no leader has been known for so long, while this node looked."""
+        since = self._leaderless
+        return since is not None and now - max(since, self._awake) >= patience
+
+    def _misfits(self, view: ClusterView, now: float) -> Iterator[AlertEvent]:
+        if self._leading or self._is_leaderless(now, self.patience.silence):
+            for one in view.others:
+                if one.incompatible is not None:
+                    yield IncompatibleMember(one.id, *one.incompatible)
 
     # --- members --------------------------------------------------------------
 

@@ -77,6 +77,10 @@ class Watchman:
         events = self._watch.look(view, now)
         if view.leader:
             self._engine.settle("quorum_lost")
+        misfits = [one.id for one in view.others if one.incompatible is not None]
+        self._engine.settle(
+            "incompatible_member", {f"incompatible_member:{one}" for one in misfits}
+        )
         fired = self._engine.fire(events, view, now=now, unix_ms=self._clock.unix_ms())
         for alert in fired:
             for sink in self._sinks:

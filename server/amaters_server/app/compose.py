@@ -107,7 +107,7 @@ def compose(
     machine = Machine(engine)
     parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, _places(settings))
     node = Node(from_settings.node_settings(settings), parts)
-    peers.on_refusal(node.peers.heard_refusal)
+    peers.on_answer(node.peers.answered)
     members = _Members(node, clock)
     traffic = _Traffic()
     service = AqlService(

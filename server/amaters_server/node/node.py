@@ -31,7 +31,7 @@ from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.images import Images
 from amaters_server.node.leadership import Leadership, barrier
 from amaters_server.node.members import Members
-from amaters_server.node.peers import Joined, PeerParts, PeerRequests, dotted
+from amaters_server.node.peers import Joined, PeerParts, PeerRequests
 from amaters_server.node.ports import Clock, MachineView, PeerTransport
 from amaters_server.node.pump import Pump, PumpHooks, PumpParts
 from amaters_server.node.search import search
@@ -41,6 +41,7 @@ from amaters_server.node.standing import Standing, readiness, status
 from amaters_server.node.values import Counters, NodeStatus, Verdict
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.membership import voters
+from amaters_server.raft.seniority import dotted
 from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -198,12 +199,18 @@ class Node:
     def status(self) -> NodeStatus:
         """Return what this node knows of itself and of its cluster."""
         return status(
-            self.settings, self._standing, self._identity, self._pump, self._parts.machine
+            self.settings,
+            self._standing,
+            self._identity,
+            self._pump,
+            self._parts.machine,
+            tuple(self.peers.incompatible),
         )
 
     def readiness(self) -> Verdict:
         """Say whether this node takes part: leader known, applied close to commit, disk fine."""
-        return readiness(self._standing, self._pump, self._parts.machine)
+        incompatible = tuple(self.peers.incompatible)
+        return readiness(self._standing, self._pump, self._parts.machine, incompatible)
 
     def liveness(self) -> Verdict:
         """Say whether the event loop and the storage thread make progress; peers do not matter."""

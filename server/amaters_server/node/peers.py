@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import DatabaseError, NotReadyError
-from amaters_server.node import calls, founding
+from amaters_server.node import calls, compatibility, founding
+from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.members import Members
 from amaters_server.node.ports import Clock, PeerTransport
@@ -20,7 +21,6 @@ from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-OLDEST_COMPATIBLE_MINOR = 2
 CLAIM_SECONDS = 5.0
 LEAVING = "leaving"
 """The call by which a member announces that it stops; members that do not know it refuse it."""
@@ -56,6 +56,8 @@ class PeerRequests:
         self._removed = removed
         self.leaving: dict[int, float] = {}
         """When members announced that they stop, on this node's clock."""
+        self.incompatible = Incompatibles()
+        """Members that this one refuses, or that refuse it, for their versions."""
         self._disk_id = ""
         self._joined: Joined | None = None
         self._seen: Membership | None = None
@@ -83,11 +85,15 @@ class PeerRequests:
         if self._joined is not None:
             response.cluster_id = self._joined.identity.cluster_id
             response.node_id = self._joined.identity.node_id
-        response.reason = self._objection(request)
+        response.reason = self._objection(request) or self._misfit(request)
         response.accepted = not response.reason
+        response.incompatible = not compatibility.compatible(
+            (major, minor, patch), _version(request)
+        )
         response.removed = self._is_removed(request)
         if response.accepted:
             self._parts.transport.nudge(getattr(request, "from"))
+            self.incompatible.changed(getattr(request, "from"), _version(request))
         return response
 
     def on_expelled(self, expel: Callable[[int], None]) -> None:
@@ -97,16 +103,25 @@ class PeerRequests:
     def members_changed(self, membership: Membership) -> None:
         """Hear of another membership than before."""
         before, self._known = self._known, frozenset(one.id for one in membership.members)
+        self.incompatible.keep(self._known)
         for member in before - self._known:
             self._expel(member)
 
-    def heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
-        """Hear that another member refused this node's handshake."""
+    def answered(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
+        """Hear what a member says to this node's handshake; return why not to connect, if so."""
         joined = self._joined
         if joined is None or response.cluster_id != joined.identity.cluster_id:
-            return
+            return "" if response.accepted else response.reason
         if response.removed:
             self._removed(response.reason)
+        theirs = _version(response)
+        # An older version may let in whom this one may not work with, and the other way round.
+        ours = compatibility.objection(self._parts.settings.version, theirs)
+        if ours or (response.incompatible and not response.accepted):
+            self._found(member, theirs, ours or f"it refuses this member: {response.reason}")
+        elif response.accepted:
+            self.incompatible.settled(member)
+        return ours if response.accepted else response.reason
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
         """Take in raft messages over an accepted connection; False ends it.
@@ -140,15 +155,22 @@ class PeerRequests:
             )
         if request.to != identity.node_id:
             return f"this is member {identity.node_id}, not {request.to}: its address has changed"
-        theirs = (request.version_major, request.version_minor, request.version_patch)
-        if not compatible(self._parts.settings.version, theirs):
-            return (
-                f"version {dotted(theirs)} cannot work with {dotted(self._parts.settings.version)}: "
-                f"bring it to {self._parts.settings.version[0]}.{OLDEST_COMPATIBLE_MINOR} or newer"
-            )
         if self._is_removed(request):
             return f"member {getattr(request, 'from')} was removed from the cluster"
         return ""
+
+    def _misfit(self, request: peer_pb2.HandshakeRequest) -> str:
+        theirs = _version(request)
+        reason = compatibility.objection(self._parts.settings.version, theirs)
+        if reason:
+            self._found(getattr(request, "from"), theirs, reason)
+        return reason
+
+    def _found(self, member: int, theirs: compatibility.Version, reason: str) -> None:
+        membership = self._parts.machine.membership
+        # Of strangers nothing is kept: whoever reaches the port could name any number of them.
+        if membership is not None and membership.member(member) is not None:
+            self.incompatible.found(member, theirs, reason, self._parts.clock.unix_ms())
 
     def _is_removed(self, request: peer_pb2.HandshakeRequest) -> bool:
         membership = self._parts.machine.membership
@@ -279,14 +301,10 @@ class PeerRequests:
         return peer_pb2.ForwardResponse(response=peer_pb2.MemberReply().SerializeToString())
 
 
-def compatible(own: tuple[int, int, int], theirs: tuple[int, int, int]) -> bool:
-    """Whether two versions may work together: same major, and neither too old for the other."""
-    return theirs[0] == own[0] and theirs[1] >= OLDEST_COMPATIBLE_MINOR
-
-
-def dotted(version: tuple[int, int, int]) -> str:
-    """Return the version as people write it."""
-    return ".".join(str(part) for part in version)
+def _version(
+    said: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
+) -> compatibility.Version:
+    return said.version_major, said.version_minor, said.version_patch
 
 
 def _unknown(address: str, membership: Membership | None) -> peer_pb2.IdentifyResponse:

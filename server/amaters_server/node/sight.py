@@ -66,6 +66,7 @@ class Sight:
 
     def _member(self, member: Member, pump: Pump, progress: LeaderView) -> MemberView:
         following = progress.following.get(member.id)
+        misfit = self._peers.incompatible.of(member.id)
         return MemberView(
             id=member.id,
             name=member.name,
@@ -73,6 +74,7 @@ class Sight:
             started=member.started,
             heard_at=pump.replica.heard_at(member.id),
             leaving_at=self._peers.leaving.get(member.id),
+            incompatible=None if misfit is None else misfit.version,
             lag_entries=(
                 None if following is None else max(progress.last_index - following.matched, 0)
             ),

@@ -1,15 +1,17 @@
 """Where a node stands in its life, and what follows from that for probes and status. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import NodeState
+from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.founding import Wait
-from amaters_server.node.peers import dotted
 from amaters_server.node.pump import Pump
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import NodeStatus, Verdict
 from amaters_server.raft.log import Identity
+from amaters_server.raft.seniority import dotted
 
 MAX_READY_LAG = 1000
 """Committed entries that a ready node may still have to apply."""
@@ -63,17 +65,22 @@ def state(standing: Standing, pump: Pump | None) -> NodeState:
     return NodeState.FOLLOWER if core.role == "follower" else NodeState.CANDIDATE
 
 
-def readiness(standing: Standing, pump: Pump | None, machine: Machine) -> Verdict:
+def readiness(
+    standing: Standing,
+    pump: Pump | None,
+    machine: Machine,
+    incompatible: Sequence[Incompatible] = (),
+) -> Verdict:
     """Say whether the node takes part, and if not, why."""
     if standing.reason:
         return Verdict(ok=False, reason=standing.reason)
     if pump is None:
         return Verdict(ok=False, reason="it is opening its disk")
-    objection = _objection(pump, machine)
+    objection = _objection(pump, machine, incompatible)
     return Verdict(ok=not objection, reason=objection)
 
 
-def _objection(pump: Pump, machine: Machine) -> str:
+def _objection(pump: Pump, machine: Machine, incompatible: Sequence[Incompatible]) -> str:
     core = pump.replica.driver.core
     lag = core.commit - machine.applied_index
     refusal = pump.replica.refusal
@@ -83,6 +90,7 @@ def _objection(pump: Pump, machine: Machine) -> str:
         (machine.membership is None or pump.replica.driver.resting, "it is receiving its state"),
         (machine.restoring, "its data is being restored"),
         (not core.leader and bool(refusal), f"it refuses what other members send: {refusal}"),
+        (not core.leader and bool(incompatible), _refused(incompatible)),
         (not core.leader, "it knows no leader: an election is under way, or a majority is down"),
         (core.is_leader and not core.committed_in_term, "it leads, but no quorum confirmed that"),
         (lag > MAX_READY_LAG, f"it has {lag} committed entries to apply"),
@@ -91,15 +99,22 @@ def _objection(pump: Pump, machine: Machine) -> str:
     return next((reason for holds, reason in objections if holds), "")
 
 
+def _refused(incompatible: Sequence[Incompatible]) -> str:
+    return "; ".join(
+        f"it does not work with member {one.member}: {one.reason}" for one in incompatible
+    )
+
+
 def status(
     settings: NodeSettings,
     standing: Standing,
     identity: Identity | None,
     pump: Pump | None,
     machine: Machine,
+    incompatible: Sequence[Incompatible] = (),
 ) -> NodeStatus:
     """Gather what the node knows of itself and of its cluster."""
-    verdict = readiness(standing, pump, machine)
+    verdict = readiness(standing, pump, machine, incompatible)
     membership = machine.membership
     core = pump.replica.driver.core if pump is not None else None
     leader = core.leader if core is not None else 0
@@ -124,4 +139,5 @@ def status(
         started_unix_ms=standing.started_unix_ms,
         ready=verdict.ok,
         restoring=machine.restoring,
+        incompatible=tuple(incompatible),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amaters_server.model.cluster import Member, NodeState
+from amaters_server.node.compatibility import Incompatible
 
 
 class Verdict(NamedTuple):
@@ -38,6 +39,8 @@ class NodeStatus:
     started_unix_ms: int
     ready: bool
     restoring: bool
+    incompatible: tuple[Incompatible, ...] = ()
+    """Members that it does not work with, because of their versions."""
 
     @property
     def is_leader(self) -> bool:

@@ -6,6 +6,7 @@ from amaters.wire import admin_pb2
 
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member, NodeState
+from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.values import (
     MembersReport,
     MemberStatus,
@@ -13,6 +14,7 @@ from amaters_server.node.values import (
     ShardInfo,
     ShardState,
 )
+from amaters_server.raft.seniority import dotted
 from amaters_server.rpc.admin_ports import SnapshotFacts
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.health import HealthFacts
@@ -63,6 +65,18 @@ def status(
         client_address=one.client_address,
         ready=ready,
         restoring=one.restoring,
+        incompatible=[incompatible(found) for found in one.incompatible],
+    )
+
+
+def incompatible(found: Incompatible) -> admin_pb2.IncompatibleMember:
+    """Return what is told about a member of a version that does not fit."""
+    return admin_pb2.IncompatibleMember(
+        member_id=found.member,
+        version=dotted(found.version),
+        reason=found.reason,
+        advice=found.advice,
+        since_unix_ms=found.since_unix_ms,
     )
 
 

@@ -9,7 +9,7 @@ from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.grpcio_channels import open_channel, translated
 from amaters_server.rpc.peer_channels import PeerDialer, answer_to, introduction
 from amaters_server.rpc.peer_credentials import ProvideCredentials
-from amaters_server.rpc.peer_link import LinkParts, PeerLink, Refused
+from amaters_server.rpc.peer_link import Answered, LinkParts, PeerLink
 from amaters_server.wire import peer_pb2, peer_pb2_grpc
 
 CHECK_CREDENTIALS_SECONDS = 1.0
@@ -27,13 +27,13 @@ class PeerConnections:
         self._rng = rng
         self._links: dict[int, PeerLink] = {}
         self._own: PeerIdentity | None = None
-        self._refused: Refused = lambda _: None
+        self._answered: Answered = _taken_at_its_word
         self._closing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def on_refusal(self, refused: Refused) -> None:
-        """Call this when another member refuses a handshake."""
-        self._refused = refused
+    def on_answer(self, answered: Answered) -> None:
+        """Ask this about every answer to a handshake: it may not want the connection either."""
+        self._answered = answered
 
     def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
         """Keep connections to exactly these members from now on."""
@@ -44,7 +44,7 @@ class PeerConnections:
             if member is None or member.peer_address != link.member.peer_address:
                 del self._links[member_id]
                 self._close_later(link)
-        parts = LinkParts(identity, self._dialer, self._credentials, self._heard_refusal, self._rng)
+        parts = LinkParts(identity, self._dialer, self._credentials, self._heard, self._rng)
         for member in others:
             if member.id not in self._links:
                 self._links[member.id] = PeerLink(member, parts)
@@ -110,8 +110,8 @@ class PeerConnections:
         await asyncio.gather(*(link.close() for link in links), *self._closing)
         await self._dialer.close()
 
-    def _heard_refusal(self, response: peer_pb2.HandshakeResponse) -> None:
-        self._refused(response)
+    def _heard(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
+        return self._answered(member, response)
 
     def _close_later(self, link: PeerLink) -> None:
         task = asyncio.get_running_loop().create_task(link.close(), name="peer-link-close")
@@ -123,3 +123,7 @@ class PeerConnections:
             link.renew()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(CHECK_CREDENTIALS_SECONDS, self._check_credentials)
+
+
+def _taken_at_its_word(_: int, response: peer_pb2.HandshakeResponse) -> str:
+    return "" if response.accepted else response.reason

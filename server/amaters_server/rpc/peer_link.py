@@ -27,11 +27,16 @@ log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
 
-Refused = Callable[[peer_pb2.HandshakeResponse], None]
+Answered = Callable[[int, peer_pb2.HandshakeResponse], str]
+"""Hears what a member says to a handshake; returns why it is not connected to, if it is not."""
 
 
 class PeerRefusedError(ConnectionError):
-    """The other member does not want this connection."""
+    """One of the two does not want this connection."""
+
+    def __init__(self, reason: str, *, refused_us: bool) -> None:
+        super().__init__(reason)
+        self.refused_us = refused_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class LinkParts:
     own: PeerIdentity
     dialer: PeerDialer
     credentials: ProvideCredentials
-    refused: Refused
+    answered: Answered
     rng: random.Random
 
 
@@ -135,9 +140,9 @@ class PeerLink:
         response = await answer_to(request, kind, channel, "Handshake", HANDSHAKE_SECONDS)
         theirs = (response.version_major, response.version_minor, response.version_patch)
         self.version = ".".join(str(part) for part in theirs)
-        if not response.accepted:
-            self._parts.refused(response)
-            raise PeerRefusedError(response.reason)
+        objection = self._parts.answered(self.member.id, response)
+        if objection or not response.accepted:
+            raise PeerRefusedError(objection, refused_us=not response.accepted)
 
     def _forget(self) -> None:
         self._channel = self._deliver = None
@@ -149,5 +154,7 @@ class PeerLink:
         if said == self._said:
             return
         self._said = said
-        event = "peer.refused_us" if refused else "peer.unreachable"
+        event = "peer.unreachable"
+        if isinstance(error, PeerRefusedError):
+            event = "peer.refused_us" if error.refused_us else "peer.refused"
         log.warning(event, extra={"peer": self.member.id, "reason": str(error)})

@@ -77,7 +77,7 @@ class Loopback:
             self.snapshots,
         )
         self.node = Node(self.settings, parts)
-        self.transport.on_refusal(self.node.peers.heard_refusal)
+        self.transport.on_answer(self.node.peers.answered)
         service = PeerService(self.node.peers)
         self.listener = InternalListener(
             self.settings.addresses.peer,

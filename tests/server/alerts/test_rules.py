@@ -1,9 +1,11 @@
 """Severities, keys and the window are as published; the first of anything is always told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from amaters_server.alerts.events import (
+    IncompatibleMember,
     LeaderChanged,
     NodeFailed,
     NodeRecovered,
@@ -13,6 +15,7 @@ from amaters_server.alerts.events import (
 )
 from amaters_server.alerts.rules import DEFAULT_RULES, RuleEngine
 from amaters_server.alerts.view import ClusterView, MemberView
+from amaters_server.alerts.watchman import AlertSettings, Watchman
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +40,13 @@ PUBLISHED = [
         "warning",
         "leader_changed:1",
         {"old_leader": 2, "new_leader": 1},
+    ),
+    (
+        IncompatibleMember(3, 1, 0, 2),
+        "incompatible_member",
+        "warning",
+        "incompatible_member:3",
+        {"node": 3, "major": 1, "minor": 0, "patch": 2},
     ),
     (
         SlowReplication(5, 2000),
@@ -112,7 +122,28 @@ def test_a_quorum_that_was_back_can_be_lost_again_at_once():
     assert len(fire(engine, QuorumLost(3, 1), now=2)) == 1
 
 
+class Stopped:
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return 5.0
+
+    def unix_ms(self) -> int:
+        return 7
+
+
+def test_a_member_that_fitted_meanwhile_can_be_kept_out_again_at_once():
+    out = replace(VIEW, others=(replace(OTHERS[0], incompatible=(1, 0, 0)),))
+    views = iter([out, out, VIEW, out])
+    watchman = Watchman(AlertSettings(), lambda: next(views), Stopped(), [])
+
+    told = [[one.key for one in watchman.look()] for _ in range(4)]
+
+    assert told == [["incompatible_member:2"], [], [], ["incompatible_member:2"]]
+
+
 EVENTS = st.one_of(
+    st.builds(IncompatibleMember, st.integers(1, 3), st.just(1), st.just(0), st.just(0)),
     st.builds(NodeFailed, st.integers(1, 3)),
     st.builds(NodeRecovered, st.integers(1, 3)),
     st.builds(LeaderChanged, st.integers(1, 3), st.integers(1, 3)),

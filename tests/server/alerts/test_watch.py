@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaters_server.alerts.events import (
+    IncompatibleMember,
     LeaderChanged,
     NodeFailed,
     NodeRecovered,
@@ -299,3 +300,17 @@ def test_a_failed_member_is_not_slow_as_well():
     story.silent = {3}
 
     assert story.change(3, lag_entries=100_000).passes(60) == [NodeFailed(3)]
+
+
+def test_the_leader_tells_who_is_kept_out_for_its_version_and_followers_do_not():
+    story = Story().change(3, incompatible=(1, 0, 0))
+
+    assert story.passes(2) == [IncompatibleMember(3, 1, 0, 0)]
+    assert story.led_by(2).passes(5) == []
+
+
+def test_who_is_kept_out_tells_it_itself_once_it_had_time_to_find_a_leader():
+    story = Story(leader=0).change(2, incompatible=(0, 3, 0)).change(3, incompatible=(0, 3, 0))
+
+    assert story.passes(0.8) == []
+    assert story.passes(1) == [IncompatibleMember(2, 0, 3, 0), IncompatibleMember(3, 0, 3, 0)]

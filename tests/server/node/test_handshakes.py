@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
-from amaters_server.node.peers import Joined, PeerParts, PeerRequests, compatible
+from amaters_server.node.compatibility import ADVICE, Incompatible, compatible, objection
+from amaters_server.node.peers import Joined, PeerParts, PeerRequests
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.log import Identity
 from amaters_server.storage.memory import MemoryEngine
@@ -21,6 +22,15 @@ class Transport:
         self.nudged.append(member)
 
 
+class Clock:
+    def __init__(self):
+        self.ms = 1000
+
+    def unix_ms(self):
+        self.ms += 1
+        return self.ms
+
+
 @pytest.fixture
 def peers():
     machine = Machine(MemoryEngine())
@@ -28,7 +38,7 @@ def peers():
     machine.form(Membership("c", members, ConfState((1, 3)), highest_id=3), index=1, term=1)
     settings = NodeSettings(Addresses("n1", "n1:1", ""), Path("/none"), version=(0, 3, 0))
     removed = []
-    parts = PeerParts(settings, machine, None, Transport(), None)
+    parts = PeerParts(settings, machine, None, Transport(), Clock())
     requests = PeerRequests(parts, removed.append)
     requests.attach(Joined(Identity("c", 1, "disk"), None, None))
     requests.heard_removed = removed
@@ -81,11 +91,11 @@ def test_only_a_removed_member_is_told_that_it_was_removed(peers):
 
 def test_only_the_own_cluster_can_retire_a_node(peers):
     refusal = peer_pb2.HandshakeResponse(removed=True, cluster_id="other", reason="go away")
-    peers.heard_refusal(refusal)
+    assert peers.answered(3, refusal) == "go away"
     assert peers.heard_removed == []
 
     refusal.cluster_id = "c"
-    peers.heard_refusal(refusal)
+    assert peers.answered(3, refusal) == "go away"
 
     assert peers.heard_removed == ["go away"]
 
@@ -102,6 +112,84 @@ def test_messages_of_removed_members_end_their_connection(peers):
     assert not peers.receive(2, [b"m"])
     assert peers.receive(3, [b"m"])
     assert received == [3]
+
+
+def answer(version=(0, 3, 0), cluster="c", **said):
+    major, minor, patch = version
+    return peer_pb2.HandshakeResponse(
+        cluster_id=cluster,
+        version_major=major,
+        version_minor=minor,
+        version_patch=patch,
+        **said,
+    )
+
+
+def test_who_refuses_remembers_whom_why_and_since_when_once(peers, caplog):
+    for _ in range(3):
+        assert peers.handshake(hello(version=(1, 0, 0))).incompatible
+
+    [found] = peers.incompatible
+    assert found == Incompatible(3, (1, 0, 0), objection((0, 3, 0), (1, 0, 0)), 1001, ADVICE)
+    assert "bring it to 0.2 or newer, below 1.0" in found.reason
+    assert [one.message for one in caplog.records] == ["member.incompatible"]
+
+
+def test_who_is_refused_remembers_that_too(peers):
+    reason = "version 0.3.0 cannot work with 0.9.0"
+    said = peers.answered(3, answer((0, 9, 0), reason=reason, incompatible=True))
+
+    assert said == reason
+    assert [(one.member, one.reason) for one in peers.incompatible] == [
+        (3, f"it refuses this member: {reason}")
+    ]
+
+
+def test_who_would_let_in_but_is_too_old_itself_is_not_connected_to(peers):
+    assert "version 0.1.0 cannot work" in peers.answered(3, answer((0, 1, 0), accepted=True))
+
+    assert [one.version for one in peers.incompatible] == [(0, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda peers: peers.answered(3, answer(accepted=True)),
+        lambda peers: peers.handshake(hello(version=(0, 3, 1))),
+        lambda peers: peers.members_changed(Membership("c", (), ConfState((1,)), highest_id=3)),
+    ],
+    ids=["it lets in", "it comes in", "it is removed"],
+)
+def test_that_is_forgotten_once_it_is_over(peers, end):
+    peers.handshake(hello(version=(1, 0, 0)))
+
+    end(peers)
+
+    assert list(peers.incompatible) == []
+
+
+def test_who_refuses_by_a_rule_of_its_own_is_not_forgotten_because_it_knocks(peers):
+    peers.answered(3, answer((0, 9, 0), reason="no", incompatible=True))
+
+    assert peers.handshake(hello(version=(0, 9, 0))).accepted
+
+    assert peers.incompatible.of(3) is not None
+
+
+@pytest.mark.parametrize(
+    "request_", [hello(sender=4, version=(1, 0, 0)), hello(cluster="x", version=(1, 0, 0))]
+)
+def test_nothing_is_kept_of_strangers(peers, request_):
+    assert not peers.handshake(request_).accepted
+
+    assert list(peers.incompatible) == []
+
+
+def test_other_refusals_say_nothing_of_versions(peers):
+    peers.answered(3, answer(reason="this is member 2, not 3"))
+    peers.answered(3, answer((1, 0, 0), cluster="other", reason="another cluster"))
+
+    assert list(peers.incompatible) == []
 
 
 def test_versions_are_compatible_within_a_major_from_the_second_minor_on():

@@ -71,7 +71,13 @@ class Pair:
         dialer = NativeDialer() if dialing == "native" else GrpcioDialer()
         self.connections = PeerConnections(dialer, credentials, random.Random(1))
         self.refused: list[str] = []
-        self.connections.on_refusal(lambda response: self.refused.append(response.reason))
+        self.unwanted = ""
+        self.connections.on_answer(self.answered)
+
+    def answered(self, member, response) -> str:
+        if not response.accepted:
+            self.refused.append(response.reason)
+        return self.unwanted or response.reason
 
     async def listen(self) -> None:
         service = PeerService(self.node)
@@ -130,6 +136,18 @@ async def test_nothing_is_sent_before_hands_are_shaken(pair) -> None:
     pair.node.refusal = ""
     await until(lambda: pair.connections.send(OTHER, [b"m"]))
     await until(lambda: pair.node.received == [b"m"])
+
+
+async def test_who_is_let_in_and_does_not_want_that_sends_nothing(pair) -> None:
+    pair.unwanted = "too old for me"
+    pair.connect()
+    await until(lambda: pair.node.shaken > 1)
+
+    assert pair.link.channel is None
+    assert not pair.connections.send(OTHER, [b"m"])
+
+    pair.unwanted = ""
+    await until(lambda: pair.link.channel is not None)
 
 
 async def test_a_stream_of_somebody_who_may_not_is_refused(pair) -> None:

@@ -1,0 +1,86 @@
+"""Which versions may work together, and which members were found that may not.
+
+The published rule: the same major, and a minor from the second on. Each side of a connection
+holds the other against it, for an older version may know another rule, or none.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from amaters_server.raft.seniority import dotted
+
+log = logging.getLogger(__name__)
+
+OLDEST_COMPATIBLE_MINOR = 2
+ADVICE = (
+    "bring whichever of the two differs from the rest of the cluster to the others' version; on "
+    "Kubernetes correct spec.image (docs/operations/incompatible-member.md)"
+)
+
+Version = tuple[int, int, int]
+
+
+def compatible(own: Version, theirs: Version) -> bool:
+    """Whether two versions may work together: same major, and neither too old for the other."""
+    return theirs[0] == own[0] and theirs[1] >= OLDEST_COMPATIBLE_MINOR
+
+
+def objection(own: Version, theirs: Version) -> str:
+    """Say why a member of that version is refused, and what to do; empty when it is not."""
+    if compatible(own, theirs):
+        return ""
+    return (
+        f"version {dotted(theirs)} cannot work with {dotted(own)}: bring it to "
+        f"{own[0]}.{OLDEST_COMPATIBLE_MINOR} or newer, below {own[0] + 1}.0"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Incompatible:
+    """A member that this one does not work with, because of their versions."""
+
+    member: int
+    version: Version
+    reason: str
+    since_unix_ms: int
+    advice: str = ADVICE
+
+
+class Incompatibles:
+    """The members found so, each once, until they come back compatible or are removed."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Incompatible] = {}
+
+    def __iter__(self) -> Iterator[Incompatible]:
+        return iter(sorted(self._found.values(), key=lambda one: one.member))
+
+    def of(self, member: int) -> Incompatible | None:
+        """Return what was found of the member; None when there is nothing to say."""
+        return self._found.get(member)
+
+    def found(self, member: int, version: Version, reason: str, unix_ms: int) -> None:
+        """Note that the member is refused, or refuses; what is known already stays as it is."""
+        known = self._found.get(member)
+        if known is not None and known.version == version:
+            return
+        self._found[member] = Incompatible(member, version, reason, unix_ms)
+        said = {"member": member, "version": dotted(version), "reason": reason, "advice": ADVICE}
+        log.warning("member.incompatible", extra=said)
+
+    def changed(self, member: int, version: Version) -> None:
+        """Note that the member may come in: with the version that was found, it refuses itself."""
+        known = self._found.get(member)
+        if known is not None and known.version != version:
+            self.settled(member)
+
+    def settled(self, member: int) -> None:
+        """Note that the member lets this one in, and this one wants it."""
+        if (before := self._found.pop(member, None)) is not None:
+            said = {"member": member, "before": dotted(before.version)}
+            log.info("member.compatible_again", extra=said)
+
+    def keep(self, members: Collection[int]) -> None:
+        """Forget whoever is no member (any more)."""
+        self._found = {one: found for one, found in self._found.items() if one in members}

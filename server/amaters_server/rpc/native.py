@@ -160,8 +160,7 @@ class NativeListener:
                 for call in group:
                     self._begin(call, self._service.streaming[path], listener)
             elif path in self._service.inbound:
-                for call in group:
-                    self._service.inbound[path].opened(call, listener)
+                self._open(path, group, listener)
             else:
                 text = self._absent(path)
                 listener.fail([(call[0], status.UNIMPLEMENTED, text, None) for call in group])
@@ -172,6 +171,14 @@ class NativeListener:
         except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
             _log.exception("rpc.service_failed")
             listener.fail([(call[0], status.INTERNAL, "internal error", None) for call in calls])
+
+    def _open(self, path: str, calls: list[Call], listener: Listener) -> None:
+        for call in calls:
+            try:
+                self._service.inbound[path].opened(call, listener)
+            except Exception:  # noqa: BLE001 The border: as in `_hand_over`.
+                _log.exception("rpc.service_failed")
+                listener.fail([(call[0], status.INTERNAL, "internal error", None)])
 
     def _lose(self, call_id: int) -> None:
         if call_id in self._streams:

@@ -16,6 +16,8 @@ LARGEST_MESSAGE = (1 << 31) - 1
 """Protobuf's own limit: a log entry is as large as a client's largest batch."""
 QUEUE_BYTES = 64 * 1024 * 1024
 FRAME_BYTES = 4 * 1024 * 1024
+LONGEST_NUMBER = 20
+"""Digits of the largest number a field holds."""
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -114,7 +116,7 @@ def introduced(metadata: Metadata) -> peer_pb2.HandshakeRequest:
     """Read an introduction; what is missing or malformed is left empty."""
     said = {key: str(value) for key, value in metadata}
     parts = said.get("amaters-version", "").split(".")
-    numbers = [int(part) if part.isdigit() else 0 for part in parts] + [0, 0, 0]
+    numbers = [_number(part, bits=32) for part in parts] + [0, 0, 0]
     request = peer_pb2.HandshakeRequest(
         cluster_id=said.get("amaters-cluster", ""),
         to=_number(said.get("amaters-to", "")),
@@ -126,5 +128,9 @@ def introduced(metadata: Metadata) -> peer_pb2.HandshakeRequest:
     return request
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+def _number(text: str, *, bits: int = 64) -> int:
+    """Return the number; 0 when it is none, or none the field could hold."""
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
+        return 0
+    number = int(text)
+    return number if number < 1 << bits else 0

@@ -92,7 +92,10 @@ class PeerService:
         admitted(self._node, context.invocation_metadata())
         if request.hops > 1:
             raise InvalidRequestError("passed on too often")
-        return await self._node.forward(request)
+        try:
+            return await self._node.forward(request)
+        except DecodeError as wrong:
+            raise MalformedError(f"this is no request of {request.method!r}") from wrong
 
 
 @dataclass(slots=True)

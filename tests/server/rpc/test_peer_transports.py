@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
@@ -12,7 +13,7 @@ from amaters_server.rpc.native_channels import NativeDialer
 from amaters_server.rpc.peer_connections import PeerConnections
 from amaters_server.rpc.peer_credentials import PeerCredentials
 from amaters_server.rpc.peer_listener import InternalListener
-from amaters_server.rpc.peers import PeerService
+from amaters_server.rpc.peers import DELIVER, SERVICE, PeerService
 from amaters_server.testing.certificates import Authority
 from amaters_server.testing.loopback import free_address, until
 from amaters_server.wire import peer_pb2
@@ -29,11 +30,13 @@ class Node:
         self.senders: set[int] = set()
         self.refusal = ""
         self.shaken = 0
+        self.introductions: list[peer_pb2.HandshakeRequest] = []
         self.going_on = True
         self.expel = None
 
     def handshake(self, request):
         self.shaken += 1
+        self.introductions.append(request)
         return peer_pb2.HandshakeResponse(
             accepted=not self.refusal, reason=self.refusal, version_minor=3, version_patch=7
         )
@@ -49,6 +52,8 @@ class Node:
     async def forward(self, request):
         if request.method == "slow":
             await asyncio.sleep(60)
+        if request.method == "add":
+            peer_pb2.MemberCall.FromString(request.request)
         if request.method == "broken":
             raise RuntimeError("a defect")
         return peer_pb2.ForwardResponse(response=request.request[::-1])
@@ -312,3 +317,42 @@ async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
             await pair.connections.identify(pair.address, peer_pb2.IdentifyRequest(), 5)
     finally:
         await pair.close()
+
+
+async def refusal_of(call) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value.code(), raised.value.details()
+
+
+async def test_malformed_messages_of_peers_are_invalid_arguments(pair) -> None:
+    forward = peer_pb2.ForwardRequest(method="add", request=b"\xff").SerializeToString()
+    async with grpc.aio.insecure_channel(pair.address) as channel:
+        handshake = channel.unary_unary(f"/{SERVICE.full_name}/Handshake")
+        passing_on = channel.unary_unary(f"/{SERVICE.full_name}/Forward")
+        deliver = channel.stream_unary(DELIVER)
+
+        assert await refusal_of(handshake(b"\xff", timeout=10)) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "this is no HandshakeRequest",
+        )
+        assert await refusal_of(passing_on(forward, timeout=10)) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "this is no request of 'add'",
+        )
+        assert await refusal_of(deliver(iter([b"\xff"]), timeout=10)) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "this is no Frame",
+        )
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 20, "-1", "1e3"])
+async def test_an_introduction_with_a_number_no_field_holds_is_answered(pair, number) -> None:
+    introduced = tuple((f"amaters-{name}", number) for name in ("from", "to", "version"))
+    async with grpc.aio.insecure_channel(pair.address) as channel:
+        deliver = channel.stream_unary(DELIVER)
+
+        await deliver(iter([b""]), timeout=10, metadata=introduced)
+
+    said = pair.node.introductions[-1]
+    assert (getattr(said, "from"), said.to, said.version_major) == (0, 0, 0)

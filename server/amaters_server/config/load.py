@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from amaters_server.config.aliases import Document, from_environment, modernise, put
 from amaters_server.config.keys import nearest, section_of, unknown_keys
-from amaters_server.config.settings import Fault, Settings, contradictions
+from amaters_server.config.settings import Fault, Settings, contradictions, doubts
 from amaters_server.model.errors import ConfigurationError
 
 DEFAULT_PATH = Path("./config.toml")
@@ -65,7 +65,8 @@ def load(sources: Sources) -> Loaded:
     notices += _apply_flags(sources.flags, document)
     notices += [_unknown(key) for key in unknown_keys(document)]
     digest = "" if content is None else hashlib.sha256(content).hexdigest()
-    return Loaded(_checked(document), tuple(notices), digest)
+    settings = _checked(document)
+    return Loaded(settings, (*notices, *doubts(settings)), digest)
 
 
 def _unknown(key: str) -> str:

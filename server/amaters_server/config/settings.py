@@ -68,6 +68,19 @@ def contradictions(settings: Settings) -> list[Fault]:
     ]
 
 
+def doubts(settings: Settings) -> Iterator[str]:
+    """Say what is allowed and probably not what anybody wants."""
+    cluster = settings.cluster
+    if cluster is None or not cluster.enabled:
+        return
+    count = len(cluster.peers)
+    if count and count % 2 == 0:
+        yield (
+            f"cluster.peers names {count} members, which survive no more failures than "
+            f"{count - 1} would: name {count + 1} or {count - 1}"
+        )
+
+
 def _tls(network: NetworkSection) -> Iterator[Fault]:
     if not network.tls_enabled:
         return

@@ -71,6 +71,17 @@ def test_unknown_keys_are_named_and_ignored(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("count", "doubted"), [(1, 0), (2, 1), (3, 0), (4, 1)])
+def test_an_even_number_of_members_is_served_and_doubted(tmp_path, count, doubted):
+    peers = [f"{number}:127.0.0.1:{7000 + number}" for number in range(1, count + 1)]
+
+    notices = loaded(tmp_path, f"[cluster]\nnode_id = 1\npeers = {peers}").notices
+
+    assert [one.partition(", ")[0] for one in notices if "cluster.peers" in one] == [
+        f"cluster.peers names {count} members"
+    ] * doubted
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

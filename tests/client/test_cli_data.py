@@ -164,6 +164,18 @@ def test_nothing_found_is_said(cli: Cli) -> None:
     assert cli("-f", "ndjson", "scan", "x").stdout == ""
 
 
+def test_a_range_that_ends_before_it_begins_is_said_to_be_one(cli: Cli) -> None:
+    backwards, empty, plain = cli("range", "z", "a"), cli("range", "a", "a"), cli("range", "a", "z")
+
+    assert {one.stdout for one in (backwards, empty, plain)} == {"No results found\n"}
+    assert backwards.stderr == (
+        "START z lies after END a, so no key can match: give the smaller first\n"
+    )
+    assert "END itself is not included" in empty.stderr
+    assert plain.stderr == ""
+    assert json.loads(cli("-f", "json", "range", "z", "a").stdout)["count"] == 0
+
+
 @pytest.mark.parametrize("limit", [2**32 - 1, 2**32, 10**20])
 def test_any_limit_may_be_asked_for(cli: Cli, limit: int) -> None:
     assert cli("set", "p", "v").exit_code == 0

@@ -426,6 +426,38 @@ def test_a_server_that_does_not_know_is_no_source_of_made_up_figures(cli: Cli) -
     assert "does not know METRICS" in result.stderr
 
 
+def test_server_metrics_are_words_and_units_for_people_and_raw_for_programs(
+    cli: Cli, served: FakeAql
+) -> None:
+    raw = {
+        "avg_query_latency_ms": 0.5123,
+        "cache_hit_rate": 97.25,
+        "database_size_bytes": 5 * 1024 * 1024,
+        "key_count": 1234567,
+        "network_bytes_per_second": 2048,
+        "newer_figure": 7,
+        "queries_per_second": 1503.71,
+        "storage_type": "lsm",
+        "uptime_seconds": 3661,
+    }
+    answer(served, "METRICS", raw)
+
+    table = [line.rstrip() for line in cli("server", "metrics").stdout.splitlines()]
+
+    assert table == [
+        "Storage           lsm",
+        "Up                1h 1m",
+        "Keys (roughly)    1,234,567",
+        "Size              5.0 MiB",
+        "Cache Hits        97.2 %",
+        "Queries           1,503.7/s",
+        "Latency, average  0.51 ms",
+        "Network           2.0 KiB/s",
+        "newer_figure      7",
+    ]
+    assert json.loads(cli("-f", "json", "server", "metrics").stdout) == raw
+
+
 @pytest.mark.parametrize(
     ("seconds", "spoken"),
     [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (90_000, "1d 1h"), (-61, "-1m 1s")],

@@ -128,7 +128,10 @@ def range_of_keys(
     as_base64: bool,
 ) -> None:
     """List the entries with keys from START up to, and not including, END."""
-    wanted = Range(terminal.collection, as_key(start, as_base64), as_key(end, as_base64))
+    first, last = as_key(start, as_base64), as_key(end, as_base64)
+    if first >= last:
+        _nothing_between(terminal.out, first, last)
+    wanted = Range(terminal.collection, first, last)
     _list(terminal, "range", wanted, Page(limit, offset, cursor), CONSISTENCY[stale])
 
 
@@ -189,6 +192,16 @@ def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> Non
     terminal.out.show(summary, lambda: Text(said))
     if tally.failed:
         click.get_current_context().exit(1)
+
+
+def _nothing_between(out: Output, first: bytes, last: bytes) -> None:
+    start, end = text_or_base64(first), text_or_base64(last)
+    if first == last:
+        out.note(
+            f"START and END are both {start}, and END itself is not included: no key can match"
+        )
+    else:
+        out.note(f"START {start} lies after END {end}, so no key can match: give the smaller first")
 
 
 def _missed(out: Output, key: bytes) -> None:

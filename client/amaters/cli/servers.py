@@ -1,7 +1,7 @@
 """`amaters-cli server …`: what the servers say of themselves on the listener for clients."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from amaters.channels import checked_address
-from amaters.cli import tables
+from amaters.cli import figures, tables
 from amaters.cli.groups import ForgivingGroup
 from amaters.cli.plain import Plain, moment
 from amaters.cli.terminal import Terminal, pass_terminal
@@ -60,7 +60,8 @@ def health(terminal: Terminal) -> None:
 @pass_terminal
 def metrics(terminal: Terminal) -> None:
     """Show the figures of the server that answers: queries, latencies, sizes."""
-    show_facts(terminal, "METRICS")
+    facts = ask(terminal, "METRICS")
+    terminal.out.show(facts, lambda: figures.figures_table(facts))
 
 
 @server.command("cluster")
@@ -80,14 +81,6 @@ def nodes(terminal: Terminal) -> None:
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise ProtocolError("the server's list of nodes makes no sense here: upgrade the client")
     terminal.out.show_items(facts, "nodes", lambda: _nodes_table(listed))
-
-
-def show_facts(terminal: Terminal, command: str) -> None:
-    """Ask for one JSON object and show it, a fact a line."""
-    facts = ask(terminal, command)
-    terminal.out.show(
-        facts, lambda: tables.pairs([(name, _cell(value)) for name, value in _flat(facts)])
-    )
 
 
 def ask(terminal: Terminal, command: str) -> dict[str, Plain]:
@@ -165,14 +158,6 @@ def _nodes_table(listed: list[Mapping[str, Plain]]) -> RenderableType:
             _cell(one.get("last_heartbeat") or None),
         )
     return table
-
-
-def _flat(facts: Mapping[str, Plain], prefix: str = "") -> Iterator[tuple[str, Plain]]:
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _cell(value: Plain) -> Text:

@@ -18,6 +18,7 @@ from amaters.tls import TlsFiles
 from click.testing import Result
 
 Cli = Callable[..., Result]
+ENTRY = "from amaters.cli.entry import main; main()"
 
 
 def decided(home: Path, flags: Flags | None = None, file: str = "", **environment: str) -> Settings:
@@ -198,9 +199,31 @@ def test_every_command_has_help(bare: Cli) -> None:
         assert bare(*group, "--help").exit_code == 0
 
 
+INTERRUPTED_WHILE = """
+import importlib.abc, os, signal, sys
+
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from amaters.cli.entry import main
+main()
+"""
+
+
+def test_an_interrupt_during_the_imports_is_quiet() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.slow
 def test_the_program_itself_keeps_stdout_clean(served: FakeAql, home: Path) -> None:
-    run = [sys.executable, "-m", "amaters.cli.main", "-s", served.address, "-f", "json"]
+    run = [sys.executable, "-c", ENTRY, "-s", served.address, "-f", "json"]
 
     done = subprocess.run([*run, "get", "k"], capture_output=True, text=True, check=False)
     failed = subprocess.run(

@@ -1,0 +1,22 @@
+"""Where the `amaters-cli` program begins: it can be interrupted before its own modules are there."""
+
+import os
+import signal
+from types import FrameType
+
+INTERRUPTED = 130
+"""What shells report of a program that Ctrl-C ended."""
+
+
+def main() -> None:
+    """Run the program; Ctrl-C during its imports ends it without a word."""
+    # An exception would surface in the middle of somebody's import, which may turn it into another.
+    signal.signal(signal.SIGINT, _leave)
+    from amaters.cli.main import main as run  # noqa: PLC0415 That is the point.
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -143,6 +144,30 @@ def test_tls_files_that_are_not_there_are_told_with_a_right_configuration(run, c
 
     assert (result.exit_code, result.stdout) == (0, "Configuration is valid\n")
     assert "a server would not start here: certificate no.crt cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize(("set_by_user", "used"), [(None, "NONE"), ("DEBUG", "DEBUG")])
+def test_grpc_writes_nothing_of_its_own_unless_the_user_wants_it(set_by_user, used):
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    if set_by_user is not None:
+        environment["GRPC_VERBOSITY"] = set_by_user
+    # What it finds when it is imported is what it keeps to.
+    asked = (
+        "import builtins, os, sys\n"
+        "real = builtins.__import__\n"
+        "def spy(name, *rest, **named):\n"
+        "    if name == 'grpc' and 'grpc' not in sys.modules:\n"
+        "        print(os.environ.get('GRPC_VERBOSITY'))\n"
+        "    return real(name, *rest, **named)\n"
+        "builtins.__import__ = spy\n"
+        "import amaters_server.app.cli\n"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, env=environment
+    )
+
+    assert answer.stdout.split() == [used]
 
 
 @pytest.mark.parametrize(

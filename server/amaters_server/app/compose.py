@@ -167,7 +167,7 @@ def compose(
             from_settings.internal_address(settings),
             lambda: _peer_credentials(certificates),
             (peer_service.methods, admin.methods),
-            peer_service.recycle,
+            (peers.renew, peer_service.recycle),
             settings.network.transport,
         ),
         http=HttpServer(settings.metrics.bind_address, health, exposition, switch),

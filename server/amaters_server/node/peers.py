@@ -92,7 +92,7 @@ class PeerRequests:
         )
         response.removed = self._is_removed(request)
         if response.accepted:
-            self._parts.transport.nudge(getattr(request, "from"))
+            self._parts.transport.nudge(getattr(request, "from"), anew=request.anew)
             self.incompatible.changed(getattr(request, "from"), _version(request))
         return response
 

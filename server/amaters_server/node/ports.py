@@ -53,8 +53,8 @@ class PeerTransport(Transport, Protocol):
         """Keep connections to exactly these members from now on."""
         ...
 
-    def nudge(self, member: int, /) -> None:
-        """Hear that a member is up: connect to it now rather than later."""
+    def nudge(self, member: int, /, *, anew: bool = False) -> None:
+        """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
         ...
 
     def versions(self) -> Mapping[int, str]:

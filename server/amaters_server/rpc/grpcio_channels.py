@@ -113,14 +113,13 @@ class _Delivering:
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._wake = asyncio.Event()
-        self._ended = False
         call.add_done_callback(lambda _: self._wake.set())
 
     def send(self, messages: Sequence[bytes]) -> bool:
         """Queue the messages; False when they were dropped."""
         size = sum(map(len, messages))
         full = bool(self._queue) and self._queued_bytes + size > QUEUE_BYTES
-        if full or self._ended or self._call.done():
+        if full or self._call.done():
             return False
         self._queue += messages
         self._queued_bytes += size
@@ -130,7 +129,7 @@ class _Delivering:
     async def carry(self) -> None:
         """Write what is queued until the stream ends."""
         async with translated(self._address):
-            while not (self._ended or self._call.done()):
+            while not self._call.done():
                 if not self._queue:
                     self._wake.clear()
                     await self._wake.wait()
@@ -138,12 +137,4 @@ class _Delivering:
                 queue, self._queue, self._queued_bytes = self._queue, [], 0
                 for frame in frames(queue):
                     await self._call.write(frame)
-            if self._ended:
-                self._call.cancel()
-            else:
-                await self._call
-
-    def end(self) -> None:
-        """End the stream from this side."""
-        self._ended = True
-        self._wake.set()
+            await self._call

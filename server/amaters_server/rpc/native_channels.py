@@ -133,11 +133,6 @@ class _Delivering:
         """Wait for the end: the carrying is not done here."""
         await self._over
 
-    def end(self) -> None:
-        """End the stream from this side."""
-        if not self._over.done():
-            self._over.set_result(b"")
-
 
 def _identity(credentials: PeerCredentials) -> ClientIdentity:
     try:

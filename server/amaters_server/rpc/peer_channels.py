@@ -37,11 +37,7 @@ class Deliver(Protocol):
         ...
 
     async def carry(self) -> None:
-        """Carry what is queued until the stream ends; OSError unless either side just ended it."""
-        ...
-
-    def end(self) -> None:
-        """End the stream from this side."""
+        """Carry what is queued until the stream ends; OSError unless the other side ended it."""
         ...
 
 

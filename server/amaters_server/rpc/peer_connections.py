@@ -12,8 +12,6 @@ from amaters_server.rpc.peer_credentials import ProvideCredentials
 from amaters_server.rpc.peer_link import Answered, LinkParts, PeerLink
 from amaters_server.wire import peer_pb2, peer_pb2_grpc
 
-CHECK_CREDENTIALS_SECONDS = 1.0
-
 
 class PeerConnections:
     """The transport of a node (`node.ports.PeerTransport`)."""
@@ -29,7 +27,6 @@ class PeerConnections:
         self._own: PeerIdentity | None = None
         self._answered: Answered = _taken_at_its_word
         self._closing: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
 
     def on_answer(self, answered: Answered) -> None:
         """Ask this about every answer to a handshake: it may not want the connection either."""
@@ -48,19 +45,24 @@ class PeerConnections:
         for member in others:
             if member.id not in self._links:
                 self._links[member.id] = PeerLink(member, parts)
-        if self._timer is None:
-            self._check_credentials()
 
     def send(self, to: int, messages: Sequence[bytes]) -> bool:
         """Queue messages for a member; False when they were dropped."""
         link = self._links.get(to)
         return link is not None and link.send(messages)
 
-    def nudge(self, member: int) -> None:
-        """Hear that a member is up: connect to it now rather than later."""
+    def nudge(self, member: int, *, anew: bool = False) -> None:
+        """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
         link = self._links.get(member)
         if link is not None:
             link.nudge()
+            if anew:
+                link.renew(announce=False)
+
+    def renew(self) -> None:
+        """Hear that the listener shows another certificate: replace connections both ways."""
+        for link in self._links.values():
+            link.renew(announce=True)
 
     def versions(self) -> Mapping[int, str]:
         """Return the versions that members told in their handshakes."""
@@ -104,8 +106,6 @@ class PeerConnections:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._timer is not None:
-            self._timer.cancel()
         links, self._links = list(self._links.values()), {}
         await asyncio.gather(*(link.close() for link in links), *self._closing)
         await self._dialer.close()
@@ -117,12 +117,6 @@ class PeerConnections:
         task = asyncio.get_running_loop().create_task(link.close(), name="peer-link-close")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-    def _check_credentials(self) -> None:
-        for link in self._links.values():
-            link.renew()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(CHECK_CREDENTIALS_SECONDS, self._check_credentials)
 
 
 def _taken_at_its_word(_: int, response: peer_pb2.HandshakeResponse) -> str:

@@ -2,6 +2,10 @@
 
 Sending never blocks and never waits: what cannot leave is dropped, for raft repeats itself.
 Every attempt to connect opens a new channel, so the name is resolved anew each time.
+
+Credentials are renewed by a second connection beside the first, which is given up only once the
+other is in use: a message dropped in between, a forwarded write for example, would be repeated no
+sooner than after two election timeouts.
 """
 
 import asyncio
@@ -26,6 +30,10 @@ log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
+RENEW_AGAIN_SECONDS = 1.0
+"""After a connection that should replace another one could not be had."""
+LINGER_SECONDS = 10.0
+"""How long a connection that was replaced lives on, for what was queued and asked on it."""
 
 Answered = Callable[[int, peer_pb2.HandshakeResponse], str]
 """Hears what a member says to a handshake; returns why it is not connected to, if it is not."""
@@ -50,6 +58,25 @@ class LinkParts:
     rng: random.Random
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Connection:
+    """A connection that the other member has accepted."""
+
+    channel: PeerChannel
+    deliver: Deliver
+    shown: PeerCredentials | None
+    carrying: "asyncio.Task[None]"
+
+    async def close(self, after_seconds: float = 0.0) -> None:
+        """Go on for a while, then give up the connection and everything on it."""
+        try:
+            await asyncio.sleep(after_seconds)
+        finally:
+            self.carrying.cancel()
+            await asyncio.gather(self.carrying, return_exceptions=True)
+            await self.channel.close()
+
+
 class PeerLink:
     """Keeps one connection up for as long as it exists."""
 
@@ -58,28 +85,35 @@ class PeerLink:
         self.version = ""
         self._parts = parts
         self._nudged = asyncio.Event()
-        self._channel: PeerChannel | None = None
-        self._deliver: Deliver | None = None
-        self._shown: PeerCredentials | None = None
+        self._outdated = asyncio.Event()
+        self._announce = False
+        self._current: _Connection | None = None
+        self._retired: set[asyncio.Task[None]] = set()
         self._said = ""
         name = f"peer-link-{member.id}"
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=name)
 
     def send(self, messages: Sequence[bytes]) -> bool:
         """Queue the messages; False when they were dropped."""
-        return self._deliver is not None and self._deliver.send(messages)
+        return self._current is not None and self._current.deliver.send(messages)
 
     @property
     def channel(self) -> PeerChannel | None:
         """Return what other calls can use while connected."""
-        return self._channel
+        return None if self._current is None else self._current.channel
 
-    def renew(self) -> None:
-        """Connect anew if the credentials have changed since."""
-        if self._deliver is not None and self._parts.credentials() != self._shown:
-            log.info("peer.credentials_renewed", extra={"peer": self.member.id})
-            self._deliver.end()
-            self._forget()
+    @property
+    def shown(self) -> PeerCredentials | None:
+        """Return what was shown on the connection in use."""
+        return None if self._current is None else self._current.shown
+
+    def renew(self, *, announce: bool) -> None:
+        """Replace the connection by one with the newest credentials on both sides.
+
+        `announce`: ask the other member to do the same with its connection to this node.
+        """
+        self._announce |= announce
+        self._outdated.set()
 
     def nudge(self) -> None:
         """Hear that the other side is up: there is no use in waiting any longer."""
@@ -87,14 +121,16 @@ class PeerLink:
 
     async def close(self) -> None:
         """Close the connection for good."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = (self._task, *self._retired)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_connected(self) -> None:
         delay = FIRST_DELAY
         while True:
             try:
-                await self._connect()
+                await self._stay_connected(await self._connect())
                 delay = FIRST_DELAY
             except OSError as error:
                 self._note(error)
@@ -110,22 +146,59 @@ class PeerLink:
         except TimeoutError:
             return
 
-    async def _connect(self) -> None:
-        """Serve one connection from its handshake to its end."""
-        self._shown = self._parts.credentials()
-        where = self.member.peer_address
-        channel = self._parts.dialer.dial(where, self._shown)
+    async def _stay_connected(self, current: _Connection) -> None:
+        """Use the connection, and those that replace it, until one ends; OSError if it broke."""
+        self._current = current
         try:
-            await self._shake_hands(channel)
-            deliver = channel.deliver(introduction(self._parts.own, self.member.id))
-            self._channel, self._deliver, self._said = channel, deliver, ""
-            log.info("peer.connected", extra={"peer": self.member.id, "address": where})
-            await deliver.carry()
+            while not await self._ended_before_renewal(current):
+                current = self._current = await self._replaced(current)
         finally:
-            self._forget()
-            await channel.close()
+            self._current = None
+            await current.close()
 
-    async def _shake_hands(self, channel: PeerChannel) -> None:
+    async def _ended_before_renewal(self, current: _Connection) -> bool:
+        outdated = asyncio.ensure_future(self._outdated.wait())
+        try:
+            await asyncio.wait({current.carrying, outdated}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            outdated.cancel()
+        if current.carrying.done():
+            current.carrying.result()
+        return current.carrying.done()
+
+    async def _replaced(self, current: _Connection) -> _Connection:
+        """Return another connection, or the same one when there is no other to be had now."""
+        try:
+            successor = await self._connect()
+        except OSError as error:
+            self._note(error)
+            asyncio.get_running_loop().call_later(RENEW_AGAIN_SECONDS, self._outdated.set)
+            return current
+        name = f"peer-link-{self.member.id}-replaced"
+        retired = asyncio.create_task(current.close(LINGER_SECONDS), name=name)
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
+        return successor
+
+    async def _connect(self) -> _Connection:
+        """Dial and shake hands; OSError when that is in vain."""
+        self._outdated.clear()
+        announce, self._announce = self._announce, False
+        shown, where = self._parts.credentials(), self.member.peer_address
+        channel = self._parts.dialer.dial(where, shown)
+        try:
+            await self._shake_hands(channel, anew=announce)
+            deliver = channel.deliver(introduction(self._parts.own, self.member.id))
+        except BaseException:
+            self._announce |= announce
+            await channel.close()
+            raise
+        self._said = ""
+        facts = {"peer": self.member.id, "address": where, "anew": self._current is not None}
+        log.info("peer.connected", extra=facts)
+        return _Connection(channel, deliver, shown, asyncio.create_task(deliver.carry()))
+
+    async def _shake_hands(self, channel: PeerChannel, *, anew: bool) -> None:
         own = self._parts.own
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(
@@ -134,6 +207,7 @@ class PeerLink:
             version_major=major,
             version_minor=minor,
             version_patch=patch,
+            anew=anew,
         )
         setattr(request, "from", own.node_id)
         kind = peer_pb2.HandshakeResponse
@@ -143,9 +217,6 @@ class PeerLink:
         objection = self._parts.answered(self.member.id, response)
         if objection or not response.accepted:
             raise PeerRefusedError(objection, refused_us=not response.accepted)
-
-    def _forget(self) -> None:
-        self._channel = self._deliver = None
 
     def _note(self, error: OSError) -> None:
         """Log each kind of trouble once until it is over, not with every attempt."""
@@ -157,4 +228,6 @@ class PeerLink:
         event = "peer.unreachable"
         if isinstance(error, PeerRefusedError):
             event = "peer.refused_us" if error.refused_us else "peer.refused"
+        if self._current is not None:
+            event = "peer.not_renewed"
         log.warning(event, extra={"peer": self.member.id, "reason": str(error)})

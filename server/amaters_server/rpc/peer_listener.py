@@ -35,14 +35,14 @@ class InternalListener:
         address: str,
         credentials: ProvideCredentials,
         offered: Sequence[Offered],
-        recycle: Callable[[], None],
+        replaced: Sequence[Callable[[], None]] = (),
         transport: Transport = "native",
     ) -> None:
-        """`recycle` ends the open peer streams; it is called after the certificate changed."""
+        """Call what is in `replaced` once new connections are shown another certificate."""
         self._address = address
         self._credentials = credentials
         self._offered = offered
-        self._recycle = recycle
+        self._replaced = replaced
         self._transport = transport
         self._tasks = TaskScope()
         self._listener: NativeListener | GrpcioListener | None = None
@@ -101,4 +101,5 @@ class InternalListener:
             log.warning("peer.certificate_refused", extra={"error": str(wrong)})
             return
         log.info("peer.certificate_replaced")
-        self._recycle()
+        for replaced in self._replaced:
+            replaced()

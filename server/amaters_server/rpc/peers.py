@@ -1,5 +1,6 @@
 """`PeerService`: what other members ask, decoded, handed to the node, encoded."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,10 @@ from amaters_server.rpc.peer_channels import introduced
 from amaters_server.rpc.servicers import CallContext, served
 from amaters_server.rpc.tasks import TaskScope
 from amaters_server.wire import peer_pb2
+
+RECYCLE_SECONDS = 60.0
+"""How long streams go on whose owners do not connect anew of their own accord when asked to: their
+files may be on their way still, and whoever shows no valid certificate is to be cut off."""
 
 SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
 DELIVER = f"/{SERVICE.full_name}/Deliver"
@@ -55,15 +60,19 @@ class PeerService:
     def __init__(self, node: PeerNode) -> None:
         self._node = node
         self._deliveries = Deliveries(node)
+        self._tasks: TaskScope | None = None
         node.on_expelled(self._deliveries.expel)
 
     def methods(self, tasks: TaskScope) -> Service:
         """Return what a listener offers; the calls under way belong to the scope."""
+        self._tasks = tasks
         return served(self, SERVICE, tasks) | Service(inbound={DELIVER: self._deliveries})
 
-    def recycle(self) -> None:
-        """End the streams that are open, so that their owners connect anew."""
-        self._deliveries.recycle()
+    def recycle(self, after_seconds: float = RECYCLE_SECONDS) -> None:
+        """End the streams open now if they still are by then; their owners connect anew."""
+        if self._tasks is not None:
+            ending = self._deliveries.recycle(after_seconds)
+            self._tasks.spawn(ending, name="peer-streams-recycle")
 
     async def Handshake(  # noqa: N802 - the name in the .proto file
         self, request: peer_pb2.HandshakeRequest, context: CallContext
@@ -144,10 +153,13 @@ class Deliveries(Inbound):
         """Forget a stream that its owner has ended."""
         self._open.pop(call_id, None)
 
-    def recycle(self) -> None:
-        """End all streams."""
-        for call_id in list(self._open):
-            self._end(call_id)
+    async def recycle(self, after_seconds: float) -> None:
+        """End the streams that are open now, unless they have ended by then."""
+        outdated = list(self._open.items())
+        await asyncio.sleep(after_seconds)
+        for call_id, delivery in outdated:
+            if self._open.get(call_id) is delivery:
+                self._end(call_id)
 
     def expel(self, member: int) -> None:
         """End the streams of a member that was removed; its next handshake tells it so."""

@@ -83,7 +83,7 @@ class Loopback:
             self.settings.addresses.peer,
             self.credentials,
             (service.methods,),
-            service.recycle,
+            (self.transport.renew, service.recycle),
             self.over,
         )
         await self.listener.start()

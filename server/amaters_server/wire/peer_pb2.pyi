@@ -32,12 +32,15 @@ class HandshakeRequest(_message.Message):
     VERSION_MINOR_FIELD_NUMBER: _builtins.int
     VERSION_PATCH_FIELD_NUMBER: _builtins.int
     BUILD_ID_FIELD_NUMBER: _builtins.int
+    ANEW_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     to: _builtins.int
     version_major: _builtins.int
     version_minor: _builtins.int
     version_patch: _builtins.int
     build_id: _builtins.str
+    anew: _builtins.bool
+    """The caller shows another certificate since lately, on its listener too: connect to it anew."""
     def __init__(
         self,
         *,
@@ -47,10 +50,11 @@ class HandshakeRequest(_message.Message):
         version_minor: _builtins.int = ...,
         version_patch: _builtins.int = ...,
         build_id: _builtins.str = ...,
+        anew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_id", b"build_id", "cluster_id", b"cluster_id", "from", b"from", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "build_id", b"build_id", "cluster_id", b"cluster_id", "from", b"from", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,8 +18,8 @@ class Transport:
     def __init__(self):
         self.nudged = []
 
-    def nudge(self, member):
-        self.nudged.append(member)
+    def nudge(self, member, *, anew=False):
+        self.nudged.append((member, anew))
 
 
 class Clock:
@@ -58,7 +58,16 @@ def test_a_member_is_let_in_and_connected_back(peers):
     answer = peers.handshake(hello())
 
     assert (answer.accepted, answer.cluster_id, answer.node_id) == (True, "c", 1)
-    assert peers._parts.transport.nudged == [3]
+    assert peers._parts.transport.nudged == [(3, False)]
+
+
+def test_a_member_with_another_certificate_is_connected_to_anew(peers):
+    request = hello()
+    request.anew = True
+
+    peers.handshake(request)
+
+    assert peers._parts.transport.nudged == [(3, True)]
 
 
 @pytest.mark.parametrize(

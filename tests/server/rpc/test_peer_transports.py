@@ -1,6 +1,7 @@
 """Members over both transports, and over one each: whoever dials, whoever listens."""
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import AsyncIterator
 
@@ -8,6 +9,7 @@ import grpc
 import pytest
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
+from amaters_server.rpc import peer_link
 from amaters_server.rpc.grpcio_channels import GrpcioDialer
 from amaters_server.rpc.native_channels import NativeDialer
 from amaters_server.rpc.peer_connections import PeerConnections
@@ -31,12 +33,14 @@ class Node:
         self.refusal = ""
         self.shaken = 0
         self.introductions: list[peer_pb2.HandshakeRequest] = []
+        self.anew = 0
         self.going_on = True
         self.expel = None
 
     def handshake(self, request):
         self.shaken += 1
         self.introductions.append(request)
+        self.anew += request.anew
         return peer_pb2.HandshakeResponse(
             accepted=not self.refusal, reason=self.refusal, version_minor=3, version_patch=7
         )
@@ -87,7 +91,11 @@ class Pair:
     async def listen(self) -> None:
         service = PeerService(self.node)
         self.listener = InternalListener(
-            self.address, self.credentials, (service.methods,), service.recycle, self.kind
+            self.address,
+            self.credentials,
+            (service.methods,),
+            (self.connections.renew,),
+            self.kind,
         )
         self.service = service
         await self.listener.start()
@@ -158,7 +166,7 @@ async def test_who_is_let_in_and_does_not_want_that_sends_nothing(pair) -> None:
 async def test_a_stream_of_somebody_who_may_not_is_refused(pair) -> None:
     await pair.connected()
     pair.node.refusal = "not any more"
-    pair.service.recycle()
+    pair.service.recycle(0)
 
     await until(lambda: pair.refused)
     with pytest.raises(OSError, match="no connection"):
@@ -174,7 +182,7 @@ async def test_a_stream_ended_by_the_other_side_is_opened_anew(pair, reason) -> 
 
     match reason:
         case "recycle":
-            pair.service.recycle()
+            pair.service.recycle(0)
         case "expel":
             pair.node.expel(3)
             pair.node.expel(ME)
@@ -301,7 +309,7 @@ async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
     try:
         await pair.connected()
         secret.renew()
-        await until(lambda: pair.link.channel is not None and pair.link._shown == secret.now)
+        await until(lambda: pair.link.shown == secret.now)
 
         assert pair.connections.send(OTHER, [b"m"])
         await until(lambda: pair.node.received == [b"m"])
@@ -356,3 +364,105 @@ async def test_an_introduction_with_a_number_no_field_holds_is_answered(pair, nu
 
     said = pair.node.introductions[-1]
     assert (getattr(said, "from"), said.to, said.version_major) == (0, 0, 0)
+
+
+async def sending(pair, seconds: float) -> list[bytes]:
+    """Send numbers for that long; not one may be dropped on the way out."""
+    sent: list[bytes] = []
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        sent.append(b"%d" % len(sent))
+        assert pair.connections.send(OTHER, sent[-1:]), f"message {len(sent)} was dropped"
+        await asyncio.sleep(0.001)
+    return sent
+
+
+@pytest.fixture(params=BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
+async def secured(request) -> AsyncIterator[tuple[Pair, Secret]]:
+    secret = Secret()
+    made = Pair(*request.param, secret)
+    await made.listen()
+    await made.connected()
+    yield made, secret
+    await made.close()
+
+
+async def test_no_message_is_lost_while_a_connection_is_renewed(secured) -> None:
+    pair, secret = secured
+    under_way = asyncio.create_task(sending(pair, 2.5))
+    await asyncio.sleep(0.1)
+    secret.renew()
+
+    sent = await under_way
+    await until(lambda: len(pair.node.received) == len(sent))
+    assert sorted(pair.node.received) == sorted(sent)
+    assert pair.link.shown == secret.now
+    assert pair.node.anew == 1
+
+
+async def test_a_call_under_way_is_answered_although_its_connection_is_renewed(pair) -> None:
+    await pair.connected()
+    before, asked = pair.link.channel, asyncio.Event()
+
+    async def forward(request):
+        asked.set()
+        await until(lambda: pair.link.channel is not before)
+        return peer_pb2.ForwardResponse(response=b"late")
+
+    pair.node.forward = forward
+    call = asyncio.create_task(pair.connections.forward(OTHER, peer_pb2.ForwardRequest(), 5))
+    await asked.wait()
+    pair.connections.renew()
+
+    assert (await call).response == b"late"
+
+
+async def test_a_member_that_asks_for_it_is_connected_to_anew(pair) -> None:
+    await pair.connected()
+    before = pair.link.channel
+    pair.connections.nudge(OTHER)
+    await asyncio.sleep(0.1)
+    assert pair.link.channel is before
+
+    pair.connections.nudge(OTHER, anew=True)
+    await until(lambda: pair.link.channel is not before)
+    # Otherwise two members would go on asking each other.
+    assert pair.node.anew == 0
+
+
+async def test_a_connection_goes_on_while_no_other_can_be_had(secured, monkeypatch) -> None:
+    monkeypatch.setattr(peer_link, "RENEW_AGAIN_SECONDS", 0.05)
+    pair, good = secured
+    before, stranger = pair.link.channel, Secret()
+    pair.connections._credentials = stranger
+    pair.link._parts = dataclasses.replace(pair.link._parts, credentials=stranger)
+    pair.connections.renew()
+    sent = await sending(pair, 0.5)
+    await until(lambda: len(pair.node.received) == len(sent))
+    assert pair.link.channel is before
+
+    pair.link._parts = dataclasses.replace(pair.link._parts, credentials=good)
+    await until(lambda: pair.link.channel not in (before, None))
+
+
+async def test_streams_that_nobody_renews_are_ended_after_a_while(pair) -> None:
+    await pair.connected()
+    before = pair.link.channel
+    pair.service.recycle(0.3)
+    await sending(pair, 0.2)
+    assert pair.link.channel is before
+
+    await until(lambda: pair.link.channel not in (before, None))
+
+
+async def test_a_renewed_stream_outlives_the_end_of_the_old_ones(pair) -> None:
+    await pair.connected()
+    before = pair.link.channel
+    pair.service.recycle(0.3)
+    pair.connections.renew()
+    await until(lambda: pair.link.channel is not before)
+    renewed = pair.link.channel
+
+    sent = await sending(pair, 0.6)
+    await until(lambda: len(pair.node.received) == len(sent))
+    assert pair.link.channel is renewed

@@ -50,8 +50,7 @@ async def asked(request):
         "127.0.0.1:0",
         lambda: None,
         (lambda tasks: served(servicer, SERVICE, tasks),),
-        lambda: None,
-        request.param,
+        transport=request.param,
     )
     await listener.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}") as channel:

@@ -121,6 +121,7 @@ class PeerRequests:
             self._found(member, theirs, ours or f"it refuses this member: {response.reason}")
         elif response.accepted:
             self.incompatible.settled(member)
+            joined.pump.connected(member)
         return ours if response.accepted else response.reason
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> bool:

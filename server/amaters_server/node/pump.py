@@ -149,6 +149,11 @@ class Pump:
                 self._tell_refusal(sender)
         self.kick()
 
+    def connected(self, member: int) -> None:
+        """Hear of a new connection to another member."""
+        self.replica.connected(member)
+        self.kick()
+
     def _tell_refusal(self, sender: int) -> None:
         """Log why a message was refused; once, for as long as the reason stays the same."""
         refusal = (sender, self.replica.refusal)

@@ -128,6 +128,11 @@ class Replica:
         """Note that messages of that member arrived."""
         self._heard[member] = now
 
+    def connected(self, member: int) -> None:
+        """Hear of a new connection to that member: what a leader was sent before may be lost."""
+        if member == self._leader:
+            self._suspect()
+
     def heard_at(self, member: int) -> float | None:
         """Return when messages of that member last arrived; None: never."""
         return self._heard.get(member)
@@ -290,9 +295,12 @@ class Replica:
         self._refused = False
         if leader:
             self.candidacy.led()
-            self.proposals.suspect()
-            self.reads.suspect()
+            self._suspect()
             self.proposals.barrier(self._propose, now)
+
+    def _suspect(self) -> None:
+        self.proposals.suspect()
+        self.reads.suspect()
 
     def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bool:
         if self._refused or self._leader == 0 or self.driver.resting:

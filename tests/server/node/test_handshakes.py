@@ -31,6 +31,14 @@ class Clock:
         return self.ms
 
 
+class Pump:
+    def __init__(self):
+        self.met = []
+
+    def connected(self, member):
+        self.met.append(member)
+
+
 @pytest.fixture
 def peers():
     machine = Machine(MemoryEngine())
@@ -40,7 +48,7 @@ def peers():
     removed = []
     parts = PeerParts(settings, machine, None, Transport(), Clock())
     requests = PeerRequests(parts, removed.append)
-    requests.attach(Joined(Identity("c", 1, "disk"), None, None))
+    requests.attach(Joined(Identity("c", 1, "disk"), Pump(), None))
     requests.heard_removed = removed
     return requests
 

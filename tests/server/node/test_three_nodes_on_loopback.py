@@ -14,7 +14,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.node import node as node_module
-from amaters_server.node.settings import Retention
+from amaters_server.node.settings import Retention, Timing
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.membership import Change
 from amaters_server.storage.engine import Changes
@@ -379,3 +379,39 @@ async def test_old_and_new_transports_form_a_cluster_and_survive_a_leader_change
     await until(lambda: any(node.node.status().is_leader for node in left))
     await left[0].put(b"k", b"after")
     assert await left[1].get(b"k") == b"after"
+
+
+class Lossy:
+    """A stream that says it has sent what it has not (`Deliver`)."""
+
+    def __init__(self):
+        self.lost = 0
+
+    def send(self, messages):
+        self.lost += len(messages)
+        return True
+
+
+async def test_what_a_broken_connection_lost_is_asked_for_again_at_once(cluster, tmp_path):
+    nodes = founders(3, tmp_path)
+    for node in nodes:
+        node.settings = replace(node.settings, timing=Timing(election_timeout=1.0))
+        cluster.running.append(await node.start())
+    await ready(nodes)
+    leader = leader_of(nodes)
+    follower = next(node for node in nodes if node is not leader)
+    await follower.put(b"k", b"before")
+    link = follower.transport._links[leader.node.status().node_id]
+    connection, lossy = link._current, Lossy()
+    link._current = replace(connection, deliver=lossy)
+    write = asyncio.create_task(follower.put(b"k", b"after"))
+    read = asyncio.create_task(follower.get(b"k"))
+    await until(lambda: lossy.lost > 1)
+
+    begin = asyncio.get_running_loop().time()
+    await connection.channel.close()
+    await asyncio.gather(write, read)
+
+    # Not after two election timeouts, the patience with a leader that says nothing.
+    assert asyncio.get_running_loop().time() - begin < 1.2
+    assert await follower.get(b"k") == b"after"

@@ -36,6 +36,47 @@ def test_a_spec_that_the_crd_would_refuse_is_refused_here_too(replicas: object) 
         AmatersCluster.model_validate(manifest(replicas=replicas))
 
 
+WRONG = [
+    ({"image": "foo bar:"}, "write an image as"),
+    ({"image": "registry/amaters:"}, "write an image as"),
+    ({"image": "Amaters:1"}, "write an image as"),
+    ({"image": "amaters:1 "}, "write an image as"),
+    ({"image": "amaters:1\n"}, "write an image as"),
+    ({"storage": {"size": "10Qx"}}, "write an amount of bytes"),
+    ({"storage": {"size": "10 Gi"}}, "write an amount of bytes"),
+    ({"storage": {"size": "10gb"}}, "write an amount of bytes"),
+    ({"storage": {"size": "10ki"}}, "write an amount of bytes"),
+    ({"storage": {"size": "500m"}}, "write an amount of bytes"),
+    ({"storage": {"size": "0Gi"}}, "write an amount of bytes"),
+    ({"resources": {"requests": {"memory": "10Qx"}}}, "write an amount, a number"),
+    ({"resources": {"limits": {"cpu": "two"}}}, "write an amount, a number"),
+]
+RIGHT = [
+    {"image": "amaters"},
+    {"image": "localhost/amaters-server:0.3.0-rc.1_2"},
+    {"image": "registry.example:5000/team/amaters__server:1"},
+    {"image": "REG.example/a/b@sha256:" + "0a" * 32},
+    {"image": "reg/a:1@sha256:" + "0a" * 32},
+    {"storage": {"size": "10Gi"}},
+    {"storage": {"size": "1.5Ti"}},
+    {"storage": {"size": "0.5G"}},
+    {"storage": {"size": "10737418240"}},
+    {"resources": {"requests": {"cpu": 2, "memory": "512Mi"}, "limits": {"cpu": "1e3"}}},
+    {"resources": {"requests": {"cpu": ".5", "memory": "512Ki"}, "limits": {"cpu": "250m"}}},
+]
+
+
+@pytest.mark.parametrize(("spec", "said"), WRONG)
+def test_images_and_amounts_of_no_form_are_refused_with_what_to_write(spec, said) -> None:
+    with pytest.raises(ValidationError, match=said):
+        AmatersCluster.model_validate(manifest(**spec))
+
+
+@pytest.mark.parametrize("spec", RIGHT)
+def test_images_and_amounts_that_kubernetes_takes_are_taken(spec) -> None:
+    AmatersCluster.model_validate(manifest(**spec))
+
+
 def test_status_is_read_as_it_was_written() -> None:
     given = manifest() | {"status": {"backup": {"lastToken": "now", "failures": 2}}}
 

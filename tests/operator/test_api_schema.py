@@ -3,6 +3,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from amaters_operator.api.chart import values_schema
 from amaters_operator.api.crd import cluster_crd
 from amaters_operator.api.schema import UnsupportedSchemaError, structural, without_defaults
 from pydantic import BaseModel, Field
@@ -85,8 +86,23 @@ def test_every_rule_tells_what_to_do(schema: dict) -> None:
         for rule in node.get("x-kubernetes-validations", [])
     ]
 
-    assert len(messages) == 9
+    assert len(messages) == 11
     assert all(len(message) > 40 for message in messages)
+
+
+def test_what_rules_say_in_words_no_pattern_says_before(schema: dict) -> None:
+    told = [node for _, node in nodes(schema) if "x-kubernetes-validations" in node]
+
+    assert not [node for node in told if "pattern" in node]
+    size = schema["properties"]["spec"]["properties"]["storage"]["properties"]["size"]
+    assert size["x-kubernetes-validations"][0]["message"].startswith("write an amount of bytes")
+    assert "pattern" in values_schema()["properties"]["storage"]["properties"]["size"]
+
+
+def test_rules_hold_no_backslash_that_cel_would_take_for_its_own(schema: dict) -> None:
+    for path, node in nodes(schema):
+        for rule in node.get("x-kubernetes-validations", []):
+            assert "\\" not in rule["rule"], path
 
 
 def test_the_status_is_never_filled_in_by_the_api_server(schema: dict) -> None:

@@ -37,7 +37,7 @@ def values_schema() -> Schema:
 def _plain(part: Schema) -> Schema:
     """Return the schema without Kubernetes' extensions and defaults, strict about names."""
     if part.get("x-kubernetes-int-or-string"):
-        return {"type": ["integer", "string"]}
+        return {"type": ["integer", "string"], "pattern": part["pattern"]}
     plain: dict[str, Any] = {
         key: value
         for key, value in part.items()

@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, PLURAL, VERSION
-from amaters_operator.api.schema import structural, without_defaults
+from amaters_operator.api.schema import structural, told_by_rules, without_defaults
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.api.status import ClusterStatus
 
@@ -67,7 +67,7 @@ def _schema() -> Manifest:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural(ClusterSpec),
+            "spec": told_by_rules(structural(ClusterSpec)),
             "status": without_defaults(structural(ClusterStatus)),
         },
         "x-kubernetes-validations": [

@@ -1,18 +1,76 @@
 """The small types of the resource: quantities, names, free-form objects, and the model base."""
 
-from typing import Annotated, Any
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$"
+_Value = TypeVar("_Value")
 
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
 
-# Kubernetes lets people write `cpu: 2` as well as `cpu: "2"`.
+def rule(expression: str, message: str) -> dict[str, str]:
+    """Return one CEL rule; the message tells a person what to do instead."""
+    return {"rule": expression, "message": message}
+
+
+def rules(*each: dict[str, str]) -> dict[str, Any]:
+    """Return the rules as the schema extension that Kubernetes evaluates on every write."""
+    return {"x-kubernetes-validations": list(each)}
+
+
+def _form(pattern: str, message: str) -> Callable[[_Value], _Value]:
+    """Return a check for text of that form; numbers are let through."""
+    form = re.compile(pattern)
+
+    def check(value: _Value) -> _Value:
+        if isinstance(value, str) and form.fullmatch(value) is None:
+            raise ValueError(f"{message}, got {value!r}")
+        return value
+
+    return check
+
+
+# No backslash in patterns: they also stand in CEL's strings, where it would escape.
+BYTES_PATTERN = "^([0-9]*[1-9][0-9]*([.][0-9]+)?|[0-9]+[.][0-9]*[1-9][0-9]*)([KMGTPE]i|[kMGTPE])?$"
+BYTES_MESSAGE = "write an amount of bytes above zero, a number and a unit, such as 10Gi or 500Mi"
+AMOUNT_PATTERN = "^([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+AMOUNT_MESSAGE = "write an amount, a number and perhaps a unit, such as 500m, 2, 512Mi or 4Gi"
+IMAGE_PATTERN = (
+    "^([a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]+)?/)?"
+    "[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    "(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?(@[a-z0-9]+:[a-f0-9]+)?$"
+)
+IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, without spaces"
+
+ByteAmount = Annotated[
+    str,
+    AfterValidator(_form(BYTES_PATTERN, BYTES_MESSAGE)),
+    Field(
+        max_length=32,
+        json_schema_extra={"pattern": BYTES_PATTERN}
+        | rules(rule(f"self.matches('{BYTES_PATTERN}')", BYTES_MESSAGE)),
+    ),
+]
+
+ImageName = Annotated[
+    str,
+    AfterValidator(_form(IMAGE_PATTERN, IMAGE_MESSAGE)),
+    Field(
+        min_length=1,
+        max_length=512,
+        json_schema_extra={"pattern": IMAGE_PATTERN}
+        | rules(rule(f"self.matches('{IMAGE_PATTERN}')", IMAGE_MESSAGE)),
+    ),
+]
+
+# Kubernetes lets people write `cpu: 2` as well as `cpu: "2"`. A rule for each entry of a map without
+# a limit would cost more than Kubernetes allows, hence the bare pattern.
 ResourceAmount = Annotated[
     int | str,
-    WithJsonSchema({"x-kubernetes-int-or-string": True}),
+    AfterValidator(_form(AMOUNT_PATTERN, AMOUNT_MESSAGE)),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": AMOUNT_PATTERN}),
 ]
 
 # Kubernetes' own types, passed on as they are: copying their schema would only age badly.
@@ -45,13 +103,3 @@ class Part(BaseModel):
         populate_by_name=True,
         extra="ignore",
     )
-
-
-def rule(expression: str, message: str) -> dict[str, str]:
-    """Return one CEL rule; the message tells a person what to do instead."""
-    return {"rule": expression, "message": message}
-
-
-def rules(*each: dict[str, str]) -> dict[str, Any]:
-    """Return the rules as the schema extension that Kubernetes evaluates on every write."""
-    return {"x-kubernetes-validations": list(each)}

@@ -52,6 +52,22 @@ def without_defaults(schema: Schema) -> Schema:
     return kept
 
 
+def told_by_rules(schema: Schema) -> Schema:
+    """Return the schema without the patterns of fields whose rules say the same in words.
+
+    Kubernetes evaluates rules only on what fits the rest of the schema: a person would be shown
+    the pattern. The chart's schema knows no rules, and keeps them.
+    """
+    told = dict(schema)
+    if "x-kubernetes-validations" in told:
+        told.pop("pattern", None)
+    if "properties" in told:
+        told["properties"] = {name: told_by_rules(one) for name, one in told["properties"].items()}
+    if "items" in told:
+        told["items"] = told_by_rules(told["items"])
+    return told
+
+
 def _convert(raw: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> Schema:
     source = _resolved(raw, definitions)
     kept = {key: value for key, value in source.items() if _is_kept(key)}

@@ -6,10 +6,11 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from amaters_operator.api.config import ServerConfig
 from amaters_operator.api.scalars import (
+    ByteAmount,
     FreeObject,
+    ImageName,
     ObjectName,
     Part,
-    Quantity,
     ResourceAmount,
     rule,
     rules,
@@ -36,7 +37,7 @@ class StorageSpec(Part):
         )
     )
 
-    size: Quantity = Field(
+    size: ByteAmount = Field(
         default="10Gi",
         description="Size of each member's volume. May grow later when its class allows expansion.",
     )
@@ -321,7 +322,7 @@ class ClusterSpec(Part):
         )
     )
 
-    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(
+    image: ImageName = Field(
         description="Image of the database server. A change rolls the pods, one at a time."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(

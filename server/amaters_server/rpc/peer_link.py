@@ -24,6 +24,7 @@ from amaters_server.rpc.peer_channels import (
     introduction,
 )
 from amaters_server.rpc.peer_credentials import PeerCredentials, ProvideCredentials
+from amaters_server.rpc.peer_trouble import Trouble
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class PeerLink:
         self._announce = False
         self._current: _Connection | None = None
         self._retired: set[asyncio.Task[None]] = set()
-        self._said = ""
+        self._trouble = Trouble(asyncio.get_running_loop().time())
         name = f"peer-link-{member.id}"
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=name)
 
@@ -193,7 +194,7 @@ class PeerLink:
             self._announce |= announce
             await channel.close()
             raise
-        self._said = ""
+        self._trouble.over()
         facts = {"peer": self.member.id, "address": where, "anew": self._current is not None}
         log.info("peer.connected", extra=facts)
         return _Connection(channel, deliver, shown, asyncio.create_task(deliver.carry()))
@@ -219,15 +220,15 @@ class PeerLink:
             raise PeerRefusedError(objection, refused_us=not response.accepted)
 
     def _note(self, error: OSError) -> None:
-        """Log each kind of trouble once until it is over, not with every attempt."""
+        """Tell each kind of trouble once until it is over, not with every attempt."""
         refused = isinstance(error, PeerRefusedError)
-        said = str(error) if refused else "unreachable"
-        if said == self._said:
+        now = asyncio.get_running_loop().time()
+        level = self._trouble.level(str(error) if refused else "unreachable", now)
+        if level is None:
             return
-        self._said = said
         event = "peer.unreachable"
         if isinstance(error, PeerRefusedError):
             event = "peer.refused_us" if error.refused_us else "peer.refused"
         if self._current is not None:
             event = "peer.not_renewed"
-        log.warning(event, extra={"peer": self.member.id, "reason": str(error)})
+        log.log(level, event, extra={"peer": self.member.id, "reason": str(error)})

@@ -327,6 +327,25 @@ async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
         await pair.close()
 
 
+async def test_a_refusal_at_first_is_information_and_a_lost_link_a_warning(pair, caplog) -> None:
+    caplog.set_level("INFO", logger="amaters_server.rpc.peer_link")
+    pair.node.refusal = "not yet"
+    pair.connect()
+    await until(lambda: pair.refused)
+    pair.node.refusal = ""
+    await until(lambda: pair.link.channel is not None)
+    pair.node.refusal = "not any more"
+    pair.service.recycle(0)
+    await until(lambda: "not any more" in pair.refused)
+    await until(lambda: len(caplog.records) == 3)
+
+    assert [(one.levelname, one.message) for one in caplog.records] == [
+        ("INFO", "peer.refused_us"),
+        ("INFO", "peer.connected"),
+        ("WARNING", "peer.refused_us"),
+    ]
+
+
 async def refusal_of(call) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call

@@ -1,7 +1,7 @@
 //! One connection from its dialling to its end, and the calls on it.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{poll_fn, Future};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::done::Reason;
+use super::line::Line;
 use super::request::Request;
 
 /// Where to connect, and how.
@@ -84,7 +85,7 @@ fn host(address: &str) -> &str {
 
 async fn speak<S>(stream: S, target: &Target, requests: &mut UnboundedReceiver<Request>) -> String
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let opening = Builder::new()
         .enable_push(false)
@@ -98,18 +99,18 @@ where
     };
     let pings = connection.ping_pong();
     let mut silence = pin!(silence(pings, target));
-    let mut connection = pin!(connection);
+    let line = Arc::new(Line::new(connection));
     let mut calls = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return match ended {
+            ended = poll_fn(|cx| line.poll(cx)) => return match ended {
                 Ok(()) => "the other side has closed the connection".into(),
                 Err(error) => spelled(&error),
             },
             () = silence.as_mut() => return "the other side does not answer pings".into(),
             request = requests.recv() => match request {
-                Some(request) => spawn(&mut calls, request, &sender),
+                Some(request) => spawn(&mut calls, request, &sender, &line),
                 None => return "the channel was closed".into(),
             },
             Some(_) = calls.join_next() => {}
@@ -117,8 +118,8 @@ where
     }
 }
 
-fn spawn(calls: &mut JoinSet<()>, request: Request, sender: &SendRequest<Bytes>) {
-    calls.spawn(request.perform(sender.clone()));
+fn spawn(calls: &mut JoinSet<()>, request: Request, sender: &SendRequest<Bytes>, line: &Arc<Line>) {
+    calls.spawn(request.perform(sender.clone(), line.clone()));
 }
 
 /// Ends when a ping was not answered in time.

@@ -235,7 +235,7 @@ impl Stream {
             .iter()
             .map(|message| pieces::frame(message.as_bytes()))
             .collect::<PyResult<Vec<_>>>()?;
-        Ok(self.outflow.put(frames))
+        Ok(self.outflow.send(frames))
     }
 
     fn finish(&self) {

@@ -2,13 +2,16 @@
 //!
 //! Path of a call: `connector` (Python asks) → `channel` (one task per connection: dials, speaks
 //! HTTP/2, pings) → `request` (one task per call) → `done` (queue, eventfd) → Python. A stream's
-//! messages wait in its `outflow`, and leave together.
+//! messages pass its `outflow` and its `sink`; the sending thread drives the connection (`line`)
+//! itself when that is free, so that a small message is on its way when `send` returns.
 
 mod channel;
 mod connector;
 mod done;
+mod line;
 mod outflow;
 mod request;
+mod sink;
 
 use pyo3::prelude::*;
 

@@ -1,10 +1,14 @@
-//! The messages of an outgoing stream that have not left yet.
+//! The messages of an outgoing stream that have not left yet, and the way out once it is open.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+
+use super::line::{Quiet, Summons};
+use super::sink::Sink;
 
 /// Up to this much is copied together, so that it leaves in one write.
 const TOGETHER: usize = 64 << 10;
@@ -24,6 +28,10 @@ struct Queue {
 pub struct Outflow {
     limit: usize,
     queue: Mutex<Queue>,
+    /// There once the call has begun.
+    sink: Mutex<Option<Sink>>,
+    /// Of the call's task.
+    summons: Arc<Summons>,
 }
 
 impl Outflow {
@@ -31,7 +39,49 @@ impl Outflow {
         Outflow {
             limit,
             queue: Mutex::default(),
+            sink: Mutex::default(),
+            summons: Arc::default(),
         }
+    }
+
+    /// Add frames, and send them from this thread if they are small and nobody else is at it.
+    pub fn send(&self, frames: Vec<Bytes>) -> bool {
+        if frames.iter().map(Bytes::len).sum::<usize>() > TOGETHER {
+            return self.put(frames);
+        }
+        let quiet = Quiet::begin();
+        if !self.put(frames) {
+            return false;
+        }
+        let Some(mut sink) = self.sink.try_lock() else {
+            self.summons.send();
+            return true;
+        };
+        if let Some(sink) = &mut *sink {
+            let _ = self.poll_drain(sink);
+            drop(quiet);
+            sink.line.drive();
+        }
+        true
+    }
+
+    /// Open the way out; `poll_send` keeps it going.
+    pub fn open(&self, sink: Sink) {
+        *self.sink.lock() = Some(sink);
+    }
+
+    /// For the call's task: send what there is. Ready when nothing more can or will be sent.
+    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.summons.register(cx.waker());
+        match &mut *self.sink.lock() {
+            Some(sink) => self.poll_drain(sink),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn poll_drain(&self, sink: &mut Sink) -> Poll<()> {
+        let waker = Waker::from(self.summons.clone());
+        sink.poll_drain(self, &mut Context::from_waker(&waker))
     }
 
     /// Add frames, all or none; false when there is no room for them or no stream any more.
@@ -60,6 +110,7 @@ impl Outflow {
 
     /// Forget what is here: it will never leave.
     pub fn lose(&self) {
+        *self.sink.lock() = None;
         let mut queue = self.queue.lock();
         *queue = Queue {
             lost: true,

@@ -3,7 +3,7 @@
 use std::future::{poll_fn, Future};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -14,7 +14,9 @@ use tokio::time::{timeout_at, Instant};
 use super::super::framing::{Fault, Single};
 use super::super::status::{self, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
 use super::done::{Outcome, Ticket};
+use super::line::Line;
 use super::outflow::Outflow;
+use super::sink::Sink;
 
 pub enum Upload {
     Single(Bytes),
@@ -42,14 +44,16 @@ pub struct Request {
 
 impl Request {
     /// Carry the call out and tell its outcome.
-    pub async fn perform(self, sender: SendRequest<Bytes>) {
+    pub async fn perform(self, sender: SendRequest<Bytes>, line: Arc<Line>) {
         let Request {
             mut ticket, upload, ..
         } = self;
         let call = async {
             match upload {
                 Upload::Single(message) => unary(sender, self.head, message, self.limit).await,
-                Upload::Stream(outflow) => stream(sender, self.head, &outflow.0, self.limit).await,
+                Upload::Stream(outflow) => {
+                    stream(sender, self.head, &outflow.0, line, self.limit).await
+                }
             }
         };
         ticket.outcome = Some(match self.deadline {
@@ -93,54 +97,21 @@ async fn stream(
     sender: SendRequest<Bytes>,
     head: Head<()>,
     outflow: &Outflow,
+    line: Arc<Line>,
     limit: usize,
 ) -> Outcome {
-    let (response, mut sink) = begun(sender, head).await?;
+    let (response, stream) = begun(sender, head).await?;
+    outflow.open(Sink::new(stream, line));
     let mut answer = pin!(answer(response, limit));
-    let mut rest = Bytes::new();
-    let mut open = true;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = answer.as_mut().poll(cx) {
             return Poll::Ready(outcome);
         }
         // Why sending is impossible shows in the answer.
-        open = open && poll_send(&mut sink, outflow, &mut rest, cx).is_pending();
+        let _ = outflow.poll_send(cx);
         Poll::Pending
     })
     .await
-}
-
-/// Ready when nothing more can or will be sent.
-fn poll_send(
-    sink: &mut SendStream<Bytes>,
-    outflow: &Outflow,
-    rest: &mut Bytes,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    loop {
-        if rest.is_empty() {
-            match outflow.poll_take(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(taken)) => *rest = taken,
-                Poll::Ready(None) => {
-                    let _ = sink.send_data(Bytes::new(), true);
-                    return Poll::Ready(());
-                }
-            }
-        }
-        sink.reserve_capacity(rest.len());
-        if sink.capacity() == 0 {
-            match sink.poll_capacity(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(_))) => continue,
-                Poll::Ready(_) => return Poll::Ready(()),
-            }
-        }
-        let piece = rest.split_to(rest.len().min(sink.capacity()));
-        if sink.send_data(piece, false).is_err() {
-            return Poll::Ready(());
-        }
-    }
 }
 
 async fn answer(response: ResponseFuture, limit: usize) -> Outcome {

@@ -49,17 +49,17 @@ Encode = Callable[[int, Sequence[Waiting]], bytes]
 """Makes an entry of these commands under that sequence number."""
 
 
-def batches(commands: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
-    """Cut waiting commands into runs that fit an entry each."""
+def batches(commands: Sequence[Waiting]) -> Iterator[tuple[list[Waiting], int]]:
+    """Cut waiting commands into runs that fit an entry each, and tell their sizes in bytes."""
     start, size = 0, 0
     for position, command in enumerate(commands):
         added = _size(command)
         if size + added > MAX_ENTRY_BYTES and position > start:
-            yield commands[start:position]
+            yield list(commands[start:position]), size
             start, size = position, 0
         size += added
     if start < len(commands):
-        yield commands[start:]
+        yield list(commands[start:]), size
 
 
 def _size(command: Waiting) -> int:

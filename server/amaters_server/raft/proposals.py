@@ -5,6 +5,9 @@ certain: the state machine applies this node's proposals in ascending order only
 applied, every earlier one that was not can never be. Those are proposed again under a new number,
 as long as their callers still wait; that is how a change of leader stays invisible to callers.
 
+Few entries are under way at once; writes that arrive meanwhile gather in the next one. Each entry
+costs every member a round of messages, a sync and turns of its loop, whatever it holds.
+
 When nothing is heard for a while, an empty proposal (a barrier) is sent after the others: once it
 is applied, the fate of all of them is known.
 """
@@ -22,7 +25,10 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers
 from amaters_server.model.replication import Outcome
-from amaters_server.raft.commands import Origin, Waiting, batches
+from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin, Waiting, batches
+
+MAX_IN_FLIGHT = 4
+"""Entries under way at once; writes beyond them gather until one of these is settled."""
 
 Delivery = tuple[Answers, list[tuple[int, Answer]]]
 """A caller's callback and what to call it with."""
@@ -32,20 +38,31 @@ Delivery = tuple[Answers, list[tuple[int, Answer]]]
 class Proposal:
     """Writes that travel in one entry; without any it is a barrier."""
 
-    writes: Sequence[Waiting]
+    writes: list[Waiting]
     answers: Answers | None
     since: float
-    """When it was parked, or proposed."""
+    """When the first of them was parked, or when it was proposed."""
     deadline: float
     """The earliest of the writes that wait."""
+    size: int = 0
+    """Bytes of its writes, roughly."""
     late: set[int] = field(default_factory=set)
     """Positions of writes that were answered before the entry was applied."""
 
     def waiting(self) -> list[Waiting]:
         """Return the writes whose callers have no answer yet."""
         if not self.late:
-            return list(self.writes)
+            return self.writes
         return [write for at, write in enumerate(self.writes) if at not in self.late]
+
+    def takes(self, later: "Proposal") -> bool:
+        """Join with a later one, if it has the same callback and both fit one entry."""
+        if later.answers != self.answers or self.size + later.size > MAX_ENTRY_BYTES:
+            return False
+        self.writes += later.writes
+        self.size += later.size
+        self.deadline = min(self.deadline, later.deadline)
+        return True
 
     def answered(self, results: Sequence[Answer]) -> list[tuple[int, Answer]]:
         """Pair the results with the tickets that still wait."""
@@ -103,6 +120,7 @@ class Proposals:
         self._parked: deque[Proposal] = deque()
         self._asked_at = -inf
         self._suspicious = False
+        self._lost_before = 0
 
     @property
     def parked(self) -> bool:
@@ -113,15 +131,23 @@ class Proposals:
 
     def submit(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
         """Take writes in; `launch` proposes them."""
-        for run in batches(writes):
-            deadline = min(write.deadline for write in run)
-            self._parked.append(Proposal(run, answers, now, deadline))
+        for run, size in batches(writes):
+            deadline = min([write.deadline for write in run])
+            parked = Proposal(run, answers, now, deadline, size)
+            if not self._parked or not self._parked[-1].takes(parked):
+                self._parked.append(parked)
         self.count += len(writes)
 
     def launch(self, propose: Propose, now: float) -> None:
-        """Propose everything parked, oldest first, until raft refuses."""
-        while self._parked and self._propose(self._parked[0], propose, now):
+        """Propose what is parked, oldest first, until raft refuses or enough are under way."""
+        while self._may_launch() and self._propose(self._parked[0], propose, now):
             self._parked.popleft()
+
+    def _may_launch(self) -> bool:
+        """Whether there is something parked that is full or need not wait for more."""
+        if len(self._parked) != 1:
+            return bool(self._parked)
+        return sum(number > self._lost_before for number in self._in_flight) < MAX_IN_FLIGHT
 
     def barrier(self, propose: Propose, now: float) -> None:
         """Propose a barrier when the fate of what is in flight should be known by now."""
@@ -130,7 +156,7 @@ class Proposals:
             return
         oldest = next(iter(self._in_flight.values()))
         overdue = self._suspicious or now >= oldest.since + patience
-        if overdue and self._propose(Proposal((), None, now, inf), propose, now):
+        if overdue and self._propose(Proposal([], None, now, inf), propose, now):
             self._asked_at = now
             self._suspicious = False
 
@@ -138,6 +164,7 @@ class Proposals:
         """Hear that the leader changed: what was forwarded to the old one may be lost."""
         self._suspicious = True
         self._asked_at = -inf
+        self._lost_before = self._sequence
 
     def _propose(self, proposal: Proposal, propose: Propose, now: float) -> bool:
         if not propose(self._sequence + 1, proposal.writes):
@@ -174,7 +201,9 @@ class Proposals:
             proposal = self._in_flight.pop(oldest)
             waiting = proposal.waiting()
             if waiting:
-                lost.append(Proposal(waiting, proposal.answers, now, proposal.deadline))
+                lost.append(
+                    Proposal(waiting, proposal.answers, now, proposal.deadline, proposal.size)
+                )
         self._parked.extendleft(reversed(lost))
         self.repeated += len(lost)
 
@@ -240,7 +269,7 @@ class Proposals:
     def _repark(self) -> None:
         waiting = [(proposal, proposal.waiting()) for proposal in self._parked]
         self._parked = deque(
-            Proposal(writes, proposal.answers, proposal.since, proposal.deadline)
+            Proposal(writes, proposal.answers, proposal.since, proposal.deadline, proposal.size)
             for proposal, writes in waiting
             if writes
         )

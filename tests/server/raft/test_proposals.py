@@ -10,7 +10,7 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.model.replication import Outcome
 from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin
-from amaters_server.raft.proposals import Patience, Proposals
+from amaters_server.raft.proposals import MAX_IN_FLIGHT, Patience, Proposals
 
 ORIGIN = Origin(1, 7)
 NO_LEADER = NoLeaderError(node=1)
@@ -86,7 +86,7 @@ def test_what_was_overtaken_is_proposed_again_under_a_new_number():
     proposals, raft, caller = setup()
     for ticket in (10, 11, 12):
         proposals.submit([write(ticket)], caller, now=0)
-    proposals.launch(raft, now=0)
+        proposals.launch(raft, now=0)
 
     deliver(proposals.resolve(applied(3, [[1]]), now=1))
     proposals.launch(raft, now=1)
@@ -101,6 +101,7 @@ def test_what_was_overtaken_is_proposed_again_under_a_new_number():
 def test_a_skipped_entry_decides_nothing_any_more():
     proposals, raft, caller = setup()
     proposals.submit([write(10)], caller, now=0)
+    proposals.launch(raft, now=0)
     proposals.submit([write(11)], caller, now=0)
     proposals.launch(raft, now=0)
     deliver(proposals.resolve(applied(2, [[1]]), now=1))
@@ -182,6 +183,7 @@ def test_parked_writes_hear_when_no_leader_is_found():
 def test_a_write_that_timed_out_in_flight_is_not_proposed_again():
     proposals, raft, caller = setup()
     proposals.submit([write(10, deadline=1), write(11)], caller, now=0)
+    proposals.launch(raft, now=0)
     proposals.submit([write(12)], caller, now=0)
     proposals.launch(raft, now=0)
     deliver(proposals.expire(2, None))
@@ -227,3 +229,69 @@ def test_after_an_image_nobody_knows_what_was_in_it():
 
     assert caller.answers == {10: unknown}
     assert proposals.count == 0
+
+
+def under_way(proposals, raft, caller):
+    """Have as many entries under way as there may be, and two writes waiting behind them."""
+    for ticket in range(MAX_IN_FLIGHT):
+        proposals.submit([write(ticket)], caller, now=0)
+        proposals.launch(raft, now=0)
+    proposals.submit([write(10)], caller, now=0)
+    proposals.launch(raft, now=0)
+    proposals.submit([write(11, deadline=5)], caller, now=0)
+    proposals.launch(raft, now=0)
+
+
+def test_writes_gather_while_enough_entries_are_under_way():
+    proposals, raft, caller = setup()
+    under_way(proposals, raft, caller)
+    assert len(raft.proposed) == MAX_IN_FLIGHT
+
+    deliver(proposals.resolve(applied(1, [[1]]), now=1))
+    proposals.launch(raft, now=1)
+    deliver(proposals.resolve(applied(MAX_IN_FLIGHT + 1, [[1], [2]]), now=2))
+
+    assert raft.proposed[-1] == (MAX_IN_FLIGHT + 1, [10, 11])
+    assert (caller.answers[10], caller.answers[11]) == ([1], [2])
+
+
+def test_gathered_writes_keep_their_own_deadlines():
+    proposals, raft, caller = setup()
+    under_way(proposals, raft, caller)
+
+    deliver(proposals.expire(6, None))
+
+    assert isinstance(caller.answers[11], DeadlineError)
+    assert 10 not in caller.answers
+
+
+def test_a_full_entry_waits_for_no_other():
+    proposals, raft, caller = setup()
+    under_way(proposals, raft, caller)
+
+    proposals.submit([write(12, size=MAX_ENTRY_BYTES)], caller, now=0)
+    proposals.launch(raft, now=0)
+
+    assert raft.proposed[-1] == (MAX_IN_FLIGHT + 1, [10, 11])
+
+
+def test_entries_that_went_to_an_old_leader_keep_nobody_waiting():
+    proposals, raft, caller = setup()
+    under_way(proposals, raft, caller)
+
+    proposals.suspect()
+    proposals.launch(raft, now=1)
+
+    assert raft.proposed[-1] == (MAX_IN_FLIGHT + 1, [10, 11])
+
+
+def test_writes_of_different_callers_share_no_entry():
+    proposals, raft, caller = setup()
+    under_way(proposals, raft, caller)
+    other = Caller()
+
+    proposals.submit([write(10)], other, now=0)
+    deliver(proposals.resolve(applied(1, [[1]]), now=1))
+    proposals.launch(raft, now=1)
+
+    assert raft.proposed[-1] == (MAX_IN_FLIGHT + 1, [10, 11])

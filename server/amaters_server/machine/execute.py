@@ -37,7 +37,7 @@ class Workspace:
 
     def scan(self, scan: Scan) -> list[Row]:
         """Return the rows of the range, at most its limit."""
-        below = {} if self.clears else self._overlay.values
+        below = {} if self.clears else self._overlay.values()
         hidden = self.clears or self._overlay.hides_engine
         view = MachineView(None if hidden else self._engine.view(), below)
         try:

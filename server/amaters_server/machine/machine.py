@@ -139,7 +139,7 @@ class Machine:
         overlay = self._overlay
         if self._suspended or overlay.hides_engine:
             return [self.get(key) for key in keys]
-        if not overlay.values:
+        if not overlay:
             return self._engine.get_many(_DATA, keys)
         values = [overlay.get(key, ABSENT) for key in keys]
         unknown = [key for key, value in zip(keys, values, strict=True) if value is ABSENT]
@@ -157,7 +157,7 @@ class Machine:
         """Freeze the present state for reading; the caller closes it."""
         self._require_state()
         below = None if self._overlay.hides_engine else self._engine.view()
-        return MachineView(below, dict(self._overlay.values))
+        return MachineView(below, self._overlay.values())
 
     def image_source(self) -> ImageSource:
         """Freeze everything an image holds."""

@@ -5,8 +5,13 @@ first. Reads through the overlay therefore never change when the engine catches 
 """
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Final
+
+MOST_BATCHES = 8
+"""A read looks into every batch: beyond this many, further ones join the newest."""
+
+Batch = dict[bytes, bytes | None]
+"""Newest values by key; None deletes."""
 
 
 class Absent(bytes):
@@ -18,39 +23,53 @@ ABSENT: Final = Absent()
 
 
 class Overlay:
-    """Newest values by key (None: deleted), each until its version is written."""
+    """Batches that were applied, each until its version is written: few, whatever they hold."""
 
-    __slots__ = ("_batches", "_cleared_version", "_versions", "get", "hides_engine", "values")
+    __slots__ = ("_batches", "_cleared_version", "hides_engine")
 
     def __init__(self) -> None:
-        self.values: dict[bytes, bytes | None] = {}
-        self.get = self.values.get
-        """`get(key, ABSENT)`: the value, None when deleted, ABSENT when unknown here."""
-        self._versions: dict[bytes, int] = {}
-        self._batches: deque[tuple[int, Mapping[bytes, bytes | None]]] = deque()
+        self._batches: deque[tuple[int, Batch]] = deque()
+        """The newest first."""
         self._cleared_version = 0
         self.hides_engine = False
         """Whether the engine's rows are void: everything was cleared, and it does not know yet."""
 
-    def add(self, version: int, batch: Mapping[bytes, bytes | None], *, clears: bool) -> None:
-        """Show the batch; with `clears`, instead of everything before it."""
+    def __bool__(self) -> bool:
+        """Whether any key is known here."""
+        return bool(self._batches)
+
+    def get(self, key: bytes, default: bytes) -> bytes | None:
+        """Return the value, None when deleted, the default when unknown here."""
+        for _, batch in self._batches:
+            if key in batch:
+                return batch[key]
+        return default
+
+    def values(self) -> Batch:
+        """Return the newest values of all keys known here, as a copy."""
+        newest: Batch = {}
+        for _, batch in reversed(self._batches):
+            newest.update(batch)
+        return newest
+
+    def add(self, version: int, batch: Batch, *, clears: bool) -> None:
+        """Show the batch, which belongs to the overlay now; with `clears`, instead of all before."""
         if clears:
-            self.values.clear()
-            self._versions.clear()
             self._batches.clear()
             self._cleared_version = version
             self.hides_engine = True
-        if batch:
-            self.values.update(batch)
-            self._versions.update(dict.fromkeys(batch, version))
-            self._batches.append((version, batch))
+        if not batch:
+            return
+        if len(self._batches) < MOST_BATCHES:
+            self._batches.appendleft((version, batch))
+        else:
+            joined = self._batches[0][1]
+            joined.update(batch)
+            self._batches[0] = (version, joined)
 
     def written(self, version: int) -> None:
         """Forget what the engine holds now: everything up to that version."""
         if self._cleared_version <= version:
             self.hides_engine = False
-        versions, values, batches = self._versions, self.values, self._batches
-        while batches and batches[0][0] <= version:
-            for key in batches.popleft()[1]:
-                if versions.get(key, version + 1) <= version:
-                    del versions[key], values[key]
+        while self._batches and self._batches[-1][0] <= version:
+            self._batches.pop()

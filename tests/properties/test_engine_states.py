@@ -143,6 +143,6 @@ class RocksStates(EngineStates):
 
 
 TestMemoryStates = MemoryStates.TestCase
-TestMemoryStates.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestMemoryStates.settings = settings(max_examples=60, stateful_step_count=25)
 TestRocksStates = RocksStates.TestCase
-TestRocksStates.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestRocksStates.settings = settings(max_examples=12, stateful_step_count=25)

@@ -160,7 +160,6 @@ def stored(engine: Engine) -> list[tuple[Space, bytes, bytes]]:
 
 
 @given(entries(), st.sets(st.integers(2, 14)))
-@settings(deadline=None)
 def test_cuts_between_runs_change_neither_answers_nor_a_byte_of_the_state(
     log: list[Committed], cuts: set[int]
 ) -> None:
@@ -173,7 +172,7 @@ def test_cuts_between_runs_change_neither_answers_nor_a_byte_of_the_state(
 
 
 @given(entries(), st.sets(st.integers(2, 14)))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_both_engines_hold_the_same_bytes(log: list[Committed], cuts: set[int]) -> None:
     memory = MemoryEngine()
     answers = apply_in_runs(started(memory), memory, log, cuts)
@@ -187,7 +186,6 @@ def test_both_engines_hold_the_same_bytes(log: list[Committed], cuts: set[int]) 
 
 
 @given(entries(), st.integers(0, 12), st.sets(st.integers(2, 14)))
-@settings(deadline=None)
 def test_after_a_crash_the_rest_of_the_log_leads_to_the_same_state(
     log: list[Committed], survived: int, cuts: set[int]
 ) -> None:
@@ -265,7 +263,6 @@ def test_columns_mean_the_same_as_their_operations_one_by_one(
 
 
 @given(entries(), st.data())
-@settings(deadline=None)
 def test_reads_see_every_apply_at_once_and_views_never_change(
     log: list[Committed], data: st.DataObject
 ) -> None:

@@ -132,6 +132,27 @@ async def test_a_killed_leader_is_one_change_and_one_failure(trio):
     assert logged(trio) == {changed.key: 1, failed.key: 1}
 
 
+async def test_who_failed_under_one_leader_recovers_under_the_next(trio):
+    """The first to come back makes the next leader possible: nobody saw it silent any more."""
+    old = await leader_of(trio)
+    victim = next(server for server in trio if server is not old)
+    heir = next(server for server in trio if server not in (old, victim))
+    victim.kill()
+    await hear(old, f"node_failed:{number(victim)}")
+    # The heir has heard of it as soon as the leader has told it.
+    await asyncio.sleep(PUBLISHED_SECONDS)
+
+    old.kill()
+    victim.start()
+    await victim.ready()
+    # Perhaps it leads itself: then it has heard of it from the heir.
+    new = await leader_of(trio)
+    recovered, _ = await hear(new, f"node_recovered:{number(victim)}")
+
+    assert recovered.facts == {"node": number(victim)}
+    assert logged([heir, victim])[recovered.key] == 1
+
+
 async def test_two_killed_of_three_are_a_lost_quorum_which_can_be_lost_again(trio):
     leader = await leader_of(trio)
     last = next(server for server in trio if server is not leader)

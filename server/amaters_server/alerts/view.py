@@ -37,6 +37,8 @@ class ClusterView:
     muted: bool = False
     """Whether this node judges nobody: it is stopping, was removed, or its disk has failed."""
     others: tuple[MemberView, ...] = ()
+    failed: frozenset[int] = frozenset()
+    """Whom the leaders so far told to have failed, as far as this node has heard."""
 
     def name_of(self, member: int) -> str:
         """Return what people call the member, its id included."""

@@ -4,6 +4,7 @@ Who tells what, so that each thing is told once:
 
 - The leader, confirmed by a quorum, judges the members: failed, recovered, slow. Nobody else
   hears of all of them.
+- A new leader goes on from whom the last one told to have failed: it tells of their return.
 - A new leader tells that leadership changed, and from whom.
 - A voter without a leader that hears of too few others tells that the quorum is lost. Each such
   voter speaks for itself: they cannot agree, or they would have a leader.
@@ -54,6 +55,10 @@ class Watch:
     patience: Patience
     failed: dict[int, float | None] = field(default_factory=dict)
     """Members told to have failed, and since when they are heard again."""
+    leading: bool = False
+    """Whether this node leads, by a quorum's word, and judges the members."""
+    _inherited: frozenset[int] = frozenset()
+    """Whom leaders before this one told to have failed: each is taken over once."""
     _lagging: dict[int, float] = field(default_factory=dict)
     _begun: float | None = None
     _looked: float = 0.0
@@ -65,7 +70,6 @@ class Watch:
     """Members that are silent after an announcement."""
     _leader: int = 0
     """The last leader known, perhaps long gone; 0: none was ever known in this life."""
-    _leading: bool = False
     _leaderless: float | None = None
 
     def look(self, view: ClusterView, now: float) -> list[AlertEvent]:
@@ -75,12 +79,12 @@ class Watch:
             self._resign(now)
             return []
         events: list[AlertEvent] = [*self._leadership(view, now)]
-        if self._leading:
+        if self.leading:
             events += self._members(view, now)
         else:
             events += self._quorum(view, now)
         events += self._misfits(view, now)
-        if view.leader != view.own or self._leading:
+        if view.leader != view.own or self.leading:
             # Leadership that no quorum has confirmed is none yet.
             self._leader = view.leader or self._leader
         return events
@@ -97,7 +101,7 @@ class Watch:
         self._looked = now
 
     def _resign(self, now: float) -> None:
-        self._leading = False
+        self.leading = False
         self._leaderless = None
         self._awake = now
         self.failed.clear()
@@ -110,11 +114,12 @@ class Watch:
         if not leads:
             self.failed.clear()
             self._lagging.clear()
-        elif not self._leading:
+        elif not self.leading:
             self._awake = now
+            self._inherited = frozenset()
             if self._leader not in (0, view.own):
                 yield LeaderChanged(self._leader, view.own)
-        self._leading = leads
+        self.leading = leads
         if view.leader == view.own and not leads:
             return
         self._leaderless = None if view.leader else (self._leaderless or now)
@@ -138,7 +143,7 @@ class Watch:
         return since is not None and now - max(since, self._awake) >= patience
 
     def _misfits(self, view: ClusterView, now: float) -> Iterator[AlertEvent]:
-        if self._leading or self._is_leaderless(now, self.patience.silence):
+        if self.leading or self._is_leaderless(now, self.patience.silence):
             for one in view.others:
                 if one.incompatible is not None:
                     yield IncompatibleMember(one.id, *one.incompatible)
@@ -146,6 +151,11 @@ class Watch:
     # --- members --------------------------------------------------------------
 
     def _members(self, view: ClusterView, now: float) -> Iterator[AlertEvent]:
+        inherited = view.failed - self._inherited
+        self._inherited |= inherited
+        self.failed = {**dict.fromkeys(inherited), **self.failed}
+        if view.own in inherited:
+            yield NodeRecovered(view.own)
         present = {one.id for one in view.others}
         for gone in [*(self.failed.keys() - present), *(self._lagging.keys() - present)]:
             self.failed.pop(gone, None)
@@ -166,15 +176,19 @@ class Watch:
         if member.id in self._away and member.leaving_at is not None:
             self._away.discard(member.id)
             self._spent[member.id] = member.leaving_at
-        if member.id in self.failed:
-            since = self.failed[member.id]
-            if since is None:
-                self.failed[member.id] = now
-            elif now - since >= self.patience.silence:
+        told = self._return(member, now) if member.id in self.failed else self._lag(member, now)
+        yield from told
+
+    def _return(self, member: MemberView, now: float) -> Iterator[AlertEvent]:
+        """Judge a member that has failed and is not silent: it must be heard for a while."""
+        since = self.failed[member.id]
+        if since is not None:
+            if now - since >= self.patience.silence:
                 del self.failed[member.id]
                 yield NodeRecovered(member.id)
-            return
-        yield from self._lag(member, now)
+        elif member.heard_at is not None and member.heard_at >= self._awake:
+            # Not to have listened is not to have heard.
+            self.failed[member.id] = now
 
     def _is_silent(self, member: MemberView, now: float) -> bool:
         heard = self._awake if member.heard_at is None else max(member.heard_at, self._awake)

@@ -49,11 +49,14 @@ class Watchman:
         look: Callable[[], ClusterView],
         clock: Clock,
         sinks: Sequence[Sink],
+        share: Callable[[frozenset[int]], None] = lambda _: None,
     ) -> None:
+        """While this node leads, `share` is given who has failed at every look."""
         self._settings = settings
         self._look = look
         self._clock = clock
         self._sinks = sinks
+        self._share = share
         self._watch = Watch(settings.patience)
         self._engine = RuleEngine(settings.window)
 
@@ -75,6 +78,8 @@ class Watchman:
         """Look once; returns what was told."""
         view, now = self._look(), self._clock.now()
         events = self._watch.look(view, now)
+        if self._watch.leading:
+            self._share(frozenset(self._watch.failed))
         if view.leader:
             self._engine.settle("quorum_lost")
         misfits = [one.id for one in view.others if one.incompatible is not None]

@@ -182,6 +182,7 @@ def compose(
             lambda: node.sight.cluster(clock.now()),
             clock,
             (LogSink(), fired, told, webhook),
+            node.peers.tell_failed,
         ),
         webhook=webhook,
     )

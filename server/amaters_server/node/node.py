@@ -133,6 +133,7 @@ class Node:
         self._standing.stopping = True
         await self._hand_over(deadline)
         self._standing.refusing = True
+        self.peers.failures.close()
         await asyncio.gather(self._belonging.say_farewell(), self._drain(deadline))
         for task in self._tasks:
             task.cancel()

@@ -9,6 +9,7 @@ from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import DatabaseError, NotReadyError
 from amaters_server.node import calls, compatibility, founding
 from amaters_server.node.compatibility import Incompatibles
+from amaters_server.node.failures import FAILED, Failures
 from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.members import Members
 from amaters_server.node.ports import Clock, PeerTransport
@@ -58,6 +59,7 @@ class PeerRequests:
         """When members announced that they stop, on this node's clock."""
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
+        self.failures = Failures(parts.transport)
         self._disk_id = ""
         self._joined: Joined | None = None
         self._seen: Membership | None = None
@@ -94,6 +96,7 @@ class PeerRequests:
         if response.accepted:
             self._parts.transport.nudge(getattr(request, "from"), anew=request.anew)
             self.incompatible.changed(getattr(request, "from"), _version(request))
+            self.failures.unsure(getattr(request, "from"))
         return response
 
     def on_expelled(self, expel: Callable[[int], None]) -> None:
@@ -273,12 +276,24 @@ class PeerRequests:
             members=[calls.entry(MemberStatus(member)) for member in membership.members],
         )
 
+    def tell_failed(self, failed: frozenset[int]) -> None:
+        """Have the others know, as their leader, whom this one told to have failed."""
+        joined, membership = self._joined, self._parts.machine.membership
+        if joined is None or membership is None:
+            return
+        own, term = joined.identity.node_id, joined.pump.replica.driver.core.term
+        others = [one.id for one in membership.members if one.started and one.id != own]
+        self.failures.tell(term, failed, others)
+
     # --- forwarded calls ------------------------------------------------------
 
     async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
-        """Carry out, as the leader, what another member passed on; farewells go to everybody."""
+        """Carry out, as the leader, what another member passed on; some calls are for everybody."""
         if request.method == LEAVING:
             return self._farewell(peer_pb2.MemberCall.FromString(request.request).id)
+        if request.method == FAILED:
+            known = self.failures.hear(peer_pb2.FailedMembers.FromString(request.request))
+            return peer_pb2.ForwardResponse(response=known.SerializeToString())
         try:
             if request.method != "identify":
                 return await self._parts.members.forwarded(request)

@@ -57,6 +57,7 @@ class Sight:
             leader=core.leader,
             confirmed=core.is_leader and core.committed_in_term,
             muted=standing.stopping or bool(standing.removed or standing.failure),
+            failed=self._peers.failures.open,
             others=tuple(
                 self._member(member, pump, progress)
                 for member in membership.members

@@ -394,6 +394,31 @@ class MemberCall(_message.Message):
 Global___MemberCall: _TypeAlias = MemberCall  # noqa: Y015
 
 @_typing.final
+class FailedMembers(_message.Message):
+    """What `Forward` carries for `failed`: whom the leader of that term has told to have failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    term: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        term: _builtins.int = ...,
+        members: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedMembers: _TypeAlias = FailedMembers  # noqa: Y015
+
+@_typing.final
 class MemberReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -302,6 +302,48 @@ def test_a_failed_member_is_not_slow_as_well():
     assert story.change(3, lag_entries=100_000).passes(60) == [NodeFailed(3)]
 
 
+def test_who_failed_under_the_last_leader_recovers_under_the_next():
+    story = Story(leader=2)
+    story.passes(5)
+
+    story.led_by(1).view = replace(story.led_by(1).view, failed=frozenset({3}))
+
+    assert story.passes(0.8) == [LeaderChanged(2, 1)]
+    assert story.passes(3) == [NodeRecovered(3)]
+    assert story.passes(10) == []
+
+
+def test_who_failed_under_the_last_leader_and_is_not_heard_has_failed_under_the_next_too():
+    story = Story(leader=2)
+    story.passes(5)
+    story.silent = {3}
+
+    story.led_by(1).view = replace(story.led_by(1).view, failed=frozenset({3}))
+
+    assert story.passes(5) == [LeaderChanged(2, 1), NodeFailed(3)]
+    story.silent = set()
+    assert story.passes(5) == [NodeRecovered(3)]
+
+
+def test_what_the_others_answer_later_counts_as_well_and_each_recovers_once():
+    story = Story()
+    story.passes(5)
+    story.view = replace(story.view, failed=frozenset({3, 77}))
+
+    assert story.passes(10) == [NodeRecovered(3)]
+    assert story.passes(10) == []
+
+
+def test_who_failed_and_leads_itself_tells_its_own_return():
+    story = Story(leader=2)
+    story.passes(5)
+
+    story.led_by(1).view = replace(story.led_by(1).view, failed=frozenset({1}))
+
+    assert story.passes(5) == [LeaderChanged(2, 1), NodeRecovered(1)]
+    assert story.passes(5) == []
+
+
 def test_the_leader_tells_who_is_kept_out_for_its_version_and_followers_do_not():
     story = Story().change(3, incompatible=(1, 0, 0))
 

@@ -5,7 +5,7 @@ Who tells what, so that each thing is told once:
 - The leader, confirmed by a quorum, judges the members: failed, recovered, slow. Nobody else
   hears of all of them.
 - A new leader goes on from whom the last one told to have failed: it tells of their return.
-- A new leader tells that leadership changed, and from whom.
+- A new leader tells that leadership changed, and from whom, however briefly that one led.
 - A voter without a leader that hears of too few others tells that the quorum is lost. Each such
   voter speaks for itself: they cannot agree, or they would have a leader.
 - That a member is kept out for its version is told by the leader, and by whoever has no leader: it
@@ -88,6 +88,11 @@ class Watch:
             # Leadership that no quorum has confirmed is none yet.
             self._leader = view.leader or self._leader
         return events
+
+    def led_by(self, other: int) -> None:
+        """Hear at once that another node leads: it may be gone before the next look."""
+        self._leader = other
+        self.leading = False
 
     # --- time -----------------------------------------------------------------
 

@@ -74,6 +74,11 @@ class Watchman:
             pause = self._settings.patience.silence / LOOKS_PER_SILENCE
             await asyncio.sleep(min(pause, LONGEST_PAUSE))
 
+    def led_by(self, leader: int) -> None:
+        """Hear of a change of leader when it happens; 0: nobody leads."""
+        if self._settings.enabled and leader not in (0, self._look().own):
+            self._watch.led_by(leader)
+
     def look(self) -> list[FiredAlert]:
         """Look once; returns what was told."""
         view, now = self._look(), self._clock.now()

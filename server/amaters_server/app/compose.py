@@ -159,6 +159,14 @@ def compose(
         )
     )
     peer_service = PeerService(node.peers)
+    watchman = Watchman(
+        from_settings.alert_settings(settings),
+        lambda: node.sight.cluster(clock.now()),
+        clock,
+        (LogSink(), fired, told, webhook),
+        node.peers.tell_failed,
+    )
+    node.on_leader_change(lambda leader, _: watchman.led_by(leader))
     return Server(
         node=node,
         service=service,
@@ -177,13 +185,7 @@ def compose(
         certificates=certificates,
         probes=_probes(settings),
         admin=admin,
-        watchman=Watchman(
-            from_settings.alert_settings(settings),
-            lambda: node.sight.cluster(clock.now()),
-            clock,
-            (LogSink(), fired, told, webhook),
-            node.peers.tell_failed,
-        ),
+        watchman=watchman,
         webhook=webhook,
     )
 

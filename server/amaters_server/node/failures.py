@@ -41,6 +41,8 @@ class Failures:
         """Take over what a leader says, unless a later one has spoken; return what was known."""
         before = peer_pb2.FailedMembers(term=self._term, members=sorted(self.known))
         if said.term >= self._term:
+            if frozenset(said.members) != self.known:
+                log.info("member.failures_heard", extra={"members": list(said.members)})
             self._term, self.known = said.term, frozenset(said.members)
             self._inherited = frozenset()
         return before

@@ -142,6 +142,16 @@ def test_a_member_that_fitted_meanwhile_can_be_kept_out_again_at_once():
     assert told == [["incompatible_member:2"], [], [], ["incompatible_member:2"]]
 
 
+def test_a_watchman_hears_who_leads_between_two_looks_unless_it_is_switched_off():
+    for enabled, told in ((True, ["leader_changed:1"]), (False, [])):
+        view = replace(VIEW, leader=1, confirmed=True)
+        watchman = Watchman(AlertSettings(enabled=enabled), lambda seen=view: seen, Stopped(), [])
+        for leader in (2, 0, 1):
+            watchman.led_by(leader)
+
+        assert [one.key for one in watchman.look()] == told
+
+
 EVENTS = st.one_of(
     st.builds(IncompatibleMember, st.integers(1, 3), st.just(1), st.just(0), st.just(0)),
     st.builds(NodeFailed, st.integers(1, 3)),

@@ -302,6 +302,24 @@ def test_a_failed_member_is_not_slow_as_well():
     assert story.change(3, lag_entries=100_000).passes(60) == [NodeFailed(3)]
 
 
+def test_a_leader_that_was_gone_before_the_next_look_is_named_all_the_same():
+    story = Story(leader=0)
+    story.passes(1)
+
+    story.watch.led_by(2)
+
+    assert story.led_by(1).passes(3) == [LeaderChanged(2, 1)]
+
+
+def test_who_leads_again_after_somebody_else_did_between_two_looks_tells_it():
+    story = Story()
+    story.passes(5)
+
+    story.watch.led_by(3)
+
+    assert story.passes(3) == [LeaderChanged(3, 1)]
+
+
 def test_who_failed_under_the_last_leader_recovers_under_the_next():
     story = Story(leader=2)
     story.passes(5)

@@ -12,6 +12,7 @@ import tomli_w
 from amaters.admin import AdminClient
 from amaters.cluster import NodeStatus
 from amaters.errors import AmatersError
+from amaters_server.testing.ports import free_ports
 
 from bench import dialects, places
 from bench.dialects import Dialect
@@ -148,5 +149,5 @@ class AmatersNodes:
         return node
 
     def _node(self, number: int) -> Node:
-        ports = Ports(*places.free_ports(3))
+        ports = Ports(*free_ports(3))
         return Node(number, self._folder / f"node-{number}", ports)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import grpc.aio
+from amaters_server.testing.ports import free_ports
 
 from bench import dialects, places
 from bench.dialects import Dialect
@@ -50,7 +51,7 @@ class BareGrpcio:
     dialect: Dialect = dialects.AQL
 
     def __init__(self, folder: Path) -> None:
-        (port,) = places.free_ports(1)
+        (port,) = free_ports(1)
         self._address = f"127.0.0.1:{port}"
         command = [sys.executable, "-m", "bench.bare_grpcio", str(port)]
         environment = {"PYTHONPATH": f"{places.ROOT}:{places.ROOT / 'client'}"}
@@ -77,7 +78,7 @@ class EtcdMembers:
 
     def __init__(self, folder: Path, program: Path, size: int = 3) -> None:
         self.name = f"{places.version_of(program)}, {size} members"
-        ports = places.free_ports(2 * size)
+        ports = free_ports(2 * size)
         clients, peers = ports[:size], ports[size:]
         self._addresses = [f"127.0.0.1:{port}" for port in clients]
         cluster = ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(peers))

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from amaters.admin import AdminClient
 from amaters.cluster import NodeStatus
 from amaters.errors import AmatersError
+from amaters_server.testing.ports import free_ports
 
 CONFIGURATION = """\
 # Written by `make demo`. Every key is explained in docs/configuration.md.
@@ -102,17 +102,6 @@ class LocalNode:
 def program(name: str) -> str:
     """Return the console script of that name beside the running Python."""
     return str(Path(sys.executable).with_name(name))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def create_nodes(root: Path, count: int, *, store: Path) -> list[LocalNode]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import boto3
 import pytest
+from amaters_server.testing.ports import free_ports
 from botocore.config import Config
 
 VERSION = "v1.8.0"
@@ -60,18 +61,12 @@ def gateway() -> str:
     return str(BUILT)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     if os.environ.get("AMATERS_SKIP_S3") == "1":
         pytest.skip("AMATERS_SKIP_S3=1")
     folder = tmp_path_factory.mktemp("objects")
-    port = free_port()
+    (port,) = free_ports(1)
     store = Store(f"http://127.0.0.1:{port}")
     process = subprocess.Popen(
         [gateway(), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(folder)],

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from amaters_server.rpc.peers import PeerService
 from amaters_server.snapshots.local import LocalSnapshotUploader
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
+from amaters_server.testing.ports import free_ports
 
 CALL_SECONDS = 10.0
 
@@ -43,9 +43,7 @@ class LoopClock:
 
 def free_address() -> str:
     """Return a loopback address that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from amaters_server.alerts.events import NodeFailed
 from amaters_server.alerts.rules import RuleEngine
 from amaters_server.alerts.view import ClusterView
 from amaters_server.alerts.webhook import QUEUE_LENGTH, Webhook, WebhookSettings, as_json
-from amaters_server.testing.processes import free_ports
+from amaters_server.testing.ports import free_ports
 
 VIEW = ClusterView(1, "demo-0", True, 1, True)
 SECRET = "hunter2-secret"

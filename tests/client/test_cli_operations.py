@@ -212,6 +212,19 @@ def test_without_a_leader_match_and_lag_are_unknown_not_zero(ops: Cli, three: Fa
     assert {one["lag_entries"] for one in found["members"]} == {None}
 
 
+@pytest.mark.parametrize("command", ["status", "members"])
+def test_nobody_waits_for_a_leader_to_see_that_there_is_none(
+    ops: Cli, three: FakeAdmin, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(cluster_view, "PATIENCE", timedelta(milliseconds=200))
+    three.faults.plan("Members", Fault(silent=True))
+
+    found = ops("-f", "json", "cluster", command)
+
+    assert found.exit_code == 0, found.stderr
+    assert {one["lag_entries"] for one in json.loads(found.stdout)["members"]} == {None}
+
+
 def test_a_node_that_waits_to_be_added_says_why(ops: Cli, served_admin: FakeAdmin) -> None:
     served_admin.members.clear()
     served_admin.status.state = admin_pb2.NODE_STATE_WAITING

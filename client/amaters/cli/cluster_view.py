@@ -18,7 +18,7 @@ from amaters.cluster import (
     NodeState,
     NodeStatus,
 )
-from amaters.errors import AmatersError, UnavailableError
+from amaters.errors import AmatersError, DeadlineExceededError, UnavailableError
 
 PATIENCE = timedelta(seconds=2)
 """How long one node may take to answer before it counts as unreachable."""
@@ -127,21 +127,32 @@ class ClusterView:
 async def observe(admin: AdminClient, admin_at: AdminAt) -> ClusterView:
     """Ask the node for the members, and every member for its status, all at once."""
     asked = await admin.status()
-    members, from_leader = await _members(admin)
+    members, unheard = await listed(admin)
     async with asyncio.TaskGroup() as tasks:
         views = [
             tasks.create_task(_view(one, asked, admin_at), name=f"status-{one.id}")
             for one in members.members
         ]
     nodes = tuple(one.result() for one in views)
-    return ClusterView(asked, members, nodes, from_leader=from_leader)
+    return ClusterView(asked, members, nodes, from_leader=unheard is None)
 
 
-async def _members(admin: AdminClient) -> tuple[ClusterMembers, bool]:
+async def listed(admin: AdminClient) -> tuple[ClusterMembers, AmatersError | None]:
+    """List the members as the leader has them; as the asked node has them if none answers soon.
+
+    The error says why it is not by the leader's word.
+    """
     try:
-        return await admin.members(), True
-    except UnavailableError:
-        return await admin.members(from_leader=False), False
+        # A node waits for a leader as long as it is given: who looks while there is none wants
+        # to see that, not to wait.
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            return await admin.members(), None
+    except (UnavailableError, DeadlineExceededError) as error:
+        why: AmatersError = error
+    except TimeoutError:
+        seconds = f"{PATIENCE.total_seconds():g} s"
+        why = UnavailableError(f"no leader answered within {seconds}", address=admin.address)
+    return await admin.members(from_leader=False), why
 
 
 async def _view(member: MemberInfo, asked: NodeStatus, admin_at: AdminAt) -> MemberView:

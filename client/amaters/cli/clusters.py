@@ -13,6 +13,7 @@ from amaters.cli.alerts import alerts
 from amaters.cli.cluster_view import (
     ClusterView,
     cluster_facts,
+    listed,
     member_facts,
     members_facts,
     observe,
@@ -22,7 +23,7 @@ from amaters.cli.plain import Plain
 from amaters.cli.shards import shards
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.cluster import ClusterMembers, Leadership, MemberInfo
-from amaters.errors import NotFoundError, UnavailableError
+from amaters.errors import NotFoundError
 
 DEFAULT_CLIENT_PORT = 7878
 
@@ -61,11 +62,10 @@ def members(terminal: Terminal) -> None:
     """List the members as the leader has them; as the asked node has them if none leads."""
 
     async def look(admin: AdminClient) -> tuple[ClusterMembers, bool]:
-        try:
-            return await admin.members(), True
-        except UnavailableError as error:
-            terminal.out.note(f"no leader could be asked ({error}): match and lag are unknown")
-            return await admin.members(from_leader=False), False
+        found, unheard = await listed(admin)
+        if unheard is not None:
+            terminal.out.note(f"no leader could be asked ({unheard}): match and lag are unknown")
+        return found, unheard is None
 
     found, from_leader = terminal.with_admin(look)
     terminal.out.show_items(

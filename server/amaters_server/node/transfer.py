@@ -9,6 +9,9 @@ from amaters_server.raft import membership as rules
 from amaters_server.raft import seniority
 from amaters_server.raft.replica import Replica
 
+ASK_AGAIN_SECONDS = 0.05
+"""Between two looks whether a voter answers."""
+
 
 def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:
     """Return who is to lead next: the member named, or with 0 the best of the others.
@@ -34,19 +37,30 @@ async def hand_over(
 ) -> None:
     """Move leadership from this node to a voter; returns once a quorum confirms it.
 
-    Raft gives an attempt up after an election timeout; it is repeated until the deadline.
+    Raft gives an attempt up after an election timeout; it is repeated until the deadline, as long
+    as that voter answers: no write is taken during an attempt. MembershipError when it does not,
     DeadlineError when leadership did not move; it stays where it is then.
     """
     replica = pump.replica
     own = replica.origin.node_id
+    turn = pump.timing.longest_election_timeout
+    patience = clock.now() + turn
     while replica.leader != to:
-        if clock.now() >= deadline:
+        now = clock.now()
+        if now >= deadline:
             raise DeadlineError(f"member {to} to take over leadership")
+        attempt_ends = now + turn
         if replica.leader == own:
-            replica.transfer_leader(to)
-            pump.kick()
-        attempt_ends = min(deadline, clock.now() + pump.timing.longest_election_timeout)
-        await leadership.wait(attempt_ends)
+            if rules.answers(to, replica.leader_view(now)):
+                replica.transfer_leader(to)
+                pump.kick()
+            elif now >= patience:
+                why = f"leadership stays where it is: member {to} does not answer"
+                raise MembershipError(f"{why}: bring it up first, or name another")
+            else:
+                # A leader that has just been elected has not heard of everybody yet.
+                attempt_ends = now + ASK_AGAIN_SECONDS
+        await leadership.wait(min(deadline, attempt_ends))
     try:
         await barrier(pump, clock, deadline)
     except (DeadlineError, NoLeaderError) as error:

@@ -176,6 +176,12 @@ def heirs(membership: Membership, view: LeaderView, versions: Mapping[int, Versi
     ]
 
 
+def answers(node: int, view: LeaderView) -> bool:
+    """Whether the leader has heard of that follower lately."""
+    following = view.following.get(node)
+    return following is not None and following.recent_active
+
+
 def _known(membership: Membership, node: int) -> Member:
     member = membership.member(node)
     if member is None:
@@ -185,10 +191,7 @@ def _known(membership: Membership, node: int) -> Member:
 
 
 def _alive(member: Member, view: LeaderView) -> bool:
-    if member.id == view.leader:
-        return True
-    following = view.following.get(member.id)
-    return following is not None and following.recent_active
+    return member.id == view.leader or answers(member.id, view)
 
 
 def with_disk(member: Member, disk_id: str) -> Member:

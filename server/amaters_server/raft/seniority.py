@@ -63,7 +63,7 @@ def objection(to: int, heirs: Sequence[Heir]) -> str:
     """
     target = next((one for one in heirs if one.id == to), None)
     if target is None:
-        return ""  # It may be down, or be slow to answer: whether it takes over will be seen.
+        return ""  # It may have been slow to answer: whether it does will be seen.
     newer = [one for one in heirs if one.able and one.version > target.version]
     if not newer:
         return ""

@@ -79,3 +79,16 @@ async def test_leadership_is_not_handed_to_an_older_member_though_it_was_named(t
 
     assert moved.leader_id == 3
     await stop_all(nodes)
+
+
+async def test_leadership_is_not_handed_to_a_member_that_does_not_answer(tmp_path):
+    nodes = await led_by_the_first(tmp_path, [OLD, OLD, OLD])
+    await nodes[2].stop(0)
+    await until(lambda: 3 not in answering(nodes[0]))
+
+    # Every attempt would keep all writers waiting, until the deadline.
+    with pytest.raises(MembershipError, match="member 3 does not answer"):
+        await nodes[1].node.members.transfer(3, deadline=nodes[1].deadline())
+
+    await nodes[0].put(b"k", b"v")
+    await stop_all(nodes[:2])

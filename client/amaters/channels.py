@@ -189,7 +189,10 @@ _ADVICE = (
 """What to do, by a word in gRPC's reason: it gives nothing better to go by."""
 
 _CLOSED_TLS = "give a client certificate the server trusts, and check that it is an AmateRS server"
-_CLOSED_PLAIN = "check whether the server expects TLS, and that it is an AmateRS server"
+_CLOSED_PLAIN = (
+    "check whether the server expects TLS, that it is an AmateRS server, and whether this host "
+    "holds as many connections there as one client may (`client.turned_away` in its log)"
+)
 
 
 def _advice(reason: str, *, secure: bool) -> str:

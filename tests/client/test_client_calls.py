@@ -256,3 +256,12 @@ async def test_a_cancelled_call_is_cancelled(client: AmatersClient, fake: FakeAq
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_client_that_is_turned_away_hears_of_the_limit_of_connections() -> None:
+    door = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    host, port = door.sockets[0].getsockname()
+
+    async with door:
+        with pytest.raises(UnreachableError, match="as many connections there as one client may"):
+            await AmatersClient.connect(f"{host}:{port}")

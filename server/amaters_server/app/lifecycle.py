@@ -19,6 +19,7 @@ import uvloop
 from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.app.compose import Server, compose, open_engine
+from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
 from amaters_server.app.reload import Reloadable, Reloader
 from amaters_server.config.load import Loaded, Sources
@@ -67,6 +68,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     told_to_stop = asyncio.Event()
     certificates = Certificates(from_settings.tls_paths(settings))
     reloading = Reloading()
+    raise_limit(settings.server.max_connections)
     _make_folder(settings.server.data_dir)
     engine = await asyncio.to_thread(open_engine, settings)
     server = compose(settings, engine, certificates, reloading, logs.ring.records)

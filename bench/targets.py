@@ -78,6 +78,8 @@ class EtcdMembers:
 
     def __init__(self, folder: Path, program: Path, size: int = 3) -> None:
         self.name = f"{places.version_of(program)}, {size} members"
+        # Two versions may be measured side by side: neither may find the other's data.
+        own = folder / self.name.replace(", ", "-").replace(" ", "-")
         ports = free_ports(2 * size)
         clients, peers = ports[:size], ports[size:]
         self._addresses = [f"127.0.0.1:{port}" for port in clients]
@@ -86,7 +88,7 @@ class EtcdMembers:
             Program(
                 f"etcd {at}",
                 [
-                    *(program, "--name", f"m{at}", "--data-dir", folder / f"etcd-{at}" / "data"),
+                    *(program, "--name", f"m{at}", "--data-dir", own / f"{at}" / "data"),
                     *("--listen-client-urls", f"http://{self._addresses[at]}"),
                     *("--advertise-client-urls", f"http://{self._addresses[at]}"),
                     *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
@@ -95,7 +97,7 @@ class EtcdMembers:
                     # Its default of 2 GB would end a long run with "database space exceeded".
                     *("--quota-backend-bytes", str(8 << 30)),
                 ],
-                folder / f"etcd-{at}" / "log",
+                own / f"{at}" / "log",
             )
             for at, peer in enumerate(peers)
         ]

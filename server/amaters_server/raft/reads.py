@@ -4,7 +4,8 @@ A barrier asks the leader, and through it a quorum, how far the log was committe
 the reads arrived; once that index is applied here, this node's state may answer them. A barrier
 or its answer can get lost with a leader, so it is asked again after a while, under a new name.
 A new leader drops barriers unheard until it has committed an entry of its own term, which nobody
-else can see: after a change of leader they are repeated sooner, and then ever more slowly.
+else can see: after a change of leader they are repeated sooner, and then ever more slowly. Answers
+come in the order of the questions, so a barrier that was overtaken by a later one is lost.
 """
 
 from collections import deque
@@ -90,6 +91,8 @@ class Reads:
         if barrier is not None:
             self._patience = self._repeat_after
             self._confirmed.append((index, barrier.batches))
+            # Names ascend with the order of asking.
+            self._wait_again([earlier for earlier in self._asked if earlier < name])
 
     def ready(self, applied: int) -> list[WaitingReads]:
         """Return the reads that may be answered from the state at this index."""
@@ -115,14 +118,11 @@ class Reads:
         ]
         if overdue:
             self._patience = min(2 * self._patience, self._repeat_after)
-        for name in overdue:
-            self._waiting += self._asked.pop(name).batches
+        self._wait_again(overdue)
 
     def suspect(self) -> None:
         """Hear that the leader changed: barriers on their way to the old one are lost."""
-        for barrier in self._asked.values():
-            self._waiting += barrier.batches
-        self._asked.clear()
+        self._wait_again(list(self._asked))
         self._patience = self._repeat_soon
 
     def expire(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
@@ -157,6 +157,11 @@ class Reads:
         self._asked.clear()
         self._confirmed.clear()
         return deliveries
+
+    def _wait_again(self, names: Sequence[bytes]) -> None:
+        """Put the reads of these barriers back; they need new ones."""
+        for name in names:
+            self._waiting += self._asked.pop(name).batches
 
     def _expired(
         self,

@@ -123,6 +123,21 @@ def test_a_barrier_that_a_new_leader_dropped_is_repeated_soon_and_then_ever_more
     assert len(raft.asked) == 1 + 5 + 1
 
 
+def test_a_barrier_that_a_later_one_overtook_is_lost_and_asked_again_at_once():
+    reads, raft, answers = setup()
+    for ticket in (1, 2, 3):
+        reads.submit([read(ticket)], answers.update, now=0)
+        reads.ask(raft, now=0)
+
+    reads.confirm(9, raft.asked[1])
+    reads.ask(raft, now=0)
+    reads.confirm(9, raft.asked[3])
+
+    assert tickets(reads.ready(applied=9)) == [2, 1]
+    reads.confirm(9, raft.asked[0])
+    assert tickets(reads.ready(applied=9)) == []
+
+
 def test_every_read_is_refused_when_its_own_time_is_up():
     reads, raft, answers = setup()
     reads.submit([read(1, deadline=1), read(2, deadline=9)], answers.update, now=0)

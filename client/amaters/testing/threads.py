@@ -1,7 +1,7 @@
 """The same fake servers on threads of their own, for tests of programs that own the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -20,6 +20,10 @@ STREAMING = (
     "TailLog",
     "DownloadSnapshot",
 )
+
+
+LONGEST_CALL_SECONDS = 10.0
+"""Then a call that its fake never answers fails."""
 
 
 class _Context:
@@ -52,7 +56,13 @@ class _Threaded:
         method = getattr(self._fake, name)
         if name in STREAMING:
             return lambda request, context: iter(_drained(method(request, _Context(context))))
-        return lambda request, context: asyncio.run(method(request, _Context(context)))
+        return lambda request, context: asyncio.run(_answered(method(request, _Context(context))))
+
+
+async def _answered(answer: Awaitable[Any]) -> Any:  # noqa: ANN401
+    # A fake may never answer; its thread must end all the same, or the process would not.
+    async with asyncio.timeout(LONGEST_CALL_SECONDS):
+        return await answer
 
 
 def _drained(messages: AsyncIterator[Any]) -> Iterator[Any]:

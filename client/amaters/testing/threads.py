@@ -1,9 +1,9 @@
 """The same fake servers on threads of their own, for tests of programs that own the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -20,10 +20,6 @@ STREAMING = (
     "TailLog",
     "DownloadSnapshot",
 )
-
-
-LONGEST_CALL_SECONDS = 10.0
-"""Then a call that its fake never answers fails."""
 
 
 class _Context:
@@ -56,13 +52,21 @@ class _Threaded:
         method = getattr(self._fake, name)
         if name in STREAMING:
             return lambda request, context: iter(_drained(method(request, _Context(context))))
-        return lambda request, context: asyncio.run(_answered(method(request, _Context(context))))
+        return lambda request, context: asyncio.run(
+            _answered(method(request, _Context(context)), context)
+        )
 
 
-async def _answered(answer: Awaitable[Any]) -> Any:  # noqa: ANN401
-    # A fake may never answer; its thread must end all the same, or the process would not.
-    async with asyncio.timeout(LONGEST_CALL_SECONDS):
-        return await answer
+async def _answered(answer: Coroutine[Any, Any, Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+    # A fake may never answer: once its caller has gone its thread must end, or the process would not.
+    answering, loop = asyncio.ensure_future(answer), asyncio.get_running_loop()
+
+    def over() -> None:
+        with suppress(RuntimeError):  # The usual end: the loop has ended with the call.
+            loop.call_soon_threadsafe(answering.cancel)
+
+    context.add_callback(over)
+    return await answering
 
 
 def _drained(messages: AsyncIterator[Any]) -> Iterator[Any]:

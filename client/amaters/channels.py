@@ -160,6 +160,10 @@ def checked_address(address: str) -> str:
         raise ConfigurationError(
             f"{address!r} is not an address: write HOST:PORT, for example localhost:7878"
         )
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ConfigurationError(
+            f"{address!r} is not an address: write an IPv6 host in brackets, for example [::1]:7878"
+        )
     return bare
 
 

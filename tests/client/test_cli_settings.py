@@ -109,7 +109,7 @@ def test_a_wrong_file_is_named_with_the_wrong_key(home: Path, file: str, said: s
 def test_a_timeout_that_no_clock_can_keep_is_refused(bare: Cli, home: Path, seconds: str) -> None:
     result = bare("--timeout", seconds, "get", "k")
 
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "cannot be kept: choose one of at most 604800 s" in result.stderr
     with pytest.raises(ConfigurationError, match="cannot be kept"):
         decided(home, file=f"timeout_seconds = {'inf' if seconds == 'inf' else '1e30'}")
@@ -125,8 +125,29 @@ def test_the_file_is_shown_in_the_format_of_the_program_too(bare: Cli) -> None:
 def test_an_unknown_format_is_refused_with_the_known_ones(bare: Cli) -> None:
     result = bare("-f", "xml", "get", "k")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "table, json, yaml, ndjson, nul" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--server", "--admin"])
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [("localhost", "write HOST:PORT"), ("a:1,b", "write HOST:PORT"), ("::1", "in brackets")],
+)
+def test_flags_that_are_no_addresses_are_a_misuse(
+    bare: Cli, flag: str, address: str, advice: str
+) -> None:
+    result = bare(flag, address, "get", "k")
+
+    assert result.exit_code == 2
+    assert advice in result.stderr
+
+
+def test_a_host_of_ipv6_is_written_in_brackets(home: Path) -> None:
+    settings = decided(home, flags=Flags(server="[::1]:7878"))
+
+    assert settings.servers == ("[::1]:7878",)
+    assert settings.admins == ("[::1]:7879",)
 
 
 def test_the_template_explains_every_setting_and_holds_the_defaults() -> None:

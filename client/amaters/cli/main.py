@@ -5,12 +5,14 @@ Exit codes: 0 done, 1 failed (the reason is on stderr), 2 misused.
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 from typing_extensions import override
 
+from amaters.channels import distinct_addresses
 from amaters.cli import data
 from amaters.cli.admins import admin
 from amaters.cli.clusters import cluster
@@ -19,7 +21,7 @@ from amaters.cli.configs import config
 from amaters.cli.groups import ForgivingGroup
 from amaters.cli.output import Format, Output
 from amaters.cli.servers import server
-from amaters.cli.settings import Flags, default_file, parse_format, settle
+from amaters.cli.settings import Flags, checked_timeout, default_file, parse_format, settle
 from amaters.cli.terminal import Terminal
 from amaters.errors import AmatersError, ConfigurationError
 from amaters.version import __version__
@@ -40,19 +42,57 @@ class Program(ForgivingGroup):
             _fail(ctx, error)
 
 
+_Given = TypeVar("_Given", str, float)
+
+
+def _must_pass(
+    check: Callable[[_Given], object],
+) -> Callable[[click.Context, click.Parameter, _Given | None], _Given | None]:
+    """Make a flag's callback of a check; what does not pass is a misuse, with its exit code."""
+
+    def checked(_: click.Context, __: click.Parameter, value: _Given | None) -> _Given | None:
+        try:
+            if value:
+                check(value)
+        except ConfigurationError as error:
+            raise click.BadParameter(str(error)) from error
+        return value
+
+    return checked
+
+
 @click.group("amaters-cli", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-s", "--server", metavar="URL", help="HOST:PORT of a server, or several with commas."
+    "-s",
+    "--server",
+    metavar="URL",
+    callback=_must_pass(distinct_addresses),
+    help="HOST:PORT of a server, or several with commas.",
 )
 @click.option("-c", "--collection", metavar="NAME", help="The collection to work on.")
-@click.option("-f", "--format", "format", metavar="FMT", help="table, json, yaml, ndjson or nul.")
-@click.option("--admin", metavar="HOST:PORT", help="The internal listener, for cluster and admin.")
+@click.option(
+    "-f",
+    "--format",
+    "format",
+    metavar="FMT",
+    callback=_must_pass(parse_format),
+    help="table, json, yaml, ndjson or nul.",
+)
+@click.option(
+    "--admin",
+    metavar="HOST:PORT",
+    callback=_must_pass(distinct_addresses),
+    help="The internal listener, for cluster and admin.",
+)
 @click.option("--ca-cert", type=click.Path(path_type=Path), help="Use TLS, trusting this CA.")
 @click.option("--client-cert", type=click.Path(path_type=Path), help="Certificate to show.")
 @click.option("--client-key", type=click.Path(path_type=Path), help="Its key.")
 @click.option("--server-name", help="Name to expect in the server's certificate.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds a call may take."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_must_pass(checked_timeout),
+    help="Seconds a call may take.",
 )
 @click.version_option(__version__, "-V", "--version", message="amaters-cli %(version)s")
 @click.pass_context

@@ -65,11 +65,12 @@ def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Setti
         server_name=flags.server_name
         or environment.get("AMATERS_TLS_SERVER_NAME")
         or stored.tls.server_name,
-        timeout=_timeout(flags.timeout_seconds or stored.timeout_seconds),
+        timeout=checked_timeout(flags.timeout_seconds or stored.timeout_seconds),
     )
 
 
-def _timeout(seconds: float) -> timedelta:
+def checked_timeout(seconds: float) -> timedelta:
+    """Return it as a duration; ConfigurationError when no clock can keep it."""
     if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
         raise ConfigurationError(
             f"a timeout of {seconds} s cannot be kept: choose one of at most "

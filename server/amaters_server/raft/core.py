@@ -301,6 +301,11 @@ def from_core(state: CoreConfState) -> ConfState:
     return ConfState(tuple(voters), tuple(learners), tuple(outgoing), tuple(following), auto_leave)
 
 
+def is_append(message: bytes) -> bool:
+    """Whether a message is an append, which tells how far the log is committed as well."""
+    return message.startswith(_APPEND_PREFIX)
+
+
 def is_commit_notice(message: bytes) -> bool:
     """Whether a message is an append without entries; cheap, for it looks at few bytes."""
     if len(message) > _LONGEST_NOTICE or not message.startswith(_APPEND_PREFIX):

@@ -1,14 +1,15 @@
 """Holds back messages that tell a follower nothing but how far the log is committed.
 
 Raft sends one to every follower after each commit, and each is acknowledged: half of all traffic.
-A follower that waits for nothing learns the same from the next append or heartbeat, so such notices
-wait for something to travel with, one tick at most. A follower that proposed something lately is
-told at once, for its own callers wait. Order is kept; raft notices nothing but a slower network.
+A follower that waits for nothing learns the same from the next append with entries, which takes the
+notice's place; until then the newest waits for something to travel with, one tick at most. A
+follower that proposed something lately is told at once, for its own callers wait. Order is kept;
+raft notices nothing but a slower network that loses some messages.
 """
 
 from collections.abc import Sequence
 
-from amaters_server.raft.core import is_commit_notice
+from amaters_server.raft.core import is_append, is_commit_notice
 
 EAGER_SECONDS = 1.0
 
@@ -16,10 +17,10 @@ Messages = list[tuple[int, bytes]]
 
 
 class Notices:
-    """What is held back, per member."""
+    """What is held back, one for each member."""
 
     def __init__(self) -> None:
-        self._held: dict[int, list[bytes]] = {}
+        self._held: dict[int, bytes] = {}
         self._proposed: dict[int, float] = {}
 
     def proposed(self, member: int, now: float) -> None:
@@ -31,17 +32,18 @@ class Notices:
         sending: Messages = []
         for to, message in messages:
             if is_commit_notice(message) and not self._waits(to, now):
-                self._held.setdefault(to, []).append(message)
+                self._held[to] = message
                 continue
-            if to in self._held:
-                sending += [(to, held) for held in self._held.pop(to)]
+            held = self._held.pop(to, None)
+            if held is not None and not is_append(message):
+                sending.append((to, held))
             sending.append((to, message))
         return sending
 
     def release(self) -> Messages:
         """Return everything held back: a tick is over."""
         held, self._held = self._held, {}
-        return [(to, message) for to, some in held.items() for message in some]
+        return list(held.items())
 
     def _waits(self, member: int, now: float) -> bool:
         return now - self._proposed.get(member, -EAGER_SECONDS) < EAGER_SECONDS

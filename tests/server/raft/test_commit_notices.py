@@ -72,11 +72,31 @@ def notice_and_append():
 
 def test_a_notice_waits_for_the_next_message_and_keeps_its_place():
     notice, append = notice_and_append()
+    heartbeat = next(one for one, _ in group() if decode_message(one)[0] == "MsgHeartbeat")
     notices = Notices()
 
     assert notices.sift([(2, notice), (3, append)], now=5.0) == [(3, append)]
-    assert notices.sift([(2, append)], now=5.1) == [(2, notice), (2, append)]
+    assert notices.sift([(2, heartbeat)], now=5.1) == [(2, notice), (2, heartbeat)]
     assert notices.release() == []
+
+
+def test_an_append_with_entries_makes_the_notice_before_it_superfluous():
+    notice, append = notice_and_append()
+    notices = Notices()
+
+    notices.sift([(2, notice), (3, notice)], now=5.0)
+
+    assert notices.sift([(2, append)], now=5.1) == [(2, append)]
+    assert notices.release() == [(3, notice)]
+
+
+def test_only_the_newest_notice_is_kept():
+    older, *_, newer = [one for one, _ in group() if is_commit_notice(one)]
+    notices = Notices()
+
+    assert notices.sift([(2, older), (2, newer)], now=5.0) == []
+    assert notices.release() == [(2, newer)]
+    assert older != newer
 
 
 def test_a_notice_waits_for_one_tick_at_most():

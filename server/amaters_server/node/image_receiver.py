@@ -19,8 +19,9 @@ from amaters_server.node.image_files import IncomingImage
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.pump import Pump
 from amaters_server.node.values import Counters
-from amaters_server.raft.core import ConsensusError, SnapshotOffer, snapshot_offer
+from amaters_server.raft.core import ConsensusError
 from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
 from amaters_server.storage.engine import Changes, Engine
 from amaters_server.wire import peer_pb2
 

@@ -18,8 +18,9 @@ from amaters_server.node.settings import Timing
 from amaters_server.node.storage import StorageReports, StorageThread, Written
 from amaters_server.node.values import Counters
 from amaters_server.raft.commands import Waiting
-from amaters_server.raft.core import ConsensusError, is_snapshot
+from amaters_server.raft.core import ConsensusError
 from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.messages import is_snapshot
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.replica import Outbox, Replica
 from amaters_server.storage.engine import Engine

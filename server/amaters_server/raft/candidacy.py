@@ -7,8 +7,8 @@ leadership over are no pre-votes and always leave.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from amaters_server.raft.core import is_vote_request, refused_candidate
 from amaters_server.raft.driver import Messages
+from amaters_server.raft.messages import is_vote_request, refused_candidate
 from amaters_server.raft.seniority import Version, parsed, reason_to_wait
 
 CHANCES = 3

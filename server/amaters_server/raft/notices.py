@@ -9,7 +9,7 @@ raft notices nothing but a slower network that loses some messages.
 
 from collections.abc import Sequence
 
-from amaters_server.raft.core import is_append, is_commit_notice
+from amaters_server.raft.messages import is_append, is_commit_notice
 
 EAGER_SECONDS = 1.0
 

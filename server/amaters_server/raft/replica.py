@@ -20,9 +20,10 @@ from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
 from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.commands import Encode, Origin, Waiting
-from amaters_server.raft.core import ConsensusError, ProposalDropped, proposer, to_core
+from amaters_server.raft.core import ConsensusError, ProposalDropped, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
 from amaters_server.raft.membership import Change, Following, LeaderView
+from amaters_server.raft.messages import proposer
 from amaters_server.raft.notices import Notices
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposals import Delivery, Patience, Proposals

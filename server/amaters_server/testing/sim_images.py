@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from amaters_server.machine.adoption import adopting, position
 from amaters_server.model.cluster import ConfState
-from amaters_server.raft.core import snapshot_offer
 from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.messages import snapshot_offer
 from amaters_server.storage.memory import MemoryEngine
 
 if TYPE_CHECKING:

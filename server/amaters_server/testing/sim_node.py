@@ -11,9 +11,10 @@ from amaters_server.model.queries import Answers, Read, Write
 from amaters_server.node import answering, opening
 from amaters_server.node.settings import Addresses, NodeSettings, Retention, Timing
 from amaters_server.raft import membership as rules
-from amaters_server.raft.core import CoreSettings, is_snapshot
+from amaters_server.raft.core import CoreSettings
 from amaters_server.raft.driver import Batch, ImageToInstall
 from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.messages import is_snapshot
 from amaters_server.raft.replica import Outbox, Replica
 from amaters_server.raft.seniority import dotted
 from amaters_server.storage.engine import Changes

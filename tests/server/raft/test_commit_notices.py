@@ -1,7 +1,7 @@
 """Messages that say nothing but "committed up to here" travel with others."""
 
 from amaters_native.consensus import RaftNode, decode_message
-from amaters_server.raft.core import is_commit_notice, proposer
+from amaters_server.raft.messages import is_commit_notice, proposer
 from amaters_server.raft.notices import Notices
 
 

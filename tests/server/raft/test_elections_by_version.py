@@ -5,13 +5,8 @@ from amaters_server.model.cluster import ConfState
 from amaters_server.node.opening import core_settings_of
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.candidacy import Candidacy
-from amaters_server.raft.core import (
-    ENTRY_NORMAL,
-    StartState,
-    is_vote_request,
-    open_consensus,
-    refused_candidate,
-)
+from amaters_server.raft.core import ENTRY_NORMAL, StartState, open_consensus
+from amaters_server.raft.messages import is_vote_request, refused_candidate
 
 OLD, NEW = (0, 3, 0), (0, 4, 0)
 VOTERS = (1, 2, 3)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import DatabaseError
-from amaters_server.node.peers import LEAVING, PeerParts, PeerRequests
+from amaters_server.node.admission import PeerParts
+from amaters_server.node.peers import LEAVING, PeerRequests
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity

@@ -23,6 +23,7 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node import opening, transfer
+from amaters_server.node.admission import Joined, PeerParts
 from amaters_server.node.backups import Backups, SnapshotPlaces
 from amaters_server.node.belonging import Belonging
 from amaters_server.node.founding import Found, Join
@@ -31,7 +32,7 @@ from amaters_server.node.image_sender import ImageSender
 from amaters_server.node.images import Images
 from amaters_server.node.leadership import Leadership, barrier
 from amaters_server.node.members import Members
-from amaters_server.node.peers import Joined, PeerParts, PeerRequests
+from amaters_server.node.peers import PeerRequests
 from amaters_server.node.ports import Clock, MachineView, PeerTransport
 from amaters_server.node.pump import Pump, PumpHooks, PumpParts
 from amaters_server.node.search import search

@@ -2,51 +2,20 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 
-from amaters_server.machine.machine import Machine
-from amaters_server.model.cluster import Member, Membership
+from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import DatabaseError, NotReadyError
-from amaters_server.node import calls, compatibility, founding
+from amaters_server.node import calls, compatibility
+from amaters_server.node.admission import IDENTIFY, Admission, Joined, PeerParts
 from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.failures import FAILED, Failures
-from amaters_server.node.image_sender import ImageSender
-from amaters_server.node.members import Members
-from amaters_server.node.ports import Clock, PeerTransport
-from amaters_server.node.pump import Pump
-from amaters_server.node.settings import NodeSettings
-from amaters_server.node.values import MemberStatus
 from amaters_server.raft import membership as rules
-from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 5.0
 LEAVING = "leaving"
 """The call by which a member announces that it stops; members that do not know it refuse it."""
-
-Verdict = peer_pb2.IdentifyResponse
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """What this node is once it is a member."""
-
-    identity: Identity
-    pump: Pump
-    images: ImageSender
-
-
-@dataclass(frozen=True, slots=True)
-class PeerParts:
-    """What answering needs."""
-
-    settings: NodeSettings
-    machine: Machine
-    members: Members
-    transport: PeerTransport
-    clock: Clock
 
 
 class PeerRequests:
@@ -60,7 +29,7 @@ class PeerRequests:
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
         self.failures = Failures(parts.transport)
-        self._disk_id = ""
+        self._admission = Admission(parts)
         self._joined: Joined | None = None
         self._seen: Membership | None = None
         self._gone: dict[int, bool] = {}
@@ -69,12 +38,12 @@ class PeerRequests:
 
     def begin(self, disk_id: str) -> None:
         """Answer as an empty disk from now on."""
-        self._disk_id = disk_id
+        self._admission.begin(disk_id)
 
     def attach(self, joined: Joined) -> None:
         """Answer as a member from now on."""
         self._joined = joined
-        self._disk_id = joined.identity.disk_id
+        self._admission.attach(joined)
 
     # --- connections ----------------------------------------------------------
 
@@ -194,87 +163,9 @@ class PeerRequests:
         async for chunk in self._joined.images.chunks(sender, request.image_id, request.offset):
             yield chunk
 
-    # --- forming and joining --------------------------------------------------
-
     async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
         """Tell an empty disk what it is to be."""
-        joined, membership = self._joined, self._parts.machine.membership
-        if joined is None:
-            if not self._disk_id:
-                return Verdict(verdict=Verdict.VERDICT_RETRY, reason="this node is starting")
-            return founding.answer_when_empty(self._parts.settings, self._disk_id, request)
-        if membership is None:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="this node is joining itself")
-        known = membership.at(request.peer_address)
-        if known is not None and known.disk_id and known.disk_id == request.disk_id:
-            return self._welcome(membership, known)
-        return await self._ask_leader(joined, request)
-
-    async def _ask_leader(
-        self, joined: Joined, request: peer_pb2.IdentifyRequest
-    ) -> peer_pb2.IdentifyResponse:
-        leader = joined.pump.replica.leader
-        if leader == joined.identity.node_id:
-            return await self._identify_as_leader(request)
-        if not leader:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="no leader is known right now")
-        forward = peer_pb2.ForwardRequest(
-            method="identify",
-            request=request.SerializeToString(),
-            timeout_ms=int(CLAIM_SECONDS * 1000),
-            hops=1,
-        )
-        try:
-            response = await self._parts.transport.forward(leader, forward, CLAIM_SECONDS)
-        except OSError as error:
-            why = f"the leader (member {leader}) does not answer: {error}"
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=why)
-        if response.error_code:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=response.error_message)
-        return Verdict.FromString(response.response)
-
-    async def _identify_as_leader(
-        self, request: peer_pb2.IdentifyRequest
-    ) -> peer_pb2.IdentifyResponse:
-        membership = self._parts.machine.membership
-        known = membership.at(request.peer_address) if membership is not None else None
-        if membership is None or known is None:
-            return _unknown(request.peer_address, membership)
-        if known.disk_id and known.disk_id != request.disk_id:
-            why = (
-                f"member {known.id} at {request.peer_address} had another disk: remove member "
-                f"{known.id}, then add {request.peer_address} as a new member"
-            )
-            return Verdict(verdict=Verdict.VERDICT_DISK_LOST, reason=why)
-        seen = Member(
-            known.id,
-            request.name,
-            request.peer_address,
-            request.client_address,
-            disk_id=request.disk_id,
-        )
-        deadline = self._parts.clock.now() + CLAIM_SECONDS
-        try:
-            await self._parts.members.claim(seen, deadline=deadline)
-        except DatabaseError as error:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=str(error))
-        return self._claimed(request)
-
-    def _claimed(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
-        """Answer from what was applied in the end: another disk may have been faster."""
-        membership = self._parts.machine.membership
-        known = membership.at(request.peer_address) if membership is not None else None
-        if membership is None or known is None or known.disk_id != request.disk_id:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="the member has just changed")
-        return self._welcome(membership, known)
-
-    def _welcome(self, membership: Membership, known: Member) -> peer_pb2.IdentifyResponse:
-        return Verdict(
-            verdict=Verdict.VERDICT_JOIN,
-            cluster_id=membership.cluster_id,
-            member_id=known.id,
-            members=[calls.entry(MemberStatus(member)) for member in membership.members],
-        )
+        return await self._admission.identify(request)
 
     def tell_failed(self, failed: frozenset[int]) -> None:
         """Have the others know, as their leader, whom this one told to have failed."""
@@ -295,19 +186,11 @@ class PeerRequests:
             known = self.failures.hear(peer_pb2.FailedMembers.FromString(request.request))
             return peer_pb2.ForwardResponse(response=known.SerializeToString())
         try:
-            if request.method != "identify":
-                return await self._parts.members.forwarded(request)
-            joined = self._joined
-            if joined is None or joined.pump.replica.leader != joined.identity.node_id:
-                return peer_pb2.ForwardResponse(
-                    error_code="no_leader", error_message="this member does not lead any more"
-                )
-            answer = await self._identify_as_leader(
-                peer_pb2.IdentifyRequest.FromString(request.request)
-            )
+            if request.method == IDENTIFY:
+                return await self._admission.forwarded(request)
+            return await self._parts.members.forwarded(request)
         except DatabaseError as error:
             return calls.refused(error)
-        return peer_pb2.ForwardResponse(response=answer.SerializeToString())
 
     def _farewell(self, member: int) -> peer_pb2.ForwardResponse:
         membership = self._parts.machine.membership
@@ -321,9 +204,3 @@ def _version(
     said: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
 ) -> compatibility.Version:
     return said.version_major, said.version_minor, said.version_patch
-
-
-def _unknown(address: str, membership: Membership | None) -> peer_pb2.IdentifyResponse:
-    cluster = membership.cluster_id if membership is not None else "?"
-    why = f"cluster {cluster} has no member at {address}: add it with `amaters-cli cluster add`"
-    return Verdict(verdict=Verdict.VERDICT_UNKNOWN_MEMBER, reason=why)

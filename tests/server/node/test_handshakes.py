@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
+from amaters_server.node.admission import Joined, PeerParts
 from amaters_server.node.compatibility import ADVICE, Incompatible, compatible, objection
-from amaters_server.node.peers import Joined, PeerParts, PeerRequests
+from amaters_server.node.peers import PeerRequests
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.log import Identity
 from amaters_server.storage.memory import MemoryEngine

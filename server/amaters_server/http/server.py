@@ -19,6 +19,10 @@ from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.telemetry.families import CONTENT_TYPE
 
 PROBE_SECONDS = 10.0
+MAX_CONNECTIONS = 256
+"""Beyond these the oldest are closed: a probe, or whoever asks for metrics, connects anew."""
+COUNT_EVERY_SECONDS = 1.0
+IDLE_SECONDS = 75.0
 
 SERVED = {HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
@@ -60,11 +64,14 @@ class HttpServer:
         self._exposition = exposition
         self._switch = switch
         self._runner: web.AppRunner | None = None
+        self._shedding: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Bind and serve; ConfigurationError names the address when it cannot be had."""
-        runner = web.AppRunner(self._application(), access_log=None, logger=_log)
+        runner = web.AppRunner(
+            self._application(), access_log=None, logger=_log, keepalive_timeout=IDLE_SECONDS
+        )
         await runner.setup()
         site = web.TCPSite(runner, self._address.host, self._address.port)
         try:
@@ -78,9 +85,14 @@ class HttpServer:
             ) from wrong
         self.port = runner.addresses[0][1]
         self._runner = runner
+        self._shedding = asyncio.get_running_loop().create_task(
+            _shed_connections(runner), name="http-shedding"
+        )
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
+        if self._shedding is not None:
+            self._shedding.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -131,6 +143,20 @@ class HttpServer:
         except DatabaseError as wrong:  # The disk is closed, or fails, while it is asked.
             return _json({"error": str(wrong)}, 503)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _shed_connections(runner: web.AppRunner) -> None:
+    """Keep idle connections of strangers from using up the process's descriptors and memory."""
+    shed_before = False
+    while True:
+        await asyncio.sleep(COUNT_EVERY_SECONDS)
+        oldest = [] if runner.server is None else runner.server.connections[:-MAX_CONNECTIONS]
+        for connection in oldest:
+            connection.force_close()
+        if oldest and not shed_before:
+            facts = {"closed": len(oldest), "kept": MAX_CONNECTIONS}
+            _log.warning("http.connections_shed", extra=facts)
+        shed_before = bool(oldest)
 
 
 async def keep_probing(health: Health, probes: dict[str, Probe]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.exposition import Exposition, Sources
 from amaters_server.http.health import Health
-from amaters_server.http.server import HttpServer, MetricsSwitch
+from amaters_server.http.server import MAX_CONNECTIONS, HttpServer, MetricsSwitch
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (
@@ -244,3 +244,22 @@ async def test_metrics_of_a_closed_disk_are_an_answer_too(served):
 
     assert (await served.ask("/metrics"))[:2] == (503, '{"error":"this engine was closed"}')
     assert (await served.ask("/livez"))[0] == 200
+
+
+async def test_idle_connections_cannot_use_up_the_process(served, caplog):
+    """The oldest go first: probes connect anew."""
+    idle = [
+        await asyncio.open_connection("127.0.0.1", served.server.port)
+        for _ in range(MAX_CONNECTIONS + 20)
+    ]
+    first, _ = idle[0]
+    last, writer = idle[-1]
+
+    assert await asyncio.wait_for(first.read(), 10) == b""
+    assert (await served.ask("/livez"))[0] == 200
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b" 200 " in await last.readline()
+    assert [one.msg for one in caplog.records].count("http.connections_shed") == 1
+
+    for _, ours in idle:
+        ours.close()

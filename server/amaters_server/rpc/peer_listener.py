@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 CHECK_CREDENTIALS_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
+MAX_CONNECTIONS_PER_HOST = 128
+"""Of one IP address, so that no stranger takes the places of members; these need a few each."""
 
 Transport: TypeAlias = Literal["native", "grpcio"]
 Offered: TypeAlias = Callable[[TaskScope], Service]
@@ -73,6 +75,7 @@ class InternalListener:
         settings = NativeSettings(
             self._address,
             max_message_bytes=LARGEST_MESSAGE,
+            max_connections_per_client=MAX_CONNECTIONS_PER_HOST,
             keepalive_seconds=PING_SECONDS,
             keepalive_answer_seconds=PING_SECONDS,
             handshake_seconds=HANDSHAKE_SECONDS,

@@ -7,7 +7,7 @@ import pytest
 from amaters.wire import admin_pb2, admin_pb2_grpc
 from amaters_server.model.errors import NotLeaderError, SnapshotError
 from amaters_server.rpc.admin import SERVICE
-from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peer_listener import MAX_CONNECTIONS_PER_HOST, InternalListener
 from amaters_server.rpc.servicers import served
 from typing_extensions import override
 
@@ -116,3 +116,32 @@ async def test_streams_answer_fail_and_end_with_their_caller(asked):
     call.cancel()
     async with asyncio.timeout(5):
         await servicer.ended.wait()
+
+
+async def test_one_host_cannot_take_the_places_of_the_others():
+    """Of the internal listener: 127.0.0.2 stands for another host."""
+    listener = InternalListener(
+        "127.0.0.1:0", lambda: None, (lambda tasks: served(Servicer(), SERVICE, tasks),)
+    )
+    await listener.start()
+
+    def connect(host):
+        return asyncio.open_connection("127.0.0.1", listener.port, local_addr=(host, 0))
+
+    async def greeted(connection):
+        reader, writer = connection
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        try:
+            return await reader.read(1) != b""
+        except ConnectionError:
+            return False
+
+    greedy = [await connect("127.0.0.1") for _ in range(MAX_CONNECTIONS_PER_HOST + 3)]
+    other = await connect("127.0.0.2")
+    answers = [await greeted(connection) for connection in greedy]
+
+    assert answers.count(False) == 3
+    assert await greeted(other)
+    for _, writer in (*greedy, other):
+        writer.close()
+    await listener.stop(0)

@@ -63,13 +63,13 @@ class Admission:
         joined, membership = self._joined, self._parts.machine.membership
         if joined is None:
             if not self._disk_id:
-                return Verdict(verdict=Verdict.VERDICT_RETRY, reason="this node is starting")
+                return _later("this node is starting")
             return founding.answer_when_empty(self._parts.settings, self._disk_id, request)
         if membership is None:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="this node is joining itself")
+            return _later("this node is joining itself")
         known = membership.at(request.peer_address)
         if known is not None and known.disk_id and known.disk_id == request.disk_id:
-            return self._welcome(membership, known)
+            return _welcome(membership, known)
         return await self._ask_leader(joined, request)
 
     async def forwarded(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
@@ -89,7 +89,7 @@ class Admission:
         if leader == joined.identity.node_id:
             return await self._as_leader(request)
         if not leader:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="no leader is known right now")
+            return _later("no leader is known right now")
         forward = peer_pb2.ForwardRequest(
             method=IDENTIFY,
             request=request.SerializeToString(),
@@ -99,10 +99,9 @@ class Admission:
         try:
             response = await self._parts.transport.forward(leader, forward, CLAIM_SECONDS)
         except OSError as error:
-            why = f"the leader (member {leader}) does not answer: {error}"
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=why)
+            return _later(f"the leader (member {leader}) does not answer: {error}")
         if response.error_code:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=response.error_message)
+            return _later(response.error_message)
         return Verdict.FromString(response.response)
 
     async def _as_leader(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
@@ -127,7 +126,7 @@ class Admission:
         try:
             await self._parts.members.claim(seen, deadline=deadline)
         except DatabaseError as error:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason=str(error))
+            return _later(str(error))
         return self._claimed(request)
 
     def _claimed(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
@@ -135,16 +134,21 @@ class Admission:
         membership = self._parts.machine.membership
         known = membership.at(request.peer_address) if membership is not None else None
         if membership is None or known is None or known.disk_id != request.disk_id:
-            return Verdict(verdict=Verdict.VERDICT_RETRY, reason="the member has just changed")
-        return self._welcome(membership, known)
+            return _later("the member has just changed")
+        return _welcome(membership, known)
 
-    def _welcome(self, membership: Membership, known: Member) -> peer_pb2.IdentifyResponse:
-        return Verdict(
-            verdict=Verdict.VERDICT_JOIN,
-            cluster_id=membership.cluster_id,
-            member_id=known.id,
-            members=[calls.entry(MemberStatus(member)) for member in membership.members],
-        )
+
+def _later(reason: str) -> peer_pb2.IdentifyResponse:
+    return Verdict(verdict=Verdict.VERDICT_RETRY, reason=reason)
+
+
+def _welcome(membership: Membership, known: Member) -> peer_pb2.IdentifyResponse:
+    return Verdict(
+        verdict=Verdict.VERDICT_JOIN,
+        cluster_id=membership.cluster_id,
+        member_id=known.id,
+        members=[calls.entry(MemberStatus(member)) for member in membership.members],
+    )
 
 
 def _unknown(address: str, membership: Membership | None) -> peer_pb2.IdentifyResponse:

@@ -167,11 +167,8 @@ def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn
 
 
 def _asked(ctx: click.Context) -> Format:
-    """Return the format asked for, as well as it can be known while the settings are wrong."""
-    try:
-        return parse_format(ctx.params.get("format") or "table")
-    except ConfigurationError:
-        return Format.TABLE
+    """Return the format asked for by a flag, for the rest of the settings may be wrong."""
+    return parse_format(ctx.params.get("format") or "table")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def is_append(message: bytes) -> bool:
 
 def is_commit_notice(message: bytes) -> bool:
     """Whether a message is an append without entries; cheap, for it looks at few bytes."""
-    if len(message) > _LONGEST_NOTICE or not message.startswith(_APPEND_PREFIX):
+    if len(message) > _LONGEST_NOTICE or not is_append(message):
         return False
     at, end = 0, len(message)
     while at < end:

@@ -341,6 +341,7 @@ async def test_a_refusal_at_first_is_information_and_a_lost_link_a_warning(pair,
         return [(one.levelname, one.message) for one in caplog.records]
 
     await until(lambda: said()[-1] == ("WARNING", "peer.refused_us"))
+    assert "not any more" in pair.refused
     assert said()[:2] == [("INFO", "peer.refused_us"), ("INFO", "peer.connected")]
     # The end of the stream may be met as a broken connection first.
     assert {level for level, _ in said()[2:]} == {"WARNING"}

@@ -90,12 +90,7 @@ class Admission:
             return await self._as_leader(request)
         if not leader:
             return _later("no leader is known right now")
-        forward = peer_pb2.ForwardRequest(
-            method=IDENTIFY,
-            request=request.SerializeToString(),
-            timeout_ms=int(CLAIM_SECONDS * 1000),
-            hops=1,
-        )
+        forward = calls.passed_on(IDENTIFY, request.SerializeToString(), CLAIM_SECONDS)
         try:
             response = await self._parts.transport.forward(leader, forward, CLAIM_SECONDS)
         except OSError as error:

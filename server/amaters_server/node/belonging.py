@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import DatabaseError
+from amaters_server.node import calls
 from amaters_server.node.admission import PeerParts
 from amaters_server.node.peers import LEAVING, PeerRequests
 from amaters_server.node.ports import PeerIdentity
@@ -89,9 +90,7 @@ class Belonging:
         await asyncio.gather(*telling, return_exceptions=True)
 
     async def _tell_farewell(self, to: int, call: bytes) -> None:
-        request = peer_pb2.ForwardRequest(
-            method=LEAVING, request=call, timeout_ms=int(FAREWELL_SECONDS * 1000), hops=1
-        )
+        request = calls.passed_on(LEAVING, call, FAREWELL_SECONDS)
         try:
             await self._parts.transport.forward(to, request, FAREWELL_SECONDS)
         except OSError as error:

@@ -9,6 +9,13 @@ from amaters_server.node.values import MembersReport, MemberStatus
 from amaters_server.wire import peer_pb2
 
 
+def passed_on(method: str, call: bytes, seconds: float) -> peer_pb2.ForwardRequest:
+    """Wrap a call for another member, which answers within that time and passes it on no further."""
+    return peer_pb2.ForwardRequest(
+        method=method, request=call, timeout_ms=int(seconds * 1000), hops=1
+    )
+
+
 def entry(status: MemberStatus) -> peer_pb2.MemberEntry:
     """Encode one member and how it follows."""
     member = status.member

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from amaters_server.node import calls
 from amaters_server.node.ports import PeerTransport
 from amaters_server.wire import peer_pb2
 
@@ -72,12 +73,7 @@ class Failures:
 
     async def _tell(self, to: int, term: int, failed: frozenset[int]) -> None:
         said = peer_pb2.FailedMembers(term=term, members=sorted(failed))
-        request = peer_pb2.ForwardRequest(
-            method=FAILED,
-            request=said.SerializeToString(),
-            timeout_ms=int(TELL_SECONDS * 1000),
-            hops=1,
-        )
+        request = calls.passed_on(FAILED, said.SerializeToString(), TELL_SECONDS)
         try:
             response = await self._transport.forward(to, request, TELL_SECONDS)
         except OSError as error:

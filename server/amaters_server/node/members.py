@@ -141,12 +141,7 @@ class Members:
         self, leader: int, method: str, call: peer_pb2.MemberCall, deadline: float
     ) -> peer_pb2.ForwardResponse:
         left = max(deadline - self._clock.now(), 0.0)
-        request = peer_pb2.ForwardRequest(
-            method=method,
-            request=call.SerializeToString(),
-            timeout_ms=int(left * 1000),
-            hops=1,
-        )
+        request = calls.passed_on(method, call.SerializeToString(), left)
         try:
             return await self._transport.forward(leader, request, left)
         except OSError as error:

@@ -1,16 +1,17 @@
 """Logs: one line per change of state, on stderr, and in a file that is rotated by size.
 
 Code logs through the standard library's `logging`, an event name and `extra` fields; structlog
-turns records into lines, after `redaction` has masked what no line may say. The last records are
-kept in a ring, for people who cannot see stderr.
+turns records into lines, after `redaction` has masked what no line may say. `log_queue` throttles
+each event and writes in a thread, so that logging never stalls the event loop. The last records
+are kept in a ring, for people who cannot see stderr.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -19,7 +20,9 @@ from structlog.typing import Processor
 from typing_extensions import override
 
 from amaters_server.telemetry.feed import Feed
+from amaters_server.telemetry.log_queue import Facts, LogQueue, RotatedFile
 from amaters_server.telemetry.redaction import redacted
+from amaters_server.telemetry.throttle import EventThrottle
 
 TRACE = 5
 RING_LINES = 1024
@@ -32,9 +35,6 @@ LEVELS = {
     "error": logging.ERROR,
 }
 _NOISY = ("asyncio", "botocore", "boto3", "s3transfer", "urllib3", "watchfiles", "aiohttp.access")
-
-Facts = Callable[[], Mapping[str, object]]
-"""What every line says beside its own: which node, which term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,41 +83,46 @@ class Ring(logging.Handler):
 class Logs:
     """The one set-up of logging in this process; `apply` changes it while it runs."""
 
-    def __init__(self, *, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, *, stream: TextIO | None = None, throttle: EventThrottle | None = None
+    ) -> None:
         self.ring = Ring()
         self._stream = sys.stderr if stream is None else stream
-        self._facts: Facts = dict
+        self._queue = LogQueue(self.ring, throttle or EventThrottle())
         logging.addLevelName(TRACE, "TRACE")
 
     def tell_with(self, facts: Facts) -> None:
-        """Have every line say these facts, too, from now on."""
-        self._facts = facts
+        """Add these fields to every record from now on."""
+        self._queue.facts = facts
 
     def apply(self, settings: LogSettings) -> None:
         """Log as the settings say; OSError when the file cannot be opened, and nothing changed."""
-        handlers: list[logging.Handler] = [logging.StreamHandler(self._stream), self.ring]
+        outputs: list[logging.Handler] = [logging.StreamHandler(self._stream)]
         if settings.file is not None:
-            handlers.append(_file_handler(settings.file, settings))
-        for handler in handlers:
-            handler.setFormatter(self._formatter(settings.format, colors=handler is handlers[0]))
+            outputs.append(_file_handler(settings.file, settings))
+        for output in outputs:
+            output.setFormatter(self._formatter(settings.format, colors=output is outputs[0]))
         self.ring.setFormatter(self._formatter("json", colors=False))
+        self._queue.write_to(outputs)
         root = logging.getLogger()
-        for old in root.handlers[:]:
-            root.removeHandler(old)
-            if old is not self.ring:
-                old.close()
-        for handler in handlers:
-            root.addHandler(handler)
+        for other in root.handlers[:]:
+            if other is not self._queue:
+                root.removeHandler(other)
+                other.close()
+        root.addHandler(self._queue)
         root.setLevel(LEVELS[settings.level])
         for name in _NOISY:
             logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[settings.level]))
+
+    def flush(self) -> None:
+        """Wait until every line is written, for a bounded time."""
+        self._queue.flush()
 
     def _formatter(self, form: str, *, colors: bool) -> logging.Formatter:
         shared: list[Processor] = [
             structlog.stdlib.add_log_level,
             structlog.stdlib.ExtraAdder(),
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            self._add_facts,
+            _add_time,
         ]
         colors = colors and self._stream.isatty()
         return structlog.stdlib.ProcessorFormatter(
@@ -131,12 +136,15 @@ class Logs:
             ],
         )
 
-    def _add_facts(
-        self, _: object, __: str, event: MutableMapping[str, object]
-    ) -> MutableMapping[str, object]:
-        for name, value in self._facts().items():
-            event.setdefault(name, value)
-        return event
+
+def _add_time(
+    _: object, __: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Add when the record was made, which is not when it is written."""
+    record = event["_record"]
+    made = datetime.fromtimestamp(record.created, UTC)  # type: ignore[attr-defined]
+    event["timestamp"] = made.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
 
 
 def _renderers(form: str, *, colors: bool) -> list[Processor]:
@@ -160,6 +168,6 @@ def _text(value: object) -> str:
 
 def _file_handler(path: Path, settings: LogSettings) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return RotatingFileHandler(
+    return RotatedFile(
         path, maxBytes=settings.rotate_bytes, backupCount=settings.backups, encoding="utf-8"
     )

@@ -1,10 +1,22 @@
 import io
 import json
 import logging
+import threading
+from pathlib import Path
 
 import pytest
+from amaters_server.telemetry.log_queue import QUEUED_RECORDS
 from amaters_server.telemetry.logs import RING_LINES, Logs, LogSettings
+from amaters_server.telemetry.throttle import BURST, EventThrottle
 from pydantic import SecretStr
+
+
+class Written(io.StringIO):
+    """A terminal whose text is asked for once the writer has caught up."""
+
+    def getvalue(self):
+        self.logs.flush()
+        return super().getvalue()
 
 
 @pytest.fixture
@@ -12,8 +24,8 @@ def logs():
     """Logs on a stream of the test's own; the root logger is as before afterwards."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    made = Logs(stream=stream)
+    stream = Written()
+    made = stream.logs = Logs(stream=stream, throttle=EventThrottle(burst=10**6))
     made.stream = stream
     yield made
     for handler in root.handlers[:]:
@@ -76,6 +88,7 @@ def test_a_file_is_rotated_by_size(logs, tmp_path):
     for number in range(60):
         log.info("event.%d", number)
 
+    logs.flush()
     names = sorted(path.name for path in file.parent.iterdir())
     assert names == ["amaters.log", "amaters.log.1", "amaters.log.2"]
     assert all(path.stat().st_size <= 1000 for path in file.parent.iterdir())
@@ -157,3 +170,83 @@ def test_numbers_are_no_secrets(logs):
 
     line = json.loads(logs.stream.getvalue())
     assert (line["tokens"], line["secret"]) == (3, None)
+
+
+class BlockedStream(io.StringIO):
+    """A terminal that takes nothing until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.free = threading.Event()
+
+    def write(self, text):
+        self.free.wait()
+        return super().write(text)
+
+
+@pytest.fixture
+def set_up(logs):
+    """Make other logs in place of the fixture's; they are taken down with it."""
+    return Logs
+
+
+def test_an_event_with_changing_texts_writes_a_burst_and_then_reports_a_count(set_up):
+    stream = Written()
+    logs = stream.logs = set_up(stream=stream)
+    logs.apply(LogSettings(format="json"))
+
+    for number in range(10_000):
+        log.warning("raft.message_refused", extra={"reason": f"term {number}"})
+    log.warning("other.event")
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    refused = [line for line in lines if line["event"] == "raft.message_refused"]
+    assert BURST <= len(refused) <= BURST + 2
+    assert lines[-1]["event"] == "other.event"
+
+
+def test_debug_lines_are_never_suppressed(set_up):
+    stream = Written()
+    logs = stream.logs = set_up(stream=stream)
+    logs.apply(LogSettings(level="debug"))
+
+    for _ in range(100):
+        log.debug("step")
+
+    assert stream.getvalue().count("step") == 100
+
+
+def test_an_output_that_stalls_holds_nobody_up_and_what_it_lost_is_reported(set_up):
+    stream = BlockedStream()
+    logs = set_up(stream=stream, throttle=EventThrottle(burst=10**6))
+    logs.apply(LogSettings(format="json"))
+
+    for number in range(QUEUED_RECORDS + 1000):
+        log.warning("flood", extra={"number": number})
+    kept_meanwhile = logs.ring.records.recent(1)[0].item.fields["number"]
+    stream.free.set()
+    logs.flush()
+    logs.flush()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    dropped = [line for line in lines if line["event"] == "log.dropped"]
+    assert kept_meanwhile == str(QUEUED_RECORDS + 999)
+    assert sum(line["records"] for line in dropped) + len(lines) - len(dropped) == (
+        QUEUED_RECORDS + 1000
+    )
+
+
+def test_a_full_log_disk_is_one_event_and_not_a_traceback_for_each_line(set_up):
+    stream = Written()
+    logs = stream.logs = set_up(stream=stream)
+    logs.apply(LogSettings(format="json", file=Path("/dev/full")))
+
+    for number in range(200):
+        log.info("event", extra={"number": number})
+        logs.flush()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    failed = [line for line in lines if line["event"] == "log.write_failed"]
+    assert 1 <= len(failed) <= BURST + 2
+    assert failed[0]["file"] == "/dev/full"
+    assert "No space left" in failed[0]["reason"]

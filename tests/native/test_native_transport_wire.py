@@ -175,6 +175,44 @@ async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> No
         assert server.calls == []
 
 
+async def test_a_request_that_never_ends_is_over_without_a_deadline_too(serving, dial) -> None:
+    async with serving(message_timeout_seconds=0.2) as server, asyncio.timeout(60):
+        opening = frame(HEADERS, END_HEADERS, 1, headers())
+        block = await (await dial(server)).answer(opening, frame(DATA, 0, 1, b"\0\0\0\x01\0" * 99))
+
+        assert digits(4) in block
+        assert server.calls == []
+        assert server.listener.stats().calls_in_flight == 0
+
+
+async def test_a_request_that_trickles_does_not_get_more_time(serving, dial) -> None:
+    async with serving(message_timeout_seconds=0.3) as server, asyncio.timeout(60):
+        wire = await dial(server)
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()))
+        answer = asyncio.ensure_future(wire.frames(HEADERS))
+        while not answer.done():
+            wire.writer.write(frame(DATA, 0, 1, b"\0"))
+            await asyncio.sleep(0.05)
+
+        assert digits(4) in answer.result()[-1][2]
+
+
+async def test_a_stream_may_rest_between_its_messages_but_not_inside_one(serving, dial) -> None:
+    kept = {"message_timeout_seconds": 0.2, "inbound_streams": ["/a/b"]}
+    async with serving(lambda *_: None, **kept) as server, asyncio.timeout(60):
+        wire = await dial(server)
+        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()) + frame(DATA, 0, 1, MESSAGE))
+        await server.until(lambda: server.messages)
+        await asyncio.sleep(0.5)
+        wire.writer.write(frame(DATA, 0, 1, MESSAGE + MESSAGE[:4]))
+        block = (await wire.frames(HEADERS))[-1][2]
+
+        assert server.received() == b"hihi"
+        assert digits(4) in block
+
+
 async def test_a_reset_in_the_middle_of_a_request_is_no_call(serving, dial) -> None:
     async with serving() as server, asyncio.timeout(60):
         wire = await dial(server)

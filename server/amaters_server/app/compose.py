@@ -210,6 +210,7 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
             max_connections_per_client=settings.resource_limits.max_connections_per_client,
             keepalive_seconds=network.keepalive_interval_secs,
             handshake_seconds=network.connection_timeout_secs,
+            message_seconds=settings.timeouts.request_timeout_ms / 1000,
             tls=certificates.get("client"),
         ),
         service.methods,

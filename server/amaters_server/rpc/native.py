@@ -37,6 +37,8 @@ class NativeSettings:
     keepalive_seconds: float = 60.0
     keepalive_answer_seconds: float = 20.0
     handshake_seconds: float = 30.0
+    message_seconds: float = 30.0
+    """How long one message may take to arrive; 0 is no limit."""
     tls: ServerIdentity | None = None
 
 
@@ -71,6 +73,7 @@ class NativeListener:
                 keepalive_interval_seconds=settings.keepalive_seconds,
                 keepalive_timeout_seconds=settings.keepalive_answer_seconds,
                 handshake_timeout_seconds=settings.handshake_seconds,
+                message_timeout_seconds=settings.message_seconds,
                 stream_low_water_bytes=STREAM_BACKLOG_BYTES,
                 tls=None if settings.tls is None else _identity(settings.tls),
                 inbound_streams=list(self._service.inbound),

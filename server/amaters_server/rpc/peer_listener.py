@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 CHECK_CREDENTIALS_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
+MESSAGE_SECONDS = 120.0
+"""Longer than clients get: a full frame of log entries must pass over a slow link."""
 MAX_CONNECTIONS_PER_HOST = 128
 """Of one IP address, so that no stranger takes the places of members; these need a few each."""
 
@@ -79,6 +81,7 @@ class InternalListener:
             keepalive_seconds=PING_SECONDS,
             keepalive_answer_seconds=PING_SECONDS,
             handshake_seconds=HANDSHAKE_SECONDS,
+            message_seconds=MESSAGE_SECONDS,
             tls=self._shown,
         )
         return NativeListener(settings, service)

@@ -20,7 +20,8 @@ All methods but `close` return at once and may be called from any thread.
 
 The listener answers by itself: HTTP 415 and 405 to what is not gRPC, UNIMPLEMENTED to a
 compressed message, INTERNAL to broken framing, RESOURCE_EXHAUSTED to messages over the limit and
-to calls beyond `queue_limit`, DEADLINE_EXCEEDED when a call's time is up (the call then
+to calls beyond `queue_limit`, DEADLINE_EXCEEDED to a message that does not arrive within `message_timeout_seconds` (counted
+from the headers, or in a stream from its first byte), and when a call's time is up (the call then
 appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
 
 The other direction: a `Connector` has one thread and makes a `Channel` for every connection;
@@ -141,6 +142,7 @@ class Listener:
         keepalive_interval_seconds: float = 20.0,
         keepalive_timeout_seconds: float = 20.0,
         handshake_timeout_seconds: float = 10.0,
+        message_timeout_seconds: float = 30.0,
         stream_low_water_bytes: int = ...,
         tls: TlsIdentity | None = None,
         inbound_streams: list[str] = ...,

@@ -2,13 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::status::{self, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED};
+use super::status::{
+    self, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
+};
 
 pub const PREFIX: usize = 5;
 /// A message may announce any length: no more than this is set aside before it comes.
@@ -48,6 +51,16 @@ impl Fault {
         }
         trailers
     }
+}
+
+/// A message that began to arrive and did not go on.
+pub fn unfinished(limit: Duration) -> Fault {
+    let text = format!(
+        "the request did not arrive completely within {} ms: send it faster, or raise \
+         timeouts.request_timeout_ms on the servers",
+        limit.as_millis()
+    );
+    fault(DEADLINE_EXCEEDED, text)
 }
 
 fn fault(code: u16, text: impl Into<String>) -> Fault {
@@ -120,6 +133,11 @@ impl Splitter {
             return Err(fault(RESOURCE_EXHAUSTED, text));
         }
         Ok((seen.len() >= PREFIX + announced).then_some(PREFIX + announced))
+    }
+
+    /// Nothing of a message is here that is not complete.
+    pub fn is_between_messages(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The body has ended: nothing may be left over.

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
+use super::arrival::Arrival;
 use super::framing::{self, Splitter};
 use super::headers;
 use super::inbound::{Inbound, Upload};
@@ -60,7 +61,8 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
     let mut timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
     let encoding = headers::encoding(&head.headers);
     let limit = origin.shared.settings.max_message_bytes;
-    let reading = framing::read_message(&mut body, limit, encoding);
+    let mut arrival = Arrival::new(origin.shared.settings.message_timeout);
+    let reading = arrival.in_time(framing::read_message(&mut body, limit, encoding));
     let message = in_time(reading, &mut timer)
         .await
         .ok_or_else(|| Box::new(trailers_only(out_of_time())))?
@@ -83,6 +85,7 @@ fn begin(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<(Exchange, 
         body,
         inbound: Inbound::new(exchange.call.clone()),
         splitter,
+        arrival: Arrival::new(origin.shared.settings.message_timeout),
         shared: origin.shared.clone(),
         ended: false,
     };

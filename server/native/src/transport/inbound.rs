@@ -10,6 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use super::arrival::Arrival;
 use super::call::Call;
 use super::framing::{Fault, Splitter};
 use super::shared::{Counters, Shared};
@@ -87,6 +88,8 @@ pub struct Upload {
     pub body: Incoming,
     pub inbound: Arc<Inbound>,
     pub splitter: Splitter,
+    /// Runs while a message is only partly here.
+    pub arrival: Arrival,
     pub shared: Arc<Shared>,
     pub ended: bool,
 }
@@ -100,7 +103,7 @@ impl Upload {
                 return Poll::Pending;
             }
             let read = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.poll_arrival(cx),
                 Poll::Ready(Some(Ok(frame))) => frame.into_data().ok().map(|chunk| self.add(chunk)),
                 Poll::Ready(Some(Err(_))) => Some(Err(Fault::Gone)),
                 Poll::Ready(None) => Some(self.end()),
@@ -112,9 +115,20 @@ impl Upload {
         Poll::Pending
     }
 
+    /// Nothing has come: that may be so between two messages, but not for long inside one.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<HeaderMap> {
+        if self.splitter.is_between_messages() {
+            return Poll::Pending;
+        }
+        self.arrival.poll(cx).map(Fault::trailers)
+    }
+
     fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
         let mut messages = Vec::new();
         self.splitter.add(chunk, &mut messages)?;
+        if self.splitter.is_between_messages() || !messages.is_empty() {
+            self.arrival.restart();
+        }
         if !messages.is_empty() {
             let bytes: usize = messages.iter().map(Bytes::len).sum();
             Counters::add(&self.shared.counters.bytes_received, bytes as u64);

@@ -128,7 +128,7 @@ impl Listener {
         max_connections=1000, max_connections_per_client=0, max_concurrent_streams=1000,
         queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
-        handshake_timeout_seconds=10.0, stream_low_water_bytes=256 << 10, tls=None,
+        handshake_timeout_seconds=10.0, message_timeout_seconds=30.0, stream_low_water_bytes=256 << 10, tls=None,
         inbound_streams=Vec::new(), inbound_backlog_bytes=4 << 20))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -143,6 +143,7 @@ impl Listener {
         keepalive_interval_seconds: f64,
         keepalive_timeout_seconds: f64,
         handshake_timeout_seconds: f64,
+        message_timeout_seconds: f64,
         stream_low_water_bytes: usize,
         tls: Option<&Bound<'_, TlsIdentity>>,
         inbound_streams: Vec<String>,
@@ -154,6 +155,7 @@ impl Listener {
             )));
         }
         let interval = seconds("keepalive_interval_seconds", keepalive_interval_seconds)?;
+        let patience = seconds("message_timeout_seconds", message_timeout_seconds)?;
         let settings = Settings {
             max_message_bytes,
             max_connections: max_connections.into(),
@@ -163,6 +165,7 @@ impl Listener {
             keepalive_interval: (!interval.is_zero()).then_some(interval),
             keepalive_timeout: seconds("keepalive_timeout_seconds", keepalive_timeout_seconds)?,
             handshake_timeout: seconds("handshake_timeout_seconds", handshake_timeout_seconds)?,
+            message_timeout: (!patience.is_zero()).then_some(patience),
             stream_low_water: stream_low_water_bytes,
             inbound: inbound_streams.into_iter().collect(),
             inbound_backlog: inbound_backlog_bytes,

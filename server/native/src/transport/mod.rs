@@ -6,6 +6,7 @@
 //! to its end first.
 
 mod acceptor;
+mod arrival;
 mod call;
 mod connection;
 mod exchange;

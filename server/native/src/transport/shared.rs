@@ -27,6 +27,8 @@ pub struct Settings {
     pub keepalive_interval: Option<Duration>,
     pub keepalive_timeout: Duration,
     pub handshake_timeout: Duration,
+    /// How long a message may take from its first byte, or its request's headers, to its last byte.
+    pub message_timeout: Option<Duration>,
     pub stream_low_water: usize,
     /// Methods whose requests are streams.
     pub inbound: HashSet<String>,

@@ -105,6 +105,7 @@ def request(block: bytes, *bodies: bytes) -> bytes:
 
 
 MESSAGE = b"\0\0\0\0\x02hi"
+BEGUN = b"\0\0\1\0\0"  # the prefix of a message of 64 KiB
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> No
 async def test_a_request_that_never_ends_is_over_without_a_deadline_too(serving, dial) -> None:
     async with serving(message_timeout_seconds=0.2) as server, asyncio.timeout(60):
         opening = frame(HEADERS, END_HEADERS, 1, headers())
-        block = await (await dial(server)).answer(opening, frame(DATA, 0, 1, b"\0\0\0\x01\0" * 99))
+        block = await (await dial(server)).answer(opening, frame(DATA, 0, 1, BEGUN + b"x" * 400))
 
         assert digits(4) in block
         assert server.calls == []
@@ -189,10 +190,10 @@ async def test_a_request_that_trickles_does_not_get_more_time(serving, dial) -> 
     async with serving(message_timeout_seconds=0.3) as server, asyncio.timeout(60):
         wire = await dial(server)
         wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
-        wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()))
+        wire.writer.write(frame(HEADERS, END_HEADERS, 1, headers()) + frame(DATA, 0, 1, BEGUN))
         answer = asyncio.ensure_future(wire.frames(HEADERS))
         while not answer.done():
-            wire.writer.write(frame(DATA, 0, 1, b"\0"))
+            wire.writer.write(frame(DATA, 0, 1, b"x"))
             await asyncio.sleep(0.05)
 
         assert digits(4) in answer.result()[-1][2]

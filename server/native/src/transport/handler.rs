@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{sleep_until, Instant, Sleep};
 
-use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::arrival::Arrival;
+use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::framing::{self, Splitter};
 use super::headers;
 use super::inbound::{Inbound, Upload};

@@ -183,6 +183,7 @@ mod tests {
             keepalive_interval: None,
             keepalive_timeout: Duration::ZERO,
             handshake_timeout: Duration::ZERO,
+            message_timeout: None,
             stream_low_water: 0,
             inbound: HashSet::new(),
             inbound_backlog: 0,

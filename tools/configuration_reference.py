@@ -11,7 +11,7 @@ from amaters_server.config import aliases
 from amaters_server.config.keys import section_of
 from amaters_server.config.reloadable import takes_effect
 from amaters_server.config.settings import Settings
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -70,6 +70,8 @@ def _row(key: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
     if value is PydanticUndefined or value is None or value in {"", ()}:
         return ""
     if isinstance(value, bool):
@@ -89,11 +91,12 @@ def _environment() -> str:
 def _older() -> str:
     rows = [f"| `{old}` | `{alias.today}` |" for old, alias in aliases.KEYS.items()]
     rows += [f"| `{old}` | no effect: {why} |" for old, why in aliases.WITHOUT_EFFECT.items()]
+    rows += [f"| `{old}` | refused: {why} |" for old, why in aliases.PROMISES.items()]
     return "\n".join(
         [
             "## Older names",
             "",
-            "Accepted with a notice.",
+            "Accepted with a notice, but for those that promise a protection which is not there.",
             "",
             "| Key | Today |",
             "|---|---|",

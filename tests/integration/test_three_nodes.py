@@ -37,6 +37,14 @@ async def write_until_it_works(call, address: str, key: bytes, value: bytes) -> 
             await asyncio.sleep(0.02)
 
 
+async def test_nodes_of_one_host_listen_each_at_its_own_entry(cluster):
+    """None of them was told where: all of 0.0.0.0:7879 they could not have had together."""
+    told = [line["internal"] for server in cluster for line in server.events("server.started")]
+
+    assert [server.settings["cluster"]["bind_address"] for server in cluster] == [""] * 3
+    assert told == [server.internal for server in cluster]
+
+
 async def test_what_one_takes_all_return(cluster, call):
     for number, server in enumerate(cluster):
         async with call(server.client) as caller:

@@ -62,7 +62,8 @@ def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
     loaded = load(Sources(path=file, flags=flags))
 
     assert loaded.notices == ()
-    assert loaded.settings.cluster.token == "uid-1"
+    assert loaded.settings.cluster.token.get_secret_value() == "uid-1"
+    assert loaded.settings.cluster.bind_address == "0.0.0.0:7879"
     assert len(loaded.settings.cluster.peers) == (0 if formed else wish.spec.replicas)
 
 

@@ -258,7 +258,7 @@ def validate_config(sources: Sources, *, show: bool) -> None:
     for notice in loaded.notices:
         click.echo(f"Notice: {notice}", err=True)
     # As for `start`: only here.
-    from amaters_server.app import lifecycle  # noqa: PLC0415
+    from amaters_server.app import from_settings, lifecycle  # noqa: PLC0415
 
     try:
         lifecycle.require_certificates(loaded.settings)
@@ -267,7 +267,8 @@ def validate_config(sources: Sources, *, show: bool) -> None:
         click.echo(f"Notice: a server would not start here: {wrong}", err=True)
     click.echo("Configuration is valid")
     if show:
-        click.echo(f"\nConfiguration:\n{as_toml(loaded.settings)}", nl=False)
+        shown = as_toml(from_settings.in_force(loaded.settings))
+        click.echo(f"\nConfiguration:\n{shown}", nl=False)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""From the configuration's sections to the settings of each part. Pure."""
+"""From the configuration's sections to the settings of each part. Pure, but for what this host is."""
 
 import socket
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from amaters_server.alerts.watch import Patience
 from amaters_server.alerts.watchman import AlertSettings
 from amaters_server.alerts.webhook import WebhookSettings
-from amaters_server.config.addresses import host_port
+from amaters_server.config.addresses import EVERYWHERE, beside, host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, S3Section
 from amaters_server.config.sections import LoggingSection, NetworkSection, StorageSection
@@ -29,8 +29,6 @@ MIB = 1024 * 1024
 LOOPBACK_INTERNAL = "127.0.0.1:7879"
 """Where a node that is alone serves its administrators."""
 
-EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 Compared with, not bound to.
-
 
 def node_settings(settings: Settings) -> NodeSettings:
     """Return what the node must be told."""
@@ -51,7 +49,7 @@ def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
         image_folder=common.image_folder,
         initial=initial,
         join=cluster.join,
-        token=cluster.token,
+        token=cluster.token.get_secret_value(),
         timing=Timing(cluster.heartbeat_interval_ms / 1000, cluster.election_timeout_ms / 1000),
         retention=Retention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
         sync=common.sync,
@@ -67,7 +65,7 @@ def addresses(settings: Settings) -> Addresses:
         client = _reachable(settings.server.bind_address, socket.gethostname())
         return Addresses(name="standalone", peer=internal_address(settings), client=client)
     peers = {one.id: one.address for one in cluster.initial_members()}
-    peer = cluster.advertise_address or peers[cluster.node_id]
+    peer = _own_entry(cluster)
     client = cluster.client_advertise_address or _reachable(
         settings.server.bind_address, host_port(peer).host
     )
@@ -84,9 +82,36 @@ def _reachable(bind_address: str, host: str) -> str:
 def internal_address(settings: Settings) -> str:
     """Return where peers and administrators connect."""
     cluster = settings.cluster
-    if cluster is not None and (cluster.enabled or "bind_address" in cluster.model_fields_set):
+    if cluster is not None and cluster.bind_address:
         return cluster.bind_address
-    return LOOPBACK_INTERNAL
+    if cluster is None or not cluster.enabled:
+        return LOOPBACK_INTERNAL
+    return str(beside(host_port(_own_entry(cluster)), is_here=_is_here))
+
+
+def in_force(settings: Settings) -> Settings:
+    """Return the settings with what follows from this host and other keys filled in."""
+    if settings.cluster is None:
+        return settings
+    cluster = settings.cluster.model_copy(update={"bind_address": internal_address(settings)})
+    return settings.model_copy(update={"cluster": cluster})
+
+
+def _own_entry(cluster: ClusterSection) -> str:
+    if cluster.advertise_address:
+        return cluster.advertise_address
+    return next(one.address for one in cluster.initial_members() if one.id == cluster.node_id)
+
+
+def _is_here(address: str) -> bool:
+    """Whether a listener may have that IP address; no port is taken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def query_limits(settings: Settings) -> QueryLimits:

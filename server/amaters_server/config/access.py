@@ -1,7 +1,8 @@
 """The sections about who may do what.
 
 They are read and checked as published. This version authenticates clients by certificate only
-(`network.require_client_cert`), so a configuration that asks for more is refused, not ignored.
+(`network.require_client_cert`), so a configuration that asks for more is refused, not ignored: see
+`protection`.
 """
 
 from pathlib import Path
@@ -57,11 +58,9 @@ class ApiKeySection(Section):
 
 
 class AuthSection(Section):
-    """Authentication."""
+    """Authentication. Refused by this version, which knows callers by their certificates alone."""
 
-    enabled: bool = Field(
-        default=False, description="Demand authentication; refused by this version."
-    )
+    enabled: bool = Field(default=False, description="Demand authentication.")
     methods: tuple[AuthMethod, ...] = Field(
         default=("mtls",), description="Methods tried, in order."
     )
@@ -74,14 +73,14 @@ class AuthSection(Section):
 
 
 class AuthzSection(Section):
-    """Authorization; takes effect together with `auth.enabled`."""
+    """Authorization. Refused by this version, like authentication."""
 
     enabled: bool = Field(default=True, description="Check permissions of authenticated callers.")
     default_role: str = Field(default="user", description="Role of callers that name none.")
     roles_file: Path | None = Field(
         default=None, description="Roles that replace the built-in ones."
     )
-    policies_file: Path | None = Field(default=None, description="Accepted; never read.")
+    policies_file: Path | None = Field(default=None, description="Policies beside the roles.")
     collection_permissions: bool = Field(default=True, description="Check per collection.")
     default_mode: Literal["deny-by-default", "allow-by-default"] = Field(
         default="deny-by-default", description="What happens when no role says anything."

@@ -1,10 +1,14 @@
 """Addresses as the configuration writes them: `ip:port` to listen on, `host:port` to be reached at."""
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 from typing_extensions import override
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 Named, not bound to.
+"""What stands for all addresses of a host, in IPv4 and in IPv6."""
 
 MAX_PORT = 65_535
 MAX_ID = 2**63 - 1
@@ -49,11 +53,26 @@ def reachable(text: str) -> HostPort:
     address = host_port(text)
     if address.port == 0:
         raise ValueError(f"{text!r}: nobody can connect to port 0")
-    if address.host in {"0.0.0.0", "::"}:  # noqa: S104 Compared with, not bound to.
+    if address.host in EVERYWHERE:
         raise ValueError(
             f"{text!r} means every address of this machine: write the one that others reach it at"
         )
     return address
+
+
+def beside(entry: HostPort, *, is_here: Callable[[str], bool]) -> HostPort:
+    """Return where to listen for what others reach at that entry.
+
+    `is_here` says whether an IP address is one of this host.
+    """
+    try:
+        version = ipaddress.ip_address(entry.host).version
+    except ValueError:
+        version = 4  # A name may not resolve yet, and to whatever it will, it leads here.
+    else:
+        if is_here(entry.host):
+            return entry
+    return entry._replace(host=EVERYWHERE[version == 6])  # noqa: PLR2004
 
 
 def peer(text: str) -> Peer:
@@ -88,6 +107,10 @@ def _bind_address(text: str) -> str:
     return _literal(text, named="Invalid bind address")
 
 
+def _bind_address_or_default(text: str) -> str:
+    return text and _bind_address(text)
+
+
 def _metrics_address(text: str) -> str:
     return _literal(text, named="Invalid metrics address")
 
@@ -108,6 +131,8 @@ def _peer_text(text: str) -> str:
 
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
 """A literal `ip:port` to listen on."""
+BindAddressOrDefault = Annotated[str, AfterValidator(_bind_address_or_default)]
+"""A literal `ip:port` to listen on; empty when not said."""
 MetricsAddress = Annotated[str, AfterValidator(_metrics_address)]
 """A literal `ip:port` for health and metrics."""
 ReachableAddress = Annotated[str, AfterValidator(_reachable)]

@@ -8,6 +8,8 @@ library and the cluster library. A key of today always wins over an older one.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
+from amaters_server.config.faults import Fault
+
 Document: TypeAlias = dict[str, object]
 """A TOML document, or one of its tables."""
 
@@ -24,8 +26,8 @@ def _verbosity(word: object) -> object:
     return {"off": "error", "brief": "info", "detailed": "debug"}.get(str(word).lower(), word)
 
 
-def _boolean(text: object) -> object:
-    return str(text).strip().lower() == "true"
+def _stripped(text: object) -> object:
+    return text.strip() if isinstance(text, str) else text
 
 
 def _peer_list(text: object) -> object:
@@ -77,21 +79,35 @@ KEYS: Mapping[str, Alias] = {
 }
 
 WITHOUT_EFFECT: Mapping[str, str] = {
-    "auth.mtls_ca_cert": "use network.tls_ca with network.require_client_cert",
     "middleware.cors_origins": "browsers do not reach a gRPC listener",
     "middleware.compression": "messages are not compressed",
     "cache.max_entries": "there is no query cache; see storage.block_cache_size_mb",
     "net.logging.slow_threshold_ms": "slow calls show in the latency metrics",
-    "net.auth.jwt_secret_path": "tokens are not checked yet",
-    "key_rotation_interval_secs": "the log is not encrypted",
-    "key_retention_count": "the log is not encrypted",
 }
+
+PROMISES: Mapping[str, str] = {
+    "auth.mtls_ca_cert": (
+        "this key admits nobody and keeps nobody out: remove it, and set network.tls_ca and "
+        "network.require_client_cert"
+    ),
+    "net.auth.jwt_secret_path": (
+        "tokens are not checked yet, and everybody would be let in: remove it, and set "
+        "network.require_client_cert to admit only certificate holders"
+    ),
+    "key_rotation_interval_secs": (
+        "the log is not encrypted, so no key is ever changed: remove it, and encrypt the volume"
+    ),
+    "key_retention_count": (
+        "the log is not encrypted, so no key is kept: remove it, and encrypt the volume"
+    ),
+}
+"""Older keys that promise a protection this version lacks, and what to do: they are refused."""
 
 ENVIRONMENT: Mapping[str, Alias] = {
     "AMATERS_BIND_ADDRESS": Alias("server.bind_address"),
     "AMATERS_DATA_DIR": Alias("server.data_dir"),
     "AMATERS_LOG_LEVEL": Alias("logging.level"),
-    "AMATERS_TLS_ENABLED": Alias("network.tls_enabled", _boolean),
+    "AMATERS_TLS_ENABLED": Alias("network.tls_enabled", _stripped),
     # The list of members comes first: it is what makes a node a member of a cluster.
     "AMATERS_PEERS": Alias("cluster.peers", _peer_list),
     # Ours.
@@ -109,7 +125,7 @@ ENVIRONMENT: Mapping[str, Alias] = {
     "AMATERS_METRICS_ADDR": Alias("metrics.bind_address"),
     # The network library.
     "AMATERS_NET_BIND_ADDR": Alias("server.bind_address"),
-    "AMATERS_NET_TLS_ENABLED": Alias("network.tls_enabled", _boolean),
+    "AMATERS_NET_TLS_ENABLED": Alias("network.tls_enabled", _stripped),
     "AMATERS_NET_TLS_CERT_PATH": Alias("network.tls_cert"),
     "AMATERS_NET_TLS_KEY_PATH": Alias("network.tls_key"),
     "AMATERS_NET_METRICS_ADDR": Alias("metrics.bind_address"),
@@ -145,14 +161,12 @@ def take(document: Document, key: str) -> object:
     return None
 
 
-def has(document: Document, key: str) -> bool:
-    """Return whether the dotted key is set."""
+def value_of(document: Document, key: str) -> object:
+    """Return the value of a dotted key; None when it is absent."""
     at: object = document
     for name in key.split("."):
-        if not isinstance(at, dict) or name not in at:
-            return False
-        at = at[name]
-    return True
+        at = at.get(name) if isinstance(at, dict) else None
+    return at
 
 
 def modernise(document: Document) -> list[str]:
@@ -162,7 +176,7 @@ def modernise(document: Document) -> list[str]:
         value = take(document, old)
         if value is None:
             continue
-        if has(document, alias.today):
+        if value_of(document, alias.today) is not None:
             notices.append(f"{old} is ignored: {alias.today}, its name today, is set too")
             continue
         put(document, alias.today, alias.rewrite(value))
@@ -172,6 +186,11 @@ def modernise(document: Document) -> list[str]:
             notices.append(f"{old} has no effect: {instead}")
     _drop_emptied(document)
     return notices
+
+
+def withdraw_promises(document: Document) -> list[Fault]:
+    """Remove the keys of `PROMISES`; returns one fault for each one found."""
+    return [Fault(old, said) for old, said in PROMISES.items() if take(document, old) is not None]
 
 
 def _drop_emptied(document: Document) -> None:

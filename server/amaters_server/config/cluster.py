@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from amaters_server.config.addresses import (
     MAX_ID,
-    BindAddress,
+    BindAddressOrDefault,
     MemberName,
     Peer,
     PeerText,
@@ -22,7 +22,24 @@ def _place(text: str) -> str:
     local = text.removeprefix("local://")
     if text and not local.startswith("/") and (bucket == text or not bucket.strip("/")):
         raise ValueError(f"Invalid destination: '{text}' is not s3://BUCKET/PREFIX or /FOLDER")
+    # Secret keys of these stores may hold slashes.
+    name, _, prefix = bucket.partition("/")
+    if bucket != text and "@" in (name + prefix if ":" in name else name):
+        raise ValueError(
+            "Invalid destination: no credentials belong in it: remove what stands before the @, and "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+        )
     return text
+
+
+def _store(text: str) -> str:
+    """Return the URL without user and password: they are never used, so nothing has to hide them."""
+    scheme, colon, rest = text.partition("://")
+    if not text:
+        return text
+    if not colon or scheme.lower() not in {"http", "https"}:
+        raise ValueError("Invalid URL of the store: it must begin with http:// or https://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 class ClusterSection(Section):
@@ -42,9 +59,12 @@ class ClusterSection(Section):
     join: tuple[ReachableAddress, ...] = Field(
         default=(), description="Internal addresses of members to ask when `peers` is out of date."
     )
-    bind_address: BindAddress = Field(
-        default="0.0.0.0:7879",
-        description="Where other members and administrators connect.",
+    bind_address: BindAddressOrDefault = Field(
+        default="",
+        description="Where other members and administrators connect. Empty: the port of this "
+        "node's own entry (its `advertise_address`, or the one of its `node_id` in `peers`), and "
+        "its address too when that is an IP address of this host. Where the entry is a name, as in "
+        "Kubernetes, or an address of something in between, all addresses of this host.",
     )
     advertise_address: ReachableAddress = Field(
         default="", description="`host:port` at which other members reach this node."
@@ -52,8 +72,8 @@ class ClusterSection(Section):
     client_advertise_address: ReachableAddress = Field(
         default="", description="`host:port` at which clients reach this node."
     )
-    token: str = Field(
-        default="",
+    token: SecretStr = Field(
+        default=SecretStr(""),
         description="Part of the cluster's identity: clusters of other tokens never mix.",
     )
     heartbeat_interval_ms: Positive = Field(
@@ -90,7 +110,9 @@ class ClusterSection(Section):
 class S3Section(Section):
     """How to reach an S3 store; credentials come from the environment, never from here."""
 
-    endpoint_url: str = Field(default="", description="URL of the store when it is not Amazon's.")
+    endpoint_url: Annotated[str, AfterValidator(_store)] = Field(
+        default="", description="URL of the store when it is not Amazon's."
+    )
     region: str = Field(default="", description="Region of the bucket.")
     addressing_style: Literal["auto", "path", "virtual"] = Field(
         default="auto", description="`auto`, `path` or `virtual`."

@@ -1,15 +1,19 @@
 """The keys there are, and what to say of those that are none."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
 from amaters_server.config.aliases import Document
 from amaters_server.config.settings import Settings
 
 ALIKE = 0.75
 """How alike a known key must be to be offered; a far-fetched one misleads more than it helps."""
+
+LONGEST_KEY = 80
+"""Characters beyond which nothing is offered: no key here is half as long."""
 
 
 def section_of(annotation: object) -> type[BaseModel] | None:
@@ -21,6 +25,23 @@ def section_of(annotation: object) -> type[BaseModel] | None:
     return None
 
 
+def may_be_shown(names: Sequence[str]) -> bool:
+    """Return whether the value of that key, wrong as it is, can hold no secret of this program.
+
+    Nothing is shown that stands in a table with a secret, however deep, or in place of one.
+    """
+    known = Settings.model_fields.get(names[0]) if names else None
+    return known is None or not _holds_secret(known)
+
+
+def _holds_secret(field: FieldInfo) -> bool:
+    inner = section_of(field.annotation)
+    if inner is not None:
+        return any(map(_holds_secret, inner.model_fields.values()))
+    choices = getattr(field.annotation, "__args__", (field.annotation,))
+    return SecretStr in choices
+
+
 def unknown_keys(document: Document) -> Iterator[str]:
     """Walk the dotted keys of the document that no section knows."""
     yield from _unknown(document, Settings, "")
@@ -28,6 +49,8 @@ def unknown_keys(document: Document) -> Iterator[str]:
 
 def nearest(key: str) -> str | None:
     """Return the key or table that was probably meant; None when nothing is spelled like it."""
+    if len(key) > LONGEST_KEY:
+        return None
     # Names first: keys of one table are alike for the table's sake alone.
     named_alike = [one for one in _known(Settings, "") if _alike(_name(one), _name(key))]
     if sum(_name(one) == _name(key) for one in named_alike) > 1:

@@ -4,18 +4,26 @@ The order of precedence is flags, environment, file, defaults.
 """
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from amaters_server.config.aliases import Document, from_environment, modernise, put
-from amaters_server.config.keys import nearest, section_of, unknown_keys
-from amaters_server.config.settings import Fault, Settings, contradictions, doubts
+from amaters_server.config import toml_file
+from amaters_server.config.aliases import (
+    Document,
+    from_environment,
+    modernise,
+    put,
+    value_of,
+    withdraw_promises,
+)
+from amaters_server.config.faults import MOST_LINES, Fault, one_line, refusal
+from amaters_server.config.keys import may_be_shown, nearest, unknown_keys
+from amaters_server.config.settings import Settings, contradictions, doubts
 from amaters_server.model.errors import ConfigurationError
 
 DEFAULT_PATH = Path("./config.toml")
@@ -58,43 +66,48 @@ class Loaded:
 
 def load(sources: Sources) -> Loaded:
     """Read all sources; ConfigurationError with one line per fault, each naming its key."""
-    content = _read(sources.path)
-    document, notices = _parsed(sources.path, content)
+    document, notices, digest = _of_file(sources.path)
+    faults = withdraw_promises(document)
     notices += modernise(document)
     notices += from_environment(sources.environment, document)
     notices += _apply_flags(sources.flags, document)
-    notices += [_unknown(key) for key in unknown_keys(document)]
-    digest = "" if content is None else hashlib.sha256(content).hexdigest()
-    settings = _checked(document)
+    notices += _unknown(document)
+    notices += _unused_credentials(document)
+    settings = _checked(document, faults)
     return Loaded(settings, (*notices, *doubts(settings)), digest)
 
 
-def _unknown(key: str) -> str:
-    meant = nearest(key)
-    return f"{key} is unknown and ignored" + (f": did you mean {meant}?" if meant else "")
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the file's content; None when it is not there and nobody asked for it by name."""
+def _of_file(path: Path) -> tuple[Document, list[str], str]:
+    """Return what the file says; nothing when it is not there and nobody asked for it by name."""
     try:
-        return path.read_bytes()
+        content = toml_file.read(path)
     except FileNotFoundError:
         if path != DEFAULT_PATH:
             raise ConfigurationError(f"Configuration file not found: {path}") from None
-        return None
-    except OSError as wrong:
-        raise ConfigurationError(
-            f"Configuration file {path} cannot be read: {wrong.strerror}"
-        ) from wrong
+        return {}, [f"{path} is not there: defaults are used"], ""
+    return toml_file.parsed(path, content), [], hashlib.sha256(content).hexdigest()
 
 
-def _parsed(path: Path, content: bytes | None) -> tuple[Document, list[str]]:
-    if content is None:
-        return {}, [f"{path} is not there: defaults are used"]
-    try:
-        return tomllib.loads(content.decode()), []
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
+def _unknown(document: Document) -> list[str]:
+    keys = list(unknown_keys(document))
+    notices = []
+    for key in keys[:MOST_LINES]:
+        meant = nearest(key)
+        said = f"{one_line(key)} is unknown and ignored"
+        notices.append(said + (f": did you mean {meant}?" if meant else ""))
+    if len(keys) > MOST_LINES:
+        notices.append(f"{len(keys) - MOST_LINES} more keys are unknown and ignored")
+    return notices
+
+
+def _unused_credentials(document: Document) -> list[str]:
+    key = "snapshots.s3.endpoint_url"
+    if "@" not in str(value_of(document, key)):
+        return []
+    instead = "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    return [
+        f"the user and password in {key} have no effect: those of the store come from {instead}"
+    ]
 
 
 def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:
@@ -107,47 +120,29 @@ def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:
     return notices
 
 
-def _checked(document: Document) -> Settings:
+def _checked(document: Document, faults: list[Fault]) -> Settings:
     try:
         settings = Settings.model_validate(document)
     except ValidationError as wrong:
-        raise _refusal([_fault(error) for error in wrong.errors()]) from None
-    faults = contradictions(settings)
+        raise refusal([*faults, *map(_fault, wrong.errors())]) from None
+    faults = [*faults, *contradictions(settings)]
     if faults:
-        raise _refusal(faults)
+        raise refusal(faults)
     return settings
-
-
-def _refusal(faults: list[Fault]) -> ConfigurationError:
-    lines = [f"Validation error: {fault.message} [{fault.key}]" for fault in faults]
-    return ConfigurationError("\n".join(lines))
 
 
 def _fault(error: ErrorDetails) -> Fault:
     names = [str(part) for part in error["loc"]]
     key = ".".join(names)
-    text = PUBLISHED_TEXTS.get(key)
-    if text is not None:
-        return Fault(key, text.format(value=error["input"]))
     if error["type"] == "value_error":
         return Fault(key, str(error.get("ctx", {}).get("error", error["msg"])))
     said = PLAIN_TEXTS.get(error["type"], error["msg"]).format(key=key)
-    if _is_secret(names):
+    if not may_be_shown(names):
         return Fault(key, said)
+    text = PUBLISHED_TEXTS.get(key)
+    if text is not None:
+        return Fault(key, text.format(value=error["input"]))
     return Fault(key, f"{said}, got {error['input']!r}")
-
-
-def _is_secret(names: list[str]) -> bool:
-    """Say whether that key holds what nobody may be shown, not even when it is wrong."""
-    section: type[BaseModel] | None = Settings
-    for name in names:
-        known = None if section is None else section.model_fields.get(name)
-        if known is None:
-            return False
-        if SecretStr in getattr(known.annotation, "__args__", (known.annotation,)):
-            return True
-        section = section_of(known.annotation)
-    return False
 
 
 def as_toml(settings: Settings) -> str:

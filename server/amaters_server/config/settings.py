@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import Field
 
@@ -10,6 +9,12 @@ from amaters_server.config.access import AuthSection, AuthzSection
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection
+from amaters_server.config.faults import Fault
+from amaters_server.config.protection import (
+    limits_without_effect,
+    tls_without_effect,
+    without_effect,
+)
 from amaters_server.config.sections import (
     CircuitCacheSection,
     LoggingSection,
@@ -51,26 +56,26 @@ class Settings(Section):
         return self.server.data_dir / self.snapshots.dir
 
 
-class Fault(NamedTuple):
-    """One thing wrong with the configuration."""
-
-    key: str
-    message: str
-
-
 def contradictions(settings: Settings) -> list[Fault]:
     """Return what is wrong between keys that are each fine by themselves."""
     return [
-        *_tls(settings.network),
+        *_tls(settings),
         *_cluster(settings),
-        *_authentication(settings.auth),
+        *without_effect(settings.auth, "auth", settings.auth),
+        *without_effect(settings.authz, "authz", settings.auth),
         *_files_and_times(settings),
     ]
 
 
 def doubts(settings: Settings) -> Iterator[str]:
     """Say what is allowed and probably not what anybody wants."""
-    cluster = settings.cluster
+    network, cluster = settings.network, settings.cluster
+    yield from limits_without_effect(settings.resource_limits)
+    if network.tls_ca is not None and "require_client_cert" not in network.model_fields_set:
+        yield (
+            "network.tls_ca is set and network.require_client_cert is not: clients without a "
+            "certificate are served"
+        )
     if cluster is None or not cluster.enabled:
         return
     count = len(cluster.peers)
@@ -81,7 +86,11 @@ def doubts(settings: Settings) -> Iterator[str]:
         )
 
 
-def _tls(network: NetworkSection) -> Iterator[Fault]:
+def _tls(settings: Settings) -> Iterator[Fault]:
+    network, cluster = settings.network, settings.cluster
+    yield from tls_without_effect(network, "network", network)
+    if cluster is not None:
+        yield from tls_without_effect(cluster, "cluster", network)
     if not network.tls_enabled:
         return
     if network.tls_cert is None:
@@ -90,6 +99,13 @@ def _tls(network: NetworkSection) -> Iterator[Fault]:
         yield Fault("network.tls_key", "TLS enabled but no key file specified")
     if network.require_client_cert and network.tls_ca is None:
         yield Fault("network.tls_ca", "Client certificate required but no CA file specified")
+    if cluster is not None and (cluster.tls_cert is None) != (cluster.tls_key is None):
+        missing = "tls_cert" if cluster.tls_cert is None else "tls_key"
+        yield Fault(
+            f"cluster.{missing}",
+            "cluster.tls_cert and cluster.tls_key belong together, and one alone has no effect: "
+            "set both, or remove both to use those of [network]",
+        )
 
 
 def _cluster(settings: Settings) -> Iterator[Fault]:
@@ -137,30 +153,6 @@ def _members(cluster: ClusterSection) -> Iterator[Fault]:
             "cluster.advertise_address",
             f"{advertised} is not what cluster.peers says about node {cluster.node_id}, {expected}",
         )
-
-
-def _authentication(auth: AuthSection) -> Iterator[Fault]:
-    jwt, keys, mtls = auth.jwt, auth.api_key, auth.mtls
-    if jwt.enabled and jwt.algorithm.startswith("HS") and jwt.secret is None:
-        yield Fault("auth.jwt.secret", f"JWT algorithm {jwt.algorithm} requires a secret")
-    if jwt.enabled and jwt.algorithm.startswith("RS") and jwt.public_key_path is None:
-        yield Fault(
-            "auth.jwt.public_key_path", f"JWT algorithm {jwt.algorithm} requires a public key"
-        )
-    if keys.enabled and keys.keys_file is None:
-        yield Fault("auth.api_key.keys_file", "API key authentication enabled but no keys file")
-    if mtls.enabled and mtls.ca_certs_dir is None:
-        yield Fault("auth.mtls.ca_certs_dir", "mTLS authentication enabled but no CA directory")
-    if not auth.enabled:
-        return
-    enabled = {"jwt": jwt.enabled, "api_key": keys.enabled, "mtls": mtls.enabled}
-    if not any(enabled[method] for method in auth.methods):
-        yield Fault("auth.methods", "Authentication enabled but no valid auth methods configured")
-    yield Fault(
-        "auth.enabled",
-        "This version does not check tokens or API keys yet, and would let everybody in: set it to "
-        "false, and network.require_client_cert to true to admit only certificate holders",
-    )
 
 
 def _files_and_times(settings: Settings) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """What a node must be told; `app.compose` makes it from the configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -78,7 +78,7 @@ class NodeSettings:
     `join` is empty too."""
     join: tuple[str, ...] = ()
     """Peer addresses to ask for admission, beside the initial members."""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """Part of what the cluster id is derived from: keeps clusters with equal members apart."""
     timing: Timing = Timing()
     retention: Retention = Retention()

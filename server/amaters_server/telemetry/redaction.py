@@ -16,7 +16,7 @@ _NAMES = re.compile(
 )
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE), rf"\1 {MASK}"),
-    (re.compile(r"(\w[\w+.-]*://)[^/\s@:]*:[^/\s@]*@"), rf"\1{MASK}@"),
+    (re.compile(r"(\w[\w+.-]*://)[^/\s@]*@"), rf"\1{MASK}@"),
     (
         re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(-----END \1-----|\Z)", re.DOTALL),
         rf"-----BEGIN \1----- {MASK}",

@@ -191,7 +191,7 @@ def cluster_of(
             "enabled": True,
             "node_id": n + 1,
             "peers": peers,
-            "bind_address": f"127.0.0.1:{ports[3 * n + 1]}",
+            "bind_address": "",  # Each listens where `peers` says that it is reached.
             **own.get("cluster", {}),
         }
         client, internal, http = ports[3 * n : 3 * n + 3]

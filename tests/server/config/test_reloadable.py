@@ -40,8 +40,6 @@ def test_published_sections_are_taken_over(tmp_path, text, label):
         ('[server]\nbind_address = "0.0.0.0:1"', "port"),
         ('[server]\ndata_dir = "/d"', "data_dir"),
         ('[storage]\nengine = "memory"', "storage_engine"),
-        ('[network]\ntls_cert = "/c"', "tls_cert_path"),
-        ('[network]\ntls_key = "/c"', "tls_key_path"),
         ('[metrics]\nbind_address = "0.0.0.0:1"', "metrics.bind_address"),
         ("[storage]\nmemtable_size_mb = 1", "storage.memtable_size_mb"),
         ('[cluster]\npeers = ["1:a:1"]\nnode_id = 1', "cluster"),
@@ -51,6 +49,21 @@ def test_all_else_waits_for_a_restart_and_is_named(tmp_path, text, label):
     found = difference(settings(tmp_path), settings(tmp_path, text))
 
     assert found.updated == ()
+    assert found.skipped == (label,)
+
+
+@pytest.mark.parametrize(
+    ("key", "label"), [("tls_cert", "tls_cert_path"), ("tls_key", "tls_key_path")]
+)
+def test_paths_of_certificates_wait_for_a_restart(tmp_path, key, label):
+    paths = {"tls_cert": "c", "tls_key": "k"}
+    text = "[network]\ntls_enabled = true\ntls_cert = '{tls_cert}'\ntls_key = '{tls_key}'"
+
+    found = difference(
+        settings(tmp_path, text.format(**paths)),
+        settings(tmp_path, text.format(**paths | {key: "another"})),
+    )
+
     assert found.skipped == (label,)
 
 

@@ -126,6 +126,7 @@ SECRETS = {
     "Authorization": "hunter2-secret",
     "header": "Bearer hunter2-secret",
     "url": "https://me:hunter2-secret@host/path",
+    "user_alone": "https://hunter2-secret@host/path",
     "query": "https://host/?X-Amz-Signature=hunter2-secret&list-type=2",
     "pem": "-----BEGIN EC PRIVATE KEY-----\nhunter2-secret\n-----END EC PRIVATE KEY-----",
     "nested": {"deep": [{"api_key": "hunter2-secret"}]},

@@ -1,0 +1,42 @@
+"""What is wrong with a configuration, as lines for a person: one per fault, none with a secret.
+
+A value is shown only where no secret can be meant: nothing at or below a table that holds one
+anywhere is, for whoever mixes up two keys, or a table and a value, mixes up a secret.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.urls import without_credentials
+
+MOST_LINES = 20
+LONGEST_LINE = 400
+"""Characters of a message, and of a key."""
+
+
+class Fault(NamedTuple):
+    """One thing wrong with the configuration."""
+
+    key: str
+    message: str
+
+
+def refusal(faults: Sequence[Fault]) -> ConfigurationError:
+    """Return the error that tells of all of them, a line each."""
+    lines = [
+        f"Validation error: {one_line(fault.message)} [{one_line(fault.key)}]"
+        for fault in faults[:MOST_LINES]
+    ]
+    left = len(faults) - MOST_LINES
+    if left > 0:
+        lines.append(f"Validation error: {left} more faults: correct these first")
+    return ConfigurationError("\n".join(lines))
+
+
+def one_line(text: str) -> str:
+    """Return the text without what a terminal would act on, credentials, and more than a line."""
+    # Masked first: of an address that is cut in its middle nobody could tell the password.
+    masked = without_credentials(text)
+    short = masked if len(masked) <= LONGEST_LINE else f"{masked[:LONGEST_LINE]}…"
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in short)

@@ -1,0 +1,107 @@
+"""A configuration file to a document, or to one line per fault that says where it is.
+
+Python's parser takes more than any configuration holds, and breaks on some of it: it recurses with
+the depth of a value, and numbers of any length are read and cannot be printed. Both are bounded.
+"""
+
+import re
+import tomllib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from amaters_server.config.aliases import Document
+from amaters_server.config.faults import Fault, refusal
+from amaters_server.model.errors import ConfigurationError
+
+LARGEST_FILE = 1024 * 1024
+DEEPEST = 16
+"""Tables and lists within each other; the sections here need four."""
+NUMBERS = range(-(2**63), 2**63)
+"""What TOML promises to hold."""
+
+
+def read(path: Path) -> bytes:
+    """Return the file's content; FileNotFoundError when it is not there."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as wrong:
+        reason = wrong.strerror if isinstance(wrong, OSError) else wrong
+        raise ConfigurationError(f"Configuration file {path} cannot be read: {reason}") from wrong
+    if len(content) > LARGEST_FILE:
+        raise ConfigurationError(
+            f"Configuration file {path} has more than {LARGEST_FILE} bytes, which is no "
+            "configuration: name another one with --config"
+        )
+    return content
+
+
+def parsed(path: Path, content: bytes) -> Document:
+    """Return what the file says; ConfigurationError when it is no TOML, or none that fits here."""
+    text = _text(path, content)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as wrong:
+        raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
+    except (RecursionError, ValueError):
+        raise refusal([_culprit(text)]) from None
+    beyond = list(_beyond(document))
+    if beyond:
+        raise refusal(beyond)
+    return document
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as wrong:
+        line = content.count(b"\n", 0, wrong.start) + 1
+        raise ConfigurationError(
+            f"Configuration file {path} is not TOML: line {line} is not UTF-8 (byte "
+            f"0x{content[wrong.start]:02x}): save the file as UTF-8"
+        ) from None
+
+
+def _beyond(document: Document) -> Iterator[Fault]:
+    """Walk what is nested too deeply or too large a number; recursion would be the same fault."""
+    waiting: deque[tuple[tuple[str, ...], object]] = deque([((), document)])
+    while waiting:
+        names, value = waiting.popleft()
+        if isinstance(value, (dict, list)):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            if len(names) == DEEPEST:
+                yield Fault(".".join(names), TOO_DEEP)
+            else:
+                waiting.extend(((*names, str(name)), one) for name, one in inner)
+        elif isinstance(value, int) and value not in NUMBERS:
+            yield Fault(".".join(names), TOO_LONG)
+
+
+TOO_DEEP = f"tables and lists are nested more than {DEEPEST} deep: no setting is, remove it"
+TOO_LONG = "the number does not fit 64 bits: write a smaller one"
+
+_TOKEN = re.compile(
+    r'#[^\n]*|"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
+    r"|[\[\]{}\n]|\d[\d_]*",
+    re.DOTALL,
+)
+
+
+def _culprit(text: str) -> Fault:
+    """Find what the parser broke on, which it does not say itself."""
+    table, statement, line, depth = "", 0, 1, 0
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        depth += (word in "[{") - (word in "]}")
+        if depth > DEEPEST or (word[0].isdecimal() and len(word) > len(str(NUMBERS.stop))):
+            break
+        if word == "\n" and depth == 0:
+            said = text[statement : token.start()].strip()
+            table = said.strip("[] ") if said.startswith("[") else table
+            statement, line = token.end(), line + text.count("\n", statement, token.end())
+    name = text[statement:].partition("=")[0].strip()
+    message = TOO_DEEP if depth > DEEPEST else TOO_LONG
+    return Fault(".".join(filter(None, (table, name))), f"line {line}: {message}")

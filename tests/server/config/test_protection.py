@@ -1,0 +1,191 @@
+"""What looks like a protection and is none is refused: nobody finds the door open later."""
+
+import pytest
+from amaters_server.config import aliases
+from amaters_server.config.access import AuthSection, AuthzSection
+from amaters_server.config.keys import section_of
+from amaters_server.config.load import Loaded, Sources, as_toml, load
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError
+
+
+def loaded(tmp_path, text: str, **environment: str) -> Loaded:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    return load(Sources(path=path, environment=environment))
+
+
+def refusal(tmp_path, text: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        loaded(tmp_path, text, **environment)
+    return str(raised.value).splitlines()
+
+
+def keys(section, prefix):
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is None:
+            yield f"{prefix}.{name}", field
+        else:
+            yield from keys(inner, f"{prefix}.{name}")
+
+
+EVERY_KEY = dict([*keys(AuthSection, "auth"), *keys(AuthzSection, "authz")])
+"""Of the two tables, the keys that are published; see docs/configuration.md."""
+
+
+def set_to_something(key: str) -> str:
+    table, _, name = key.rpartition(".")
+    kind = str(EVERY_KEY[key].annotation)
+    value = next(
+        text
+        for mark, text in (
+            ("tuple", '["mtls"]'),
+            ("bool", "true"),
+            ("deny-by-default", '"deny-by-default"'),
+            ("HS256", '"HS256"'),
+            ("int", "3600"),
+            ("", '"something"'),
+        )
+        if mark in kind
+    )
+    return f"[{table}]\n{name} = {value}\n"
+
+
+@pytest.mark.parametrize("key", EVERY_KEY)
+def test_a_key_of_authentication_is_refused_and_says_what_to_do(tmp_path, key):
+    [line] = refusal(tmp_path, set_to_something(key))
+
+    assert line == (
+        f"Validation error: {key} has no effect in this version, which would let everybody in: "
+        "remove it, and set network.require_client_cert to true to admit only certificate holders "
+        f"[{key}]"
+    )
+
+
+def test_each_key_is_a_line(tmp_path):
+    lines = refusal(
+        tmp_path,
+        '[auth]\nenabled = true\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"',
+    )
+
+    assert [line.rpartition(" [")[2] for line in lines] == [
+        "auth.enabled]",
+        "auth.methods]",
+        "auth.jwt.enabled]",
+        "auth.jwt.secret]",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[auth]\nenabled = false",
+        "[auth.jwt]\nenabled = false",
+        "[authz]\nenabled = false",
+        "[auth]\n[auth.api_key]\n[authz]",
+    ],
+)
+def test_what_asks_for_nothing_is_taken(tmp_path, text):
+    assert loaded(tmp_path, text).notices == ()
+
+
+def test_a_file_with_all_defaults_written_out_is_taken(tmp_path):
+    """As `start --generate-config` writes it: it says `auth.enabled = false`."""
+    assert loaded(tmp_path, as_toml(Settings())).notices == ()
+
+
+def test_a_protection_is_refused_also_beside_a_no(tmp_path):
+    [line] = refusal(tmp_path, "[auth]\nenabled = false\n[auth.api_key]\nenabled = true")
+
+    assert line.endswith("[auth.api_key.enabled]")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[network]\ntls_cert = "c"', "network.tls_cert"),
+        ('[network]\ntls_key = "k"', "network.tls_key"),
+        ('[network]\ntls_ca = "a"', "network.tls_ca"),
+        ("[network]\nrequire_client_cert = true", "network.require_client_cert"),
+        ('[network]\ntls_enabled = false\ntls_cert = "c"', "network.tls_cert"),
+        ('[net.tls]\ncert_path = "c"', "network.tls_cert"),
+        ('[cluster]\nenabled = false\ntls_cert = "c"', "cluster.tls_cert"),
+        ('[cluster]\nnode_id = 1\npeers = ["1:a:1"]\ntls_ca = "c"', "cluster.tls_ca"),
+    ],
+)
+def test_certificates_while_tls_is_off_are_refused(tmp_path, text, key):
+    [line] = refusal(tmp_path, text)
+
+    assert "no effect while TLS is off" in line
+    assert "set network.tls_enabled to true, or remove it" in line
+    assert line.endswith(f"[{key}]")
+
+
+def test_certificates_are_refused_when_the_environment_switches_tls_off(tmp_path):
+    text = '[network]\ntls_enabled = true\ntls_cert = "c"\ntls_key = "k"'
+
+    assert len(refusal(tmp_path, text, AMATERS_TLS_ENABLED="false")) == 2
+
+
+def test_half_a_pair_of_the_internal_port_is_refused(tmp_path):
+    text = (
+        '[network]\ntls_enabled = true\ntls_cert = "c"\ntls_key = "k"\n[cluster]\nenabled = false\n'
+    )
+
+    [line] = refusal(tmp_path, f'{text}tls_cert = "c"')
+
+    assert "belong together" in line
+    assert line.endswith("[cluster.tls_key]")
+
+
+@pytest.mark.parametrize("key", aliases.PROMISES)
+def test_an_older_key_that_promises_a_protection_is_refused(tmp_path, key):
+    *tables, name = key.split(".")
+    head = f"[{'.'.join(tables)}]\n" if tables else ""
+
+    [line] = refusal(tmp_path, f"{head}{name} = 5")
+
+    assert "remove it, and " in line
+    assert line.endswith(f"[{key}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[auth]\njwt_secret = "change-me"', "auth.jwt.secret"),
+        ('[auth]\njwt_algorithm = "RS256"', "auth.jwt.algorithm"),
+        ('[auth]\napi_key_header = "X"', "auth.api_key.header_name"),
+    ],
+)
+def test_an_older_name_of_such_a_key_is_refused_too(tmp_path, text, key):
+    [line] = refusal(tmp_path, text)
+
+    assert line.endswith(f"[{key}]")
+    assert "change-me" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[resource_limits]\nmax_requests_per_second_global = 5", "max_requests_per_second_global"),
+        ("[resource_limits]\nmax_memory_bytes = 5", "max_memory_bytes"),
+        ("[net.rate_limit]\nqps = 5", "max_requests_per_second_global"),
+    ],
+)
+def test_a_limit_that_is_not_kept_yet_is_told(tmp_path, text, key):
+    notices = loaded(tmp_path, text).notices
+
+    assert f"resource_limits.{key} has no effect yet: nothing is limited by it" in notices
+
+
+@pytest.mark.parametrize(("said", "noticed"), [("", 1), ("require_client_cert = false", 0)])
+def test_authorities_without_a_demand_for_certificates_are_told(tmp_path, said, noticed):
+    text = "[network]\ntls_enabled = true\ntls_cert = 'c'\ntls_key = 'k'\ntls_ca = 'a'\n"
+
+    notices = loaded(tmp_path, text + said).notices
+
+    assert (
+        len([one for one in notices if "clients without a certificate are served" in one])
+        == noticed
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,11 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 from watchfiles import awatch
 
 from amaters_server.model.errors import ConfigurationError
+from amaters_server.rpc.certificate_rules import Offer, unusable, unusable_authorities
 from amaters_server.telemetry.certificates import CertificateFacts
 
 _log = logging.getLogger(__name__)
 
 WATCH_STEP_MS = 200
+PEER = "peer"
+"""The listener whose callers are members too: its certificate is shown in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,11 @@ def read_material(listener: str, paths: TlsPaths, now: datetime) -> TlsMaterial:
     certificate = _read(paths.certificate, "certificate")
     key = _read(paths.key, "key")
     ca = None if paths.ca is None else _read(paths.ca, "CA file")
-    leaf = _certificates(certificate, paths.certificate)[0]
+    chain = _certificates(certificate, paths.certificate)
+    leaf = chain[0]
     _check_pair(leaf, key, paths)
-    _check_dates(leaf, paths.certificate, now)
-    if ca is not None and paths.ca is not None:
-        _certificates(ca, paths.ca)
+    authorities = [] if ca is None or paths.ca is None else _certificates(ca, paths.ca)
+    _check_use(listener, chain, authorities, paths, now)
     facts = CertificateFacts(
         listener=listener,
         serial=f"{leaf.serial_number:x}",
@@ -92,18 +96,24 @@ def _read(path: Path, what: str) -> bytes:
 def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as wrong:
+    except (ValueError, x509.InvalidVersion) as wrong:
         raise ConfigurationError(f"{path} holds no certificate in PEM: {wrong}") from wrong
 
 
 def _check_pair(leaf: x509.Certificate, key: bytes, paths: TlsPaths) -> None:
     try:
         own = load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError) as wrong:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as wrong:
         raise ConfigurationError(
             f"{paths.key} holds no unencrypted private key in PEM: {wrong}"
         ) from wrong
-    if _spelled(own) != _spelled(leaf.public_key()):
+    try:
+        shown = _spelled(leaf.public_key())
+    except (ValueError, UnsupportedAlgorithm) as wrong:
+        raise ConfigurationError(
+            f"certificate {paths.certificate} has a key of an unknown kind: {wrong}"
+        ) from wrong
+    if _spelled(own) != shown:
         raise ConfigurationError(
             f"key {paths.key} does not belong to certificate {paths.certificate}: replace both"
         )
@@ -113,16 +123,18 @@ def _spelled(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _check_dates(leaf: x509.Certificate, path: Path, now: datetime) -> None:
-    if now > leaf.not_valid_after_utc:
-        raise ConfigurationError(
-            f"certificate {path} expired at {leaf.not_valid_after_utc.isoformat()}: renew it"
-        )
-    if now < leaf.not_valid_before_utc:
-        raise ConfigurationError(
-            f"certificate {path} is not valid before {leaf.not_valid_before_utc.isoformat()}: "
-            "check the clock of this machine"
-        )
+def _check_use(
+    listener: str,
+    chain: list[x509.Certificate],
+    authorities: list[x509.Certificate],
+    paths: TlsPaths,
+    now: datetime,
+) -> None:
+    if authorities and (said := unusable_authorities(authorities, now)):
+        raise ConfigurationError(f"CA file {paths.ca} {said}")
+    mutual = listener == PEER and bool(authorities)
+    if said := unusable(Offer(chain, authorities, mutual=mutual), now):
+        raise ConfigurationError(f"certificate {paths.certificate} {said}")
 
 
 Heard = Callable[[TlsMaterial], None]

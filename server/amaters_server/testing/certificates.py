@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 DAY = dt.timedelta(days=1)
 
 
@@ -37,17 +39,24 @@ class Issued:
 
 
 class Authority:
-    """Signs certificates for loopback and any further names."""
+    """Signs certificates for loopback and any further names; one below another is intermediate."""
 
-    def __init__(self, name: str = "test authority") -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(
+        self,
+        name: str = "test authority",
+        *,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        above: "Authority | None" = None,
+        starts: dt.datetime | None = None,
+        lasts: dt.timedelta = 30 * DAY,
+    ) -> None:
+        self._key = key or ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._begin(self._name, self._key, dt.datetime.now(dt.UTC), 30 * DAY)
+        begins = starts or dt.datetime.now(dt.UTC)
+        builder = _begun(self._name, self._key, begins, lasts)
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = builder.add_extension(constraints, critical=True).sign(
-            self._key, hashes.SHA256()
-        )
-        self.pem = certificate.public_bytes(Encoding.PEM)
+        builder = builder.add_extension(constraints, critical=True)
+        self.pem = (above or self).sign(builder)
 
     def issue(
         self,
@@ -56,37 +65,44 @@ class Authority:
         names: tuple[str, ...] = (),
         starts: dt.datetime | None = None,
         lasts: dt.timedelta = 10 * DAY,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        usages: tuple[x509.ObjectIdentifier, ...] = (SERVER, CLIENT),
     ) -> Issued:
         """Sign a certificate for servers and clients alike."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         begins = starts or dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         hosts = [x509.DNSName(host) for host in ("localhost", *names)]
-        certificate = (
-            self._begin(subject, key, begins, lasts)
+        builder = (
+            _begun(subject, key, begins, lasts)
             .add_extension(x509.SubjectAlternativeName([*addresses, *hosts]), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .sign(self._key, hashes.SHA256())
         )
+        pem = self.sign(builder)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        pem = certificate.public_bytes(Encoding.PEM)
-        return Issued(pem, private, f"{certificate.serial_number:x}")
+        serial = x509.load_pem_x509_certificate(pem).serial_number
+        return Issued(pem, private, f"{serial:x}")
 
-    def _begin(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        starts: dt.datetime,
-        lasts: dt.timedelta,
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(starts)
-            .not_valid_after(starts + lasts)
-        )
+    def sign(self, builder: x509.CertificateBuilder) -> bytes:
+        """Return the certificate in PEM."""
+        is_edwards = isinstance(self._key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
+        digest = None if is_edwards else hashes.SHA256()
+        signed = builder.issuer_name(self._name).sign(self._key, digest)
+        return signed.public_bytes(Encoding.PEM)
+
+
+def _begun(
+    subject: x509.Name,
+    key: CertificateIssuerPrivateKeyTypes,
+    starts: dt.datetime,
+    lasts: dt.timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(starts)
+        .not_valid_after(starts + lasts)
+    )

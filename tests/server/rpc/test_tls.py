@@ -3,6 +3,7 @@ import datetime as dt
 import os
 import socket
 import ssl
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -13,8 +14,11 @@ from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.grpcio_tls import news, server_credentials
 from amaters_server.rpc.native import NativeListener, NativeSettings
 from amaters_server.rpc.tls import Certificates, TlsPaths
-from amaters_server.testing.certificates import DAY, Authority
+from amaters_server.testing.certificates import CLIENT, DAY, Authority
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+NOW = dt.datetime.now(dt.UTC)
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +217,50 @@ async def test_new_certificates_are_served_and_old_connections_go_on(started, fo
     assert errors == []
     assert first != second == issued.serial
     assert still.status == 1
+
+
+UNUSABLE = {
+    "Ed25519": lambda authority: authority.issue(key=ed25519.Ed25519PrivateKey.generate()),
+    "P-521": lambda authority: authority.issue(key=ec.generate_private_key(ec.SECP521R1())),
+    "expired": lambda authority: authority.issue(starts=NOW - 5 * DAY, lasts=DAY),
+    "not yet valid": lambda authority: authority.issue(starts=NOW + 5 * DAY),
+    "another key": lambda authority: replace(authority.issue(), key=authority.issue().key),
+    "for clients only": lambda authority: authority.issue(usages=(CLIENT,)),
+    "no longer trusted": lambda _: Authority().issue(),
+}
+
+
+@pytest.mark.parametrize("why", UNUSABLE)
+async def test_a_pair_that_clients_cannot_use_never_replaces_one_that_they_can(
+    started, folder, authority, why
+):
+    running, certificates = await started()
+    before = await asyncio.to_thread(served_serial, running.port, authority)
+    UNUSABLE[why](authority).write(folder, authority.pem)
+
+    errors = certificates.reload()
+
+    [error] = errors
+    assert "was kept as it was" in error
+    assert await asyncio.to_thread(served_serial, running.port, authority) == before
+    assert (await call(running.port, authority)).status == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ec.generate_private_key(ec.SECP256R1()),
+        lambda: ec.generate_private_key(ec.SECP384R1()),
+        lambda: rsa.generate_private_key(65537, 2048),
+        lambda: rsa.generate_private_key(65537, 4096),
+    ],
+    ids=["P-256", "P-384", "RSA-2048", "RSA-4096"],
+)
+async def test_a_pair_that_is_taken_serves_both_sides_of_a_call(started, folder, authority, make):
+    authority.issue(key=make()).write(folder, authority.pem)
+    running, _ = await started(require_client_cert=True)
+
+    assert (await call(running.port, authority, client=folder)).status == 1
 
 
 async def test_clients_without_a_certificate_are_refused_when_it_is_demanded(

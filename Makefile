@@ -25,7 +25,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak proto crds docs images \
+.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -98,6 +98,12 @@ cluster-status: setup ## What runs of it
 
 images: setup ## Build both images and load them into the cluster
 	$(BIN)/python tests/testbed/cluster.py images
+
+fuzz: setup ## Random input for the native code (INPUTS=5000000 for each target)
+	AMATERS_FUZZ_INPUTS=$${INPUTS:-5000000} cargo test --release --locked --manifest-path server/native/Cargo.toml fuzzing
+
+fuzz-guided: setup ## The same under libFuzzer (TARGET=raft_messages FUZZ_SECONDS=60); needs cargo-fuzz and a nightly toolchain
+	cd server/native/fuzz && cargo +nightly fuzz run $${TARGET:-raft_messages} -- -max_total_time=$${FUZZ_SECONDS:-60}
 
 proto: setup ## Regenerate the protobuf stubs
 	$(BIN)/python tools/protobuf.py

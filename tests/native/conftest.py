@@ -72,6 +72,7 @@ class Member:
             "heartbeat_tick": 2,
             "min_election_tick": timeout,
             "max_election_tick": timeout + 1,
+            "check_entries": False,
         } | self.settings
         return RaftNode(
             id=self.id,

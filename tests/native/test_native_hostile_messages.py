@@ -11,6 +11,7 @@ from amaters_native.consensus import (
 )
 from hypothesis import example, given, settings
 
+VOTE, PRE_VOTE = 5, 17
 HUP, PROPOSE, APPEND, APPEND_RESPONSE = 0, 2, 3, 4
 VOTE_RESPONSE, SNAPSHOT, HEARTBEAT, TRANSFER, TIMEOUT_NOW, READ_INDEX = 6, 7, 8, 13, 14, 15
 TYPE, TO, FROM, TERM, LOG_TERM, INDEX, ENTRIES, COMMIT = range(1, 9)
@@ -56,7 +57,7 @@ def message(kind: int, term: int = 3, **fields: int | bytes | list[bytes]) -> by
     return pack(*parts, *((ENTRIES, item) for item in entries))  # type: ignore[arg-type]
 
 
-def follower() -> RaftNode:
+def follower(*, check_entries: bool = False) -> RaftNode:
     """Node 1 of three, in term 3, with entries 2..5, of which 3 are committed and applied."""
     return RaftNode(
         id=1,
@@ -68,6 +69,7 @@ def follower() -> RaftNode:
         snapshot_index=1,
         snapshot_term=1,
         entries=[(index, index // 2 + 1, 0, b"x", b"") for index in range(2, 6)],
+        check_entries=check_entries,
     )
 
 
@@ -126,7 +128,19 @@ def leader() -> RaftNode:
         (message(HEARTBEAT, sender=0), "claims to be from node 0"),
         (message(HEARTBEAT, term=0), "MsgHeartbeat with term 0"),
         (message(PROPOSE, term=3, entries=[entry(0, 0)]), "MsgPropose with term 3"),
-        (message(HEARTBEAT, term=2**63), "out of range"),
+        (message(HEARTBEAT, term=2**63), "beyond reason"),
+        (message(HEARTBEAT, term=2**62), r"4611686018427387904 is beyond reason.* in term 3"),
+        (message(HEARTBEAT, term=3 + 2**32 + 1), "beyond reason"),
+        (message(APPEND, term=2**60), "beyond reason"),
+        (message(APPEND_RESPONSE, term=2**60), "beyond reason"),
+        (message(VOTE, term=2**60), "beyond reason"),
+        (message(PRE_VOTE, term=2**60), "beyond reason"),
+        (message(APPEND, log_term=2**60, index=3), "beyond reason"),
+        (message(APPEND, index=2**50, log_term=3), "index 1125899906842624 is beyond reason"),
+        (message(APPEND, commit=2**50), "beyond reason"),
+        (message(APPEND_RESPONSE, reject=1, hint=2**50), "beyond reason"),
+        (message(HEARTBEAT, sender=2**63), "claims to be from node 9223372036854775808"),
+        (message(PROPOSE, term=0, entries=[entry(0, 0, kind=2)]), "a proposal of type 2"),
         (message(HEARTBEAT, commit=6), "its log ends at 5"),
         (message(APPEND, index=9, log_term=0), "append after index 9 of term 0"),
         (message(APPEND, index=5, log_term=4), "append after term 4 in term 3"),
@@ -156,6 +170,52 @@ def test_what_no_member_sends_is_refused_and_changes_nothing(
     node.step(message(HEARTBEAT, commit=5))
     work(node)
     assert node.applied == 5
+
+
+GARBAGE = b"\xff" * 7
+SOUND = pack((1, 2), (6, b"\0\1ck"), (7, b"value"))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        message(PROPOSE, term=0, entries=[entry(0, 0, GARBAGE)]),
+        message(PROPOSE, term=0, entries=[entry(0, 0, SOUND), entry(0, 0, GARBAGE)]),
+        message(APPEND, index=5, log_term=3, entries=[entry(6, 3, GARBAGE)]),
+        message(APPEND, index=5, log_term=3, entries=[entry(6, 3, GARBAGE, kind=2)]),
+        message(APPEND, index=5, log_term=3, entries=[entry(6, 3, SOUND + pack((6, b"k")))]),
+    ],
+)
+def test_an_entry_that_nobody_could_apply_is_neither_appended_nor_passed_on(hostile) -> None:
+    node = follower(check_entries=True)
+    node.step(message(HEARTBEAT))
+    work(node)
+
+    with pytest.raises(ConsensusError, match="no member could apply"):
+        node.step(hostile)
+
+    assert node.last_index() == 5
+    assert not node.has_ready()
+
+
+def test_sound_entries_are_appended_and_passed_on() -> None:
+    node = follower(check_entries=True)
+    node.step(message(HEARTBEAT))
+    node.step(message(APPEND, index=5, log_term=3, entries=[entry(6, 3, SOUND), entry(7, 3)]))
+    work(node)
+
+    node.step(message(PROPOSE, term=0, sender=3, entries=[entry(0, 0, SOUND)]))
+
+    assert node.last_index() == 7
+    assert [decode_message(one)[0] for _, one in node.ready().persisted_messages] == ["MsgPropose"]
+
+
+def test_a_member_that_was_away_for_a_billion_elections_comes_back() -> None:
+    node = follower()
+
+    node.step(message(HEARTBEAT, term=3 + 2**30))
+
+    assert node.term == 3 + 2**30
 
 
 def test_acknowledging_what_was_never_sent_is_refused() -> None:

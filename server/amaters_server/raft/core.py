@@ -9,6 +9,7 @@ from amaters_native.consensus import ConsensusError as ConsensusError
 from amaters_native.consensus import ProposalDropped as ProposalDropped
 from amaters_native.consensus import StorageGap as StorageGap
 from amaters_native.consensus import decode_message as decode_message
+from amaters_native.consensus import entry_fault as entry_fault
 
 from amaters_server.model.cluster import ConfState
 
@@ -237,6 +238,8 @@ class CoreSettings:
     max_inflight_messages: int = 256
     max_uncommitted_bytes: int = 64 * 1024 * 1024
     max_committed_bytes: int = 16 * 1024 * 1024
+    check_entries: bool = True
+    """Whether entries of others that no member could apply are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,7 @@ def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
         snapshot_index=start.compacted[0],
         snapshot_term=start.compacted[1],
         entries=list(start.entries),
+        check_entries=settings.check_entries,
     )
 
 

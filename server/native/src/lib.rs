@@ -6,6 +6,8 @@
 
 mod checksum;
 mod consensus;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod queries;
 mod transport;
 

@@ -12,6 +12,7 @@ from amaters_native._native import (
     StorageGap,
     conf_changes,
     decode_message,
+    entry_fault,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Transition",
     "conf_changes",
     "decode_message",
+    "entry_fault",
 ]
 
 ENTRY_NORMAL = 0

@@ -49,6 +49,7 @@ __all__ = [
     "Transition",
     "conf_changes",
     "decode_message",
+    "entry_fault",
 ]
 
 ENTRY_NORMAL: Final = 0
@@ -91,6 +92,9 @@ def decode_message(message: bytes) -> DecodedMessage:
     The type is raft-rs' name, such as "MsgAppend", "MsgHeartbeat" or "MsgSnapshot".
     `ConsensusError` when the bytes are not a raft message.
     """
+
+def entry_fault(kind: int, data: bytes, context: bytes) -> str | None:
+    """Say why no member could apply an entry of the log; None when every member can."""
 
 def conf_changes(data: bytes) -> list[tuple[ChangeKind, int]]:
     """Return the changes inside a conf change entry's data; empty when it leaves a joint state."""
@@ -205,6 +209,7 @@ class RaftNode:
         snapshot_index: int = 0,
         snapshot_term: int = 0,
         entries: list[Entry] = ...,
+        check_entries: bool = True,
     ) -> Self:
         """Start a node from what the caller read from its disk.
 
@@ -221,7 +226,8 @@ class RaftNode:
         The election timeout is drawn from `min_election_tick..max_election_tick` (0 means
         `election_tick` and twice that); `max = min + 1` pins it. Proposals are refused while
         more than `max_uncommitted_size` bytes wait for a quorum; a Ready's `committed` holds
-        at most about `max_committed_size` bytes.
+        at most about `max_committed_size` bytes. With `check_entries` an entry that the database
+        could not apply is refused, be it proposed or appended by another member.
 
         `ValueError` for settings raft refuses, `StorageGap` for a state that contradicts itself.
         """
@@ -233,7 +239,8 @@ class RaftNode:
         """Take in one message from another member.
 
         `ConsensusError` when it is malformed, not for this node, of a kind no member sends,
-        or contradicts the log (a commit beyond the end, entries with a gap); nothing has
+        contradicts the log (a commit beyond the end, entries with a gap), has a term or index
+        beyond reason, or carries an entry that cannot be applied; nothing has
         changed then, and the message can be dropped. Stale messages, and messages of unknown
         members, are no error.
         """

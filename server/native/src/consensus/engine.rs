@@ -48,6 +48,12 @@ impl Engine {
         self.node.set_priority(priority);
     }
 
+    /// Whether raft has contradicted itself.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// Run a step of raft; a panic inside becomes an exception, now and on every later call.
     pub fn run<T>(&mut self, step: impl FnOnce(&mut RawNode<Log>) -> T) -> PyResult<T> {
         if let Some(reason) = &self.broken {

@@ -6,6 +6,14 @@ use raft::{Raft, StateRole};
 
 use super::convert::{check_conf_state, CEILING};
 use super::log::Log;
+use super::payload;
+
+/// How far a term may lie ahead of this node's own: more elections than any absence can hold, and
+/// so little that it takes a billion forged messages to get near the end of all numbers, where no
+/// term is left for a later election.
+pub const MAX_TERM_AHEAD: u64 = 1 << 32;
+/// How far an index may lie behind the end of this node's log: more entries than anybody writes.
+const MAX_INDEX_AHEAD: u64 = 1 << 40;
 
 /// What to do with a message that is not refused.
 #[derive(Debug, PartialEq)]
@@ -24,14 +32,16 @@ pub fn may_campaign(raft: &Raft<Log>) -> bool {
 }
 
 /// Judge a message from another member; the error says what contradicts what.
-pub fn judge(raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
+///
+/// `payloads`: whether its entries must be ones that the database can apply.
+pub fn judge(raft: &Raft<Log>, m: &Message, payloads: bool) -> Result<Verdict, String> {
     use MessageType as T;
 
     let Some(kind) = MessageType::from_i32(m.msg_type) else {
         return Err(format!("unknown message type {}", m.msg_type));
     };
     check_addresses(raft, m, kind)?;
-    check_numbers(m)?;
+    check_numbers(raft, m)?;
     let termless = matches!(kind, T::MsgPropose | T::MsgReadIndex);
     if termless != (m.term == 0) {
         return Err(format!("{} with term {}", kind.as_str_name(), m.term));
@@ -44,7 +54,7 @@ pub fn judge(raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
             ))
         }
         T::MsgPropose if m.entries.is_empty() => return Err("a proposal without entries".into()),
-        T::MsgPropose => check_types(&m.entries)?,
+        T::MsgPropose => check_proposed(&m.entries)?,
         T::MsgReadIndex | T::MsgReadIndexResp
             if m.entries.len() != 1 || m.entries[0].data.is_empty() =>
         {
@@ -55,6 +65,10 @@ pub fn judge(raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
         T::MsgSnapshot => check_snapshot(raft, m)?,
         T::MsgAppendResponse => check_acknowledged(raft, m)?,
         _ => {}
+    }
+    // The entries of read barriers hold their contexts.
+    if payloads && matches!(kind, T::MsgPropose | T::MsgAppend) {
+        m.entries.iter().try_for_each(payload::check)?;
     }
     Ok(verdict(raft, kind))
 }
@@ -86,7 +100,7 @@ fn check_addresses(raft: &Raft<Log>, m: &Message, kind: MessageType) -> Result<(
     }
     // A forwarded wish for transfer names the transferee as its sender.
     let own = m.from == raft.id && kind != MessageType::MsgTransferLeader;
-    if m.from == 0 || own {
+    if m.from == 0 || m.from > CEILING || own {
         return Err(format!(
             "a message to node {} claims to be from node {}",
             m.to, m.from
@@ -95,22 +109,40 @@ fn check_addresses(raft: &Raft<Log>, m: &Message, kind: MessageType) -> Result<(
     Ok(())
 }
 
-fn check_numbers(m: &Message) -> Result<(), String> {
-    let numbers = [
-        m.term,
-        m.log_term,
-        m.index,
-        m.commit,
-        m.commit_term,
-        m.reject_hint,
-    ];
-    if numbers.iter().any(|number| *number > CEILING) {
-        return Err("a term or index is out of range".into());
+fn check_numbers(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
+    let highest = raft.term + MAX_TERM_AHEAD;
+    if let Some(term) = [m.term, m.log_term, m.commit_term]
+        .into_iter()
+        .find(|term| *term > highest)
+    {
+        return Err(format!(
+            "term {term} is beyond reason, for this node is in term {}: if the others really are \
+             there, remove this member and add it again",
+            raft.term
+        ));
+    }
+    let last = raft.raft_log.last_index();
+    if let Some(index) = [m.index, m.commit, m.reject_hint]
+        .into_iter()
+        .find(|index| *index > last + MAX_INDEX_AHEAD)
+    {
+        return Err(format!(
+            "index {index} is beyond reason, for this node's log ends at {last}"
+        ));
     }
     if m.request_snapshot != 0 {
         return Err("a request for a snapshot, which no member sends".into());
     }
     Ok(())
+}
+
+/// Writes are passed on as proposals; changes of membership have a call of their own.
+fn check_proposed(entries: &[Entry]) -> Result<(), String> {
+    let normal = EntryType::EntryNormal as i32;
+    match entries.iter().find(|entry| entry.entry_type != normal) {
+        Some(other) => Err(format!("a proposal of type {}", other.entry_type)),
+        None => Ok(()),
+    }
 }
 
 /// Members write normal entries and conf changes of the second version, nothing else.

@@ -1,11 +1,10 @@
 //! What has been handed out to be made durable and applied, and what may be said about it.
 
 use pyo3::prelude::*;
-use raft::RawNode;
+use raft::{RawNode, Ready};
 
 use super::engine::Engine;
 use super::gap;
-use super::ready::PyReady;
 
 pub struct Handout {
     last_ready: u64,
@@ -27,7 +26,13 @@ impl Handout {
     }
 
     /// Take the outstanding work out of raft; its log can read the new entries from now on.
-    pub fn take(&mut self, engine: &mut Engine, py: Python<'_>) -> PyResult<PyReady> {
+    ///
+    /// `view` makes of it what the caller wants; its flag says that all messages wait for the disk.
+    pub fn take<T>(
+        &mut self,
+        engine: &mut Engine,
+        view: impl FnOnce(&mut Ready, bool) -> PyResult<T>,
+    ) -> PyResult<T> {
         let mut ready = engine.run(RawNode::ready)?;
         self.last_ready = ready.number();
         let vote = (engine.raft().term, engine.raft().vote);
@@ -41,7 +46,7 @@ impl Handout {
         self.last_index = self.last_index.max(ready.snapshot().get_metadata().index);
         // A group of one elects its leader before the vote is durable; nobody else may hear of
         // that term before it is.
-        let value = PyReady::build(py, &mut ready, self.unsure_vote.is_some())?;
+        let value = view(&mut ready, self.unsure_vote.is_some())?;
         engine.run(|node| {
             let log = node.mut_store();
             if !ready.snapshot().is_empty() {

@@ -3,11 +3,14 @@
 mod convert;
 mod engine;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod guard;
 mod handout;
 mod log;
 mod membership;
 mod node;
+mod payload;
 mod proposal;
 mod ready;
 mod start;
@@ -55,5 +58,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<status::PyStatus>()?;
     module.add_class::<status::PyProgress>()?;
     module.add_function(wrap_pyfunction!(envelope::decode_message, module)?)?;
+    module.add_function(wrap_pyfunction!(payload::entry_fault, module)?)?;
     module.add_function(wrap_pyfunction!(envelope::conf_changes, module)?)
 }

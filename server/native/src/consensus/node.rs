@@ -22,6 +22,8 @@ use super::{envelope, gap, membership, proposal, refused};
 pub struct RaftNode {
     engine: Engine,
     handout: Handout,
+    /// Whether entries from others must be ones that the database can apply.
+    check_entries: bool,
 }
 
 impl RaftNode {
@@ -37,7 +39,7 @@ impl RaftNode {
         max_election_tick=0, pre_vote=true, check_quorum=true, priority=0,
         max_size_per_message=1 << 20, max_inflight_messages=256, max_uncommitted_size=64 << 20,
         max_committed_size=8 << 20, applied=0, hard_state=(0, 0, 0),
-        conf_state=Default::default(), snapshot_index=0, snapshot_term=0, entries=vec![]))]
+        conf_state=Default::default(), snapshot_index=0, snapshot_term=0, entries=vec![], check_entries=true))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         id: u64,
@@ -58,6 +60,7 @@ impl RaftNode {
         snapshot_index: u64,
         snapshot_term: u64,
         entries: Vec<EntryTuple>,
+        check_entries: bool,
     ) -> PyResult<Self> {
         let config = Config {
             id,
@@ -97,6 +100,7 @@ impl RaftNode {
         Ok(RaftNode {
             engine: Engine::start(&config, remembered)?,
             handout: Handout::new(config.applied, (hard_state.0, hard_state.1)),
+            check_entries,
         })
     }
 
@@ -113,16 +117,7 @@ impl RaftNode {
     }
 
     fn step(&mut self, message: &[u8]) -> PyResult<()> {
-        let message = Message::decode(message)
-            .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
-        match guard::judge(self.raft(), &message).map_err(refused)? {
-            Verdict::Drop => Ok(()),
-            Verdict::Step => match self.engine.run(|node| node.step(message))? {
-                // A forwarded proposal has nobody here to tell; its origin will time out.
-                Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => Ok(()),
-                Err(error) => Err(refused(error.to_string())),
-            },
-        }
+        step(&mut self.engine, message, self.check_entries)
     }
 
     fn propose(&mut self, context: &[u8], data: &[u8]) -> PyResult<()> {
@@ -155,19 +150,7 @@ impl RaftNode {
     }
 
     fn apply_conf_change(&mut self, data: &[u8]) -> PyResult<ConfStateTuple> {
-        let change = envelope::decode_conf_change(data)?;
-        self.engine
-            .run(|node| membership::rehearse(&node.raft, &change))?
-            .map_err(|error| refused(format!("the change does not fit: {error}")))?;
-        let state = self
-            .engine
-            .run(|node| {
-                let state = node.apply_conf_change(&change)?;
-                membership::step_down_if_removed(&mut node.raft);
-                Ok::<_, Error>(state)
-            })?
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(convert::conf_state_tuple(&state))
+        apply_conf_change(&mut self.engine, data)
     }
 
     fn conf_state(&self) -> ConfStateTuple {
@@ -227,7 +210,9 @@ impl RaftNode {
     }
 
     fn ready(&mut self, py: Python<'_>) -> PyResult<PyReady> {
-        self.handout.take(&mut self.engine, py)
+        self.handout.take(&mut self.engine, |ready, hold| {
+            PyReady::build(py, ready, hold)
+        })
     }
 
     fn on_persist_ready(&mut self, number: u64) -> PyResult<()> {
@@ -393,4 +378,34 @@ impl RaftNode {
             self.applied()
         )
     }
+}
+
+/// Take in another member's message, or refuse it.
+pub fn step(engine: &mut Engine, message: &[u8], check_entries: bool) -> PyResult<()> {
+    let message = Message::decode(message)
+        .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
+    match guard::judge(engine.raft(), &message, check_entries).map_err(refused)? {
+        Verdict::Drop => Ok(()),
+        Verdict::Step => match engine.run(|node| node.step(message))? {
+            // A forwarded proposal has nobody here to tell; its origin will time out.
+            Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => Ok(()),
+            Err(error) => Err(refused(error.to_string())),
+        },
+    }
+}
+
+/// Put a committed change into force; refused when it does not fit the configuration.
+pub fn apply_conf_change(engine: &mut Engine, data: &[u8]) -> PyResult<ConfStateTuple> {
+    let change = envelope::decode_conf_change(data)?;
+    engine
+        .run(|node| membership::rehearse(&node.raft, &change))?
+        .map_err(|error| refused(format!("the change does not fit: {error}")))?;
+    let state = engine
+        .run(|node| {
+            let state = node.apply_conf_change(&change)?;
+            membership::step_down_if_removed(&mut node.raft);
+            Ok::<_, Error>(state)
+        })?
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(convert::conf_state_tuple(&state))
 }

@@ -4,6 +4,8 @@
 //! as None, so that one place, in Python, knows what to answer.
 
 mod decode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod plain;
 
 use pyo3::prelude::*;

@@ -11,6 +11,8 @@ mod call;
 mod connection;
 mod exchange;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handler;
 mod headers;
 mod hosts;

@@ -1,0 +1,255 @@
+//! Whether an entry is one that every member can apply; the format is wire/command.proto.
+//!
+//! Python decodes an entry when it is committed. What does not decode then stops every member that
+//! has it, for good. So an entry from the network is walked once before it enters the log: nothing
+//! is copied, and fields that this version does not know are let through.
+
+use bytes::Buf;
+use pyo3::prelude::*;
+use prost::encoding::{decode_key, decode_varint, skip_field, DecodeContext, WireType};
+use raft::eraftpb::{Entry, EntryType};
+
+use super::convert::CEILING;
+use super::envelope::decode_conf_change;
+
+/// What a field holds.
+enum Kind {
+    /// Any number.
+    Number,
+    /// Any bytes.
+    Bytes,
+    /// UTF-8.
+    Text,
+    /// Numbers, packed or one by one.
+    Numbers,
+    /// Another message.
+    Message(&'static Shape),
+}
+
+/// The fields of a message that this version knows, by number.
+type Shape = [(u32, Kind)];
+
+use Kind::{Bytes, Message, Number, Numbers, Text};
+
+const PAIR: &Shape = &[(1, Bytes), (2, Bytes)];
+const SCAN: &Shape = &[(1, Bytes), (2, Bytes), (3, Number)];
+const OPERATION: &Shape = &[
+    (1, Message(PAIR)),
+    (2, Message(PAIR)),
+    (3, Message(PAIR)),
+    (4, Message(SCAN)),
+];
+const RESTORE: &Shape = &[(1, Number), (2, Number), (3, Message(PAIR)), (4, Number)];
+const COMMAND: &Shape = &[
+    (1, Message(OPERATION)),
+    (2, Bytes),
+    (3, Number),
+    (4, Message(RESTORE)),
+    (5, Bytes),
+    (6, Bytes),
+    (7, Numbers),
+];
+const ENTRY: &Shape = &[
+    (1, Number),
+    (2, Number),
+    (3, Number),
+    (4, Number),
+    (COMMANDS, Message(COMMAND)),
+    (KEYS, Bytes),
+    (VALUES, Bytes),
+    (POSITIONS, Numbers),
+    (SESSIONS, Bytes),
+    (SEQUENCES, Numbers),
+];
+const MEMBER: &Shape = &[
+    (ID, Number),
+    (2, Text),
+    (3, Text),
+    (4, Text),
+    (5, Text),
+    (6, Number),
+    (7, Number),
+    (8, Number),
+];
+const COMMANDS: u32 = 5;
+const KEYS: u32 = 6;
+const VALUES: u32 = 7;
+const POSITIONS: u32 = 8;
+const SESSIONS: u32 = 9;
+const SEQUENCES: u32 = 10;
+const ID: u32 = 1;
+
+/// Say why the entry could not be applied, if it could not.
+pub fn check(entry: &Entry) -> Result<(), String> {
+    let wrong = match EntryType::from_i32(entry.entry_type) {
+        // Leaders begin their term with an entry that holds nothing.
+        Some(EntryType::EntryNormal) if entry.data.is_empty() => Ok(()),
+        Some(EntryType::EntryNormal) => check_commands(&entry.data),
+        Some(EntryType::EntryConfChangeV2) => check_change(entry),
+        _ => Err(format!("it is of the unknown type {}", entry.entry_type)),
+    };
+    wrong.map_err(|why| {
+        format!(
+            "an entry of {} bytes that no member could apply: {why}",
+            entry.data.len()
+        )
+    })
+}
+
+/// The same for an entry that Python read from a disk.
+#[pyfunction]
+pub fn entry_fault(kind: i32, data: Vec<u8>, context: Vec<u8>) -> Option<String> {
+    let entry = Entry {
+        entry_type: kind,
+        data,
+        context,
+        ..Default::default()
+    };
+    check(&entry).err()
+}
+
+fn check_change(entry: &Entry) -> Result<(), String> {
+    decode_conf_change(&entry.data).map_err(|_| "it is no membership change".to_owned())?;
+    walk(&entry.context, MEMBER, &mut |field, value| {
+        if field == ID && value > CEILING {
+            return Err(format!("member id {value} is out of range"));
+        }
+        Ok(())
+    })
+}
+
+/// The columns of lone puts, as `machine/codec.py` demands them.
+fn check_commands(data: &[u8]) -> Result<(), String> {
+    let mut counts = [0_u64; SEQUENCES as usize + 1];
+    let mut highest = None;
+    let mut ascending = true;
+    walk(data, ENTRY, &mut |field, value| {
+        counts[field as usize] += 1;
+        if field == POSITIONS {
+            ascending &= highest.is_none_or(|before| before < value);
+            highest = Some(value);
+        }
+        Ok(())
+    })?;
+    let count = |field: u32| counts[field as usize];
+    let (keys, commands) = (count(KEYS), count(COMMANDS));
+    let sessions = count(SESSIONS);
+    if keys != count(VALUES) || sessions != count(SEQUENCES) || ![0, keys].contains(&sessions) {
+        return Err("its columns differ in length".into());
+    }
+    let placed = count(POSITIONS) == commands
+        && ascending
+        && highest.is_none_or(|place| place < keys + commands);
+    if keys > 0 && commands > 0 && !placed {
+        return Err("its commands have no places".into());
+    }
+    Ok(())
+}
+
+/// Call `see` for every number and every other value (with 0) of the outermost message.
+fn walk(
+    mut rest: &[u8],
+    shape: &'static Shape,
+    see: &mut dyn FnMut(u32, u64) -> Result<(), String>,
+) -> Result<(), String> {
+    let broken = |error: prost::DecodeError| error.to_string();
+    while rest.has_remaining() {
+        let (field, wire) = decode_key(&mut rest).map_err(broken)?;
+        let Some((_, kind)) = shape.iter().find(|(known, _)| *known == field) else {
+            skip_field(wire, field, &mut rest, DecodeContext::default()).map_err(broken)?;
+            continue;
+        };
+        match (kind, wire) {
+            (Number | Numbers, WireType::Varint) => {
+                see(field, decode_varint(&mut rest).map_err(broken)?)?;
+            }
+            (Numbers, WireType::LengthDelimited) => {
+                let mut packed = content(&mut rest)?;
+                while packed.has_remaining() {
+                    see(field, decode_varint(&mut packed).map_err(broken)?)?;
+                }
+            }
+            (Bytes, WireType::LengthDelimited) => {
+                content(&mut rest)?;
+                see(field, 0)?;
+            }
+            (Text, WireType::LengthDelimited) => {
+                std::str::from_utf8(content(&mut rest)?).map_err(|error| error.to_string())?;
+            }
+            (Message(inner), WireType::LengthDelimited) => {
+                walk(content(&mut rest)?, inner, &mut |_, _| Ok(()))?;
+                see(field, 0)?;
+            }
+            _ => return Err(format!("field {field} is not of its type")),
+        }
+    }
+    Ok(())
+}
+
+/// Cut out what a length announces.
+fn content<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    let length = decode_varint(rest).map_err(|error| error.to_string())?;
+    let (content, after) = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.split_at_checked(length))
+        .ok_or("a field is cut off")?;
+    *rest = after;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(data: &[u8]) -> Entry {
+        Entry {
+            data: data.to_vec(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn columns_of_equal_length_pass() {
+        let put = b"\x08\x01\x32\x02ab\x3a\x01v\x28\x01";
+        // Field 5 (a command) must not be a number.
+        assert!(check(&normal(put)).is_err());
+        assert_eq!(check(&normal(b"\x08\x01\x32\x02ab\x3a\x01v")), Ok(()));
+        assert_eq!(check(&normal(b"")), Ok(()));
+        // A field that a later version adds.
+        assert_eq!(check(&normal(b"\x08\x01\xa2\x06\x01x")), Ok(()));
+    }
+
+    #[test]
+    fn what_python_would_refuse_is_refused() {
+        let broken: [&[u8]; 6] = [
+            b"\xff\xff\xff\xff\xff\xff\xff",
+            b"\x32\x02a",
+            b"\x32\x02ab",
+            b"\x32\x01a\x3a\x01v\x4a\x00",
+            b"\x32\x01a\x3a\x01v\x2a\x00",
+            b"\x32\x01a\x3a\x01v\x2a\x00\x42\x01\x02",
+        ];
+        for data in broken {
+            assert!(check(&normal(data)).is_err(), "{data:x?}");
+        }
+    }
+
+    #[test]
+    fn commands_among_puts_need_places() {
+        let placed = b"\x32\x01a\x3a\x01v\x2a\x00\x42\x01\x01";
+        assert_eq!(check(&normal(placed)), Ok(()));
+    }
+
+    #[test]
+    fn a_membership_change_carries_a_readable_record() {
+        let change = |context: &[u8]| Entry {
+            entry_type: EntryType::EntryConfChangeV2 as i32,
+            context: context.to_vec(),
+            ..Default::default()
+        };
+        assert_eq!(check(&change(b"\x08\x04\x12\x01x")), Ok(()));
+        assert!(check(&change(b"\x08\x04\x12\x01\xff")).is_err());
+        let absurd = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        assert!(check(&change(absurd)).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Framing and headers against any bytes.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::framing::{Fault, Single, Splitter};
+use super::headers;
+
+const LIMIT: usize = 64;
+
+/// Chunks of a body: what is found does not depend on where it is cut.
+pub fn frames(input: &[u8]) {
+    let Some((cuts, body)) = input.split_first() else {
+        return;
+    };
+    let compressed = cuts & 1 == 1;
+    let width = usize::from(cuts >> 1) % 13 + 1;
+    let whole = split(std::iter::once(body), compressed);
+    assert_eq!(split(body.chunks(width), compressed), whole);
+    assert_eq!(split(body.chunks(1), compressed), whole);
+    let one = single(body.chunks(width), compressed);
+    if let (Ok(messages), Ok(message)) = (&whole, &one) {
+        assert_eq!(messages, &[message.clone()]);
+    }
+    assert_eq!(
+        one.is_ok(),
+        whole.is_ok_and(|messages| messages.len() == 1),
+        "a lone message is one of a stream with one"
+    );
+}
+
+fn encoding(compressed: bool) -> Option<String> {
+    compressed.then(|| "gzip".to_owned())
+}
+
+fn split<'a>(
+    chunks: impl Iterator<Item = &'a [u8]>,
+    compressed: bool,
+) -> Result<Vec<Bytes>, Fault> {
+    let mut splitter = Splitter::new(LIMIT, encoding(compressed));
+    let mut found = Vec::new();
+    for chunk in chunks {
+        splitter.add(Bytes::copy_from_slice(chunk), &mut found)?;
+    }
+    splitter.finish()?;
+    assert!(found.iter().all(|message| message.len() <= LIMIT));
+    Ok(found)
+}
+
+fn single<'a>(chunks: impl Iterator<Item = &'a [u8]>, compressed: bool) -> Result<Bytes, Fault> {
+    let mut single = Single::new(LIMIT, encoding(compressed));
+    for chunk in chunks {
+        single.add(Bytes::copy_from_slice(chunk))?;
+    }
+    single.finish()
+}
+
+const NAMES: [&str; 6] = [
+    "grpc-timeout",
+    "grpc-encoding",
+    "content-type",
+    "trace-bin",
+    "x-any",
+    "te",
+];
+
+/// Header values of any bytes that HTTP lets through.
+pub fn headers(input: &[u8]) {
+    let mut map = HeaderMap::new();
+    for line in input.split(|byte| *byte == 0) {
+        let Some((name, value)) = line.split_first() else {
+            continue;
+        };
+        let name = NAMES[usize::from(*name) % NAMES.len()];
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            map.append(HeaderName::from_static(name), value);
+        }
+    }
+    let _ = headers::is_grpc(&map);
+    let _ = headers::encoding(&map);
+    if let Ok(Some(timeout)) = headers::timeout(&map) {
+        assert!(timeout.as_secs() <= 99_999_999 * 3600);
+    }
+    for (name, value) in headers::metadata(&map).unwrap_or_default() {
+        assert_eq!(
+            matches!(value, headers::Value::Bytes(_)),
+            name.ends_with("-bin")
+        );
+        let mut trailers = HeaderMap::new();
+        if matches!(value, headers::Value::Bytes(_)) {
+            assert_eq!(headers::append(&mut trailers, &name, &value), Ok(()));
+        }
+    }
+}

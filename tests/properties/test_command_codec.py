@@ -10,11 +10,13 @@ from amaters_server.machine.codec import (
     encode_restore,
     encode_writes,
 )
+from amaters_server.machine.membership import decode_record
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DataKey, data_key, split_data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Scan, Write
-from hypothesis import given
+from amaters_server.raft.core import entry_fault
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 KEYS = st.builds(data_key, st.text(max_size=3), st.binary(max_size=4))
@@ -95,6 +97,35 @@ def test_damaged_entries_decode_or_are_called_corrupted(
 
     for damaged in (bytes(whole), cut):
         decoded_or_corrupted(damaged)
+
+
+NORMAL, CONF_CHANGE = 0, 2
+
+
+@given(PROPOSALS, st.lists(WRITES, max_size=8))
+def test_what_members_propose_is_let_into_every_log(proposal: Proposal, writes: list[Write]):
+    assert entry_fault(NORMAL, encode_writes(proposal, writes, unix_ms=5), b"") is None
+
+
+@given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
+def test_what_is_let_into_a_log_decodes(
+    proposal: Proposal, writes: list[Write], data: st.DataObject
+) -> None:
+    whole = bytearray(encode_writes(proposal, writes, unix_ms=5))
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    for damaged in (bytes(whole), bytes(whole[: data.draw(st.integers(0, len(whole)))])):
+        if damaged and entry_fault(NORMAL, damaged, b"") is None:
+            decode_entry(damaged, index=7)
+
+
+@given(st.binary(min_size=1, max_size=200))
+@example(b"\x32\x01a\x3a\x01v\x42\x01\x09")
+def test_any_bytes_that_are_let_into_a_log_decode(data: bytes) -> None:
+    if entry_fault(NORMAL, data, b"") is None:
+        decode_entry(data, index=7)
+    if entry_fault(CONF_CHANGE, b"", data) is None:
+        decode_record(data, index=7)
 
 
 @given(st.text(max_size=20), st.binary(max_size=20))

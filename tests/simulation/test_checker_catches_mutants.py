@@ -13,7 +13,7 @@ from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.sim_cluster import SimCluster
 from amaters_server.testing.sim_node import SimNode
 
-SEEDS = range(60)
+SEEDS = range(120)
 TROUBLED_SECONDS = 9.0
 
 
@@ -167,6 +167,13 @@ class NeverFetchesImages(SimNode):
         self.images.fetch = lambda _: None
 
 
+class BelievesForgedEntries(SimNode):
+    """Takes entries that no member could apply."""
+
+    def open(self, disk, identity, settings, core):
+        return super().open(disk, identity, settings, replace(core, check_entries=False))
+
+
 MUTANTS = [
     (SkipsFsync, "one leader per term"),
     (LearnerCountsAsVoter, "voters only"),
@@ -183,6 +190,7 @@ MUTANTS = [
     (BelievesForEver, "belief ends"),
     (NeverFetchesImages, "catches up"),
     (ForgetsItsTerm, "refuses to start"),
+    (BelievesForgedEntries, "refuses to go on"),
 ]
 
 
@@ -199,6 +207,6 @@ def test_every_mutant_is_caught_by_the_check_that_is_meant_for_it(mutant, check)
 def complaints(mutant, seed):
     try:
         violations = SimCluster(seed, 3, TROUBLED_SECONDS, mutant).run().violations
-    except StorageCorruptedError:  # the disk contradicts itself, and the node says so
-        return {"refuses to start"}
+    except StorageCorruptedError as error:  # the disk contradicts itself, and the node says so
+        return {"refuses to go on" if "does not decode" in str(error) else "refuses to start"}
     return {violation.partition(":")[0] for violation in violations}

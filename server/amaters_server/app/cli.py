@@ -1,4 +1,4 @@
-"""The command line: `amaters-server start | stop | status | version | validate-config | reload`.
+"""The command line `amaters-server`: run a server, look at it, stop it, repair its disk.
 
 What a person asked for goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
 2 wrong usage.
@@ -280,6 +280,47 @@ def reload(sources: Sources) -> None:
         _fail("Server is not running")
     _signal(pid, signal.SIGHUP)
     click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
+
+
+@main.command()
+@click.option(
+    "--drop-entry",
+    "drop",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="INDEX",
+    help="Make this entry do nothing. Name the same entries on every member.",
+)
+@click.option("--reset-term", is_flag=True, help="Replace a term that is beyond reason.")
+@with_sources
+def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool) -> None:
+    """Examine the log of a stopped member, and repair what is named.
+
+    Without options nothing is changed: the report says what is wrong and which command repairs
+    it. Stop all members first, and repair every one of them before the first is started again.
+    """
+    # As for `start`: only here.
+    from amaters_server.app import repair as repairs  # noqa: PLC0415
+
+    settings = _loaded(sources).settings
+    try:
+        if drop or reset_term:
+            repairs.mend_folder(settings, drop, reset_term=reset_term)
+            click.echo("Repaired. Repair the other members in the same way, then start them all.")
+        found = repairs.examine_folder(settings)
+    except DatabaseError as wrong:
+        _fail(str(wrong))
+    click.echo(f"Member {found.node_id}, log up to entry {found.last_index}, term {found.term}")
+    for index, why in found.entries:
+        click.echo(f"  entry {index}: {why}")
+    if found.term != found.reset_term:
+        click.echo(f"  term {found.term} is beyond reason: it would become {found.reset_term}")
+    if found.sound:
+        click.echo("Nothing to repair")
+        return
+    options = [f"--drop-entry {index}" for index, _ in found.entries]
+    options += ["--reset-term"] if found.term != found.reset_term else []
+    click.echo(f"To repair it on every member: amaters-server repair {' '.join(options)}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ def decode_entry(data: bytes, *, index: int) -> Entry:
 def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
     return StorageCorruptedError(
         f"log entry {index} ({len(data)} bytes) does not decode: it was written by an "
-        f"incompatible version or damaged; replace this member ({why})"
+        f"incompatible version, damaged or forged. If only this member says so, replace it; if all "
+        f"do, stop them and run `amaters-server repair` on each ({why})"
     )
 
 

@@ -29,7 +29,8 @@ def decode_record(context: bytes, *, index: int) -> command_pb2.MemberRecord:
     except DecodeError as error:
         raise StorageCorruptedError(
             f"the membership entry {index} does not decode: it was written by an incompatible "
-            f"version or damaged; replace this member ({error})"
+            f"version, damaged or forged. If only this member says so, replace it; if all do, stop "
+            f"them and run `amaters-server repair` on each ({error})"
         ) from error
 
 

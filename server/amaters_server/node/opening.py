@@ -13,7 +13,7 @@ from amaters_server.raft.candidacy import CHANCES, Candidacy
 from amaters_server.raft.commands import Origin
 from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
 from amaters_server.raft.driver import Driver, Keep
-from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
 from amaters_server.raft.proposals import Patience
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
@@ -81,6 +81,11 @@ def open_replica(
     disk.log.put_incarnation(changes, origin.incarnation)
     disk.engine.write(changes, sync=True)
     term, vote, commit = stored.hard_state
+    if term > HIGHEST_TERM:
+        raise StorageCorruptedError(
+            f"term {term} on this disk is beyond reason: an earlier version believed a forged "
+            "message; stop all members and run `amaters-server repair` on each"
+        )
     membership = machine.membership
     start = StartState(
         applied=machine.applied_index,

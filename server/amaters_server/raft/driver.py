@@ -19,6 +19,7 @@ from amaters_server.model.replication import Committed, EntryKind, Outcome
 from amaters_server.raft.core import (
     ENTRY_CONF_CHANGE,
     Consensus,
+    ConsensusError,
     CoreSnapshot,
     Entry,
     Ready,
@@ -218,7 +219,11 @@ class Driver:
         index, term, kind, data, context = entry
         if kind != ENTRY_CONF_CHANGE:
             return Committed(index, term, EntryKind.NORMAL, data)
-        state = from_core(self.core.apply_conf_change(data))
+        try:
+            state = from_core(self.core.apply_conf_change(data))
+        except ConsensusError:
+            # It contradicts the configuration, on every member alike: it changes nothing.
+            return Committed(index, term, EntryKind.CONF_CHANGE, data, context)
         effects.conf_contexts.append(context)
         return Committed(index, term, EntryKind.CONF_CHANGE, data, context, state)
 

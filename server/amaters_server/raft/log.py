@@ -15,6 +15,9 @@ from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.raft.core import Entry, HardState
 from amaters_server.storage.engine import Changes, Engine, Space
 
+HIGHEST_TERM = 1 << 60
+"""Terms beyond it leave too few for later elections; no cluster gets there by electing."""
+
 _T = TypeVar("_T")
 _INDEX = struct.Struct(">Q")
 _HARD_STATE = struct.Struct(">QQQ")
@@ -131,12 +134,16 @@ class Log:
         """Add entries; they replace what is stored from the first one's index on."""
         put, log = changes.put, Space.LOG
         for index, term, kind, data, context in entries:
-            row = _ENTRY.pack(term, kind, len(context)) + context + data
-            put(log, _INDEX.pack(index), row)
+            put(log, _INDEX.pack(index), _row(term, kind, data, context))
         newest = entries[-1][0]
         for index in range(newest + 1, self._last + 1):
             changes.delete(log, _INDEX.pack(index))
         self._last = newest
+
+    def replace(self, changes: Changes, entry: Entry) -> None:
+        """Add another content for a stored entry; whoever does that does it on every member."""
+        index, term, kind, data, context = entry
+        changes.put(Space.LOG, _INDEX.pack(index), _row(term, kind, data, context))
 
     def put_hard_state(self, changes: Changes, state: HardState) -> None:
         """Add the newest term, vote and commit."""
@@ -163,6 +170,10 @@ def _unpacked(form: struct.Struct, row: bytes | None, count: int) -> tuple[int, 
     if row is None:
         return (0,) * count
     return form.unpack(row)
+
+
+def _row(term: int, kind: int, data: bytes, context: bytes) -> bytes:
+    return _ENTRY.pack(term, kind, len(context)) + context + data
 
 
 def _entry(key: bytes, row: bytes) -> Entry:

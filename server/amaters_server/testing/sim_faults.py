@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import StorageFullError
+from amaters_server.raft.messages import is_snapshot
 from amaters_server.testing.sim_changes import MemberChanges
+from amaters_server.testing.sim_forgery import forged
 from amaters_server.testing.sim_node import NEW, OLD, SimNode
 from amaters_server.testing.sim_world import Weather
 
@@ -18,6 +21,7 @@ WILD_RATES = (0.5, 2.0)
 ONE_IN_SO_MANY_IS_REPLACED = 3
 """Crashes that end with another version's binary."""
 LONGEST_LEAP_SECONDS = 5.0
+MOST_FORGERIES = 8
 A_YEAR_MS = 365 * 24 * 3600 * 1000
 
 Brings = Callable[[], bool]
@@ -45,6 +49,7 @@ class Faults:
             ("full_disk", self._full_disk),
             ("split", self._split),
             ("one_link", self._one_link),
+            ("forgery", self._forgery),
             ("skew", self._skew),
             ("leap", self._leap),
             ("wall_clock", self._wall_clock),
@@ -165,6 +170,24 @@ class Faults:
 
     def _calm(self) -> None:
         self._cluster.network.weather = Weather()
+
+    def _forgery(self) -> bool:
+        """Have a member receive messages that no member has sent."""
+        target, rng = self._some(self._cluster.up()), self._world.rng
+        if target is None:
+            return False
+        for _ in range(rng.randrange(1, MOST_FORGERIES)):
+            # From somebody else than the target, who need not be up.
+            others = [one for one in self._cluster.nodes.values() if one is not target]
+            sender = self._some(others) or target
+            target.arrive(partial(self._forge, sender, target))
+        return True
+
+    def _forge(self, sender: SimNode, target: SimNode) -> None:
+        message = forged(self._world.rng, sender, target)
+        if not is_snapshot(message):
+            target.replica.step(message, target.clock.now())
+            target.kick()
 
     # --- disks ----------------------------------------------------------------
 

@@ -18,6 +18,7 @@ def group():
             snapshot_index=300,
             snapshot_term=200,
             entries=[],
+            check_entries=False,
         )
         for one in (1, 2, 3)
     }

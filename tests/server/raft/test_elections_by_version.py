@@ -15,7 +15,7 @@ VOTERS = (1, 2, 3)
 def node(node_id, version, tmp_path, entries, timeout):
     settings = NodeSettings(Addresses("n", "n:1", "n:2"), tmp_path, version=version)
     core = core_settings_of(node_id, settings)
-    log = [(index, term, ENTRY_NORMAL, b"x", b"") for index, term in entries]
+    log = [(index, term, ENTRY_NORMAL, b"", b"") for index, term in entries]
     start = StartState(
         applied=1,
         hard_state=(3, 0, 1),

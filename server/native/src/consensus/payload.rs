@@ -5,8 +5,8 @@
 //! is copied, and fields that this version does not know are let through.
 
 use bytes::Buf;
-use pyo3::prelude::*;
 use prost::encoding::{decode_key, decode_varint, skip_field, DecodeContext, WireType};
+use pyo3::prelude::*;
 use raft::eraftpb::{Entry, EntryType};
 
 use super::convert::CEILING;

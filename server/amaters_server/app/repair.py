@@ -1,0 +1,92 @@
+"""Repairs, while the server is down, a log that holds what no member can apply.
+
+Versions before 0.4 let such entries, and terms beyond reason, into their logs. Every member that
+has them stops at the same place. Nothing is changed but what a person names: an entry that is
+dropped keeps its place in the log and does nothing, so every member must drop the same ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaters_server.app.compose import open_engine
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import InvalidRequestError
+from amaters_server.raft.core import ENTRY_NORMAL, Entry, entry_fault
+from amaters_server.raft.log import HIGHEST_TERM, Log, Stored
+from amaters_server.storage.engine import Changes
+
+TERM_MARGIN = 1000
+"""A reset term lies so far after the log's last one that no earlier vote can have been for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is wrong with the log of one disk."""
+
+    node_id: int
+    last_index: int
+    entries: tuple[tuple[int, str], ...]
+    """Index of each entry that no member can apply, and why."""
+    term: int
+    reset_term: int
+    """What the term has to become; equal to `term` when that is within reason."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing to repair."""
+        return not self.entries and self.term == self.reset_term
+
+
+def examine(log: Log) -> Examination:
+    """Read the whole log; StorageCorruptedError when it has a gap."""
+    identity = log.identity()
+    if identity is None:
+        raise InvalidRequestError("this data folder belongs to no cluster: nothing to repair")
+    stored = log.load()
+    faults = tuple((one[0], fault) for one in stored.entries if (fault := _fault(one)))
+    term = stored.hard_state[0]
+    reset = _last_term(stored) + TERM_MARGIN if term > HIGHEST_TERM else term
+    return Examination(identity.node_id, stored.last_index, faults, term, reset)
+
+
+def mend(log: Log, drop: Sequence[int], *, reset_term: bool) -> Changes:
+    """Return the changes that a person asked for; InvalidRequestError for what is sound."""
+    found, stored, changes = examine(log), log.load(), Changes()
+    faulty = {index for index, _ in found.entries}
+    terms = {entry[0]: entry[1] for entry in stored.entries}
+    for index in drop:
+        if index not in faulty:
+            raise InvalidRequestError(f"entry {index} is sound or not in the log: it stays")
+        log.replace(changes, (index, terms[index], ENTRY_NORMAL, b"", b""))
+    if reset_term:
+        if found.term == found.reset_term:
+            raise InvalidRequestError(f"term {found.term} is within reason: it stays")
+        log.put_hard_state(changes, (found.reset_term, 0, stored.hard_state[2]))
+    return changes
+
+
+def examine_folder(settings: Settings) -> Examination:
+    """Examine the data folder of a server that is down."""
+    engine = open_engine(settings)
+    try:
+        return examine(Log(engine))
+    finally:
+        engine.close()
+
+
+def mend_folder(settings: Settings, drop: Sequence[int], *, reset_term: bool) -> None:
+    """Repair the data folder of a server that is down, durably."""
+    engine = open_engine(settings)
+    try:
+        engine.write(mend(Log(engine), drop, reset_term=reset_term), sync=True)
+    finally:
+        engine.close()
+
+
+def _fault(entry: Entry) -> str | None:
+    _, _, kind, data, context = entry
+    return entry_fault(kind, data, context)
+
+
+def _last_term(stored: Stored) -> int:
+    return stored.entries[-1][1] if stored.entries else stored.compacted[1]

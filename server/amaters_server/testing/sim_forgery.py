@@ -1,0 +1,97 @@
+"""Raft messages that no correct member sends, in raft-rs' own encoding."""
+
+import random
+from collections.abc import Callable
+
+from amaters_server.testing.sim_node import SimNode
+
+_TYPE, _TO, _FROM, _TERM, _LOG_TERM, _INDEX, _ENTRIES, _COMMIT = range(1, 9)
+_ENTRY_TYPE, _ENTRY_TERM, _ENTRY_INDEX, _ENTRY_DATA = range(1, 5)
+_PROPOSE, _APPEND, _ACKNOWLEDGE, _VOTE, _HEARTBEAT, _TRANSFER, _PRE_VOTE = 2, 3, 4, 5, 8, 13, 17
+_CONF_CHANGE = 2
+_MORE = 0x80
+_GARBAGE = b"\xff" * 7
+_FURTHEST_TERM = 1000
+"""A forged term within reason costs an election, and nothing else."""
+
+
+def forged(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Return a message for the target that claims to be from the sender."""
+    return rng.choice(_KINDS)(rng, sender, target)
+
+
+def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write terms and indices beyond reason."""
+    kind = rng.choice((_APPEND, _ACKNOWLEDGE, _VOTE, _PRE_VOTE, _HEARTBEAT))
+    numbers = {_TERM: target.replica.driver.core.term, _LOG_TERM: 1, _INDEX: 1}
+    numbers[rng.choice((_TERM, _LOG_TERM, _INDEX, _COMMIT))] = 1 << rng.randrange(50, 64)
+    return _message(kind, sender.id, target.id, numbers)
+
+
+def _stranger(rng: random.Random, _: SimNode, target: SimNode) -> bytes:
+    """Write a message of nobody."""
+    numbers = {_TERM: target.replica.driver.core.term}
+    return _message(_ACKNOWLEDGE, rng.choice((0, 999, 1 << 63)), target.id, numbers)
+
+
+def _proposed(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write a proposal that no member could apply."""
+    entry = _fields({_ENTRY_TYPE: rng.choice((0, _CONF_CHANGE))}) + _bytes(_ENTRY_DATA, _GARBAGE)
+    return _message(_PROPOSE, sender.id, target.id, {}) + _bytes(_ENTRIES, entry)
+
+
+def _appended(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Append an entry after the target's last that no member could apply."""
+    core = target.replica.driver.core
+    last, term = core.last_index(), core.term
+    after = {_TERM: term, _LOG_TERM: core.term_of(last), _INDEX: last}
+    kind = rng.choice((0, _CONF_CHANGE))
+    place = _fields({_ENTRY_TYPE: kind, _ENTRY_TERM: term, _ENTRY_INDEX: last + 1})
+    entry = place + _bytes(_ENTRY_DATA, _GARBAGE)
+    return _message(_APPEND, sender.id, target.id, after) + _bytes(_ENTRIES, entry)
+
+
+def _usurped(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write a heartbeat of a leader that nobody elected, in a later term."""
+    term = target.replica.driver.core.term + rng.randrange(1, _FURTHEST_TERM)
+    return _message(_HEARTBEAT, sender.id, target.id, {_TERM: term})
+
+
+def _wished(_: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write an order to hand leadership over."""
+    return _message(_TRANSFER, sender.id, target.id, {_TERM: target.replica.driver.core.term})
+
+
+def _noise(rng: random.Random, _: SimNode, __: SimNode) -> bytes:
+    return rng.randbytes(rng.randrange(40))
+
+
+_KINDS: tuple[Callable[[random.Random, SimNode, SimNode], bytes], ...] = (
+    _absurd,
+    _stranger,
+    _proposed,
+    _appended,
+    _usurped,
+    _wished,
+    _noise,
+)
+
+
+def _message(kind: int, sender: int, target: int, numbers: dict[int, int]) -> bytes:
+    return _fields({_TYPE: kind, _TO: target, _FROM: sender} | numbers)
+
+
+def _fields(numbers: dict[int, int]) -> bytes:
+    return b"".join(_varint(field << 3) + _varint(value) for field, value in numbers.items())
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= _MORE:
+        out.append(value % _MORE | _MORE)
+        value //= _MORE
+    return bytes([*out, value])

@@ -7,6 +7,7 @@ import signal
 import grpc
 import pytest
 from amaters.wire import errors_pb2
+from amaters_server.testing.certificates import Authority
 
 TRANSPORTS = ["native", "grpcio"]
 
@@ -222,10 +223,34 @@ async def test_status_and_stop_find_the_running_one(server):
         "pid_file": str(one.folder / "pid"),
         "status": "running",
     }
-    assert "Status: Running" in asked.stdout
+    assert asked.stdout.splitlines()[2:] == ["Status: Running", f"Bind address: {one.client}"]
     assert stopped.returncode == 0
     assert again.returncode == 0
     assert "not running" in again.stderr
+
+
+async def test_status_of_a_server_that_wants_a_certificate(server, tmp_path):
+    folder = tmp_path / "tls"
+    authority = Authority()
+    authority.issue().write(folder, authority.pem)
+    names = {"tls_cert": "tls.crt", "tls_key": "tls.key", "tls_ca": "ca.crt"}
+    files = {key: str(folder / name) for key, name in names.items()}
+    one = server({"network": {"tls_enabled": True, "require_client_cert": True, **files}})
+    one.start()
+    await one.ready()
+    stranger = server()
+
+    for asking in (one, stranger):
+        asked = asking.command("status", "--addr", one.client)
+        told = asking.command("status", "--addr", one.client, "--format", "json")
+
+        assert "Status: Running, and wants a client certificate" in asked.stdout
+        assert "PID file" not in asked.stdout
+        assert json.loads(told.stdout) == {
+            "bind_address": one.client,
+            "detail": "wants a client certificate",
+            "status": "running",
+        }
 
 
 async def test_a_taken_address_is_named(server):

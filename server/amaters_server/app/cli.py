@@ -24,7 +24,7 @@ from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
-from amaters_server.rpc.probe import probe
+from amaters_server.rpc.probe import Found, State, probe
 
 P = ParamSpec("P")
 
@@ -38,6 +38,12 @@ COMMON = {
     "client_advertise": "cluster.client_advertise_address",
 }
 """Options that may stand before or after the subcommand, and the keys they set."""
+
+STATUS_LABELS = {
+    "pid_file": "PID file",
+    "data_dir": "Data directory",
+    "bind_address": "Bind address",
+}
 
 POLL_SECONDS = 0.05
 KILL_WAIT_SECONDS = 5.0
@@ -198,26 +204,27 @@ def _gone(file: PidFile, seconds: float) -> bool:
 def status(sources: Sources, *, form: str, addr: str | None) -> None:
     """Say whether the server runs."""
     settings = _loaded(sources).settings
-    if addr is not None:
+    if addr is None:
+        running = PidFile(settings.server.pid_file).running() is not None
+        found = Found(State.RUNNING if running else State.STOPPED)
+    else:
         _require_address(addr)
         network = settings.network
-        running = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
-    else:
-        running = PidFile(settings.server.pid_file).running() is not None
-    facts = {
-        "bind_address": addr or settings.server.bind_address,
-        "data_dir": str(settings.server.data_dir),
-        "pid_file": str(settings.server.pid_file),
-        "status": "running" if running else "stopped",
-    }
+        found = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
+    facts = {"status": found.state.value, "bind_address": addr or settings.server.bind_address}
+    if addr is None:
+        # Files of this host say nothing about a server elsewhere.
+        facts["pid_file"] = str(settings.server.pid_file)
+        facts["data_dir"] = str(settings.server.data_dir)
+    elif found.detail:
+        facts["detail"] = found.detail
     if form.lower() == "json":
         click.echo(json.dumps(facts, indent=2, sort_keys=True))
         return
-    click.echo("AmateRS Server Status\n=====================")
-    click.echo(f"Status: {facts['status'].capitalize()}")
-    click.echo(f"PID file: {facts['pid_file']}")
-    click.echo(f"Data directory: {facts['data_dir']}")
-    click.echo(f"Bind address: {facts['bind_address']}")
+    click.echo(f"AmateRS Server Status\n=====================\nStatus: {found}")
+    for name, label in STATUS_LABELS.items():
+        if name in facts:
+            click.echo(f"{label}: {facts[name]}")
 
 
 def _require_address(text: str) -> None:

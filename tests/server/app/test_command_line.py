@@ -119,6 +119,8 @@ def test_nobody_answers_at_an_address_nobody_listens_on(run, config):
 
     assert result.exit_code == 0
     assert "Status: Stopped" in result.stdout
+    assert "PID file" not in result.stdout
+    assert "Data directory" not in result.stdout
 
 
 def test_a_default_file_that_cannot_be_written_is_said_without_a_traceback(run, tmp_path):

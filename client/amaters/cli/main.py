@@ -17,11 +17,12 @@ from amaters.cli import data
 from amaters.cli.admins import admin
 from amaters.cli.clusters import cluster
 from amaters.cli.completions import completions
+from amaters.cli.config_file import checked_timeout
 from amaters.cli.configs import config
 from amaters.cli.groups import ForgivingGroup
-from amaters.cli.output import Format, Output
+from amaters.cli.output import Format, Output, parse_format
 from amaters.cli.servers import server
-from amaters.cli.settings import Flags, checked_timeout, default_file, parse_format, settle
+from amaters.cli.settings import Flags, default_file, settle
 from amaters.cli.terminal import Terminal
 from amaters.errors import AmatersError, ConfigurationError
 from amaters.version import __version__

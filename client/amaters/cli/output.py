@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console, RenderableType
 
 from amaters.cli.plain import Plain, text_or_base64
-from amaters.errors import AmatersError
+from amaters.errors import AmatersError, ConfigurationError
 from amaters.values import Entry
 
 PIPED_WIDTH = 240
@@ -25,6 +25,16 @@ class Format(enum.Enum):
     YAML = "yaml"
     NDJSON = "ndjson"
     NUL = "nul"
+
+
+def parse_format(name: str) -> Format:
+    """Return the format of that name, in any case; `yml` is `yaml`."""
+    lowered = name.lower()
+    try:
+        return Format("yaml" if lowered == "yml" else lowered)
+    except ValueError as error:
+        known = ", ".join(one.value for one in Format)
+        raise ConfigurationError(f"{name!r} is no output format: choose one of {known}") from error
 
 
 class Output:

@@ -7,13 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from amaters.channels import checked_address, distinct_addresses
-from amaters.cli.config_file import FileSettings, load
-from amaters.cli.output import Format
-from amaters.errors import ConfigurationError
+from amaters.cli.config_file import FileSettings, checked_timeout, load
+from amaters.cli.output import Format, parse_format
 from amaters.tls import TlsFiles
 
 DEFAULT_ADMIN_PORT = 7879
-LONGEST_TIMEOUT_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +67,10 @@ def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Setti
     )
 
 
-def checked_timeout(seconds: float) -> timedelta:
-    """Return it as a duration; ConfigurationError when no clock can keep it."""
-    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
-        raise ConfigurationError(
-            f"a timeout of {seconds} s cannot be kept: choose one of at most "
-            f"{LONGEST_TIMEOUT_SECONDS} s"
-        )
-    return timedelta(seconds=seconds)
-
-
 def beside(servers: tuple[str, ...]) -> tuple[str, ...]:
     """Return where the servers' internal listeners are when nobody said otherwise."""
     hosts = (checked_address(one).rpartition(":")[0] for one in servers)
     return tuple(f"{host}:{DEFAULT_ADMIN_PORT}" for host in dict.fromkeys(hosts))
-
-
-def parse_format(name: str) -> Format:
-    """Return the format of that name, in any case; `yml` is `yaml`."""
-    lowered = name.lower()
-    try:
-        return Format("yaml" if lowered == "yml" else lowered)
-    except ValueError as error:
-        known = ", ".join(one.value for one in Format)
-        raise ConfigurationError(f"{name!r} is no output format: choose one of {known}") from error
 
 
 def default_file(environment: Mapping[str, str] | None = None) -> Path:

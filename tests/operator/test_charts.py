@@ -129,6 +129,9 @@ def rights_used() -> set[tuple[str, str, str]]:
         image="amaters:2", podDisruptionBudget={"enabled": False}, monitoring={"enabled": False}
     )
     driver.settled()
+    driver.world.wish(replicas=2)
+    driver.settled()
+    driver.passes(5)
     return driver.kube.used
 
 

@@ -3,16 +3,20 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from amaters_operator.decisions import scale
+import pytest
+from amaters_operator.api.status import ClusterStatus, MemberStatus
+from amaters_operator.decisions import scale, volumes
 from amaters_operator.decisions.moves import (
     AddMember,
+    DeleteClaim,
     Hold,
     PromoteMember,
     RemoveMember,
     SetReplicas,
     TransferLeadership,
 )
-from amaters_operator.decisions.seen import Member, Node, Seen, State
+from amaters_operator.decisions.seen import Member, Node, Pod, Seen, State
+from amaters_operator.decisions.volumes import Claim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +43,14 @@ def node(seen: Seen, ordinal: int, state: State, member: int = 0) -> Seen:
 
 def down(seen: Seen, *ordinals: int) -> Seen:
     return replace(seen, nodes={one: it for one, it in seen.nodes.items() if one not in ordinals})
+
+
+def silent(seen: Seen, ordinal: int) -> Seen:
+    """The leader has not heard from that member lately."""
+    members = [
+        replace(one, active=False) if one.ordinal == ordinal else one for one in seen.members
+    ]
+    return replace(seen, members=tuple(members))
 
 
 def test_growing_begins_with_a_pod() -> None:
@@ -104,7 +116,7 @@ def test_no_removal_that_would_cost_the_majority() -> None:
 
 
 def test_a_lost_disk_is_removed_under_its_old_id() -> None:
-    seen = node(cluster(3), 1, State.DISK_LOST)
+    seen = silent(node(cluster(3), 1, State.DISK_LOST), 1)
 
     change = scale.unfinished(3, seen)
 
@@ -112,8 +124,18 @@ def test_a_lost_disk_is_removed_under_its_old_id() -> None:
     assert change.member == 2
 
 
+def test_a_member_that_its_leader_hears_from_has_its_disk_whatever_its_node_said_before() -> None:
+    # The node was asked, then the leader added it under a new id, then the leader was asked.
+    seen = node(cluster(3), 1, State.DISK_LOST)
+
+    change = scale.unfinished(3, seen)
+
+    assert isinstance(change, Hold)
+    assert "its leader hears from it" in change.because
+
+
 def test_the_only_voters_lost_disk_is_no_case_for_the_operator() -> None:
-    seen = node(cluster(1), 0, State.DISK_LOST)
+    seen = silent(node(cluster(1), 0, State.DISK_LOST), 0)
 
     change = scale.unfinished(1, seen)
 
@@ -139,14 +161,21 @@ def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
     )
 
 
-def test_a_member_without_any_pod_is_removed() -> None:
-    seen = replace(cluster(4), replicas=3)
-    seen = down(seen, 3)
+def test_the_pod_of_a_member_is_run_though_fewer_are_wanted() -> None:
+    seen = down(replace(cluster(4), replicas=1), 1, 2, 3)
+
+    assert scale.unfinished(1, seen) == SetReplicas(4, "pod 3 belongs to a member and has to run")
+
+
+@pytest.mark.parametrize("ordinal", [-1, 99])
+def test_a_member_that_no_pod_of_this_cluster_can_be_is_removed(ordinal: int) -> None:
+    seen = cluster(3)
+    seen = replace(seen, members=(*seen.members, Member(9, ordinal, active=False)))
 
     change = scale.unfinished(3, seen)
 
     assert isinstance(change, RemoveMember)
-    assert change.member == 4
+    assert change.member == 9
 
 
 @given(
@@ -168,3 +197,67 @@ def test_no_change_ever_costs_a_majority(
         assert 2 * sum(seen.participates(one) for one in staying) > len(staying)
     if isinstance(change, SetReplicas) and change.replicas < size + extra:
         assert seen.member(change.replicas) is None
+
+
+def claimed(mark: str, ordinal: int = 3, **facts: object) -> Claim:
+    return Claim(f"data-c-{ordinal}", ordinal, "uid", mark=mark, **facts)
+
+
+def named(seen: Seen) -> Seen:
+    return replace(seen, cluster_id="c1")
+
+
+def test_the_claim_of_a_removed_member_is_deleted() -> None:
+    change = scale.next_change(3, named(cluster(3)), claims=[claimed("c1/4")])
+
+    assert change == DeleteClaim("data-c-3", "uid", 3, "its member was removed")
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        claimed(""),
+        claimed("another/4"),
+        claimed("c1/3"),
+        claimed("c1/2", ordinal=1),
+        claimed("c1/4", terminating=True),
+    ],
+    ids=["unmarked", "of another cluster", "member is there", "of a wanted pod", "going already"],
+)
+def test_a_claim_that_is_not_proven_to_be_of_a_removed_member_is_kept(kept: Claim) -> None:
+    assert scale.next_change(3, named(cluster(3)), claims=[kept]) is None
+
+
+def test_no_claim_is_deleted_while_its_pod_runs_or_nobody_leads_or_a_person_keeps_it() -> None:
+    seen, claims = named(cluster(3)), [claimed("c1/4")]
+    pod = Pod("c-3", 3, "u", "r")
+
+    assert volumes.removable(replace(seen, pods=(pod,)), claims) == []
+    assert volumes.removable(replace(seen, nodes={}), claims) == []
+    assert scale.next_change(3, seen, claims=claims, keep_claims=True) is None
+
+
+def test_growing_waits_for_a_claim_that_a_person_has_to_look_at() -> None:
+    change = scale.next_change(4, named(cluster(3)), claims=[claimed("")])
+
+    assert isinstance(change, Hold)
+    assert "check what is on it, then delete it by hand" in change.because
+
+
+def test_the_number_of_pods_is_the_statuss_whatever_the_statefulset_says() -> None:
+    status = ClusterStatus(pods=3)
+
+    assert [scale.pod_count(status, number, 3) for number in (None, 0, 1, 5)] == [3, 3, 3, 3]
+
+
+def test_a_status_of_an_earlier_version_leaves_no_member_without_its_pod() -> None:
+    status = ClusterStatus(
+        members=[
+            MemberStatus(id=4, pod="orders-3", role="Leader"),
+            MemberStatus(pod="x-8", role="Waiting"),
+        ]
+    )
+
+    assert scale.pod_count(status, 0, 3) == 4
+    assert scale.pod_count(status, 5, 3) == 5
+    assert scale.pod_count(ClusterStatus(), None, 3) == 3

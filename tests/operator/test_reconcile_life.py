@@ -1,5 +1,8 @@
 """Whole lives of a cluster, reconciled on a world in memory."""
 
+import asyncio
+import random
+
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
@@ -173,20 +176,6 @@ def test_volumes_grow_and_the_claim_template_stays(driver: Driver) -> None:
     assert template["spec"]["resources"]["requests"]["storage"] == "10Gi"
 
 
-def test_objects_of_strangers_are_left_alone(driver: Driver) -> None:
-    stranger = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "orders", "namespace": SHOP},
-        "spec": {"replicas": 0, "template": {}},
-    }
-    driver.world.store.put(stranger)
-
-    driver.passes(1)
-
-    assert driver.strikes.changes == ["create Event NameTaken"]
-
-
 def test_a_spec_that_cannot_be_read_changes_nothing_and_says_so(driver: Driver) -> None:
     driver.settled()
     before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
@@ -211,3 +200,182 @@ def test_monitors_appear_with_the_prometheus_operator(driver: Driver) -> None:
     driver.world.wish(monitoring={"enabled": False})
     driver.passes(1)
     assert driver.world.store.get(kinds.MONITOR, SHOP, "orders") is None
+
+
+@pytest.mark.parametrize("by_hand", [0, 1, 5])
+def test_a_statefulset_scaled_by_hand_loses_nothing_and_is_put_right(
+    driver: Driver, by_hand: int
+) -> None:
+    driver.settled()
+    members, disks = dict(driver.world.members), dict(driver.world.disks)
+
+    driver.world.scale_by_hand(by_hand)
+    cluster = driver.settled()
+
+    assert cluster.status.ready == "3/3"
+    assert driver.world.members == members
+    assert driver.world.disks == disks
+    assert driver.world.clusters_formed == 1
+
+
+def test_pods_come_back_for_members_and_shrinking_goes_by_membership(driver: Driver) -> None:
+    driver.settled()
+
+    driver.world.delete_statefulset()
+    driver.world.wish(replicas=1)
+    driver.once()
+    assert len(driver.world.pods()) == 3
+    cluster = driver.settled()
+
+    assert (cluster.status.ready, cluster.status.pods) == ("1/1", 1)
+    assert [one.ordinal for one in driver.world.voters] == [0]
+    assert driver.world.clusters_formed == 1
+
+
+def test_no_status_can_be_lost_that_would_leave_a_majority_without_pods(driver: Driver) -> None:
+    driver.settled()
+    driver.world.store.entries[kinds.CLUSTER, SHOP, "orders"].applied.clear()
+    driver.world.delete_statefulset()
+    driver.world.wish(replicas=1)
+
+    cluster = driver.settled()
+
+    assert cluster.status.ready == "1/1"
+    assert driver.world.clusters_formed == 1
+
+
+def test_the_claim_of_a_removed_member_goes_and_the_others_stay(driver: Driver) -> None:
+    driver.settled()
+    driver.world.wish(replicas=5)
+    driver.settled(within=200)
+
+    driver.world.wish(replicas=3)
+    driver.settled(within=200)
+    driver.passes(5)
+
+    claims = driver.world.store.find(kinds.CLAIM, SHOP, {})
+    assert sorted(one["metadata"]["name"] for one in claims) == [
+        "data-orders-0",
+        "data-orders-1",
+        "data-orders-2",
+    ]
+    assert any("DeleteClaim: deleting volume claim data-orders-4" in one for one in driver.notes())
+
+
+def test_a_claim_is_deleted_with_the_cluster_only_when_the_spec_says_so(driver: Driver) -> None:
+    def owners() -> list[list[dict]]:
+        found = driver.world.store.find(kinds.CLAIM, SHOP, {})
+        return [one["metadata"].get("ownerReferences") or [] for one in found]
+
+    driver.settled()
+    before = owners()
+    driver.world.wish(storage={"size": "10Gi", "whenDeleted": "Delete"})
+    driver.passes(2)
+    owned = owners()
+    driver.world.wish(storage={"size": "10Gi", "whenDeleted": "Retain"})
+    driver.passes(2)
+
+    uid = driver.world.cluster().metadata.uid
+    assert before == owners() == [[], [], []]
+    assert [[one["uid"] for one in claim] for claim in owned] == [[uid], [uid], [uid]]
+
+
+FOREIGN = [
+    ("v1", "Service", "orders-peers"),
+    ("v1", "Service", "orders"),
+    ("v1", "ConfigMap", "orders-config"),
+    ("v1", "ServiceAccount", "orders"),
+    ("policy/v1", "PodDisruptionBudget", "orders"),
+]
+
+
+@pytest.mark.parametrize(("version", "kind", "name"), FOREIGN)
+def test_an_object_of_somebody_else_is_not_touched_and_is_named(
+    driver: Driver, version: str, kind: str, name: str
+) -> None:
+    foreign = {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": SHOP},
+        "data": {"mine": "yes"},
+    }
+    entry = driver.world.store.put(foreign)
+    driver.passes(10)
+
+    ready = condition(driver.world.cluster(), "Ready")
+    assert entry.applied == {}
+    assert (ready.status, ready.reason) == ("False", "NameTaken")
+    assert f"{kind} {name} exists and belongs to somebody else" in ready.message
+    assert driver.world.pods() == []
+    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+
+    driver.world.store.delete(kinds.of(foreign), SHOP, name)
+    assert driver.settled().status.ready == "3/3"
+
+
+def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: Driver) -> None:
+    driver.settled()
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "orders", "namespace": SHOP},
+    }
+    driver.world.store.delete(kinds.of(foreign), SHOP, "orders")
+    entry = driver.world.store.put(foreign)
+    driver.world.wish(image="amaters:2")
+    cluster = driver.until(lambda seen: seen.status.image == "amaters:2")
+    driver.passes(5)
+
+    assert entry.applied == {}
+    assert condition(cluster, "Ready").status == "True"
+    message = condition(driver.world.cluster(), "Progressing").message
+    assert "Service orders exists and belongs to somebody else" in message
+    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+
+
+def test_a_statefulset_of_another_cluster_is_named_once_and_nothing_is_made(
+    driver: Driver,
+) -> None:
+    owner = {"kind": "AmatersCluster", "name": "other", "uid": "another-uid"}
+    meta = {"name": "orders", "namespace": SHOP, "ownerReferences": [owner]}
+    foreign = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": {}}
+    entry = driver.world.store.put(foreign)
+    for _ in range(5):
+        asyncio.run(driver._pass())
+
+    ready = condition(driver.world.cluster(), "Ready")
+    assert (ready.status, ready.reason) == ("False", "NameTaken")
+    assert "StatefulSet orders exists and belongs to AmatersCluster other" in ready.message
+    assert entry.applied == {}
+    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+
+
+def test_a_spec_that_becomes_invalid_forgets_nothing(driver: Driver) -> None:
+    before = driver.settled().status
+
+    driver.world.wish(image=3)
+    driver.once()
+    invalid = driver.world.store.get(kinds.CLUSTER, SHOP, "orders")["status"]
+    driver.world.wish(image="amaters:1")
+    after = driver.settled().status
+
+    assert invalid["phase"] == "Invalid"
+    assert invalid["bootstrap"]["clusterId"] == before.bootstrap.cluster_id
+    assert (after.pods, after.bootstrap) == (before.pods, before.bootstrap)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_lost_disk_converges_though_the_world_moves_within_a_look(
+    driver: Driver, seed: int
+) -> None:
+    rng = random.Random(seed)
+    driver.settled()
+    driver.database.meanwhile = lambda: driver.world.step(rng.choice((0.0, 0.4, 1.0)))
+
+    driver.world.lose_disk(1)
+    driver.passes(rng.randrange(1, 6), seconds=0.1)
+    cluster = driver.settled()
+
+    assert cluster.status.ready == "3/3"
+    assert sorted(driver.world.members) == [1, 3, 4]
+    assert driver.world.clusters_formed == 1

@@ -55,9 +55,10 @@ class StorageSpec(Part):
     when_scaled: Literal["Delete", "Retain"] = Field(
         default="Delete",
         description=(
-            "What becomes of the volume of a member that was scaled away. A removed member never "
-            "returns under its identity, so a retained volume must be deleted by hand before the "
-            "cluster can grow to that pod again."
+            "What becomes of the volume of a member that was scaled away. Delete: the operator "
+            "deletes its claim once the member's removal is committed. Retain: a removed member "
+            "never returns under its identity, so the claim must be deleted by hand before the "
+            "cluster can grow to that pod again. Scaling the StatefulSet by hand deletes nothing."
         ),
     )
 

@@ -121,6 +121,13 @@ class ClusterStatus(Part):
     )
     phase: Phase = Field(default=Phase.CREATING, description="The state in one word.")
     replicas: int = Field(default=0, description="Pods there are.")
+    pods: int = Field(
+        default=0,
+        description=(
+            "Pods that the StatefulSet is to run: one for each member. Scaling moves it one at a "
+            "time towards spec.replicas; another number in the StatefulSet is undone."
+        ),
+    )
     ready_replicas: int = Field(default=0, description="Pods that are ready.")
     ready: str = Field(default="", description="Ready pods of those wished for, such as 3/3.")
     selector: str = Field(default="", description="Label selector of the pods, for scaling tools.")

@@ -1,17 +1,17 @@
 """Carry out one move. Each is safe to repeat: a crash in the middle is found by the next look."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
 from amaters.tls import TlsMaterial
 
-from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers import nodes
 from amaters_operator.database.port import Changing, Database
 from amaters_operator.decisions.moves import (
     AddMember,
+    DeleteClaim,
     PromoteMember,
     RemoveMember,
     ReplacePod,
@@ -19,15 +19,15 @@ from amaters_operator.decisions.moves import (
     TransferLeadership,
 )
 from amaters_operator.decisions.seen import Pod, Seen
+from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
-from amaters_operator.manifests.statefulset import statefulset
 
 PATIENCE = timedelta(seconds=20)
 """How long a change of the membership may take, commit included."""
 
 MembershipMove = AddMember | PromoteMember | RemoveMember | TransferLeadership
-SimpleMove = MembershipMove | ReplacePod | SetReplicas
+SimpleMove = MembershipMove | ReplacePod | SetReplicas | DeleteClaim
 
 
 class NotNowError(Exception):
@@ -45,7 +45,6 @@ class Actor:
         self,
         move: SimpleMove,
         cluster: AmatersCluster,
-        shape: manifests.Shape,
         seen: Seen,
         tls: TlsMaterial | None,
     ) -> None:
@@ -54,7 +53,9 @@ class Actor:
             case ReplacePod():
                 await self._replace(move, cluster)
             case SetReplicas():
-                await self._resize(move, cluster, shape)
+                pass  # The status records the number, and the next pass applies it.
+            case DeleteClaim(claim, uid):
+                await self.kube.delete(kinds.CLAIM, cluster.namespace, claim, uid=uid)
             case AddMember() | PromoteMember() | RemoveMember() | TransferLeadership():
                 pod = _leading_pod(seen)
                 address = nodes.address(cluster, pod)
@@ -67,11 +68,6 @@ class Actor:
         refused = await self.kube.evict(cluster.namespace, move.pod, uid=move.uid)
         if refused:
             raise NotNowError(f"{move.pod} may not be evicted now: {refused}")
-
-    async def _resize(
-        self, move: SetReplicas, cluster: AmatersCluster, shape: manifests.Shape
-    ) -> None:
-        await self.kube.apply(statefulset(cluster, replace(shape, replicas=move.replicas)))
 
 
 async def _change(move: MembershipMove, cluster: AmatersCluster, admin: Changing) -> None:

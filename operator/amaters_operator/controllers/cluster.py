@@ -17,18 +17,27 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.acting import Actor, NotNowError
 from amaters_operator.controllers.certificates import Rotation, Wanted
+from amaters_operator.controllers.claims import Claims
 from amaters_operator.controllers.observing import Clock, Observer
 from amaters_operator.controllers.reloading import Reloader
 from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import bootstrap, conditions, plan, status, upgrade, volumes
+from amaters_operator.decisions import bootstrap, conditions, plan, scale, status, upgrade
 from amaters_operator.decisions.findings import Certificates, Findings
-from amaters_operator.decisions.moves import Hold, Move, Restore, Stuck
+from amaters_operator.decisions.moves import (
+    DeleteClaim,
+    Hold,
+    Move,
+    RemoveMember,
+    Restore,
+    SetReplicas,
+    Stuck,
+)
 from amaters_operator.decisions.plan import Plan
 from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.volumes import Claim
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
@@ -44,10 +53,13 @@ class Pass:
 
     cluster: AmatersCluster
     shape: manifests.Shape
+    statefulset: Manifest
     record: BootstrapStatus
     wanted: Wanted
     seen: Seen
     rotation: Certificates | None
+    taken: str = ""
+    """Which objects of the cluster's names belong to somebody else; empty when none does."""
 
 
 class ClusterController:
@@ -69,6 +81,7 @@ class ClusterController:
         self._actor = Actor(kube, database)
         self._rotation = Rotation(kube, database)
         self._teller = Teller(kube, now, instance)
+        self._claims = Claims(kube, self._teller)
         self._restorer = Restorer(database, self._teller, now)
         self._reloader = Reloader(database)
 
@@ -83,19 +96,24 @@ class ClusterController:
             await self._report_invalid(raw, error)
             return AT_REST
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
-        if statefulset is not None and (why := _stranger(cluster, statefulset)):
-            await self._teller.event(cluster, "NameTaken", why, kind="Warning")
-            return AT_REST
+        if statefulset is not None and _stranger(cluster, statefulset):
+            statefulset = None
         return await self._advance(cluster, statefulset)
 
     async def _advance(self, cluster: AmatersCluster, existing: Manifest | None) -> timedelta:
         record = await self._begun(cluster)
         wanted = await self._rotation.wanted(cluster)
         shape = _shape(cluster, record, existing)
-        statefulset = await self._apply(cluster, shape)
+        (*around, last), taken = await self._own(cluster, shape)
+        if taken and existing is None:
+            await self._report_taken(cluster, taken)
+            return AT_REST
+        await asyncio.gather(*(self._kube.apply(made) for made in around))
+        statefulset = await self._kube.apply(last)
         seen = await self._observer.look(cluster, statefulset, wanted.tls)
         rotation = await self._rotation.advance(cluster, seen, wanted)
-        work = Pass(cluster, shape, bootstrap.formed(record, seen), wanted, seen, rotation)
+        record = bootstrap.formed(record, seen)
+        work = Pass(cluster, shape, statefulset, record, wanted, seen, rotation, taken)
         restore = bootstrap.next_restore(cluster.spec.bootstrap, work.record)
         if isinstance(restore, Restore):
             return await self._restore(work, restore)
@@ -104,11 +122,13 @@ class ClusterController:
     async def _move(self, work: Pass) -> timedelta:
         cluster, seen = work.cluster, work.seen
         policy = _policy(cluster)
-        claims = await self._volumes(cluster)
-        planned = plan.next_move(cluster.spec.replicas, seen, policy, claims=claims)
+        planned = await self._plan(work, seen)
         if not work.record.cluster_id and not _heals(planned.move):
             planned = Plan(None, planned.roll)
         problem = await self._act(planned.move, work)
+        pods = work.shape.replicas
+        if isinstance(planned.move, SetReplicas):
+            pods = planned.move.replicas
         files = config.digests(cluster, work.shape)
         reloading = await self._reloader.advance(cluster, seen, files, work.wanted.tls)
         found = Findings(
@@ -117,24 +137,45 @@ class ClusterController:
             work.record,
             plan.stuck(planned, seen, policy),
             work.rotation,
-            problem or work.wanted.problem,
+            work.taken or problem or work.wanted.problem,
+            pods,
             reloading,
         )
         await self._teller.status(cluster, status.status(cluster, found))
         verdict = work.rotation.verdict if work.rotation is not None else None
         settled = work.rotation is None or (verdict is not None and verdict.done)
         calm = settled and bool(work.record.cluster_id) and not reloading
+        await self._teller.change(cluster, "NameTaken", work.taken)
         return WHILE_WAITING if problem else _pause(planned.move, cluster, calm=calm)
 
     async def _restore(self, work: Pass, move: Restore) -> timedelta:
         record = await self._restorer.load(
             move, work.cluster, work.record, work.seen, work.wanted.tls
         )
-        found = Findings(work.seen, Plan(move), record, certificates=work.rotation)
+        found = Findings(
+            work.seen,
+            Plan(move),
+            record,
+            certificates=work.rotation,
+            pods=work.shape.replicas,
+        )
         # The record of the beginning was written meanwhile: compare with nothing.
         bare = work.cluster.model_copy(update={"status": ClusterStatus()})
         await self._teller.status(bare, status.status(work.cluster, found))
         return AFTER_A_MOVE if record.restored_from else AT_REST
+
+    async def _plan(self, work: Pass, seen: Seen) -> Plan:
+        """Decide on what was seen; what deletes something is decided twice, on two looks."""
+        claims = await self._claims.look(work.cluster)
+        await self._claims.tend(work.cluster, seen, claims)
+        planned = _decide(work.cluster, seen, claims)
+        if not isinstance(planned.move, RemoveMember | DeleteClaim):
+            return planned
+        again = await self._observer.look(work.cluster, work.statefulset, work.wanted.tls)
+        confirmed = _decide(work.cluster, again, await self._claims.look(work.cluster))
+        if _target(confirmed.move) == _target(planned.move):
+            return planned
+        return Plan(Hold("what was seen has just changed: looking again"), planned.roll)
 
     async def _act(self, move: Move | None, work: Pass) -> str:
         """Make the move; return what kept it from being made, if anything."""
@@ -142,7 +183,7 @@ class ClusterController:
             return ""
         reason = type(move).__name__
         try:
-            await self._actor.perform(move, work.cluster, work.shape, work.seen, work.wanted.tls)
+            await self._actor.perform(move, work.cluster, work.seen, work.wanted.tls)
         except (NotNowError, RefusedError, UnavailableError) as error:
             # Not yet, says whoever must agree: the condition tells, and the next pass asks again.
             return f"{move}: {error}"
@@ -175,14 +216,25 @@ class ClusterController:
         text = notes.get(names.INITIAL_MEMBERS_ANNOTATION, "")
         return tuple(text.split(",")) if text else None
 
-    async def _apply(self, cluster: AmatersCluster, shape: manifests.Shape) -> Manifest:
-        """Apply every object that is wished for; return the StatefulSet as it then is."""
+    async def _own(
+        self, cluster: AmatersCluster, shape: manifests.Shape
+    ) -> tuple[list[Manifest], str]:
+        """Return what is to be applied, and which of it belongs to somebody else.
+
+        That is left out: server-side apply would take it over, and delete it with the cluster.
+        """
         monitors = await self._kube.serves(kinds.MONITOR)
         for gone in manifests.unwanted(cluster, monitors=monitors):
             await self._delete(gone, cluster)
-        *around, statefulset = manifests.wanted(cluster, shape, monitors=monitors)
-        await asyncio.gather(*(self._kube.apply(made) for made in around))
-        return await self._kube.apply(statefulset)
+        wanted = manifests.wanted(cluster, shape, monitors=monitors)
+        taken = await asyncio.gather(*(self._taken(cluster, made) for made in wanted))
+        own = [made for made, why in zip(wanted, taken, strict=True) if not why]
+        return own, "; ".join(why for why in taken if why)
+
+    async def _taken(self, cluster: AmatersCluster, made: Manifest) -> str:
+        name = made["metadata"]["name"]
+        existing = await self._kube.get(kinds.of(made), cluster.namespace, name)
+        return "" if existing is None else _stranger(cluster, existing)
 
     async def _delete(self, manifest: Manifest, cluster: AmatersCluster) -> None:
         kind, name = kinds.of(manifest), manifest["metadata"]["name"]
@@ -190,23 +242,14 @@ class ClusterController:
         if existing is not None and not _stranger(cluster, existing):
             await self._kube.delete(kind, cluster.namespace, name, uid=existing["metadata"]["uid"])
 
-    async def _volumes(self, cluster: AmatersCluster) -> list[int]:
-        """Have volumes grow to the wished size; return the ordinals that have a claim."""
-        claims = {one["metadata"]["name"]: one for one in await self._observer.claims(cluster)}
-        requested = {
-            name: claim["spec"]["resources"]["requests"]["storage"]
-            for name, claim in claims.items()
-        }
-        size = cluster.spec.storage.size
-        for name in volumes.too_small(size, requested):
-            try:
-                await self._kube.apply(_grown(cluster, name, size))
-            except KubeError as error:
-                note = f"{name} cannot grow to {size}: {error}"
-                await self._teller.event(cluster, "VolumeNotGrown", note, kind="Warning")
-            else:
-                await self._teller.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
-        return [names.ordinal(name) for name in claims]
+    async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
+        """Say in the status that the StatefulSet's name belongs to somebody else."""
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        text = f"{why}. Until then nothing is changed"
+        condition = conditions.refused(cluster, now, "NameTaken", text)
+        refused = {"phase": Phase.INVALID, "conditions": [condition]}
+        await self._teller.change(cluster, "NameTaken", text)
+        await self._teller.status(cluster, cluster.status.model_copy(update=refused))
 
     async def _report_invalid(self, raw: Manifest, error: ValidationError) -> None:
         """Say in the status what is wrong with a spec that the API server let through."""
@@ -216,36 +259,43 @@ class ClusterController:
         where = ".".join(str(part) for part in first["loc"])
         now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
-        condition = conditions.invalid(cluster, now, text)
-        await self._teller.status(
-            cluster, ClusterStatus(phase=Phase.INVALID, conditions=[condition])
-        )
+        condition = conditions.refused(cluster, now, "InvalidSpec", text)
+        # What the status has recorded of the cluster stays: it outlives any spec.
+        known = cluster.model_copy(update={"status": _recorded(raw)})
+        invalid = {"phase": Phase.INVALID, "conditions": [condition]}
+        await self._teller.status(known, known.status.model_copy(update=invalid))
 
 
 def _stranger(cluster: AmatersCluster, existing: Manifest) -> str:
     """Say why an object of our name is not ours; empty when it is."""
     meta = existing["metadata"]
-    owners = [one["uid"] for one in meta.get("ownerReferences") or []]
-    if cluster.metadata.uid in owners:
+    owners = meta.get("ownerReferences") or []
+    if cluster.metadata.uid in [one["uid"] for one in owners]:
         return ""
+    names_of = ", ".join(f"{one.get('kind', 'object')} {one.get('name', '?')}" for one in owners)
     return (
-        f"{existing.get('kind', 'object')} {meta['name']} exists and belongs to another owner: "
-        "rename one of them, or wait until it is gone"
+        f"{existing.get('kind', 'object')} {meta['name']} exists and belongs to "
+        f"{names_of or 'somebody else'}: delete or rename it, or create this cluster under "
+        "another name"
     )
+
+
+def _recorded(raw: Manifest) -> ClusterStatus:
+    try:
+        return ClusterStatus.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return ClusterStatus()
 
 
 def _shape(
     cluster: AmatersCluster, record: BootstrapStatus, existing: Manifest | None
 ) -> manifests.Shape:
-    replicas, size = cluster.spec.replicas, cluster.spec.storage.size
+    spec = (existing or {}).get("spec") or {}
+    size = cluster.spec.storage.size
     if existing is not None:
-        spec = existing["spec"]
-        replicas = spec["replicas"]
         size = spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
-    elif not record.cluster_id:
-        replicas = len(record.initial_members)
     return manifests.Shape(
-        replicas=replicas,
+        replicas=scale.pod_count(cluster.status, spec.get("replicas"), len(record.initial_members)),
         initial_members=tuple(record.initial_members),
         formed=bool(record.cluster_id),
         volume_size=size,
@@ -263,18 +313,30 @@ def _policy(cluster: AmatersCluster) -> upgrade.Policy:
     )
 
 
+def _decide(cluster: AmatersCluster, seen: Seen, claims: list[Claim]) -> Plan:
+    return plan.next_move(
+        cluster.spec.replicas,
+        seen,
+        _policy(cluster),
+        claims=claims,
+        keep_claims=cluster.spec.storage.when_scaled == "Retain",
+    )
+
+
+def _target(move: Move | None) -> tuple[object, ...]:
+    """Return what a move that deletes something is about, whatever its reason is."""
+    match move:
+        case RemoveMember(member, ordinal):
+            return RemoveMember, member, ordinal
+        case DeleteClaim(claim, uid):
+            return DeleteClaim, claim, uid
+        case _:
+            return (move,)
+
+
 def _heals(move: Move | None) -> bool:
     """Whether the move is good even before the cluster has formed."""
     return move is not None and not getattr(move, "healthy", True)
-
-
-def _grown(cluster: AmatersCluster, name: str, size: str) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": cluster.namespace},
-        "spec": {"resources": {"requests": {"storage": size}}},
-    }
 
 
 def _pause(move: Move | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:

@@ -56,12 +56,6 @@ class Observer:
             revision=_revision(statefulset),
         )
 
-    async def claims(self, cluster: AmatersCluster) -> list[Manifest]:
-        """Return the volume claims of the cluster, in no order."""
-        return await self.kube.find(
-            kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)
-        )
-
     async def _statuses(
         self, cluster: AmatersCluster, alive: tuple[Pod, ...], tls: TlsMaterial | None
     ) -> dict[int, NodeStatus]:

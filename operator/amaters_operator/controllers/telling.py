@@ -19,6 +19,9 @@ BACKUP_MANAGER = f"{MANAGER}-backup"
 
 Severity = Literal["Normal", "Warning"]
 
+_RECOGNISED = 200
+"""Of a note: so much tells it from every other, and no condition cuts it off."""
+
 _log = logging.getLogger(__name__)
 _BAD = {
     (ConditionType.READY, "False"),
@@ -53,6 +56,12 @@ class Teller:
             await self.kube.create(made)
         except KubeError as error:
             _log.warning("event.lost", extra={"cluster": cluster.key, "error": str(error)})
+
+    async def change(self, cluster: AmatersCluster, reason: str, note: str) -> None:
+        """Record an event about a state, once: the conditions have said it since then."""
+        said = [one.message for one in cluster.status.conditions]
+        if note and not any(note[:_RECOGNISED] in message for message in said):
+            await self.event(cluster, reason, note, kind="Warning")
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
         """Write the status, but for the backups, if it says anything new."""

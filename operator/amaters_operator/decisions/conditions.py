@@ -31,13 +31,13 @@ def all_of(cluster: AmatersCluster, found: Findings) -> list[Condition]:
     return judged
 
 
-def invalid(cluster: AmatersCluster, now: str, message: str) -> Condition:
-    """Return the Ready condition of a cluster whose spec cannot be read."""
+def refused(cluster: AmatersCluster, now: str, reason: str, message: str) -> Condition:
+    """Return the Ready condition of a cluster that nothing can be done for as it is."""
     return Condition(
         type=ConditionType.READY,
         status="False",
-        reason="InvalidSpec",
-        message=message,
+        reason=reason,
+        message=message[:2048],
         observed_generation=cluster.metadata.generation,
         last_transition_time=now,
     )

@@ -33,5 +33,7 @@ class Findings:
     """None when the cluster uses no TLS."""
     problem: str = ""
     """What kept the operator from acting in this pass."""
+    pods: int = 0
+    """Pods that the StatefulSet is to run from now on."""
     reloading: str = ""
     """Which nodes have yet to take over the newest configuration file; empty when all have."""

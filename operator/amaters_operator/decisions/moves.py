@@ -106,6 +106,20 @@ class SetReplicas:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteClaim:
+    """Delete the volume claim of a member that was removed."""
+
+    claim: str
+    uid: str
+    ordinal: int
+    because: str
+
+    @override
+    def __str__(self) -> str:
+        return f"deleting volume claim {self.claim}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """Load the backup that the cluster is to start with."""
 
@@ -126,6 +140,7 @@ Act = (
     | PromoteMember
     | RemoveMember
     | SetReplicas
+    | DeleteClaim
     | Restore
 )
 Move = Wait | Act

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from amaters_operator.decisions import scale, upgrade
 from amaters_operator.decisions.moves import Hold, Move, ReplacePod, Stuck
 from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.volumes import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,17 @@ class Plan:
 
 
 def next_move(
-    wanted: int, seen: Seen, policy: upgrade.Policy, *, claims: Sequence[int] = ()
+    wanted: int,
+    seen: Seen,
+    policy: upgrade.Policy,
+    *,
+    claims: Sequence[Claim] = (),
+    keep_claims: bool = False,
 ) -> Plan:
     """Return the plan for this pass; its move is None when everything is as wished."""
     roll = upgrade.next_step(seen, policy)
     begun = scale.unfinished(wanted, seen)
-    wish = scale.next_change(wanted, seen, claims=claims)
+    wish = scale.next_change(wanted, seen, claims=claims, keep_claims=keep_claims)
     if isinstance(roll, ReplacePod) and not roll.healthy:
         return Plan(roll, roll, begun or wish)
     if begun is not None and not isinstance(begun, Hold):

@@ -8,8 +8,11 @@ between is recognised, so that a crash anywhere loses nothing.
 
 from collections.abc import Sequence
 
+from amaters_operator.api.status import ClusterStatus
+from amaters_operator.decisions import volumes
 from amaters_operator.decisions.moves import (
     AddMember,
+    DeleteClaim,
     Hold,
     PromoteMember,
     RemoveMember,
@@ -17,11 +20,17 @@ from amaters_operator.decisions.moves import (
     TransferLeadership,
 )
 from amaters_operator.decisions.seen import Member, Seen, State
+from amaters_operator.decisions.volumes import Claim
 
-Change = Hold | AddMember | PromoteMember | RemoveMember | SetReplicas | TransferLeadership
+Change = (
+    Hold | AddMember | PromoteMember | RemoveMember | SetReplicas | DeleteClaim | TransferLeadership
+)
 
 CAUGHT_UP_ENTRIES = 100
 """A learner this close to the leader may vote: the rest reaches it within a round trip."""
+
+HIGHEST_ORDINAL = 8
+"""Of the largest cluster: a member at a higher one was not made by this operator."""
 
 _JOINS = frozenset({State.WAITING, State.DISK_LOST})
 
@@ -35,16 +44,48 @@ def unfinished(wanted: int, seen: Seen) -> Change | None:
     if seen.members is None or seen.replicas is None:
         return None
     kept = min(wanted, seen.replicas)
-    return _lost_disk(seen) or _orphan(seen) or _learner(kept, seen) or _newcomer(kept, seen)
+    return (
+        _without_pod(seen)
+        or _lost_disk(seen)
+        or _orphan(seen)
+        or _learner(kept, seen)
+        or _newcomer(kept, seen)
+    )
 
 
-def next_change(wanted: int, seen: Seen, *, claims: Sequence[int] = ()) -> Change | None:
+def pod_count(status: ClusterStatus, existing: int | None, initial: int) -> int:
+    """Return how many pods the StatefulSet is to run before anything else is known.
+
+    The status says it. A status of an earlier version does not: then no pod of a known member
+    may be missing, whatever number the StatefulSet (`existing`) has.
+    """
+    if status.pods:
+        return status.pods
+    ordinals = [_ordinal_of(one.pod) for one in status.members if one.id]
+    return max([existing or 0, *(one + 1 for one in ordinals)]) or initial
+
+
+def _ordinal_of(pod: str) -> int:
+    number = pod.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1
+
+
+def next_change(
+    wanted: int, seen: Seen, *, claims: Sequence[Claim] = (), keep_claims: bool = False
+) -> Change | None:
     """Return the next move towards `wanted` members, or None when there.
 
-    `claims` are the ordinals whose volume claims exist: a leftover volume of a removed member
-    cannot be used again.
+    `claims` are the volume claims that exist: the volume of a removed member cannot be used
+    again. With `keep_claims` a person deletes it, otherwise it goes once it is proven to be one.
     """
-    if seen.replicas is None or seen.replicas == wanted:
+    if seen.replicas is None:
+        return None
+    removable = [] if keep_claims else volumes.removable(seen, claims)
+    if removable:
+        first = removable[0]
+        why = "its member was removed" if not first.mark.endswith("/0") else "it was never used"
+        return DeleteClaim(first.name, first.uid, first.ordinal, why)
+    if seen.replicas == wanted:
         return None
     if seen.members is None:
         return Hold("the database does not tell its members: no leader")
@@ -53,19 +94,27 @@ def next_change(wanted: int, seen: Seen, *, claims: Sequence[int] = ()) -> Chang
     return _shrink(seen.replicas - 1, seen)
 
 
-def _grow(ordinal: int, seen: Seen, claims: Sequence[int]) -> Change:
+def _grow(ordinal: int, seen: Seen, claims: Sequence[Claim]) -> Change:
     if absent := [one for one in seen.voters if not seen.participates(one)]:
         return Hold(
             f"member {absent[0].id} (pod {absent[0].ordinal}) does not take part: growing "
             "now would only raise the number of votes needed"
         )
-    if ordinal in claims:
-        return Hold(
-            f"the volume claim of pod {ordinal} is still there, from a member that was removed: "
-            "it goes by itself with storage.whenScaled Delete; with Retain delete it by hand"
-        )
+    leftover = next((one for one in claims if one.ordinal == ordinal), None)
+    if leftover is not None:
+        return Hold(_why_kept(leftover))
     return SetReplicas(
         ordinal + 1, f"growing: pod {ordinal} is to join {len(seen.voters)} voting members"
+    )
+
+
+def _why_kept(claim: Claim) -> str:
+    if claim.terminating:
+        return f"volume claim {claim.name} is being deleted"
+    return (
+        f"volume claim {claim.name} holds the disk of an earlier member (mark "
+        f"{claim.mark or 'none'}), which cannot be used again: check what is on it, then delete it "
+        "by hand"
     )
 
 
@@ -106,11 +155,23 @@ def _no_majority_without(seen: Seen, staying: Sequence[Member]) -> str:
     )
 
 
+def _without_pod(seen: Seen) -> Change | None:
+    """Run the pods of all members, also of those that are to go: they leave by membership."""
+    ordinals = [one.ordinal for one in seen.members or () if one.ordinal <= HIGHEST_ORDINAL]
+    needed = max(ordinals, default=-1) + 1
+    if seen.replicas is None or needed <= seen.replicas:
+        return None
+    return SetReplicas(needed, f"pod {needed - 1} belongs to a member and has to run")
+
+
 def _lost_disk(seen: Seen) -> Change | None:
     for member in seen.members or ():
         node = seen.nodes.get(member.ordinal)
         if node is None or node.state is not State.DISK_LOST or not member.started:
             continue
+        if member.active:
+            # The node was asked before the leader, which has heard from this very member since.
+            return Hold(f"pod {member.ordinal} has just come back: its leader hears from it")
         staying = [one for one in seen.voters if one.id != member.id]
         if not staying:
             return Hold(

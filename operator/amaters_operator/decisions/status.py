@@ -28,6 +28,7 @@ def status(cluster: AmatersCluster, found: Findings) -> ClusterStatus:
         observed_generation=cluster.metadata.generation,
         phase=_phase(cluster, found),
         replicas=len(seen.pods),
+        pods=found.pods,
         ready_replicas=ready,
         ready=f"{ready}/{cluster.spec.replicas}",
         selector=names.selector(cluster),

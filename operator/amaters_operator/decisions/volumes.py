@@ -1,10 +1,35 @@
-"""Which volumes are to grow. Pure."""
+"""Volume claims: which are to grow, whose they are, and which may be deleted. Pure.
 
-from collections.abc import Mapping
+A claim carries the mark of the member whose disk it is. Only that mark lets the operator delete
+it: after the membership change that removed this member was committed, and never because of a
+number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+
+from amaters_operator.decisions.seen import Seen, State
 
 _UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_EMPTY = frozenset({State.WAITING, State.DISK_LOST})
+"""What a node says whose disk belongs to no member yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A volume claim of the cluster."""
+
+    name: str
+    ordinal: int
+    uid: str
+    size: str = "0"
+    mark: str = ""
+    """`CLUSTER/MEMBER`: whose disk it is; member 0 for an empty one, nothing when unknown."""
+    owned: bool = False
+    """Kubernetes deletes it together with the AmatersCluster."""
+    terminating: bool = False
 
 
 def amount(quantity: str) -> Decimal:
@@ -26,3 +51,36 @@ def too_small(wanted: str, requested: Mapping[str, str]) -> list[str]:
     """Return the claims, by name, that ask for less than what is wanted."""
     least = amount(wanted)
     return sorted(name for name, size in requested.items() if amount(size) < least)
+
+
+def mark(seen: Seen, claim: Claim) -> str:
+    """Return the mark that the claim is to carry: the one it has unless more is known."""
+    node, member = seen.nodes.get(claim.ordinal), seen.member(claim.ordinal)
+    if node is None or not seen.cluster_id:
+        return claim.mark
+    if member is not None and seen.participates(member):
+        return f"{seen.cluster_id}/{member.id}"
+    if node.state in _EMPTY and member is None:
+        return f"{seen.cluster_id}/0"
+    return claim.mark
+
+
+def removable(seen: Seen, claims: Sequence[Claim]) -> list[Claim]:
+    """Return the claims of members that were removed, and of disks that never were a member's."""
+    if seen.leader() is None or not seen.cluster_id or seen.replicas is None:
+        return []
+    return [
+        claim
+        for claim in claims
+        if claim.ordinal >= seen.replicas
+        and not claim.terminating
+        and seen.pod(claim.ordinal) is None
+        and seen.member(claim.ordinal) is None
+        and _of_nobody(seen, claim)
+    ]
+
+
+def _of_nobody(seen: Seen, claim: Claim) -> bool:
+    cluster, _, member = claim.mark.rpartition("/")
+    ids = {str(one.id) for one in seen.members or ()}
+    return cluster == seen.cluster_id and member not in ids

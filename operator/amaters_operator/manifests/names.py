@@ -20,6 +20,8 @@ CLUSTER_LABEL = f"{GROUP}/cluster"
 SERVICE_LABEL = f"{GROUP}/service"
 RESTART_ANNOTATION = f"{GROUP}/config-restart"
 INITIAL_MEMBERS_ANNOTATION = f"{GROUP}/initial-members"
+MEMBER_ANNOTATION = f"{GROUP}/member"
+"""On a volume claim: `CLUSTER/MEMBER`, whose disk it is."""
 
 _ORDINAL = re.compile(r"-(\d+)$")
 
@@ -55,15 +57,17 @@ def metadata(
         "namespace": cluster.namespace,
         "labels": labels(cluster),
         **({"annotations": annotations} if annotations else {}),
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": cluster.name,
-                "uid": cluster.metadata.uid,
-                "controller": True,
-            }
-        ],
+        "ownerReferences": [owner(cluster) | {"controller": True}],
+    }
+
+
+def owner(cluster: AmatersCluster) -> Manifest:
+    """Return the reference by which Kubernetes deletes an object together with the cluster."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": cluster.name,
+        "uid": cluster.metadata.uid,
     }
 
 

@@ -11,7 +11,7 @@ class Shape:
     """How the cluster stands at this moment."""
 
     replicas: int
-    """Pods the StatefulSet runs now: scaling moves it one by one towards spec.replicas."""
+    """Pods the StatefulSet runs: scaling moves it one at a time towards spec.replicas."""
     initial_members: tuple[str, ...]
     """`id:host:port` of the members the cluster is formed of; fixed at creation."""
     formed: bool

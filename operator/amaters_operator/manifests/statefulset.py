@@ -8,7 +8,6 @@ from amaters_operator.manifests.shape import Shape
 
 def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
     """Return the StatefulSet of the members."""
-    storage = cluster.spec.storage
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -21,9 +20,11 @@ def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
             # Kubernetes would replace pods by their number; the operator goes by their role.
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 5,
+            # Whoever scales or deletes this object by hand must not delete data: the operator
+            # deletes a claim itself, once its member has been removed.
             "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": storage.when_deleted,
-                "whenScaled": storage.when_scaled,
+                "whenDeleted": "Retain",
+                "whenScaled": "Retain",
             },
             "selector": {"matchLabels": names.selector_labels(cluster)},
             "template": pods.template(cluster, shape),

@@ -1,6 +1,6 @@
 """`Database` on a world in memory: each node answers as the truth has it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,6 +40,8 @@ class FakeDatabase:
 
     world: World
     strikes: Strikes
+    meanwhile: Callable[[], None] = lambda: None
+    """What happens between two answers: the world does not stand still while it is looked at."""
     loaded: dict[int, str] = field(default_factory=dict)
     """Serial of the certificate a node has loaded, by ordinal."""
     arrived: str = ""
@@ -139,6 +141,7 @@ class FakeAdmin:
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
         """List the members, by the leader's word."""
         del from_leader
+        self.database.meanwhile()
         world = self._quorate()
         return ClusterMembers(
             cluster_id=world.cluster_id,

@@ -141,6 +141,7 @@ class World:
         statefulset = self.store.get(kinds.STATEFUL_SET, NAMESPACE, NAME)
         if statefulset is not None:
             self._statefulset(statefulset)
+        self._reclaim()
         for pod in self.pods():
             self._node(names.ordinal(pod["metadata"]["name"]))
         self._form()
@@ -156,8 +157,8 @@ class World:
             ordinal = names.ordinal(pod["metadata"]["name"])
             if "deletionTimestamp" in pod["metadata"] or ordinal >= spec["replicas"]:
                 self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
-                if ordinal >= spec["replicas"]:
-                    self.disks.pop(ordinal, None)
+                policy = spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"]
+                if ordinal >= spec["replicas"] and policy == "Delete":
                     self.store.delete(kinds.CLAIM, NAMESPACE, f"data-{NAME}-{ordinal}")
         for ordinal in range(spec["replicas"]):
             self._claim(ordinal, spec)
@@ -168,6 +169,34 @@ class World:
             "observedGeneration": entry.generation,
             "updateRevision": revision,
         }
+
+    def _reclaim(self) -> None:
+        """Let a disk go once nothing claims it."""
+        for ordinal in list(self.disks):
+            claim = self.store.get(kinds.CLAIM, NAMESPACE, f"data-{NAME}-{ordinal}")
+            if claim is None and self.pod(ordinal) is None:
+                del self.disks[ordinal]
+
+    def scale_by_hand(self, replicas: int) -> None:
+        """Do as `kubectl scale sts` does, and let its controller act on it."""
+        entry = self.store.entries[kinds.STATEFUL_SET, NAMESPACE, NAME]
+        for manifest in entry.applied.values():
+            manifest["spec"]["replicas"] = replicas
+        self._statefulset(entry.whole())
+        self._reclaim()
+
+    def delete_statefulset(self) -> None:
+        """Do as `kubectl delete sts` does: the pods go, and the claims as its policy says."""
+        statefulset = self.store.get(kinds.STATEFUL_SET, NAMESPACE, NAME)
+        if statefulset is None:
+            return
+        policy = statefulset["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"]
+        self.store.delete(kinds.STATEFUL_SET, NAMESPACE, NAME)
+        for pod in self.pods():
+            self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
+        for claim in self.store.find(kinds.CLAIM, NAMESPACE, {}) if policy == "Delete" else []:
+            self.store.delete(kinds.CLAIM, NAMESPACE, claim["metadata"]["name"])
+        self._reclaim()
 
     def _claim(self, ordinal: int, spec: Manifest) -> None:
         name = f"data-{NAME}-{ordinal}"
@@ -243,7 +272,7 @@ class World:
     def take_over_config(self, ordinal: int) -> None:
         """Let a node read its configuration file as it is now."""
         config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
-        text = config["data"]["config.toml"] if config else ""
+        text = config["data"].get("config.toml", "") if config else ""
         self.configs[ordinal] = tomllib.loads(text)
         self.digests[ordinal] = hashlib.sha256(text.encode()).hexdigest()
 

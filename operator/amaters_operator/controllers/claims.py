@@ -1,0 +1,84 @@
+"""The volume claims of a cluster: read, marked, owned, and grown. Deleting one is a move."""
+
+from dataclasses import dataclass
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.controllers.telling import Teller
+from amaters_operator.decisions import volumes
+from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.volumes import Claim
+from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import KubeError
+from amaters_operator.kube.port import MANAGER, KubeApi
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+MARKER = f"{MANAGER}-claims"
+"""Writes marks and owners and nothing else, so that growing a claim takes neither away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Looks after the claims of clusters."""
+
+    kube: KubeApi
+    teller: Teller
+
+    async def look(self, cluster: AmatersCluster) -> list[Claim]:
+        """Return the claims that carry the cluster's labels, by ordinal."""
+        found = await self.kube.find(
+            kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)
+        )
+        return sorted((_claim(cluster, one) for one in found), key=lambda one: one.ordinal)
+
+    async def tend(self, cluster: AmatersCluster, seen: Seen, claims: list[Claim]) -> None:
+        """Mark the claims with their members, own them or not, and have them grow."""
+        owned = cluster.spec.storage.when_deleted == "Delete"
+        for claim in claims:
+            mark = volumes.mark(seen, claim)
+            if not claim.terminating and (mark, owned) != (claim.mark, claim.owned):
+                await self.kube.apply(_marked(cluster, claim, mark, owned=owned), manager=MARKER)
+        await self._grow(cluster, claims)
+
+    async def _grow(self, cluster: AmatersCluster, claims: list[Claim]) -> None:
+        size = cluster.spec.storage.size
+        for name in volumes.too_small(size, {one.name: one.size for one in claims}):
+            try:
+                await self.kube.apply(_grown(cluster, name, size))
+            except KubeError as error:
+                note = f"{name} cannot grow to {size}: {error}"
+                await self.teller.event(cluster, "VolumeNotGrown", note, kind="Warning")
+            else:
+                await self.teller.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
+
+
+def _claim(cluster: AmatersCluster, found: Manifest) -> Claim:
+    meta = found["metadata"]
+    owners = [one["uid"] for one in meta.get("ownerReferences") or []]
+    return Claim(
+        name=meta["name"],
+        ordinal=names.ordinal(meta["name"]),
+        uid=meta["uid"],
+        size=found["spec"]["resources"]["requests"]["storage"],
+        mark=(meta.get("annotations") or {}).get(names.MEMBER_ANNOTATION, ""),
+        owned=cluster.metadata.uid in owners,
+        terminating="deletionTimestamp" in meta,
+    )
+
+
+def _marked(cluster: AmatersCluster, claim: Claim, mark: str, *, owned: bool) -> Manifest:
+    meta: Manifest = {"name": claim.name, "namespace": cluster.namespace}
+    if mark:
+        meta["annotations"] = {names.MEMBER_ANNOTATION: mark}
+    if owned:
+        meta["ownerReferences"] = [names.owner(cluster)]
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
+
+
+def _grown(cluster: AmatersCluster, name: str, size: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": cluster.namespace},
+        "spec": {"resources": {"requests": {"storage": size}}},
+    }

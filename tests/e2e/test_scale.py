@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from demo.kubectl import eventually
+
 pytestmark = pytest.mark.e2e
 
 
@@ -29,3 +31,33 @@ def test_scaling_one_to_three_to_five_to_three_keeps_the_data(cluster, workload)
     assert summary["violations"] == []
     for pod in scale.pods:
         assert "value-19" in scale.cli("get", "key-19", pod=pod)
+
+
+def test_a_statefulset_scaled_by_hand_or_deleted_keeps_every_volume(cluster):
+    wrong = cluster("wronghands", replicas=3)
+    wrong.until_ready(3)
+    wrong.cli("set", "key", "value")
+    claims = _claims(wrong)
+
+    for command in (
+        ("scale", "statefulset", "wronghands", "--replicas", "0"),
+        ("scale", "statefulset", "wronghands", "--replicas", "1"),
+        ("delete", "statefulset", "wronghands", "--wait=false"),
+    ):
+        wrong.kubectl(*command)
+        time.sleep(3)
+        start = time.monotonic()
+        wrong.until_ready(3, within=180)
+        print(f"\nback {time.monotonic() - start:.1f} s after kubectl {' '.join(command)}")
+        assert _claims(wrong) == claims
+        assert "value" in wrong.cli("get", "key")
+
+    wrong.kubectl("scale", "amc/wronghands", "--replicas", "1")
+    wrong.until_ready(1, within=180)
+    eventually("claims of removed members gone", lambda: len(_claims(wrong)) == 1, within=60)
+
+
+def _claims(cluster):
+    """Return the uid of every volume claim, by name."""
+    found = cluster.kubectl.items("pvc", f"app.kubernetes.io/instance={cluster.name}")
+    return {one["metadata"]["name"]: one["metadata"]["uid"] for one in found}

@@ -104,3 +104,30 @@ async def test_twenty_kills_under_load_lose_nothing_acknowledged(cluster, call):
     )
     assert len(acknowledged) > 500
     assert [str(one) for one in violations(load.history)] == []
+
+
+async def test_a_node_without_its_newest_log_refuses_to_start_and_a_restored_one_serves(
+    server, call
+):
+    """82 of 600 acknowledged writes were once missing, silently."""
+    one = server({})
+    one.start()
+    await one.ready()
+    async with call(one.client) as caller:
+        for number in range(100):
+            await caller.set(b"k%03d" % number, b"v")
+    one.kill()
+    newest = max((one.folder / "data" / "db").glob("*.log"), key=lambda path: path.stat().st_size)
+    kept = newest.rename(one.folder / "kept.log")
+
+    one.start()
+    code = await asyncio.to_thread(one._running().wait, 30)
+
+    assert code == 1
+    assert "holds less than was acknowledged" in one.log
+    assert "amaters-server repair --accept-loss" in one.log
+    kept.rename(newest)
+    one.start()
+    await one.ready()
+    async with call(one.client) as caller:
+        assert [await caller.get(b"k%03d" % number) for number in range(100)] == [b"v"] * 100

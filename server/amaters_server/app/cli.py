@@ -299,18 +299,23 @@ def reload(sources: Sources) -> None:
     help="Make this entry do nothing. Name the same entries on every member.",
 )
 @click.option("--reset-term", is_flag=True, help="Replace a term that is beyond reason.")
+@click.option("--accept-loss", is_flag=True, help="Go on with less than was acknowledged.")
 @with_sources
-def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool) -> None:
+def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_loss: bool) -> None:
     """Examine the log of a stopped member, and repair what is named.
 
     Without options nothing is changed: the report says what is wrong and which command repairs
     it. Stop all members first, and repair every one of them before the first is started again.
+    --accept-loss is for a lone node without a backup whose disk lost acknowledged writes.
     """
     # As for `start`: only here.
     from amaters_server.app import repair as repairs  # noqa: PLC0415
 
     settings = _loaded(sources).settings
     try:
+        if accept_loss:
+            repairs.accept_loss(settings)
+            click.echo("Accepted. The node starts with what its disk holds.")
         if drop or reset_term:
             repairs.mend_folder(settings, drop, reset_term=reset_term)
             click.echo("Repaired. Repair the other members in the same way, then start them all.")

@@ -70,13 +70,23 @@ class Server:
     webhook: Webhook
 
 
-def open_engine(settings: Settings) -> Engine:
-    """Open the storage engine; blocks. StorageError when it is damaged or in use."""
+def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
+    """Open the storage engine; blocks. StorageError when it is damaged or in use.
+
+    StorageLostError when it holds less than was acknowledged, unless a person accepts that.
+    """
     if settings.storage.engine == "memory":
         return MemoryEngine()
     folder = database_folder(settings)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return RocksEngine(folder, from_settings.tuning(settings.storage))
+    tuning = from_settings.tuning(settings.storage)
+    return RocksEngine(folder, tuning, accept_loss=accept_loss)
+
+
+def examine_engine(settings: Settings) -> Engine:
+    """Open the engine's files as they are, whatever they lack; blocks. Close it at once."""
+    tuning = from_settings.tuning(settings.storage)
+    return RocksEngine(database_folder(settings), tuning, compacts=False)
 
 
 def database_folder(settings: Settings) -> Path:

@@ -8,8 +8,9 @@ dropped keeps its place in the log and does nothing, so every member must drop t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaters_server.app.compose import open_engine
+from amaters_server.app.compose import examine_engine, open_engine
 from amaters_server.config.settings import Settings
+from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.raft.core import ENTRY_NORMAL, Entry, entry_fault
 from amaters_server.raft.log import HIGHEST_TERM, Log, Stored
@@ -81,6 +82,21 @@ def mend_folder(settings: Settings, drop: Sequence[int], *, reset_term: bool) ->
         engine.write(mend(Log(engine), drop, reset_term=reset_term), sync=True)
     finally:
         engine.close()
+
+
+def accept_loss(settings: Settings) -> None:
+    """Have a lone node go on with less than it acknowledged; InvalidRequestError for others."""
+    engine = examine_engine(settings)
+    try:
+        membership = Machine(engine).membership
+    finally:
+        engine.close()
+    if membership is not None and len(membership.members) > 1:
+        raise InvalidRequestError(
+            f"this disk belongs to one of {len(membership.members)} members: it would vote for "
+            "what it has forgotten. Remove the member and add it again with an empty data folder"
+        )
+    open_engine(settings, accept_loss=True).close()
 
 
 def _fault(entry: Entry) -> str | None:

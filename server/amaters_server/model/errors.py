@@ -19,6 +19,7 @@
     ├── StorageError              the disk failed
     │   ├── StorageFullError
     │   └── StorageCorruptedError
+    │       └── StorageLostError  the disk holds less than was acknowledged
     ├── MembershipError           a membership change was refused
     ├── SnapshotError             a snapshot cannot be written, read, uploaded or restored
     └── ConfigurationError        the configuration is wrong
@@ -202,6 +203,12 @@ class StorageCorruptedError(StorageError):
     """What was read back is not what was written."""
 
     code = "storage_corrupted"
+
+
+class StorageLostError(StorageCorruptedError):
+    """The disk holds less than it was acknowledged to hold."""
+
+    code = "storage_lost"
 
 
 class MembershipError(DatabaseError):

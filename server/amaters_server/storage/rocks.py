@@ -31,9 +31,10 @@ from rocksdict import (
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage import rocks_statistics, swap
+from amaters_server.storage import durable_mark, rocks_statistics, swap
+from amaters_server.storage.durable_mark import SyncedSoFar
 from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
-from amaters_server.storage.rocks_errors import is_locked, is_stalled, translate
+from amaters_server.storage.rocks_errors import closed, is_locked, is_stalled, translate
 from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
 from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 
@@ -53,10 +54,12 @@ class RocksEngine:
         *,
         pause: Callable[[float], None] = time.sleep,
         compacts: bool = True,
+        accept_loss: bool = False,
     ) -> None:
         """Open or create the database; raises StorageError when it is damaged or in use.
 
         Without `compacts` its tables stay as they are: for one that is closed again at once.
+        StorageLostError when it holds less than was synced, unless `accept_loss`.
         """
         self._folder = folder
         self._compacts = compacts
@@ -73,7 +76,9 @@ class RocksEngine:
         self._handles: dict[Space, ColumnFamily] = {}
         with self._translated("finishing what a crash interrupted"):
             swap.fulfil(folder)
+            self._synced = SyncedSoFar(folder) if compacts else None
         self._open()
+        self._check(accept_loss=accept_loss)
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """Return the newest value under the key, or None."""
@@ -124,7 +129,10 @@ class RocksEngine:
         try:
             self._write_when_possible(database, changes)
             if sync:
+                written = database.latest_sequence_number()
                 database.flush_wal(sync=True)
+                if self._synced is not None:
+                    self._synced.reached(written)
         except Exception as error:
             self._failure = translate(error, "writing", self._folder)
             raise self._failure from error
@@ -150,11 +158,16 @@ class RocksEngine:
             raise StorageCorruptedError(f"{folder} is no checkpoint of this engine")
         return RocksEngine(folder, self._tuning, pause=self._pause, compacts=False)
 
+    def begin_epoch(self) -> None:
+        """Make this a content of its own, which no earlier mark says anything about."""
+        durable_mark.renew(self._opened())
+
     def replace(self, folder: Path, amend: Amend) -> None:
         """Take over a checkpoint of another engine of this kind as the whole content."""
         self._opened()
         other = self.opened(folder)
         try:
+            other.begin_epoch()
             other.write(amend(other), sync=True)
         finally:
             other.close()
@@ -165,6 +178,7 @@ class RocksEngine:
                 self._wait_for_readers()
                 swap.fulfil(self._folder)
             self._open()
+            self._check()
 
     def _wait_for_readers(self) -> None:
         """Wait until nobody has the database open; a reader may be in the middle of a row."""
@@ -216,6 +230,8 @@ class RocksEngine:
         """Sync, end all views and let go of the files; idempotent."""
         with self._opening:
             self._closed = True
+            if self._synced is not None:
+                self._synced.close()
             if self._failure is None and self._database is not None:
                 with self._translated("closing"):
                     self._database.flush_wal(sync=True)
@@ -229,6 +245,14 @@ class RocksEngine:
             self._handles = {s: database.get_column_family_handle(s.value) for s in Space}
             self._columns = {s: database.get_column_family(s.value) for s in Space}
         self._database = database
+
+    def _check(self, *, accept_loss: bool = False) -> None:
+        if self._synced is not None:
+            try:
+                self._synced.check(self._opened(), accept_loss=accept_loss)
+            except StorageError:
+                self.close()
+                raise
 
     def _let_go(self) -> None:
         """Give up everything that keeps the database open."""
@@ -248,7 +272,7 @@ class RocksEngine:
             raise failure
         with self._opening:
             if self._closed:
-                raise _closed()
+                raise closed()
             self._let_go()
             try:
                 self._open()
@@ -269,7 +293,7 @@ class RocksEngine:
         with self._opening:
             column = self._columns.get(space)
         if column is None:
-            raise self._failure or _closed()
+            raise self._failure or closed()
         return column
 
     def _write_when_possible(self, database: Rdict, changes: Changes) -> None:
@@ -300,7 +324,7 @@ class RocksEngine:
 
     def _opened(self) -> Rdict:
         if self._database is None:
-            raise self._failure or _closed()
+            raise self._failure or closed()
         return self._database
 
     def _sum(self, property_name: str) -> int:
@@ -316,10 +340,6 @@ class RocksEngine:
             raise
         except Exception as error:
             raise translate(error, doing, self._folder) from error
-
-
-def _closed() -> StorageError:
-    return StorageError("the storage engine is closed: the node is stopping")
 
 
 def _database_options(tuning: RocksTuning) -> Options:

@@ -41,3 +41,8 @@ def translate(error: Exception, doing: str, folder: Path) -> StorageError:
             f"or give this node its own data directory ({text})"
         )
     return StorageError(f"{doing} in {folder} failed: check the disk and its mount ({text})")
+
+
+def closed() -> StorageError:
+    """Return the error of an engine that is used after its end."""
+    return StorageError("the storage engine is closed: the node is stopping")

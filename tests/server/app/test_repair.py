@@ -1,15 +1,21 @@
 """A log that no member can apply is reported, repaired on request, and serves again."""
 
+import os
 import re
+import shutil
 
 import pytest
 from amaters_server.app import repair
 from amaters_server.app.cli import main
-from amaters_server.app.compose import open_engine
+from amaters_server.app.compose import database_folder, open_engine
 from amaters_server.config.load import Sources, load
+from amaters_server.machine.machine import Machine
+from amaters_server.node import founding
+from amaters_server.node.settings import InitialMember
 from amaters_server.raft.core import ENTRY_NORMAL
 from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
 from amaters_server.storage.engine import Changes
+from amaters_server.storage.rocks import RocksEngine
 from click.testing import CliRunner
 
 GARBAGE = b"\xff" * 7
@@ -122,3 +128,56 @@ def test_a_folder_in_use_or_of_nobody_is_refused(disk, arguments, settings):
     engine.close()
     assert code == 1
     assert "another process has it open: stop that process first" in text
+
+
+def cut_log(folder):
+    """Lose the end of what was synced last."""
+    newest = max(folder.glob("*.log"), key=lambda path: path.stat().st_size)
+    os.truncate(newest, newest.stat().st_size - 3)
+
+
+def form(settings, members):
+    """Leave a disk as a killed process leaves it: copied while it is open."""
+    folder = database_folder(settings)
+    live = folder.with_name("live")
+    engine = RocksEngine(live)
+    machine, log = Machine(engine), Log(engine)
+    initial = tuple(InitialMember(one, f"n{one}:1") for one in range(1, members + 1))
+    disks = {one.id: f"disk-{one.id}" for one in initial}
+    changes = Changes()
+    formed = founding.membership_of("cluster", initial, disks)
+    changes.extend(machine.form(formed, index=1, term=1))
+    log.restart_at(changes, 1, 1)
+    log.put_identity(changes, Identity("cluster", 1, "disk-1"))
+    engine.write(changes, sync=True)
+    changes = Changes()
+    log.put_hard_state(changes, (2, 1, 1))
+    engine.write(changes, sync=True)
+    shutil.copytree(live, folder)
+    shutil.copy(live.with_name("live.durable"), folder.with_name("db.durable"))
+    engine.close()
+
+
+def test_a_lone_node_may_go_on_with_less_than_it_acknowledged(arguments, settings):
+    form(settings, 1)
+    cut_log(database_folder(settings))
+
+    refused = run("repair", *arguments)
+    code, text = run("repair", "--accept-loss", *arguments)
+
+    assert refused[0] == 1
+    assert "holds less than was acknowledged" in refused[1]
+    assert "repair --accept-loss" in refused[1]
+    assert (code, text.splitlines()[-1]) == (0, "Nothing to repair")
+
+
+def test_a_member_of_several_must_not_go_on_with_less(arguments, settings):
+    form(settings, 3)
+    cut_log(database_folder(settings))
+
+    code, text = run("repair", "--accept-loss", *arguments)
+
+    assert code == 1
+    assert "one of 3 members" in text
+    assert "Remove the member and add it again" in text
+    assert run("repair", *arguments)[0] == 1

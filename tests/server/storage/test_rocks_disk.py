@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+from amaters_server.model.errors import (
+    StorageCorruptedError,
+    StorageError,
+    StorageFullError,
+    StorageLostError,
+)
 from amaters_server.storage import rocks
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.rocks import RocksEngine
@@ -73,14 +78,84 @@ def killed_after_writing(folder: Path, count: int) -> None:
 
 
 def test_a_torn_end_of_the_log_is_cut_off(tmp_path: Path) -> None:
-    killed_after_writing(tmp_path, 20)
-    log = the_log(tmp_path)
+    folder = tmp_path / "db"
+    code = 'put(b"synced", True); put(b"unsynced", False); os.kill(os.getpid(), 9)'
+    in_another_process(code, folder)
+    log = the_log(folder)
     os.truncate(log, log.stat().st_size - 3)
 
-    engine = RocksEngine(tmp_path, SMALL)
+    engine = RocksEngine(folder, SMALL)
 
-    assert engine.get(Space.DATA, b"0018") == b"v"
-    assert engine.get(Space.DATA, b"0019") is None
+    assert engine.get(Space.DATA, b"synced") == b"v"
+    assert engine.get(Space.DATA, b"unsynced") is None
+    engine.close()
+
+
+def _delete(log: Path) -> None:
+    log.unlink()
+
+
+def _empty(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def _cut(log: Path) -> None:
+    os.truncate(log, log.stat().st_size - 3)
+
+
+@pytest.mark.parametrize("harm", [_delete, _empty, _cut])
+def test_a_log_that_lacks_what_was_synced_is_told(tmp_path: Path, harm) -> None:
+    folder = tmp_path / "db"
+    killed_after_writing(folder, 20)
+    harm(the_log(folder))
+
+    for _ in range(2):
+        with pytest.raises(StorageLostError, match="newest log is missing or cut"):
+            RocksEngine(folder, SMALL)
+
+    engine = RocksEngine(folder, SMALL, accept_loss=True)
+    put(engine, b"after")
+    engine.close()
+    RocksEngine(folder, SMALL).close()
+
+
+def test_a_database_folder_that_was_emptied_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    killed_after_writing(folder, 1)
+    shutil.rmtree(folder)
+
+    with pytest.raises(StorageLostError):
+        RocksEngine(folder, SMALL)
+
+
+def test_a_database_of_an_earlier_version_gets_its_mark(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    killed_after_writing(folder, 3)
+    (tmp_path / "db.durable").unlink()
+
+    RocksEngine(folder, SMALL).close()
+
+    engine = RocksEngine(folder, SMALL)
+    assert engine.get(Space.DATA, b"0002") == b"v"
+    engine.close()
+
+
+def test_a_damaged_mark_stops_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    killed_after_writing(folder, 3)
+    (tmp_path / "db.durable").write_bytes(b"x" * 64)
+
+    RocksEngine(folder, SMALL).close()
+
+
+def test_a_mark_never_runs_ahead_of_what_is_synced(tmp_path: Path) -> None:
+    mark = tmp_path / "db.durable"
+    engine = RocksEngine(tmp_path / "db", SMALL)
+    put(engine, b"synced")
+    before = mark.read_bytes()
+    put(engine, b"unsynced", sync=False)
+
+    assert mark.read_bytes() == before
     engine.close()
 
 
@@ -277,11 +352,10 @@ def test_statistics_follow_what_happens(tmp_path: Path) -> None:
 
     assert before.wal_bytes > 100_000
     assert before.memtable_bytes > 100_000
-    assert before.table_files == 0
     assert after.wal_bytes < before.wal_bytes
     assert after.memtable_bytes < before.memtable_bytes
-    assert after.table_files > 0
-    assert after.table_bytes > 0
+    assert after.table_files > before.table_files
+    assert after.table_bytes > before.table_bytes
     assert after.key_count == 2_001
     assert after.compactions > 0
     assert after.cache_misses > 0

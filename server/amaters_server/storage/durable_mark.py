@@ -1,0 +1,144 @@
+"""How far a database has been synced, kept outside the database's own files.
+
+A database that lost its newest log, or the end of it, opens as if nothing had been written there.
+The mark says what was synced. It is written after the sync that it speaks of and not synced
+itself: a killed process loses nothing of it, and after a power cut it may say too little, never
+too much. The epoch, which lies in the database too, names the content: when another content takes
+its place, the mark of the old one says nothing about it.
+"""
+
+import mmap
+import os
+import struct
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from amaters_server.model.errors import StorageLostError
+
+_FORM = struct.Struct(">4s16sQ")
+_CHECK = struct.Struct(">I")
+_MAGIC = b"AMD1"
+_EPOCH = b"epoch"
+_EPOCH_BYTES = 16
+_SIZE = _FORM.size + _CHECK.size
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What was durable."""
+
+    epoch: bytes
+    """16 bytes."""
+    sequence: int
+
+
+class DurableMark:
+    """The file of one engine."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it, durably; OSError when that is impossible."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._file).st_size < _SIZE:
+            os.posix_fallocate(self._file, 0, _SIZE)
+            os.fsync(self._file)
+            _sync(path.parent)
+        self._memory = mmap.mmap(self._file, _SIZE)
+
+    def get(self) -> Mark | None:
+        """Return what was promised; None when nothing was, or the mark itself is damaged."""
+        row = self._memory[:_SIZE]
+        magic, epoch, sequence = _FORM.unpack_from(row)
+        (check,) = _CHECK.unpack_from(row, _FORM.size)
+        if magic != _MAGIC or check != zlib.crc32(row[: _FORM.size]):
+            return None
+        return Mark(epoch, sequence)
+
+    def put(self, mark: Mark) -> None:
+        """Promise that much; costs a copy of 32 bytes."""
+        row = _FORM.pack(_MAGIC, mark.epoch, mark.sequence)
+        self._memory[:_SIZE] = row + _CHECK.pack(zlib.crc32(row))
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._memory.close()
+        if self._file >= 0:
+            with suppress(OSError):
+                os.close(self._file)
+            self._file = -1
+
+
+class Database(Protocol):
+    """What is needed of a RocksDB with keys and values as bytes."""
+
+    def latest_sequence_number(self) -> int:
+        """Return the number of the newest write, synced or not."""
+        ...
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return a value of the default column family."""
+        ...
+
+    def put(self, key: bytes, value: bytes, /) -> None:
+        """Write a value of the default column family, without a sync."""
+        ...
+
+    def flush(self, *, wait: bool) -> None:
+        """Move the default column family to a table file."""
+        ...
+
+
+class SyncedSoFar:
+    """Holds one database against its mark."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the mark beside the database's folder; OSError when that is impossible."""
+        self._folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._mark = DurableMark(folder.with_name(f"{folder.name}.durable"))
+        self._epoch = b""
+
+    def check(self, database: Database, *, accept_loss: bool) -> None:
+        """Begin with a database that was just opened; StorageLostError when it is too old."""
+        held, epoch = self._mark.get(), database.get(_EPOCH)
+        sequence = database.latest_sequence_number()
+        same = held is not None and epoch in (None, held.epoch)
+        lost = held is not None and same and (epoch is None or sequence < held.sequence)
+        if lost and held is not None and not accept_loss:
+            raise StorageLostError(
+                f"{self._folder} holds less than was acknowledged (up to write {sequence} of "
+                f"{held.sequence}): its newest log is missing or cut. In a cluster remove this "
+                "member and add it again with an empty data folder. For a lone node restore a "
+                "backup, or accept the loss with `amaters-server repair --accept-loss`"
+            )
+        if epoch is None:
+            epoch = renew(database)
+            sequence = database.latest_sequence_number()
+        self._epoch = epoch
+        self.reached(sequence)
+
+    def reached(self, sequence: int) -> None:
+        """Record that everything up to that write has been synced."""
+        self._mark.put(Mark(self._epoch, sequence))
+
+    def close(self) -> None:
+        """Close the mark; idempotent."""
+        self._mark.close()
+
+
+def renew(database: Database) -> bytes:
+    """Give the content of a database another epoch, durably and outside of its log."""
+    epoch = os.urandom(_EPOCH_BYTES)
+    database.put(_EPOCH, epoch)
+    database.flush(wait=True)
+    return epoch
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

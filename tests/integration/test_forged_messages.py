@@ -11,7 +11,7 @@ from amaters_server.wire import peer_pb2
 
 DELIVER = "/amaters.peer.v1.PeerService/Deliver"
 GARBAGE = b"\xff" * 7
-PROPOSE, HEARTBEAT = 2, 8
+PROPOSE, OFFER, HEARTBEAT = 2, 7, 8
 LOG_BYTES = 64 * 1024
 """More than the lines that a minute of anything may write, and a tenth of what it used to be."""
 
@@ -24,12 +24,34 @@ def varint(value):
     return bytes([*out, value])
 
 
+def sized(number, content):
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+NESTED = b"\xa3\x01" * 99 + b"\xa4\x01" * 99
+UNREADABLE = (
+    GARBAGE,
+    sized(5, sized(1, sized(1, NESTED))),
+    b"\x88\x80\x80\x80\x80\x00\x01",
+)
+"""Not protobuf; groups deeper, and a field number longer, than one of two readers allows."""
+SCAN_OF_TOO_MUCH = sized(5, sized(1, sized(4, b"\x12\x01z\x18" + varint(1 << 63))))
+"""It decodes, and has to be applied."""
+
+
 def message(kind, sender, to, *, term=0, entry=b""):
     head = b"".join(
         varint(field << 3) + varint(value)
         for field, value in ((1, kind), (2, to), (3, sender), (4, term))
     )
-    return head + (b"\x3a" + varint(len(entry)) + entry if entry else b"")
+    return head + (sized(7, entry) if entry else b"")
+
+
+def offer(sender, to, term):
+    """An image of an entry far ahead, told in an unusual order of fields."""
+    image = sized(2, sized(1, b"\x08\x01\x08\x02\x08\x03") + b"\x10\x64" + b"\x18" + varint(term))
+    whole = message(OFFER, sender, to, term=term) + sized(9, image)
+    return whole[2:] + whole[:2]
 
 
 async def deliver(server, sender, messages):
@@ -61,8 +83,10 @@ async def test_forged_entries_and_terms_leave_a_cluster_as_it_was(cluster, call)
 
     for number, server in enumerate(cluster, 1):
         sender = number % 3 + 1
-        poison = [message(PROPOSE, sender, number, entry=b"\x22\x07" + GARBAGE)]
+        entries = (*UNREADABLE, SCAN_OF_TOO_MUCH)
+        poison = [message(PROPOSE, sender, number, entry=sized(4, one)) for one in entries]
         poison += [message(HEARTBEAT, sender, number, term=1 << 62)]
+        poison += [offer(sender, number, before.term)]
         await deliver(server, sender, poison)
     async with call(cluster[1].client) as caller:
         await caller.set(b"k", b"after")
@@ -77,6 +101,7 @@ async def test_forged_entries_and_terms_leave_a_cluster_as_it_was(cluster, call)
         reasons = [line["reason"] for line in server.events("raft.message_refused")]
         assert any("no member could apply" in reason for reason in reasons)
         assert any("beyond reason" in reason for reason in reasons)
+        assert any("does not begin with its type" in reason for reason in reasons)
 
 
 async def test_ten_thousand_garbage_messages_neither_fill_the_log_nor_stall_the_loop(cluster, call):

@@ -150,6 +150,7 @@ def leader() -> RaftNode:
         (message(APPEND, index=5, log_term=3, entries=[entry(6, 3, kind=5)]), "unknown type 5"),
         (message(PROPOSE, term=0), "without entries"),
         (message(READ_INDEX, term=0), "without its one context"),
+        (message(SNAPSHOT, snap=snapshot(2**50, 3, 1)), "index 1125899906842624 is beyond reason"),
         (message(SNAPSHOT), r"snapshot \(0, 0\)"),
         (message(SNAPSHOT, snap=snapshot(9, 4, 1)), r"snapshot \(9, 4\) in term 3"),
         (message(SNAPSHOT, snap=snapshot(9, 3, 1, 1)), "repeat an id"),
@@ -172,7 +173,28 @@ def test_what_no_member_sends_is_refused_and_changes_nothing(
     assert node.applied == 5
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        # The offer of an image, and what claims to be something else at its begin.
+        pack((TO, 1), (FROM, 2), (TERM, 3), (SNAP, snapshot(9, 3, 1, 2, 3)), (TYPE, SNAPSHOT)),
+        pack((TYPE, APPEND), (TO, 1), (FROM, 2), (TERM, 3), (TYPE, HEARTBEAT)),
+        b"\x08\x87\x00" + pack((TO, 1), (FROM, 2), (TERM, 3), (SNAP, snapshot(9, 3, 1, 2, 3))),
+        b"",
+    ],
+)
+def test_a_message_begins_with_its_type(hostile: bytes) -> None:
+    node = follower()
+
+    with pytest.raises(ConsensusError, match="does not begin with its type"):
+        node.step(hostile)
+
+    assert not node.has_ready()
+
+
 GARBAGE = b"\xff" * 7
+NESTED = b"\xa3\x01" * 99 + b"\xa4\x01" * 99
+KEY_OF_SIX_BYTES = b"\x88\x80\x80\x80\x80\x00\x01"
 SOUND = pack((1, 2), (6, b"\0\1ck"), (7, b"value"))
 
 
@@ -181,7 +203,15 @@ SOUND = pack((1, 2), (6, b"\0\1ck"), (7, b"value"))
     [
         message(PROPOSE, term=0, entries=[entry(0, 0, GARBAGE)]),
         message(PROPOSE, term=0, entries=[entry(0, 0, SOUND), entry(0, 0, GARBAGE)]),
+        message(PROPOSE, term=0, entries=[entry(0, 0, SOUND + KEY_OF_SIX_BYTES)]),
+        message(PROPOSE, term=0, entries=[entry(0, 0, pack((5, pack((1, pack((1, NESTED)))))))]),
         message(APPEND, index=5, log_term=3, entries=[entry(6, 3, GARBAGE)]),
+        message(
+            APPEND,
+            index=5,
+            log_term=3,
+            entries=[entry(6, 3, pack((2, pack((1, 0), (2, 2**63)))), kind=2)],
+        ),
         message(APPEND, index=5, log_term=3, entries=[entry(6, 3, GARBAGE, kind=2)]),
         message(APPEND, index=5, log_term=3, entries=[entry(6, 3, SOUND + pack((6, b"k")))]),
     ],
@@ -337,6 +367,7 @@ def test_the_envelope_is_read_without_the_entries() -> None:
     image = message(SNAPSHOT, snap=snapshot(9, 3, 1, 2))
 
     assert decode_message(append) == ("MsgAppend", 2, 1, 3, 5, None)
-    assert decode_message(image) == ("MsgSnapshot", 2, 1, 3, 0, (9, 3, b"image"))
+    offer = (9, 3, ([1, 2], [], [], [], False), b"image")
+    assert decode_message(image) == ("MsgSnapshot", 2, 1, 3, 0, offer)
     with pytest.raises(ConsensusError, match="unknown type 44"):
         decode_message(message(44))

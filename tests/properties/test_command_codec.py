@@ -10,15 +10,20 @@ from amaters_server.machine.codec import (
     encode_restore,
     encode_writes,
 )
+from amaters_server.machine.machine import Machine
 from amaters_server.machine.membership import decode_record
 from amaters_server.machine.restore import RestoreKind, RestoreStep
+from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DataKey, data_key, split_data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Scan, Write
+from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.raft.core import entry_fault
-from hypothesis import example, given
+from amaters_server.storage.memory import MemoryEngine
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+NORMAL, CONF_CHANGE = 0, 2
 KEYS = st.builds(data_key, st.text(max_size=3), st.binary(max_size=4))
 PUTS = st.builds(Put, KEYS, st.binary(max_size=6))
 COLUMNS = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=6)), min_size=1, max_size=3).map(
@@ -80,6 +85,7 @@ def test_restore_steps_survive(kind: RestoreKind, number: int, puts: list[Put], 
     entry = decode_entry(encode_restore(Proposal(1, 2, 3), step, unix_ms=5), index=1)
 
     assert list(entry.in_order()) == [Command((), restore=step)]
+    assert entry_fault(NORMAL, encode_restore(Proposal(1, 2, 3), step, unix_ms=5), b"") is None
 
 
 @given(st.binary(max_size=200))
@@ -97,9 +103,6 @@ def test_damaged_entries_decode_or_are_called_corrupted(
 
     for damaged in (bytes(whole), cut):
         decoded_or_corrupted(damaged)
-
-
-NORMAL, CONF_CHANGE = 0, 2
 
 
 @given(PROPOSALS, st.lists(WRITES, max_size=8))
@@ -126,6 +129,63 @@ def test_any_bytes_that_are_let_into_a_log_decode(data: bytes) -> None:
         decode_entry(data, index=7)
     if entry_fault(CONF_CHANGE, b"", data) is None:
         decode_record(data, index=7)
+
+
+NUMBERS = st.integers(0, 3) | st.sampled_from([2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
+PADDING = st.sampled_from([0] * 8 + [1, 4, 5])
+"""Bytes by which a number is longer than it has to be."""
+
+
+def varint(value: int, padding: int = 0) -> bytes:
+    out = bytearray()
+    while value > 0x7F or padding > 0:
+        out.append(value & 0x7F | 0x80)
+        padding -= value <= 0x7F
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, wire: int, padding: int, content: bytes) -> bytes:
+    return varint(number << 3 | wire, padding) + content
+
+
+def wire_fields(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Fields that an entry has, and some that it has not, in protobuf's own encoding."""
+    numbers = st.integers(1, 10) | st.sampled_from([20, 2**29 - 1])
+    texts = (
+        inner | st.sampled_from([b"\1ab", b"\1ac", b"", b"\xff", b"\0\1"]) | st.binary(max_size=4)
+    )
+    sized = st.builds(lambda text, padding: varint(len(text), padding) + text, texts, PADDING)
+    one = (
+        st.builds(field, numbers, st.just(2), PADDING, sized)
+        | st.builds(field, numbers, st.just(0), PADDING, st.builds(varint, NUMBERS, PADDING))
+        | st.builds(field, numbers, st.sampled_from([1, 3, 4, 5]), PADDING, st.binary(max_size=8))
+        | st.builds(lambda depth: b"\xa3\1" * depth + b"\xa4\1" * depth, st.integers(1, 101))
+    )
+    return st.lists(one, max_size=4).map(b"".join)
+
+
+SCAN_OF_TOO_MUCH = b'*\x12\n\x10"\x0e\x12\x01z\x18' + varint(2**63)
+"""A scan with a limit that no counter holds."""
+CHANGED = ConfState((1, 2, 3))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.recursive(st.binary(max_size=4), wire_fields, max_leaves=12))
+@example(SCAN_OF_TOO_MUCH)
+def test_whatever_is_let_into_a_log_is_applied_and_read_back(data: bytes) -> None:
+    engine = MemoryEngine()
+    machine = Machine(engine)
+    entries: list[Committed] = []
+    if data and entry_fault(NORMAL, data, b"") is None:
+        entries.append(Committed(1, 1, EntryKind.NORMAL, data))
+    if entry_fault(CONF_CHANGE, b"", data) is None:
+        place = len(entries) + 1
+        entries.append(Committed(place, 1, EntryKind.CONF_CHANGE, b"", data, CHANGED))
+
+    engine.write(machine.apply(entries).changes, sync=True)
+
+    assert Machine(engine).applied_index == len(entries)
 
 
 @given(st.text(max_size=20), st.binary(max_size=20))

@@ -5,6 +5,7 @@ Nothing that is that member's own comes along: who it is, what it voted, and its
 
 from amaters_server.machine import state
 from amaters_server.machine.state import Kept
+from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import SnapshotError
 from amaters_server.storage.engine import Amend, Changes, Engine, Space
 
@@ -18,12 +19,7 @@ def adopting(own: Engine, *, index: int, term: int) -> Amend:
     """
 
     def amend(checkpoint: Engine) -> Changes:
-        kept = state.load(checkpoint)
-        if (kept.index, kept.term) != (index, term):
-            raise SnapshotError(
-                f"the image is of entry {kept.index} of term {kept.term}, and entry {index} of "
-                f"term {term} was announced: the leader will offer another one"
-            )
+        kept = _of_that_entry(checkpoint, index, term)
         changes = state.save_all(kept)
         changes.clear(Space.META, b"", _ABOVE_ALL_KEYS)
         changes.clear(Space.LOG, b"", _ABOVE_ALL_KEYS)
@@ -34,12 +30,41 @@ def adopting(own: Engine, *, index: int, term: int) -> Amend:
     return amend
 
 
+def require(checkpoint: Engine, *, index: int, term: int, conf_state: ConfState) -> None:
+    """Raise SnapshotError when the checkpoint is not what was announced of it.
+
+    Raft follows the announcement at once; a forged one would give it voters that nobody chose.
+    """
+    kept = _of_that_entry(checkpoint, index, term)
+    held = kept.membership.conf_state if kept.membership is not None else ConfState()
+    if _ascending(held) != _ascending(conf_state):
+        raise SnapshotError(
+            f"the image of entry {index} has the configuration {held}, and {conf_state} was "
+            "announced: the leader will offer another one"
+        )
+
+
 def position(checkpoint: Engine) -> Kept:
     """Return what the checkpoint is of; SnapshotError when it holds no cluster's state."""
     kept = state.load(checkpoint)
     if kept.index == 0 or kept.membership is None:
         raise SnapshotError("this member holds no cluster's state yet: there is nothing to send")
     return kept
+
+
+def _of_that_entry(checkpoint: Engine, index: int, term: int) -> Kept:
+    kept = state.load(checkpoint)
+    if (kept.index, kept.term) != (index, term):
+        raise SnapshotError(
+            f"the image is of entry {kept.index} of term {kept.term}, and entry {index} of "
+            f"term {term} was announced: the leader will offer another one"
+        )
+    return kept
+
+
+def _ascending(state: ConfState) -> tuple[object, ...]:
+    groups = (state.voters, state.learners, state.voters_outgoing, state.learners_next)
+    return (*(tuple(sorted(group)) for group in groups), state.auto_leave)
 
 
 def _kept_to_itself(engine: Engine) -> list[tuple[bytes, bytes]]:

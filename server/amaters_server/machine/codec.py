@@ -18,6 +18,8 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, S
 from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
+_MOST_ROWS = (1 << 63) - 1
+"""More than this cannot be counted; a larger limit is none."""
 _NO_SESSION = (b"", 0)
 _STEPS = {
     RestoreKind.BEGIN: command_pb2.Restore.STEP_BEGIN,
@@ -224,7 +226,8 @@ def _decode_operation(operation: command_pb2.Operation) -> Operation:
             return Get(_key(operation.read.key))
         case "scan":
             scan = operation.scan
-            return Scan(DataKey(scan.start), DataKey(scan.end), scan.limit or None)
+            limit = scan.limit if 0 < scan.limit <= _MOST_ROWS else None
+            return Scan(DataKey(scan.start), DataKey(scan.end), limit)
         case _:
             raise MalformedError("an operation that this version does not know")
 

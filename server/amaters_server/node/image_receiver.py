@@ -12,7 +12,9 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from amaters_server.machine.adoption import adopting
+from google.protobuf.message import DecodeError
+
+from amaters_server.machine import adoption
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError, StorageFullError
 from amaters_server.node.image_files import IncomingImage
@@ -87,7 +89,7 @@ class ImageReceiver:
                 whole = await self._fetched(offer, image)
                 self._whole = ((offer.index, offer.term), whole)
                 log.info("image.fetched", extra={"index": offer.index, "bytes": image.size_bytes})
-        except (ConsensusError, DatabaseError, OSError) as error:
+        except (ConsensusError, DatabaseError, DecodeError, OSError) as error:
             log.warning("image.not_fetched", extra={"reason": str(error)})
             return
         if pump.replica.step(message, self._clock.now()):
@@ -109,7 +111,18 @@ class ImageReceiver:
                 await asyncio.sleep(BETWEEN_ATTEMPTS_SECONDS * 2**attempt)
         whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
         await loop.run_in_executor(None, incoming.finish, whole)
+        await loop.run_in_executor(None, self._require, whole, offer)
         return whole
+
+    def _require(self, whole: Path, offer: SnapshotOffer) -> None:
+        """Give the image up when it is not what the offer says of it."""
+        checkpoint = self._engine.opened(whole)
+        try:
+            adoption.require(
+                checkpoint, index=offer.index, term=offer.term, conf_state=offer.conf_state
+            )
+        finally:
+            checkpoint.close()
 
     async def _read_on(self, image: peer_pb2.ImageOffer, incoming: IncomingImage) -> None:
         """Append what is missing; OSError when the connection breaks or a chunk is damaged."""
@@ -130,7 +143,10 @@ class ImageReceiver:
     def install(self, image: ImageToInstall) -> None:
         """Replace everything by the image, on the storage thread; then go on."""
         pump = self._pump
-        if pump is None or self._whole is None:
+        if pump is None:
+            return
+        if self._whole is None:
+            pump.fail(f"the image of entry {image.index} is not here; restart this node")
             return
         folder = self._whole[1]
         self._installing = True
@@ -141,19 +157,26 @@ class ImageReceiver:
             if isinstance(failure, StorageFullError):
                 asyncio.get_running_loop().call_later(1.0, self.install, image)
                 return
+            failure = failure or self._reloaded()
             if failure is not None:
                 pump.fail(f"the image {folder.name} could not be installed: {failure}")
                 return
-            self._machine.reload()
             self._counters.images_installed += 1
             log.info("image.installed", extra={"index": image.index})
-            pump.resume(pump.replica.installed(Changes(), self._clock.now()))
+            pump.resume(Changes())
             self._whole, self._installing = None, False
 
         pump.storage.run(self._installer(image, folder), done)
 
+    def _reloaded(self) -> DatabaseError | None:
+        try:
+            self._machine.reload()
+        except DatabaseError as error:
+            return error
+        return None
+
     def _installer(self, image: ImageToInstall, folder: Path) -> Callable[[], None]:
-        amend = adopting(self._engine, index=image.index, term=image.term)
+        amend = adoption.adopting(self._engine, index=image.index, term=image.term)
         return lambda: self._engine.replace(folder, amend)
 
 

@@ -23,7 +23,7 @@ from amaters_server.raft.driver import ImageToInstall
 from amaters_server.raft.messages import is_snapshot
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.replica import Outbox, Replica
-from amaters_server.storage.engine import Engine
+from amaters_server.storage.engine import Changes, Engine
 
 log = logging.getLogger(__name__)
 
@@ -194,10 +194,15 @@ class Pump:
         """Stop for good: what is on the disk is needed to go on, and cannot be had."""
         self._failed(StorageError(why))
 
-    def resume(self, outbox: Outbox) -> None:
-        """Carry on after an image was installed."""
-        self._carry_out(outbox)
-        self.kick()
+    def resume(self, changes: Changes) -> None:
+        """Carry on after an image was installed; the changes end that."""
+        try:
+            outbox = self.replica.installed(changes, self._parts.clock.now())
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
+        else:
+            self._carry_out(outbox)
+            self.kick()
 
     # --- the cycle ------------------------------------------------------------
 
@@ -209,10 +214,20 @@ class Pump:
     def _advance(self, *, flush: bool) -> None:
         try:
             outbox = self.replica.advance(self._parts.clock.now(), flush=flush)
-        except (ConsensusError, DatabaseError) as error:
-            self._failed(StorageError(f"replication cannot go on: {error}; restart this node"))
+        except Exception as error:  # noqa: BLE001 What raft handed out is lost with it.
+            self._cannot_go_on(error)
         else:
             self._carry_out(outbox)
+
+    def _cannot_go_on(self, error: Exception) -> None:
+        """Stop for good: to go on would leave out entries that others apply."""
+        if isinstance(error, DatabaseError):
+            self._failed(StorageError(f"replication cannot go on: {error}"))
+            return
+        if not isinstance(error, ConsensusError):
+            log.error("replication.defect", exc_info=error)
+        why = str(error) if isinstance(error, ConsensusError) else repr(error)
+        self._failed(StorageError(f"replication cannot go on: {why}; restart this node"))
 
     def _carry_out(self, outbox: Outbox) -> None:
         if outbox.messages:
@@ -283,13 +298,13 @@ class Pump:
         self._timer = self._loop.call_later(self.timing.tick, self._ticked)
         self._count()
         unreachable, self._heard.unreachable = self._heard.unreachable, set()
-        for member in unreachable:
-            self.replica.unreachable(member)
         self.replica.candidacy.know(self._parts.transport.versions())
         try:
+            for member in unreachable:
+                self.replica.unreachable(member)
             self.replica.tick(now)
-        except ConsensusError as error:
-            self._failed(StorageError(f"replication cannot go on: {error}; restart this node"))
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
         else:
             self._advance(flush=True)
 
@@ -315,8 +330,13 @@ class Pump:
         counters.storage_seconds += written.seconds
         if len(counters.storage_durations) < MAX_KEPT_DURATIONS:
             counters.storage_durations.append(written.seconds)
-        if self._running:
+        if not self._running:
+            return
+        try:
             self.replica.persisted(written.token)
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
+        else:
             self._advance(flush=False)
 
     def _full(self, full: StorageFullError | None) -> None:

@@ -6,7 +6,8 @@ protobuf, whose field 1, the type, is written first.
 
 from dataclasses import dataclass
 
-from amaters_server.raft.core import ConsensusError, decode_message
+from amaters_server.model.cluster import ConfState
+from amaters_server.raft.core import ConsensusError, decode_message, from_core
 
 _PROPOSE_PREFIX = b"\x08\x02"
 _APPEND_PREFIX = b"\x08\x03"
@@ -82,6 +83,7 @@ class SnapshotOffer:
     sender: int
     index: int
     term: int
+    conf_state: ConfState
     data: bytes
 
 
@@ -90,5 +92,5 @@ def snapshot_offer(message: bytes) -> SnapshotOffer:
     _, sender, _, _, _, snapshot = decode_message(message)
     if snapshot is None:
         raise ConsensusError("the message carries no snapshot: drop it")
-    index, term, data = snapshot
-    return SnapshotOffer(sender, index, term, data)
+    index, term, conf_state, data = snapshot
+    return SnapshotOffer(sender, index, term, from_core(conf_state), data)

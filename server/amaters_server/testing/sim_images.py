@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from amaters_server.machine.adoption import adopting, position
+from amaters_server.machine.adoption import adopting, position, require
 from amaters_server.model.cluster import ConfState
+from amaters_server.model.errors import SnapshotError
 from amaters_server.raft.driver import ImageToInstall
 from amaters_server.raft.messages import snapshot_offer
 from amaters_server.storage.memory import MemoryEngine
@@ -64,6 +65,15 @@ class SimImages:
         whole = image
 
         def fetched() -> None:
+            try:
+                require(
+                    MemoryEngine.holding(whole),
+                    index=offer.index,
+                    term=offer.term,
+                    conf_state=offer.conf_state,
+                )
+            except SnapshotError:
+                return
             self._fetched[offer.index, offer.term] = whole
             node.replica.step(message, node.clock.now())
             node.kick()

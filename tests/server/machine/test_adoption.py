@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from amaters_server.machine.adoption import adopting, position
+from amaters_server.machine.adoption import adopting, position, require
 from amaters_server.machine.codec import Proposal, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
@@ -97,6 +97,25 @@ def test_a_checkpoint_of_another_entry_changes_nothing(engines, tmp_path: Path) 
 
     assert [rows(follower, space) for space in Space] == before
     assert (tmp_path / "image").exists()
+
+
+@pytest.mark.parametrize(
+    ("index", "term", "voters", "complaint"),
+    [
+        (9, 5, (1,), "entry 9 of term 5"),
+        (2, 6, (1,), "entry 2 of term 6"),
+        (2, 5, (1, 9), r"voters=\(1, 9\)"),
+    ],
+)
+def test_a_checkpoint_that_is_not_what_was_announced_is_refused(
+    engines, index: int, term: int, voters: tuple[int, ...], complaint: str
+) -> None:
+    leader = engines[0]
+    become(leader, 1, entry(2, 1, Put(A, b"1")))
+    require(leader, index=2, term=5, conf_state=ConfState((1,)))
+
+    with pytest.raises(SnapshotError, match=complaint):
+        require(leader, index=index, term=term, conf_state=ConfState(voters))
 
 
 def test_an_engine_of_another_kind_has_nothing_to_give(engines, tmp_path: Path) -> None:

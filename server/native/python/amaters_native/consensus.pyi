@@ -65,8 +65,8 @@ HardState: TypeAlias = tuple[int, int, int]
 """(term, vote, commit)."""
 Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
 """(index, term, conf_state, data)."""
-DecodedMessage: TypeAlias = tuple[str, int, int, int, int, tuple[int, int, bytes] | None]
-"""(type, from, to, term, index, snapshot as (index, term, data) or None)."""
+DecodedMessage: TypeAlias = tuple[str, int, int, int, int, Snapshot | None]
+"""(type, from, to, term, index, snapshot or None)."""
 
 Role: TypeAlias = Literal["follower", "candidate", "leader", "pre-candidate"]
 ProgressState: TypeAlias = Literal["probe", "replicate", "snapshot"]

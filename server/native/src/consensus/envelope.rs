@@ -3,8 +3,11 @@
 use prost::Message as _;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use raft::eraftpb::{ConfChangeTransition, ConfChangeType, ConfChangeV2, MessageType, Snapshot};
+use raft::eraftpb::{
+    ConfChangeTransition, ConfChangeType, ConfChangeV2, Message, MessageType, Snapshot,
+};
 
+use super::convert::{conf_state_tuple, ConfStateTuple};
 use super::refused;
 
 /// The message without its entries: prost skips the fields that are not named here.
@@ -24,13 +27,30 @@ struct Envelope {
     snapshot: Option<Snapshot>,
 }
 
+/// Read a whole message, whose type must come first: by those two bytes Python knows which ones must
+/// wait, such as an offer for its image.
+pub fn decode(bytes: &[u8]) -> PyResult<Message> {
+    let message = Message::decode(bytes)
+        .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
+    let announced = match bytes {
+        [0x08, kind, ..] => i32::from(*kind),
+        _ => -1,
+    };
+    if announced != message.msg_type {
+        return Err(refused(
+            "a raft message that does not begin with its type".to_owned(),
+        ));
+    }
+    Ok(message)
+}
+
 type Decoded<'py> = (
     &'static str,
     u64,
     u64,
     u64,
     u64,
-    Option<(u64, u64, Bound<'py, PyBytes>)>,
+    Option<(u64, u64, ConfStateTuple, Bound<'py, PyBytes>)>,
 );
 
 #[pyfunction]
@@ -48,6 +68,7 @@ pub fn decode_message<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Decoded<
         (
             metadata.index,
             metadata.term,
+            conf_state_tuple(metadata.get_conf_state()),
             PyBytes::new(py, &snapshot.data),
         )
     });

@@ -121,17 +121,21 @@ fn check_numbers(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
             raft.term
         ));
     }
-    let last = raft.raft_log.last_index();
-    if let Some(index) = [m.index, m.commit, m.reject_hint]
-        .into_iter()
-        .find(|index| *index > last + MAX_INDEX_AHEAD)
-    {
-        return Err(format!(
-            "index {index} is beyond reason, for this node's log ends at {last}"
-        ));
+    for index in [m.index, m.commit, m.reject_hint] {
+        check_index(raft, index)?;
     }
     if m.request_snapshot != 0 {
         return Err("a request for a snapshot, which no member sends".into());
+    }
+    Ok(())
+}
+
+fn check_index(raft: &Raft<Log>, index: u64) -> Result<(), String> {
+    let last = raft.raft_log.last_index();
+    if index > last + MAX_INDEX_AHEAD {
+        return Err(format!(
+            "index {index} is beyond reason, for this node's log ends at {last}"
+        ));
     }
     Ok(())
 }
@@ -199,9 +203,10 @@ fn check_commit(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
 fn check_snapshot(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
     let metadata = m.get_snapshot().get_metadata();
     let (index, term) = (metadata.index, metadata.term);
-    if index == 0 || index > CEILING || term == 0 || term > m.term {
+    if index == 0 || term == 0 || term > m.term {
         return Err(format!("snapshot ({index}, {term}) in term {}", m.term));
     }
+    check_index(raft, index)?;
     check_conf_state(metadata.get_conf_state())?;
     let committed = raft.raft_log.committed;
     if index == committed && !raft.raft_log.match_term(index, term) {

@@ -1,10 +1,8 @@
 //! The node as Python holds it: arguments in, values out, the work done next door.
 
-use prost::Message as _;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use raft::eraftpb::Message;
 use raft::raw_node::SnapshotStatus;
 use raft::{Config, Error, GetEntriesContext, Raft, RawNode, StateRole};
 
@@ -382,8 +380,7 @@ impl RaftNode {
 
 /// Take in another member's message, or refuse it.
 pub fn step(engine: &mut Engine, message: &[u8], check_entries: bool) -> PyResult<()> {
-    let message = Message::decode(message)
-        .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
+    let message = envelope::decode(message)?;
     match guard::judge(engine.raft(), &message, check_entries).map_err(refused)? {
         Verdict::Drop => Ok(()),
         Verdict::Step => match engine.run(|node| node.step(message))? {

@@ -2,10 +2,11 @@
 //!
 //! Python decodes an entry when it is committed. What does not decode then stops every member that
 //! has it, for good. So an entry from the network is walked once before it enters the log: nothing
-//! is copied, and fields that this version does not know are let through.
+//! is copied, and fields that this version does not know are let through. Python's protobuf must
+//! accept whatever passes here, so this is stricter than either where the two differ: no groups
+//! (their depth is limited differently), and no keys or lengths of more bytes than they need.
 
-use bytes::Buf;
-use prost::encoding::{decode_key, decode_varint, skip_field, DecodeContext, WireType};
+use prost::encoding::{decode_key, decode_varint, WireType};
 use pyo3::prelude::*;
 use raft::eraftpb::{Entry, EntryType};
 
@@ -79,6 +80,9 @@ const SESSIONS: u32 = 9;
 const SEQUENCES: u32 = 10;
 const ID: u32 = 1;
 
+/// Bytes that a field number or a length can take; Python's protobuf reads no more.
+const LONGEST_KEY: usize = 5;
+
 /// Say why the entry could not be applied, if it could not.
 pub fn check(entry: &Entry) -> Result<(), String> {
     let wrong = match EntryType::from_i32(entry.entry_type) {
@@ -109,7 +113,12 @@ pub fn entry_fault(kind: i32, data: Vec<u8>, context: Vec<u8>) -> Option<String>
 }
 
 fn check_change(entry: &Entry) -> Result<(), String> {
-    decode_conf_change(&entry.data).map_err(|_| "it is no membership change".to_owned())?;
+    let change =
+        decode_conf_change(&entry.data).map_err(|_| "it is no membership change".to_owned())?;
+    let absurd = |id: u64| id == 0 || id > CEILING;
+    if let Some(single) = change.changes.iter().find(|single| absurd(single.node_id)) {
+        return Err(format!("member id {} is out of range", single.node_id));
+    }
     walk(&entry.context, MEMBER, &mut |field, value| {
         if field == ID && value > CEILING {
             return Err(format!("member id {value} is out of range"));
@@ -152,21 +161,18 @@ fn walk(
     shape: &'static Shape,
     see: &mut dyn FnMut(u32, u64) -> Result<(), String>,
 ) -> Result<(), String> {
-    let broken = |error: prost::DecodeError| error.to_string();
-    while rest.has_remaining() {
-        let (field, wire) = decode_key(&mut rest).map_err(broken)?;
+    while !rest.is_empty() {
+        let (field, wire) = key(&mut rest)?;
         let Some((_, kind)) = shape.iter().find(|(known, _)| *known == field) else {
-            skip_field(wire, field, &mut rest, DecodeContext::default()).map_err(broken)?;
+            skip(wire, &mut rest)?;
             continue;
         };
         match (kind, wire) {
-            (Number | Numbers, WireType::Varint) => {
-                see(field, decode_varint(&mut rest).map_err(broken)?)?;
-            }
+            (Number | Numbers, WireType::Varint) => see(field, number(&mut rest)?)?,
             (Numbers, WireType::LengthDelimited) => {
                 let mut packed = content(&mut rest)?;
-                while packed.has_remaining() {
-                    see(field, decode_varint(&mut packed).map_err(broken)?)?;
+                while !packed.is_empty() {
+                    see(field, number(&mut packed)?)?;
                 }
             }
             (Bytes, WireType::LengthDelimited) => {
@@ -186,15 +192,47 @@ fn walk(
     Ok(())
 }
 
+/// Read which field begins here.
+fn key(rest: &mut &[u8]) -> Result<(u32, WireType), String> {
+    let before = rest.len();
+    let key = decode_key(rest).map_err(|error| error.to_string())?;
+    if before - rest.len() > LONGEST_KEY {
+        return Err("a field number is written in too many bytes".into());
+    }
+    Ok(key)
+}
+
+fn number(rest: &mut &[u8]) -> Result<u64, String> {
+    decode_varint(rest).map_err(|error| error.to_string())
+}
+
 /// Cut out what a length announces.
 fn content<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
-    let length = decode_varint(rest).map_err(|error| error.to_string())?;
-    let (content, after) = usize::try_from(length)
-        .ok()
-        .and_then(|length| rest.split_at_checked(length))
-        .ok_or("a field is cut off")?;
+    let before = rest.len();
+    let length = number(rest)?;
+    if before - rest.len() > LONGEST_KEY {
+        return Err("a length is written in too many bytes".into());
+    }
+    cut(rest, usize::try_from(length).unwrap_or(usize::MAX))
+}
+
+fn cut<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], String> {
+    let (content, after) = rest
+        .split_at_checked(length)
+        .ok_or_else(|| "a field is cut off".to_owned())?;
     *rest = after;
     Ok(content)
+}
+
+/// Pass over a field of a later version.
+fn skip(wire: WireType, rest: &mut &[u8]) -> Result<(), String> {
+    match wire {
+        WireType::Varint => number(rest).map(|_| ()),
+        WireType::SixtyFourBit => cut(rest, 8).map(|_| ()),
+        WireType::ThirtyTwoBit => cut(rest, 4).map(|_| ()),
+        WireType::LengthDelimited => content(rest).map(|_| ()),
+        WireType::StartGroup | WireType::EndGroup => Err("a group, which no version writes".into()),
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +269,20 @@ mod tests {
         ];
         for data in broken {
             assert!(check(&normal(data)).is_err(), "{data:x?}");
+        }
+    }
+
+    #[test]
+    fn what_only_one_of_two_readers_accepts_is_refused() {
+        let group = b"\xa3\x01\xa4\x01";
+        let key_of_six_bytes = b"\x88\x80\x80\x80\x80\x00\x01";
+        let length_of_six_bytes = b"\x32\x81\x80\x80\x80\x80\x00a\x3a\x01v";
+        for data in [&group[..], key_of_six_bytes, length_of_six_bytes] {
+            assert!(check(&normal(data)).is_err(), "{data:x?}");
+        }
+        for later in [&b"\xa1\x06abcdefgh"[..], b"\xa5\x06abcd", b"\xa0\x06\x01"] {
+            assert_eq!(check(&normal(later)), Ok(()));
+            assert!(check(&normal(&later[..later.len() - 1])).is_err());
         }
     }
 

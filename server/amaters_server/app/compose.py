@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.machine.census import count_collections
 from amaters_server.machine.machine import Machine
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
@@ -51,6 +52,9 @@ REPORT_SECONDS = 2.0
 """How long the leader is waited for when someone asks about members."""
 
 
+_OF_A_NEW_DATABASE = re.compile(r"LOCK|LOG(\.old.*)?|IDENTITY|(MANIFEST|OPTIONS)-\d+|.*\.dbtmp")
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Everything that runs in one process."""
@@ -75,9 +79,10 @@ def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
 
     StorageLostError when it holds less than was acknowledged, unless a person accepts that.
     """
+    folder = database_folder(settings)
+    _require_fitting(settings, folder)
     if settings.storage.engine == "memory":
         return MemoryEngine()
-    folder = database_folder(settings)
     folder.parent.mkdir(parents=True, exist_ok=True)
     tuning = from_settings.tuning(settings.storage)
     return RocksEngine(folder, tuning, accept_loss=accept_loss)
@@ -87,6 +92,28 @@ def examine_engine(settings: Settings) -> Engine:
     """Open the engine's files as they are, whatever they lack; blocks. Close it at once."""
     tuning = from_settings.tuning(settings.storage)
     return RocksEngine(database_folder(settings), tuning, compacts=False)
+
+
+def _require_fitting(settings: Settings, folder: Path) -> None:
+    """Raise ConfigurationError when the folder holds what this engine does not go on with."""
+    if not folder.exists():
+        return
+    if settings.storage.engine == "memory":
+        raise ConfigurationError(
+            f'storage.engine is "memory", but {folder} holds a database, which would seem to be '
+            'gone: set storage.engine to "lsm", or server.data_dir to an empty folder'
+        )
+    if not folder.is_dir() or _holds_no_database(folder):
+        raise ConfigurationError(
+            f"{folder} is not empty and no database: restore the missing files, or set "
+            "server.data_dir to another folder"
+        )
+
+
+def _holds_no_database(folder: Path) -> bool:
+    """Whether there is something else; what a creation that was cut short leaves is not."""
+    names = [path.name for path in folder.iterdir()]
+    return "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
 
 
 def database_folder(settings: Settings) -> Path:

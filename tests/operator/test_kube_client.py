@@ -2,6 +2,8 @@
 
 import json
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
@@ -22,6 +24,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status, self.body = 200, {}
+        self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, dict, str, object]] = []
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -35,7 +38,7 @@ class Server:
                 json.loads(text) if text else None,
             )
         )
-        return web.json_response(self.body, status=self.status)
+        return web.json_response(self.body, status=self.status, headers=self.headers)
 
 
 @asynccontextmanager
@@ -155,6 +158,19 @@ async def test_each_refusal_has_its_error_with_the_servers_words(status: int, er
     async with api(server) as kube:
         with pytest.raises(error, match=r"apply PersistentVolumeClaim ns/data-a-0: because of"):
             await kube.apply(CLAIM)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=400), timedelta(hours=-1)])
+async def test_the_time_is_the_servers_whatever_the_clock_here_says(ahead: timedelta) -> None:
+    server = Server()
+    theirs = datetime.now(UTC) + ahead
+    server.headers = {"Date": format_datetime(theirs, usegmt=True)}
+    async with api(server) as kube:
+        with pytest.raises(UnreachableError, match="has not told its time"):
+            kube.now()
+        await kube.get(kinds.POD, "ns", "a-0")
+
+        assert abs((kube.now() - theirs).total_seconds()) < 3
 
 
 async def test_an_answer_that_is_no_json_floods_no_log() -> None:

@@ -1,6 +1,11 @@
 """What is read out of a Pod: the words of kubelet and scheduler."""
 
+from datetime import UTC, datetime, timedelta
+
+from amaters_operator.api.status import MemberStatus
 from amaters_operator.controllers import pods
+
+NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 
 
 def pod(name: str = "orders-1", *, owner: str = "sts", deleted: bool = False, **status) -> dict:
@@ -17,9 +22,16 @@ def pod(name: str = "orders-1", *, owner: str = "sts", deleted: bool = False, **
     return {"metadata": meta, "spec": spec, "status": status}
 
 
-def one(manifest: dict):
-    [seen] = pods.seen([manifest], owner="sts")
+def one(manifest: dict, *known: MemberStatus, now: datetime = NOW):
+    [seen] = pods.seen([manifest], owner="sts", known=known, now=now)
     return seen
+
+
+def recorded(seen, since: str) -> MemberStatus:
+    """The status as it was written of a pod that was seen so."""
+    return MemberStatus(
+        pod=seen.name, role="", ready=seen.ready, since=since, transition=seen.transition
+    )
 
 
 def container(**facts) -> dict:
@@ -35,11 +47,12 @@ READY = {
 
 
 def test_pods_of_other_owners_are_not_ours() -> None:
-    assert pods.seen([pod(owner="other")], owner="sts") == ()
+    assert pods.seen([pod(owner="other")], owner="sts", known=(), now=NOW) == ()
 
 
 def test_pods_come_by_number_not_by_name() -> None:
-    found = pods.seen([pod("orders-10"), pod("orders-9"), pod("orders-0")], owner="sts")
+    three = [pod("orders-10"), pod("orders-9"), pod("orders-0")]
+    found = pods.seen(three, owner="sts", known=(), now=NOW)
 
     assert [each.ordinal for each in found] == [0, 9, 10]
 
@@ -48,7 +61,7 @@ def test_a_ready_pod() -> None:
     seen = one(pod(**READY))
 
     assert seen.ready
-    assert seen.ready_since.second == 9
+    assert (seen.ready_since, seen.unready_since) == (NOW, None)
     assert (seen.ip, seen.node, seen.revision, seen.image) == (
         "10.0.0.7",
         "node-a",
@@ -56,6 +69,35 @@ def test_a_ready_pod() -> None:
         "amaters:1",
     )
     assert seen.trouble == ""
+
+
+def test_since_when_it_is_ready_is_recorded_and_never_its_machines_word() -> None:
+    first = one(pod(**READY), now=NOW)
+    later = one(pod(**READY), recorded(first, "2026-03-01T15:00:00Z"), now=NOW + timedelta(hours=1))
+
+    assert (first.ready_since, later.ready_since) == (NOW, NOW)
+
+
+def test_another_pod_or_another_transition_counts_from_now() -> None:
+    old = recorded(one(pod(**READY)), "2026-03-01T15:00:00Z")
+    now = NOW + timedelta(minutes=1)
+    again = {
+        "conditions": [READY["conditions"][0] | {"lastTransitionTime": "2026-03-01T12:00:30Z"}]
+    }
+    another = pod(**READY)
+    another["metadata"]["uid"] = "uid-of-another"
+
+    assert one(pod(**again), old, now=now).ready_since == now
+    assert one(another, old, now=now).ready_since == now
+    assert one(pod(deleted=True, **READY), old, now=now).unready_since == now
+
+
+def test_where_nothing_was_recorded_it_counts_from_the_pods_creation() -> None:
+    known = MemberStatus(pod="orders-1", role="Follower", ready=True)
+    created = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    assert one(pod(**READY), known).ready_since == created
+    assert one(pod(), known).unready_since == NOW
 
 
 def test_a_pod_that_goes_is_not_ready_whatever_the_kubelet_last_said() -> None:

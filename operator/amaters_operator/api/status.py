@@ -30,6 +30,17 @@ class MemberStatus(Part):
     pod: str = Field(description="Name of its pod.")
     role: str = Field(description="Leader, Follower, Learner, or why it takes no part.")
     ready: bool = Field(default=False, description="The pod is ready.")
+    since: Timestamp | None = Field(
+        default=None,
+        description="Since when it has been seen ready, or not, by the clock of the API server.",
+    )
+    transition: str = Field(
+        default="",
+        description=(
+            "Uid of the pod, and when its readiness last changed by the clock of its machine: "
+            "`since` stays as long as this does."
+        ),
+    )
     updated: bool = Field(default=False, description="The pod runs the newest revision.")
     node: str = Field(default="", description="Kubernetes node of the pod.")
     version: str = Field(default="", description="Version the node reports.")
@@ -96,6 +107,9 @@ class BackupStatus(Part):
     next: Timestamp | None = Field(default=None, description="When the schedule runs next.")
     running_since: Timestamp | None = Field(
         default=None, description="When the backup that is being made was begun."
+    )
+    running_index: int = Field(
+        default=0, description="Log index that the backup that is being made holds at least."
     )
     failure: str = Field(
         default="", description="Why the last attempt failed; empty if it did not."

@@ -18,7 +18,7 @@ from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupRecord, BackupStatus
 from amaters_operator.controllers import nodes
 from amaters_operator.controllers.certificates import Rotation
-from amaters_operator.controllers.observing import Clock, Observer
+from amaters_operator.controllers.observing import Observer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Admin, Database
 from amaters_operator.decisions import backup_schedule, retention
@@ -47,13 +47,12 @@ class Job:
 class BackupController:
     """Makes backups when they are due."""
 
-    def __init__(self, kube: KubeApi, database: Database, *, now: Clock, instance: str) -> None:
+    def __init__(self, kube: KubeApi, database: Database, *, instance: str) -> None:
         self._kube = kube
         self._database = database
-        self._now = now
-        self._observer = Observer(kube, database, now)
+        self._observer = Observer(kube, database)
         self._rotation = Rotation(kube, database)
-        self._teller = Teller(kube, now, instance)
+        self._teller = Teller(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
@@ -70,7 +69,7 @@ class BackupController:
 
     async def _next(self, cluster: AmatersCluster, spec: BackupSpec) -> timedelta:
         status = cluster.status.backup or BackupStatus()
-        now = self._now()
+        now = self._kube.now()
         try:
             due = _due(cluster, spec, status, now)
             following = (
@@ -91,16 +90,19 @@ class BackupController:
 
     async def _make(self, job: Job) -> timedelta:
         wanted = await self._rotation.wanted(job.cluster)
-        pod = await self._maker(job.cluster, wanted.tls)
-        if pod is None:
+        found = await self._maker(job.cluster, wanted.tls)
+        if found is None:
             return _SOON
-        since = job.status.running_since
-        running = job.status.model_copy(update={"running_since": since or _text(job.began)})
+        pod, index = found
+        begun = job.status if job.status.running_since else None
+        running = begun or job.status.model_copy(
+            update={"running_since": _text(job.began), "running_index": index}
+        )
         await self._teller.backup(job.cluster, running)
         address = nodes.address(job.cluster, pod)
         try:
             async with self._database.admin(address, wanted.tls, timeout=_PATIENCE) as admin:
-                made = await _interrupted(admin, since) or await admin.create_snapshot(
+                made = await _interrupted(admin, begun) or await admin.create_snapshot(
                     upload=True, timeout=_LONGEST
                 )
                 done = await self._succeeded(job, running, pod, made)
@@ -109,18 +111,22 @@ class BackupController:
             await self._failed(job, running, pod, str(error))
         return timedelta(seconds=1)
 
-    async def _maker(self, cluster: AmatersCluster, tls: TlsMaterial | None) -> Pod | None:
+    async def _maker(
+        self, cluster: AmatersCluster, tls: TlsMaterial | None
+    ) -> tuple[Pod, int] | None:
+        """Return the pod that is to make the backup, and the log index its node has applied."""
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         if statefulset is None:
             return None
         seen = await self._observer.look(cluster, statefulset, tls)
         ordinal = backup_schedule.maker(seen)
-        return None if ordinal is None else seen.pod(ordinal)
+        pod = None if ordinal is None else seen.pod(ordinal)
+        return None if pod is None else (pod, seen.nodes[pod.ordinal].applied_index)
 
     async def _succeeded(
         self, job: Job, running: BackupStatus, pod: Pod, made: SnapshotInfo
     ) -> BackupStatus:
-        now = self._now()
+        now = self._kube.now()
         record = BackupRecord(
             uri=made.uri,
             completed=_text(now) or "",
@@ -137,6 +143,7 @@ class BackupController:
                 "last_scheduled": _text(job.due.scheduled) or running.last_scheduled,
                 "last_token": job.due.token or running.last_token,
                 "running_since": None,
+                "running_index": 0,
                 "failure": "",
                 "failed": None,
                 "failures": 0,
@@ -169,8 +176,9 @@ class BackupController:
         failed = running.model_copy(
             update={
                 "running_since": None,
+                "running_index": 0,
                 "failure": f"by {pod.name}: {why}",
-                "failed": _text(self._now()),
+                "failed": _text(self._kube.now()),
                 "failures": running.failures + 1,
             }
         )
@@ -204,13 +212,18 @@ def _due(
     )
 
 
-async def _interrupted(admin: Admin, since: str | None) -> SnapshotInfo | None:
-    """Return the backup that an operator before us began and a node finished, if there is one."""
-    begun = _time(since)
-    if begun is None:
+async def _interrupted(admin: Admin, begun: BackupStatus | None) -> SnapshotInfo | None:
+    """Return the backup that an operator before us began and a node finished, if there is one.
+
+    It is told from earlier ones by the log, not by the clock of the machine that made it.
+    """
+    if begun is None or not begun.running_index:
         return None
+    last = "" if begun.last is None else begun.last.uri
     stored = await admin.list_snapshots(remote=True)
-    finished = [one for one in stored if one.created_at >= begun]
+    finished = [
+        one for one in stored if one.applied_index >= begun.running_index and one.uri != last
+    ]
     return finished[-1] if finished else None
 
 

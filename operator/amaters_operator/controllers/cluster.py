@@ -18,7 +18,7 @@ from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.acting import Actor, NotNowError
 from amaters_operator.controllers.certificates import Rotation, Wanted
 from amaters_operator.controllers.claims import Claims
-from amaters_operator.controllers.observing import Clock, Observer
+from amaters_operator.controllers.observing import Observer
 from amaters_operator.controllers.reloading import Reloader
 from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
@@ -70,19 +70,17 @@ class ClusterController:
         kube: KubeApi,
         database: Database,
         *,
-        now: Clock,
         instance: str,
         on_move: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._kube = kube
-        self._now = now
         self._on_move = on_move
-        self._observer = Observer(kube, database, now)
+        self._observer = Observer(kube, database)
         self._actor = Actor(kube, database)
         self._rotation = Rotation(kube, database)
-        self._teller = Teller(kube, now, instance)
+        self._teller = Teller(kube, instance)
         self._claims = Claims(kube, self._teller)
-        self._restorer = Restorer(database, self._teller, now)
+        self._restorer = Restorer(database, self._teller)
         self._reloader = Reloader(database)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
@@ -244,7 +242,7 @@ class ClusterController:
 
     async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
         """Say in the status that the StatefulSet's name belongs to somebody else."""
-        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{why}. Until then nothing is changed"
         condition = conditions.refused(cluster, now, "NameTaken", text)
         refused = {"phase": Phase.INVALID, "conditions": [condition]}
@@ -257,7 +255,7 @@ class ClusterController:
         cluster = AmatersCluster.model_validate(bare | {"spec": {"image": "none"}})
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
         condition = conditions.refused(cluster, now, "InvalidSpec", text)
         # What the status has recorded of the cluster stays: it outlives any spec.

@@ -5,9 +5,9 @@ one that does not answer is simply absent from what was seen.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from amaters.cluster import ClusterMembers, NodeStatus
 from amaters.errors import AmatersError
@@ -25,8 +25,6 @@ from amaters_operator.manifests.names import Manifest
 PATIENCE = timedelta(seconds=3)
 """How long a node may take to answer a question."""
 
-Clock = Callable[[], datetime]
-
 
 @dataclass(frozen=True, slots=True)
 class Observer:
@@ -34,7 +32,6 @@ class Observer:
 
     kube: KubeApi
     database: Database
-    now: Clock
 
     async def look(
         self, cluster: AmatersCluster, statefulset: Manifest, tls: TlsMaterial | None
@@ -43,11 +40,13 @@ class Observer:
         found = await self.kube.find(
             kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)
         )
-        alive = pods.seen(found, owner=statefulset["metadata"]["uid"])
+        now = self.kube.now()
+        owner = statefulset["metadata"]["uid"]
+        alive = pods.seen(found, owner=owner, known=cluster.status.members, now=now)
         statuses = await self._statuses(cluster, alive, tls)
         told = await self._members(cluster, alive, statuses, tls)
         return Seen(
-            now=self.now(),
+            now=now,
             pods=alive,
             nodes={ordinal: nodes.node(status) for ordinal, status in statuses.items()},
             members=None if told is None else nodes.members(cluster, told),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from amaters_operator.api.status import MemberStatus
 from amaters_operator.decisions.seen import Pod
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
@@ -15,9 +16,16 @@ _CRASHES_THAT_TELL = 2
 _PATIENCE = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
-def seen(manifests: Iterable[Manifest], *, owner: str) -> tuple[Pod, ...]:
-    """Return the pods that the StatefulSet of that uid owns, by ordinal."""
-    pods = [_pod(one) for one in manifests if _owned(one, owner)]
+def seen(
+    manifests: Iterable[Manifest], *, owner: str, known: Iterable[MemberStatus], now: datetime
+) -> tuple[Pod, ...]:
+    """Return the pods that the StatefulSet of that uid owns, by ordinal.
+
+    `known` is what the status says of them: since when each has been as it is.
+    """
+    before = {one.pod: one for one in known}
+    owned = [one for one in manifests if _owned(one, owner)]
+    pods = [_pod(one, before.get(one["metadata"]["name"]), now) for one in owned]
     return tuple(sorted(pods, key=lambda pod: pod.ordinal))
 
 
@@ -26,21 +34,24 @@ def _owned(manifest: Manifest, owner: str) -> bool:
     return any(reference["uid"] == owner for reference in references)
 
 
-def _pod(manifest: Manifest) -> Pod:
+def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
     meta, spec = manifest["metadata"], manifest["spec"]
     status = manifest.get("status") or {}
-    ready = _condition(status, "Ready")
-    is_ready = ready.get("status") == "True"
-    since = _time(ready.get("lastTransitionTime")) or _time(meta.get("creationTimestamp"))
+    condition = _condition(status, "Ready")
+    is_ready = condition.get("status") == "True"
+    ready = is_ready and "deletionTimestamp" not in meta
+    transition = f"{meta['uid']} {condition.get('lastTransitionTime', '')}".rstrip()
+    since = _since(manifest, transition, before, ready=ready) or now.replace(microsecond=0)
     return Pod(
         name=meta["name"],
         ordinal=names.ordinal(meta["name"]),
         uid=meta["uid"],
         revision=(meta.get("labels") or {}).get(_REVISION_LABEL, ""),
         image=spec["containers"][0].get("image", ""),
-        ready=is_ready and "deletionTimestamp" not in meta,
-        ready_since=since if is_ready else None,
-        unready_since=None if is_ready else since,
+        ready=ready,
+        ready_since=since if ready else None,
+        unready_since=None if ready else since,
+        transition=transition,
         terminating="deletionTimestamp" in meta,
         node=spec.get("nodeName", ""),
         ip=status.get("podIP", ""),
@@ -48,13 +59,29 @@ def _pod(manifest: Manifest) -> Pod:
     )
 
 
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
 def _condition(status: Manifest, question: str) -> Manifest:
     conditions: list[Manifest] = status.get("conditions") or []
     return next((one for one in conditions if one["type"] == question), {})
 
 
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _since(
+    pod: Manifest, transition: str, before: MemberStatus | None, *, ready: bool
+) -> datetime | None:
+    """Return since when a pod has been as it is, if that is on record.
+
+    Never by the clock of its machine: that one's word is compared only with itself, and as long
+    as it stays the same, what was recorded stays. An earlier version, or an earlier
+    CustomResourceDefinition, recorded nothing: then it is since the pod was made.
+    """
+    if before is None or before.ready != ready:
+        return None
+    if before.since is None:
+        return _time(pod["metadata"].get("creationTimestamp"))
+    return _time(before.since) if before.transition == transition else None
 
 
 def _troubles(status: Manifest) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Load the backup that a new cluster starts with."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from amaters.errors import AmatersError
 from amaters.tls import TlsMaterial
@@ -9,7 +9,6 @@ from amaters.tls import TlsMaterial
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus
 from amaters_operator.controllers import nodes
-from amaters_operator.controllers.observing import Clock
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Admin, Database
 from amaters_operator.decisions.moves import Restore
@@ -25,7 +24,6 @@ class Restorer:
 
     database: Database
     teller: Teller
-    now: Clock
 
     async def load(
         self,
@@ -41,7 +39,7 @@ class Restorer:
         if pod is None:
             return record
         # From here on a crash means that half of the data may be there: remember that first.
-        begun = record.model_copy(update={"restore_started": _text(self.now)})
+        begun = record.model_copy(update={"restore_started": _text(seen.now)})
         await self.teller.status(cluster, cluster.status.model_copy(update={"bootstrap": begun}))
         await self.teller.event(cluster, "Restore", str(move))
         try:
@@ -64,5 +62,5 @@ async def _loaded(admin: Admin, move: Restore) -> int:
     return keys
 
 
-def _text(now: Clock) -> str:
-    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
+def _text(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,6 @@ from typing import Literal
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
-from amaters_operator.controllers.observing import Clock
 from amaters_operator.decisions.conditions import INCOMPATIBLE
 from amaters_operator.kube import events
 from amaters_operator.kube.errors import KubeError
@@ -36,7 +35,6 @@ class Teller:
     """Writes events and status of clusters, as one operator instance."""
 
     kube: KubeApi
-    now: Clock
     instance: str
 
     async def event(
@@ -49,10 +47,15 @@ class Teller:
     ) -> None:
         """Record an event; one that cannot be recorded is logged and forgotten."""
         _log.info("cluster.event", extra={"cluster": cluster.key, "reason": reason, "note": note})
-        made = events.about(
-            cluster, reason=reason, note=note, now=self.now(), instance=self.instance, kind=kind
-        )
         try:
+            made = events.about(
+                cluster,
+                reason=reason,
+                note=note,
+                now=self.kube.now(),
+                instance=self.instance,
+                kind=kind,
+            )
             await self.kube.create(made)
         except KubeError as error:
             _log.warning("event.lost", extra={"cluster": cluster.key, "error": str(error)})

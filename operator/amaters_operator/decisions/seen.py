@@ -38,9 +38,11 @@ class Pod:
     image: str = ""
     ready: bool = False
     ready_since: datetime | None = None
-    """When the pod last became ready; None while it is not."""
+    """Since when it has been seen ready; None while it is not. By the API server's clock."""
     unready_since: datetime | None = None
-    """When it stopped being ready, or was made; None while it is ready."""
+    """Since when it has been seen not ready; None while it is."""
+    transition: str = ""
+    """Its uid, and when its readiness last changed by the clock of its machine."""
     terminating: bool = False
     node: str = ""
     ip: str = ""
@@ -112,6 +114,7 @@ class Seen:
     """One cluster in one look. Pods are sorted by ordinal."""
 
     now: datetime
+    """By the API server's clock, like every moment that is compared with it."""
     pods: tuple[Pod, ...] = ()
     nodes: Mapping[int, Node] = field(default_factory=dict)
     """By pod ordinal; a node that did not answer is absent."""

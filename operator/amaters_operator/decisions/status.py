@@ -83,11 +83,14 @@ def _member(
     node = seen.nodes.get(pod.ordinal)
     member = seen.member(pod.ordinal)
     current = certificates.verdict.current if certificates and certificates.verdict else ()
+    since = pod.ready_since or pod.unready_since
     return MemberStatus(
         id=member.id if member else 0,
         pod=pod.name,
         role=_role(pod, seen),
         ready=pod.ready,
+        since=None if since is None else since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        transition=pod.transition,
         updated=bool(seen.revision) and pod.revision == seen.revision,
         node=pod.node,
         version=node.version if node else "",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -81,14 +80,11 @@ async def run(settings: Settings) -> None:
 def _workers(kube: KubernetesApi, metrics: Metrics, identity: str) -> tuple[Worker, Worker]:
     database = AmatersDatabase()
 
-    def now() -> datetime:
-        return datetime.now(UTC)
-
     def count(move: str) -> None:
         metrics.moves.labels(move).inc()
 
-    clusters = ClusterController(kube, database, now=now, instance=identity, on_move=count)
-    backups = BackupController(kube, database, now=now, instance=identity)
+    clusters = ClusterController(kube, database, instance=identity, on_move=count)
+    backups = BackupController(kube, database, instance=identity)
     return (
         Worker("cluster", clusters.reconcile, metrics),
         Worker("backup", backups.reconcile, metrics),

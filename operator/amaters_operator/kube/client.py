@@ -6,8 +6,10 @@ keeps memory small and every kind alike.
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +22,7 @@ from kubernetes.aio.config import (
 )
 
 from amaters_operator.kube import kinds
+from amaters_operator.kube.clock import ServerClock
 from amaters_operator.kube.errors import (
     ConflictError,
     ForbiddenError,
@@ -69,9 +72,21 @@ async def connect(*, deadline_seconds: float = 15) -> AsyncIterator["KubernetesA
 class KubernetesApi:
     """`KubeApi` on a real API server, and what the Lease needs beyond it."""
 
-    def __init__(self, client: ApiClient, *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        deadline_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._deadline = aiohttp.ClientTimeout(total=deadline_seconds)
+        self._monotonic = monotonic
+        self._clock = ServerClock(monotonic)
+
+    def now(self) -> datetime:
+        """Return the time by the API server's clock."""
+        return self._clock.now()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as it is now, or None when there is none."""
@@ -169,7 +184,9 @@ class KubernetesApi:
                 body=body,
                 auth_settings=["BearerToken"],
             )
+            asked = self._monotonic()
             answer = await self._client.call_api(*request, _request_timeout=self._deadline)
+            self._clock.heard(answer.headers.get("Date"), asked=asked)
             content = await answer.read()  # type: ignore[no-untyped-call]
             return answer.status, _parsed(content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -1,6 +1,7 @@
 """What the operator asks of the Kubernetes API. Implemented by `client` and by the test kit."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from amaters_operator.kube.kinds import Kind
@@ -12,6 +13,13 @@ MANAGER = "amaters-operator"
 
 class KubeApi(Protocol):
     """The Kubernetes API. Reads are never stale; every failure is a `KubeError`."""
+
+    def now(self) -> datetime:
+        """Return the time by the API server's clock, as its answers show it.
+
+        Whatever is dated is dated by it, and whatever was dated by it is compared with it: clocks
+        of other machines, the operator's own among them, are compared with themselves at most.
+        """
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as it is now, or None when there is none."""

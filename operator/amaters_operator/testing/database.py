@@ -213,7 +213,7 @@ class FakeAdmin:
             number = len(database.backups_by) + 1
             info = SnapshotInfo(
                 id=number,
-                created_at=world.now,
+                created_at=world.clock(self.ordinal),
                 size_bytes=1000,
                 original_size_bytes=4000,
                 applied_index=world.index,

@@ -33,7 +33,7 @@ class Driver:
     """Most voters that were ever seen down at once, once the cluster had formed."""
 
     def __post_init__(self) -> None:
-        self.kube = FakeKube(self.world.store, self.strikes)
+        self.kube = FakeKube(self.world.store, self.strikes, self.world.time)
         self.database = FakeDatabase(self.world, self.strikes)
 
     def passes(self, number: int, *, seconds: float = 2.0) -> None:
@@ -68,12 +68,8 @@ class Driver:
         self.watch()
 
     async def _pass(self) -> None:
-        clusters = ClusterController(
-            self.kube, self.database, now=lambda: self.world.now, instance="test"
-        )
-        backups = BackupController(
-            self.kube, self.database, now=lambda: self.world.now, instance="test"
-        )
+        clusters = ClusterController(self.kube, self.database, instance="test")
+        backups = BackupController(self.kube, self.database, instance="test")
         await clusters.reconcile(NAMESPACE, NAME)
         await backups.reconcile(NAMESPACE, NAME)
 

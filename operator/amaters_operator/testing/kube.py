@@ -1,6 +1,7 @@
 """`KubeApi` on a store in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from itertools import count
 
 from amaters_operator.kube import kinds
@@ -18,8 +19,9 @@ Right = tuple[str, str, str]
 class FakeKube:
     """A Kubernetes API that can be down, and dies on demand."""
 
-    def __init__(self, store: Store, strikes: Strikes) -> None:
+    def __init__(self, store: Store, strikes: Strikes, clock: Callable[[], datetime]) -> None:
         self.store = store
+        self._clock = clock
         self.strikes = strikes
         self.down = False
         self.monitors = False
@@ -28,6 +30,10 @@ class FakeKube:
         self.used: set[Right] = set()
         """The rights that were made use of."""
         self._numbers = count(1)
+
+    def now(self) -> datetime:
+        """Return the time by the API server's clock."""
+        return self._clock()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as it is now, or None when there is none."""

@@ -52,6 +52,8 @@ class World:
     unreachable: set[int] = field(default_factory=set)
     """Ordinals of pods that the operator cannot reach, though they are well."""
     unschedulable: set[int] = field(default_factory=set)
+    ahead: dict[int, timedelta] = field(default_factory=dict)
+    """By how much the clocks of pods' machines are ahead of `now`, by ordinal."""
     disks: dict[int, Disk] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
     cluster_id: str = ""
@@ -119,6 +121,14 @@ class World:
         """Return the version for which nobody lets in the node of that pod; empty when it fits."""
         pod = self.pod(ordinal)
         return "" if pod is None else self.misfits.get(pod["spec"]["containers"][0]["image"], "")
+
+    def time(self) -> datetime:
+        """Return the time as the API server has it."""
+        return self.now
+
+    def clock(self, ordinal: int) -> datetime:
+        """Return the time as the machine of that pod has it."""
+        return self.now + self.ahead.get(ordinal, timedelta(0))
 
     @property
     def voters(self) -> list[Member]:
@@ -237,7 +247,7 @@ class World:
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         ready = member is not None and self.participates(member) and self.has_quorum()
         status = entry.own["status"]
-        since = self.now.isoformat()
+        since = self.clock(ordinal).isoformat()
         conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}]
         if is_ready(pod) == ready and status.get("conditions"):
             conditions = [one for one in status["conditions"] if one["type"] == "Ready"]

@@ -1,0 +1,43 @@
+"""The API server's clock, read from the dates of its answers. Pure.
+
+Every answer carries a date in whole seconds, and was written between the question and the
+arrival. Each narrows down by how much that clock is ahead of our monotonic one; a slow answer
+narrows it less, and so disturbs nothing. When the clock was set, the next answer shows it.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from amaters_operator.kube.errors import UnreachableError
+
+_RESOLUTION_SECONDS = 1.0
+
+
+class ServerClock:
+    """Says what time it is by the API server."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._ahead: float | None = None
+
+    def heard(self, date: str | None, *, asked: float) -> None:
+        """Take in the Date header of an answer to a question that was asked at that moment."""
+        if date is None:
+            return
+        try:
+            shown = parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return
+        least = shown - self._monotonic()
+        most = shown + _RESOLUTION_SECONDS - asked
+        self._ahead = least if self._ahead is None else min(max(self._ahead, least), most)
+
+    def now(self) -> datetime:
+        """Return the time; UnreachableError before any answer told it."""
+        if self._ahead is None:
+            raise UnreachableError(
+                "the Kubernetes API has not told its time: no answer of it carried a Date header. "
+                "A proxy between it and the operator must pass that header on"
+            )
+        return datetime.fromtimestamp(0, UTC) + timedelta(seconds=self._monotonic() + self._ahead)

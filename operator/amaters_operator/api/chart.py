@@ -45,7 +45,7 @@ def _plain(part: Schema) -> Schema:
     }
     if "properties" in plain:
         plain["properties"] = {name: _plain(one) for name, one in plain["properties"].items()}
-        plain["additionalProperties"] = False
+        plain["additionalProperties"] = "x-kubernetes-preserve-unknown-fields" in part
     for inner in ("items", "additionalProperties"):
         if isinstance(plain.get(inner), dict):
             plain[inner] = _plain(plain[inner])

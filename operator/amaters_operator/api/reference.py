@@ -16,6 +16,10 @@ _HEAD = """\
 """
 
 
+_KUBERNETES_OWN = frozenset({"affinity", "topologySpreadConstraints"})
+"""Fields whose parts Kubernetes documents."""
+
+
 def reference_page(crd: Mapping[str, Any]) -> str:
     """Return the page in Markdown: rules first, then one table for each object."""
     version = crd["spec"]["versions"][0]
@@ -42,7 +46,11 @@ def _messages(path: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     for rule in schema.get("x-kubernetes-validations", []):
         yield path or "AmatersCluster", rule["message"]
     for name, part in schema.get("properties", {}).items():
-        yield from _messages(f"{path}.{name}".lstrip("."), part)
+        if name not in _KUBERNETES_OWN:
+            yield from _messages(f"{path}.{name}".lstrip("."), part)
+    for inner in ("items", "additionalProperties"):
+        if isinstance(part := schema.get(inner), dict):
+            yield from _messages(f"{path}[]", part)
 
 
 def _tables(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -54,7 +62,7 @@ def _tables(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
     yield "\n".join([*lines, ""])
     for name, part in properties.items():
         inner = part.get("items", part)
-        if "properties" in inner:
+        if "properties" in inner and name not in _KUBERNETES_OWN:
             yield from _tables(f"{path}.{name}{'[]' if 'items' in part else ''}", inner)
 
 

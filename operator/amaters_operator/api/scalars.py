@@ -44,6 +44,14 @@ IMAGE_PATTERN = (
 )
 IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, without spaces"
 
+BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9]"
+DESTINATION_PATTERN = f"^s3://{BUCKET}(/.*)?$"
+DESTINATION_MESSAGE = "write bucket and prefix as s3://BUCKET/PREFIX, such as s3://backups/orders"
+BACKUP_PATTERN = f"^s3://{BUCKET}/.*[^/]$"
+BACKUP_MESSAGE = (
+    "write the backup as s3://BUCKET/KEY, as another cluster shows it in status.backup.last.uri"
+)
+
 ByteAmount = Annotated[
     str,
     AfterValidator(_form(BYTES_PATTERN, BYTES_MESSAGE)),
@@ -65,18 +73,48 @@ ImageName = Annotated[
     ),
 ]
 
-# Kubernetes lets people write `cpu: 2` as well as `cpu: "2"`. A rule for each entry of a map without
-# a limit would cost more than Kubernetes allows, hence the bare pattern.
+# Kubernetes lets people write `cpu: 2` as well as `cpu: "2"`.
 ResourceAmount = Annotated[
     int | str,
     AfterValidator(_form(AMOUNT_PATTERN, AMOUNT_MESSAGE)),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": AMOUNT_PATTERN}),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "maxLength": 32, "pattern": AMOUNT_PATTERN}
+    ),
 ]
 
-# Kubernetes' own types, passed on as they are: copying their schema would only age badly.
-FreeObject = Annotated[
-    dict[str, Any],
-    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+Resources = Annotated[
+    dict[str, ResourceAmount],
+    Field(
+        json_schema_extra={"maxProperties": 7}
+        | rules(
+            rule(
+                "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'] || "
+                "name.startsWith('hugepages-') || name.contains('/'))",
+                "write cpu, memory, ephemeral-storage, hugepages-SIZE, or a resource of your own "
+                "with its domain, such as example.com/gpu",
+            )
+        ),
+    ),
+]
+
+# Checked by the API server alone: an object from before these rules must not stop an operator.
+Destination = Annotated[
+    str,
+    Field(
+        max_length=1024,
+        json_schema_extra={"pattern": DESTINATION_PATTERN}
+        | rules(rule(f"self.matches('{DESTINATION_PATTERN}')", DESTINATION_MESSAGE)),
+    ),
+]
+
+BackupUri = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        json_schema_extra={"pattern": BACKUP_PATTERN}
+        | rules(rule(f"self.matches('{BACKUP_PATTERN}')", BACKUP_MESSAGE)),
+    ),
 ]
 
 ObjectName = Annotated[

@@ -24,6 +24,7 @@ _KEPT = frozenset(
         "maxLength",
         "minItems",
         "maxItems",
+        "maxProperties",
     }
 )
 
@@ -63,8 +64,9 @@ def told_by_rules(schema: Schema) -> Schema:
         told.pop("pattern", None)
     if "properties" in told:
         told["properties"] = {name: told_by_rules(one) for name, one in told["properties"].items()}
-    if "items" in told:
-        told["items"] = told_by_rules(told["items"])
+    for inner in ("items", "additionalProperties"):
+        if isinstance(told.get(inner), dict):
+            told[inner] = told_by_rules(told[inner])
     return told
 
 

@@ -5,18 +5,20 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from amaters_operator.api.config import ServerConfig
+from amaters_operator.api.labels import Annotations, Labels
 from amaters_operator.api.scalars import (
+    BackupUri,
     ByteAmount,
-    FreeObject,
+    Destination,
     ImageName,
     ObjectName,
     Part,
-    ResourceAmount,
+    Resources,
     rule,
     rules,
 )
-
-Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+from amaters_operator.api.schedules import Schedule, TimeZone
+from amaters_operator.api.scheduling import SchedulingSpec
 
 
 class StorageSpec(Part):
@@ -66,10 +68,22 @@ class StorageSpec(Part):
 class ResourcesSpec(Part):
     """CPU and memory of each member's pod."""
 
-    requests: dict[str, ResourceAmount] = Field(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.limits) || self.limits.all(name, !(name in self.requests) || "
+                "quantity(string(self.requests[name])).compareTo("
+                "quantity(string(self.limits[name]))) <= 0)",
+                "a limit must not be below its request; requests that are not written are cpu: "
+                "250m, memory: 512Mi: raise the limit, or write the request too",
+            ),
+        )
+    )
+
+    requests: Resources = Field(
         default={"cpu": "250m", "memory": "512Mi"}, description="What the scheduler sets aside."
     )
-    limits: dict[str, ResourceAmount] = Field(
+    limits: Resources = Field(
         default={}, description="What the pod may never exceed. A memory limit is advisable."
     )
 
@@ -96,53 +110,8 @@ class ServiceSpec(Part):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="How the client Service is reached."
     )
-    annotations: dict[str, str] = Field(
+    annotations: Annotations = Field(
         default={}, description="Annotations for the client Service, such as a load balancer's."
-    )
-
-
-class Toleration(Part):
-    """A taint that the pods tolerate."""
-
-    key: str | None = Field(default=None, description="Taint key; all keys when not set.")
-    operator: Literal["Exists", "Equal"] = Field(
-        default="Equal", description="How the value is compared."
-    )
-    value: str | None = Field(default=None, description="Taint value, with operator Equal.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        default=None, description="Taint effect; all effects when not set."
-    )
-    toleration_seconds: int | None = Field(
-        default=None, description="How long a NoExecute taint is tolerated."
-    )
-
-
-class SchedulingSpec(Part):
-    """Where the pods may run."""
-
-    one_per_node: Literal["Preferred", "Required", "Ignored"] = Field(
-        default="Preferred",
-        description=(
-            "Whether members keep to different nodes. Required leaves a pod Pending rather than "
-            "put two members on one node."
-        ),
-    )
-    node_selector: dict[str, str] = Field(
-        default={}, description="Labels a node must carry to run a member."
-    )
-    tolerations: list[Toleration] = Field(
-        default=[], max_length=32, description="Taints that the pods tolerate."
-    )
-    affinity: FreeObject | None = Field(
-        default=None, description="A Kubernetes affinity, passed on to the pods as it is."
-    )
-    topology_spread_constraints: list[FreeObject] = Field(
-        default=[],
-        max_length=8,
-        description="Further Kubernetes topology spread constraints, such as one over zones.",
-    )
-    priority_class_name: ObjectName | None = Field(
-        default=None, description="PriorityClass of the pods."
     )
 
 
@@ -165,7 +134,7 @@ class MonitoringSpec(Part):
     interval: Annotated[str, StringConstraints(pattern=r"^[0-9]+(ms|s|m|h)$")] = Field(
         default="30s", description="Pause between scrapes."
     )
-    labels: dict[str, str] = Field(
+    labels: Labels = Field(
         default={}, description="Labels for the ServiceMonitor, as your Prometheus selects by."
     )
 
@@ -250,9 +219,9 @@ class BackupSpec(Part):
         )
     )
 
-    destination: Annotated[
-        str, StringConstraints(pattern=r"^s3://[^/]+(/.*)?$", max_length=1024)
-    ] = Field(description="Bucket and prefix: s3://bucket/prefix. One cluster per prefix.")
+    destination: Destination = Field(
+        description="Bucket and prefix: s3://bucket/prefix. One cluster per prefix."
+    )
     endpoint_url: (
         Annotated[str, StringConstraints(pattern=r"^https?://", max_length=1024)] | None
     ) = Field(default=None, description="URL of an S3 service that is not AWS's own.")
@@ -273,7 +242,7 @@ class BackupSpec(Part):
             "environment. Without it the pods' ambient identity is used."
         ),
     )
-    schedule: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+    schedule: Schedule | None = Field(
         default=None,
         description=(
             "When to back up, as a cron expression of five fields, such as '0 3 * * *'. "
@@ -281,7 +250,7 @@ class BackupSpec(Part):
             "amaters.io/backup=<any new word>."
         ),
     )
-    time_zone: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+    time_zone: TimeZone | None = Field(
         default=None,
         description="IANA zone of the schedule, such as Europe/Berlin; UTC when not set.",
     )
@@ -291,7 +260,7 @@ class BackupSpec(Part):
 class BootstrapSpec(Part):
     """How the cluster begins. Read once, immutable."""
 
-    restore_from: Uri = Field(
+    restore_from: BackupUri = Field(
         description=(
             "Backup whose data a new cluster starts with: s3://bucket/key as shown by another "
             "cluster's status.backup.last.uri. Endpoint and credentials are those of spec.backup."
@@ -378,9 +347,9 @@ class ClusterSpec(Part):
         le=3600,
         description="How long a pod may take to hand over leadership, drain and flush, seconds.",
     )
-    pod_annotations: dict[str, str] = Field(
+    pod_annotations: Annotations = Field(
         default={}, description="Annotations for the pods. A change rolls them."
     )
-    pod_labels: dict[str, str] = Field(
+    pod_labels: Labels = Field(
         default={}, description="Further labels for the pods. A change rolls them."
     )

@@ -24,6 +24,7 @@ from amaters.cluster import (
     ReloadReport,
     RestoreProgress,
     SnapshotInfo,
+    StoreCredentials,
 )
 from amaters.downloads import DownloadCheck
 from amaters.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
@@ -129,23 +130,42 @@ class AdminClient:
         upload: bool = False,
         destination: str = "",
         timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
     ) -> SnapshotInfo:
         """Write a snapshot of the data on that node, and upload it too when asked.
 
-        An empty destination is the store the node is configured with.
+        An empty destination is the store the node is configured with, and without `keys` it uses
+        those that it has. What is returned was read back by the node.
         """
-        request = admin_pb2.CreateSnapshotRequest(upload=upload, destination=destination)
+        request = admin_pb2.CreateSnapshotRequest(
+            upload=upload,
+            destination=destination,
+            credentials=admin_codec.store_credentials(keys),
+        )
         answer = await self._change(self._stub.CreateSnapshot, request, timeout=timeout)
         return admin_codec.snapshot(answer.snapshot)
 
     async def list_snapshots(
-        self, *, remote: bool = False, destination: str = ""
+        self,
+        *,
+        remote: bool = False,
+        destination: str = "",
+        every_cluster: bool = False,
+        keys: StoreCredentials | None = None,
     ) -> tuple[SnapshotInfo, ...]:
-        """List the node's own snapshots, or those in a store, oldest first."""
-        request = admin_pb2.ListSnapshotsRequest(remote=remote, destination=destination)
+        """List the node's own snapshots, or those in a store, oldest first: by id, by no clock.
+
+        Of a store, those of the node's cluster only, unless `every_cluster` is set.
+        """
+        request = admin_pb2.ListSnapshotsRequest(
+            remote=remote,
+            destination=destination,
+            every_cluster=every_cluster,
+            credentials=admin_codec.store_credentials(keys),
+        )
         answer = await self._ask(self._stub.ListSnapshots, request)
         found = [admin_codec.snapshot(one) for one in answer.snapshots]
-        return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
+        return tuple(sorted(found, key=lambda one: (one.id, one.uri)))
 
     async def upload_snapshot(
         self,
@@ -153,26 +173,48 @@ class AdminClient:
         *,
         destination: str = "",
         timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
     ) -> str:
         """Upload a snapshot the node holds; returns the URI to restore it from."""
-        request = admin_pb2.UploadSnapshotRequest(id=snapshot_id, destination=destination)
+        request = admin_pb2.UploadSnapshotRequest(
+            id=snapshot_id,
+            destination=destination,
+            credentials=admin_codec.store_credentials(keys),
+        )
         return (await self._change(self._stub.UploadSnapshot, request, timeout=timeout)).uri
 
-    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+    async def delete_snapshot(
+        self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
+    ) -> None:
         """Delete a snapshot the node holds, or the uploaded one at that URI."""
-        request = admin_pb2.DeleteSnapshotRequest(id=snapshot_id, uri=uri)
+        request = admin_pb2.DeleteSnapshotRequest(
+            id=snapshot_id, uri=uri, credentials=admin_codec.store_credentials(keys)
+        )
         await self._change(self._stub.DeleteSnapshot, request)
 
     async def restore_snapshot(
-        self, uri: str, *, replace: bool = False, timeout: timedelta = SNAPSHOT_TIMEOUT
+        self,
+        uri: str,
+        *,
+        replace: bool = False,
+        remote: bool = False,
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
         """Load a snapshot into the cluster, telling how far it is; the last one is `done`.
 
-        Refused when the cluster holds data, unless `replace` is set. A stream that ends before
-        `done` raises OutcomeUnknownError.
+        `uri` is what a backup was made to, or what came of it: a place, whose newest is meant, the
+        URI of one, an id or `newest`; with `remote` the id is one in the configured store. Refused
+        when the cluster holds data, unless `replace` is set. A stream that ends before `done`
+        raises OutcomeUnknownError.
         """
         await self.reach()
-        request = admin_pb2.RestoreSnapshotRequest(uri=uri, replace=replace)
+        request = admin_pb2.RestoreSnapshotRequest(
+            uri=uri,
+            replace=replace,
+            remote=remote,
+            credentials=admin_codec.store_credentials(keys),
+        )
         stream = self._stub.RestoreSnapshot(request, timeout=timeout.total_seconds())
         done = False
         try:

@@ -12,6 +12,7 @@ from amaters.cluster import (
     ReloadReport,
     RestoreProgress,
     SnapshotInfo,
+    StoreCredentials,
 )
 from amaters.wire import admin_pb2
 
@@ -118,6 +119,18 @@ def snapshot(message: admin_pb2.Snapshot) -> SnapshotInfo:
         term=message.term,
         key_count=message.key_count if message.HasField("key_count") else None,
         uri=message.uri,
+        cluster_id=message.cluster_id,
+    )
+
+
+def store_credentials(keys: StoreCredentials | None) -> admin_pb2.StoreCredentials | None:
+    """Spell the keys of a store."""
+    if keys is None:
+        return None
+    return admin_pb2.StoreCredentials(
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        session_token=keys.session_token,
     )
 
 
@@ -128,6 +141,7 @@ def restore_progress(message: admin_pb2.RestoreProgress) -> RestoreProgress:
         keys_total=message.keys_total,
         bytes_restored=message.bytes_restored,
         done=message.done,
+        snapshot=message.snapshot,
     )
 
 

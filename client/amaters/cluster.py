@@ -1,7 +1,7 @@
 """The cluster as the admin service tells it: frozen values, no wire, no I/O."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -149,6 +149,17 @@ class SnapshotInfo:
     """None where it is not known without reading the whole file."""
     uri: str
     """Where an uploaded one is; empty for a local file."""
+    cluster_id: str = ""
+    """Whose data it is; empty when nobody can tell, or the server is of an earlier version."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCredentials:
+    """Keys of a store that are handed over with one call; they never show in a text."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,8 @@ class RestoreProgress:
     keys_total: int
     bytes_restored: int
     done: bool
+    snapshot: str = ""
+    """What is being restored: the URI of an uploaded snapshot, or the id of one on the node."""
 
 
 @dataclass(frozen=True, slots=True)

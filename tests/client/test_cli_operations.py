@@ -306,7 +306,54 @@ def test_backup_stays_on_the_node_or_goes_where_it_is_told(
     assert "on the node" in local.stdout
     assert sent["snapshot"]["uri"].startswith("s3://b/p/")
     assert configured["snapshot"]["uri"].startswith("s3://bucket/prefix/")
-    assert [one.upload for _, one in served_admin.calls] == [False, True, True]  # type: ignore[attr-defined]
+    asked = [one for name, one in served_admin.calls if name == "CreateSnapshot"]
+    assert [one.upload for one in asked] == [False, True, True]  # type: ignore[attr-defined]
+
+
+def test_a_backup_is_done_when_it_is_where_it_should_be(ops: Cli, served_admin: FakeAdmin) -> None:
+    keep, lose = served_admin.uploaded, Shelf()
+    served_admin.uploaded = lose
+
+    lost = ops("admin", "backup", "--upload")
+    served_admin.uploaded = keep
+
+    assert (lost.exit_code, lost.stdout) == (1, "")
+    assert "was made and is not on s3://bucket/prefix/" in lost.stderr
+    assert ops("admin", "backup", "--upload").exit_code == 0
+
+
+class Shelf(dict[str, admin_pb2.Snapshot]):
+    """A store that forgets what it was given, as retention gone wrong did."""
+
+    def __setitem__(self, key: str, value: admin_pb2.Snapshot) -> None:
+        pass
+
+
+def test_two_writers_of_one_place_are_noticed(ops: Cli, served_admin: FakeAdmin) -> None:
+    assert "other clusters" not in ops("admin", "backup", "--upload").stderr
+    served_admin.uploaded["s3://b/1"] = admin_pb2.Snapshot(id=1, uri="s3://b/1", cluster_id="other")
+
+    result = ops("admin", "backup", "--upload")
+
+    assert result.exit_code == 0
+    assert "holds backups of other clusters (other)" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("named", ["/backups", "newest", "NEWEST", "12", "s3://bucket/prefix"])
+def test_restore_hands_over_what_backup_was_given(
+    ops: Cli, served_admin: FakeAdmin, named: str
+) -> None:
+    served_admin.restore_script = [
+        admin_pb2.RestoreProgress(keys_restored=1, done=True, snapshot="s3://b/7")
+    ]
+
+    result = ops("-f", "json", "admin", "RESTORE", named, "--replace")
+    remote = ops("admin", "restore", named, "--remote")
+
+    requests = [one for _, one in served_admin.calls]
+    assert [(one.uri, one.remote) for one in requests] == [(named, False), (named, True)]  # type: ignore[attr-defined]
+    assert json.loads(result.stdout)["snapshot"] == "s3://b/7"
+    assert "from s3://b/7" in remote.stdout
 
 
 def test_an_incremental_backup_is_misuse(ops: Cli) -> None:
@@ -341,6 +388,7 @@ def test_what_a_server_did_not_look_up_is_unknown_not_zero(
         "1",
         "2025-06-15T15:06:40.123Z",
         "-",
+        "unknown",
         "s3://b/1",
     ]
     assert (found["size_bytes"], found["key_count"]) == (None, None)

@@ -10,10 +10,17 @@ from pathlib import Path
 import pytest
 from amaters_server.model.errors import SnapshotError
 from amaters_server.snapshots.archive import ArchiveWriter
+from amaters_server.snapshots.places import S3Place, place_of
 from amaters_server.snapshots.s3 import S3SnapshotUploader
-from amaters_server.snapshots.s3_place import S3Settings, S3Tuning
+from amaters_server.snapshots.s3_settings import (
+    S3Credentials,
+    S3Settings,
+    S3Tuning,
+    stored_credentials,
+)
 
 MIB = 1024 * 1024
+OURS = "0123456789abcdef" * 2
 
 
 @pytest.fixture
@@ -30,10 +37,10 @@ def settings(endpoint: str, **more: str) -> S3Settings:
 
 @pytest.mark.usefixtures("credentials")
 def test_a_missing_bucket_is_told_by_name(store, path: Path) -> None:
-    uploader = S3SnapshotUploader("s3://nowhere/x", settings(store.endpoint))
+    uploader = S3SnapshotUploader(S3Place("nowhere", "x"), settings(store.endpoint))
 
     with pytest.raises(SnapshotError, match="bucket nowhere does not exist: create it"):
-        uploader.upload_snapshot(path, 1)
+        uploader.upload_snapshot(path, 1, OURS)
     with pytest.raises(SnapshotError, match="bucket nowhere does not exist: create it"):
         uploader.list_remote_snapshots()
 
@@ -44,10 +51,10 @@ def test_wrong_credentials_are_told_without_the_secret(
     store, bucket: str, path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "wrong-wrong-wrong")
-    uploader = S3SnapshotUploader(f"s3://{bucket}", settings(store.endpoint))
+    uploader = S3SnapshotUploader(S3Place(bucket), settings(store.endpoint))
 
     with pytest.raises(SnapshotError, match="credentials were refused") as failure:
-        uploader.upload_snapshot(path, 1)
+        uploader.upload_snapshot(path, 1, OURS)
 
     assert store.secret_key not in str(failure.value)
 
@@ -58,10 +65,10 @@ def test_missing_credentials_are_told(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    uploader = S3SnapshotUploader(f"s3://{bucket}", settings(store.endpoint))
+    uploader = S3SnapshotUploader(S3Place(bucket), settings(store.endpoint))
 
-    with pytest.raises(SnapshotError, match="set AWS_ACCESS_KEY_ID"):
-        uploader.upload_snapshot(path, 1)
+    with pytest.raises(SnapshotError, match=r"set AWS_ACCESS_KEY_ID .*credentials_dir"):
+        uploader.upload_snapshot(path, 1, OURS)
 
 
 @pytest.mark.usefixtures("credentials")
@@ -74,20 +81,20 @@ def test_missing_credentials_are_told(
 )
 def test_settings_that_cannot_work_are_told(store, path: Path, endpoint: str, more, says) -> None:
     https = store.endpoint.replace("http:", "https:")
-    uploader = S3SnapshotUploader("s3://b", settings(endpoint.format(endpoint=https), **more))
+    uploader = S3SnapshotUploader(S3Place("b"), settings(endpoint.format(endpoint=https), **more))
 
     with pytest.raises(SnapshotError, match=says):
-        uploader.upload_snapshot(path, 1)
+        uploader.upload_snapshot(path, 1, OURS)
 
 
 @pytest.mark.usefixtures("credentials")
 def test_an_endpoint_that_nobody_serves_is_told(path: Path) -> None:
     uploader = S3SnapshotUploader(
-        "s3://b", settings("http://127.0.0.1:1"), tuning=S3Tuning(attempts=1)
+        S3Place("b"), settings("http://127.0.0.1:1"), tuning=S3Tuning(attempts=1)
     )
 
     with pytest.raises(SnapshotError, match=r"http://127\.0\.0\.1:1 is right and can be reached"):
-        uploader.upload_snapshot(path, 1)
+        uploader.upload_snapshot(path, 1, OURS)
 
 
 @pytest.mark.usefixtures("credentials")
@@ -98,9 +105,9 @@ def test_server_side_encryption_is_asked_for(
     relay = Relay(store.endpoint, on_request=asked.append)
     with relay:
         uploader = S3SnapshotUploader(
-            f"s3://{bucket}", settings(relay.endpoint, server_side_encryption="AES256")
+            S3Place(bucket), settings(relay.endpoint, server_side_encryption="AES256")
         )
-        uploader.upload_snapshot(path, 1)
+        uploader.upload_snapshot(path, 1, OURS)
 
     assert any(b"x-amz-server-side-encryption: AES256" in one for one in asked)
 
@@ -161,8 +168,8 @@ class Relay:
 def test_a_broken_download_goes_on_where_it_broke(
     store, bucket: str, path: Path, tmp_path: Path
 ) -> None:
-    uploader = S3SnapshotUploader(f"s3://{bucket}", settings(store.endpoint))
-    uri = uploader.upload_snapshot(path, 1)
+    uploader = S3SnapshotUploader(S3Place(bucket), settings(store.endpoint))
+    uri = uploader.upload_snapshot(path, 1, OURS)
     passed, breaks, paused = 0, [2 * MIB, 4 * MIB], []
 
     def break_off(data: bytes) -> bytes | None:
@@ -174,9 +181,7 @@ def test_a_broken_download_goes_on_where_it_broke(
         return data
 
     with Relay(store.endpoint, on_answer=break_off) as relay:
-        through = S3SnapshotUploader(
-            f"s3://{bucket}", settings(relay.endpoint), pause=paused.append
-        )
+        through = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint), pause=paused.append)
         through.download_snapshot(uri, tmp_path / "back.bin")
 
     assert (tmp_path / "back.bin").read_bytes() == path.read_bytes()
@@ -190,9 +195,9 @@ def test_bytes_that_change_on_the_way_up_are_never_stored(store, bucket: str, pa
         return data[:-1] + bytes([data[-1] ^ 1]) if len(data) > 30_000 else data
 
     with Relay(store.endpoint, on_request=spoil) as relay:
-        uploader = S3SnapshotUploader(f"s3://{bucket}", settings(relay.endpoint))
+        uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint))
         with pytest.raises(SnapshotError, match="uploading"):
-            uploader.upload_snapshot(path, 1)
+            uploader.upload_snapshot(path, 1, OURS)
 
     client = store.client()
     assert "Contents" not in client.list_objects_v2(Bucket=bucket)
@@ -206,9 +211,9 @@ def test_a_store_that_names_other_bytes_is_not_believed(store, bucket: str, path
         return re.sub(rb'(?i)(etag: "?)[0-9a-f]{8}', rb"\g<1>00000000", data)
 
     with Relay(store.endpoint, on_answer=rename) as relay:
-        uploader = S3SnapshotUploader(f"s3://{bucket}", settings(relay.endpoint))
+        uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint))
         with pytest.raises(SnapshotError, match="holds other bytes than were sent"):
-            uploader.upload_snapshot(path, 1)
+            uploader.upload_snapshot(path, 1, OURS)
 
     client = store.client()
     assert "Contents" not in client.list_objects_v2(Bucket=bucket)
@@ -219,14 +224,12 @@ def test_a_store_that_names_other_bytes_is_not_believed(store, bucket: str, path
 def test_what_was_damaged_in_the_store_is_not_handed_out(
     store, bucket: str, path: Path, tmp_path: Path
 ) -> None:
-    uploader = S3SnapshotUploader(f"s3://{bucket}", settings(store.endpoint))
-    uri = uploader.upload_snapshot(path, 1)
+    uploader = S3SnapshotUploader(S3Place(bucket), settings(store.endpoint))
+    uri = uploader.upload_snapshot(path, 1, OURS)
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     client = store.client()
-    client.put_object(
-        Bucket=bucket, Key="remote-snapshot-00000000000000000001.bin", Body=bytes(data)
-    )
+    client.put_object(Bucket=bucket, Key=f"{OURS}/remote-snapshot-{1:020}.bin", Body=bytes(data))
     client.close()
 
     with pytest.raises(SnapshotError, match="damaged or cut off"):
@@ -245,8 +248,133 @@ def test_snapshots_on_several_pages_are_all_listed_and_nothing_else(store, bucke
     client.close()
 
     uploader = S3SnapshotUploader(
-        f"s3://{bucket}/p/", settings(store.endpoint), tuning=S3Tuning(page_keys=5)
+        place_of(f"s3://{bucket}/p/"), settings(store.endpoint), tuning=S3Tuning(page_keys=5)
     )
     listed = uploader.list_remote_snapshots()
 
     assert [one.id for one in listed] == list(range(13))
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_tag_that_says_nothing_has_the_bytes_read_back(
+    store, bucket: str, path: Path, spoilt: bool
+) -> None:
+    """Encryption by a key service makes tags of its own: then only the bytes are proof."""
+    client = store.client()
+
+    def rename(data: bytes) -> bytes:
+        if spoilt and b"CompleteMultipartUploadResult" in data:
+            wrong = path.read_bytes()[:-1] + b"!"
+            client.put_object(Bucket=bucket, Key=f"{OURS}/remote-snapshot-{1:020}.bin", Body=wrong)
+        return re.sub(rb'(?i)(etag: "?)[0-9a-f]{8}([0-9a-f]{24}-1)', rb"\g<1>00000000\g<2>", data)
+
+    with Relay(store.endpoint, on_answer=rename) as relay:
+        uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint))
+        if spoilt:
+            with pytest.raises(SnapshotError, match="other bytes than were sent: upload it again"):
+                uploader.upload_snapshot(path, 1, OURS)
+            assert "Contents" not in client.list_objects_v2(Bucket=bucket)
+        else:
+            assert uploader.upload_snapshot(path, 1, OURS)
+    client.close()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_what_the_tag_proves_is_not_fetched_again(store, bucket: str, path: Path) -> None:
+    asked = []
+    with Relay(store.endpoint, on_request=asked.append) as relay:
+        tuning = S3Tuning(part_bytes=5 * MIB)
+        uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint), tuning=tuning)
+        uploader.upload_snapshot(path, 1, OURS)
+
+    verbs = [one.split(b" ")[0] for one in asked if b" HTTP/1.1\r\n" in one[:2000]]
+    assert verbs == [b"POST", b"PUT", b"PUT", b"POST", b"HEAD"]
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_snapshot_that_is_gone_when_it_is_read_back_is_a_failure(
+    store, bucket: str, path: Path
+) -> None:
+    client = store.client()
+
+    def lose(data: bytes) -> bytes:
+        if b"CompleteMultipartUploadResult" in data:
+            client.delete_object(Bucket=bucket, Key=f"{OURS}/remote-snapshot-{1:020}.bin")
+        return data
+
+    with Relay(store.endpoint, on_answer=lose) as relay:
+        uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint))
+        with pytest.raises(SnapshotError, match="no such snapshot"):
+            uploader.upload_snapshot(path, 1, OURS)
+    client.close()
+
+
+@pytest.fixture
+def keys(store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Path:
+    """A folder of keys as Kubernetes mounts it; the environment has none."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    mount(folder, "1", store.access_key, "wrong-wrong-wrong")
+    return folder
+
+
+def mount(folder: Path, version: str, access: str, secret: str) -> None:
+    """Replace all files at once, by a link, as the kubelet does."""
+    (folder / f"..{version}").mkdir()
+    for name, value in (("AWS_ACCESS_KEY_ID", access), ("AWS_SECRET_ACCESS_KEY", secret)):
+        (folder / f"..{version}" / name).write_text(value + "\n")
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..new").symlink_to(f"..{version}")
+    (folder / "..new").rename(folder / "..data")
+
+
+def test_keys_in_files_are_those_of_the_moment_they_are_used(
+    store, bucket: str, path: Path, keys: Path
+) -> None:
+    uploader = S3SnapshotUploader(
+        S3Place(bucket), settings(store.endpoint, credentials_dir=str(keys))
+    )
+    with pytest.raises(SnapshotError, match="credentials were refused"):
+        uploader.upload_snapshot(path, 1, OURS)
+
+    mount(keys, "2", store.access_key, store.secret_key)
+
+    uri = uploader.upload_snapshot(path, 1, OURS)
+    assert [one.uri for one in uploader.list_remote_snapshots()] == [uri]
+
+
+def test_keys_that_come_with_the_call_go_before_all_others(
+    store, bucket: str, path: Path, keys: Path
+) -> None:
+    handed = S3Credentials(store.access_key, store.secret_key)
+    settled = settings(store.endpoint, credentials_dir=str(keys))
+
+    assert S3SnapshotUploader(S3Place(bucket), settled, credentials=handed).upload_snapshot(
+        path, 1, OURS
+    )
+    assert store.secret_key not in repr(handed)
+
+
+@pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_half_a_pair_of_keys_is_told(keys: Path, missing: str) -> None:
+    (keys / "..1" / missing).write_text("")
+
+    with pytest.raises(SnapshotError, match=f"{missing} is missing or empty"):
+        stored_credentials(str(keys))
+
+
+def test_a_folder_without_keys_leaves_them_to_the_environment(tmp_path: Path) -> None:
+    assert stored_credentials(str(tmp_path)) is None
+    assert stored_credentials(str(tmp_path / "absent")) is None
+
+
+@pytest.mark.parametrize("broken", ["key\nnext", "schlüssel", "", "\x7f"])
+def test_keys_that_would_show_up_in_errors_are_refused_unseen(broken: str) -> None:
+    for pair in ((broken, "secret"), ("key", broken)):
+        with pytest.raises(SnapshotError, match="characters that no key has") as refused:
+            S3Credentials(*pair)
+        assert not broken or broken not in str(refused.value)

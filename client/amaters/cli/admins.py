@@ -23,7 +23,8 @@ destination_option = click.option(
     "--destination",
     default="",
     metavar="URI",
-    help="s3://BUCKET/PREFIX or a path on the node; default: what the node is configured with.",
+    help="s3://BUCKET/PREFIX or a folder on the node, one that it is configured with or below one; "
+    "default: `snapshots.destination`.",
 )
 
 
@@ -54,20 +55,32 @@ def backup(
 ) -> None:
     """Write a snapshot of all the data, and upload it to DESTINATION when one is given.
 
-    DESTINATION is s3://BUCKET/PREFIX or a path on the node. Without it and without --upload the
-    snapshot stays on the node.
+    DESTINATION is s3://BUCKET/PREFIX or a folder on the node, one of those that it is configured
+    with (`snapshots.destination`, `snapshots.allowed_destinations`) or below one. Without it and
+    without --upload the snapshot stays on the node. `restore` takes what was given here.
     """
     if incremental or kind == "incremental":
         raise click.UsageError("backups are always full here: leave `incremental` out")
 
-    async def create(node: AdminClient) -> SnapshotInfo:
+    async def create(node: AdminClient) -> tuple[SnapshotInfo, list[str]]:
         with terminal.out.notes.status("Writing the snapshot"):
-            return await node.create_snapshot(
+            made = await node.create_snapshot(
                 upload=upload or bool(destination), destination=destination or ""
             )
+            there = await node.list_snapshots(
+                remote=bool(made.uri), destination=destination or "", every_cluster=True
+            )
+        _require_there(made, there)
+        return made, sorted({one.cluster_id for one in there} - {made.cluster_id, ""})
 
-    made = terminal.with_admin(create)
+    made, others = terminal.with_admin(create)
     where = made.uri or "on the node"
+    if made.uri and others:
+        terminal.out.notes.print(
+            f"Note: this place also holds backups of other clusters ({', '.join(others)}); nothing "
+            "deletes them from here. Give each cluster a place of its own.",
+            markup=False,
+        )
     terminal.out.done(
         {"status": "success", "operation": "backup", "snapshot": snapshot_facts(made)},
         f"Snapshot {made.id} with {made.key_count} keys, {tables.size(made.size_bytes)}: "
@@ -76,48 +89,61 @@ def backup(
 
 
 @admin.command("restore")
-@click.argument("uri", metavar="URI|ID")
+@click.argument("source", metavar="PLACE|URI|ID|newest")
+@click.argument("kind", required=False, type=click.Choice(["full"], case_sensitive=False))
 @click.option("--replace", is_flag=True, help="Throw away the data the cluster holds now.")
+@click.option("--remote", is_flag=True, help="ID or `newest` in the store, not on the node.")
 @pass_terminal
-def restore(terminal: Terminal, uri: str, replace: bool) -> None:
-    """Load a snapshot into the cluster: s3://…, local:///path, or the id of one on the node.
+def restore(
+    terminal: Terminal, *, source: str, kind: str | None, replace: bool, remote: bool
+) -> None:
+    """Load a snapshot into the cluster: what `backup` was given, or what came of it.
 
+    A folder or s3://BUCKET/PREFIX means the newest snapshot there: of this cluster, where there
+    are any. A URI, an id, or `newest` (on the node; with --remote in its store) names one.
     The snapshot is verified before anything is loaded; clients are refused until it is done.
     """
+    del kind  # As published; every backup is a full one.
 
     async def load(node: AdminClient) -> RestoreProgress:
-        return await _watched(terminal, node.restore_snapshot(uri, replace=replace))
+        reports = node.restore_snapshot(source, replace=replace, remote=remote)
+        return await _watched(terminal, reports)
 
     last = terminal.with_admin(load)
     facts: dict[str, Plain] = {
         "status": "success",
         "operation": "restore",
-        "uri": uri,
+        "uri": source,
+        "snapshot": last.snapshot or source,
         "keys_restored": last.keys_restored,
         "bytes_restored": last.bytes_restored,
     }
     terminal.out.done(
-        facts, f"Restored {last.keys_restored} keys, {tables.size(last.bytes_restored)}"
+        facts,
+        f"Restored {last.keys_restored} keys, {tables.size(last.bytes_restored)}, from "
+        f"{tables.safe(last.snapshot or source)}",
     )
 
 
 @admin.command("snapshots")
 @click.option("--remote", is_flag=True, help="Those in the store rather than those on the node.")
+@click.option("--own", is_flag=True, help="Of the store, those of this cluster only.")
 @destination_option
 @pass_terminal
-def snapshots(terminal: Terminal, remote: bool, destination: str) -> None:
-    """List snapshots, oldest first."""
+def snapshots(terminal: Terminal, remote: bool, own: bool, destination: str) -> None:
+    """List snapshots, oldest first; of a store, those of every cluster."""
+    remote = remote or bool(destination)
 
     async def look(node: AdminClient) -> tuple[SnapshotInfo, ...]:
         return await node.list_snapshots(
-            remote=remote or bool(destination), destination=destination
+            remote=remote, destination=destination, every_cluster=not own
         )
 
     found = terminal.with_admin(look)
     terminal.out.show_items(
         {"snapshots": [listed_facts(one) for one in found]},
         "snapshots",
-        lambda: _snapshots_table(found, remote=remote or bool(destination)),
+        lambda: _snapshots_table(found, remote=remote),
     )
 
 
@@ -181,6 +207,7 @@ def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
         "term": one.term,
         "key_count": one.key_count,
         "uri": one.uri,
+        "cluster_id": one.cluster_id,
     }
 
 
@@ -189,6 +216,20 @@ def listed_facts(one: SnapshotInfo) -> dict[str, Plain]:
     facts = snapshot_facts(one)
     unknown = ("size_bytes", "original_size_bytes", "applied_index", "term")
     return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
+
+
+def _require_there(made: SnapshotInfo, there: Sequence[SnapshotInfo]) -> None:
+    """Say "done" of nothing that is not where it should be."""
+    if not any((one.id, one.uri, one.size_bytes) == _place(made) for one in there):
+        where = tables.safe(made.uri) or "the node"
+        raise RefusedError(
+            f"snapshot {made.id} was made and is not on {where} now: look at `admin snapshots`, "
+            "and make another one"
+        )
+
+
+def _place(made: SnapshotInfo) -> tuple[int, str, int]:
+    return made.id, made.uri, made.size_bytes
 
 
 def reload_facts(report: ReloadReport) -> dict[str, Plain]:
@@ -226,11 +267,12 @@ def _snapshots_table(found: Sequence[SnapshotInfo], *, remote: bool) -> Renderab
     """Show what is known: a store tells names and sizes, a node opens its files."""
     if not found:
         return Text("No snapshots")
-    last = ("URI",) if remote else (">Index", ">Keys")
+    last = ("Cluster", "URI") if remote else (">Index", ">Keys")
     table = tables.plain_table("Id", "Created At", ">Size", *last)
     for one in found:
         keys = "-" if one.key_count is None else str(one.key_count)
-        told = (Text(one.uri),) if remote else (str(one.applied_index or "-"), keys)
+        here = (str(one.applied_index or "-"), keys)
+        told = (Text(one.cluster_id[:12] or "unknown"), Text(one.uri)) if remote else here
         table.add_row(
             str(one.id),
             moment(one.created_at),

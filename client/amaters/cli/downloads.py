@@ -125,7 +125,10 @@ class _Place:
                 f"{self._target} exists already: name another file, or use --force"
             )
         self._partial = self._target.with_name(self._target.name + PARTIAL)
-        self._file = self._partial.open("wb")
+        self._partial.unlink(missing_ok=True)
+        # All data of a cluster: for nobody else's eyes, and never through somebody else's link.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(self._partial, flags, 0o600), "wb")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -153,6 +153,7 @@ class FakeAdmin:
             applied_index=self.status.applied_index,
             term=self.status.term,
             key_count=12,
+            cluster_id=self.status.cluster_id,
         )
         self.snapshots[created.id] = created
         if request.upload:
@@ -164,7 +165,9 @@ class FakeAdmin:
     ) -> admin_pb2.ListSnapshotsResponse:
         """List local or uploaded snapshots."""
         await self._enter("ListSnapshots", request, context)
-        found = self.uploaded.values() if request.remote else self.snapshots.values()
+        found = list((self.uploaded if request.remote else self.snapshots).values())
+        if request.remote and not request.every_cluster:
+            found = [one for one in found if one.cluster_id == self.status.cluster_id]
         return admin_pb2.ListSnapshotsResponse(snapshots=found)
 
     async def UploadSnapshot(

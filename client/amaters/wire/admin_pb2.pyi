@@ -514,6 +514,7 @@ class Snapshot(_message.Message):
     TERM_FIELD_NUMBER: _builtins.int
     KEY_COUNT_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     timestamp_ms: _builtins.int
     size_bytes: _builtins.int
@@ -525,6 +526,8 @@ class Snapshot(_message.Message):
     """Absent when it is not known without reading the whole file, as in a store."""
     uri: _builtins.str
     """Where an uploaded one is; empty for a local file."""
+    cluster_id: _builtins.str
+    """Whose data it is; empty when nobody can tell."""
     def __init__(
         self,
         *,
@@ -536,10 +539,11 @@ class Snapshot(_message.Message):
         term: _builtins.int = ...,
         key_count: _builtins.int | None = ...,
         uri: _builtins.str = ...,
+        cluster_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_key_count", b"_key_count", "key_count", b"key_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key_count", b"_key_count", "applied_index", b"applied_index", "id", b"id", "key_count", b"key_count", "original_size_bytes", b"original_size_bytes", "size_bytes", b"size_bytes", "term", b"term", "timestamp_ms", b"timestamp_ms", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key_count", b"_key_count", "applied_index", b"applied_index", "cluster_id", b"cluster_id", "id", b"id", "key_count", b"key_count", "original_size_bytes", b"original_size_bytes", "size_bytes", b"size_bytes", "term", b"term", "timestamp_ms", b"timestamp_ms", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__key_count: _TypeAlias = _typing.Literal["key_count"]  # noqa: Y015
     _WhichOneofArgType__key_count: _TypeAlias = _typing.Literal["_key_count", b"_key_count"]  # noqa: Y015
@@ -548,23 +552,55 @@ class Snapshot(_message.Message):
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
+class StoreCredentials(_message.Message):
+    """Keys of a store, for one call; without them the node uses those that it has itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_KEY_ID_FIELD_NUMBER: _builtins.int
+    SECRET_ACCESS_KEY_FIELD_NUMBER: _builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    access_key_id: _builtins.str
+    secret_access_key: _builtins.str
+    session_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        access_key_id: _builtins.str = ...,
+        secret_access_key: _builtins.str = ...,
+        session_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "secret_access_key", b"secret_access_key", "session_token", b"session_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreCredentials: _TypeAlias = StoreCredentials  # noqa: Y015
+
+@_typing.final
 class CreateSnapshotRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UPLOAD_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     upload: _builtins.bool
     """Upload it too, to `destination`, or to the configured store when that is empty."""
     destination: _builtins.str
+    """One of the node's configured places, or below one."""
+    @_builtins.property
+    def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
         self,
         *,
         upload: _builtins.bool = ...,
         destination: _builtins.str = ...,
+        credentials: Global___StoreCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "destination", b"destination", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,18 +632,26 @@ class ListSnapshotsRequest(_message.Message):
 
     REMOTE_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
+    EVERY_CLUSTER_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     remote: _builtins.bool
     """The uploaded ones rather than the local ones."""
     destination: _builtins.str
+    every_cluster: _builtins.bool
+    """Uploaded ones of other clusters, too; they are never to be deleted by this one's retention."""
+    @_builtins.property
+    def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
         self,
         *,
         remote: _builtins.bool = ...,
         destination: _builtins.str = ...,
+        every_cluster: _builtins.bool = ...,
+        credentials: Global___StoreCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "remote", b"remote"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "destination", b"destination", "every_cluster", b"every_cluster", "remote", b"remote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -639,17 +683,21 @@ class UploadSnapshotRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     DESTINATION_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     destination: _builtins.str
+    @_builtins.property
+    def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         destination: _builtins.str = ...,
+        credentials: Global___StoreCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "destination", b"destination", "id", b"id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,18 +728,28 @@ class RestoreSnapshotRequest(_message.Message):
 
     URI_FIELD_NUMBER: _builtins.int
     REPLACE_FIELD_NUMBER: _builtins.int
+    REMOTE_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
-    """s3://bucket/key, local:///path, or a bare local snapshot id."""
+    """What a backup was made to, or what came of it: s3://bucket/prefix or a folder, whose newest is
+    meant; the URI of an uploaded one; the id of a local one; `newest` for the newest local one.
+    """
     replace: _builtins.bool
+    remote: _builtins.bool
+    """`uri` is an id or `newest` in the configured store."""
+    @_builtins.property
+    def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
         self,
         *,
         uri: _builtins.str = ...,
         replace: _builtins.bool = ...,
+        remote: _builtins.bool = ...,
+        credentials: Global___StoreCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replace", b"replace", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "remote", b"remote", "replace", b"replace", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,10 +763,13 @@ class RestoreProgress(_message.Message):
     KEYS_TOTAL_FIELD_NUMBER: _builtins.int
     BYTES_RESTORED_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     keys_restored: _builtins.int
     keys_total: _builtins.int
     bytes_restored: _builtins.int
     done: _builtins.bool
+    snapshot: _builtins.str
+    """What is being restored: the URI of an uploaded snapshot, or the id of a local one."""
     def __init__(
         self,
         *,
@@ -716,10 +777,11 @@ class RestoreProgress(_message.Message):
         keys_total: _builtins.int = ...,
         bytes_restored: _builtins.int = ...,
         done: _builtins.bool = ...,
+        snapshot: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_restored", b"bytes_restored", "done", b"done", "keys_restored", b"keys_restored", "keys_total", b"keys_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_restored", b"bytes_restored", "done", b"done", "keys_restored", b"keys_restored", "keys_total", b"keys_total", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -731,18 +793,22 @@ class DeleteSnapshotRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     uri: _builtins.str
     """Set to delete an uploaded one instead."""
+    @_builtins.property
+    def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         uri: _builtins.str = ...,
+        credentials: Global___StoreCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "id", b"id", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

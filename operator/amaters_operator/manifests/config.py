@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import tomli_w
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.api.spec import BackupSpec, ClusterSpec
+from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
@@ -124,7 +124,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "request_timeout_ms": spec.config.limits.request_timeout_ms,
             "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
         },
-        "snapshots": _snapshots(spec.backup),
+        "snapshots": _snapshots(spec),
     }
 
 
@@ -169,7 +169,8 @@ def _acquaintances(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]
     return {"join": [names.peer_address(cluster, number) for number in range(shape.replicas)]}
 
 
-def _snapshots(backup: BackupSpec | None) -> dict[str, Any]:
+def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
+    backup = spec.backup
     if backup is None:
         return {}
     s3 = {
@@ -178,7 +179,16 @@ def _snapshots(backup: BackupSpec | None) -> dict[str, Any]:
         "addressing_style": backup.addressing_style,
         "server_side_encryption": backup.server_side_encryption,
     }
+    sources = [] if spec.bootstrap is None else [_place_of(spec.bootstrap.restore_from)]
     return {
         "destination": backup.destination,
+        # A node reads from no other place than one that is named in here.
+        **({"allowed_destinations": sources} if sources else {}),
         "s3": {key: value for key, value in s3.items() if value is not None},
     }
+
+
+def _place_of(uri: str) -> str:
+    """Return the place that a backup is in; a URI that names no single backup is a place."""
+    folder, _, name = uri.rpartition("/")
+    return folder if name.endswith(".bin") else uri

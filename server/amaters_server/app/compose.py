@@ -142,7 +142,7 @@ def compose(
         random.Random(),  # noqa: S311
     )
     machine = Machine(engine)
-    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, _places(settings))
+    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, snapshot_places(settings))
     node = Node(from_settings.node_settings(settings), parts)
     peers.on_answer(node.peers.answered)
     members = _Members(node, clock)
@@ -256,13 +256,15 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
     return listener
 
 
-def _places(settings: Settings) -> SnapshotPlaces:
-    s3 = from_settings.s3_settings(settings.snapshots.s3)
+def snapshot_places(settings: Settings) -> SnapshotPlaces:
+    """Return where snapshots are kept."""
+    section, s3 = settings.snapshots, from_settings.s3_settings(settings.snapshots.s3)
     return SnapshotPlaces(
         folder=settings.snapshot_folder,
-        uploader_for=lambda destination: uploader_for(destination, s3),
-        destination=settings.snapshots.destination,
-        keep_local=settings.snapshots.keep_local,
+        uploader_for=lambda place, credentials: uploader_for(place, s3, credentials),
+        destination=section.destination,
+        allowed=section.allowed_destinations,
+        keep_local=section.keep_local,
     )
 
 

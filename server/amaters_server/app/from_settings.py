@@ -21,7 +21,7 @@ from amaters_server.node.settings import (
 )
 from amaters_server.rpc.arrivals import QueryLimits
 from amaters_server.rpc.tls import TlsPaths
-from amaters_server.snapshots.s3_place import S3Settings
+from amaters_server.snapshots.s3_settings import S3Settings
 from amaters_server.storage.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings
 
@@ -226,4 +226,5 @@ def s3_settings(section: S3Section) -> S3Settings:
         addressing_style=section.addressing_style,
         server_side_encryption=section.server_side_encryption,
         ca_file="" if section.ca_file is None else str(section.ca_file),
+        credentials_dir="" if section.credentials_dir is None else str(section.credentials_dir),
     )

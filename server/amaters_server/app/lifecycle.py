@@ -18,7 +18,7 @@ import uvloop
 
 from amaters_server import __version__
 from amaters_server.app import from_settings
-from amaters_server.app.compose import Server, compose, open_engine
+from amaters_server.app.compose import Server, compose, open_engine, snapshot_places
 from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
 from amaters_server.app.reload import Reloadable, Reloader
@@ -172,6 +172,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
     def apply(settings: Settings) -> None:
         webhook = from_settings.webhook_settings(settings.alerts)
         _apply_logging(logs, settings)
+        server.node.backups.move(snapshot_places(settings))
         server.webhook.settings = webhook
         server.watchman.apply(from_settings.alert_settings(settings))
         server.listener.limit_connections(

@@ -20,7 +20,7 @@ from amaters_server.config.sections import Count, Positive, Section
 def _place(text: str) -> str:
     bucket = text.removeprefix("s3://")
     local = text.removeprefix("local://")
-    if text and not local.startswith("/") and (bucket == text or not bucket.strip("/")):
+    if text and not local.startswith("/") and (bucket == text or not bucket.partition("/")[0]):
         raise ValueError(f"Invalid destination: '{text}' is not s3://BUCKET/PREFIX or /FOLDER")
     # Secret keys of these stores may hold slashes.
     name, _, prefix = bucket.partition("/")
@@ -29,6 +29,8 @@ def _place(text: str) -> str:
             "Invalid destination: no credentials belong in it: remove what stands before the @, and "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
         )
+    if not {".", ".."}.isdisjoint(text.split("/")):
+        raise ValueError(f"Invalid destination: '{text}' has . or .. in it: write it without")
     return text
 
 
@@ -108,7 +110,7 @@ class ClusterSection(Section):
 
 
 class S3Section(Section):
-    """How to reach an S3 store; credentials come from the environment, never from here."""
+    """How to reach an S3 store; credentials come from files or the environment, never from here."""
 
     endpoint_url: Annotated[str, AfterValidator(_store)] = Field(
         default="", description="URL of the store when it is not Amazon's."
@@ -123,6 +125,11 @@ class S3Section(Section):
     ca_file: Path | None = Field(
         default=None, description="Authorities that sign the store's certificate."
     )
+    credentials_dir: Path | None = Field(
+        default=None,
+        description="Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, perhaps, "
+        "AWS_SESSION_TOKEN, read whenever they are used; without them the environment counts.",
+    )
 
 
 class SnapshotsSection(Section):
@@ -135,5 +142,12 @@ class SnapshotsSection(Section):
         default="",
         description="Where uploads go: `s3://bucket/prefix`, an absolute path, or empty.",
     )
-    keep_local: Count = Field(default=3, description="Local snapshots kept.")
+    allowed_destinations: tuple[Annotated[str, AfterValidator(_place)], ...] = Field(
+        default=(),
+        description="Where else backups may be stored, and restored from: buckets with prefixes, "
+        "and folders, each with what is below it. Nothing else may be named by a caller.",
+    )
+    keep_local: Positive = Field(
+        default=3, description="Local snapshots kept, those with the highest ids."
+    )
     s3: S3Section = S3Section()

@@ -17,10 +17,14 @@ RELOADABLE: Mapping[str, str] = {
     "server.max_connections": "rate_limit",
     "resource_limits.max_connections_per_client": "rate_limit",
     "alerts.": "alerts",
+    "snapshots.destination": "snapshots",
+    "snapshots.allowed_destinations": "snapshots",
+    "snapshots.keep_local": "snapshots",
+    "snapshots.s3.": "snapshots",
 }
 """Keys, or tables when they end in a dot, that a running server takes over, and their labels.
 
-All but the alerts are published."""
+All but the alerts and the snapshots are published."""
 
 NOT_YET = frozenset({"compaction"})
 """Published as reloadable, but the engine takes it at its start only."""
@@ -34,7 +38,7 @@ RESTART: Mapping[str, str] = {
 }
 """Keys with a published label of their own among those that need a restart."""
 
-PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit", "alerts")
+PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit", "alerts", "snapshots")
 
 
 def takes_effect(key: str) -> bool:
@@ -99,6 +103,7 @@ def merged(old: Settings, new: Settings) -> Settings:
         update={
             "logging": new.logging,
             "alerts": new.alerts,
+            "snapshots": new.snapshots.model_copy(update={"dir": old.snapshots.dir}),
             "metrics": old.metrics.model_copy(
                 update={
                     "enabled": new.metrics.enabled,

@@ -1,8 +1,7 @@
 """Reading a snapshot file to hand it out, a piece at a time. Everything here blocks."""
 
 import hashlib
-from pathlib import Path
-from typing import BinaryIO
+import os
 
 from amaters_server.model.errors import SnapshotError
 from amaters_server.node.values import SnapshotPiece
@@ -15,18 +14,12 @@ PIECE_BYTES = 1024 * 1024
 class DownloadReader:
     """One snapshot file, read once from its beginning to its end."""
 
-    def __init__(self, folder: Path, snapshot_id: int) -> None:
+    def __init__(self, manager: SnapshotManager, snapshot_id: int) -> None:
         """Open the snapshot (0: the newest) and compare its checksum; SnapshotError otherwise."""
-        manager = SnapshotManager(folder)
-        if not snapshot_id:
-            listed = manager.list_snapshots()
-            if not listed:
-                raise SnapshotError("there is no snapshot here yet: `amaters-cli admin backup`")
-            snapshot_id = listed[0].id
-        manager.read(snapshot_id)
-        self._id = snapshot_id
-        self._file: BinaryIO = manager.path(snapshot_id).open("rb")
-        self._total = manager.path(snapshot_id).stat().st_size
+        self._id = snapshot_id or manager.newest()
+        self._archive = manager.hold(self._id)
+        self._file = self._archive.file()
+        self._total = os.fstat(self._file.fileno()).st_size
         self._digest = hashlib.sha256()
         self._offset = 0
 
@@ -46,3 +39,4 @@ class DownloadReader:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+        self._archive.close()

@@ -21,10 +21,11 @@ STEP_SECONDS = 30.0
 class Restoring:
     """One restore, from the first step to the last."""
 
-    def __init__(self, pump: Pump, clock: Clock, archive: ArchiveReader) -> None:
+    def __init__(self, pump: Pump, clock: Clock, archive: ArchiveReader, called: str) -> None:
         self._pump = pump
         self._clock = clock
         self._archive = archive
+        self._called = called
         self._id = clock.unix_ms()
 
     async def run(self) -> AsyncIterator[RestoreProgress]:
@@ -40,12 +41,12 @@ class Restoring:
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))
                 keys += len(rows)
                 size += sum(len(key) + len(value) for key, value in rows)
-                yield RestoreProgress(keys, total, size)
+                yield RestoreProgress(keys, total, size, snapshot=self._called)
             await self._take(RestoreStep(RestoreKind.END, self._id, record_count=keys))
         except DatabaseError:
             await self._abort()
             raise
-        yield RestoreProgress(keys, total, size, done=True)
+        yield RestoreProgress(keys, total, size, done=True, snapshot=self._called)
 
     async def _take(self, step: RestoreStep) -> None:
         """Return once the step is applied; raises what it was answered otherwise."""

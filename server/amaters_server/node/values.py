@@ -96,6 +96,8 @@ class SnapshotInfo:
     """None when it is not known without reading the whole file."""
     uri: str = ""
     """Where an uploaded one is."""
+    cluster_id: str = ""
+    """Whose data it is; empty when nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class RestoreProgress:
     keys_total: int
     bytes_restored: int
     done: bool = False
+    snapshot: str = ""
+    """What is being restored: the URI of an uploaded snapshot, or the id of a local one."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from amaters.wire import admin_pb2, admin_pb2_grpc
 from typing_extensions import override
 
 from amaters_server.model.errors import InvalidRequestError
-from amaters_server.rpc import admin_encode, admin_streams
+from amaters_server.rpc import admin_decode, admin_encode, admin_streams
 from amaters_server.rpc.admin_ports import AdminParts
 from amaters_server.rpc.admin_streams import Streams
 from amaters_server.rpc.calls import Service
@@ -111,10 +111,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateSnapshotRequest, context: Context
     ) -> admin_pb2.SnapshotResponse:
         """Write a snapshot, and upload it when asked."""
-        created = admin_encode.snapshot(await self._parts.backups.create())
-        if request.upload:
-            created.uri = await self._parts.backups.upload(created.id, request.destination)
-        return admin_pb2.SnapshotResponse(snapshot=created)
+        upload = admin_decode.access(request) if request.upload else None
+        created = await self._parts.backups.create(upload)
+        return admin_pb2.SnapshotResponse(snapshot=admin_encode.snapshot(created))
 
     @override
     async def ListSnapshots(
@@ -123,7 +122,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """List the snapshots here, or those in a store."""
         backups = self._parts.backups
         if request.remote:
-            found = await backups.list_remote(request.destination)
+            access = admin_decode.access(request)
+            found = await backups.list_remote(access, every_cluster=request.every_cluster)
         else:
             found = await backups.list_local()
         return admin_pb2.ListSnapshotsResponse(
@@ -135,7 +135,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.UploadSnapshotRequest, context: Context
     ) -> admin_pb2.UploadSnapshotResponse:
         """Upload a snapshot that is here."""
-        uri = await self._parts.backups.upload(request.id, request.destination)
+        uri = await self._parts.backups.upload(request.id, admin_decode.access(request))
         return admin_pb2.UploadSnapshotResponse(uri=uri)
 
     @override
@@ -143,14 +143,14 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.RestoreSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.RestoreProgress, None]:
         """Load a snapshot into the cluster; goes on when the caller leaves, or fails as a whole."""
-        restoring = self._parts.backups.restore(request.uri, replace=request.replace)
+        restoring = self._parts.backups.restore(
+            request.uri,
+            replace=request.replace,
+            remote=request.remote,
+            credentials=admin_decode.credentials(request),
+        )
         async for progress in restoring:
-            yield admin_pb2.RestoreProgress(
-                keys_restored=progress.keys_restored,
-                keys_total=progress.keys_total,
-                bytes_restored=progress.bytes_restored,
-                done=progress.done,
-            )
+            yield admin_encode.restore_progress(progress)
 
     @override
     async def DeleteSnapshot(
@@ -158,7 +158,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.DeleteSnapshotResponse:
         """Delete a snapshot here, or an uploaded one."""
         if request.uri:
-            await self._parts.backups.delete_remote(request.uri)
+            credentials = admin_decode.credentials(request)
+            await self._parts.backups.delete_remote(request.uri, credentials)
         else:
             await self._parts.backups.delete_local(request.id)
         return admin_pb2.DeleteSnapshotResponse()

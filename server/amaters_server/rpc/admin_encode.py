@@ -11,6 +11,7 @@ from amaters_server.node.values import (
     MembersReport,
     MemberStatus,
     NodeStatus,
+    RestoreProgress,
     ShardInfo,
     ShardState,
 )
@@ -135,6 +136,18 @@ def snapshot(facts: SnapshotFacts) -> admin_pb2.Snapshot:
         term=facts.term,
         key_count=facts.key_count,
         uri=facts.uri,
+        cluster_id=facts.cluster_id,
+    )
+
+
+def restore_progress(progress: RestoreProgress) -> admin_pb2.RestoreProgress:
+    """Return how far a restore is."""
+    return admin_pb2.RestoreProgress(
+        keys_restored=progress.keys_restored,
+        keys_total=progress.keys_total,
+        bytes_restored=progress.bytes_restored,
+        done=progress.done,
+        snapshot=progress.snapshot,
     )
 
 

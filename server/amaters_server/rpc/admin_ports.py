@@ -7,6 +7,7 @@ from typing import Protocol
 from amaters_server.alerts.events import FiredAlert
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
+from amaters_server.node.snapshot_files import StoreAccess
 from amaters_server.node.values import (
     Leadership,
     MembersReport,
@@ -16,6 +17,7 @@ from amaters_server.node.values import (
     SnapshotPiece,
     Verdict,
 )
+from amaters_server.snapshots.s3_settings import S3Credentials
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.health import HealthFacts
@@ -41,6 +43,8 @@ class SnapshotFacts(Protocol):
     def key_count(self) -> int | None: ...  # noqa: D102
     @property
     def uri(self) -> str: ...  # noqa: D102
+    @property
+    def cluster_id(self) -> str: ...  # noqa: D102
 
 
 class AdminMembers(Protocol):
@@ -84,11 +88,11 @@ class AdminNode(Protocol):
 class AdminBackups(Protocol):
     """Snapshots of one node, here and elsewhere."""
 
-    async def create(self) -> SnapshotFacts:
-        """Write a snapshot of the data as of now."""
+    async def create(self, upload: StoreAccess | None, /) -> SnapshotFacts:
+        """Write a snapshot of the data as of now, and upload it when asked."""
         ...
 
-    async def upload(self, snapshot_id: int, destination: str, /) -> str:
+    async def upload(self, snapshot_id: int, access: StoreAccess, /) -> str:
         """Upload a local snapshot; returns its URI."""
         ...
 
@@ -96,15 +100,17 @@ class AdminBackups(Protocol):
         """Return the snapshots here."""
         ...
 
-    async def list_remote(self, destination: str, /) -> Sequence[SnapshotFacts]:
-        """Return the snapshots there."""
+    async def list_remote(
+        self, access: StoreAccess, /, *, every_cluster: bool
+    ) -> Sequence[SnapshotFacts]:
+        """Return the snapshots there, of this cluster or of every one."""
         ...
 
     async def delete_local(self, snapshot_id: int, /) -> None:
         """Delete one here."""
         ...
 
-    async def delete_remote(self, uri: str, /) -> None:
+    async def delete_remote(self, uri: str, credentials: S3Credentials | None, /) -> None:
         """Delete one there."""
         ...
 
@@ -112,7 +118,9 @@ class AdminBackups(Protocol):
         """Read one here, piece by piece; 0: the newest."""
         ...
 
-    def restore(self, uri: str, /, *, replace: bool) -> AsyncIterator[RestoreProgress]:
+    def restore(
+        self, uri: str, /, *, replace: bool, remote: bool, credentials: S3Credentials | None
+    ) -> AsyncIterator[RestoreProgress]:
         """Load a snapshot's data into the cluster, telling how far it is."""
         ...
 

@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""Snapshot files, and the places where they are kept."""

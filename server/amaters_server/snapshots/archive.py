@@ -6,14 +6,16 @@ Memory is bounded on both ways. Everything here blocks and belongs in a worker t
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from amaters_server.model.errors import SnapshotError
 from amaters_server.snapshots import frame, header
+from amaters_server.snapshots.beneath import create, open_regular
 from amaters_server.snapshots.checksum import Variant, fnv1a, matching
 from amaters_server.snapshots.header import ArchiveHeader, decode_header
 
@@ -46,7 +48,7 @@ class ArchiveWriter:
     def __enter__(self) -> Self:
         """Begin the file; raises SnapshotError when its folder cannot be written."""
         try:
-            self._file = self._partial.open("w+b")
+            self._file = create(self._partial)
             self._file.write(bytes(header.SIZE + frame.HEADER_BYTES))
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -125,18 +127,20 @@ class Verified:
 class ArchiveReader:
     """Reads one snapshot file, as often as needed."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the header; raises SnapshotError when it is missing or not a snapshot."""
+    def __init__(self, path: Path, open_file: Callable[[], BinaryIO] | None = None) -> None:
+        """Read the header; raises SnapshotError when it is missing or not a snapshot.
+
+        `open_file` opens it where the path alone must not be trusted.
+        """
         self.path = path
+        self._open_file = open_file or partial(open_regular, path)
         with self._open() as file:
             self.header = decode_header(file.read(header.SIZE), name=path.name)
 
     def verify(self) -> Verified:
         """Compare everything with the checksum; raises SnapshotError when it differs."""
-        try:
-            size = self.path.stat().st_size
-        except OSError as error:
-            raise cannot_read(self.path, error) from error
+        with self._open() as file:
+            size = os.fstat(file.fileno()).st_size
         variant = matching(self._payload, self.header.checksum)
         if variant is None:
             raise SnapshotError(
@@ -165,26 +169,59 @@ class ArchiveReader:
 
     def _open(self) -> BinaryIO:
         try:
-            return self.path.open("rb")
+            return self._open_file()
         except OSError as error:
             raise cannot_read(self.path, error) from error
 
 
+class HeldArchive(ArchiveReader):
+    """A snapshot file that stays readable, whatever becomes of its name; close it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; SnapshotError when it is no snapshot."""
+        try:
+            self._held = open_regular(path)
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        try:
+            super().__init__(path, self.file)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._held.close()
+
+    def file(self) -> BinaryIO:
+        """Return the file at its beginning. Only the last one returned may be read."""
+        copy = os.fdopen(os.dup(self._held.fileno()), "rb")
+        copy.seek(0)
+        return copy
+
+
+def beginning_of_content(data: bytes, *, name: str) -> Iterator[bytes]:
+    """Walk the content that the first bytes of a file hold; SnapshotError where they end."""
+    found = decode_header(data[: header.SIZE], name=name)
+    return frame.decompress([data[header.SIZE :]], name=name, original_size=found.original_size)
+
+
 @contextmanager
-def appearing_whole(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside the target, verified and renamed to it at the end."""
-    partial = target.with_name(target.name + PARTIAL)
+def appearing_whole(target: Path) -> Iterator[BinaryIO]:
+    """Give an empty file beside the target, verified and renamed to it at the end."""
+    unfinished = target.with_name(target.name + PARTIAL)
     try:
-        yield partial
-        ArchiveReader(partial).verify()
-        with partial.open("rb+") as file:
+        with create(unfinished) as file:
+            yield file
             sync(file)
-        partial.replace(target)
+        ArchiveReader(unfinished).verify()
+        unfinished.replace(target)
         sync_folder(target.parent)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def sync(file: BinaryIO) -> None:

@@ -9,13 +9,13 @@ from amaters_server.snapshots.archive import (
     PARTIAL,
     ArchiveReader,
     ArchiveWriter,
+    HeldArchive,
     Pace,
     at_full_speed,
     cannot_read,
     cannot_write,
 )
 from amaters_server.snapshots.names import id_of_local, local_name
-from amaters_server.snapshots.retention import Age, Retention, expired
 
 Fill = Callable[[Callable[[bytes], None]], None]
 """Writes a snapshot's content by calling what it is given with one piece after the other."""
@@ -32,29 +32,33 @@ class StoredSnapshot:
     original_size: int
     path: Path
 
-    @property
-    def age(self) -> Age:
-        """Return what retention looks at."""
-        return Age(self.id, self.timestamp_ms)
-
 
 class SnapshotManager:
     """Writes, lists, reads and deletes the snapshots of one folder. All methods block."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder when missing, and clear what an interrupted write left behind."""
+        """Make the folder when missing."""
         self.folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(f"*{PARTIAL}"):
-                leftover.unlink(missing_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
+
+    def clear_leftovers(self) -> None:
+        """Clear what an interrupted write left behind; call it while nothing is being written."""
+        try:
+            for leftover in self.folder.glob(f"*{PARTIAL}"):
+                leftover.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
 
     def write(
         self, snapshot_id: int, fill: Fill, *, timestamp_ms: int, pace: Pace = at_full_speed
     ) -> StoredSnapshot:
-        """Write a new snapshot; it is in the folder whole or not at all."""
+        """Write a new snapshot; it is in the folder whole or not at all.
+
+        It was read back, and compared with its checksum, when this returns.
+        """
         path = self.path(snapshot_id)
         if path.exists():
             raise SnapshotError(f"snapshot {snapshot_id} exists already: choose another id")
@@ -62,6 +66,7 @@ class SnapshotManager:
         with archive:
             fill(archive.write)
             archive.commit()
+        self.read(snapshot_id)
         return self._describe(path, snapshot_id)
 
     def list_snapshots(self) -> list[StoredSnapshot]:
@@ -82,6 +87,32 @@ class SnapshotManager:
         archive.verify()
         return archive
 
+    def hold(self, snapshot_id: int) -> HeldArchive:
+        """Open a verified snapshot so that it stays readable when it is deleted meanwhile."""
+        archive = HeldArchive(self.path(snapshot_id))
+        try:
+            _require_id(archive, snapshot_id)
+            archive.verify()
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+    def ids(self) -> list[int]:
+        """Return every id that a file is named by, whatever is in it."""
+        try:
+            found = [id_of_local(path.name) for path in self.folder.iterdir()]
+        except OSError as error:
+            raise cannot_read(self.folder, error) from error
+        return [one for one in found if one is not None]
+
+    def newest(self) -> int:
+        """Return the highest id; SnapshotError when there is no snapshot."""
+        listed = self.list_snapshots()
+        if not listed:
+            raise SnapshotError("there is no snapshot here yet: `amaters-cli admin backup`")
+        return listed[0].id
+
     def delete(self, snapshot_id: int) -> None:
         """Delete a snapshot; SnapshotError when there is none."""
         path = self.path(snapshot_id)
@@ -91,13 +122,6 @@ class SnapshotManager:
             raise SnapshotError(f"there is no snapshot {snapshot_id} in {self.folder}") from None
         except OSError as error:
             raise cannot_write(path, error) from error
-
-    def apply_retention(self, retention: Retention, *, now_ms: int) -> list[int]:
-        """Delete what the retention lets go; returns the deleted ids, oldest first."""
-        ids = expired([one.age for one in self.list_snapshots()], retention, now_ms=now_ms)
-        for snapshot_id in ids:
-            self.delete(snapshot_id)
-        return ids
 
     def path(self, snapshot_id: int) -> Path:
         """Return where the snapshot of that id lies, whether there is one or not."""
@@ -117,12 +141,20 @@ class SnapshotManager:
                     yield error
 
     def _describe(self, path: Path, snapshot_id: int) -> StoredSnapshot:
-        header = ArchiveReader(path).header
-        if header.snapshot_id != snapshot_id:
-            raise SnapshotError(
-                f"{path.name} holds snapshot {header.snapshot_id}: it was renamed or copied "
-                "wrongly; give it its own name back or delete it"
-            )
-        return StoredSnapshot(
-            snapshot_id, header.timestamp_ms, path.stat().st_size, header.original_size, path
+        archive = ArchiveReader(path)
+        _require_id(archive, snapshot_id)
+        try:
+            size = path.lstat().st_size
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        header = archive.header
+        return StoredSnapshot(snapshot_id, header.timestamp_ms, size, header.original_size, path)
+
+
+def _require_id(archive: ArchiveReader, snapshot_id: int) -> None:
+    found = archive.header.snapshot_id
+    if found != snapshot_id:
+        raise SnapshotError(
+            f"{archive.path.name} holds snapshot {found}: it was renamed or copied wrongly; give "
+            "it its own name back or delete it"
         )

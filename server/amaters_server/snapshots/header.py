@@ -37,5 +37,5 @@ def decode_header(data: bytes, *, name: str) -> ArchiveHeader:
         )
     magic, *fields = _LAYOUT.unpack(data[:SIZE])
     if magic != MAGIC:
-        raise SnapshotError(f"{name} is no snapshot file (it begins with {magic!r})")
+        raise SnapshotError(f"{name} is no snapshot file: choose another one")
     return ArchiveHeader(*fields)

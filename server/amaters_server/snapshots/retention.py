@@ -1,43 +1,28 @@
-"""Which snapshots to delete. Pure: knows ids and ages, never storage."""
+"""Which snapshots to delete. Pure: knows ids and owners, never storage, never a clock."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from amaters_server.model.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class Age:
-    """A snapshot's id and when it was taken."""
+class Owned(NamedTuple):
+    """A snapshot's id, and the cluster whose data it is."""
 
-    snapshot_id: int
-    timestamp_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How many snapshots stay, and for how long."""
-
-    newest: int
-    """So many stay, whatever their age."""
-    for_ms: int = 0
-    """Younger ones stay too."""
-
-    def __post_init__(self) -> None:
-        """Refuse to keep nothing: the last snapshot is never deleted by itself."""
-        if self.newest < 1 or self.for_ms < 0:
-            raise ConfigurationError(
-                f"retention: keep at least 1 snapshot and for no negative time, not {self}"
-            )
+    id: int
+    cluster_id: str
+    """Empty: not known."""
 
 
-def expired(snapshots: Sequence[Age], retention: Retention, *, now_ms: int) -> list[int]:
-    """Return the ids to delete, oldest first."""
-    newest_first = sorted(
-        snapshots, key=lambda one: (one.timestamp_ms, one.snapshot_id), reverse=True
-    )
-    return [
-        one.snapshot_id
-        for one in reversed(newest_first[retention.newest :])
-        if one.timestamp_ms <= now_ms - retention.for_ms
-    ]
+def expired(
+    snapshots: Iterable[Owned], *, keep: int, own: str, never: Collection[int] = ()
+) -> list[int]:
+    """Return the ids to delete, oldest first: everything of `own` but the newest `keep`.
+
+    The newest is the one with the highest id. The snapshots `never` stay in any case, and so do
+    those of other clusters and those of which nobody knows whose they are.
+    """
+    if keep < 1:
+        raise ConfigurationError(f"retention: keep at least 1 snapshot, not {keep}")
+    mine = sorted((one.id for one in snapshots if one.cluster_id == own), reverse=True)
+    return [one for one in reversed(mine[keep:]) if one not in never]

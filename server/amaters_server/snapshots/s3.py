@@ -7,7 +7,6 @@ credentials that were rotated are picked up.
 
 import base64
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,11 +23,23 @@ from amaters_server.model.errors import SnapshotError
 from amaters_server.snapshots.archive import (
     ArchiveReader,
     Pace,
+    Verified,
     appearing_whole,
     at_full_speed,
     cannot_read,
 )
-from amaters_server.snapshots.s3_place import S3Settings, S3Tuning, bucket_and_key, place_of
+from amaters_server.snapshots.beneath import open_regular
+from amaters_server.snapshots.checksum import fnv1a
+from amaters_server.snapshots.header import SIZE as HEADER_BYTES
+from amaters_server.snapshots.names import id_of_remote, is_cluster_id, remote_name
+from amaters_server.snapshots.places import S3Place, named_in
+from amaters_server.snapshots.s3_answers import failed, refused, require_same
+from amaters_server.snapshots.s3_settings import (
+    S3Credentials,
+    S3Settings,
+    S3Tuning,
+    stored_credentials,
+)
 from amaters_server.snapshots.uploader import RemoteSnapshot
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
@@ -39,98 +50,114 @@ _PIECE = 1024 * 1024
 _MOST_PARTS = 10_000
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_FORBIDDEN = {401, 403}
-_REFUSED = {"InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "XAdminUserNotFound"}
-_ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 # The description of the protocol, which takes longer to read than a call takes.
 _DESCRIPTIONS = botocore.loaders.create_loader()
 
 
 class S3SnapshotUploader:
-    """Keeps snapshots as `PREFIX/remote-snapshot-ID.bin` in one bucket."""
+    """Keeps snapshots as `PREFIX/CLUSTER/remote-snapshot-ID.bin` in one bucket."""
 
     def __init__(
         self,
-        destination: str,
+        place: S3Place,
         settings: S3Settings,
         *,
+        credentials: S3Credentials | None = None,
         tuning: S3Tuning | None = None,
         pause: Callable[[float], None] = time.sleep,
         pace: Pace = at_full_speed,
     ) -> None:
-        """Parse the destination, `s3://bucket/prefix`; nothing is contacted yet."""
-        self._place = place_of(destination)
+        """Name the place; nothing is contacted yet. `credentials` go before all others."""
+        self._place = place
         self._settings = settings
+        self._credentials = credentials
         self._tuning = tuning or S3Tuning()
         self._pause = pause
         self._pace = pace
 
-    def upload_snapshot(self, path: Path, snapshot_id: int) -> str:
+    def upload_snapshot(self, path: Path, snapshot_id: int, cluster_id: str) -> str:
         """Store the file in parts, each compared by the store; returns its URI."""
         verified = ArchiveReader(path).verify()
         if verified.header.snapshot_id != snapshot_id:
             raise SnapshotError(
                 f"{path.name} holds snapshot {verified.header.snapshot_id}, not {snapshot_id}"
             )
-        key = self._place.key(snapshot_id)
+        key = f"{self._place.start}{cluster_id}/{remote_name(snapshot_id)}"
         uri = self._place.uri(key)
-        with self._client(f"uploading {uri}", self._place.bucket) as client:
+        with self._client(f"uploading {uri}") as client:
             try:
-                with path.open("rb") as file:
-                    self._store(client, key, file, verified.size_bytes)
+                with open_regular(path) as file:
+                    etag = self._store(client, key, file, verified.size_bytes)
             except exceptions.BotoCoreError:
                 raise  # some of these are OSErrors too, but not the file's
             except OSError as error:
                 raise cannot_read(path, error) from error
-            stored = client.head_object(Bucket=self._place.bucket, Key=key)["ContentLength"]
-        if stored != verified.size_bytes:
-            raise SnapshotError(
-                f"{uri} has {stored} bytes where {path.name} has {verified.size_bytes}: upload "
-                "it again"
-            )
+            self._require_stored(client, key, verified, etag)
         return uri
 
     def download_snapshot(self, uri: str, target: Path) -> None:
         """Fetch a snapshot, resuming where the connection broke; compares its checksum."""
-        bucket, key = bucket_and_key(uri)
-        with (
-            appearing_whole(target) as partial,
-            partial.open("wb") as file,
-            self._client(f"downloading {uri}", bucket) as client,
-        ):
-            self._fetch(client, bucket, key, file)
+        key = self._key(uri)
+        with appearing_whole(target) as file, self._client(f"downloading {uri}") as client:
+            self._fetch(client, key, file)
 
     def list_remote_snapshots(self) -> list[RemoteSnapshot]:
-        """Return everything stored, in ascending order of ids."""
+        """Return everything stored, of all clusters, in ascending order of ids."""
         place = self._place
-        found: list[RemoteSnapshot] = []
-        with self._client(f"listing {place.uri(place.start)}", place.bucket) as client:
-            pages = client.get_paginator("list_objects_v2").paginate(
-                Bucket=place.bucket,
-                Prefix=place.start,
-                PaginationConfig={"PageSize": self._tuning.page_keys},
-            )
-            for page in pages:
-                for stored in page.get("Contents", ()):
-                    key = stored.get("Key", "")
-                    snapshot_id = place.id_of(key)
-                    if snapshot_id is not None:
-                        found.append(
-                            RemoteSnapshot(snapshot_id, place.uri(key), stored.get("Size", 0))
-                        )
+        with self._client(f"listing {place}") as client:
+            found, folders = self._listed(client, place.start, "")
+            for one in folders:
+                cluster_id = one[len(place.start) :].rstrip("/")
+                if is_cluster_id(cluster_id):
+                    found += self._listed(client, one, cluster_id)[0]
         return sorted(found)
+
+    def read_beginning(self, uri: str, most_bytes: int) -> bytes:
+        """Return the first bytes of a stored snapshot."""
+        key = self._key(uri)
+        with self._client(f"reading {uri}") as client:
+            answer = client.get_object(
+                Bucket=self._place.bucket, Key=key, Range=f"bytes=0-{most_bytes - 1}"
+            )
+            return answer["Body"].read()
 
     def delete_snapshot(self, uri: str) -> None:
         """Delete a stored snapshot; one that is gone already is no error."""
-        bucket, key = bucket_and_key(uri)
-        with self._client(f"deleting {uri}", bucket) as client:
-            client.delete_object(Bucket=bucket, Key=key)
+        key = self._key(uri)
+        with self._client(f"deleting {uri}") as client:
+            client.delete_object(Bucket=self._place.bucket, Key=key)
 
-    def _store(self, client: "S3Client", key: str, file: BinaryIO, size: int) -> None:
-        """Store the file as one object; on failure nothing of it stays."""
+    def _key(self, uri: str) -> str:
+        return self._place.start + "/".join(named_in(self._place, uri))
+
+    def _listed(
+        self, client: "S3Client", start: str, cluster_id: str
+    ) -> tuple[list[RemoteSnapshot], list[str]]:
+        """Return the snapshots right below there, and what else is below there."""
+        found: list[RemoteSnapshot] = []
+        folders: list[str] = []
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._place.bucket,
+            Prefix=start,
+            Delimiter="/",
+            PaginationConfig={"PageSize": self._tuning.page_keys},
+        )
+        for page in pages:
+            folders += [one.get("Prefix", "") for one in page.get("CommonPrefixes", ())]
+            for stored in page.get("Contents", ()):
+                key = stored.get("Key", "")
+                snapshot_id = id_of_remote(key[len(start) :])
+                if snapshot_id is not None:
+                    at = int(stored["LastModified"].timestamp() * 1000)
+                    uri, size = self._place.uri(key), stored.get("Size", 0)
+                    found.append(RemoteSnapshot(snapshot_id, uri, size, at, cluster_id))
+        return found, folders
+
+    def _store(self, client: "S3Client", key: str, file: BinaryIO, size: int) -> str:
+        """Store the file as one object, or nothing of it; return the tag it must have."""
         bucket = self._place.bucket
         upload = self._begin(client, key)
+        digests: list[bytes] = []
         try:
             parts: list[CompletedPartTypeDef] = []
             while piece := file.read(max(self._tuning.part_bytes, -(-size // _MOST_PARTS))):
@@ -145,7 +172,8 @@ class S3SnapshotUploader:
                     ContentMD5=base64.b64encode(digest.digest()).decode(),
                 )
                 encrypted = answer.get("ServerSideEncryption", "AES256") != "AES256"
-                _require_same(answer["ETag"], digest.hexdigest(), encrypted=encrypted)
+                require_same(answer["ETag"], digest.hexdigest(), encrypted=encrypted)
+                digests.append(digest.digest())
                 parts.append({"ETag": answer["ETag"], "PartNumber": len(parts) + 1})
             client.complete_multipart_upload(
                 Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
@@ -154,6 +182,32 @@ class S3SnapshotUploader:
             with suppress(exceptions.BotoCoreError, exceptions.ClientError):
                 client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
+        together = hashlib.md5(b"".join(digests), usedforsecurity=False)
+        return f"{together.hexdigest()}-{len(digests)}"
+
+    def _require_stored(self, client: "S3Client", key: str, verified: Verified, etag: str) -> None:
+        """Read back what is stored: by the tag made of all parts, else byte by byte."""
+        uri = self._place.uri(key)
+        stored = client.head_object(Bucket=self._place.bucket, Key=key)
+        if stored["ContentLength"] != verified.size_bytes:
+            client.delete_object(Bucket=self._place.bucket, Key=key)
+            raise SnapshotError(
+                f"{uri} has {stored['ContentLength']} bytes where {verified.size_bytes} were "
+                "sent: upload it again"
+            )
+        if stored["ETag"].strip('"') == etag:
+            return
+        # Some stores make their tags in another way, and so does encryption with a key service.
+        answer = client.get_object(
+            Bucket=self._place.bucket, Key=key, Range=f"bytes={HEADER_BYTES}-"
+        )
+        checksum = fnv1a(b"")
+        for piece in answer["Body"].iter_chunks(_PIECE):
+            self._pace(len(piece))
+            checksum = fnv1a(piece, checksum)
+        if checksum != verified.header.checksum:
+            client.delete_object(Bucket=self._place.bucket, Key=key)
+            raise SnapshotError(f"{uri} holds other bytes than were sent: upload it again")
 
     def _begin(self, client: "S3Client", key: str) -> str:
         bucket, encryption = self._place.bucket, self._settings.server_side_encryption
@@ -165,7 +219,8 @@ class S3SnapshotUploader:
             answer = client.create_multipart_upload(Bucket=bucket, Key=key)
         return answer["UploadId"]
 
-    def _fetch(self, client: "S3Client", bucket: str, key: str, file: BinaryIO) -> None:
+    def _fetch(self, client: "S3Client", key: str, file: BinaryIO) -> None:
+        bucket = self._place.bucket
         first = client.head_object(Bucket=bucket, Key=key)
         size, etag = first["ContentLength"], first["ETag"]
         for attempt in range(1, self._tuning.attempts + 1):
@@ -184,15 +239,18 @@ class S3SnapshotUploader:
                 return
 
     @contextmanager
-    def _client(self, doing: str, bucket: str) -> Iterator["S3Client"]:
+    def _client(self, doing: str) -> Iterator["S3Client"]:
         """Lend a client; whatever it raises comes out as SnapshotError."""
-        settings = self._settings
+        settings, keys = self._settings, self._keys()
         try:
             client = _session().client(
                 "s3",
                 endpoint_url=settings.endpoint_url or None,
                 region_name=settings.region or None,
                 verify=settings.ca_file or None,
+                aws_access_key_id=keys.access_key_id if keys else None,
+                aws_secret_access_key=keys.secret_access_key if keys else None,
+                aws_session_token=(keys.session_token if keys else "") or None,
                 config=Config(
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
@@ -208,52 +266,17 @@ class S3SnapshotUploader:
             finally:
                 client.close()
         except exceptions.ClientError as error:
-            raise _explain_answer(error, doing, bucket) from error
+            raise refused(error, doing, self._place.bucket) from error
         except (exceptions.BotoCoreError, ValueError) as error:
-            raise self._explain(error, doing) from error
+            raise failed(error, doing, settings.endpoint_url) from error
 
-    def _explain(self, error: Exception, doing: str) -> SnapshotError:
-        endpoint = self._settings.endpoint_url or "the S3 endpoint of the region"
-        match error:
-            case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-                hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-            case exceptions.SSLError():
-                hint = f"check the certificate of {endpoint}, or name its authority as ca_file"
-            case exceptions.ConnectionError() | exceptions.HTTPClientError():
-                hint = f"check that {endpoint} is right and can be reached from here"
-            case _:
-                hint = "check the [snapshots] settings"
-        return SnapshotError(f"{doing} failed: {hint} ({error})")
+    def _keys(self) -> S3Credentials | None:
+        """Return the keys as they are now; None: what the environment has."""
+        folder = self._settings.credentials_dir
+        return self._credentials or (stored_credentials(folder) if folder else None)
 
 
 def _session() -> boto3.session.Session:
     below = botocore.session.get_session()
     below.register_component("data_loader", _DESCRIPTIONS)
     return boto3.session.Session(botocore_session=below)
-
-
-def _explain_answer(error: exceptions.ClientError, doing: str, bucket: str) -> SnapshotError:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "NoSuchBucket":
-        hint = f"bucket {bucket} does not exist: create it or correct the destination"
-    elif status in _FORBIDDEN or code in _REFUSED:
-        hint = f"the credentials were refused: check them and what they may do in bucket {bucket}"
-    elif code in {"404", "NoSuchKey"}:
-        hint = f"there is no such snapshot, or no bucket {bucket}"
-    elif code in _ELSEWHERE:
-        hint = f"bucket {bucket} is in another region: set the region"
-    elif code in {"412", "PreconditionFailed"}:
-        hint = "it was replaced meanwhile: try again"
-    else:
-        hint = "the store refused"
-    return SnapshotError(f"{doing} failed: {hint} ({error})")
-
-
-def _require_same(etag: str, md5: str, *, encrypted: bool) -> None:
-    """Compare a part's ETag, which is its MD5 unless the store's key service encrypted it."""
-    found = _MD5.fullmatch(etag)
-    if found and not encrypted and found[1] != md5:
-        raise SnapshotError(
-            f"the store holds other bytes than were sent (MD5 {found[1]}, not {md5}): upload again"
-        )

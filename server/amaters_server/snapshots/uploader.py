@@ -11,15 +11,24 @@ class RemoteSnapshot(NamedTuple):
     uri: str
     size_bytes: int
     """Of the file, compressed."""
+    timestamp_ms: int
+    """When it was stored, by the place's own clock."""
+    cluster_id: str = ""
+    """Whose it is; empty for those that earlier versions stored: their content tells."""
 
 
 class SnapshotUploader(Protocol):
-    """Where finished snapshots go. All methods block; SnapshotError says what failed and why."""
+    """Where finished snapshots go. All methods block; SnapshotError says what failed and why.
 
-    def upload_snapshot(self, path: Path, snapshot_id: int) -> str:
+    Each cluster has a folder of its own in the place, so two of them never replace each other's
+    snapshots. Nothing outside the place is touched, whatever a URI says.
+    """
+
+    def upload_snapshot(self, path: Path, snapshot_id: int, cluster_id: str) -> str:
         """Store the snapshot file, all of it or nothing; returns the URI it is found under.
 
-        Storing an id again replaces it. The copy was compared with the file when this returns.
+        What is there when this returns was read back: its size and its checksum are the file's.
+        Storing an id of a cluster again replaces it.
         """
         ...
 
@@ -28,7 +37,11 @@ class SnapshotUploader(Protocol):
         ...
 
     def list_remote_snapshots(self) -> list[RemoteSnapshot]:
-        """Return everything stored, in ascending order of ids."""
+        """Return everything stored, of all clusters, in ascending order of ids."""
+        ...
+
+    def read_beginning(self, uri: str, most_bytes: int) -> bytes:
+        """Return the first bytes of a stored snapshot, as many as there are."""
         ...
 
     def delete_snapshot(self, uri: str) -> None:

@@ -21,7 +21,10 @@ from amaters_server.rpc.peer_connections import PeerConnections
 from amaters_server.rpc.peer_credentials import PeerCredentials
 from amaters_server.rpc.peer_listener import InternalListener, Transport
 from amaters_server.rpc.peers import PeerService
-from amaters_server.snapshots.local import LocalSnapshotUploader
+from amaters_server.snapshots.destinations import uploader_for
+from amaters_server.snapshots.places import Place
+from amaters_server.snapshots.s3_settings import S3Credentials, S3Settings
+from amaters_server.snapshots.uploader import SnapshotUploader
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.testing.ports import free_ports
@@ -29,8 +32,11 @@ from amaters_server.testing.ports import free_ports
 CALL_SECONDS = 10.0
 
 
+@dataclass(slots=True)
 class LoopClock:
-    """The running event loop's clock, and the wall's."""
+    """The running event loop's clock, and the wall's, which a test may set wrong."""
+
+    wrong_by_ms: int = 0
 
     def now(self) -> float:
         """Return the loop's seconds."""
@@ -38,7 +44,7 @@ class LoopClock:
 
     def unix_ms(self) -> int:
         """Return the wall's milliseconds."""
-        return int(time.time() * 1000)
+        return int(time.time() * 1000) + self.wrong_by_ms
 
 
 def free_address() -> str:
@@ -55,6 +61,7 @@ class Loopback:
     credentials: Callable[[], PeerCredentials | None] = lambda: None
     snapshots: SnapshotPlaces | None = None
     over: Transport = "native"
+    clock: LoopClock = field(default_factory=LoopClock)
     node: Node = field(init=False)
     engine: Engine = field(init=False)
     transport: PeerConnections = field(init=False)
@@ -70,7 +77,7 @@ class Loopback:
             self.engine,
             Machine(self.engine),
             self.transport,
-            LoopClock(),
+            self.clock,
             uuid.uuid4().hex,
             self.snapshots,
         )
@@ -191,5 +198,5 @@ def leader_of(nodes: Sequence[Loopback]) -> Loopback:
     return next(one for one in nodes if one.node.status().is_leader)
 
 
-def _folder_uploader(destination: str) -> LocalSnapshotUploader:
-    return LocalSnapshotUploader(Path(destination.removeprefix("local://")))
+def _folder_uploader(place: Place, _: S3Credentials | None) -> SnapshotUploader:
+    return uploader_for(place, S3Settings())

@@ -228,6 +228,10 @@ def test_faults_are_told_in_the_words_of_toml(tmp_path, text, fault):
         ('[snapshots]\ndestination = "gs://bucket"', "is not s3://BUCKET/PREFIX or /FOLDER"),
         ('[snapshots]\ndestination = "s3://"', "is not s3://BUCKET/PREFIX or /FOLDER"),
         ('[snapshots]\ndestination = "backups"', "is not s3://BUCKET/PREFIX or /FOLDER"),
+        ('[snapshots]\ndestination = "s3:///prefix"', "is not s3://BUCKET/PREFIX or /FOLDER"),
+        ('[snapshots]\ndestination = "/a/../b"', "has . or .. in it: write it without"),
+        ('[snapshots]\nallowed_destinations = ["backups"]', "is not s3://BUCKET/PREFIX or /FOLDER"),
+        ("[snapshots]\nkeep_local = 0", "snapshots.keep_local"),
     ],
 )
 def test_what_could_not_work_is_refused_before_the_start(tmp_path, text, fault):
@@ -271,3 +275,16 @@ def test_what_is_shown_loads_into_the_same_settings(tmp_path):
     assert "hidden" not in shown
     assert again.cluster.peers == settings.cluster.peers
     assert again.model_copy(update={"cluster": settings.cluster}) == settings
+
+
+@pytest.mark.parametrize("key", ["destination", "allowed_destinations"])
+def test_an_invalid_place_with_credentials_in_it_is_not_repeated(tmp_path, key):
+    place = '"s3://me:hunter2@bucket/../x"'
+    text = f"[snapshots]\n{key} = {place if key == 'destination' else f'[{place}]'}"
+
+    assert "hunter2" not in refusal(tmp_path, text)
+
+
+def test_keeping_no_local_snapshot_is_refused(tmp_path):
+    """It was valid once, and every backup failed after it had been written: keep_local."""
+    assert "keep_local" in refusal(tmp_path, "[snapshots]\nkeep_local = 0")

@@ -23,6 +23,9 @@ def test_nothing_differs_between_equal_configurations(tmp_path):
         ("[storage.compaction]\nnum_levels = 3", "compaction"),
         ("[server]\nmax_connections = 5", "rate_limit"),
         ("[resource_limits]\nmax_connections_per_client = 5", "rate_limit"),
+        ('[snapshots]\ndestination = "/d"\nkeep_local = 1', "snapshots"),
+        ('[snapshots]\nallowed_destinations = ["/d"]', "snapshots"),
+        ('[snapshots.s3]\ncredentials_dir = "/d"', "snapshots"),
         ('[alerts]\nwebhook_url = "http://a/"\ndedup_window_secs = 5', "alerts"),
     ],
 )
@@ -42,6 +45,7 @@ def test_published_sections_are_taken_over(tmp_path, text, label):
         ('[storage]\nengine = "memory"', "storage_engine"),
         ('[metrics]\nbind_address = "0.0.0.0:1"', "metrics.bind_address"),
         ("[storage]\nmemtable_size_mb = 1", "storage.memtable_size_mb"),
+        ('[snapshots]\ndir = "elsewhere"', "snapshots.dir"),
         ('[cluster]\npeers = ["1:a:1"]\nnode_id = 1', "cluster"),
     ],
 )

@@ -1,0 +1,243 @@
+"""The snapshot files of one node, here and in the configured places. Everything here blocks."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+
+from amaters_server.machine.image import ImageReader, write_image
+from amaters_server.machine.machine import ImageSource
+from amaters_server.model.errors import SnapshotError
+from amaters_server.node.values import SnapshotInfo
+from amaters_server.snapshots import retention
+from amaters_server.snapshots.archive import ArchiveReader, HeldArchive, beginning_of_content
+from amaters_server.snapshots.folder import SnapshotManager, StoredSnapshot
+from amaters_server.snapshots.header import SIZE as HEADER_BYTES
+from amaters_server.snapshots.names import next_id
+from amaters_server.snapshots.places import Place, Places, names_a_snapshot
+from amaters_server.snapshots.retention import Owned
+from amaters_server.snapshots.s3_settings import S3Credentials
+from amaters_server.snapshots.uploader import RemoteSnapshot, SnapshotUploader
+
+NEWEST = "newest"
+_MOST_DIGITS = 20
+_LONGEST_SHOWN = 200
+_MOST_OWNERS = 10_000
+_BEGINNINGS = (512 * 1024, 8 * 1024 * 1024)
+"""Bytes that are read of a stored snapshot to learn whose it is: usually the first are enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """Which place a caller means, and the keys it brings for this one call."""
+
+    destination: str = ""
+    """Empty: the configured one."""
+    credentials: S3Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which snapshot is to be restored."""
+
+    name: str
+    """What a backup was made to, or what came of it: a place, whose newest is meant; the URI of an
+    uploaded one; an id, or `newest`."""
+    remote: bool = False
+    """The id is one in the configured place rather than here."""
+    credentials: S3Credentials | None = None
+    own: str = ""
+    """The cluster that asks: among several, its own snapshots are meant."""
+
+    @property
+    def by_id(self) -> bool:
+        """Whether it is named by an id, or is the newest."""
+        number = self.name.isascii() and self.name.isdigit() and len(self.name) <= _MOST_DIGITS
+        return number or self.newest
+
+    @property
+    def newest(self) -> bool:
+        """Whether the newest is wanted."""
+        return self.name.lower() == NEWEST
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFiles:
+    """Writes, lists, fetches and deletes. A caller names only places that are configured."""
+
+    manager: Callable[[], SnapshotManager]
+    uploader_for: Callable[[Place, S3Credentials | None], SnapshotUploader]
+    places: Places
+    """What callers may name."""
+    destination: str
+    """Where uploads go when the caller does not say."""
+    keep_local: int
+    owners: dict[str, str] = field(default_factory=dict)
+    """Whose the uploads of earlier versions are, by URI."""
+
+    def write(
+        self,
+        source: ImageSource,
+        unix_ms: int,
+        *,
+        taken: Collection[int] = (),
+        busy: Collection[int] = (),
+    ) -> SnapshotInfo:
+        """Write a snapshot above all ids that are taken; let go of older ones that are not busy."""
+        manager, rows = self.manager(), 0
+        manager.clear_leftovers()
+
+        def fill(sink: Callable[[bytes], None]) -> None:
+            nonlocal rows
+            rows = write_image(source, sink, created_unix_ms=unix_ms)
+
+        snapshot_id = next_id(source.kept.index, (*manager.ids(), *taken))
+        stored = manager.write(snapshot_id, fill, timestamp_ms=unix_ms)
+        made = replace(_described(stored), key_count=rows)
+        owned = [Owned(one.id, one.cluster_id) for one in self.local()]
+        for gone in retention.expired(
+            owned, keep=self.keep_local, own=made.cluster_id, never={snapshot_id, *busy}
+        ):
+            manager.delete(gone)
+        return made
+
+    def local(self) -> list[SnapshotInfo]:
+        """Return the snapshots here, newest first."""
+        return [_described(one) for one in self.manager().list_snapshots()]
+
+    def remote(self, access: StoreAccess) -> list[SnapshotInfo]:
+        """Return the snapshots in a place, of all clusters, oldest first."""
+        uploader = self._uploader(access)
+        listed = uploader.list_remote_snapshots()
+        return [
+            SnapshotInfo(
+                one.id,
+                timestamp_ms=one.timestamp_ms,
+                size_bytes=one.size_bytes,
+                uri=one.uri,
+                cluster_id=one.cluster_id or self._owner(uploader, one),
+            )
+            for one in listed
+        ]
+
+    def upload(self, snapshot_id: int, access: StoreAccess) -> str:
+        """Upload a snapshot that is here; returns its URI. One that is there is not replaced."""
+        manager, uploader = self.manager(), self._uploader(access)
+        archive = manager.read(snapshot_id)
+        cluster_id = _described(_stored(manager, snapshot_id)).cluster_id
+        if not cluster_id:
+            raise SnapshotError(
+                f"snapshot {snapshot_id} is no image of a cluster's data: there is nothing to upload"
+            )
+        for one in uploader.list_remote_snapshots():
+            if (one.id, one.cluster_id) == (snapshot_id, cluster_id):
+                there = uploader.read_beginning(one.uri, HEADER_BYTES)
+                if there != archive.header.encode():
+                    raise SnapshotError(
+                        f"{one.uri} is another snapshot of the same id: keep it, and make a new "
+                        "backup with `amaters-cli admin backup --upload`"
+                    )
+        return uploader.upload_snapshot(archive.path, snapshot_id, cluster_id)
+
+    def fetch(self, wanted: Wanted) -> tuple[HeldArchive, str]:
+        """Return a verified snapshot as a file, and what it is called."""
+        manager = self.manager()
+        if wanted.by_id and not wanted.remote:
+            snapshot_id = manager.newest() if wanted.newest else int(wanted.name)
+            return manager.hold(snapshot_id), str(snapshot_id)
+        uploader, uri = self._found(wanted)
+        target = manager.folder / "restore.download"
+        uploader.download_snapshot(uri, target)
+        archive = HeldArchive(target)
+        target.unlink()  # It is held, and nobody finds half of a restore afterwards.
+        return archive, uri
+
+    def delete_remote(self, uri: str, credentials: S3Credentials | None) -> None:
+        """Delete an uploaded snapshot; one that is gone already is no error."""
+        place, uri = self.places.of_snapshot(uri)
+        self.uploader_for(place, credentials).delete_snapshot(uri)
+
+    def _found(self, wanted: Wanted) -> tuple[SnapshotUploader, str]:
+        if not wanted.name:
+            raise SnapshotError("no snapshot is named: give a place, a URI, an id, or `newest`")
+        if names_a_snapshot(wanted.name):
+            place, uri = self.places.of_snapshot(wanted.name)
+            return self.uploader_for(place, wanted.credentials), uri
+        access = StoreAccess("" if wanted.by_id else wanted.name, wanted.credentials)
+        found = self.remote(access)
+        if wanted.by_id and not wanted.newest:
+            found = [one for one in found if one.id == int(wanted.name)]
+        return self._uploader(access), _chosen(found, wanted)
+
+    def _uploader(self, access: StoreAccess) -> SnapshotUploader:
+        asked = access.destination or self.destination
+        if not asked:
+            raise SnapshotError(
+                "there is no destination to upload to: name one, or set `snapshots.destination`"
+            )
+        return self.uploader_for(self.places.named(asked), access.credentials)
+
+    def _owner(self, uploader: SnapshotUploader, one: RemoteSnapshot) -> str:
+        """Return whose the upload of an earlier version is: its content says so."""
+        if one.uri in self.owners:
+            return self.owners[one.uri]
+        try:
+            found = _owner_by_content(uploader, one)
+        except SnapshotError:
+            return ""  # It cannot be read just now.
+        if len(self.owners) >= _MOST_OWNERS:
+            self.owners.clear()
+        self.owners[one.uri] = found
+        return found
+
+
+def others(found: Collection[SnapshotInfo], own: str) -> tuple[str, ...]:
+    """Return the other clusters that have snapshots there."""
+    return tuple(sorted({one.cluster_id for one in found} - {own, ""}))
+
+
+def _chosen(found: list[SnapshotInfo], wanted: Wanted) -> str:
+    """Return the URI of the newest: of our own where there are any."""
+    candidates = [one for one in found if one.cluster_id == wanted.own] or found
+    clusters = sorted({one.cluster_id or "unknown" for one in candidates})
+    if not candidates:
+        raise SnapshotError(
+            f"{wanted.name[:_LONGEST_SHOWN]!r} names no snapshot, and no place that holds any: see "
+            "`amaters-cli admin snapshots --remote`"
+        )
+    if len(clusters) > 1:
+        raise SnapshotError(
+            f"that place holds snapshots of several other clusters ({', '.join(clusters)}): name "
+            "the one that is meant by its URI, see `amaters-cli admin snapshots --remote`"
+        )
+    return max(candidates, key=lambda one: one.id).uri
+
+
+def _stored(manager: SnapshotManager, snapshot_id: int) -> StoredSnapshot:
+    return next(one for one in manager.list_snapshots() if one.id == snapshot_id)
+
+
+def _described(stored: StoredSnapshot) -> SnapshotInfo:
+    """Return what the beginning of the file tells."""
+    bare = SnapshotInfo(
+        id=stored.id,
+        timestamp_ms=stored.timestamp_ms,
+        size_bytes=stored.size_bytes,
+        original_size_bytes=stored.original_size,
+    )
+    try:
+        kept = ImageReader(ArchiveReader(stored.path).content()).kept
+    except SnapshotError:
+        return bare
+    owner = kept.membership.cluster_id if kept.membership is not None else ""
+    return replace(bare, applied_index=kept.index, term=kept.term, cluster_id=owner)
+
+
+def _owner_by_content(uploader: SnapshotUploader, one: RemoteSnapshot) -> str:
+    for most in _BEGINNINGS:
+        data = uploader.read_beginning(one.uri, most)
+        try:
+            content: Iterator[bytes] = beginning_of_content(data, name=one.uri)
+            membership = ImageReader(content).kept.membership
+        except SnapshotError:
+            continue
+        return "" if membership is None else membership.cluster_id
+    return ""

@@ -10,7 +10,8 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ import click
 from amaters_server import __version__
 from amaters_server.app.pidfile import PidFile
 from amaters_server.config.addresses import host_port
-from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load
+from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc.probe import Found, State, probe
@@ -94,10 +95,16 @@ def _sources(given: dict[str, object]) -> Sources:
     flags = {key: given[name] for name, key in COMMON.items() if key and name in given}
     path = given.get("config")
     return Sources(
-        path=path if isinstance(path, Path) else DEFAULT_PATH,
+        path=path if isinstance(path, Path) else _default_path(),
         environment=dict(os.environ),
         flags=flags,
     )
+
+
+def _default_path() -> Path:
+    """Return the file that the environment names, as an image does, when it is there."""
+    named = os.environ.get("AMATERS_CONFIG", "")
+    return Path(named) if named and Path(named).is_file() else DEFAULT_PATH
 
 
 def _fail(message: str) -> NoReturn:
@@ -107,8 +114,19 @@ def _fail(message: str) -> NoReturn:
 
 
 def _loaded(sources: Sources) -> Loaded:
-    try:
+    with _told_of_configuration():
         return load(sources)
+
+
+def _located(sources: Sources) -> Settings:
+    with _told_of_configuration():
+        return locate(sources)
+
+
+@contextmanager
+def _told_of_configuration() -> Iterator[None]:
+    try:
+        yield
     except ConfigurationError as wrong:
         lines = [f"Configuration validation failed: {line}" for line in str(wrong).splitlines()]
         raise ConfigurationError("\n".join(lines)) from None
@@ -153,7 +171,7 @@ def _write_default(path: Path) -> None:
 @with_sources
 def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
     """Stop the running server and wait until it is gone."""
-    server = _loaded(sources).settings.server
+    server = _located(sources).server
     file = PidFile(server.pid_file)
     pid = file.running()
     if pid is None:
@@ -203,7 +221,7 @@ def _gone(file: PidFile, seconds: float) -> bool:
 @with_sources
 def status(sources: Sources, *, form: str, addr: str | None) -> None:
     """Say whether the server runs."""
-    settings = _loaded(sources).settings
+    settings = _located(sources)
     if addr is None:
         running = PidFile(settings.server.pid_file).running() is not None
         found = Found(State.RUNNING if running else State.STOPPED)
@@ -282,9 +300,13 @@ def validate_config(sources: Sources, *, show: bool) -> None:
 @with_sources
 def reload(sources: Sources) -> None:
     """Have the running server read its configuration and certificates again."""
-    pid = PidFile(_loaded(sources).settings.server.pid_file).running()
+    file = _located(sources).server.pid_file
+    pid = PidFile(file).running()
     if pid is None:
-        _fail("Server is not running")
+        _fail(
+            f"Server is not running: nobody holds {file}. If it runs with another configuration "
+            "file, name that one with --config"
+        )
     _signal(pid, signal.SIGHUP)
     click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
 

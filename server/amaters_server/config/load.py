@@ -28,6 +28,9 @@ from amaters_server.model.errors import ConfigurationError
 
 DEFAULT_PATH = Path("./config.toml")
 
+_PLACES = ("server", "network")
+"""The tables that say where a server listens, keeps its files and is found."""
+
 PUBLISHED_TEXTS = {
     "storage.engine": "Invalid storage engine: {value}. Must be 'memory' or 'lsm'",
     "logging.level": "Invalid log level: {value}. Must be trace, debug, info, warn or error",
@@ -75,6 +78,18 @@ def load(sources: Sources) -> Loaded:
     notices += _unused_credentials(document)
     settings = _checked(document, faults)
     return Loaded(settings, (*notices, *doubts(settings)), digest)
+
+
+def locate(sources: Sources) -> Settings:
+    """Return where a server of this configuration is found; the rest of it is not looked at.
+
+    It may be wrong by now, or complete only with the flags that the server was started with.
+    """
+    document, *_ = _of_file(sources.path)
+    modernise(document)
+    from_environment(sources.environment, document)
+    _apply_flags(sources.flags, document)
+    return _checked({name: document[name] for name in _PLACES if name in document}, [])
 
 
 def _of_file(path: Path) -> tuple[Document, list[str], str]:

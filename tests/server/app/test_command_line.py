@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -7,6 +8,7 @@ import tomllib
 import pytest
 from amaters_server import __version__
 from amaters_server.app.cli import main
+from amaters_server.app.pidfile import PidFile
 from click.testing import CliRunner
 
 
@@ -185,3 +187,57 @@ def test_starting_loads_nothing_that_only_other_work_needs(entry: str, needless:
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True)
 
     assert answer.stdout == b"False\n"
+
+
+@pytest.fixture
+def pod(monkeypatch, tmp_path):
+    """A container: the image names the file, which is complete only with the pod's own flags."""
+    path = tmp_path / "etc" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(
+        f'[server]\npid_file = "{tmp_path}/pid"\n'
+        '[cluster]\nenabled = true\njoin = ["orders-1.orders-peers.shop.svc:7879"]\n'
+    )
+    monkeypatch.setenv("AMATERS_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture
+def hung_up(tmp_path):
+    """A server runs here, in this process; how often it was told to reload."""
+    told: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: told.append(number))
+    file = PidFile(tmp_path / "pid")
+    file.claim()
+    yield told
+    file.release()
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_the_server_of_a_pod_is_reloaded_without_naming_its_file_or_flags(run, pod, hung_up):
+    result = run("reload")
+
+    assert (result.exit_code, len(hung_up)) == (0, 1), result.stderr
+    assert f"process {os.getpid()}" in result.stderr
+    assert "Status: Running" in run("status").stdout
+
+
+def test_a_server_is_found_also_when_its_file_has_become_wrong(run, pod, hung_up):
+    pod.write_text(pod.read_text() + "[logging]\nlevel = 'loud'\n")
+
+    assert "Status: Running" in run("status").stdout
+    assert run("reload").exit_code == 0
+    assert len(hung_up) == 1
+
+
+def test_a_server_that_is_not_there_is_named_by_its_pid_file(run, pod, tmp_path):
+    result = run("reload")
+
+    assert result.exit_code == 1
+    assert f"nobody holds {tmp_path}/pid" in result.stderr
+
+
+def test_a_file_that_the_image_names_and_is_not_there_is_no_fault(run, pod):
+    pod.unlink()
+
+    assert run("validate-config").exit_code == 0

@@ -39,6 +39,7 @@ from amaters_server.rpc.peer_listener import InternalListener
 from amaters_server.rpc.peers import PeerService
 from amaters_server.rpc.tls import Certificates
 from amaters_server.snapshots.destinations import uploader_for
+from amaters_server.storage import swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.storage.rocks import RocksEngine
@@ -96,24 +97,22 @@ def examine_engine(settings: Settings) -> Engine:
 
 def _require_fitting(settings: Settings, folder: Path) -> None:
     """Raise ConfigurationError when the folder holds what this engine does not go on with."""
-    if not folder.exists():
-        return
-    if settings.storage.engine == "memory":
+    # A promised folder takes the place of whatever a crash has left of this one.
+    promised = swap.is_promised(folder)
+    file = folder.exists() and not folder.is_dir()
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if settings.storage.engine == "memory" and (promised or file or names):
         raise ConfigurationError(
             f'storage.engine is "memory", but {folder} holds a database, which would seem to be '
             'gone: set storage.engine to "lsm", or server.data_dir to an empty folder'
         )
-    if not folder.is_dir() or _holds_no_database(folder):
+    # What a creation that was cut short leaves is no obstacle.
+    foreign = "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
+    if not promised and (file or foreign):
         raise ConfigurationError(
             f"{folder} is not empty and no database: restore the missing files, or set "
             "server.data_dir to another folder"
         )
-
-
-def _holds_no_database(folder: Path) -> bool:
-    """Whether there is something else; what a creation that was cut short leaves is not."""
-    names = [path.name for path in folder.iterdir()]
-    return "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
 
 
 def database_folder(settings: Settings) -> Path:

@@ -33,11 +33,13 @@ LOOPBACK_INTERNAL = "127.0.0.1:7879"
 def node_settings(settings: Settings) -> NodeSettings:
     """Return what the node must be told."""
     cluster = settings.cluster if settings.clustered else None
+    min_free = settings.storage.min_free_mb
     common = NodeSettings(
         addresses=addresses(settings),
         image_folder=settings.server.data_dir / "images",
         sync=settings.storage.wal.sync_mode != "none",
         waiting_limit=max(20_000, 2 * settings.resource_limits.max_active_queries),
+        min_free_bytes=None if min_free is None else min_free * MIB,
     )
     return common if cluster is None else _clustered(common, cluster)
 
@@ -55,6 +57,7 @@ def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
         sync=common.sync,
         image_bytes_per_second=cluster.snapshot_rate_limit_mb * MIB,
         waiting_limit=common.waiting_limit,
+        min_free_bytes=common.min_free_bytes,
     )
 
 

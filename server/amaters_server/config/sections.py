@@ -93,6 +93,14 @@ class StorageSection(Section):
     memtable_size_mb: Positive = Field(
         default=64, description="Megabytes held in memory before a flush."
     )
+    min_free_mb: Count | None = Field(
+        default=None,
+        description=(
+            "Megabytes that stay free on the disk: below that, writes that add data are refused "
+            "(STORAGE_FULL) while reads and deletes go on. Not set: 5 % of the disk, at least 8 and "
+            "at most 1024. 0 switches it off."
+        ),
+    )
     block_cache_size_mb: Count = Field(default=256, description="Megabytes of read cache.")
     wal: WalSection = WalSection()
     compaction: CompactionSection = CompactionSection()

@@ -258,12 +258,16 @@ class Node:
             image_offered=self._images.receiver.offered,
             images_wanted=self._images.sender.wanted,
             install=self._images.receiver.install,
+            alone=self._is_alone,
             failed=self._failed,
         )
         pump_parts = PumpParts(
             replica, parts.machine, parts.engine, parts.transport, parts.clock, self.counters, hooks
         )
-        pump = Pump(pump_parts, self.settings.timing, sync=self.settings.sync)
+        settings = self.settings
+        pump = Pump(
+            pump_parts, settings.timing, sync=settings.sync, min_free=settings.min_free_bytes
+        )
         self._pump, self._identity = pump, identity
         self._standing.joined = True
         self.members.attach(pump)

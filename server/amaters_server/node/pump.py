@@ -10,9 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from amaters_server.machine.machine import Machine
-from amaters_server.model.errors import DatabaseError, StorageError, StorageFullError
+from amaters_server.model.errors import (
+    DatabaseError,
+    OutcomeUnknownError,
+    StorageError,
+    StorageFullError,
+)
 from amaters_server.model.queries import Answers, Read
-from amaters_server.node import answering
+from amaters_server.node import answering, disk_room
+from amaters_server.node.disk_room import RoomGuard
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.storage import StorageReports, StorageThread, Written
@@ -43,6 +49,8 @@ class PumpHooks:
     images_wanted: Callable[[Sequence[int]], None]
     install: Callable[[ImageToInstall], None]
     """Everything handed out is written: install it, then call `resume`."""
+    alone: Callable[[], bool]
+    """Whether this is the only voter."""
     failed: Callable[[DatabaseError], None]
     """The disk or raft is beyond help: the pump has stopped."""
 
@@ -73,11 +81,15 @@ class _Heard:
 class Pump:
     """Keeps one replica going. All methods belong to the event loop."""
 
-    def __init__(self, parts: PumpParts, timing: Timing, *, sync: bool) -> None:
+    def __init__(
+        self, parts: PumpParts, timing: Timing, *, sync: bool, min_free: int | None
+    ) -> None:
         self.replica = parts.replica
         self.timing = timing
         self.full: StorageFullError | None = None
         """Set while the disk is full."""
+        self.low: StorageFullError | None = None
+        """Set while the disk has less room than is to stay free."""
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -87,8 +99,8 @@ class Pump:
         self._heard = _Heard()
         self._empty: asyncio.Event | None = None
         self._slow: set[asyncio.Future[None]] = set()
-        reports = StorageReports(self._post, self._written, self._full, self._failed)
-        self.storage = StorageThread(parts.engine, reports, sync=sync)
+        reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
+        self.storage = StorageThread(parts.engine, reports, sync=sync, guard=RoomGuard(min_free))
 
     def start(self) -> None:
         """Begin to tick."""
@@ -124,7 +136,13 @@ class Pump:
     # --- what arrives ---------------------------------------------------------
 
     def write(self, writes: Sequence[Waiting], answers: Answers) -> None:
-        """Take writes in."""
+        """Take writes in; StorageFullError at once for those that the disk has no room for."""
+        if self.full is not None or self.low is not None:
+            writes, refused = disk_room.apart(writes, full=self.full is not None)
+            if refused:
+                answers([(write.ticket, self._without_room()) for write in refused])
+            if not writes:
+                return
         self._parts.counters.proposed_writes += len(writes)
         self.replica.write(writes, answers, self._parts.clock.now())
         self.kick()
@@ -134,6 +152,12 @@ class Pump:
         self._parts.counters.reads += len(reads)
         self.replica.read(reads, answers, self._parts.clock.now())
         self.kick()
+
+    def _without_room(self) -> DatabaseError:
+        """Say why a write cannot be taken here, and where it can, if another member leads."""
+        elsewhere = self.replica.leader not in (0, self.replica.origin.node_id)
+        why = None if elsewhere else self.full or self.low
+        return why or self.replica.not_leader()
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> None:
         """Take in messages of another member, in order."""
@@ -345,6 +369,17 @@ class Pump:
             log.warning("storage.room_again")
         else:
             log.error("storage.full", extra={"reason": str(full)})
+            if self._parts.hooks.alone():
+                # Nobody else can make what waits durable: its callers need not wait any longer.
+                unknown = OutcomeUnknownError(f"the write may be made later: {full}")
+                self._deliver(self.replica.refuse_writes(unknown, full))
+
+    def _low(self, low: StorageFullError | None) -> None:
+        self.low = low
+        if low is None:
+            log.warning("storage.room_again")
+        else:
+            log.error("storage.low", extra={"reason": str(low)})
 
     def _failed(self, error: StorageError) -> None:
         if not self._running:

@@ -86,5 +86,7 @@ class NodeSettings:
     """False: writes are acknowledged without fsync; a power cut may then lose them."""
     image_bytes_per_second: int = 0
     """The most that sending an image to a lagging member may take of the network; 0: no limit."""
+    min_free_bytes: int | None = None
+    """Room that has to stay on the disk; None: a share of it, 0: no limit."""
     waiting_limit: int = 20_000
     """Calls that may wait at once; more are refused with OverloadedError."""

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from amaters_server.model.errors import StorageError, StorageFullError
+from amaters_server.node.disk_room import RoomGuard
 from amaters_server.raft.driver import Batch
 from amaters_server.storage.engine import Changes, Engine
 
 log = logging.getLogger(__name__)
 
 FULL_DISK_RETRY_SECONDS = 1.0
+MEASURE_SECONDS = 0.5
+"""Between two looks at the disk's room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class StorageReports:
     written: Callable[[Written], None]
     full: Callable[[StorageFullError | None], None]
     """The disk is full; None when it is no longer."""
+    low: Callable[[StorageFullError | None], None]
+    """The disk has less room than is to stay free; None when it has enough again."""
     failed: Callable[[StorageError], None]
 
 
@@ -61,7 +66,11 @@ class _Gathered:
 class StorageThread:
     """Writes batches in order; stops at the first failure that waiting does not mend."""
 
-    def __init__(self, engine: Engine, reports: StorageReports, *, sync: bool) -> None:
+    def __init__(
+        self, engine: Engine, reports: StorageReports, *, sync: bool, guard: RoomGuard
+    ) -> None:
+        self._guard = guard
+        self._measured_at = 0.0
         self._engine = engine
         self._reports = reports
         self._may_sync = sync
@@ -96,6 +105,7 @@ class StorageThread:
 
     def _run(self) -> None:
         while True:
+            self._measure()
             batches, job, more = self._take()
             try:
                 if batches:
@@ -111,7 +121,10 @@ class StorageThread:
     def _take(self) -> tuple[list[Batch], _Job | None, bool]:
         """Wait for something, then take all there is up to a job or the end."""
         batches: list[Batch] = []
-        item = self._queue.get()
+        try:
+            item = self._queue.get(timeout=MEASURE_SECONDS)
+        except queue.Empty:
+            return batches, None, True
         while True:
             if item is None:
                 return batches, None, False
@@ -122,6 +135,19 @@ class StorageThread:
                 item = self._queue.get_nowait()
             except queue.Empty:
                 return batches, None, True
+
+    def _measure(self) -> None:
+        """Look at the disk's room, now and then; a disk that cannot be asked has some."""
+        now = time.monotonic()
+        if now - self._measured_at < MEASURE_SECONDS:
+            return
+        self._measured_at = now
+        try:
+            room = self._engine.room()
+        except OSError:
+            return
+        if self._guard.changed(room):
+            self._reports.post(partial(self._reports.low, self._guard.low))
 
     def _write(self, batches: Sequence[Batch]) -> None:
         gathered = _merged(batches)

@@ -231,6 +231,10 @@ class Replica:
         self._deliveries = []
         return deliveries + self.reads.abandon(why)
 
+    def refuse_writes(self, unknown: DatabaseError, why: DatabaseError) -> list[Delivery]:
+        """Answer every write that waits: those under way may still be applied."""
+        return self.proposals.abandon(unknown, why)
+
     @property
     def waiting(self) -> int:
         """Return how many calls wait for an answer."""
@@ -255,7 +259,7 @@ class Replica:
 
     def _launch(self, outbox: Outbox, now: float) -> None:
         if self._leader != self.origin.node_id and self.proposals.parked and self._leader:
-            self._deliveries += self.proposals.refuse_local_only(self._not_leader())
+            self._deliveries += self.proposals.refuse_local_only(self.not_leader())
         self.proposals.launch(self._propose, now)
         if not self.driver.resting:
             self.reads.ask(self._core.read_index, now)
@@ -321,7 +325,8 @@ class Replica:
             return None
         return NoLeaderError(node=self.origin.node_id)
 
-    def _not_leader(self) -> NotLeaderError:
+    def not_leader(self) -> NotLeaderError:
+        """Return the error that names who leads instead."""
         membership: Membership | None = self._applier.membership
         leader = membership.member(self._leader) if membership is not None else None
         address = leader.client_address if leader is not None else ""

@@ -7,7 +7,7 @@ too much. The epoch, which lies in the database too, names the content: when ano
 its place, the mark of the old one says nothing about it.
 """
 
-import mmap
+import logging
 import os
 import struct
 import zlib
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from amaters_server.model.errors import StorageLostError
+
+_log = logging.getLogger(__name__)
 
 _FORM = struct.Struct(">4s16sQ")
 _CHECK = struct.Struct(">I")
@@ -40,16 +42,16 @@ class DurableMark:
 
     def __init__(self, path: Path) -> None:
         """Open or create it, durably; OSError when that is impossible."""
+        self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.fstat(self._file).st_size < _SIZE:
             os.posix_fallocate(self._file, 0, _SIZE)
             os.fsync(self._file)
             _sync(path.parent)
-        self._memory = mmap.mmap(self._file, _SIZE)
 
     def get(self) -> Mark | None:
         """Return what was promised; None when nothing was, or the mark itself is damaged."""
-        row = self._memory[:_SIZE]
+        row = os.pread(self._file, _SIZE, 0).ljust(_SIZE, b"\0")
         magic, epoch, sequence = _FORM.unpack_from(row)
         (check,) = _CHECK.unpack_from(row, _FORM.size)
         if magic != _MAGIC or check != zlib.crc32(row[: _FORM.size]):
@@ -57,13 +59,13 @@ class DurableMark:
         return Mark(epoch, sequence)
 
     def put(self, mark: Mark) -> None:
-        """Promise that much; costs a copy of 32 bytes."""
+        """Record that much; without room for it the mark only says too little."""
         row = _FORM.pack(_MAGIC, mark.epoch, mark.sequence)
-        self._memory[:_SIZE] = row + _CHECK.pack(zlib.crc32(row))
+        with suppress(OSError):
+            os.pwrite(self._file, row + _CHECK.pack(zlib.crc32(row)), 0)
 
     def close(self) -> None:
         """Close the file; idempotent."""
-        self._memory.close()
         if self._file >= 0:
             with suppress(OSError):
                 os.close(self._file)
@@ -104,8 +106,7 @@ class SyncedSoFar:
         """Begin with a database that was just opened; StorageLostError when it is too old."""
         held, epoch = self._mark.get(), database.get(_EPOCH)
         sequence = database.latest_sequence_number()
-        same = held is not None and epoch in (None, held.epoch)
-        lost = held is not None and same and (epoch is None or sequence < held.sequence)
+        lost = held is not None and _is_less(sequence, epoch, held)
         if lost and held is not None and not accept_loss:
             raise StorageLostError(
                 f"{self._folder} holds less than was acknowledged (up to write {sequence} of "
@@ -113,7 +114,10 @@ class SyncedSoFar:
                 "member and add it again with an empty data folder. For a lone node restore a "
                 "backup, or accept the loss with `amaters-server repair --accept-loss`"
             )
-        if epoch is None:
+        if held is None and epoch is not None:
+            _log.warning("storage.mark_missing", extra={"file": str(self._mark.path)})
+        if epoch is None or lost:
+            # Another epoch, so that an older mark that a power cut brings back says nothing.
             epoch = renew(database)
             sequence = database.latest_sequence_number()
         self._epoch = epoch
@@ -126,6 +130,14 @@ class SyncedSoFar:
     def close(self) -> None:
         """Close the mark; idempotent."""
         self._mark.close()
+
+
+def _is_less(sequence: int, epoch: bytes | None, held: Mark) -> bool:
+    """Whether a database is older than its mark; one of another epoch cannot be compared."""
+    if epoch is None:
+        # An earlier version installs contents without an epoch; nothing at all is a loss.
+        return sequence == 0
+    return epoch == held.epoch and sequence < held.sequence
 
 
 def renew(database: Database) -> bytes:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from amaters_server.storage.room import Room
+
 
 class Space(enum.Enum):
     """The keyspaces of one engine; one batch may write to all of them at once."""
@@ -115,6 +117,10 @@ class Engine(Protocol):
 
     def statistics(self) -> "EngineStatistics":
         """Count what the metrics and the status show."""
+        ...
+
+    def room(self) -> Room | None:
+        """Measure the room on the disk; None when there is no limit. Any thread may ask."""
         ...
 
     def flush(self) -> None:

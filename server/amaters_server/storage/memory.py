@@ -10,6 +10,7 @@ from pathlib import Path
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
 from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
+from amaters_server.storage.room import Room
 from amaters_server.storage.rows import MutableRows, Rows
 
 _CHECKPOINT_FILE = "memory.checkpoint"
@@ -204,6 +205,13 @@ class MemoryEngine:
             return EngineStatistics(
                 key_count=self._spaces[Space.DATA].count, memtable_bytes=self._disk.size_bytes
             )
+
+    def room(self) -> Room | None:
+        """Measure the room on the disk."""
+        capacity, size = self._disk.capacity_bytes, self._disk.size_bytes
+        if capacity is None:
+            return None
+        return Room(max(capacity - size, 0), capacity, "this memory engine")
 
     def flush(self) -> None:
         """Make everything written so far survive a crash of this engine's disk."""

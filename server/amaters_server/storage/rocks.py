@@ -7,7 +7,6 @@ families, snapshots and iterators is gone, so views keep account of what they ha
 """
 
 import contextlib
-import shutil
 import threading
 import time
 import weakref
@@ -31,7 +30,7 @@ from rocksdict import (
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage import durable_mark, rocks_statistics, swap
+from amaters_server.storage import durable_mark, rocks_statistics, room, swap
 from amaters_server.storage.durable_mark import SyncedSoFar
 from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
 from amaters_server.storage.rocks_errors import closed, is_locked, is_stalled, translate
@@ -39,7 +38,6 @@ from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
 from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
 
 _MIB = 1024 * 1024
-_ROOM_TO_OPEN_BYTES = _MIB
 _STALL_PAUSE_SECONDS = 0.002
 _MOST_WAITS_FOR_READERS = 1000
 
@@ -158,16 +156,13 @@ class RocksEngine:
             raise StorageCorruptedError(f"{folder} is no checkpoint of this engine")
         return RocksEngine(folder, self._tuning, pause=self._pause, compacts=False)
 
-    def begin_epoch(self) -> None:
-        """Make this a content of its own, which no earlier mark says anything about."""
-        durable_mark.renew(self._opened())
-
     def replace(self, folder: Path, amend: Amend) -> None:
         """Take over a checkpoint of another engine of this kind as the whole content."""
         self._opened()
         other = self.opened(folder)
         try:
-            other.begin_epoch()
+            # No mark of an earlier content says anything about this one.
+            durable_mark.renew(other._opened())  # noqa: SLF001 - another of this class
             other.write(amend(other), sync=True)
         finally:
             other.close()
@@ -208,6 +203,10 @@ class RocksEngine:
                 {name: self._sum(name) for name in rocks_statistics.SUMMED},
                 key_count=keys or 0,
             )
+
+    def room(self) -> room.Room | None:
+        """Measure the disk's room."""
+        return room.measured(self._folder)
 
     def flush(self) -> None:
         """Move what is in memory to table files."""
@@ -286,7 +285,7 @@ class RocksEngine:
 
     def _has_room_for(self, changes: Changes) -> bool:
         size = sum(len(key) + len(value or b"") for _, key, value in changes.operations)
-        return shutil.disk_usage(self._folder).free > 2 * size + _ROOM_TO_OPEN_BYTES
+        return room.is_enough(self._folder, size)
 
     def _reopened(self, space: Space) -> Rdict:
         """Wait for a reopening under way; raises when there is none or it failed."""

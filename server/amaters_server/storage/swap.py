@@ -29,6 +29,11 @@ def fulfil(folder: Path) -> None:
         _sync(folder.parent)
 
 
+def is_promised(folder: Path) -> bool:
+    """Whether another folder is to take this one's place."""
+    return _promised(folder).exists()
+
+
 def _promised(folder: Path) -> Path:
     return folder.with_name(folder.name + _PROMISED)
 

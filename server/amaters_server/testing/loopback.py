@@ -11,7 +11,7 @@ from pathlib import Path
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import data_key
-from amaters_server.model.queries import Answer, Get, Put, Read, Result, Write
+from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result, Write
 from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
@@ -108,6 +108,11 @@ class Loopback:
                 [Write(1, [Put(data_key("t", key), value)], deadline)], answers
             )
         )
+
+    async def delete(self, key: bytes, seconds: float = CALL_SECONDS) -> None:
+        """Delete one key; raises what the node answers otherwise."""
+        write = Write(1, [Remove(data_key("t", key))], self.deadline(seconds))
+        await self._asked(lambda answers: self.node.write([write], answers))
 
     async def get(
         self, key: bytes, seconds: float = CALL_SECONDS, *, stale: bool = False

@@ -74,3 +74,27 @@ def test_a_creation_that_was_cut_short_goes_on(settings):
         (folder / name).touch()
 
     open_engine(settings()).close()
+
+
+@pytest.mark.parametrize("left", [(), ("000009.sst",)], ids=["deleted", "half deleted"])
+def test_a_swap_that_was_cut_short_is_finished_and_memory_is_refused(settings, left):
+    written(settings())
+    folder = database_folder(settings())
+    folder.rename(folder.with_name("db.next"))
+    if left:
+        folder.mkdir()
+        for name in left:
+            (folder / name).touch()
+
+    with pytest.raises(ConfigurationError, match="would seem to be gone"):
+        open_engine(settings("memory"))
+
+    engine = open_engine(settings())
+    assert engine.get(Space.DATA, b"key") == b"value"
+    engine.close()
+
+
+def test_memory_beside_an_empty_folder_is_fine(settings):
+    database_folder(settings()).mkdir(parents=True)
+
+    open_engine(settings("memory")).close()

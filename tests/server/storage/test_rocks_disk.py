@@ -140,6 +140,45 @@ def test_a_database_of_an_earlier_version_gets_its_mark(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_a_loss_that_was_accepted_stays_accepted_though_the_old_mark_comes_back(
+    tmp_path: Path,
+) -> None:
+    folder, mark = tmp_path / "db", tmp_path / "db.durable"
+    killed_after_writing(folder, 20)
+    before = mark.read_bytes()
+    _cut(the_log(folder))
+    RocksEngine(folder, SMALL, accept_loss=True).close()
+
+    mark.write_bytes(before)  # as after a power cut
+
+    RocksEngine(folder, SMALL).close()
+
+
+def test_a_content_that_an_earlier_version_installed_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    killed_after_writing(folder, 20)
+    other = RocksEngine(tmp_path / "other", SMALL, compacts=False)
+    put(other, b"key")
+    other.close()
+    shutil.rmtree(folder)
+    (tmp_path / "other").rename(folder)
+
+    engine = RocksEngine(folder, SMALL)
+
+    assert engine.get(Space.DATA, b"key") is not None
+    engine.close()
+
+
+def test_a_mark_that_is_cut_under_a_running_engine_harms_nobody(tmp_path: Path) -> None:
+    engine = RocksEngine(tmp_path / "db", SMALL)
+    os.truncate(tmp_path / "db.durable", 0)
+
+    put(engine, b"key")
+    engine.close()
+
+    RocksEngine(tmp_path / "db", SMALL).close()
+
+
 def test_a_damaged_mark_stops_nobody(tmp_path: Path) -> None:
     folder = tmp_path / "db"
     killed_after_writing(folder, 3)

@@ -1,0 +1,69 @@
+"""What a node whose disk has little room or none still takes. Pure.
+
+Above the limit everything is taken. Below it writes that add data are refused while there is
+still room to delete, to compact and to serve reads. On a disk that is full nothing can be written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaters_server.model.errors import StorageFullError
+from amaters_server.model.queries import Columns, Put
+from amaters_server.raft.commands import Waiting
+from amaters_server.storage.room import Room
+
+_MIB = 1024 * 1024
+LEAST_SHARE = 0.05
+"""Of the disk, that stays free when no amount is configured."""
+SMALLEST_LIMIT_BYTES = 8 * _MIB
+LARGEST_LIMIT_BYTES = 1024 * _MIB
+BACK_AT = 1.25
+"""How many times the limit must be free before writes are taken again."""
+
+
+@dataclass(slots=True)
+class RoomGuard:
+    """Whether a disk has room for more, with a margin so that it does not flap."""
+
+    configured: int | None = None
+    """Bytes that stay free; 0: no limit, None: a share of the disk."""
+    low: StorageFullError | None = None
+
+    def limit(self, room: Room) -> int:
+        """Return the bytes that have to stay free."""
+        if self.configured is not None:
+            return self.configured
+        share = int(room.total * LEAST_SHARE)
+        return min(max(share, SMALLEST_LIMIT_BYTES), LARGEST_LIMIT_BYTES)
+
+    def changed(self, room: Room | None) -> bool:
+        """Take in a measurement; return whether the verdict is another one now."""
+        was_low = self.low is not None
+        if room is None:
+            self.low = None
+            return was_low
+        limit = self.limit(room)
+        if not was_low and room.free < limit:
+            self.low = StorageFullError(
+                f"the disk of {room.where} has {room.free // _MIB} MiB free, and "
+                f"{limit // _MIB} MiB are kept for deleting and compacting: delete data or enlarge "
+                "the volume; reads and deletes go on, writes by themselves once there is room"
+            )
+        elif was_low and room.free >= limit * BACK_AT:
+            self.low = None
+        return was_low is not (self.low is not None)
+
+
+def adds(write: Waiting) -> bool:
+    """Whether the write stores something, rather than only removing and reading."""
+    operations = write.operations
+    if type(operations) is Columns:
+        return any(value is not None for value in operations.values)
+    return any(type(operation) is Put for operation in operations)
+
+
+def apart(writes: Sequence[Waiting], *, full: bool) -> tuple[list[Waiting], list[Waiting]]:
+    """Return the writes to take and those to refuse."""
+    taken = [] if full else [write for write in writes if not adds(write)]
+    refused = list(writes) if full else [write for write in writes if adds(write)]
+    return taken, refused

@@ -1,0 +1,125 @@
+"""A disk with little room: what is refused, and when it is taken again."""
+
+import pytest
+from amaters_server.model.errors import NotLeaderError, OutcomeUnknownError, StorageFullError
+from amaters_server.model.keys import data_key
+from amaters_server.model.queries import Columns, Get, Put, Remove, Write
+from amaters_server.node.disk_room import RoomGuard, adds, apart
+from amaters_server.storage.memory import MemoryDisk, MemoryEngine
+from amaters_server.storage.room import Room
+from amaters_server.testing.loopback import leader_of, until
+
+MIB = 1024 * 1024
+KEY = data_key("c", b"k")
+
+
+def room(free_mib: float, total_mib: int = 1000) -> Room:
+    return Room(int(free_mib * MIB), total_mib * MIB, "/data")
+
+
+@pytest.mark.parametrize(
+    ("total_mib", "limit_mib"), [(64, 8), (1000, 50), (100_000, 1024)], ids=str
+)
+def test_the_limit_is_a_share_of_the_disk_within_bounds(total_mib, limit_mib):
+    assert RoomGuard().limit(room(1, total_mib)) == limit_mib * MIB
+
+
+def test_a_configured_limit_is_taken_as_it_is():
+    assert RoomGuard(0).changed(room(0)) is False
+    assert RoomGuard(100 * MIB).changed(room(99)) is True
+
+
+def test_low_room_is_said_once_and_ends_with_a_margin():
+    guard = RoomGuard(100 * MIB)
+
+    assert guard.changed(room(101)) is False
+    assert guard.changed(room(99)) is True
+    assert "99 MiB free" in str(guard.low)
+    assert "reads and deletes go on" in str(guard.low)
+    assert guard.changed(room(98)) is False
+    assert guard.changed(room(110)) is False
+    assert guard.changed(room(125)) is True
+    assert guard.low is None
+
+
+def test_an_engine_without_a_limit_has_room():
+    guard = RoomGuard()
+
+    assert guard.changed(None) is False
+    assert guard.low is None
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([Put(KEY, b"v")], True),
+        ([Remove(KEY)], False),
+        ([Get(KEY), Remove(KEY)], False),
+        ([Remove(KEY), Put(KEY, b"v")], True),
+        (Columns([KEY], [b"v"]), True),
+        (Columns([KEY], [None]), False),
+    ],
+)
+def test_what_adds_data_is_told_from_what_removes_it(operations, expected):
+    assert adds(Write(0, operations, 0.0)) is expected
+
+
+def test_a_full_disk_takes_nothing_and_a_low_one_deletes():
+    put, remove = Write(1, [Put(KEY, b"v")], 0.0), Write(2, [Remove(KEY)], 0.0)
+
+    assert apart([put, remove], full=False) == ([remove], [put])
+    assert apart([put, remove], full=True) == ([], [put, remove])
+
+
+@pytest.mark.slow
+async def test_a_lone_node_with_little_room_refuses_puts_at_once_and_deletes_and_reads(cluster):
+    disk = MemoryDisk()
+    [node] = await cluster(1, open_engine=lambda: MemoryEngine(disk))
+    await node.put(b"k", b"v" * 1000)
+    disk.capacity_bytes = disk.size_bytes + 4 * MIB
+    await until(lambda: node.node._pump.low is not None)
+
+    with pytest.raises(StorageFullError, match="MiB free"):
+        await node.put(b"other", b"v", seconds=30)
+    assert await node.get(b"k") == b"v" * 1000
+    assert node.node.readiness().ok
+    await node.delete(b"k")
+    assert await node.get(b"k") is None
+    disk.capacity_bytes = None
+    disk.capacity_bytes = disk.size_bytes + 100 * MIB
+
+    await until(lambda: node.node._pump.low is None)
+    await node.put(b"k", b"w")
+    assert await node.get(b"k") == b"w"
+
+
+@pytest.mark.slow
+async def test_a_lone_node_with_a_full_disk_answers_at_once_and_reads_on(cluster):
+    disk = MemoryDisk()
+    [node] = await cluster(1, open_engine=lambda: MemoryEngine(disk))
+    await node.put(b"k", b"v")
+    disk.capacity_bytes = 1
+
+    with pytest.raises((StorageFullError, OutcomeUnknownError)):
+        await node.put(b"k", b"w", seconds=60)
+    with pytest.raises(StorageFullError):
+        await node.put(b"k", b"x", seconds=60)
+    assert await node.get(b"k") in (b"v", b"w")
+
+
+@pytest.mark.slow
+async def test_a_follower_with_little_room_names_the_leader(cluster):
+    disks = [MemoryDisk() for _ in range(3)]
+    unused = iter(disks)
+    nodes = await cluster(3, open_engine=lambda: MemoryEngine(next(unused)))
+    leader = leader_of(nodes)
+    low = next(node for node in nodes if node is not leader)
+    disk = disks[nodes.index(low)]
+    disk.capacity_bytes = disk.size_bytes + 4 * MIB
+    await until(lambda: low.node._pump.low is not None)
+
+    with pytest.raises(NotLeaderError):
+        await low.put(b"k", b"v")
+    await leader.put(b"k", b"v")
+
+    assert await low.get(b"k") == b"v"

@@ -1,9 +1,12 @@
 """The AmateRS client: what applications, `amaters-cli` and the operator import."""
 
 import importlib
-from typing import TYPE_CHECKING
 
 from amaters.version import __version__
+
+# Type checkers take it for true; importing it from `typing` would double the time that the
+# programs need until they can be interrupted, or a server be told to stop.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from amaters.admin import AdminClient

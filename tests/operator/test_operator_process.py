@@ -3,6 +3,11 @@
 import asyncio
 import json
 import logging
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
@@ -71,6 +76,27 @@ async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:
             assert (unwell.status, await unwell.text()) == (503, "overdue: shop/orders")
         async with session.get("/metrics") as page:
             assert 'amaters_operator_moves_total{move="ReplacePod"} 1.0' in await page.text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_imports_is_obeyed_and_not_lost(number: signal.Signals) -> None:
+    started = [sys.executable, "-c", "from amaters_operator.entry import main; main()", "run"]
+    held_back = ["env", f"--block-signal={number.name}", *started]
+    with subprocess.Popen(held_back, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 10
+        while not blocked(process.pid) >> (number - 1) & 1:
+            assert time.monotonic() < end
+
+        process.send_signal(number)
+
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def blocked(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk:"))
 
 
 def test_logs_are_json_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ What a person asked for goes to stdout, everything else to stderr. Exit codes: 0
 2 wrong usage.
 """
 
+import errno
 import json
 import os
 import platform
@@ -47,6 +48,8 @@ STATUS_LABELS = {
 }
 
 POLL_SECONDS = 0.05
+FLUSH_SECONDS = 10
+"""What a server may need to close its disk, once the calls under way have had their time."""
 KILL_WAIT_SECONDS = 5.0
 
 
@@ -140,7 +143,12 @@ def _told_of_configuration() -> Iterator[None]:
 @click.option("--client-advertise", metavar="HOST:PORT", help="Where clients reach this node.")
 @with_sources
 def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
-    """Run the server until it is told to stop."""
+    """Run the server until it is told to stop, by SIGTERM or SIGINT (Ctrl-C); the exit code is 0.
+
+    Calls under way, streams included, may end within server.shutdown_timeout_secs. A second
+    signal gives them up and closes everything in order all the same. A third one leaves at once
+    with exit code 1: the next start recovers as from a crash. SIGHUP reloads.
+    """
     del foreground
     if generate_config and not sources.path.exists():
         _write_default(sources.path)
@@ -158,6 +166,9 @@ def _write_default(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(as_toml(Settings()))
     except OSError as wrong:
+        if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
+            # It was not there before, and half of it would be taken for what a person wants.
+            path.unlink(missing_ok=True)
         _fail(
             f"{path} cannot be written ({wrong.strerror}): name another file with --config, or "
             "leave out --generate-config, for every setting has a default"
@@ -178,7 +189,7 @@ def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
         click.echo("Server is not running", err=True)
         return
     if not force:
-        grace = server.shutdown_timeout_secs if timeout is None else timeout
+        grace = server.shutdown_timeout_secs + FLUSH_SECONDS if timeout is None else timeout
         _signal(pid, signal.SIGTERM)
         if _gone(file, grace):
             click.echo("Server stopped", err=True)

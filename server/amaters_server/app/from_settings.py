@@ -117,6 +117,13 @@ def _is_here(address: str) -> bool:
     return True
 
 
+def grace_seconds(settings: Settings) -> float:
+    """Return how long calls under way are given when the server stops."""
+    longest = settings.server.shutdown_timeout_secs
+    wished = settings.timeouts.graceful_shutdown_timeout_ms
+    return longest if wished is None else min(longest, wished / 1000)
+
+
 def query_limits(settings: Settings) -> QueryLimits:
     """Return what one call may take."""
     return QueryLimits(

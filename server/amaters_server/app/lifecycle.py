@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,12 +20,14 @@ from amaters_server.app import from_settings
 from amaters_server.app.compose import Server, compose, open_engine, snapshot_places
 from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
-from amaters_server.app.reload import Reloadable, Reloader
+from amaters_server.app.reload import Reloadable, Reloader, Reloading
+from amaters_server.app.signals import SIGNALS
+from amaters_server.app.stopping import Stop
 from amaters_server.config.load import Loaded, Sources
-from amaters_server.config.reloadable import NOT_YET, ReloadReport
+from amaters_server.config.reloadable import NOT_YET
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
-from amaters_server.model.errors import ConfigurationError, NotReadyError
+from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.rpc.crowding import tell_of_crowding
 from amaters_server.rpc.tls import Certificates
 from amaters_server.telemetry.logs import Logs
@@ -43,6 +44,8 @@ Python's default of 5 ms, the fsync of a busy node would wait longer than it tak
 
 def run(sources: Sources, loaded: Loaded) -> None:
     """Run a server until it is told to stop; DatabaseError when it cannot start."""
+    SIGNALS.catch()
+    SIGNALS.hold()
     logs = Logs()
     _apply_logging(logs, loaded.settings)
     for notice in loaded.notices:
@@ -53,8 +56,15 @@ def run(sources: Sources, loaded: Loaded) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(sources, loaded, logs))
+    except StorageFullError as full:
+        # A node that runs goes on by itself once there is room; this process ends.
+        raise StorageFullError(
+            f"the disk of {loaded.settings.server.data_dir} is full: make room, or enlarge the "
+            f"volume, then start this server again ({full.__cause__ or full})"
+        ) from full
     finally:
         pid_file.release()
+        SIGNALS.ignore()
 
 
 def require_certificates(settings: Settings) -> None:
@@ -65,67 +75,66 @@ def require_certificates(settings: Settings) -> None:
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then leave in order."""
     settings = loaded.settings
-    told_to_stop = asyncio.Event()
-    certificates = Certificates(from_settings.tls_paths(settings))
-    reloading = Reloading()
-    raise_limit(settings.server.max_connections)
-    _make_folder(settings.server.data_dir)
-    engine = await asyncio.to_thread(open_engine, settings)
-    server = compose(settings, engine, certificates, reloading, logs.ring.records)
-    reloading.reloader = Reloader(
-        sources, settings, _reloadable(server, logs), digest=loaded.digest
-    )
-    logs.tell_with(lambda: _facts(server))
-    with _signals(asyncio.get_running_loop(), told_to_stop, reloading):
-        async with _running(server, settings):
+    stop, reloading = Stop(), Reloading()
+    with _signals(asyncio.get_running_loop(), stop, reloading):
+        certificates = Certificates(from_settings.tls_paths(settings))
+        raise_limit(settings.server.max_connections)
+        _make_folder(settings.server.data_dir)
+        # The binding lets nothing else run meanwhile, so that a stop is heard only afterwards.
+        engine = await asyncio.to_thread(open_engine, settings)
+        if stop.asked:
+            await asyncio.to_thread(engine.close)
+            return
+        server = compose(settings, engine, certificates, reloading, logs.ring.records)
+        reloader = Reloader(sources, settings, _reloadable(server, logs), digest=loaded.digest)
+        reloading.begin(reloader)
+        logs.tell_with(lambda: _facts(server))
+        async with _running(server, settings, stop):
             gc.freeze()
-            _log.info("server.started", extra=_where(server, settings))
-            await told_to_stop.wait()
+            if not stop.asked:
+                _log.info("server.started", extra=_where(server, settings))
+            await stop.wanted()
             _log.info("server.stopping")
-    _log.info("server.stopped")
-
-
-class Reloading:
-    """The reloader, which exists only once everything it acts on does."""
-
-    def __init__(self) -> None:
-        self.reloader: Reloader | None = None
-
-    def now(self) -> None:
-        """Reload, if everything is up."""
-        if self.reloader is not None:
-            self.reloader.reload()
-
-    def digest(self) -> str:
-        """Return the digest of the configuration file in force."""
-        return "" if self.reloader is None else self.reloader.digest
-
-    async def ask(self) -> ReloadReport:
-        """Reload as if SIGHUP had come, and return the report."""
-        if self.reloader is None:
-            raise NotReadyError("it is starting")
-        return await self.reloader.ask()
+        _log.info("server.stopped")
 
 
 @contextlib.asynccontextmanager
-async def _running(server: Server, settings: Settings) -> AsyncIterator[None]:
+async def _running(server: Server, settings: Settings, stop: Stop) -> AsyncIterator[None]:
     """Start everything; leave in order, however the body ends."""
-    grace = settings.timeouts.graceful_shutdown_timeout_ms / 1000
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.http.stop)
         await server.http.start()
         stack.push_async_callback(server.internal.stop, 0)
         await server.internal.start()
         stack.push_async_callback(server.admin.end_streams)
-        stack.push_async_callback(server.listener.stop, LISTENER_GRACE_SECONDS)
+        stack.push_async_callback(_close_listener, server, stop)
         stack.push_async_callback(server.service.close)
-        stack.push_async_callback(server.node.stop, grace)
+        stack.push_async_callback(server.node.close)
         await server.node.start()
         await server.listener.start()
+        stack.push_async_callback(_let_calls_end, server, settings, stop)
         stack.push_async_callback(server.listener.drain)
         stack.callback(server.health.stopping)
         await stack.enter_async_context(_background(server))
         yield
+
+
+async def _let_calls_end(server: Server, settings: Settings, stop: Stop) -> None:
+    """Hand leadership over and wait for the calls under way; a second signal breaks it off."""
+    seconds = from_settings.grace_seconds(settings)
+    others = (server.service.drained, server.admin.drained)
+    departure = asyncio.ensure_future(server.node.depart(seconds, others))
+    await stop.unless_hurried(departure, seconds)
+    if not departure.done():
+        _log.warning("server.calls_given_up")
+    departure.cancel()
+    await asyncio.wait({departure})
+    if not departure.cancelled():
+        departure.result()
+
+
+async def _close_listener(server: Server, stop: Stop) -> None:
+    await server.listener.stop(stop.patience(LISTENER_GRACE_SECONDS))
 
 
 @contextlib.asynccontextmanager
@@ -150,22 +159,16 @@ async def _background(server: Server) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(
-    loop: asyncio.AbstractEventLoop, told_to_stop: asyncio.Event, reloading: Reloading
-) -> Iterator[None]:
-    def stop() -> None:
-        if told_to_stop.is_set():
-            _log.error("server.stopped_at_once", extra={"reason": "a second signal"})
-            logging.shutdown()
-            os._exit(1)
-        told_to_stop.set()
+def _signals(loop: asyncio.AbstractEventLoop, stop: Stop, reloading: Reloading) -> Iterator[None]:
+    def received(number: int) -> None:
+        asked = reloading.ask_soon if number == signal.SIGHUP else stop.ask
+        loop.call_soon_threadsafe(asked)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, reloading.now)
-    yield
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.remove_signal_handler(number)
+    SIGNALS.tell(received)
+    try:
+        yield
+    finally:
+        SIGNALS.tell_nobody()
 
 
 def _reloadable(server: Server, logs: Logs) -> Reloadable:
@@ -188,20 +191,16 @@ def _apply_logging(logs: Logs, settings: Settings) -> None:
     try:
         logs.apply(from_settings.log_settings(settings.logging))
     except OSError as wrong:
-        raise ConfigurationError(
-            f"log file {settings.logging.file_path} cannot be opened ({wrong.strerror}): set "
-            "logging.file_path to a path this user may write"
-        ) from wrong
+        doing = f"log file {settings.logging.file_path} cannot be opened"
+        raise ConfigurationError.of_path(doing, wrong, "logging.file_path") from wrong
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as wrong:
-        raise ConfigurationError(
-            f"data folder {folder} cannot be made ({wrong.strerror}): set server.data_dir to a "
-            "path this user may write"
-        ) from wrong
+        doing = f"data folder {folder} cannot be made"
+        raise ConfigurationError.of_path(doing, wrong, "server.data_dir") from wrong
 
 
 def _facts(server: Server) -> dict[str, object]:

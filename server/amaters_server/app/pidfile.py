@@ -5,6 +5,7 @@ its file behind, and numbers are used again. So the running server keeps its fil
 nobody locks is a leftover, whatever number stands in it.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -22,26 +23,43 @@ class PidFile:
     def claim(self) -> None:
         """Write this process's id and hold the file until `release` or the process's end.
 
-        ConfigurationError when another process holds it, or when it cannot be written.
+        ConfigurationError when another process holds it, or when it cannot be written; nothing is
+        left behind then.
         """
+        file = self._locked()
+        try:
+            _write(file, os.getpid())
+        except OSError as wrong:
+            self.path.unlink(missing_ok=True)
+            os.close(file)
+            raise self._unwritable(wrong) from wrong
+        self._held = file
+
+    def _locked(self) -> int:
+        """Open and lock the file; again when it was removed before the lock was had."""
+        while True:
+            file = self._opened()
+            if not _lock(file, fcntl.LOCK_EX):
+                other = _number(file)
+                os.close(file)
+                raise ConfigurationError(
+                    f"Server is already running: process {other or 'unknown'} holds {self.path}. "
+                    "Stop it first; a second server on this machine needs its own server.pid_file"
+                )
+            if _is_still_at(file, self.path):
+                return file
+            os.close(file)
+
+    def _opened(self) -> int:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as wrong:
-            raise ConfigurationError(
-                f"pid file {self.path} cannot be written ({wrong.strerror}): set server.pid_file to "
-                "a path this user may write"
-            ) from wrong
-        if not _lock(file, fcntl.LOCK_EX):
-            other = _number(file)
-            os.close(file)
-            raise ConfigurationError(
-                f"Server is already running: process {other or 'unknown'} holds {self.path}. Stop "
-                "it first; a second server on this machine needs its own server.pid_file"
-            )
-        os.ftruncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode(), 0)
-        self._held = file
+            raise self._unwritable(wrong) from wrong
+
+    def _unwritable(self, wrong: OSError) -> ConfigurationError:
+        doing = f"pid file {self.path} cannot be written"
+        return ConfigurationError.of_path(doing, wrong, "server.pid_file")
 
     def release(self) -> None:
         """Remove the file, when this process holds it; idempotent."""
@@ -67,6 +85,21 @@ class PidFile:
 def _number(file: int) -> int | None:
     text = os.pread(file, 32, 0).decode(errors="replace").strip()
     return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
+def _write(file: int, number: int) -> None:
+    os.ftruncate(file, 0)
+    text = str(number).encode()
+    if os.pwrite(file, text, 0) < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_still_at(file: int, path: Path) -> bool:
+    """Whether it is the file that others find: whoever stopped meanwhile has removed another."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: int, kind: int) -> bool:

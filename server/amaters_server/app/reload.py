@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from amaters_server.config.load import Sources, load
 from amaters_server.config.reloadable import ReloadReport, difference, merged
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, NotReadyError
 
 _log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.5
+"""Between the end of one reload and the next: reading everything again takes the event loop's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,46 @@ class Reloader:
             sections_skipped=found.skipped + skipped,
             errors=tuple(errors),
         )
+
+
+class Reloading:
+    """Reloads when it is asked to: many requests at once are one.
+
+    The reloader exists only once everything it acts on does; a request that comes before is not
+    forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reloader: Reloader | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self._wanted = False
+        self._not_before = 0.0
+
+    def begin(self, reloader: Reloader) -> None:
+        """Use that reloader from now on."""
+        self._reloader = reloader
+        if self._wanted:
+            self.ask_soon()
+
+    def ask_soon(self) -> None:
+        """Reload soon: at once, or when the last one is some time ago."""
+        if self._reloader is None:
+            self._wanted = True
+        elif self._due is None:
+            self._due = self._loop.call_at(self._not_before, self._reload, self._reloader)
+
+    def digest(self) -> str:
+        """Return the digest of the configuration file in force."""
+        return "" if self._reloader is None else self._reloader.digest
+
+    async def ask(self) -> ReloadReport:
+        """Reload as if SIGHUP had come, and return the report."""
+        if self._reloader is None:
+            raise NotReadyError("it is starting")
+        return await self._reloader.ask()
+
+    def _reload(self, reloader: Reloader) -> None:
+        self._due = None
+        reloader.reload()
+        self._not_before = self._loop.time() + PAUSE_SECONDS

@@ -50,7 +50,8 @@ class ServerSection(Section):
     )
     shutdown_timeout_secs: Count = Field(
         default=30,
-        description="Seconds from the signal to stop until calls in flight are given up.",
+        description="Seconds from the signal to stop until calls in flight, streams included, are "
+        "given up; a second signal gives them up at once.",
     )
 
 
@@ -210,9 +211,10 @@ class TimeoutsSection(Section):
     idle_connection_timeout_ms: Positive = Field(
         default=60_000, description="Accepted; not enforced yet."
     )
-    graceful_shutdown_timeout_ms: Count = Field(
-        default=5000,
-        description="Milliseconds that calls in flight are given when the server stops.",
+    graceful_shutdown_timeout_ms: Count | None = Field(
+        default=None,
+        description="Milliseconds that calls in flight, streams included, are given when the "
+        "server stops; at most, and without this key, `server.shutdown_timeout_secs`.",
     )
     keep_alive_interval_ms: Count = Field(
         default=15_000, description="Accepted; `network.keepalive_interval_secs` decides."

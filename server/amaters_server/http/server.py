@@ -23,8 +23,13 @@ MAX_CONNECTIONS = 256
 """Beyond these the oldest are closed: a probe, or whoever asks for metrics, connects anew."""
 COUNT_EVERY_SECONDS = 1.0
 IDLE_SECONDS = 75.0
+STOP_SECONDS = 1.0
+"""How long a stop waits for whoever takes a page slowly."""
 
 SERVED = {HealthStatus.HEALTHY, HealthStatus.DEGRADED}
+
+METHODS = ("GET", "HEAD", "OPTIONS")
+"""Of every page. To HEAD aiohttp sends the headers of what GET is answered with."""
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -70,7 +75,11 @@ class HttpServer:
     async def start(self) -> None:
         """Bind and serve; ConfigurationError names the address when it cannot be had."""
         runner = web.AppRunner(
-            self._application(), access_log=None, logger=_log, keepalive_timeout=IDLE_SECONDS
+            self._application(),
+            access_log=None,
+            logger=_log,
+            keepalive_timeout=IDLE_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
         )
         await runner.setup()
         site = web.TCPSite(runner, self._address.host, self._address.port)
@@ -110,9 +119,9 @@ class HttpServer:
             page = pages.get(request.path)
             if page is None:
                 return _json({"error": "not found"}, 404)
-            if request.method != "GET":
-                return _json({"error": "method not allowed"}, 405)
-            return await page(request)
+            if request.method in {"GET", "HEAD"}:
+                return await page(request)
+            return _other(request.method)
 
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", answer)
@@ -176,6 +185,16 @@ async def keep_history(health: Health, exposition: Exposition, switch: MetricsSw
 
 def _code(good: bool) -> int:  # noqa: FBT001 A verdict, not a switch.
     return 200 if good else 503
+
+
+def _other(method: str) -> web.Response:
+    """Answer a method that asks for no page, with those that do."""
+    if method == "OPTIONS":
+        answer = web.Response(status=204)
+    else:
+        answer = _json({"error": "method not allowed"}, 405)
+    answer.headers["Allow"] = ", ".join(METHODS)
+    return answer
 
 
 def _json(body: Json, status: int) -> web.Response:

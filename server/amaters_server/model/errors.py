@@ -27,6 +27,7 @@
 `rpc.status` holds the one table from these classes to codes on the wire, looked up along the MRO.
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -227,3 +228,12 @@ class ConfigurationError(DatabaseError):
     """The configuration is wrong; each line of the message names one key."""
 
     code = "configuration"
+
+    @classmethod
+    def of_path(cls, doing: str, wrong: OSError, key: str) -> "ConfigurationError":
+        """Return what to raise when nothing can be written to the path that a key names."""
+        full = wrong.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = f"set {key} to a path this user may write"
+        if full:
+            advice = f"make room on that disk, or set {key} to a path on another one"
+        return cls(f"{doing} ({wrong.strerror}): {advice}")

@@ -4,12 +4,12 @@ node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, snap
 await node.start()
 node.write([...], answers) ; node.read([...], answers)
 await node.members.add(...) ; await node.backups.create() ; node.peers.handshake(...)
-await node.stop(grace_seconds=10)
+await node.depart(grace_seconds=10) ; await node.close()
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
@@ -122,20 +122,34 @@ class Node:
         else:
             await self._take_part(identity, ())
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Leave in order: not ready, leadership handed over, calls answered, disk flushed, closed.
+    async def depart(
+        self, grace_seconds: float, others: Sequence[Callable[[], Awaitable[None]]] = ()
+    ) -> None:
+        """Make it unnecessary for anybody to wait for this node: not ready, not leading, idle.
 
-        Calls that still wait at the end of the grace are answered with ShuttingDownError or
-        OutcomeUnknownError. Closes the engine and the transport. Idempotent.
+        Returns once nobody waits for an answer and `others`, called when new calls are refused, have
+        returned too, or at the end of the grace. May be cancelled.
         """
-        if self._standing.stopping:
-            return
         deadline = self._parts.clock.now() + grace_seconds
         self._standing.stopping = True
         await self._hand_over(deadline)
         self._standing.refusing = True
         self.peers.failures.close()
-        await asyncio.gather(self._belonging.say_farewell(), self._drain(deadline))
+        waits = [self._belonging.say_farewell(), *(ended() for ended in others)]
+        if self._pump is not None:
+            waits.append(self._pump.drained(deadline - self._parts.clock.now()))
+        await asyncio.gather(*waits)
+
+    async def close(self) -> None:
+        """Answer who still waits with ShuttingDownError or OutcomeUnknownError, and let go.
+
+        The disk is flushed; closes the engine and the transport. Idempotent.
+        """
+        if self._standing.closed:
+            return
+        standing = self._standing
+        standing.stopping = standing.refusing = standing.closed = True
+        self.peers.failures.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,7 +157,8 @@ class Node:
         if self._pump is not None:
             await self._pump.stop(ShuttingDownError())
         await self._parts.transport.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._close_engine)
+        flush = not standing.failure
+        await asyncio.get_running_loop().run_in_executor(None, opening.close, self._disk, flush)
 
     # --- calls ----------------------------------------------------------------
 
@@ -285,7 +300,9 @@ class Node:
     # --- news from the pump ---------------------------------------------------
 
     def _led_by(self, leader: int, role: str) -> None:
-        pump = self._serving()
+        pump = self._pump
+        if pump is None:
+            return
         term = pump.replica.driver.core.term
         self.counters.elections_started += role == "candidate"
         if leader != self._standing.leader:
@@ -330,20 +347,6 @@ class Node:
             await transfer.hand_over(pump, self._leadership, self._parts.clock, to, deadline)
         except DatabaseError as error:
             log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
-
-    async def _drain(self, deadline: float) -> None:
-        pump = self._pump
-        if pump is not None:
-            await pump.drained(deadline - self._parts.clock.now())
-
-    def _close_engine(self) -> None:
-        try:
-            if not self._standing.failure:
-                self._parts.engine.flush()
-        except StorageError as error:
-            log.warning("storage.flush_failed", extra={"reason": str(error)})
-        finally:
-            self._parts.engine.close()
 
     # --- small things ---------------------------------------------------------
 

@@ -1,10 +1,11 @@
-"""Opens a replica from its disk: what was applied, what the log holds, which life this is."""
+"""Opens a replica from its disk, and closes it: what was applied, what the log holds, which life."""
 
+import logging
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Membership
-from amaters_server.model.errors import StorageCorruptedError
+from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
 from amaters_server.node.encoding import encoder
 from amaters_server.node.founding import FOUNDED_AT, Found, Join
 from amaters_server.node.ports import Clock
@@ -17,6 +18,8 @@ from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
 from amaters_server.raft.proposals import Patience
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
+
+log = logging.getLogger(__name__)
 
 NO_LEADER_PATIENCE_SECONDS = 3.0
 
@@ -39,6 +42,20 @@ def name_disk(disk: Disk, fresh: str) -> str:
     disk.log.put_disk_id(changes, fresh)
     disk.engine.write(changes, sync=True)
     return fresh
+
+
+def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executor by position.
+    """Let go of the disk, if wished with everything in its tables; blocks."""
+    try:
+        if flush:
+            disk.engine.flush()
+    except StorageFullError:
+        why = "the disk is full: make room before the next start; its log has what is missing"
+        log.warning("storage.flush_failed", extra={"reason": why})
+    except StorageError as error:
+        log.warning("storage.flush_failed", extra={"reason": str(error)})
+    finally:
+        disk.engine.close()
 
 
 def settle(disk: Disk, decision: Found | Join) -> Identity:

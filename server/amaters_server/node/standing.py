@@ -30,6 +30,7 @@ class Standing:
     stopping: bool = False
     """Not ready any more; calls are still served."""
     refusing: bool = False
+    closed: bool = False
     failure: str = ""
     """Why its disk or its replication is beyond help."""
     removed: str = ""

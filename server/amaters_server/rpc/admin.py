@@ -35,11 +35,15 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
-        self._streams = Streams()
+        self._streams, self._downloads = Streams(), Streams()
 
     def methods(self, tasks: TaskScope) -> Service:
         """Return what a listener offers; the calls under way belong to the scope."""
         return served(self, SERVICE, tasks)
+
+    async def drained(self) -> None:
+        """Return once no snapshot is being downloaded."""
+        await self._downloads.ended()
 
     async def end_streams(self) -> None:
         """End what would go on for ever; returns when the callers have been told, or soon."""
@@ -210,8 +214,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.DownloadSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.SnapshotChunk, None]:
         """Send a snapshot that is here."""
-        async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
-            yield chunk
+        with self._downloads.counted():
+            async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
+                yield chunk
 
     def _deadline(self, context: Context) -> float:
         left = context.time_remaining()

@@ -49,7 +49,7 @@ class Streams:
         finally:
             self._open.discard(task)
 
-    async def ended(self, seconds: float) -> None:
+    async def ended(self, seconds: float | None = None) -> None:
         """Return once the streams that are open now were answered to their end, or after that."""
         if self._open:
             await asyncio.wait(set(self._open), timeout=seconds)

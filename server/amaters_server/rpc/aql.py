@@ -45,10 +45,9 @@ class AqlService:
             interactive={SERVICE + "ExecuteInteractive": SERVICE + "ExecuteQuery"},
         )
 
-    @property
-    def in_progress(self) -> int:
-        """Return how many calls wait for their answer."""
-        return len(self._ledger)
+    async def drained(self) -> None:
+        """Return once no call waits for its answer and no stream is under way."""
+        await self._ledger.drained()
 
     async def close(self) -> None:
         """Give up what still runs; its callers are told that the server shuts down."""

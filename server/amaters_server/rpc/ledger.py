@@ -3,8 +3,10 @@
 This is the second half of a Set's or Get's path; the first is `queries.Queries.execute_query`.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from amaters_server.model.errors import DatabaseError, OverloadedError
@@ -41,14 +43,50 @@ class Ledger:
         self._limit = limit
         self._waiting: dict[int, Waiting] = {}
         self._next = 0
+        self._streams = 0
+        self._empty: asyncio.Event | None = None
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + self._streams
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Note a stream as in progress until the block ends; OverloadedError when there are too many.
+
+        Streams go on for as long as their callers like, so half the room is kept from them.
+        """
+        most = max(1, self._limit // 2)
+        if self._streams >= most:
+            raise OverloadedError(waiting=self._streams, limit=most)
+        self._require_room()
+        self._streams += 1
+        self._counters.active = len(self)
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            self._counters.active = len(self)
+            self._ended()
+
+    async def drained(self) -> None:
+        """Return once nothing is in progress."""
+        self._empty = asyncio.Event()
+        self._ended()
+        await self._empty.wait()
+
+    def _ended(self) -> None:
+        if self._empty is not None and not len(self):
+            self._empty.set()
+
+    def _require_room(self) -> None:
+        taken = len(self._waiting) + self._streams
+        if taken >= self._limit:
+            raise OverloadedError(waiting=taken, limit=self._limit)
 
     def enter(self, waiting: Waiting) -> int:
         """Note a call as in progress; returns its ticket. OverloadedError when there are too many."""
-        if len(self._waiting) >= self._limit:
-            raise OverloadedError(waiting=len(self._waiting), limit=self._limit)
+        if len(self._waiting) + self._streams >= self._limit:
+            self._require_room()
         self._next = ticket = self._next + 1
         self._waiting[ticket] = waiting
         return ticket
@@ -80,7 +118,8 @@ class Ledger:
             body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
             replies.setdefault(outlet, []).append((call_id, body))
         taken.settle(now, None)
-        self._counters.active = len(self._waiting)
+        self._counters.active = len(self)
+        self._ended()
         for outlet, done in replies.items():
             outlet.reply(done)
 

@@ -41,7 +41,8 @@ class Streams:
         """Send all rows in key order, then the end; DatabaseError says why not."""
         started = self._shop.now()
         try:
-            return await self._execute(call, send, started)
+            with self._shop.ledger.stream():
+                return await self._execute(call, send, started)
         except DatabaseError:
             self._counters.errors += 1
             raise

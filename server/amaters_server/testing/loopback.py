@@ -97,7 +97,8 @@ class Loopback:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """End this life in order."""
-        await self.node.stop(grace_seconds)
+        await self.node.depart(grace_seconds)
+        await self.node.close()
         await self.listener.stop(0)
 
     async def put(self, key: bytes, value: bytes, seconds: float = CALL_SECONDS) -> None:

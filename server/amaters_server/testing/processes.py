@@ -39,7 +39,7 @@ class ServerProcess:
     """Where it listens, and is reached."""
     launcher: tuple[str, ...] = ()
     """What the command is handed to instead of being run: it must become the process itself."""
-    program: tuple[str, ...] = (sys.executable, "-m", "amaters_server.app.cli")
+    program: tuple[str, ...] = (sys.executable, "-m", "amaters_server.app.entry")
     _process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:

@@ -134,6 +134,32 @@ def test_a_default_file_that_cannot_be_written_is_said_without_a_traceback(run, 
     assert result.stderr.startswith(f"Error: {tmp_path}/file/config.toml cannot be written (")
 
 
+def test_a_default_file_on_a_full_disk_is_not_left_empty(run, full_disk):
+    path = full_disk / "config.toml"
+
+    result = run("start", "--generate-config", "--config", path)
+
+    assert (result.exit_code, path.exists()) == (1, False)
+    assert result.stderr.startswith(f"Error: {path} cannot be written (No space left on device)")
+
+
+def test_a_start_on_a_full_disk_says_what_to_do_in_one_line(config, full_disk, tmp_path):
+    config.write_text(f'[server]\ndata_dir = "{full_disk}/data"\npid_file = "{tmp_path}/pid"\n')
+    command = [sys.executable, "-m", "amaters_server.app.cli", "start", "-c", str(config)]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.returncode == 1
+    line, *more = ended.stderr.splitlines()
+    assert not more
+    assert line.startswith(
+        f"Error: the disk of {full_disk}/data is full: make room, or enlarge the volume, then start "
+        "this server again ("
+    )
+    assert "by itself" not in line
+    assert not (tmp_path / "pid").exists()
+
+
 def test_an_address_that_is_none_is_misuse_not_a_stopped_server(run, config):
     result = run("status", "-c", config, "--addr", "banana")
 
@@ -172,6 +198,19 @@ def test_grpc_writes_nothing_of_its_own_unless_the_user_wants_it(set_by_user, us
     )
 
     assert answer.stdout.split() == [used]
+
+
+@pytest.mark.parametrize("entry", ["amaters_server.app.entry", "amaters_operator.entry"])
+def test_signals_are_caught_before_anything_that_takes_time_is_imported(entry: str):
+    """Whatever comes before is lost to process 1 of a container."""
+    slow = {"asyncio", "click", "grpc", "kopf", "logging", "pydantic", "typing", "uvloop"}
+    asked = f"import sys, {entry}; print(*sys.modules)"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, check=True, text=True
+    )
+
+    assert slow.isdisjoint(answer.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,51 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
         PidFile(tmp_path / "file" / "pid").claim()
 
 
+def test_a_full_disk_is_said_in_one_line_and_leaves_no_file(full_disk):
+    file = PidFile(full_disk / "run" / "pid")
+
+    with pytest.raises(ConfigurationError) as refused:
+        file.claim()
+
+    assert str(refused.value) == (
+        f"pid file {file.path} cannot be written (No space left on device): make room on that "
+        "disk, or set server.pid_file to a path on another one"
+    )
+    assert not file.path.exists()
+    file.release()
+
+
+def test_a_leftover_on_a_full_disk_goes_too(full_disk, path):
+    """An empty file says nothing; the number in the old one was nobody's."""
+    (full_disk / "pid").touch()
+
+    with pytest.raises(ConfigurationError):
+        PidFile(full_disk / "pid").claim()
+
+    assert not (full_disk / "pid").exists()
+
+
+def test_a_file_that_its_holder_removes_while_it_is_waited_for_is_not_taken(path, monkeypatch):
+    """Two would run: the lock of a removed file says nothing to a third."""
+    first, second = PidFile(path), PidFile(path)
+    first.claim()
+    locked, flock = [], fcntl.flock
+
+    def release_first(file, kind):
+        if not locked:
+            first.release()
+        locked.append(file)
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", release_first)
+    second.claim()
+
+    assert path.read_text() == str(os.getpid())
+    assert len(locked) == 2
+    assert second.running() == os.getpid()
+    second.release()
+
+
 def test_releasing_what_was_never_held_removes_nothing(path, holder):
     PidFile(path).release()
 

@@ -3,9 +3,21 @@ import hashlib
 import signal
 
 import pytest
-from amaters_server.app.reload import Reloadable, Reloader
+from amaters_server.app.reload import PAUSE_SECONDS, Reloadable, Reloader, Reloading
 from amaters_server.config.load import Sources, load
 from amaters_server.model.errors import ConfigurationError
+
+
+class Counted:
+    """A reloader that only counts."""
+
+    digest = "d"
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def reload(self) -> None:
+        self.times += 1
 
 
 class Process:
@@ -101,3 +113,30 @@ def test_the_digest_is_of_the_file_that_is_in_force(process):
 
     assert taken_over == hashlib.sha256(good.encode()).hexdigest()
     assert process.reloader.digest == taken_over
+
+
+async def test_many_requests_at_once_are_one_reload_and_those_that_follow_one_more():
+    reloading, reloader = Reloading(), Counted()
+    reloading.begin(reloader)
+
+    for _ in range(1000):
+        reloading.ask_soon()
+    await asyncio.sleep(0.05)
+    at_once = reloader.times
+    for _ in range(1000):
+        reloading.ask_soon()
+    await asyncio.sleep(0.05)
+    during_the_pause = reloader.times
+    await asyncio.sleep(PAUSE_SECONDS)
+
+    assert (at_once, during_the_pause, reloader.times) == (1, 1, 2)
+
+
+async def test_a_request_before_there_is_anything_to_reload_is_not_forgotten():
+    reloading, reloader = Reloading(), Counted()
+
+    reloading.ask_soon()
+    reloading.begin(reloader)
+    await asyncio.sleep(0.05)
+
+    assert reloader.times == 1

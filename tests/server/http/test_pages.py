@@ -136,6 +136,61 @@ async def test_unknown_pages_and_methods_are_refused_as_published(served):
     assert (await served.ask("/health", "POST"))[:2] == (405, '{"error":"method not allowed"}')
 
 
+async def exchanged(served, method: str, path: str) -> tuple[str, dict[str, str], str]:
+    """What comes over the wire, whatever a client would make of it: status line, headers, body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    first, *lines = head.split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    return first, {name.lower(): value for name, value in pairs}, body
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/health", "/healthz", "/metrics", "/metrics.json", "/nope"]
+)
+async def test_head_is_answered_as_get_without_the_body(served, path):
+    served.ready = Verdict(ok=False, reason="no leader")
+    line, wanted, page = await exchanged(served, "GET", path)
+
+    head, headers, body = await exchanged(served, "HEAD", path)
+
+    assert (head, body) == (line, "")
+    assert headers["content-type"] == wanted["content-type"]
+    # The page of metrics tells how often it was asked for.
+    assert abs(int(headers["content-length"]) - len(page)) <= 2
+
+
+async def test_a_method_that_no_page_has_is_refused_with_those_that_it_has(served):
+    for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
+        line, headers, body = await exchanged(served, method, "/livez")
+
+        assert line == "HTTP/1.1 405 Method Not Allowed"
+        assert headers["allow"] == "GET, HEAD, OPTIONS"
+        assert body == '{"error":"method not allowed"}'
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+async def test_options_names_the_methods(served, path):
+    line, headers, body = await exchanged(served, "OPTIONS", path)
+
+    assert (line, body) == ("HTTP/1.1 204 No Content", "")
+    assert headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_a_caller_that_takes_nothing_holds_no_stop_up(served):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port, limit=1)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3000)
+    await asyncio.sleep(1)
+
+    async with asyncio.timeout(10):
+        await served.server.stop()
+
+    assert not reader.at_eof()
+    writer.transport.abort()
+
+
 async def test_stopping_shows_everywhere_and_keeps_the_process_alive(served):
     served.health.stopping()
 

@@ -1,0 +1,58 @@
+"""How a server is stopped: asked once it lets calls end, asked twice it hurries, the third time it leaves."""
+
+import asyncio
+import logging
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+LEFT_AT_ONCE = 1
+"""The exit code of a process that did not close its disk: the next start recovers as from a crash."""
+
+
+class Stop:
+    """What has been asked of this process."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Take one more request to stop."""
+        if not self.asked:
+            self._asked.set()
+        elif not self._hurried.is_set():
+            _log.warning("server.hurried", extra={"reason": "a second signal"})
+            self._hurried.set()
+        else:
+            _log.error("server.stopped_at_once", extra={"reason": "a third signal"})
+            logging.shutdown()
+            os._exit(LEFT_AT_ONCE)
+
+    async def wanted(self) -> None:
+        """Return once it is to stop."""
+        await self._asked.wait()
+
+    def patience(self, seconds: float) -> float:
+        """Return how long to wait for others, who could be given so much time."""
+        return 0.0 if self._hurried.is_set() else seconds
+
+    async def unless_hurried(self, work: "asyncio.Future[T]", seconds: float) -> None:
+        """Wait for the work, but not longer than that, and not when a second request comes."""
+        if not self.patience(seconds):
+            return
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        try:
+            await asyncio.wait(
+                (work, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            hurried.cancel()

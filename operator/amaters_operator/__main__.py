@@ -12,7 +12,6 @@ from amaters_operator.handlers import logs
 from amaters_operator.handlers.operation import Settings, run
 from amaters_operator.handlers.watching import WatchEndedError
 from amaters_operator.kube.errors import KubeError
-from amaters_operator.kube.lease import LeaseLostError
 
 
 @click.group()
@@ -74,9 +73,6 @@ def _outcome(settings: Settings) -> int:
     code = 0
     try:
         asyncio.run(run(settings))
-    except* LeaseLostError as lost:
-        # Exit rather than wait: what is half done here must not go on beside another operator.
-        code = _told(lost, 3)
     except* (KubeError, WatchEndedError, OSError) as failed:
         code = _told(failed, 1)
     return code

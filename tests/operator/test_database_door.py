@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from amaters.cluster import NodeState
-from amaters.errors import AmatersError, UnreachableError
+from amaters.errors import AmatersError, UnavailableError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters_operator.api import AmatersCluster
 from amaters_operator.controllers import nodes
@@ -50,6 +50,13 @@ async def test_the_door_speaks_with_a_node() -> None:
     assert status.state is NodeState.LEADER
     assert len(listed.members) == 1
     assert added.is_learner
+
+
+async def test_without_the_lease_no_node_is_asked_for_anything() -> None:
+    database = AmatersDatabase(may_change=lambda: False)
+
+    with pytest.raises(UnavailableError, match="does not hold its Lease"):
+        database.admin(address("127.0.0.1:9"), None, timeout=PATIENCE)
 
 
 async def test_a_node_that_is_not_there_is_an_answer_in_time() -> None:

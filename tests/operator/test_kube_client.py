@@ -13,6 +13,7 @@ from amaters_operator.kube.client import KubernetesApi, connect
 from amaters_operator.kube.errors import (
     ConflictError,
     ForbiddenError,
+    LeaseLostError,
     RefusedError,
     UnreachableError,
 )
@@ -42,14 +43,14 @@ class Server:
 
 
 @asynccontextmanager
-async def api(server: Server):
+async def api(server: Server, may_write=lambda: True):
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
     async with TestServer(app) as running:
         configuration = Configuration()
         configuration.host = str(running.make_url("")).rstrip("/")
         async with ApiClient(configuration) as client:
-            yield KubernetesApi(client, deadline_seconds=5)
+            yield KubernetesApi(client, deadline_seconds=5, may_write=may_write)
 
 
 CLAIM = {
@@ -171,6 +172,21 @@ async def test_the_time_is_the_servers_whatever_the_clock_here_says(ahead: timed
         await kube.get(kinds.POD, "ns", "a-0")
 
         assert abs((kube.now() - theirs).total_seconds()) < 3
+
+
+async def test_without_the_lease_nothing_is_written_and_everything_read() -> None:
+    server = Server()
+    async with api(server, may_write=lambda: False) as kube:
+        await kube.get(kinds.POD, "ns", "a-0")
+        for call in (
+            kube.apply(CLAIM),
+            kube.delete(kinds.CLAIM, "ns", "a", uid="u1"),
+            kube.evict("ns", "a-0", uid="u1"),
+        ):
+            with pytest.raises(LeaseLostError, match="the Lease is not held"):
+                await call
+
+    assert [one[0] for one in server.asked] == ["GET"]
 
 
 async def test_an_answer_that_is_no_json_floods_no_log() -> None:

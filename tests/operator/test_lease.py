@@ -1,12 +1,22 @@
 """The Lease, on a clock of its own: at most one holder, and a quick takeover."""
 
 import asyncio
+import threading
+import time
 
 import pytest
+from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.handlers.aside import Pulse, aside
+from amaters_operator.handlers.operation import Operation, Settings
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, UnreachableError
-from amaters_operator.kube.lease import Lease, LeaseLostError
+from amaters_operator.kube.errors import ConflictError, LeaseLostError, UnreachableError
+from amaters_operator.kube.lease import Lease, Rhythm
+from amaters_operator.testing import Driver
 from amaters_operator.testing.virtual_time import in_virtual_time
+from amaters_operator.testing.world import NAME, NAMESPACE
+from prometheus_client import CollectorRegistry
+
+QUICK = Rhythm(duration_seconds=2.4, renew_seconds=0.05, give_up_seconds=1.6)
 
 
 class Store:
@@ -61,6 +71,14 @@ def lease(store: Store, who: str) -> Lease:
         name="op",
         identity=who,
         monotonic=lambda: asyncio.get_running_loop().time(),
+    )
+
+
+def quick(store: Store, who: str) -> Lease:
+    """A lease on the real clock, five times as fast."""
+    view = store.seen_by(who)
+    return Lease(
+        view, namespace="ns", name="op", identity=who, monotonic=time.monotonic, rhythm=QUICK
     )
 
 
@@ -167,3 +185,119 @@ async def test_of_two_that_come_at_once_one_wins() -> None:
 
     assert (len(done), len(pending)) == (1, 1)
     pending.pop().cancel()
+
+
+@in_virtual_time
+async def test_it_counts_as_held_only_as_long_as_nobody_else_can_have_it() -> None:
+    store = Store()
+    first = lease(store, "a")
+    assert not first.held
+
+    await first.acquire()
+    assert first.held
+    await asyncio.sleep(9)
+    assert not first.held
+
+    await first.acquire()
+    assert first.held
+    await first.release()
+    assert not first.held
+
+
+async def test_work_that_blocks_its_loop_starves_no_lease() -> None:
+    store = Store()
+    first = quick(store, "a")
+    async with aside() as apart, aside() as elsewhere:
+        await apart.run(first.acquire())
+        holding = asyncio.create_task(apart.run(first.hold()))
+        rival = asyncio.create_task(elsewhere.run(quick(store, "b").acquire()))
+        await asyncio.sleep(0.1)
+        renewed = store.version
+
+        time.sleep(3.5)
+        held = first.held
+        await asyncio.sleep(0.1)
+
+        assert held
+        assert store.version - renewed >= 10
+        assert (holding.done(), rival.done(), holder(store)) == (False, False, "a")
+        for task in (holding, rival):
+            task.cancel()
+        await asyncio.gather(holding, rival, return_exceptions=True)
+
+
+async def test_work_that_blocked_while_the_lease_was_lost_may_change_nothing() -> None:
+    store = Store()
+    first = quick(store, "a")
+    async with aside() as apart:
+        await apart.run(first.acquire())
+        holding = asyncio.create_task(apart.run(first.hold()))
+        await asyncio.sleep(0.1)
+        store.down_for = {"a"}
+
+        time.sleep(2)
+
+        assert not holding.done(), "the loop has not turned yet"
+        assert not first.held
+        with pytest.raises(LeaseLostError, match="could not be renewed"):
+            await holding
+
+
+def test_a_loop_that_stands_still_is_noticed() -> None:
+    now = 0.0
+    pulse = Pulse(lambda: now)
+    now = 61.0
+
+    assert pulse.still_for() == 61
+
+
+class Watched:
+    """In place of kopf: wakes the work twenty times a second."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def __call__(self, waker, namespaces, stop: threading.Event) -> None:
+        self.times += 1
+        while not stop.is_set():
+            waker.cluster(NAMESPACE, NAME)
+            await asyncio.sleep(0.05)
+
+
+async def until(what: str, done) -> None:
+    for _ in range(400):
+        if done():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within 8 s: {what}")
+
+
+async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -> None:
+    store, driver, metrics = Store(), Driver(), Metrics(CollectorRegistry())
+    driver.world.wish(replicas=1)
+    settings = Settings((NAMESPACE,), "ns", "op", "a", 0)
+    stop, workers, watched = asyncio.Event(), [], Watched()
+
+    def changes() -> int:
+        driver.world.step()
+        return len(driver.strikes.changes)
+
+    async with aside() as apart:
+        parts = (driver.kube, driver.database, quick(store, "a"), apart, metrics, workers)
+        running = asyncio.create_task(Operation(settings, *parts, watched).until(stop))
+        await until("work", lambda: changes() > 10)
+
+        store.down_for = {"a"}
+        await until("the end of the work", lambda: workers == [])
+        before = changes()
+        await asyncio.sleep(0.5)
+        assert changes() == before
+        assert not running.done()
+
+        store.down_for = set()
+        await until("work again", lambda: changes() > before and len(workers) == 2)
+        stop.set()
+        await running
+
+    assert watched.times == 2
+    assert holder(store) == ""

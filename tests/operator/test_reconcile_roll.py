@@ -1,7 +1,9 @@
 """Rolls on a world in memory: the order, the promises, and the ways out of trouble."""
 
 import pytest
+from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.world import NAMESPACE
 
 
 def condition(cluster, question: str):
@@ -248,11 +250,8 @@ def test_only_bad_news_is_a_warning(driver: Driver) -> None:
     driver.world.wish(image="amaters:bad")
     driver.until(lambda one: one.status.phase == "UpgradeStuck")
 
-    warnings = {
-        entry.own["reason"]
-        for entry in driver.world.store.entries.values()
-        if entry.own["kind"] == "Event" and entry.own["type"] == "Warning"
-    }
+    told = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
+    warnings = {one["reason"] for one in told if one["type"] == "Warning"}
     assert warnings == {"PodDoesNotComeUp"}
 
 

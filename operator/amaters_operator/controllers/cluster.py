@@ -246,8 +246,8 @@ class ClusterController:
         text = f"{why}. Until then nothing is changed"
         condition = conditions.refused(cluster, now, "NameTaken", text)
         refused = {"phase": Phase.INVALID, "conditions": [condition]}
-        await self._teller.change(cluster, "NameTaken", text)
         await self._teller.status(cluster, cluster.status.model_copy(update=refused))
+        await self._teller.change(cluster, "NameTaken", text)
 
     async def _report_invalid(self, raw: Manifest, error: ValidationError) -> None:
         """Say in the status what is wrong with a spec that the API server let through."""

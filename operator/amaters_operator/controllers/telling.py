@@ -2,13 +2,14 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
 from amaters_operator.decisions.conditions import INCOMPATIBLE
-from amaters_operator.kube import events
+from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
 from amaters_operator.manifests.names import Manifest
@@ -45,38 +46,52 @@ class Teller:
         *,
         kind: Severity = "Normal",
     ) -> None:
-        """Record an event; one that cannot be recorded is logged and forgotten."""
-        _log.info("cluster.event", extra={"cluster": cluster.key, "reason": reason, "note": note})
-        try:
-            made = events.about(
-                cluster,
-                reason=reason,
-                note=note,
-                now=self.kube.now(),
-                instance=self.instance,
-                kind=kind,
-            )
-            await self.kube.create(made)
-        except KubeError as error:
-            _log.warning("event.lost", extra={"cluster": cluster.key, "error": str(error)})
+        """Record an event, unless the same was said lately: a pass may well repeat itself."""
+        await self._tell(cluster, reason, note, kind, quiet=events.AGAIN)
 
     async def change(self, cluster: AmatersCluster, reason: str, note: str) -> None:
         """Record an event about a state, once: the conditions have said it since then."""
         said = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in said):
-            await self.event(cluster, reason, note, kind="Warning")
+            await self._news(cluster, reason, note, kind="Warning")
+
+    async def _news(
+        self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity
+    ) -> None:
+        """Record an event of which the status shows that it is news, however often it returns."""
+        await self._tell(cluster, reason, note, kind, quiet=timedelta(0))
+
+    async def _tell(
+        self, cluster: AmatersCluster, reason: str, note: str, kind: Severity, *, quiet: timedelta
+    ) -> None:
+        """Record an event; one that cannot be recorded is logged and forgotten."""
+        about = {"cluster": cluster.key, "reason": reason, "note": note}
+        try:
+            now = self.kube.now()
+            made = events.about(
+                cluster, reason=reason, note=note, now=now, instance=self.instance, kind=kind
+            )
+            name = made["metadata"]["name"]
+            existing = await self.kube.get(kinds.EVENT, cluster.namespace, name)
+            told = events.told(made, existing, now, quiet=quiet)
+            if told is not None:
+                _log.info("cluster.event", extra=about)
+                await self.kube.apply(told)
+        except KubeError as error:
+            _log.warning("event.lost", extra=about | {"error": str(error)})
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
         """Write the status, but for the backups, if it says anything new."""
         new, old = (_written(one) for one in (status, cluster.status))
         if new == old:
             return
+        # First the status: events about its changes must not repeat because it cannot be written.
+        await self.kube.apply(_manifest(cluster, new), status=True)
         for condition in _flipped(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
-            await self.event(cluster, condition.reason, condition.message, kind=kind)
+            await self._news(cluster, condition.reason, condition.message, kind=kind)
         for note in _kept_out(cluster.status, status):
-            await self.event(cluster, INCOMPATIBLE, note, kind="Warning")
-        await self.kube.apply(_manifest(cluster, new), status=True)
+            await self._news(cluster, INCOMPATIBLE, note, kind="Warning")
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
         """Write status.backup, if it says anything new."""

@@ -71,8 +71,11 @@ class Worker:
         return [key.name for key in self._tasks if key.namespace == namespace]
 
     def stalled(self) -> list[Key]:
-        """Return the objects whose pass is overdue: the sign that this process is not well."""
-        return [key for key, task in self._tasks.items() if _now() > task.due]
+        """Return the objects whose pass is overdue: the sign that this process is not well.
+
+        May be asked from another thread, hence the copy.
+        """
+        return [key for key, task in list(self._tasks.items()) if _now() > task.due]
 
     async def run(self) -> None:
         """Work until cancelled."""

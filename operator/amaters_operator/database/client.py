@@ -1,10 +1,12 @@
 """The database through the project's own client: the only door to its admin service."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from amaters.admin import AdminClient
+from amaters.errors import UnavailableError
 from amaters.tls import TlsMaterial
 
 from amaters_operator.database.certificates import served_serial
@@ -12,12 +14,20 @@ from amaters_operator.database.port import Admin, NodeAddress
 
 
 class AmatersDatabase:
-    """`Database` over gRPC. Connections are made for each use: certificates change underneath."""
+    """`Database` over gRPC. Connections are made for each use: certificates change underneath.
+
+    None is made unless `may_change` says so at that moment.
+    """
+
+    def __init__(self, may_change: Callable[[], bool] = lambda: True) -> None:
+        self._may_change = may_change
 
     def admin(
         self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
     ) -> AbstractAsyncContextManager[Admin]:
         """Return the node's admin service."""
+        if not self._may_change():
+            raise UnavailableError("the operator does not hold its Lease: it asks nothing of nodes")
         return AdminClient.connect(
             _joined(node.ip, node.peer_port),
             credentials=tls,

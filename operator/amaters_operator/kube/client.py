@@ -27,6 +27,7 @@ from amaters_operator.kube.errors import (
     ConflictError,
     ForbiddenError,
     KubeError,
+    LeaseLostError,
     RefusedError,
     UnreachableError,
 )
@@ -47,10 +48,13 @@ _ERRORS: dict[int, type[KubeError]] = {
 
 
 @asynccontextmanager
-async def connect(*, deadline_seconds: float = 15) -> AsyncIterator["KubernetesApi"]:
+async def connect(
+    *, deadline_seconds: float = 15, may_write: Callable[[], bool] = lambda: True
+) -> AsyncIterator["KubernetesApi"]:
     """Connect as the pod's service account, or by KUBECONFIG outside of Kubernetes.
 
-    A failure says which of the two was tried. Each call ends within the deadline.
+    A failure says which of the two was tried. Each call ends within the deadline, and nothing is
+    written unless `may_write` says so at that moment.
     """
     configuration = Configuration()
     try:
@@ -66,7 +70,7 @@ async def connect(*, deadline_seconds: float = 15) -> AsyncIterator["KubernetesA
             "must be mounted; outside, set KUBECONFIG"
         ) from error
     async with ApiClient(configuration) as client:
-        yield KubernetesApi(client, deadline_seconds=deadline_seconds)
+        yield KubernetesApi(client, deadline_seconds=deadline_seconds, may_write=may_write)
 
 
 class KubernetesApi:
@@ -77,9 +81,11 @@ class KubernetesApi:
         client: ApiClient,
         *,
         deadline_seconds: float,
+        may_write: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
+        self._may_write = may_write
         self._deadline = aiohttp.ClientTimeout(total=deadline_seconds)
         self._monotonic = monotonic
         self._clock = ServerClock(monotonic)
@@ -122,7 +128,7 @@ class KubernetesApi:
         return _checked(code, body, f"apply {kind.name} {meta['namespace']}/{meta['name']}")
 
     async def create(self, manifest: Manifest) -> None:
-        """Create an object under a name that the API server completes."""
+        """Create an object; ConflictError when there is one of its name."""
         kind = kinds.of(manifest)
         path = kind.path(manifest["metadata"]["namespace"])
         code, body = await self._call("POST", path, body=manifest)
@@ -184,6 +190,8 @@ class KubernetesApi:
                 body=body,
                 auth_settings=["BearerToken"],
             )
+            if method != "GET" and not self._may_write():
+                raise LeaseLostError(f"{method} {path} was not sent: the Lease is not held")
             asked = self._monotonic()
             answer = await self._client.call_api(*request, _request_timeout=self._deadline)
             self._clock.heard(answer.headers.get("Date"), asked=asked)

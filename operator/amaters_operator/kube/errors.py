@@ -4,7 +4,8 @@ KubeError
 ├── UnreachableError     no answer, or the API server is not well: look again soon
 ├── ForbiddenError       a right is missing: install the chart's Role
 ├── ConflictError        somebody else wrote first: read again
-└── RefusedError         the API server does not accept the object
+├── RefusedError         the API server does not accept the object
+└── LeaseLostError       another operator may be at work: change nothing any more
 """
 
 from typing import ClassVar
@@ -38,3 +39,9 @@ class RefusedError(KubeError):
     """The API server does not accept the object, and never will as it is."""
 
     reason = "Refused"
+
+
+class LeaseLostError(KubeError):
+    """Another operator may be at work: change nothing any more."""
+
+    reason = "LeaseLost"

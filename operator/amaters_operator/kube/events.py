@@ -1,13 +1,32 @@
-"""Events that people read with `kubectl describe` and `kubectl get events`. Pure."""
+"""Events that people read with `kubectl describe` and `kubectl get events`. Pure.
 
-from datetime import datetime
+What is said again becomes a series of one object, as the API has it, and not another object.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
 from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.manifests.names import Manifest
 
+AGAIN = timedelta(minutes=5)
+"""How long words are not repeated of which nobody knows whether they are news."""
+
 _CONTROLLER = "amaters.io/operator"
 _LONGEST_NOTE = 1024
+_LONGEST_PREFIX = 200
+_FIXED = (
+    "eventTime",
+    "reportingController",
+    "reportingInstance",
+    "action",
+    "reason",
+    "type",
+    "note",
+    "regarding",
+)
+"""What the API server lets nobody change in an event that exists."""
 
 
 def about(
@@ -19,12 +38,17 @@ def about(
     instance: str,
     kind: Literal["Normal", "Warning"] = "Normal",
 ) -> Manifest:
-    """Return an event about the cluster; `reason` is a CamelCase word, `note` a sentence."""
+    """Return an event about the cluster; `reason` is a CamelCase word, `note` a sentence.
+
+    Its name follows from what it says, so that saying it again finds it.
+    """
+    words = "\n".join((cluster.metadata.uid, kind, reason, note))
+    name = f"{cluster.name[:_LONGEST_PREFIX]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{cluster.name}-", "namespace": cluster.namespace},
-        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "metadata": {"name": name, "namespace": cluster.namespace},
+        "eventTime": _text(now),
         "reportingController": _CONTROLLER,
         "reportingInstance": instance[:128],
         "action": reason,
@@ -40,3 +64,21 @@ def about(
             "resourceVersion": cluster.metadata.resource_version,
         },
     }
+
+
+def told(
+    made: Manifest, existing: Manifest | None, now: datetime, *, quiet: timedelta = AGAIN
+) -> Manifest | None:
+    """Return what to apply, so that `made` is told; None when it was told that lately."""
+    if existing is None:
+        return made
+    series = existing.get("series") or {}
+    last = datetime.fromisoformat(series.get("lastObservedTime") or existing["eventTime"])
+    if now - quiet < last < now + quiet:
+        return None
+    again = {"count": int(series.get("count") or 1) + 1, "lastObservedTime": _text(now)}
+    return made | {key: existing[key] for key in _FIXED if key in existing} | {"series": again}
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

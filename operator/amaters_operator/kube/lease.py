@@ -2,26 +2,37 @@
 
 The holder renews it every two seconds; whoever sees it unrenewed for twelve seconds of its own
 clock takes it. A holder that cannot renew for nine seconds gives up before anybody takes over, so
-that two never work at once as long as their clocks run alike.
+that two never work at once as long as their clocks run alike. The nine seconds begin before the
+renewal is sent: whoever waits cannot have seen it earlier.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, KubeError
+from amaters_operator.kube.errors import ConflictError, KubeError, LeaseLostError
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.manifests.names import Manifest
 
 _log = logging.getLogger(__name__)
 
-DURATION_SECONDS = 12.0
-RENEW_SECONDS = 2.0
-GIVE_UP_SECONDS = 9.0
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often a Lease is renewed, and how long it is believed without that."""
+
+    duration_seconds: float = 12.0
+    renew_seconds: float = 2.0
+    give_up_seconds: float = 9.0
+
+
+CALL_SECONDS = 4.0
+"""How long one call to the API may take: within the time to give up there is a second try."""
 
 
 class LeaseStore(Protocol):
@@ -35,10 +46,6 @@ class LeaseStore(Protocol):
 
     async def replace(self, manifest: Manifest) -> None:
         """Replace the object; ConflictError when it changed since it was read."""
-
-
-class LeaseLostError(Exception):
-    """Another operator may be at work: stop at once."""
 
 
 @dataclass(slots=True)
@@ -61,36 +68,42 @@ class Lease:
         name: str,
         identity: str,
         monotonic: Callable[[], float],
+        rhythm: Rhythm = Rhythm(),
     ) -> None:
         self._store = store
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._monotonic = monotonic
+        self._rhythm = rhythm
         self._observed = _Observed()
+        self._until = -math.inf
+
+    @property
+    def held(self) -> bool:
+        """Whether nobody else can hold it at this moment; may be asked from any thread."""
+        return self._monotonic() < self._until
 
     async def acquire(self) -> None:
         """Return once this process holds the Lease."""
-        while not await self._try():  # noqa: ASYNC110 - what is waited for happens elsewhere
-            await asyncio.sleep(RENEW_SECONDS)
+        while not await self._taken():  # noqa: ASYNC110 - what is waited for happens elsewhere
+            await asyncio.sleep(self._rhythm.renew_seconds)
 
     async def hold(self) -> None:
         """Renew the Lease for ever; LeaseLostError as soon as that cannot be relied on."""
-        renewed = self._monotonic()
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            if await self._renew(renewed):
-                renewed = self._monotonic()
-            elif self._monotonic() - renewed > GIVE_UP_SECONDS:
+            await asyncio.sleep(self._rhythm.renew_seconds)
+            if not await self._renew() and not self.held:
                 raise LeaseLostError(
                     f"the Lease {self._namespace}/{self._name} could not be renewed for "
-                    f"{GIVE_UP_SECONDS:.0f} s: another operator may take over"
+                    f"{self._rhythm.give_up_seconds:.0f} s: another operator may take over"
                 )
 
     async def release(self) -> None:
         """Let another operator take over at once; failing to say so only delays it."""
+        self._until = -math.inf
         try:
-            async with asyncio.timeout(RENEW_SECONDS):
+            async with asyncio.timeout(self._rhythm.renew_seconds):
                 lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
                 if lease is None or lease["spec"].get("holderIdentity") != self._identity:
                     return
@@ -98,22 +111,30 @@ class Lease:
         except (KubeError, TimeoutError):
             return
 
-    async def _renew(self, renewed: float) -> bool:
+    async def _renew(self) -> bool:
         """Try once; a Lease that says another name is lost for certain."""
-        left = GIVE_UP_SECONDS - (self._monotonic() - renewed)
         try:
-            async with asyncio.timeout(max(left, 0.1)):
-                held = await self._try()
+            async with asyncio.timeout(max(self._until - self._monotonic(), 0.1)):
+                held = await self._taken()
         except TimeoutError:
             return False
         if not held and self._observed.holder not in ("", self._identity):
+            self._until = -math.inf
             raise LeaseLostError(
                 f"the Lease {self._namespace}/{self._name} is held by {self._observed.holder}"
             )
         return held
 
+    async def _taken(self) -> bool:
+        """Take or renew the Lease if that is allowed, and note how long that can be relied on."""
+        asked = self._monotonic()
+        if not await self._try():
+            return False
+        self._until = asked + self._rhythm.give_up_seconds
+        return True
+
     async def _try(self) -> bool:
-        """Take or renew the Lease if that is allowed; whether it is now held."""
+        """Write our name into the Lease if that is allowed; whether it stands there now."""
         try:
             lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
             if lease is None:
@@ -137,7 +158,7 @@ class Lease:
         if holder in ("", self._identity):
             return True
         # Never by the holder's clock: only by how long it was seen unchanged.
-        return self._monotonic() - self._observed.since > DURATION_SECONDS
+        return self._monotonic() - self._observed.since > self._rhythm.duration_seconds
 
     def _written(self, lease: Manifest | None, *, holder: str) -> Manifest:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -151,7 +172,7 @@ class Lease:
             "metadata": meta,
             "spec": {
                 "holderIdentity": holder,
-                "leaseDurationSeconds": int(DURATION_SECONDS),
+                "leaseDurationSeconds": math.ceil(self._rhythm.duration_seconds),
                 "acquireTime": now if taken else spec.get("acquireTime", now),
                 "renewTime": now,
                 "leaseTransitions": transitions,

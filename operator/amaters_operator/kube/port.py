@@ -39,9 +39,6 @@ class KubeApi(Protocol):
         RefusedError when the object does not exist.
         """
 
-    async def create(self, manifest: Manifest) -> None:
-        """Create an object under a name that the API server completes."""
-
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object with that uid; when it is gone already, do nothing."""
 

@@ -83,12 +83,8 @@ class Driver:
 
     def notes(self) -> list[str]:
         """Return what was told in events, as `reason: note`, in order."""
-        events = [
-            (number, entry.own)
-            for number, entry in enumerate(self.world.store.entries.values())
-            if entry.own["kind"] == "Event"
-        ]
-        return [f"{own['reason']}: {own['note']}" for _, own in events]
+        told = [one.whole() for one in self.world.store.entries.values()]
+        return [f"{one['reason']}: {one['note']}" for one in told if one["kind"] == "Event"]
 
 
 def _run(work: Coroutine[None, None, None]) -> None:

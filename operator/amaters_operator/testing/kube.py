@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from itertools import count
 
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, UnreachableError
+from amaters_operator.kube.errors import ConflictError, RefusedError, UnreachableError
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
 from amaters_operator.manifests.names import Manifest
@@ -26,10 +25,13 @@ class FakeKube:
         self.down = False
         self.monitors = False
         """Whether the Prometheus Operator's kinds are known."""
+        self.mute = False
+        """Whether it accepts no status."""
+        self.rigid = False
+        """Whether the storage class lets no volume claim grow."""
         self.refused_evictions: list[str] = []
         self.used: set[Right] = set()
         """The rights that were made use of."""
-        self._numbers = count(1)
 
     def now(self) -> datetime:
         """Return the time by the API server's clock."""
@@ -56,17 +58,15 @@ class FakeKube:
             self._use(kinds.of(manifest), "create")
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
+        if self.mute and status:
+            raise RefusedError("the status does not fit the CustomResourceDefinition")
+        if self.rigid and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
+            raise RefusedError("the storageclass that provisions the pvc must support resize")
         what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
+        if manifest["kind"] == kinds.EVENT.name:
+            what = f"tell {manifest['reason']}"
         with self.strikes.change(f"{what} status" if status else what):
             return self.store.apply(manifest, manager, status=status)
-
-    async def create(self, manifest: Manifest) -> None:
-        """Create an object under a completed name."""
-        self._use(kinds.of(manifest), "create")
-        meta = manifest["metadata"]
-        name = meta.get("name") or f"{meta['generateName']}{next(self._numbers)}"
-        with self.strikes.change(f"create {manifest['kind']} {manifest.get('reason', '')}"):
-            self.store.put(manifest | {"metadata": meta | {"name": name}})
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""

@@ -1,0 +1,107 @@
+"""Events: one object for the same words, a series for their return, and silence in between."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from amaters_operator.api import AmatersCluster
+from amaters_operator.kube import events, kinds
+from amaters_operator.testing import Driver
+from amaters_operator.testing.world import NAMESPACE
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CLUSTER = AmatersCluster.model_validate(
+    {"metadata": {"name": "orders", "namespace": "shop", "uid": "u1"}, "spec": {"image": "a:1"}}
+)
+
+
+def about(note: str = "why", *, reason: str = "NameTaken", now: datetime = NOW) -> dict:
+    return events.about(CLUSTER, reason=reason, note=note, now=now, instance="operator-0")
+
+
+def writes(driver: Driver, reason: str) -> int:
+    return driver.strikes.changes.count(f"tell {reason}")
+
+
+def objects(driver: Driver, reason: str) -> list[dict]:
+    found = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
+    return [one for one in found if one["reason"] == reason]
+
+
+def test_the_same_words_have_the_same_name_and_others_another() -> None:
+    names = [one["metadata"]["name"] for one in (about(), about(now=NOW + timedelta(hours=1)))]
+
+    assert names[0] == names[1]
+    assert about("another")["metadata"]["name"] not in names
+    assert about(reason="Other")["metadata"]["name"] not in names
+    assert names[0].startswith("orders.")
+
+
+def test_words_that_return_are_counted_and_change_nothing_the_api_server_keeps() -> None:
+    first = about()
+    later = NOW + timedelta(minutes=6)
+    second = events.told(about(now=later), first, later)
+    third = events.told(about(now=later), second, later + timedelta(minutes=6))
+
+    assert second["series"] == {"count": 2, "lastObservedTime": "2026-03-01T12:06:00.000000Z"}
+    assert third["series"]["count"] == 3
+    assert {key: third[key] for key in first} == first
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 4.9])
+def test_what_was_told_a_moment_ago_is_not_told(minutes: float) -> None:
+    now = NOW + timedelta(minutes=minutes)
+
+    assert events.told(about(now=now), about(), now) is None
+
+
+def test_a_clock_that_was_set_back_silences_nothing_for_long() -> None:
+    now = NOW - timedelta(hours=1)
+
+    assert events.told(about(now=now), about(), now) is not None
+
+
+def test_a_restore_that_keeps_failing_is_one_event_and_few_writes() -> None:
+    driver = Driver()
+    driver.world.wish(replicas=3, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.database.store_fails = "wrong credentials"
+    driver.passes(60, seconds=15)
+
+    [failed] = objects(driver, "RestoreFailed")
+    assert 1 < writes(driver, "RestoreFailed") <= 4
+    assert failed["series"]["count"] == writes(driver, "RestoreFailed")
+
+
+def test_a_volume_that_cannot_grow_is_one_event_and_few_writes() -> None:
+    driver = Driver()
+    driver.world.wish(replicas=1, storage={"size": "10Gi"})
+    driver.settled()
+    driver.kube.rigid = True
+    driver.world.wish(storage={"size": "20Gi"})
+    driver.passes(60, seconds=15)
+
+    assert len(objects(driver, "VolumeNotGrown")) == 1
+    assert 1 <= writes(driver, "VolumeNotGrown") <= 4
+
+
+def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
+    driver = Driver()
+    meta = {"name": "orders-config", "namespace": NAMESPACE}
+    driver.world.store.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}})
+    driver.world.wish(replicas=3)
+    driver.passes(60, seconds=15)
+
+    assert len(objects(driver, "NameTaken")) == 1
+    assert writes(driver, "NameTaken") == 1
+
+
+def test_a_status_that_cannot_be_written_repeats_no_event() -> None:
+    driver = Driver()
+    driver.world.wish(replicas=3)
+    driver.settled()
+    driver.world.unreachable = {0, 1, 2}
+    driver.kube.mute = True
+    driver.passes(20)
+    driver.kube.mute = False
+    driver.passes(3)
+
+    assert writes(driver, "NotReachable") == 1

@@ -9,7 +9,7 @@ from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import MembershipOutcome
 from amaters_server.machine.origins import Origins
 from amaters_server.machine.restore import RestoreStep, advance, refusal
-from amaters_server.machine.sessions import Sessions
+from amaters_server.machine.sessions import Sessions, digest, put_digest
 from amaters_server.machine.state import Kept
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import MalformedError, SnapshotError
@@ -83,12 +83,13 @@ class Replicated:
         results: list[Answer] = []
         recall, remember = self._sessions.recall, self._sessions.remember
         for (key, value), (session, sequence) in zip(puts, entry.put_sessions, strict=True):
-            answer = recall(session, sequence) if session else None
+            content = put_digest(key, value) if session else 0
+            answer = recall(session, sequence, content) if session else None
             if answer is None:
                 batch[key] = value
                 answer = [1]
                 if session:
-                    remember(session, sequence, answer)
+                    remember(session, sequence, answer, content)
             results.append(answer)
         return results
 
@@ -98,12 +99,14 @@ class Replicated:
         session, sequence = command.session, command.session_sequence
         if not session:
             return self._carry_out(command, workspace)
-        known = self._sessions.recall(session, sequence)
+        content = digest(command.operations)
+        count = len(command.operations)
+        known = self._sessions.recall(session, sequence, content, count=count)
         if known is not None:
             return known
         answer = self._carry_out(command, workspace)
         if isinstance(answer, list):
-            self._sessions.remember(session, sequence, answer)
+            self._sessions.remember(session, sequence, answer, content)
         return answer
 
     def _carry_out(self, command: Command, workspace: Workspace) -> Answer:

@@ -5,11 +5,16 @@ sessions that were used longest ago, in the order of the log, are forgotten firs
 comes after that is applied as if it were new.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
-from amaters_server.model.errors import MalformedError, OutcomeUnknownError
-from amaters_server.model.queries import Answer, Result
+from amaters_server.model.errors import (
+    MalformedError,
+    OutcomeUnknownError,
+    RequestIdReusedError,
+)
+from amaters_server.model.queries import Answer, Columns, Operation, Put, Remove, Result, Scan
 
 _FIXED_BYTES = 100
 
@@ -24,14 +29,52 @@ class Session(NamedTuple):
     results: list[Result]
     size_bytes: int
     """Roughly what keeping it costs."""
+    digest: int
+    """Of the last write; 0 when an earlier version kept it."""
 
 
-def session(name: bytes, used: int, sequence: int, results: list[Result]) -> Session:
-    """Return the session with its size."""
+def put_digest(key: bytes, value: bytes) -> int:
+    """Return what tells a lone put from others: two CRCs, for it guards against mistakes."""
+    return crc32(key) << 32 | crc32(value) or 1
+
+
+def digest(operations: Sequence[Operation]) -> int:
+    """Return what tells the write from others; of a lone put the same as `put_digest`."""
+    if type(operations) is Columns:
+        keys: list[bytes] = list(operations.keys)
+        values = [b"-" if value is None else value for value in operations.values]
+    else:
+        keys = [operation[0] for operation in operations]
+        values = [_content(operation) for operation in operations]
+    if len(keys) == 1:
+        return put_digest(keys[0], values[0])
+    of_keys, of_values = len(keys), len(keys)
+    for key, value in zip(keys, values, strict=True):
+        of_keys = crc32(key, crc32(len(key).to_bytes(4), of_keys))
+        of_values = crc32(value, crc32(len(value).to_bytes(4), of_values))
+    return of_keys << 32 | of_values or 1
+
+
+def _content(operation: Operation) -> bytes:
+    match operation:
+        case Put():
+            return operation.value
+        case Remove():
+            return b"-"
+        case Scan():
+            return b"?" + operation.end + str(operation.limit).encode()
+        case _:
+            return b"?"
+
+
+def session(
+    name: bytes, used: int, sequence: int, results: list[Result], content: int = 0
+) -> Session:
+    """Return the session with its size; `content` is the write's digest."""
     size = _FIXED_BYTES + len(name)
     for result in results:
         size += 8 if type(result) is int else _size(result)
-    return Session(name, used, sequence, results, size)
+    return Session(name, used, sequence, results, size, content)
 
 
 class Sessions:
@@ -51,8 +94,11 @@ class Sessions:
         self._bytes = sum(one.size_bytes for one in self._sessions.values())
         self._changed: dict[bytes, Session | None] = {}
 
-    def recall(self, name: bytes, sequence: int) -> Answer | None:
+    def recall(self, name: bytes, sequence: int, content: int, *, count: int = 1) -> Answer | None:
         """Return what this write was answered before; None when it is to be applied.
+
+        `count` is the number of its operations. RequestIdReusedError when the write that is kept
+        under this sequence has another digest or, from an earlier version, another count.
 
         A write older than the session's last one is answered with OutcomeUnknownError: nobody
         can be waiting for it any more, and it may have been applied.
@@ -67,11 +113,13 @@ class Sessions:
                 f"session write {sequence} came after write {known.sequence} of the same session"
             )
         self._keep(known._replace(used=self._used + 1))
+        if known.digest not in (0, content) or len(known.results) != count:
+            return RequestIdReusedError(sequence)
         return list(known.results)
 
-    def remember(self, name: bytes, sequence: int, results: list[Result]) -> None:
+    def remember(self, name: bytes, sequence: int, results: list[Result], content: int) -> None:
         """Keep the outcome for a retry; forgets the longest unused sessions beyond the limits."""
-        self._keep(session(name, self._used + 1, sequence, list(results)))
+        self._keep(session(name, self._used + 1, sequence, list(results), content))
         # The newest always stays: the count of uses is read back from it.
         while len(self._sessions) > 1 and self._over_limit():
             oldest = next(iter(self._sessions))

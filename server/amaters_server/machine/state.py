@@ -224,7 +224,7 @@ def _origin(message: state_pb2.Origin) -> Proposal:
 
 
 def _session_message(one: Session) -> state_pb2.Session:
-    message = state_pb2.Session(id=one.id, used=one.used, sequence=one.sequence)
+    message = state_pb2.Session(id=one.id, used=one.used, sequence=one.sequence, digest=one.digest)
     counts = [result for result in one.results if isinstance(result, int)]
     if len(counts) == len(one.results):
         message.counts.extend(counts)
@@ -235,7 +235,7 @@ def _session_message(one: Session) -> state_pb2.Session:
 
 def _session(message: state_pb2.Session) -> Session:
     results = [_result(result) for result in message.results] or list(message.counts)
-    return session(message.id, message.used, message.sequence, results)
+    return session(message.id, message.used, message.sequence, results, message.digest)
 
 
 def _result_message(result: Result) -> state_pb2.Result:

@@ -14,7 +14,8 @@
     │   ├── MalformedError
     │   ├── KeyTooLargeError
     │   ├── ValueTooLargeError
-    │   └── InvalidCollectionError
+    │   ├── InvalidCollectionError
+    │   └── RequestIdReusedError   another write was made under this request id
     ├── ChecksumError             a value does not match its checksum
     ├── StorageError              the disk failed
     │   ├── StorageFullError
@@ -175,6 +176,18 @@ class InvalidCollectionError(InvalidRequestError):
 
     def __init__(self, *, size: int, limit: int) -> None:
         super().__init__(f"the collection name has {size} bytes, the limit is {limit}")
+
+
+class RequestIdReusedError(InvalidRequestError):
+    """The session has made another write under this sequence; this one was not applied."""
+
+    code = "request_id_reused"
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(
+            f"write {sequence} of this session was another one: nothing was written; count the "
+            "sequence up for every new write, and repeat a write unchanged"
+        )
 
 
 class ChecksumError(DatabaseError):

@@ -256,10 +256,13 @@ class Session(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
     used: _builtins.int
     """Ascends with every use, over all sessions; the lowest is forgotten first."""
     sequence: _builtins.int
+    digest: _builtins.int
+    """Of the last write's content; 0 when an earlier version applied it."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]:
         """Exactly one of the two: any results, or rows affected where all of them are that."""
@@ -274,10 +277,11 @@ class Session(_message.Message):
         sequence: _builtins.int = ...,
         results: _abc.Iterable[Global___Result] | None = ...,
         counts: _abc.Iterable[_builtins.int] | None = ...,
+        digest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "id", b"id", "results", b"results", "sequence", b"sequence", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "digest", b"digest", "id", b"id", "results", b"results", "sequence", b"sequence", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

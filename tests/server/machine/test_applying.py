@@ -10,11 +10,12 @@ from amaters_server.model.errors import (
     MalformedError,
     NotReadyError,
     OutcomeUnknownError,
+    RequestIdReusedError,
     SnapshotError,
     StorageCorruptedError,
 )
 from amaters_server.model.keys import DataKey, data_key
-from amaters_server.model.queries import Get, Operation, Put, Remove, Scan, Write
+from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.storage.engine import Space
 from amaters_server.storage.memory import MemoryEngine
@@ -172,8 +173,50 @@ def test_a_session_is_known_again_after_a_restart(log: Log) -> None:
     log.write(log.machine.apply([log.committed(data)]))
     log.machine = Machine(log.engine)
 
-    assert log.propose([Put(A, b"other")], session=(b"s", 1)) == [[1, None]]
+    assert log.propose([Put(A, b"1"), Get(B)], session=(b"s", 1)) == [[1, None]]
+    (reused,) = log.propose([Put(A, b"other")], session=(b"s", 1))
+    assert isinstance(reused, RequestIdReusedError)
     assert log.machine.get(A) == b"1"
+
+
+OTHER_CONTENTS = [
+    [Put(A, b"2")],
+    [Put(B, b"1")],
+    [Remove(A)],
+    [Put(A, b"1"), Put(B, b"1")],
+    Columns([A], [None]),
+    Columns([A, B], [b"1", b"1"]),
+]
+
+
+@pytest.mark.parametrize("other", OTHER_CONTENTS, ids=str)
+def test_a_sequence_used_again_with_other_content_is_an_error_and_writes_nothing(
+    log: Log, other
+) -> None:
+    log.propose([Put(A, b"1")], session=(b"s", 1))
+
+    (answer,) = log.propose(other, session=(b"s", 1))
+
+    assert isinstance(answer, RequestIdReusedError)
+    assert "nothing was written" in str(answer)
+    assert (log.machine.get(A), log.machine.get(B)) == (b"1", None)
+    assert log.propose([Put(A, b"1")], session=(b"s", 1)) == [[1]]
+
+
+def test_the_same_content_is_the_same_however_it_is_spelled(log: Log) -> None:
+    log.propose(Columns([A], [b"1"]), session=(b"s", 1))
+
+    assert log.propose([Put(A, b"1")], session=(b"s", 1)) == [[1]]
+
+
+def test_a_session_that_an_earlier_version_kept_takes_any_content_of_its_length(log: Log) -> None:
+    log.propose([Put(A, b"1")], session=(b"s", 1))
+    ((_, kept),) = list(log.machine._replicated._sessions._sessions.items())
+    log.machine._replicated._sessions._sessions[b"s"] = kept._replace(digest=0)
+
+    assert log.propose([Put(A, b"2")], session=(b"s", 1)) == [[1]]
+    (longer,) = log.propose([Put(A, b"1"), Put(B, b"1")], session=(b"s", 1))
+    assert isinstance(longer, RequestIdReusedError)
 
 
 def test_a_restore_replaces_everything_and_refuses_clients_meanwhile(log: Log) -> None:

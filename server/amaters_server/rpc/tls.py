@@ -4,9 +4,8 @@ New material is either right as a whole or refused as a whole; what is being ser
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from watchfiles import awatch
 
 from amaters_server.model.errors import ConfigurationError
 from amaters_server.rpc.certificate_rules import Offer, unusable, unusable_authorities
@@ -28,7 +26,8 @@ from amaters_server.telemetry.certificates import CertificateFacts
 
 _log = logging.getLogger(__name__)
 
-WATCH_STEP_MS = 200
+LOOK_SECONDS = 0.5
+LOOKS_BETWEEN_COMPARISONS = 40
 PEER = "peer"
 """The listener whose callers are members too: its certificate is shown in both directions."""
 
@@ -155,6 +154,8 @@ class Certificates:
         self._paths = dict(paths)
         self._now = now
         self._heard: dict[str, list[Heard]] = {}
+        self._refused: dict[str, str] = {}
+        """Why the files of a listener were refused last, so that it is logged once."""
         self._current = {
             listener: read_material(listener, where, now())
             for listener, where in self._paths.items()
@@ -185,15 +186,20 @@ class Certificates:
         try:
             new = read_material(listener, where, self._now())
             if new == old:
+                self._refused.pop(listener, None)
                 return None
             for heard in self._heard.get(listener, ()):
                 heard(new)
         except ConfigurationError as wrong:
+            if self._refused.get(listener) == str(wrong):
+                return f"TLS of the {listener} listener was kept as it was: {wrong}"
+            self._refused[listener] = str(wrong)
             _log.error(
                 "tls.refused", extra={"listener": listener, "error": str(wrong), "kept": old.facts}
             )
             return f"TLS of the {listener} listener was kept as it was: {wrong}"
         self._current[listener] = new
+        self._refused.pop(listener, None)
         _log.info(
             "tls.reloaded",
             extra={
@@ -206,29 +212,36 @@ class Certificates:
         return None
 
     async def watch(self) -> None:
-        """Reload whenever the files' folders change, until cancelled; returns if there are none.
+        """Reload whenever the files change, until cancelled; returns if there are none.
 
-        Folders, not files: Kubernetes replaces a Secret's files by turning a symbolic link.
+        Files are looked at, not listened to: a watch of the kernel's stays with a folder or a
+        symbolic link that has been replaced. Now and then their contents are compared as well.
         """
-        folders = {
-            path.parent
+        paths = sorted(
+            path
             for where in self._paths.values()
             for path in (where.certificate, where.key, where.ca)
             if path is not None
-        }
-        if not folders:
+        )
+        if not paths:
             return
-        async with contextlib.aclosing(_changes(folders)) as changes:
-            async for _ in changes:
+        seen, looks = await asyncio.to_thread(_looks_like, paths), 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now, looks = await asyncio.to_thread(_looks_like, paths), looks + 1
+            if now != seen or looks >= LOOKS_BETWEEN_COMPARISONS:
+                seen, looks = now, 0
                 self.reload()
 
 
-async def _changes(folders: set[Path]) -> AsyncGenerator[None]:
-    stop = asyncio.Event()
+def _looks_like(paths: Sequence[Path]) -> list[tuple[int, ...]]:
+    """Return what tells other files, or another content, from those before."""
+    return [_identity(path) for path in paths]
+
+
+def _identity(path: Path) -> tuple[int, ...]:
     try:
-        async for _ in awatch(
-            *folders, watch_filter=None, step=WATCH_STEP_MS, stop_event=stop, recursive=False
-        ):
-            yield None
-    finally:
-        stop.set()
+        found = path.stat()
+    except OSError as missing:
+        return (missing.errno or 0,)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

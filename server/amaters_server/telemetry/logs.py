@@ -34,7 +34,7 @@ LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
-_NOISY = ("asyncio", "botocore", "boto3", "s3transfer", "urllib3", "watchfiles", "aiohttp.access")
+_NOISY = ("asyncio", "botocore", "boto3", "s3transfer", "urllib3", "aiohttp.access")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 import asyncio
 import datetime as dt
 import os
+import shutil
 import socket
 import ssl
+import time
 from dataclasses import replace
 
 import grpc
@@ -10,6 +12,7 @@ import pytest
 from amaters.wire.aql_pb2 import HealthCheckRequest
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 from amaters_server.model.errors import ConfigurationError
+from amaters_server.rpc import tls
 from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.grpcio_tls import news, server_credentials
 from amaters_server.rpc.native import NativeListener, NativeSettings
@@ -128,27 +131,107 @@ def test_nothing_new_is_nothing_to_do(folder):
     assert heard == []
 
 
-async def test_files_behind_a_turned_link_are_seen(tmp_path, authority):
-    first, second = authority.issue(), authority.issue()
-    first.write(tmp_path / "..1", authority.pem)
-    second.write(tmp_path / "..2", authority.pem)
-    (tmp_path / "..data").symlink_to("..1")
-    for name in ("tls.crt", "tls.key", "ca.crt"):
-        (tmp_path / name).symlink_to(f"..data/{name}")
-    certificates = Certificates({"client": paths(tmp_path)})
-    seen = asyncio.Event()
-    certificates.on_change("client", lambda material: seen.set())
+NAMES = ("tls.crt", "tls.key", "ca.crt")
+
+
+def link_turned(place, version, material, authority):
+    """As Kubernetes replaces a Secret's files, the old folder's deletion included."""
+    data = place / "mount" / "..data"
+    old = data.resolve() if data.exists() else None
+    material.write(place / "mount" / f"..{version}", authority.pem)
+    (place / "mount" / "..tmp").symlink_to(f"..{version}")
+    os.rename(place / "mount" / "..tmp", data)
+    if old is not None:
+        shutil.rmtree(old)
+    for name in NAMES:
+        if not (place / "mount" / name).exists():
+            (place / "mount" / name).symlink_to(f"..data/{name}")
+
+
+def renamed_over(place, version, material, authority):
+    material.write(place / f"new-{version}", authority.pem)
+    (place / "mount").mkdir(exist_ok=True)
+    for name in NAMES:
+        os.rename(place / f"new-{version}" / name, place / "mount" / name)
+
+
+def written_in_place(place, version, material, authority):
+    material.write(place / "mount", authority.pem)
+
+
+def folder_replaced(place, version, material, authority):
+    material.write(place / f"new-{version}", authority.pem)
+    if (place / "mount").exists():
+        os.rename(place / "mount", place / f"old-{version}")
+    os.rename(place / f"new-{version}", place / "mount")
+
+
+def folder_link_turned(place, version, material, authority):
+    material.write(place / f"v{version}", authority.pem)
+    (place / "tmp").symlink_to(f"v{version}")
+    os.rename(place / "tmp", place / "mount")
+
+
+def deleted_and_made_again(place, version, material, authority):
+    shutil.rmtree(place / "mount", ignore_errors=True)
+    time.sleep(0.1)
+    material.write(place / "mount", authority.pem)
+
+
+SWAPS = [
+    link_turned,
+    renamed_over,
+    written_in_place,
+    folder_replaced,
+    folder_link_turned,
+    deleted_and_made_again,
+]
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+async def test_every_kind_of_swap_is_seen_each_time(tmp_path, authority, monkeypatch, swap):
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.02)
+    swap(tmp_path, 0, authority.issue(), authority)
+    certificates = Certificates({"client": paths(tmp_path / "mount")})
     watching = asyncio.create_task(certificates.watch())
-    await asyncio.sleep(0.3)
 
-    (tmp_path / "..data_tmp").symlink_to("..2")
-    os.rename(tmp_path / "..data_tmp", tmp_path / "..data")
+    for version in range(1, 4):
+        await asyncio.sleep(0.1)
+        material = authority.issue()
+        await asyncio.to_thread(swap, tmp_path, version, material, authority)
+        async with asyncio.timeout(5):
+            while certificates.facts()[0].serial != material.serial:
+                await asyncio.sleep(0.01)
 
-    async with asyncio.timeout(5):
-        await seen.wait()
-    assert certificates.facts()[0].serial == second.serial
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_contents_are_compared_though_nothing_shows(tmp_path, authority, monkeypatch):
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(tls, "_looks_like", lambda paths: [])
+    written_in_place(tmp_path, 0, authority.issue(), authority)
+    certificates = Certificates({"client": paths(tmp_path / "mount")})
+    watching = asyncio.create_task(certificates.watch())
+    material = authority.issue()
+    written_in_place(tmp_path, 1, material, authority)
+
+    async with asyncio.timeout(5):
+        while certificates.facts()[0].serial != material.serial:
+            await asyncio.sleep(0.01)
+
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+def test_files_that_stay_wrong_are_logged_once(folder, caplog):
+    certificates = Certificates({"client": paths(folder)})
+    (folder / "tls.crt").write_text("nonsense")
+
+    said = [certificates.reload() for _ in range(3)]
+
+    assert all(said)
+    assert [record.message for record in caplog.records].count("tls.refused") == 1
 
 
 def served_serial(port: int, authority, client=None) -> str:

@@ -379,3 +379,17 @@ def test_a_lost_disk_converges_though_the_world_moves_within_a_look(
     assert cluster.status.ready == "3/3"
     assert sorted(driver.world.members) == [1, 3, 4]
     assert driver.world.clusters_formed == 1
+
+
+def test_a_member_that_does_not_answer_is_not_called_well(driver: Driver) -> None:
+    driver.settled()
+
+    driver.world.unreachable = {2}
+    driver.passes(2)
+    silent = condition(driver.world.cluster(), "Degraded")
+    driver.world.unreachable = set()
+    again = condition(driver.settled(), "Degraded")
+
+    assert (silent.status, silent.reason) == ("Unknown", "MemberSilent")
+    assert "orders-2 did not answer the operator" in silent.message
+    assert (again.status, again.message) == ("False", "every member takes part")

@@ -59,6 +59,17 @@ def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
     return absent
 
 
+def unheard(cluster: AmatersCluster, seen: Seen) -> list[str]:
+    """Return the pods that are called ready and did not answer, while others did."""
+    if not seen.nodes:
+        return []
+    return [
+        pod.name
+        for pod in seen.pods
+        if pod.ready and pod.ordinal < cluster.spec.replicas and pod.ordinal not in seen.nodes
+    ]
+
+
 def upgrading(cluster: AmatersCluster, seen: Seen) -> bool:
     """Whether a roll is under way: also while its last pod is still coming up."""
     if seen.outdated() or not seen.revision:
@@ -125,6 +136,13 @@ def _degraded(cluster: AmatersCluster, found: Findings) -> Condition:
     if misfits:
         text = f"{misfits}. Not taking part: {listed(absent)}"
         return _say(cluster, found, question, "True", INCOMPATIBLE, text)
+    if not absent and (silent := unheard(cluster, found.seen)):
+        text = (
+            f"{listed(silent)} did not answer the operator, which reached the others: nobody knows "
+            "whether it takes part. If it stays so, check that it serves a certificate of the "
+            "present CA, and the network to its port 7879"
+        )
+        return _say(cluster, found, question, "Unknown", "MemberSilent", text)
     if not absent:
         return _say(cluster, found, question, "False", "AllMembers", "every member takes part")
     details = [f"{pod.name}: {pod.trouble}" for pod in found.seen.pods if pod.trouble]

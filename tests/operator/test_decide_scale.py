@@ -237,8 +237,17 @@ def test_no_claim_is_deleted_while_its_pod_runs_or_nobody_leads_or_a_person_keep
     assert scale.next_change(3, seen, claims=claims, keep_claims=True) is None
 
 
+@pytest.mark.parametrize("mark", ["", "c1/0"])
+def test_growing_goes_on_over_a_claim_that_may_well_be_empty(mark: str) -> None:
+    seen, claims = named(cluster(3)), [claimed(mark)]
+    change = scale.next_change(4, seen, claims=claims, keep_claims=True)
+
+    assert isinstance(change, SetReplicas)
+    assert change.replicas == 4
+
+
 def test_growing_waits_for_a_claim_that_a_person_has_to_look_at() -> None:
-    change = scale.next_change(4, named(cluster(3)), claims=[claimed("")])
+    change = scale.next_change(4, named(cluster(3)), claims=[claimed("another/4")])
 
     assert isinstance(change, Hold)
     assert "check what is on it, then delete it by hand" in change.because
@@ -261,3 +270,11 @@ def test_a_status_of_an_earlier_version_leaves_no_member_without_its_pod() -> No
     assert scale.pod_count(status, 0, 3) == 4
     assert scale.pod_count(status, 5, 3) == 5
     assert scale.pod_count(ClusterStatus(), None, 3) == 3
+
+
+@pytest.mark.parametrize("existing", [None, 0, 1])
+def test_without_a_status_the_pods_of_all_claims_run(existing: int | None) -> None:
+    claims = [claimed("c1/1", 0), claimed("", 2), claimed("c1/9", 7, terminating=True)]
+
+    assert scale.pod_count(ClusterStatus(), existing, 1, claims) == 3
+    assert scale.pod_count(ClusterStatus(pods=1), existing, 1, claims) == 1

@@ -76,14 +76,19 @@ def test_shrinking_moves_leadership_away_first(driver: Driver) -> None:
 def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
     driver: Driver,
 ) -> None:
-    driver.world.wish(replicas=3)
+    driver.world.wish(replicas=3, storage={"size": "10Gi", "whenScaled": "Retain"})
     driver.settled()
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
     labels = driver.world.store.find(kinds.CLAIM, SHOP, {})[0]["metadata"]["labels"]
     driver.world.store.put(
         claim
         | {
-            "metadata": {"name": "data-orders-3", "namespace": SHOP, "labels": labels},
+            "metadata": {
+                "name": "data-orders-3",
+                "namespace": SHOP,
+                "labels": labels,
+                "annotations": {"amaters.io/member": "cluster-1/4"},
+            },
             "spec": {"resources": {"requests": {"storage": "10Gi"}}},
         }
     )
@@ -260,6 +265,59 @@ def test_the_claim_of_a_removed_member_goes_and_the_others_stay(driver: Driver) 
         "data-orders-2",
     ]
     assert any("DeleteClaim: deleting volume claim data-orders-4" in one for one in driver.notes())
+
+
+def test_claims_that_scaling_by_hand_left_behind_do_not_stand_in_the_way(driver: Driver) -> None:
+    driver.settled()
+    driver.world.scale_by_hand(5)
+    assert driver.settled().status.ready == "3/3"
+
+    driver.world.wish(replicas=5)
+
+    assert driver.settled(within=200).status.ready == "5/5"
+
+
+def test_a_claim_that_only_bears_the_labels_is_not_touched(driver: Driver) -> None:
+    driver.settled()
+    copy = driver.world.store.find(kinds.CLAIM, SHOP, {})[0]
+    copy["metadata"] |= {"name": "copy-of-orders-7", "uid": "of-somebody-else"}
+    entry = driver.world.store.put(copy)
+    driver.world.wish(storage={"size": "20Gi", "whenDeleted": "Delete"})
+    driver.settled()
+    driver.passes(3)
+
+    assert entry.applied == {}
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
+def test_a_cluster_made_anew_over_volumes_that_were_kept_takes_them_over(
+    driver: Driver, replicas: int
+) -> None:
+    driver.settled()
+    driver.passes(2)
+    before = set(driver.world.members)
+
+    driver.world.delete_cluster()
+    driver.world.wish(image="amaters:1", replicas=replicas)
+    cluster = driver.settled(within=200)
+
+    assert cluster.status.ready == f"{replicas}/{replicas}"
+    assert driver.world.clusters_formed == 1
+    assert len(before & set(driver.world.members)) == min(3, replicas)
+
+
+def test_a_cluster_made_anew_heals_when_one_of_the_volumes_is_gone(driver: Driver) -> None:
+    driver.settled()
+    driver.passes(2)
+
+    driver.world.delete_cluster()
+    driver.world.store.delete(kinds.CLAIM, SHOP, "data-orders-1")
+    driver.world.lose_disk(1)
+    driver.world.wish(image="amaters:1", replicas=3)
+    cluster = driver.settled(within=200)
+
+    assert cluster.status.ready == "3/3"
+    assert sorted(driver.world.members) == [1, 3, 4]
 
 
 def test_a_claim_is_deleted_with_the_cluster_only_when_the_spec_says_so(driver: Driver) -> None:

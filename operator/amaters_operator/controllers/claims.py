@@ -25,17 +25,24 @@ class Claims:
     teller: Teller
 
     async def look(self, cluster: AmatersCluster) -> list[Claim]:
-        """Return the claims that carry the cluster's labels, by ordinal."""
+        """Return the claims of the cluster's pods, by ordinal; labels alone may be a copy's."""
         found = await self.kube.find(
             kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)
         )
-        return sorted((_claim(cluster, one) for one in found), key=lambda one: one.ordinal)
+        claims = [_claim(cluster, one) for one in found]
+        ours = [one for one in claims if one.name == names.claim(cluster, one.ordinal)]
+        return sorted(ours, key=lambda one: one.ordinal)
 
-    async def tend(self, cluster: AmatersCluster, seen: Seen, claims: list[Claim]) -> None:
-        """Mark the claims with their members, own them or not, and have them grow."""
+    async def tend(
+        self, cluster: AmatersCluster, seen: Seen, claims: list[Claim], *, formed: bool
+    ) -> None:
+        """Mark the claims with their members, own them or not, and have them grow.
+
+        Only a cluster that has formed marks them: a mark shows later that it had.
+        """
         owned = cluster.spec.storage.when_deleted == "Delete"
         for claim in claims:
-            mark = volumes.mark(seen, claim)
+            mark = volumes.mark(seen, claim) if formed else claim.mark
             if not claim.terminating and (mark, owned) != (claim.mark, claim.owned):
                 await self.kube.apply(_marked(cluster, claim, mark, owned=owned), manager=MARKER)
         await self._grow(cluster, claims)

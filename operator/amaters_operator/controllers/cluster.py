@@ -23,7 +23,15 @@ from amaters_operator.controllers.reloading import Reloader
 from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import bootstrap, conditions, plan, scale, status, upgrade
+from amaters_operator.decisions import (
+    bootstrap,
+    conditions,
+    plan,
+    scale,
+    status,
+    upgrade,
+    volumes,
+)
 from amaters_operator.decisions.findings import Certificates, Findings
 from amaters_operator.decisions.moves import (
     DeleteClaim,
@@ -58,6 +66,7 @@ class Pass:
     wanted: Wanted
     seen: Seen
     rotation: Certificates | None
+    claims: list[Claim]
     taken: str = ""
     """Which objects of the cluster's names belong to somebody else; empty when none does."""
 
@@ -101,7 +110,8 @@ class ClusterController:
     async def _advance(self, cluster: AmatersCluster, existing: Manifest | None) -> timedelta:
         record = await self._begun(cluster)
         wanted = await self._rotation.wanted(cluster)
-        shape = _shape(cluster, record, existing)
+        claims = await self._claims.look(cluster)
+        shape = _shape(cluster, record, existing, claims)
         (*around, last), taken = await self._own(cluster, shape)
         if taken and existing is None:
             await self._report_taken(cluster, taken)
@@ -110,8 +120,8 @@ class ClusterController:
         statefulset = await self._kube.apply(last)
         seen = await self._observer.look(cluster, statefulset, wanted.tls)
         rotation = await self._rotation.advance(cluster, seen, wanted)
-        record = bootstrap.formed(record, seen)
-        work = Pass(cluster, shape, statefulset, record, wanted, seen, rotation, taken)
+        record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
+        work = Pass(cluster, shape, statefulset, record, wanted, seen, rotation, claims, taken)
         restore = bootstrap.next_restore(cluster.spec.bootstrap, work.record)
         if isinstance(restore, Restore):
             return await self._restore(work, restore)
@@ -164,9 +174,10 @@ class ClusterController:
 
     async def _plan(self, work: Pass, seen: Seen) -> Plan:
         """Decide on what was seen; what deletes something is decided twice, on two looks."""
-        claims = await self._claims.look(work.cluster)
-        await self._claims.tend(work.cluster, seen, claims)
-        planned = _decide(work.cluster, seen, claims)
+        await self._claims.tend(
+            work.cluster, seen, work.claims, formed=bool(work.record.cluster_id)
+        )
+        planned = _decide(work.cluster, seen, work.claims)
         if not isinstance(planned.move, RemoveMember | DeleteClaim):
             return planned
         again = await self._observer.look(work.cluster, work.statefulset, work.wanted.tls)
@@ -286,14 +297,18 @@ def _recorded(raw: Manifest) -> ClusterStatus:
 
 
 def _shape(
-    cluster: AmatersCluster, record: BootstrapStatus, existing: Manifest | None
+    cluster: AmatersCluster,
+    record: BootstrapStatus,
+    existing: Manifest | None,
+    claims: list[Claim],
 ) -> manifests.Shape:
     spec = (existing or {}).get("spec") or {}
+    initial = len(record.initial_members)
     size = cluster.spec.storage.size
     if existing is not None:
         size = spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
     return manifests.Shape(
-        replicas=scale.pod_count(cluster.status, spec.get("replicas"), len(record.initial_members)),
+        replicas=scale.pod_count(cluster.status, spec.get("replicas"), initial, claims),
         initial_members=tuple(record.initial_members),
         formed=bool(record.cluster_id),
         volume_size=size,

@@ -23,12 +23,17 @@ def begun(
     return (recorded or BootstrapStatus()).model_copy(update={"initial_members": list(members)})
 
 
-def formed(record: BootstrapStatus, seen: Seen) -> BootstrapStatus:
-    """Return the record with the cluster's identity, once all initial members stand in it."""
+def formed(record: BootstrapStatus, seen: Seen, *, older: bool) -> BootstrapStatus:
+    """Return the record with the cluster's identity, once all initial members stand in it.
+
+    Volumes may hold a cluster that is older than the AmatersCluster, and of another size: it has
+    formed already.
+    """
     if record.cluster_id or not seen.cluster_id or seen.leader() is None:
         return record
-    taking_part = sum(seen.participates(one) for one in seen.members or ())
-    if taking_part < len(record.initial_members):
+    members = seen.members or ()
+    taking_part = sum(seen.participates(one) for one in members)
+    if not older and taking_part < min(len(record.initial_members), len(members)):
         return record
     return record.model_copy(update={"cluster_id": seen.cluster_id})
 

@@ -53,15 +53,21 @@ def unfinished(wanted: int, seen: Seen) -> Change | None:
     )
 
 
-def pod_count(status: ClusterStatus, existing: int | None, initial: int) -> int:
+def pod_count(
+    status: ClusterStatus, existing: int | None, initial: int, claims: Sequence[Claim] = ()
+) -> int:
     """Return how many pods the StatefulSet is to run before anything else is known.
 
-    The status says it. A status of an earlier version does not: then no pod of a known member
-    may be missing, whatever number the StatefulSet (`existing`) has.
+    The status says it. A status of an earlier version, one that was lost, and that of an
+    AmatersCluster made anew over volumes that were kept do not: then no pod may be missing of a
+    member that is known or that may have its disk in a claim, whatever number the StatefulSet
+    (`existing`) has.
     """
     if status.pods:
         return status.pods
     ordinals = [_ordinal_of(one.pod) for one in status.members if one.id]
+    kept = [one.ordinal for one in claims if not one.terminating]
+    ordinals += [one for one in kept if one <= HIGHEST_ORDINAL]
     return max([existing or 0, *(one + 1 for one in ordinals)]) or initial
 
 
@@ -101,7 +107,7 @@ def _grow(ordinal: int, seen: Seen, claims: Sequence[Claim]) -> Change:
             "now would only raise the number of votes needed"
         )
     leftover = next((one for one in claims if one.ordinal == ordinal), None)
-    if leftover is not None:
+    if leftover is not None and (leftover.terminating or leftover.member):
         return Hold(_why_kept(leftover))
     return SetReplicas(
         ordinal + 1, f"growing: pod {ordinal} is to join {len(seen.voters)} voting members"
@@ -112,9 +118,8 @@ def _why_kept(claim: Claim) -> str:
     if claim.terminating:
         return f"volume claim {claim.name} is being deleted"
     return (
-        f"volume claim {claim.name} holds the disk of an earlier member (mark "
-        f"{claim.mark or 'none'}), which cannot be used again: check what is on it, then delete it "
-        "by hand"
+        f"volume claim {claim.name} holds the disk of an earlier member (mark {claim.mark}), "
+        "which cannot be used again: check what is on it, then delete it by hand"
     )
 
 

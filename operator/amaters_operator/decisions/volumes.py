@@ -31,6 +31,12 @@ class Claim:
     """Kubernetes deletes it together with the AmatersCluster."""
     terminating: bool = False
 
+    @property
+    def member(self) -> int:
+        """Return the member whose disk it is; 0 when it is nobody's, or not known to be one's."""
+        number = self.mark.rpartition("/")[2]
+        return int(number) if number.isdigit() else 0
+
 
 def amount(quantity: str) -> Decimal:
     """Return a Kubernetes quantity as a number; ValueError for what is none."""
@@ -63,6 +69,12 @@ def mark(seen: Seen, claim: Claim) -> str:
     if node.state in _EMPTY and member is None:
         return f"{seen.cluster_id}/0"
     return claim.mark
+
+
+def of_members(seen: Seen, claims: Sequence[Claim]) -> bool:
+    """Whether a claim shows that the cluster that is seen had formed before."""
+    known = [one.mark.rpartition("/")[0] for one in claims if one.member]
+    return bool(seen.cluster_id) and seen.cluster_id in known
 
 
 def removable(seen: Seen, claims: Sequence[Claim]) -> list[Claim]:

@@ -208,6 +208,17 @@ class World:
             self.store.delete(kinds.CLAIM, NAMESPACE, claim["metadata"]["name"])
         self._reclaim()
 
+    def delete_cluster(self) -> None:
+        """Delete the AmatersCluster, and with it whatever it owns."""
+        uid = self.cluster().metadata.uid
+        self.delete_statefulset()
+        self.store.delete(kinds.CLUSTER, NAMESPACE, NAME)
+        for (kind, _, name), entry in list(self.store.entries.items()):
+            owners = entry.whole()["metadata"].get("ownerReferences") or []
+            if uid in [one["uid"] for one in owners]:
+                self.store.delete(kind, NAMESPACE, name)
+        self._reclaim()
+
     def _claim(self, ordinal: int, spec: Manifest) -> None:
         name = f"data-{NAME}-{ordinal}"
         if self.store.get(kinds.CLAIM, NAMESPACE, name) is None:

@@ -5,6 +5,7 @@ import pytest
 from amaters_native.consensus import (
     ENTRY_CONF_CHANGE,
     ConsensusError,
+    FarTerm,
     RaftNode,
     conf_changes,
     decode_message,
@@ -130,11 +131,11 @@ def leader() -> RaftNode:
         (message(PROPOSE, term=3, entries=[entry(0, 0)]), "MsgPropose with term 3"),
         (message(HEARTBEAT, term=2**63), "beyond reason"),
         (message(HEARTBEAT, term=2**62), r"4611686018427387904 is beyond reason.* in term 3"),
-        (message(HEARTBEAT, term=3 + 2**32 + 1), "beyond reason"),
-        (message(APPEND, term=2**60), "beyond reason"),
-        (message(APPEND_RESPONSE, term=2**60), "beyond reason"),
-        (message(VOTE, term=2**60), "beyond reason"),
-        (message(PRE_VOTE, term=2**60), "beyond reason"),
+        (message(HEARTBEAT, term=3 + 2**20 + 1), "member 2 has to confirm it"),
+        (message(APPEND, term=2**60, log_term=2**60), "has to confirm"),
+        (message(APPEND_RESPONSE, term=2**60), "has to confirm"),
+        (message(VOTE, term=2**60), "has to confirm"),
+        (message(PRE_VOTE, term=2**60), "has to confirm"),
         (message(APPEND, log_term=2**60, index=3), "beyond reason"),
         (message(APPEND, index=2**50, log_term=3), "index 1125899906842624 is beyond reason"),
         (message(APPEND, commit=2**50), "beyond reason"),
@@ -240,12 +241,34 @@ def test_sound_entries_are_appended_and_passed_on() -> None:
     assert [decode_message(one)[0] for _, one in node.ready().persisted_messages] == ["MsgPropose"]
 
 
-def test_a_member_that_was_away_for_a_billion_elections_comes_back() -> None:
+def test_a_member_that_was_away_for_a_million_elections_comes_back() -> None:
     node = follower()
 
-    node.step(message(HEARTBEAT, term=3 + 2**30))
+    node.step(message(HEARTBEAT, term=3 + 2**20))
 
-    assert node.term == 3 + 2**30
+    assert node.term == 3 + 2**20
+
+
+def test_a_term_far_ahead_is_believed_once_a_member_was_found_in_it() -> None:
+    node = follower()
+    far = 2**60
+    with pytest.raises(FarTerm):
+        node.step(message(HEARTBEAT, term=far))
+
+    node.confirm_term(far - 7)
+    node.step(message(HEARTBEAT, term=far))
+
+    assert node.term == far
+
+
+def test_no_member_confirms_a_term_that_leaves_no_room_for_elections() -> None:
+    node = follower()
+    node.confirm_term(2**62 - 7)
+
+    with pytest.raises(ConsensusError, match="beyond reason") as refused:
+        node.step(message(HEARTBEAT, term=2**62 - 7))
+
+    assert not isinstance(refused.value, FarTerm)
 
 
 def test_acknowledging_what_was_never_sent_is_refused() -> None:

@@ -174,6 +174,21 @@ class BelievesForgedEntries(SimNode):
         return super().open(disk, identity, settings, replace(core, check_entries=False))
 
 
+class BelievesAnyTerm(SimNode):
+    """Takes any term for true, however far ahead it lies."""
+
+    def open(self, disk, identity, settings, core):
+        return super().open(disk, identity, settings, replace(core, max_terms_ahead=(1 << 64) - 1))
+
+
+class AsksNobody(SimNode):
+    """Refuses what lies far ahead, and never asks whether it is so."""
+
+    def start(self):
+        super().start()
+        self.replica.confirm_term = lambda _: None
+
+
 MUTANTS = [
     (SkipsFsync, "one leader per term"),
     (LearnerCountsAsVoter, "voters only"),
@@ -191,6 +206,8 @@ MUTANTS = [
     (NeverFetchesImages, "catches up"),
     (ForgetsItsTerm, "refuses to start"),
     (BelievesForgedEntries, "refuses to go on"),
+    (BelievesAnyTerm, "refuses to start"),
+    (AsksNobody, "catches up"),
 ]
 
 

@@ -25,7 +25,7 @@ def test_only_the_seed_decides_what_happens():
 
 def test_the_faults_that_are_promised_do_happen():
     missing = {"crash", "crash_all", "slow_disk", "full_disk"}
-    missing |= {"partition", "one_way", "split", "one_link", "storm", "forgery"}
+    missing |= {"partition", "one_way", "split", "one_link", "storm", "forgery", "replay"}
     missing |= {"skew", "leap", "wall_clock", "suspend"}
     missing |= {"transfer", "add", "promote", "remove"}
     for seed in range(100, 140):

@@ -254,8 +254,7 @@ class Node:
 
     async def _find_others(self, identity: Identity) -> None:
         """Ask again where the others are: this member joined, and was stopped before it heard."""
-        decision = await self._search(identity.disk_id)
-        await self._take_part(identity, _others(decision))
+        await self._take_part(identity, _others(await self._search(identity.disk_id)))
 
     async def _search(self, disk_id: str) -> Found | Join:
         return await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
@@ -272,6 +271,7 @@ class Node:
             conf_applied=self.members.conf_applied,
             image_offered=self._images.receiver.offered,
             images_wanted=self._images.sender.wanted,
+            far_term=self._parts.transport.ask_again,
             install=self._images.receiver.install,
             alone=self._is_alone,
             failed=self._failed,

@@ -56,6 +56,7 @@ class PeerRequests:
         if self._joined is not None:
             response.cluster_id = self._joined.identity.cluster_id
             response.node_id = self._joined.identity.node_id
+            response.term = self._joined.pump.replica.driver.core.term
         response.reason = self._objection(request) or self._misfit(request)
         response.accepted = not response.reason
         response.incompatible = not compatibility.compatible(
@@ -84,6 +85,8 @@ class PeerRequests:
         joined = self._joined
         if joined is None or response.cluster_id != joined.identity.cluster_id:
             return "" if response.accepted else response.reason
+        if response.node_id == member:
+            joined.pump.replica.confirm_term(response.term)
         if response.removed:
             self._removed(response.reason)
         theirs = _version(response)

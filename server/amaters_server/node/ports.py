@@ -57,6 +57,10 @@ class PeerTransport(Transport, Protocol):
         """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
         ...
 
+    def ask_again(self, member: int, /) -> None:
+        """Have a member answer another handshake soon, at its own address."""
+        ...
+
     def versions(self) -> Mapping[int, str]:
         """Return the versions that members told in their handshakes."""
         ...

@@ -47,6 +47,8 @@ class PumpHooks:
     image_offered: Callable[[bytes], None]
     """A MsgSnapshot arrived; it is stepped once its image is here."""
     images_wanted: Callable[[Sequence[int]], None]
+    far_term: Callable[[int], None]
+    """That member sends messages of a term so far ahead that it has to confirm it."""
     install: Callable[[ImageToInstall], None]
     """Everything handed out is written: install it, then call `resume`."""
     alone: Callable[[], bool]
@@ -172,6 +174,8 @@ class Pump:
                 self._parts.hooks.image_offered(message)
             elif not step(message, now):
                 self._tell_refusal(sender)
+                if self.replica.far_term:
+                    self._parts.hooks.far_term(sender)
         self.kick()
 
     def connected(self, member: int) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from amaters_native import consensus
 from amaters_native.consensus import ConsensusError as ConsensusError
+from amaters_native.consensus import FarTerm as FarTerm
 from amaters_native.consensus import ProposalDropped as ProposalDropped
 from amaters_native.consensus import StorageGap as StorageGap
 from amaters_native.consensus import decode_message as decode_message
@@ -92,6 +93,10 @@ class Consensus(Protocol):
 
     def step(self, message: bytes, /) -> None:
         """Take in another member's message."""
+        ...
+
+    def confirm_term(self, term: int, /) -> None:
+        """Say in which term a member was found by asking it."""
         ...
 
     def propose(self, context: bytes, data: bytes, /) -> None:
@@ -240,6 +245,8 @@ class CoreSettings:
     max_committed_bytes: int = 16 * 1024 * 1024
     check_entries: bool = True
     """Whether entries of others that no member could apply are refused."""
+    max_terms_ahead: int = 1 << 20
+    """How far ahead a term is believed that its sender has not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +281,7 @@ def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
         snapshot_term=start.compacted[1],
         entries=list(start.entries),
         check_entries=settings.check_entries,
+        max_terms_ahead=settings.max_terms_ahead,
     )
 
 

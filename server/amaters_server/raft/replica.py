@@ -20,7 +20,7 @@ from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
 from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.commands import Encode, Origin, Waiting
-from amaters_server.raft.core import ConsensusError, ProposalDropped, to_core
+from amaters_server.raft.core import ConsensusError, FarTerm, ProposalDropped, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
 from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.messages import proposer
@@ -75,6 +75,8 @@ class Replica:
         self.counters = ReplicaCounters()
         self.refusal = ""
         """Why a message was refused last; empty again once a leader is known."""
+        self.far_term = False
+        """Whether it was for a term that its sender has to confirm."""
         self.proposals = Proposals(origin, patience)
         self.reads = Reads(
             origin,
@@ -147,9 +149,14 @@ class Replica:
         except ConsensusError as error:
             self.counters.messages_refused += 1
             self.refusal = str(error)
+            self.far_term = isinstance(error, FarTerm)
             # A contradiction inside raft makes every further call fail: the next tick raises.
             return False
         return True
+
+    def confirm_term(self, term: int) -> None:
+        """Hear from a member itself which term it is in."""
+        self._core.confirm_term(term)
 
     def unreachable(self, member: int) -> None:
         """Hear that messages to that member were dropped, so that its leader probes it."""

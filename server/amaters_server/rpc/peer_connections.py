@@ -59,6 +59,12 @@ class PeerConnections:
             if anew:
                 link.renew(announce=False)
 
+    def ask_again(self, member: int) -> None:
+        """Have a member answer another handshake soon, at its own address."""
+        link = self._links.get(member)
+        if link is not None:
+            link.ask_again()
+
     def renew(self) -> None:
         """Hear that the listener shows another certificate: replace connections both ways."""
         for link in self._links.values():

@@ -13,6 +13,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
+ASK_AGAIN_SECONDS = 3.0
+"""Between two handshakes that were asked for because of what arrived in the member's name."""
 RENEW_AGAIN_SECONDS = 1.0
 """After a connection that should replace another one could not be had."""
 LINGER_SECONDS = 10.0
@@ -90,6 +93,7 @@ class PeerLink:
         self._announce = False
         self._current: _Connection | None = None
         self._retired: set[asyncio.Task[None]] = set()
+        self._asked_at = -inf
         self._trouble = Trouble(asyncio.get_running_loop().time())
         name = f"peer-link-{member.id}"
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=name)
@@ -115,6 +119,14 @@ class PeerLink:
         """
         self._announce |= announce
         self._outdated.set()
+
+    def ask_again(self) -> None:
+        """Shake hands once more, over another connection; not again too soon."""
+        now = asyncio.get_running_loop().time()
+        if now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._asked_at = now
+            self.nudge()
+            self.renew(announce=False)
 
     def nudge(self) -> None:
         """Hear that the other side is up: there is no use in waiting any longer."""

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import StorageFullError
-from amaters_server.raft.messages import is_snapshot
 from amaters_server.testing.sim_changes import MemberChanges
 from amaters_server.testing.sim_forgery import forged
 from amaters_server.testing.sim_node import NEW, OLD, SimNode
@@ -50,6 +49,7 @@ class Faults:
             ("split", self._split),
             ("one_link", self._one_link),
             ("forgery", self._forgery),
+            ("replay", self._replay),
             ("skew", self._skew),
             ("leap", self._leap),
             ("wall_clock", self._wall_clock),
@@ -184,10 +184,18 @@ class Faults:
         return True
 
     def _forge(self, sender: SimNode, target: SimNode) -> None:
-        message = forged(self._world.rng, sender, target)
-        if not is_snapshot(message):
-            target.replica.step(message, target.clock.now())
-            target.kick()
+        target.take_in(forged(self._world.rng, sender, target))
+
+    def _replay(self) -> bool:
+        """Have messages arrive once more, long after they were sent, and whoever sent them."""
+        place, network = self._cluster.place, self._cluster.network
+        for _ in range(self._world.rng.randrange(1, MOST_FORGERIES)):
+            if not place.overheard:
+                return False
+            sender, to, message = self._world.rng.choice(place.overheard)
+            target = self._cluster.nodes[to]
+            network.carry(sender, to, partial(target.arrive, partial(target.take_in, message)))
+        return True
 
     # --- disks ----------------------------------------------------------------
 

@@ -3,16 +3,20 @@
 import random
 from collections.abc import Callable
 
+from amaters_server.machine.adoption import position
+from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.sim_node import SimNode
 
-_TYPE, _TO, _FROM, _TERM, _LOG_TERM, _INDEX, _ENTRIES, _COMMIT = range(1, 9)
+_TYPE, _TO, _FROM, _TERM, _LOG_TERM, _INDEX, _ENTRIES, _COMMIT, _SNAPSHOT = range(1, 10)
 _ENTRY_TYPE, _ENTRY_TERM, _ENTRY_INDEX, _ENTRY_DATA = range(1, 5)
-_PROPOSE, _APPEND, _ACKNOWLEDGE, _VOTE, _HEARTBEAT, _TRANSFER, _PRE_VOTE = 2, 3, 4, 5, 8, 13, 17
+_PROPOSE, _APPEND, _ACKNOWLEDGE, _VOTE, _HEARTBEAT, _PRE_VOTE = 2, 3, 4, 5, 8, 17
+_OFFER, _TRANSFER, _TIMEOUT_NOW, _READ_INDEX = 7, 13, 14, 15
 _CONF_CHANGE = 2
 _MORE = 0x80
+_NOBODY = 999
 _GARBAGE = b"\xff" * 7
-_FURTHEST_TERM = 1000
-"""A forged term within reason costs an election, and nothing else."""
+_FURTHEST_TERMS = (10, 1000, 1 << 20)
+"""A forged term within reason costs an election, and nothing else; several add up."""
 
 
 def forged(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
@@ -31,7 +35,7 @@ def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 def _stranger(rng: random.Random, _: SimNode, target: SimNode) -> bytes:
     """Write a message of nobody."""
     numbers = {_TERM: target.replica.driver.core.term}
-    return _message(_ACKNOWLEDGE, rng.choice((0, 999, 1 << 63)), target.id, numbers)
+    return _message(_ACKNOWLEDGE, rng.choice((0, _NOBODY, 1 << 63)), target.id, numbers)
 
 
 def _proposed(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
@@ -53,13 +57,41 @@ def _appended(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 def _usurped(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write a heartbeat of a leader that nobody elected, in a later term."""
-    term = target.replica.driver.core.term + rng.randrange(1, _FURTHEST_TERM)
+    term = target.replica.driver.core.term + rng.randint(1, rng.choice(_FURTHEST_TERMS))
     return _message(_HEARTBEAT, sender.id, target.id, {_TERM: term})
 
 
-def _wished(_: random.Random, sender: SimNode, target: SimNode) -> bytes:
-    """Write an order to hand leadership over."""
-    return _message(_TRANSFER, sender.id, target.id, {_TERM: target.replica.driver.core.term})
+def _ordered(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write an order to hand leadership over, or to take it."""
+    kind = rng.choice((_TRANSFER, _TIMEOUT_NOW))
+    return _message(kind, sender.id, target.id, {_TERM: target.replica.driver.core.term})
+
+
+def _asked(_: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Ask for a read barrier that nobody waits for."""
+    question = _bytes(_ENTRIES, _bytes(_ENTRY_DATA, b"forged"))
+    return _message(_READ_INDEX, sender.id, target.id, {}) + question
+
+
+def _pointless(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write a proposal that has to be applied: a scan of nothing, with a limit that is none."""
+    scan = _bytes(1, b"z") + _bytes(2, b"a") + _fields({3: 1 << rng.randrange(64)})
+    origin = {1: _NOBODY, 2: 1, 3: rng.randrange(1, 1 << 40)}
+    entry = _bytes(_ENTRY_DATA, _fields(origin) + _bytes(5, _bytes(1, _bytes(4, scan))))
+    return _message(_PROPOSE, sender.id, target.id, {}) + _bytes(_ENTRIES, entry)
+
+
+def _offered(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Offer an image that nobody made, or one with a voter that nobody chose."""
+    maker, index, of = _NOBODY, 1, 1
+    if images := target.place.images:
+        (maker, index), image = rng.choice(sorted(images.items()))
+        of = position(MemoryEngine.holding(image)).term
+    # Raft takes no configuration without the target; alone, it would elect itself.
+    announced = _bytes(2, _bytes(1, _fields({1: target.id})) + _fields({2: index, 3: of}))
+    offer = _bytes(1, maker.to_bytes(8, "big")) + announced
+    now = {_TERM: target.replica.driver.core.term}
+    return _message(_OFFER, sender.id, target.id, now) + _bytes(_SNAPSHOT, offer)
 
 
 def _noise(rng: random.Random, _: SimNode, __: SimNode) -> bytes:
@@ -72,7 +104,10 @@ _KINDS: tuple[Callable[[random.Random, SimNode, SimNode], bytes], ...] = (
     _proposed,
     _appended,
     _usurped,
-    _wished,
+    _ordered,
+    _asked,
+    _pointless,
+    _offered,
     _noise,
 )
 

@@ -7,7 +7,7 @@ from amaters_server.machine.adoption import adopting, position, require
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import SnapshotError
 from amaters_server.raft.driver import ImageToInstall
-from amaters_server.raft.messages import snapshot_offer
+from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
 from amaters_server.storage.memory import MemoryEngine
 
 if TYPE_CHECKING:
@@ -66,12 +66,7 @@ class SimImages:
 
         def fetched() -> None:
             try:
-                require(
-                    MemoryEngine.holding(whole),
-                    index=offer.index,
-                    term=offer.term,
-                    conf_state=offer.conf_state,
-                )
+                _require(whole, offer)
             except SnapshotError:
                 return
             self._fetched[offer.index, offer.term] = whole
@@ -96,3 +91,8 @@ class SimImages:
             return
         node.machine.reload()
         installed()
+
+
+def _require(whole: bytes, offer: SnapshotOffer) -> None:
+    image = MemoryEngine.holding(whole)
+    require(image, index=offer.index, term=offer.term, conf_state=offer.conf_state)

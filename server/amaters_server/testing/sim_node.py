@@ -190,12 +190,15 @@ class SimNode:
         if membership is not None and rules.was_removed(membership, sender.id):
             sender.retired = True
             return
-        now = self.clock.now()
-        self.replica.hear(sender.id, now)
+        self.replica.hear(sender.id, self.clock.now())
+        self.take_in(message)
+
+    def take_in(self, message: bytes) -> None:
+        """Step a message, once its image is here if it offers one."""
         if is_snapshot(message):
             self.images.fetch(message)
         else:
-            self.replica.step(message, now)
+            self.replica.step(message, self.clock.now())
         self.kick()
 
     # --- the loop ---------------------------------------------------------------
@@ -263,6 +266,7 @@ class SimNode:
         for other in self.place.nodes.values():
             if other.up and other is not self and self.place.network.connects(self.id, other.id):
                 self._versions[other.id] = dotted(other.version)
+                self.replica.confirm_term(other.replica.driver.core.term)
                 if other.machine.membership is not None:
                     self.retired |= rules.was_removed(other.machine.membership, self.id)
         self.replica.candidacy.know(self._versions)
@@ -300,6 +304,7 @@ class SimNode:
     def _send(self, to: int, message: bytes) -> None:
         target = self.place.nodes.get(to)
         if target is not None:
+            self.place.overheard.append((self.id, to, message))
             self.place.network.carry(
                 self.id, to, lambda: target.arrive(lambda: target.receive(self, message))
             )

@@ -1,7 +1,8 @@
 """Where simulated members live, and the real state machine with somebody looking over its shoulder."""
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from amaters_server.testing.sim_node import SimNode
 
 
+OVERHEARD = 2000
+"""Messages that can be sent once more: those of the last seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class SimPlace:
     """What all members of one simulated cluster share."""
@@ -26,6 +31,10 @@ class SimPlace:
     nodes: "dict[int, SimNode]"
     images: dict[tuple[int, int], bytes]
     """Finished images by (maker, index)."""
+    overheard: deque[tuple[int, int, bytes]] = field(
+        default_factory=lambda: deque(maxlen=OVERHEARD)
+    )
+    """The newest messages between members: sender, receiver, message."""
 
 
 class RecordingMachine(Machine):

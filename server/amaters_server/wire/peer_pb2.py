@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61maters_server/wire/peer.proto\x12\x0f\x61maters.peer.v1\"\xa5\x01\n\x10HandshakeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66rom\x18\x02 \x01(\x04\x12\n\n\x02to\x18\x03 \x01(\x04\x12\x15\n\rversion_major\x18\x04 \x01(\r\x12\x15\n\rversion_minor\x18\x05 \x01(\r\x12\x15\n\rversion_patch\x18\x06 \x01(\r\x12\x10\n\x08\x62uild_id\x18\x07 \x01(\t\x12\x0c\n\x04\x61new\x18\x08 \x01(\x08\"\xc6\x01\n\x11HandshakeResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\x04\x12\x15\n\rversion_major\x18\x05 \x01(\r\x12\x15\n\rversion_minor\x18\x06 \x01(\r\x12\x15\n\rversion_patch\x18\x07 \x01(\r\x12\x0f\n\x07removed\x18\x08 \x01(\x08\x12\x14\n\x0cincompatible\x18\t \x01(\x08\"\x19\n\x05\x46rame\x12\x10\n\x08messages\x18\x01 \x03(\x0c\"\"\n\x0e\x44\x65liverSummary\x12\x10\n\x08messages\x18\x01 \x01(\x04\"5\n\x11\x46\x65tchImageRequest\x12\x10\n\x08image_id\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"<\n\nImageChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\r\"w\n\x0fIdentifyRequest\x12\x14\n\x0cpeer_address\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x03 \x01(\t\x12\x17\n\x0finitial_members\x18\x04 \x03(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"\x84\x03\n\x10IdentifyResponse\x12:\n\x07verdict\x18\x01 \x01(\x0e\x32).amaters.peer.v1.IdentifyResponse.Verdict\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0finitial_members\x18\x05 \x03(\t\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\t\x12-\n\x07members\x18\x07 \x03(\x0b\x32\x1c.amaters.peer.v1.MemberEntry\"\xa3\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_EMPTY\x10\x01\x12\x10\n\x0cVERDICT_JOIN\x10\x02\x12\x1a\n\x16VERDICT_UNKNOWN_MEMBER\x10\x03\x12\x15\n\x11VERDICT_DISK_LOST\x10\x04\x12\x11\n\rVERDICT_RETRY\x10\x05\x12\x14\n\x10VERDICT_MISMATCH\x10\x06\"S\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x04\x12\x0c\n\x04hops\x18\x04 \x01(\r\"N\n\x0f\x46orwardResponse\x12\x10\n\x08response\x18\x01 \x01(\x0c\x12\x12\n\nerror_code\x18\x02 \x01(\t\x12\x15\n\rerror_message\x18\x03 \x01(\t\"T\n\nMemberCall\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\".\n\rFailedMembers\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07members\x18\x02 \x03(\x04\"\x9a\x01\n\x0bMemberReply\x12\x11\n\tleader_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x03 \x01(\x04\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x12-\n\x07members\x18\x05 \x03(\x0b\x32\x1c.amaters.peer.v1.MemberEntry\x12\x11\n\tmember_id\x18\x06 \x01(\x04\"\xf2\x01\n\x0bMemberEntry\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x12\n\nis_learner\x18\x06 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x07 \x01(\x04\x12\x13\n\x0blag_entries\x18\x08 \x01(\x04\x12\x15\n\rrecent_active\x18\t \x01(\x08\x12\x0f\n\x07version\x18\n \x01(\t\x12\x16\n\tsilent_ms\x18\x0b \x01(\x04H\x00\x88\x01\x01\x42\x0c\n\n_silent_ms\"B\n\nImageOffer\x12\x10\n\x08image_id\x18\x01 \x01(\x04\x12\x0e\n\x06source\x18\x02 \x01(\x04\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x32\x97\x03\n\x0bPeerService\x12R\n\tHandshake\x12!.amaters.peer.v1.HandshakeRequest\x1a\".amaters.peer.v1.HandshakeResponse\x12\x44\n\x07\x44\x65liver\x12\x16.amaters.peer.v1.Frame\x1a\x1f.amaters.peer.v1.DeliverSummary(\x01\x12O\n\nFetchImage\x12\".amaters.peer.v1.FetchImageRequest\x1a\x1b.amaters.peer.v1.ImageChunk0\x01\x12O\n\x08Identify\x12 .amaters.peer.v1.IdentifyRequest\x1a!.amaters.peer.v1.IdentifyResponse\x12L\n\x07\x46orward\x12\x1f.amaters.peer.v1.ForwardRequest\x1a .amaters.peer.v1.ForwardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61maters_server/wire/peer.proto\x12\x0f\x61maters.peer.v1\"\xa5\x01\n\x10HandshakeRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66rom\x18\x02 \x01(\x04\x12\n\n\x02to\x18\x03 \x01(\x04\x12\x15\n\rversion_major\x18\x04 \x01(\r\x12\x15\n\rversion_minor\x18\x05 \x01(\r\x12\x15\n\rversion_patch\x18\x06 \x01(\r\x12\x10\n\x08\x62uild_id\x18\x07 \x01(\t\x12\x0c\n\x04\x61new\x18\x08 \x01(\x08\"\xd4\x01\n\x11HandshakeResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07node_id\x18\x04 \x01(\x04\x12\x15\n\rversion_major\x18\x05 \x01(\r\x12\x15\n\rversion_minor\x18\x06 \x01(\r\x12\x15\n\rversion_patch\x18\x07 \x01(\r\x12\x0f\n\x07removed\x18\x08 \x01(\x08\x12\x14\n\x0cincompatible\x18\t \x01(\x08\x12\x0c\n\x04term\x18\n \x01(\x04\"\x19\n\x05\x46rame\x12\x10\n\x08messages\x18\x01 \x03(\x0c\"\"\n\x0e\x44\x65liverSummary\x12\x10\n\x08messages\x18\x01 \x01(\x04\"5\n\x11\x46\x65tchImageRequest\x12\x10\n\x08image_id\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"<\n\nImageChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\r\"w\n\x0fIdentifyRequest\x12\x14\n\x0cpeer_address\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x02 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x03 \x01(\t\x12\x17\n\x0finitial_members\x18\x04 \x03(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\"\x84\x03\n\x10IdentifyResponse\x12:\n\x07verdict\x18\x01 \x01(\x0e\x32).amaters.peer.v1.IdentifyResponse.Verdict\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x17\n\x0finitial_members\x18\x05 \x03(\t\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\t\x12-\n\x07members\x18\x07 \x03(\x0b\x32\x1c.amaters.peer.v1.MemberEntry\"\xa3\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_EMPTY\x10\x01\x12\x10\n\x0cVERDICT_JOIN\x10\x02\x12\x1a\n\x16VERDICT_UNKNOWN_MEMBER\x10\x03\x12\x15\n\x11VERDICT_DISK_LOST\x10\x04\x12\x11\n\rVERDICT_RETRY\x10\x05\x12\x14\n\x10VERDICT_MISMATCH\x10\x06\"S\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x04\x12\x0c\n\x04hops\x18\x04 \x01(\r\"N\n\x0f\x46orwardResponse\x12\x10\n\x08response\x18\x01 \x01(\x0c\x12\x12\n\nerror_code\x18\x02 \x01(\t\x12\x15\n\rerror_message\x18\x03 \x01(\t\"T\n\nMemberCall\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\".\n\rFailedMembers\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07members\x18\x02 \x03(\x04\"\x9a\x01\n\x0bMemberReply\x12\x11\n\tleader_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x03 \x01(\x04\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x12-\n\x07members\x18\x05 \x03(\x0b\x32\x1c.amaters.peer.v1.MemberEntry\x12\x11\n\tmember_id\x18\x06 \x01(\x04\"\xf2\x01\n\x0bMemberEntry\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x12\n\nis_learner\x18\x06 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x07 \x01(\x04\x12\x13\n\x0blag_entries\x18\x08 \x01(\x04\x12\x15\n\rrecent_active\x18\t \x01(\x08\x12\x0f\n\x07version\x18\n \x01(\t\x12\x16\n\tsilent_ms\x18\x0b \x01(\x04H\x00\x88\x01\x01\x42\x0c\n\n_silent_ms\"B\n\nImageOffer\x12\x10\n\x08image_id\x18\x01 \x01(\x04\x12\x0e\n\x06source\x18\x02 \x01(\x04\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x32\x97\x03\n\x0bPeerService\x12R\n\tHandshake\x12!.amaters.peer.v1.HandshakeRequest\x1a\".amaters.peer.v1.HandshakeResponse\x12\x44\n\x07\x44\x65liver\x12\x16.amaters.peer.v1.Frame\x1a\x1f.amaters.peer.v1.DeliverSummary(\x01\x12O\n\nFetchImage\x12\".amaters.peer.v1.FetchImageRequest\x1a\x1b.amaters.peer.v1.ImageChunk0\x01\x12O\n\x08Identify\x12 .amaters.peer.v1.IdentifyRequest\x1a!.amaters.peer.v1.IdentifyResponse\x12L\n\x07\x46orward\x12\x1f.amaters.peer.v1.ForwardRequest\x1a .amaters.peer.v1.ForwardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HANDSHAKEREQUEST']._serialized_start=52
   _globals['_HANDSHAKEREQUEST']._serialized_end=217
   _globals['_HANDSHAKERESPONSE']._serialized_start=220
-  _globals['_HANDSHAKERESPONSE']._serialized_end=418
-  _globals['_FRAME']._serialized_start=420
-  _globals['_FRAME']._serialized_end=445
-  _globals['_DELIVERSUMMARY']._serialized_start=447
-  _globals['_DELIVERSUMMARY']._serialized_end=481
-  _globals['_FETCHIMAGEREQUEST']._serialized_start=483
-  _globals['_FETCHIMAGEREQUEST']._serialized_end=536
-  _globals['_IMAGECHUNK']._serialized_start=538
-  _globals['_IMAGECHUNK']._serialized_end=598
-  _globals['_IDENTIFYREQUEST']._serialized_start=600
-  _globals['_IDENTIFYREQUEST']._serialized_end=719
-  _globals['_IDENTIFYRESPONSE']._serialized_start=722
-  _globals['_IDENTIFYRESPONSE']._serialized_end=1110
-  _globals['_IDENTIFYRESPONSE_VERDICT']._serialized_start=947
-  _globals['_IDENTIFYRESPONSE_VERDICT']._serialized_end=1110
-  _globals['_FORWARDREQUEST']._serialized_start=1112
-  _globals['_FORWARDREQUEST']._serialized_end=1195
-  _globals['_FORWARDRESPONSE']._serialized_start=1197
-  _globals['_FORWARDRESPONSE']._serialized_end=1275
-  _globals['_MEMBERCALL']._serialized_start=1277
-  _globals['_MEMBERCALL']._serialized_end=1361
-  _globals['_FAILEDMEMBERS']._serialized_start=1363
-  _globals['_FAILEDMEMBERS']._serialized_end=1409
-  _globals['_MEMBERREPLY']._serialized_start=1412
-  _globals['_MEMBERREPLY']._serialized_end=1566
-  _globals['_MEMBERENTRY']._serialized_start=1569
-  _globals['_MEMBERENTRY']._serialized_end=1811
-  _globals['_IMAGEOFFER']._serialized_start=1813
-  _globals['_IMAGEOFFER']._serialized_end=1879
-  _globals['_PEERSERVICE']._serialized_start=1882
-  _globals['_PEERSERVICE']._serialized_end=2289
+  _globals['_HANDSHAKERESPONSE']._serialized_end=432
+  _globals['_FRAME']._serialized_start=434
+  _globals['_FRAME']._serialized_end=459
+  _globals['_DELIVERSUMMARY']._serialized_start=461
+  _globals['_DELIVERSUMMARY']._serialized_end=495
+  _globals['_FETCHIMAGEREQUEST']._serialized_start=497
+  _globals['_FETCHIMAGEREQUEST']._serialized_end=550
+  _globals['_IMAGECHUNK']._serialized_start=552
+  _globals['_IMAGECHUNK']._serialized_end=612
+  _globals['_IDENTIFYREQUEST']._serialized_start=614
+  _globals['_IDENTIFYREQUEST']._serialized_end=733
+  _globals['_IDENTIFYRESPONSE']._serialized_start=736
+  _globals['_IDENTIFYRESPONSE']._serialized_end=1124
+  _globals['_IDENTIFYRESPONSE_VERDICT']._serialized_start=961
+  _globals['_IDENTIFYRESPONSE_VERDICT']._serialized_end=1124
+  _globals['_FORWARDREQUEST']._serialized_start=1126
+  _globals['_FORWARDREQUEST']._serialized_end=1209
+  _globals['_FORWARDRESPONSE']._serialized_start=1211
+  _globals['_FORWARDRESPONSE']._serialized_end=1289
+  _globals['_MEMBERCALL']._serialized_start=1291
+  _globals['_MEMBERCALL']._serialized_end=1375
+  _globals['_FAILEDMEMBERS']._serialized_start=1377
+  _globals['_FAILEDMEMBERS']._serialized_end=1423
+  _globals['_MEMBERREPLY']._serialized_start=1426
+  _globals['_MEMBERREPLY']._serialized_end=1580
+  _globals['_MEMBERENTRY']._serialized_start=1583
+  _globals['_MEMBERENTRY']._serialized_end=1825
+  _globals['_IMAGEOFFER']._serialized_start=1827
+  _globals['_IMAGEOFFER']._serialized_end=1893
+  _globals['_PEERSERVICE']._serialized_start=1896
+  _globals['_PEERSERVICE']._serialized_end=2303
 # @@protoc_insertion_point(module_scope)

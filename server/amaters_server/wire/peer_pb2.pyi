@@ -73,6 +73,7 @@ class HandshakeResponse(_message.Message):
     VERSION_PATCH_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
     INCOMPATIBLE_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     reason: _builtins.str
     """What is wrong and what to do, when not accepted."""
@@ -85,6 +86,8 @@ class HandshakeResponse(_message.Message):
     """The caller's member was removed from the cluster; it must stop for good."""
     incompatible: _builtins.bool
     """The caller's version does not fit this one's."""
+    term: _builtins.int
+    """The term this member is in: one that lies far ahead is believed of nobody but the member itself."""
     def __init__(
         self,
         *,
@@ -97,10 +100,11 @@ class HandshakeResponse(_message.Message):
         version_patch: _builtins.int = ...,
         removed: _builtins.bool = ...,
         incompatible: _builtins.bool = ...,
+        term: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "incompatible", b"incompatible", "node_id", b"node_id", "reason", b"reason", "removed", b"removed", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "incompatible", b"incompatible", "node_id", b"node_id", "reason", b"reason", "removed", b"removed", "term", b"term", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from amaters_server.machine.machine import Machine
@@ -35,6 +36,9 @@ class Clock:
 class Pump:
     def __init__(self):
         self.met = []
+        self.confirmed = []
+        driver = SimpleNamespace(core=SimpleNamespace(term=7))
+        self.replica = SimpleNamespace(driver=driver, confirm_term=self.confirmed.append)
 
     def connected(self, member):
         self.met.append(member)
@@ -68,6 +72,23 @@ def test_a_member_is_let_in_and_connected_back(peers):
 
     assert (answer.accepted, answer.cluster_id, answer.node_id) == (True, "c", 1)
     assert peers._parts.transport.nudged == [(3, False)]
+
+
+def test_a_member_says_which_term_it_is_in(peers):
+    assert peers.handshake(hello()).term == 7
+
+
+@pytest.mark.parametrize(
+    ("cluster", "node_id", "confirmed"), [("c", 3, [2**40]), ("c", 4, []), ("other", 3, [])]
+)
+def test_nobody_but_the_member_itself_confirms_its_term(peers, cluster, node_id, confirmed):
+    answer = peer_pb2.HandshakeResponse(
+        accepted=True, cluster_id=cluster, node_id=node_id, term=2**40, version_minor=3
+    )
+
+    peers.answered(3, answer)
+
+    assert peers._joined.pump.confirmed == confirmed
 
 
 def test_a_member_with_another_certificate_is_connected_to_anew(peers):

@@ -450,6 +450,21 @@ async def test_a_member_that_asks_for_it_is_connected_to_anew(pair) -> None:
     assert pair.node.anew == 0
 
 
+async def test_a_member_in_doubt_is_asked_again_but_not_all_the_time(pair, monkeypatch) -> None:
+    await pair.connected()
+    channels = [pair.link.channel]
+    for _ in range(50):
+        pair.connections.ask_again(OTHER)
+        await asyncio.sleep(0.005)
+        if pair.link.channel is not channels[-1]:
+            channels.append(pair.link.channel)
+    assert len(channels) == 2
+
+    monkeypatch.setattr(peer_link, "ASK_AGAIN_SECONDS", 0.1)
+    pair.connections.ask_again(OTHER)
+    await until(lambda: pair.link.channel not in channels)
+
+
 async def test_a_connection_goes_on_while_no_other_can_be_had(secured, monkeypatch) -> None:
     monkeypatch.setattr(peer_link, "RENEW_AGAIN_SECONDS", 0.05)
     pair, good = secured

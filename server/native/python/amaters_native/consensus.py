@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 from amaters_native._native import (
     ConsensusError,
+    FarTerm,
     Progress,
     ProposalDropped,
     RaftNode,
@@ -23,6 +24,7 @@ __all__ = [
     "ConsensusError",
     "DecodedMessage",
     "Entry",
+    "FarTerm",
     "HardState",
     "Progress",
     "ProgressState",
@@ -46,7 +48,7 @@ ConfState: TypeAlias = tuple[list[int], list[int], list[int], list[int], bool]
 Entry: TypeAlias = tuple[int, int, int, bytes, bytes]
 HardState: TypeAlias = tuple[int, int, int]
 Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
-DecodedMessage: TypeAlias = tuple[str, int, int, int, int, tuple[int, int, bytes] | None]
+DecodedMessage: TypeAlias = tuple[str, int, int, int, int, Snapshot | None]
 
 Role: TypeAlias = Literal["follower", "candidate", "leader", "pre-candidate"]
 ProgressState: TypeAlias = Literal["probe", "replicate", "snapshot"]

@@ -36,6 +36,7 @@ __all__ = [
     "ConsensusError",
     "DecodedMessage",
     "Entry",
+    "FarTerm",
     "HardState",
     "Progress",
     "ProgressState",
@@ -85,6 +86,9 @@ class ProposalDropped(ConsensusError):
 
 class StorageGap(ConsensusError):
     """The log, snapshot or hard state given do not fit together, or an index is outside the log."""
+
+class FarTerm(ConsensusError):
+    """The message's term lies so far ahead that its sender has to confirm it (`confirm_term`)."""
 
 def decode_message(message: bytes) -> DecodedMessage:
     """Look at the envelope of a raft message without decoding its entries.
@@ -210,6 +214,7 @@ class RaftNode:
         snapshot_term: int = 0,
         entries: list[Entry] = ...,
         check_entries: bool = True,
+        max_terms_ahead: int = ...,
     ) -> Self:
         """Start a node from what the caller read from its disk.
 
@@ -227,7 +232,8 @@ class RaftNode:
         `election_tick` and twice that); `max = min + 1` pins it. Proposals are refused while
         more than `max_uncommitted_size` bytes wait for a quorum; a Ready's `committed` holds
         at most about `max_committed_size` bytes. With `check_entries` an entry that the database
-        could not apply is refused, be it proposed or appended by another member.
+        could not apply is refused, be it proposed or appended by another member. A message whose
+        term lies more than `max_terms_ahead` (2^20) ahead is refused until that is confirmed.
 
         `ValueError` for settings raft refuses, `StorageGap` for a state that contradicts itself.
         """
@@ -242,7 +248,14 @@ class RaftNode:
         contradicts the log (a commit beyond the end, entries with a gap), has a term or index
         beyond reason, or carries an entry that cannot be applied; nothing has
         changed then, and the message can be dropped. Stale messages, and messages of unknown
-        members, are no error.
+        members, are no error. `FarTerm` when only a member itself could make the term credible:
+        ask the sender at its own address, and tell `confirm_term`.
+        """
+
+    def confirm_term(self, term: int) -> None:
+        """Say in which term a member was found: messages of about that term are believed now.
+
+        A term that leaves too few for later elections is ignored.
         """
 
     def propose(self, context: bytes, data: bytes) -> None:

@@ -6,6 +6,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
 use raft::{Config, StateRole};
 
 use super::engine::Engine;
+use super::guard::Trust;
 use super::handout::Handout;
 use super::node::{apply_conf_change, step};
 use super::payload;
@@ -27,6 +28,7 @@ pub fn raft_messages(input: &[u8]) {
 struct Member {
     engine: Engine,
     handout: Handout,
+    trust: Trust,
 }
 
 impl Member {
@@ -66,6 +68,7 @@ impl Member {
         Member {
             engine,
             handout: Handout::new(3, (3, 0)),
+            trust: Trust::new(true, 1 << 20),
         }
     }
 
@@ -73,6 +76,7 @@ impl Member {
         for _ in 0..MOST_MESSAGES {
             match source.int_in_range(0..=15)? {
                 0 => self.run(|node| node.tick()),
+                3 if source.ratio(1, 8)? => self.trust.confirm(near(source, 1 << 40)?),
                 1 => self.campaign(),
                 2 => self.receive(<&[u8]>::arbitrary(source)?),
                 _ => {
@@ -86,7 +90,7 @@ impl Member {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let _ = step(&mut self.engine, bytes, true);
+        let _ = step(&mut self.engine, bytes, &self.trust);
         assert!(!self.engine.is_broken(), "raft panicked");
     }
 

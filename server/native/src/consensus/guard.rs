@@ -8,12 +8,11 @@ use super::convert::{check_conf_state, CEILING};
 use super::log::Log;
 use super::payload;
 
-/// How far a term may lie ahead of this node's own: more elections than any absence can hold, and
-/// so little that it takes a billion forged messages to get near the end of all numbers, where no
-/// term is left for a later election.
-pub const MAX_TERM_AHEAD: u64 = 1 << 32;
 /// How far an index may lie behind the end of this node's log: more entries than anybody writes.
 const MAX_INDEX_AHEAD: u64 = 1 << 40;
+
+/// No member confirms a term beyond it: what lies between it and the ceiling is left for elections.
+const HIGHEST_CONFIRMED: u64 = 3 << 60;
 
 /// What to do with a message that is not refused.
 #[derive(Debug, PartialEq)]
@@ -21,6 +20,53 @@ pub enum Verdict {
     Step,
     /// Legitimate, but raft must not see it in the present state.
     Drop,
+    /// Its term lies too far ahead to be believed from a message.
+    Doubt(String),
+}
+
+/// What this node believes of messages.
+pub struct Trust {
+    /// Whether entries must be ones that the database can apply.
+    payloads: bool,
+    /// How far a term may lie ahead.
+    terms_ahead: u64,
+    /// The highest term in which a member was found by asking it at its own address.
+    confirmed_term: u64,
+}
+
+impl Trust {
+    pub fn new(payloads: bool, terms_ahead: u64) -> Self {
+        Trust {
+            payloads,
+            terms_ahead,
+            confirmed_term: 0,
+        }
+    }
+
+    pub fn confirm(&mut self, term: u64) {
+        if term <= HIGHEST_CONFIRMED {
+            self.confirmed_term = self.confirmed_term.max(term);
+        }
+    }
+
+    /// Judge a term beyond the highest that is believed.
+    fn far(&self, raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
+        let (theirs, own) = (m.term, raft.term);
+        if theirs > HIGHEST_CONFIRMED.saturating_add(self.terms_ahead) {
+            return Err(format!(
+                "term {theirs} is beyond reason, for this node is in term {own}"
+            ));
+        }
+        Ok(Verdict::Doubt(format!(
+            "term {theirs} lies far ahead of this node's term {own}: member {} has to confirm it",
+            m.from
+        )))
+    }
+
+    fn highest_term(&self, raft: &Raft<Log>) -> u64 {
+        let known = raft.term.max(self.confirmed_term);
+        known.saturating_add(self.terms_ahead)
+    }
 }
 
 /// Whether an election may start: raft relies on a log that is durable and on an installed
@@ -32,16 +78,18 @@ pub fn may_campaign(raft: &Raft<Log>) -> bool {
 }
 
 /// Judge a message from another member; the error says what contradicts what.
-///
-/// `payloads`: whether its entries must be ones that the database can apply.
-pub fn judge(raft: &Raft<Log>, m: &Message, payloads: bool) -> Result<Verdict, String> {
+pub fn judge(raft: &Raft<Log>, m: &Message, trust: &Trust) -> Result<Verdict, String> {
     use MessageType as T;
 
     let Some(kind) = MessageType::from_i32(m.msg_type) else {
         return Err(format!("unknown message type {}", m.msg_type));
     };
     check_addresses(raft, m, kind)?;
-    check_numbers(raft, m)?;
+    let highest = trust.highest_term(raft);
+    if m.term > highest {
+        return trust.far(raft, m);
+    }
+    check_numbers(raft, m, highest)?;
     let termless = matches!(kind, T::MsgPropose | T::MsgReadIndex);
     if termless != (m.term == 0) {
         return Err(format!("{} with term {}", kind.as_str_name(), m.term));
@@ -67,7 +115,7 @@ pub fn judge(raft: &Raft<Log>, m: &Message, payloads: bool) -> Result<Verdict, S
         _ => {}
     }
     // The entries of read barriers hold their contexts.
-    if payloads && matches!(kind, T::MsgPropose | T::MsgAppend) {
+    if trust.payloads && matches!(kind, T::MsgPropose | T::MsgAppend) {
         m.entries.iter().try_for_each(payload::check)?;
     }
     Ok(verdict(raft, kind))
@@ -109,17 +157,12 @@ fn check_addresses(raft: &Raft<Log>, m: &Message, kind: MessageType) -> Result<(
     Ok(())
 }
 
-fn check_numbers(raft: &Raft<Log>, m: &Message) -> Result<(), String> {
-    let highest = raft.term + MAX_TERM_AHEAD;
-    if let Some(term) = [m.term, m.log_term, m.commit_term]
+fn check_numbers(raft: &Raft<Log>, m: &Message, highest: u64) -> Result<(), String> {
+    if let Some(term) = [m.log_term, m.commit_term]
         .into_iter()
         .find(|term| *term > highest)
     {
-        return Err(format!(
-            "term {term} is beyond reason, for this node is in term {}: if the others really are \
-             there, remove this member and add it again",
-            raft.term
-        ));
+        return Err(format!("term {term} of an entry is beyond reason"));
     }
     for index in [m.index, m.commit, m.reject_hint] {
         check_index(raft, index)?;

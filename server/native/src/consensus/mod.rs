@@ -39,6 +39,13 @@ create_exception!(
     "Indexes, terms or states that do not fit together."
 );
 
+create_exception!(
+    amaters_native.consensus,
+    FarTerm,
+    ConsensusError,
+    "A message's term lies so far ahead that the sender must confirm it."
+);
+
 /// A refusal with the class of the given Python exception's promise.
 pub fn refused(message: impl Into<String>) -> PyErr {
     ConsensusError::new_err(message.into())
@@ -53,6 +60,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ConsensusError", py.get_type::<ConsensusError>())?;
     module.add("ProposalDropped", py.get_type::<ProposalDropped>())?;
     module.add("StorageGap", py.get_type::<StorageGap>())?;
+    module.add("FarTerm", py.get_type::<FarTerm>())?;
     module.add_class::<node::RaftNode>()?;
     module.add_class::<ready::PyReady>()?;
     module.add_class::<status::PyStatus>()?;

@@ -8,20 +8,19 @@ use raft::{Config, Error, GetEntriesContext, Raft, RawNode, StateRole};
 
 use super::convert::{self, ConfStateTuple, EntryTuple};
 use super::engine::Engine;
-use super::guard::{self, Verdict};
+use super::guard::{self, Trust, Verdict};
 use super::handout::Handout;
 use super::log::Log;
 use super::ready::PyReady;
 use super::start::Remembered;
 use super::status::{self, PyStatus};
-use super::{envelope, gap, membership, proposal, refused};
+use super::{envelope, gap, membership, proposal, refused, FarTerm};
 
 #[pyclass(module = "amaters_native.consensus")]
 pub struct RaftNode {
     engine: Engine,
     handout: Handout,
-    /// Whether entries from others must be ones that the database can apply.
-    check_entries: bool,
+    trust: Trust,
 }
 
 impl RaftNode {
@@ -37,7 +36,8 @@ impl RaftNode {
         max_election_tick=0, pre_vote=true, check_quorum=true, priority=0,
         max_size_per_message=1 << 20, max_inflight_messages=256, max_uncommitted_size=64 << 20,
         max_committed_size=8 << 20, applied=0, hard_state=(0, 0, 0),
-        conf_state=Default::default(), snapshot_index=0, snapshot_term=0, entries=vec![], check_entries=true))]
+        conf_state=Default::default(), snapshot_index=0, snapshot_term=0, entries=vec![], check_entries=true,
+        max_terms_ahead=1 << 20))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         id: u64,
@@ -59,6 +59,7 @@ impl RaftNode {
         snapshot_term: u64,
         entries: Vec<EntryTuple>,
         check_entries: bool,
+        max_terms_ahead: u64,
     ) -> PyResult<Self> {
         let config = Config {
             id,
@@ -98,7 +99,7 @@ impl RaftNode {
         Ok(RaftNode {
             engine: Engine::start(&config, remembered)?,
             handout: Handout::new(config.applied, (hard_state.0, hard_state.1)),
-            check_entries,
+            trust: Trust::new(check_entries, max_terms_ahead),
         })
     }
 
@@ -115,7 +116,11 @@ impl RaftNode {
     }
 
     fn step(&mut self, message: &[u8]) -> PyResult<()> {
-        step(&mut self.engine, message, self.check_entries)
+        step(&mut self.engine, message, &self.trust)
+    }
+
+    fn confirm_term(&mut self, term: u64) {
+        self.trust.confirm(term);
     }
 
     fn propose(&mut self, context: &[u8], data: &[u8]) -> PyResult<()> {
@@ -379,10 +384,11 @@ impl RaftNode {
 }
 
 /// Take in another member's message, or refuse it.
-pub fn step(engine: &mut Engine, message: &[u8], check_entries: bool) -> PyResult<()> {
+pub fn step(engine: &mut Engine, message: &[u8], trust: &Trust) -> PyResult<()> {
     let message = envelope::decode(message)?;
-    match guard::judge(engine.raft(), &message, check_entries).map_err(refused)? {
+    match guard::judge(engine.raft(), &message, trust).map_err(refused)? {
         Verdict::Drop => Ok(()),
+        Verdict::Doubt(why) => Err(FarTerm::new_err(why)),
         Verdict::Step => match engine.run(|node| node.step(message))? {
             // A forwarded proposal has nobody here to tell; its origin will time out.
             Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => Ok(()),

@@ -27,7 +27,12 @@ SPECS = {
             "endpointUrl": "https://s3.example",
             "addressingStyle": "path",
             "serverSideEncryption": "AES256",
+            "allowedDestinations": ["s3://b/q"],
         }
+    },
+    "restored": {
+        "backup": {"destination": "s3://b/p"},
+        "bootstrap": {"restoreFrom": "s3://b/old/remote-snapshot-00000010000000004000.bin"},
     },
     "alone": {"replicas": 1},
     "tuned": {

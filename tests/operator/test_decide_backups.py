@@ -1,10 +1,10 @@
 """Schedules, retention and certificates: small judgements."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from amaters_operator.decisions import backup_schedule, certificates, retention, volumes
-from amaters_operator.decisions.backup_schedule import History, InvalidScheduleError
+from amaters_operator.decisions.backup_schedule import Asked, History, InvalidScheduleError
 from amaters_operator.decisions.certificates import Presented
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def due(now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", **history):
-    return backup_schedule.due(
-        History(CREATED, **history), schedule=schedule, zone=None, token=token, now=now
-    )
+def due(now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", given="", **history):
+    asked = Asked(schedule, None, token, given)
+    return backup_schedule.due(History(CREATED, **history), asked, now=now)
 
 
 def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
@@ -59,23 +58,53 @@ def test_the_schedule_follows_its_zone_through_daylight_saving() -> None:
     assert summer.hour == 1
 
 
-@given(
-    st.lists(st.integers(0, 10_000), max_size=30, unique=True),
-    st.integers(1, 10),
-    st.integers(0, 40),
+def test_a_new_token_does_not_wait_for_the_pause_after_a_failure() -> None:
+    failed = {"failed": at(12, 30), "failures": 7, "failed_token": "a"}
+
+    assert due(at(12, 31), token="a", **failed) is None
+    assert due(at(12, 31), token="b", **failed).token == "b"
+    assert due(at(12, 46), token="a", **failed).token == "a"
+
+
+def test_what_has_been_corrected_does_not_wait_for_the_pause_after_a_failure() -> None:
+    failed = {"failed": at(13, 30), "failures": 7, "failed_with": "4/17"}
+
+    assert due(at(13, 31), given="4/17", **failed) is None
+    assert due(at(13, 31), given="4/18", **failed).scheduled == at(13)
+    assert due(at(13, 31), given="5/17", **failed).scheduled == at(13)
+
+
+OWN, OTHER = "ours", "theirs"
+STORED = st.lists(
+    st.builds(
+        lambda number, cluster: retention.Backup(number, f"s3://b/{cluster}/{number}", cluster),
+        st.integers(0, 10_000),
+        st.sampled_from([OWN, OTHER, ""]),
+    ),
+    max_size=30,
+    unique_by=lambda one: one.uri,
 )
-def test_retention_keeps_the_newest_and_the_known_good(
-    ages: list[int], keep: int, chosen: int
+
+
+@given(STORED, st.integers(1, 10), st.integers(0, 40))
+def test_retention_keeps_the_newest_the_known_good_and_all_of_others(
+    stored: list[retention.Backup], keep: int, chosen: int
 ) -> None:
-    stored = [retention.Backup(f"s3://b/{age}", CREATED - timedelta(hours=age)) for age in ages]
-    good = stored[chosen % len(stored)].uri if stored else ""
+    mine = sorted((one for one in stored if one.cluster_id == OWN), key=lambda one: -one.id)
+    good = mine[chosen % len(mine)].uri if mine else ""
 
-    gone = {one.uri for one in retention.surplus(stored, keep=keep, never=good)}
+    gone = retention.surplus(stored, own=OWN, keep=keep, never=good)
 
-    newest = {f"s3://b/{age}" for age in sorted(ages)[:keep]}
-    assert not gone & newest
-    assert good not in gone
-    assert gone | newest | {good} >= {one.uri for one in stored}
+    assert gone == sorted(gone, key=lambda one: one.id)
+    assert {one.uri for one in gone} == {one.uri for one in mine[keep:]} - {good}
+    assert retention.newest(stored, OWN) == max((one.id for one in mine), default=0)
+    assert set(retention.others(stored, OWN)) <= {OTHER}
+
+
+def test_nobody_owns_anything_as_long_as_nobody_has_a_name() -> None:
+    nameless = [retention.Backup(number, f"s3://b/{number}", "") for number in range(5)]
+
+    assert retention.surplus(nameless, own="", keep=1) == []
 
 
 def test_a_schedule_for_a_day_that_no_year_has_is_refused() -> None:

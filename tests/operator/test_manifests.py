@@ -4,7 +4,7 @@ import tomllib
 import pytest
 from amaters_operator import manifests
 from amaters_operator.api import AmatersCluster
-from amaters_operator.manifests import config, names, surroundings
+from amaters_operator.manifests import config, names, pods, surroundings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +91,8 @@ def test_initial_members_do_not_follow_scaling() -> None:
         {"config": {"limits": {"maxConnectionsPerClient": 7}}},
         {"replicas": 5},
         {"upgrade": {"paused": True}},
+        {"backup": {"destination": "s3://b/p"}},
+        {"backup": {"destination": "s3://b/p", "allowedDestinations": ["s3://b/q"]}},
     ],
 )
 def test_what_a_running_node_takes_over_rolls_no_pod(spec: dict) -> None:
@@ -108,7 +110,6 @@ def test_forming_and_growing_roll_no_pod() -> None:
         {"config": {"storage": {"blockCacheSizeMb": 512}}},
         {"config": {"limits": {"maxMessageBytes": 1048576}}},
         {"tls": {"secretName": "s", "requireClientCert": True}},
-        {"backup": {"destination": "s3://b/p"}},
     ],
 )
 def test_what_needs_a_restart_changes_the_hash(spec: dict) -> None:
@@ -183,3 +184,53 @@ def test_a_pods_ordinal_is_read_back_from_its_name(number: int) -> None:
 
 def test_a_name_without_number_has_no_ordinal() -> None:
     assert names.ordinal("orders") == -1
+
+
+@pytest.mark.parametrize(
+    "backup",
+    [
+        {"destination": "s3://b/p"},
+        {"destination": "s3://b/p", "credentialsSecretName": "s3"},
+        {"destination": "s3://b/q", "credentialsSecretName": "other", "endpointUrl": "http://s3"},
+    ],
+)
+def test_no_part_of_a_pod_depends_on_where_backups_go(backup: dict) -> None:
+    plain, saved = cluster(), cluster(backup=backup)
+
+    assert pods.template(saved, shape(saved)) == pods.template(plain, shape(plain))
+
+
+def test_the_keys_of_the_store_are_mounted_from_the_beginning_and_need_not_exist() -> None:
+    wish = cluster()
+    template = pods.template(wish, shape(wish))
+    sources = template["spec"]["volumes"][0]["projected"]["sources"]
+    [secret] = [one["secret"] for one in sources if "secret" in one]
+
+    assert (secret["name"], secret["optional"]) == ("orders-backup-credentials", True)
+    assert {one["path"] for one in secret["items"]} == {
+        "store-keys/AWS_ACCESS_KEY_ID",
+        "store-keys/AWS_SECRET_ACCESS_KEY",
+        "store-keys/AWS_SESSION_TOKEN",
+    }
+    saved = cluster(backup={"destination": "s3://b/p"})
+    folder = config.sections(saved, shape(saved))["snapshots"]["s3"]["credentials_dir"]
+    assert folder == "/etc/amaters/store-keys"
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("s3://b/old/0123/remote-snapshot-00000010000000004000.bin", "s3://b/old/0123"),
+        ("s3://b/remote-snapshot-00000010000000004000.bin", "s3://b"),
+        ("s3://b/old", "s3://b/old"),
+    ],
+)
+def test_a_node_may_read_what_the_cluster_begins_with(source: str, place: str) -> None:
+    wish = cluster(
+        backup={"destination": "s3://b/new", "allowedDestinations": ["s3://b/third"]},
+        bootstrap={"restoreFrom": source},
+    )
+
+    allowed = config.sections(wish, shape(wish))["snapshots"]["allowed_destinations"]
+
+    assert allowed == [place, "s3://b/third"]

@@ -1,6 +1,9 @@
 """Backups on a world in memory: due once, made by a follower, kept as long as asked."""
 
+import base64
+
 import pytest
+from amaters.cluster import SnapshotInfo, StoreCredentials
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAME, NAMESPACE
@@ -151,3 +154,271 @@ def test_the_two_writers_of_the_status_leave_each_other_alone(driver: Driver) ->
     status = driver.world.cluster().status
     assert status.backup.last is not None
     assert status.ready == "1/1"
+
+
+ON_DEMAND = {"destination": "s3://backups/orders"}
+RIGHT, WRONG = StoreCredentials("key", "hunter2"), StoreCredentials("key", "mistyped")
+
+
+def secret(driver: Driver, keys: StoreCredentials, name: str = "s3") -> None:
+    """Write the Secret, or correct it in place."""
+    data = {
+        "AWS_ACCESS_KEY_ID": base64.b64encode(keys.access_key_id.encode()).decode(),
+        "AWS_SECRET_ACCESS_KEY": base64.b64encode(keys.secret_access_key.encode()).decode(),
+    }
+    metadata = {"name": name, "namespace": NAMESPACE}
+    driver.world.store.put(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    )
+
+
+def uids(driver: Driver) -> list[str]:
+    return [pod["metadata"]["uid"] for pod in driver.world.pods()]
+
+
+def notes(driver: Driver, reason: str) -> list[str]:
+    return [one for one in driver.notes() if one.startswith(f"{reason}:")]
+
+
+def test_a_destination_that_is_set_later_rolls_no_pod() -> None:
+    driver = Driver()
+    driver.world.wish()
+    driver.settled()
+    before = uids(driver)
+    driver.database.store_keys = RIGHT
+
+    secret(driver, RIGHT)
+    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.annotate(backup="now")
+    driver.settled()
+    driver.passes(5)
+
+    assert uids(driver) == before
+    assert len(driver.database.stored) == 1
+    assert condition(driver.world.cluster()).status == "True"
+
+
+def test_a_backup_waits_until_a_node_knows_where_it_goes() -> None:
+    """The configuration reaches the pods when the kubelet gets to it."""
+    driver = Driver()
+    driver.world.wish()
+    driver.settled()
+    driver.database.files_arrive = False
+
+    driver.world.wish(backup=BACKUP)
+    driver.world.annotate(backup="now")
+    driver.passes(10)
+
+    waiting = condition(driver.world.cluster())
+    assert (waiting.status, waiting.reason) == ("Unknown", "Waiting")
+    assert "has the newest configuration" in waiting.message
+    assert notes(driver, "BackupFailed") == []
+
+    driver.database.files_arrive = True
+    driver.passes(10)
+    assert condition(driver.world.cluster()).status == "True"
+    assert driver.world.cluster().status.backup.waiting == ""
+
+
+def test_a_secret_that_is_corrected_in_place_takes_effect_with_the_next_attempt() -> None:
+    driver = Driver()
+    secret(driver, WRONG)
+    driver.database.store_keys = RIGHT
+    driver.world.wish(backup=ON_DEMAND | {"credentialsSecretName": "s3"})
+    driver.settled()
+    before = uids(driver)
+    driver.world.annotate(backup="now")
+    driver.passes(60, seconds=10)
+    assert driver.world.cluster().status.backup.failures >= 4  # The pause is minutes long now.
+
+    secret(driver, RIGHT)
+    driver.passes(2)
+
+    assert uids(driver) == before
+    assert condition(driver.world.cluster()).status == "True"
+    assert driver.world.cluster().status.backup.last_token == "now"
+
+
+@pytest.fixture
+def asked() -> Driver:
+    """Backups on demand only."""
+    made = Driver()
+    made.world.wish(backup=ON_DEMAND)
+    made.settled()
+    return made
+
+
+def test_a_new_annotation_is_acted_on_though_earlier_attempts_failed(asked: Driver) -> None:
+    driver = asked
+    driver.database.store_fails = "the bucket is gone"
+    driver.world.annotate(backup="first")
+    driver.passes(60, seconds=10)
+    attempts = driver.world.cluster().status.backup.failures
+    driver.database.store_fails = ""
+
+    driver.world.annotate(backup="second")
+    driver.passes(2)
+
+    status = driver.world.cluster().status.backup
+    assert attempts >= 4
+    assert (status.last.trigger, status.failures) == ("second", 0)
+
+
+def test_a_new_annotation_that_fails_too_is_told_at_once_and_once(asked: Driver) -> None:
+    driver = asked
+    driver.database.store_fails = "the bucket is gone"
+    driver.world.annotate(backup="first")
+    driver.passes(60, seconds=10)
+    told = len(notes(driver, "BackupFailed"))
+
+    driver.world.annotate(backup="second")
+    driver.passes(4, seconds=1)
+
+    assert len(notes(driver, "BackupFailed")) == told + 1
+
+
+def test_an_annotation_without_a_destination_is_refused_once_and_made_up_for() -> None:
+    driver = Driver()
+    driver.world.wish()
+    driver.settled()
+    driver.world.annotate(backup="now")
+    driver.passes(5)
+
+    [refused] = notes(driver, "BackupRefused")
+    assert "set spec.backup" in refused
+
+    driver.world.wish(backup=BACKUP)
+    driver.passes(10)
+    assert driver.world.cluster().status.backup.last_token == "now"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (None, "Secret s3 does not exist: create it with AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "a2V5"}, "AWS_SECRET_ACCESS_KEY is missing"),
+        (
+            {"AWS_ACCESS_KEY_ID": "a2V5", "AWS_SECRET_ACCESS_KEY": "hunter2!"},
+            "AWS_SECRET_ACCESS_KEY is not a text in base64",
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_named_without_what_is_in_it(spoil, said) -> None:
+    driver = Driver()
+    if spoil is not None:
+        metadata = {"name": "s3", "namespace": NAMESPACE}
+        driver.world.store.put(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": spoil}
+        )
+    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.annotate(backup="now")
+    driver.settled()
+    driver.passes(3)
+
+    assert said in condition(driver.world.cluster()).message
+    assert "hunter2" not in everything(driver)
+
+
+def everything(driver: Driver) -> str:
+    """All that is written to Kubernetes, but for Secrets."""
+    owned = (entry.own for entry in driver.world.store.entries.values())
+    return str([one for one in owned if one["kind"] != "Secret"])
+
+
+def test_the_keys_of_the_store_are_written_nowhere(caplog) -> None:
+    driver = Driver()
+    secret(driver, RIGHT)
+    driver.database.store_keys = RIGHT
+    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.annotate(backup="now")
+    driver.settled()
+    driver.passes(5)
+    driver.database.store_keys = WRONG
+    driver.world.annotate(backup="again")
+    driver.passes(5)
+
+    assert len(driver.database.stored) == 1
+    for told in (everything(driver), caplog.text, str(driver.database.stored)):
+        assert "hunter2" not in told
+        assert base64.b64encode(b"hunter2").decode() not in told
+
+
+def foreign(number: int, cluster_id: str) -> SnapshotInfo:
+    return SnapshotInfo(
+        id=number,
+        created_at=None,
+        size_bytes=1000,
+        original_size_bytes=0,
+        applied_index=0,
+        term=0,
+        key_count=None,
+        uri=f"s3://backups/orders/{cluster_id or 'flat'}/{number}",
+        cluster_id=cluster_id,
+    )
+
+
+def test_retention_leaves_the_backups_of_other_clusters_alone(driver: Driver) -> None:
+    """A cluster restored from another one, with the same destination."""
+    theirs = [foreign(number, "of-the-other") for number in (1, 2, 900)]
+    unknown = [foreign(number, "") for number in (3, 901)]
+    driver.database.stored |= {one.uri: one for one in (*theirs, *unknown)}
+    driver.world.wish(backup=BACKUP | {"retention": {"count": 1}})
+
+    for token in ("a", "b", "c"):
+        driver.world.annotate(backup=token)
+        driver.passes(5)
+
+    left = driver.database.stored
+    assert {one.uri for one in (*theirs, *unknown)} < set(left)
+    assert [one.cluster_id for one in left.values()].count("cluster-1") == 1
+    status = driver.world.cluster().status.backup
+    assert (status.kept, status.others) == (1, ["of-the-other"])
+
+
+def test_two_writers_of_one_place_are_told_in_a_condition_and_one_event(driver: Driver) -> None:
+    for token in ("a", "b"):
+        driver.world.annotate(backup=token)
+        driver.passes(5)
+    assert "BackupPlaceShared" not in {one.type for one in driver.world.cluster().status.conditions}
+    stranger = foreign(7, "of-the-other")
+    driver.database.stored[stranger.uri] = stranger
+
+    for token in ("c", "d"):
+        driver.world.annotate(backup=token)
+        driver.passes(5)
+
+    conditions = {one.type: one for one in driver.world.cluster().status.conditions}
+    assert "of-the-other" in conditions["BackupPlaceShared"].message
+    assert len(notes(driver, "BackupPlaceShared")) == 1
+
+    del driver.database.stored[stranger.uri]
+    driver.world.annotate(backup="e")
+    driver.passes(5)
+    assert "BackupPlaceShared" not in {one.type for one in driver.world.cluster().status.conditions}
+
+
+def test_a_backup_that_is_not_where_it_should_be_is_no_success(driver: Driver) -> None:
+    driver.database.store_forgets = True
+    driver.world.annotate(backup="now")
+    driver.passes(5)
+
+    failed = driver.world.cluster()
+    assert "was made with 1000 bytes and is not there" in condition(failed).message
+    assert (failed.status.backup.last, failed.status.backup.last_token) == (None, "")
+
+
+def test_a_new_cluster_is_restored_with_keys_that_are_corrected_later() -> None:
+    driver = Driver()
+    secret(driver, WRONG)
+    driver.database.store_keys = RIGHT
+    backup = BACKUP | {"credentialsSecretName": "s3"}
+    driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1.bin"})
+    driver.passes(30)
+    assert driver.database.restored == []
+    before = uids(driver)
+
+    secret(driver, RIGHT)
+    driver.settled()
+
+    assert [uri for uri, _ in driver.database.restored] == ["s3://backups/old/1.bin"]
+    assert uids(driver) == before

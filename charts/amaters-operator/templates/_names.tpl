@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# Certificates: read only. They are never written, and never copied anywhere.
+# Certificates and the keys of stores: read only. They are never written, and never copied anywhere.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     UPGRADE_IN_PROGRESS = "UpgradeInProgress"
     ROLLOUT_STUCK = "RolloutStuck"
     BACKUP_SUCCEEDED = "BackupSucceeded"
+    BACKUP_PLACE_SHARED = "BackupPlaceShared"
     CERTIFICATES_CURRENT = "CertificatesCurrent"
 
 

@@ -238,8 +238,19 @@ class BackupSpec(Part):
     credentials_secret_name: ObjectName | None = Field(
         default=None,
         description=(
-            "Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, given to the pods as "
-            "environment. Without it the pods' ambient identity is used."
+            "Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, perhaps, "
+            "AWS_SESSION_TOKEN. The operator reads it for each backup and hands the keys to the "
+            "node (in clear text without spec.tls), so a correction needs no restart. Named "
+            "NAME-backup-credentials it is mounted in the pods, for amaters-cli. Without it the "
+            "pods' ambient identity is used."
+        ),
+    )
+    allowed_destinations: list[Destination] = Field(
+        default=[],
+        max_length=16,
+        description=(
+            "Buckets and prefixes that amaters-cli may store backups in, or restore them from, "
+            "beside the destination and bootstrap.restoreFrom."
         ),
     )
     schedule: Schedule | None = Field(

@@ -108,15 +108,34 @@ class BackupStatus(Part):
     running_since: Timestamp | None = Field(
         default=None, description="When the backup that is being made was begun."
     )
-    running_index: int = Field(
-        default=0, description="Log index that the backup that is being made holds at least."
+    running_above: int | None = Field(
+        default=None, description="Highest id in the store before the backup that is being made."
+    )
+    waiting: str = Field(
+        default="", description="What the next backup waits for; empty when it waits for nothing."
     )
     failure: str = Field(
         default="", description="Why the last attempt failed; empty if it did not."
     )
     failed: Timestamp | None = Field(default=None, description="When the last attempt failed.")
     failures: int = Field(default=0, description="Failed attempts since the last success.")
-    kept: int = Field(default=0, description="Backups in the store after retention.")
+    failed_token: str = Field(
+        default="", description="Value of the annotation that the last attempt failed for."
+    )
+    failed_with: str = Field(
+        default="",
+        description="Generation of the spec and version of the Secret that the last attempt had: "
+        "once one of them changes, the next attempt does not wait.",
+    )
+    refused_token: str = Field(
+        default="", description="Newest value of the annotation that was refused, with an event."
+    )
+    kept: int = Field(
+        default=0, description="Backups of this cluster in the store after retention."
+    )
+    others: list[str] = Field(
+        default=[], description="Ids of other clusters that have backups in the same place."
+    )
 
 
 class CertificateStatus(Part):

@@ -6,7 +6,7 @@ and one that was interrupted is looked for in the store before another is made.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from amaters.cluster import SnapshotInfo
 from amaters.errors import AmatersError
@@ -15,17 +15,21 @@ from pydantic import ValidationError
 
 from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
-from amaters_operator.api.status import BackupRecord, BackupStatus
+from amaters_operator.api.status import BackupStatus
+from amaters_operator.controllers import backup_records as records
 from amaters_operator.controllers import nodes
 from amaters_operator.controllers.certificates import Rotation
 from amaters_operator.controllers.observing import Observer
+from amaters_operator.controllers.store import Store, described, require_there
+from amaters_operator.controllers.store_keys import StoreKeys, store_keys
 from amaters_operator.controllers.telling import Teller
-from amaters_operator.database.port import Admin, Database
+from amaters_operator.database.port import Database
 from amaters_operator.decisions import backup_schedule, retention
-from amaters_operator.decisions.backup_schedule import Due, History, InvalidScheduleError
+from amaters_operator.decisions.backup_schedule import Asked, Due, InvalidScheduleError
 from amaters_operator.decisions.seen import Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import Shape, config
 
 _AT_REST = timedelta(seconds=30)
 _SOON = timedelta(seconds=5)
@@ -41,6 +45,8 @@ class Job:
     spec: BackupSpec
     status: BackupStatus
     due: Due
+    asked: Asked
+    keys: StoreKeys
     began: datetime
 
 
@@ -63,15 +69,28 @@ class BackupController:
             cluster = AmatersCluster.model_validate(raw)
         except ValidationError:
             return _AT_REST  # the cluster's own controller says so
-        if cluster.spec.backup is None or not _may_back_up(cluster):
+        if cluster.spec.backup is None:
+            await self._refuse(cluster)
             return _AT_REST
         return await self._next(cluster, cluster.spec.backup)
 
+    async def _refuse(self, cluster: AmatersCluster) -> None:
+        """Answer who asks for a backup of a cluster that has no place for it."""
+        status, token = cluster.status.backup or BackupStatus(), _token(cluster)
+        if not token or token in (status.refused_token, status.last_token):
+            return
+        note = f"no backup is made for {token!r}: set spec.backup, then it is made"
+        await self._teller.event(cluster, "BackupRefused", note, kind="Warning")
+        refused = status.model_copy(update={"refused_token": token})
+        await self._teller.backup(cluster, refused)
+
     async def _next(self, cluster: AmatersCluster, spec: BackupSpec) -> timedelta:
         status = cluster.status.backup or BackupStatus()
-        now = self._kube.now()
+        now, keys = self._kube.now(), await store_keys(self._kube, cluster)
+        given = f"{cluster.metadata.generation}/{keys.version}"
+        asked = Asked(spec.schedule, spec.time_zone, _token(cluster), given)
         try:
-            due = _due(cluster, spec, status, now)
+            due = backup_schedule.due(records.history(cluster, status, now), asked, now=now)
             following = (
                 backup_schedule.next_time(spec.schedule, spec.time_zone, now)
                 if spec.schedule
@@ -81,155 +100,123 @@ class BackupController:
             update = {"failure": str(error), "next": None}
             await self._teller.backup(cluster, status.model_copy(update=update))
             return _AT_REST
-        status = status.model_copy(update={"next": _text(following)})
+        status = status.model_copy(update={"next": records.text(following), "waiting": ""})
         if due is None:
             await self._teller.backup(cluster, status)
             wait = _AT_REST if following is None else following - now
             return min(max(wait, timedelta(seconds=1)), _AT_REST)
-        return await self._make(Job(cluster, spec, status, due, now))
+        return await self._begin(Job(cluster, spec, status, due, asked, keys, now))
 
-    async def _make(self, job: Job) -> timedelta:
+    async def _begin(self, job: Job) -> timedelta:
         wanted = await self._rotation.wanted(job.cluster)
-        found = await self._maker(job.cluster, wanted.tls)
-        if found is None:
+        maker = await self._maker(job.cluster, wanted.tls)
+        if isinstance(maker, str):
+            waits = job.status.model_copy(update={"waiting": maker})
+            await self._teller.backup(job.cluster, waits)
             return _SOON
-        pod, index = found
-        begun = job.status if job.status.running_since else None
-        running = begun or job.status.model_copy(
-            update={"running_since": _text(job.began), "running_index": index}
-        )
-        await self._teller.backup(job.cluster, running)
-        address = nodes.address(job.cluster, pod)
+        if job.keys.problem:
+            await self._failed(job, job.keys.problem)
+            return timedelta(seconds=1)
         try:
-            async with self._database.admin(address, wanted.tls, timeout=_PATIENCE) as admin:
-                made = await _interrupted(admin, begun) or await admin.create_snapshot(
-                    upload=True, timeout=_LONGEST
-                )
-                done = await self._succeeded(job, running, pod, made)
-                await self._retain(job, done, admin, made)
+            await self._make(job, maker, wanted.tls)
         except AmatersError as error:
-            await self._failed(job, running, pod, str(error))
+            await self._failed(job, f"by {maker.name}: {error}")
         return timedelta(seconds=1)
 
-    async def _maker(
-        self, cluster: AmatersCluster, tls: TlsMaterial | None
-    ) -> tuple[Pod, int] | None:
-        """Return the pod that is to make the backup, and the log index its node has applied."""
+    async def _make(self, job: Job, maker: Pod, tls: TlsMaterial | None) -> None:
+        own, address = _cluster_id(job.cluster), nodes.address(job.cluster, maker)
+        async with self._database.admin(address, tls, timeout=_PATIENCE) as admin:
+            store = Store(admin, job.keys.keys, own)
+            before = await store.look()
+            begun = job.status if job.status.running_since else None
+            made = _finished(begun, before, own)
+            if made is None:
+                above = retention.newest(described(before), own)
+                running = begun or records.running(job.status, job.began, above)
+                await self._teller.backup(job.cluster, running)
+                made = await store.make(_LONGEST)
+            there = await store.look()
+            require_there(made, there)
+            done = await self._succeeded(job, maker, made, there)
+            await self._retain(job, done, store, there)
+
+    async def _maker(self, cluster: AmatersCluster, tls: TlsMaterial | None) -> Pod | str:
+        """Return the pod that is to make the backup, or what is to be waited for."""
+        record = cluster.status.bootstrap
+        if record is None or not record.cluster_id:
+            return "the cluster has yet to form"
+        if cluster.spec.bootstrap is not None and not record.restored_from:
+            return f"{cluster.spec.bootstrap.restore_from} has yet to be loaded"
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         if statefulset is None:
-            return None
+            return "the StatefulSet is not there"
         seen = await self._observer.look(cluster, statefulset, tls)
-        ordinal = backup_schedule.maker(seen)
+        shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
+        ordinal = backup_schedule.maker(seen, config.digests(cluster, shape))
         pod = None if ordinal is None else seen.pod(ordinal)
-        return None if pod is None else (pod, seen.nodes[pod.ordinal].applied_index)
+        return pod or (
+            "no member takes part that has the newest configuration: it reaches the pods within "
+            "about a minute"
+        )
 
     async def _succeeded(
-        self, job: Job, running: BackupStatus, pod: Pod, made: SnapshotInfo
+        self, job: Job, maker: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
     ) -> BackupStatus:
         now = self._kube.now()
-        record = BackupRecord(
-            uri=made.uri,
-            completed=_text(now) or "",
-            trigger=job.due.token or "schedule",
-            pod=pod.name,
-            size_bytes=made.size_bytes,
-            keys=made.key_count or 0,
-            applied_index=made.applied_index,
-            duration_seconds=round((now - job.began).total_seconds(), 3),
-        )
-        done = running.model_copy(
-            update={
-                "last": record,
-                "last_scheduled": _text(job.due.scheduled) or running.last_scheduled,
-                "last_token": job.due.token or running.last_token,
-                "running_since": None,
-                "running_index": 0,
-                "failure": "",
-                "failed": None,
-                "failures": 0,
-            }
-        )
+        record = records.record(made, job.due, maker.name, completed=now, began=job.began)
+        strangers = retention.others(described(there), _cluster_id(job.cluster))
+        done = records.succeeded(job.status, job.due, record, strangers)
         await self._teller.backup(job.cluster, done)
-        note = f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {pod.name}"
+        note = f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {maker.name}"
         await self._teller.event(job.cluster, "BackupDone", note)
+        if set(strangers) - set(job.status.others):
+            await self._teller.event(
+                job.cluster, "BackupPlaceShared", retention.shared(strangers), kind="Warning"
+            )
         return done
 
     async def _retain(
-        self, job: Job, done: BackupStatus, admin: Admin, newest: SnapshotInfo
+        self, job: Job, done: BackupStatus, store: Store, there: tuple[SnapshotInfo, ...]
     ) -> None:
-        """Delete what is too many; a failure costs only space and is told."""
+        """Delete what is too many of ours; a failure costs only space and is told."""
+        never = done.last.uri if done.last is not None else ""
         try:
-            listed = await admin.list_snapshots(remote=True)
-            stored = [retention.Backup(one.uri, one.created_at) for one in listed]
-            surplus = retention.surplus(stored, keep=job.spec.retention.count, never=newest.uri)
-            for gone in surplus:
-                await admin.delete_snapshot(uri=gone.uri)
-                await self._teller.event(job.cluster, "BackupDeleted", f"{gone.uri}: retention")
+            gone = await store.thin(there, keep=job.spec.retention.count, never=never)
         except AmatersError as error:
             note = f"old backups stay: {error}"
             await self._teller.event(job.cluster, "RetentionFailed", note, kind="Warning")
-        else:
-            kept = done.model_copy(update={"kept": len(stored) - len(surplus)})
-            await self._teller.backup(job.cluster, kept)
+            return
+        for uri in gone:
+            await self._teller.event(job.cluster, "BackupDeleted", f"{uri}: retention")
+        ours = sum(one.cluster_id == store.own for one in there)
+        kept = done.model_copy(update={"kept": ours - len(gone)})
+        await self._teller.backup(job.cluster, kept)
 
-    async def _failed(self, job: Job, running: BackupStatus, pod: Pod, why: str) -> None:
-        failed = running.model_copy(
-            update={
-                "running_since": None,
-                "running_index": 0,
-                "failure": f"by {pod.name}: {why}",
-                "failed": _text(self._kube.now()),
-                "failures": running.failures + 1,
-            }
-        )
+    async def _failed(self, job: Job, why: str) -> None:
+        failed = records.failed(job.status, job.due, job.asked, why, at=self._kube.now())
         await self._teller.backup(job.cluster, failed)
-        await self._teller.event(job.cluster, "BackupFailed", failed.failure, kind="Warning")
+        note = f"asked for by {job.due.token!r}, {why}" if job.due.token else why
+        await self._teller.event(job.cluster, "BackupFailed", note, kind="Warning")
 
 
-def _may_back_up(cluster: AmatersCluster) -> bool:
+def _token(cluster: AmatersCluster) -> str:
+    return cluster.metadata.annotations.get(BACKUP_ANNOTATION, "")
+
+
+def _cluster_id(cluster: AmatersCluster) -> str:
     record = cluster.status.bootstrap
-    if record is None or not record.cluster_id:
-        return False
-    return cluster.spec.bootstrap is None or bool(record.restored_from)
+    return "" if record is None else record.cluster_id
 
 
-def _due(
-    cluster: AmatersCluster, spec: BackupSpec, status: BackupStatus, now: datetime
-) -> Due | None:
-    history = History(
-        created=cluster.metadata.creation_timestamp or now,
-        last_scheduled=_time(status.last_scheduled),
-        last_token=status.last_token,
-        failed=_time(status.failed),
-        failures=status.failures,
-    )
-    return backup_schedule.due(
-        history,
-        schedule=spec.schedule,
-        zone=spec.time_zone,
-        token=cluster.metadata.annotations.get(BACKUP_ANNOTATION, ""),
-        now=now,
-    )
-
-
-async def _interrupted(admin: Admin, begun: BackupStatus | None) -> SnapshotInfo | None:
+def _finished(
+    begun: BackupStatus | None, there: tuple[SnapshotInfo, ...], own: str
+) -> SnapshotInfo | None:
     """Return the backup that an operator before us began and a node finished, if there is one.
 
-    It is told from earlier ones by the log, not by the clock of the machine that made it.
+    It is told from earlier ones by its id, not by the clock of the machine that made it.
     """
-    if begun is None or not begun.running_index:
+    if begun is None or begun.running_above is None:
         return None
-    last = "" if begun.last is None else begun.last.uri
-    stored = await admin.list_snapshots(remote=True)
-    finished = [
-        one for one in stored if one.applied_index >= begun.running_index and one.uri != last
-    ]
-    return finished[-1] if finished else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if not text else datetime.fromisoformat(text)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    above = begun.running_above
+    finished = [one for one in there if one.cluster_id == own and one.id > above]
+    return max(finished, key=lambda one: one.id, default=None)

@@ -89,7 +89,7 @@ class ClusterController:
         self._rotation = Rotation(kube, database)
         self._teller = Teller(kube, instance)
         self._claims = Claims(kube, self._teller)
-        self._restorer = Restorer(database, self._teller)
+        self._restorer = Restorer(kube, database, self._teller)
         self._reloader = Reloader(database)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:

@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from amaters.errors import AmatersError
+from amaters.cluster import StoreCredentials
+from amaters.errors import AmatersError, ConfigurationError
 from amaters.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus
 from amaters_operator.controllers import nodes
+from amaters_operator.controllers.store_keys import store_keys
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Admin, Database
 from amaters_operator.decisions.moves import Restore
 from amaters_operator.decisions.seen import Seen
+from amaters_operator.kube.port import KubeApi
 
 _PATIENCE = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
@@ -22,6 +25,7 @@ _LONGEST = timedelta(hours=6)
 class Restorer:
     """Has the leader load a backup, and records that it began before it begins."""
 
+    kube: KubeApi
     database: Database
     teller: Teller
 
@@ -44,8 +48,9 @@ class Restorer:
         await self.teller.event(cluster, "Restore", str(move))
         try:
             address = nodes.address(cluster, pod)
+            credentials = await self._credentials(cluster)
             async with self.database.admin(address, tls, timeout=_PATIENCE) as admin:
-                keys = await _loaded(admin, move)
+                keys = await _loaded(admin, move, credentials)
         except AmatersError as error:
             await self.teller.event(cluster, "RestoreFailed", str(error), kind="Warning")
             return begun.model_copy(update={"restore_error": str(error)})
@@ -54,10 +59,20 @@ class Restorer:
             update={"restored_from": move.uri, "restored_keys": keys, "restore_error": ""}
         )
 
+    async def _credentials(self, cluster: AmatersCluster) -> StoreCredentials | None:
+        """Return the keys of the store as their Secret has them now."""
+        found = await store_keys(self.kube, cluster)
+        if found.problem:
+            raise ConfigurationError(found.problem)
+        return found.keys
 
-async def _loaded(admin: Admin, move: Restore) -> int:
+
+async def _loaded(admin: Admin, move: Restore, credentials: StoreCredentials | None) -> int:
     keys = 0
-    async for progress in admin.restore_snapshot(move.uri, replace=move.replace, timeout=_LONGEST):
+    loading = admin.restore_snapshot(
+        move.uri, replace=move.replace, timeout=_LONGEST, keys=credentials
+    )
+    async for progress in loading:
         keys = progress.keys_restored
     return keys
 

@@ -109,7 +109,7 @@ def _written(status: ClusterStatus) -> Manifest:
 
 def _answers(part: Manifest) -> Manifest:
     """Leave out what is not known: a person reading the status should see only answers."""
-    return {key: _answer(one) for key, one in part.items() if one is not None and one != ""}
+    return {key: _answer(one) for key, one in part.items() if one not in (None, "", [])}
 
 
 def _answer(value: object) -> object:

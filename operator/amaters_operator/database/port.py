@@ -14,6 +14,7 @@ from amaters.cluster import (
     ReloadReport,
     RestoreProgress,
     SnapshotInfo,
+    StoreCredentials,
 )
 from amaters.tls import TlsMaterial
 
@@ -60,23 +61,40 @@ class Changing(Protocol):
 
 
 class Keeping(Protocol):
-    """Backups: made, listed, deleted and loaded by a node."""
+    """Backups: made, listed, deleted and loaded by a node, with the keys it is handed."""
 
     async def create_snapshot(
-        self, *, upload: bool = False, destination: str = "", timeout: timedelta = ...
+        self,
+        *,
+        upload: bool = False,
+        destination: str = "",
+        timeout: timedelta = ...,
+        keys: StoreCredentials | None = None,
     ) -> SnapshotInfo:
         """Write a snapshot and upload it."""
 
     async def list_snapshots(
-        self, *, remote: bool = False, destination: str = ""
+        self,
+        *,
+        remote: bool = False,
+        destination: str = "",
+        every_cluster: bool = False,
+        keys: StoreCredentials | None = None,
     ) -> tuple[SnapshotInfo, ...]:
-        """List snapshots, oldest first."""
+        """List snapshots, oldest first: of a store those of this cluster, or of every one."""
 
-    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+    async def delete_snapshot(
+        self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
+    ) -> None:
         """Delete a snapshot."""
 
     def restore_snapshot(
-        self, uri: str, *, replace: bool = False, timeout: timedelta = ...
+        self,
+        uri: str,
+        *,
+        replace: bool = False,
+        timeout: timedelta = ...,
+        keys: StoreCredentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
         """Load a snapshot into the cluster, telling how far it is."""
 

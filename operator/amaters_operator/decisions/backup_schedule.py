@@ -1,6 +1,6 @@
 """When the next backup is due, and why. Pure; knows cron and time zones, not storage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,7 +12,7 @@ from croniter import (
     croniter,
 )
 
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.seen import Member, Seen
 
 _FIRST_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=15)
@@ -35,6 +35,10 @@ class History:
     last_token: str = ""
     failed: datetime | None = None
     failures: int = 0
+    failed_token: str = ""
+    """The token that the failed attempt was for."""
+    failed_with: str = ""
+    """What the failed attempt was made with: of which spec and which credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +52,27 @@ class Due:
     """The token it was asked for with."""
 
 
-def due(
-    history: History, *, schedule: str | None, zone: str | None, token: str, now: datetime
-) -> Due | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for now."""
+
+    schedule: str | None
+    zone: str | None
+    token: str = ""
+    given: str = ""
+    """What an attempt would be made with; it differs once somebody has corrected something."""
+
+
+def due(history: History, asked: Asked, *, now: datetime) -> Due | None:
     """Return the backup to make now, or None.
 
     A token that was not served yet asks for one at once. A schedule asks for one per time, and
-    only for its latest: times missed while nobody looked are made up for once. Failures are
-    tried again, ever more slowly.
+    only for its latest: times missed while nobody looked are made up for once. Failures are tried
+    again, ever more slowly; a new token does not wait for that, nor does what has been corrected.
     """
-    if history.failed is not None and now < history.failed + pause_after(history.failures):
+    schedule, zone, token = asked.schedule, asked.zone, asked.token
+    fresh = token not in ("", history.last_token, history.failed_token)
+    if not fresh and _rests(history, asked, now):
         return None
     if token and token != history.last_token:
         return Due("on-demand", token=token)
@@ -67,6 +82,13 @@ def due(
     if latest <= (history.last_scheduled or history.created):
         return None
     return Due("schedule", scheduled=latest)
+
+
+def _rests(history: History, asked: Asked, now: datetime) -> bool:
+    """Whether the pause after a failure goes on."""
+    if history.failed is None or asked.given != history.failed_with:
+        return False
+    return now < history.failed + pause_after(history.failures)
 
 
 def pause_after(failures: int) -> timedelta:
@@ -125,13 +147,18 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
         ) from error
 
 
-def maker(seen: Seen) -> int | None:
+def maker(seen: Seen, files: Collection[str]) -> int | None:
     """Return the ordinal of the pod that is to make a backup: a follower, unless there is none.
 
     The least lagged member that takes part; the leader only when it is alone. None while nobody
-    surely takes part.
+    surely takes part, or nobody has one of these configuration files, by digest, in force.
     """
-    fit = [one for one in seen.voters if seen.participates(one)]
+    fit = [one for one in seen.voters if seen.participates(one) and _knows(seen, one, files)]
     followers = [one for one in fit if not one.leader]
     chosen = min(followers or fit, key=lambda one: (one.lag, one.ordinal), default=None)
     return None if chosen is None else chosen.ordinal
+
+
+def _knows(seen: Seen, member: Member, files: Collection[str]) -> bool:
+    digest = seen.nodes[member.ordinal].config_digest
+    return not digest or digest in files

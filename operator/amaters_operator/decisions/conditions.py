@@ -4,7 +4,7 @@ from typing import Literal
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
-from amaters_operator.decisions import compatibility
+from amaters_operator.decisions import compatibility, retention
 from amaters_operator.decisions.findings import Findings
 from amaters_operator.decisions.seen import Seen, listed
 from amaters_operator.manifests import names
@@ -26,6 +26,8 @@ def all_of(cluster: AmatersCluster, found: Findings) -> list[Condition]:
     ]
     if cluster.spec.backup is not None:
         judged.append(_backed_up(cluster, found))
+        if cluster.status.backup is not None and cluster.status.backup.others:
+            judged.append(_shared(cluster, found, cluster.status.backup.others))
     if cluster.spec.tls is not None:
         judged.append(_certificates(cluster, found))
     return judged
@@ -185,14 +187,25 @@ def _stuck(cluster: AmatersCluster, found: Findings) -> Condition:
 def _backed_up(cluster: AmatersCluster, found: Findings) -> Condition:
     question = ConditionType.BACKUP_SUCCEEDED
     backup = cluster.status.backup
+    if backup is not None and backup.waiting:
+        text = f"a backup is due and waits: {backup.waiting}"
+        return _say(cluster, found, question, "Unknown", "Waiting", text)
     if backup is not None and backup.failure:
-        text = f"{backup.failure} ({backup.failures} failed in a row; it is tried again)"
+        text = (
+            f"{backup.failure} ({backup.failures} failed in a row; it is tried again, and at once "
+            "after a correction or a new annotation)"
+        )
         return _say(cluster, found, question, "False", "BackupFailed", text)
     if backup is None or backup.last is None:
         text = "no backup has been made yet"
         return _say(cluster, found, question, "Unknown", "NoBackupYet", text)
     text = f"{backup.last.uri}, {backup.last.keys} records, {backup.last.size_bytes} bytes"
     return _say(cluster, found, question, "True", "BackupDone", text)
+
+
+def _shared(cluster: AmatersCluster, found: Findings, others: list[str]) -> Condition:
+    question = ConditionType.BACKUP_PLACE_SHARED
+    return _say(cluster, found, question, "True", "OtherClusters", retention.shared(others))
 
 
 def _certificates(cluster: AmatersCluster, found: Findings) -> Condition:

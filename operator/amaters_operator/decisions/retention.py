@@ -1,22 +1,48 @@
-"""Which backups may go. Pure: knows ages and places, never storage."""
+"""Which backups may go. Pure: knows ids, owners and places, never storage, never a clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+
+from amaters_operator.decisions.seen import listed
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
     """A backup that is in the store."""
 
+    id: int
     uri: str
-    created: datetime
+    cluster_id: str
+    """Whose it is; empty when nobody can tell."""
 
 
-def surplus(backups: Iterable[Backup], *, keep: int, never: str = "") -> list[Backup]:
-    """Return what to delete, oldest first: everything but the newest `keep`.
+def surplus(backups: Iterable[Backup], *, own: str, keep: int, never: str = "") -> list[Backup]:
+    """Return what to delete, oldest first: everything of `own` but the newest `keep`.
 
-    The backup at `never` stays whatever its age: it is the newest one known to be good.
+    The newest has the highest id. The backup at `never` stays whatever its id: it is the newest
+    one known to be good. Those of other clusters stay, and those that nobody owns.
     """
-    newest_first = sorted(backups, key=lambda one: (one.created, one.uri), reverse=True)
+    newest_first = sorted(_of(backups, own), key=lambda one: (one.id, one.uri), reverse=True)
     return [one for one in reversed(newest_first[max(keep, 1) :]) if one.uri != never]
+
+
+def others(backups: Iterable[Backup], own: str) -> tuple[str, ...]:
+    """Return the other clusters that have backups there."""
+    return tuple(sorted({one.cluster_id for one in backups} - {own, ""}))
+
+
+def shared(clusters: Iterable[str]) -> str:
+    """Say that several clusters store in one place, and what to do."""
+    return (
+        f"the destination also holds backups of other clusters ({listed(clusters)}). They are "
+        "left alone: give each cluster a prefix of its own, or delete what nobody wants any more"
+    )
+
+
+def newest(backups: Iterable[Backup], own: str) -> int:
+    """Return the highest id among one's own; zero when there is none."""
+    return max((one.id for one in _of(backups, own)), default=0)
+
+
+def _of(backups: Iterable[Backup], own: str) -> list[Backup]:
+    return [one for one in backups if own and one.cluster_id == own]

@@ -43,12 +43,13 @@ class Waker:
         self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
 
     def secret(self, namespace: str) -> None:
-        """Say that a Secret changed: perhaps some cluster's certificate."""
+        """Say that a Secret changed: perhaps some cluster's certificate, or its store's keys."""
         self.loop.call_soon_threadsafe(self._all_in, namespace)
 
     def _all_in(self, namespace: str) -> None:
-        for known in self.clusters.known(namespace):
-            self.clusters.wake(namespace, known)
+        for worker in (self.clusters, self.backups):
+            for known in worker.known(namespace):
+                worker.wake(namespace, known)
 
 
 async def watch(waker: Waker, namespaces: Sequence[str], stop: threading.Event) -> None:

@@ -21,6 +21,7 @@ LARGEST = 9
 FILE_NAME = "config.toml"
 FOLDER = "/etc/amaters"
 TLS_FOLDER = f"{FOLDER}/tls"
+KEYS_FOLDER = f"{FOLDER}/store-keys"
 DATA_FOLDER = "/var/lib/amaters"
 
 # A node keeps a few seconds of its grace period for what comes after the drain.
@@ -35,7 +36,7 @@ _NEEDS_NO_RESTART = {
 }
 
 # Even an empty table counts in the hash: these, added later, would roll every cluster's pods.
-_RELOADABLE_TABLES = frozenset({"resource_limits"})
+_RELOADABLE_TABLES = frozenset({"resource_limits", "snapshots"})
 
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
@@ -178,12 +179,13 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
         "region": backup.region,
         "addressing_style": backup.addressing_style,
         "server_side_encryption": backup.server_side_encryption,
+        "credentials_dir": KEYS_FOLDER,
     }
     sources = [] if spec.bootstrap is None else [_place_of(spec.bootstrap.restore_from)]
     return {
         "destination": backup.destination,
-        # A node reads from no other place than one that is named in here.
-        **({"allowed_destinations": sources} if sources else {}),
+        # A node stores in, and reads from, no other place than one that is named in here.
+        "allowed_destinations": [*sources, *backup.allowed_destinations],
         "s3": {key: value for key, value in s3.items() if value is not None},
     }
 

@@ -76,6 +76,14 @@ def config_map(cluster: AmatersCluster) -> str:
     return f"{cluster.name}-config"
 
 
+def credentials_secret(cluster: AmatersCluster) -> str:
+    """Name of the Secret whose keys every pod can read, if somebody makes it.
+
+    It is mounted from the beginning, so that it rolls no pod whenever it comes.
+    """
+    return f"{cluster.name}-backup-credentials"
+
+
 def peers_service(cluster: AmatersCluster) -> str:
     """Name of the headless Service that gives each pod its own address."""
     return f"{cluster.name}-peers"

@@ -11,6 +11,7 @@ from amaters_operator.manifests.shape import Shape
 
 CONTAINER = "amaters"
 USER = 10001
+STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
@@ -106,25 +107,13 @@ def _environment(spec: ClusterSpec) -> list[Manifest]:
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
     ]
-    if secret := spec.backup and spec.backup.credentials_secret_name:
-        made += [
-            _from_secret("AWS_ACCESS_KEY_ID", secret),
-            _from_secret("AWS_SECRET_ACCESS_KEY", secret),
-            _from_secret("AWS_SESSION_TOKEN", secret, optional=True),
-        ]
     if secret := spec.alerts.webhook_secret_name:
         made.append(_from_secret("AMATERS_ALERTS_WEBHOOK_URL", secret, key="url"))
     return made
 
 
-def _from_secret(
-    name: str, secret: str, *, key: str | None = None, optional: bool = False
-) -> Manifest:
-    reference: Manifest = {"name": secret, "key": key or name}
-    return {
-        "name": name,
-        "valueFrom": {"secretKeyRef": reference | ({"optional": True} if optional else {})},
-    }
+def _from_secret(name: str, secret: str, *, key: str) -> Manifest:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:
@@ -137,11 +126,15 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
 
 
 def _volumes(cluster: AmatersCluster) -> list[Manifest]:
+    keys_path = config.KEYS_FOLDER.removeprefix(f"{config.FOLDER}/")
     # One volume for both: a node never sees a new configuration with old certificates.
     sources: list[Manifest] = [{"configMap": {"name": names.config_map(cluster)}}]
     if cluster.spec.tls is not None:
         items = [{"key": key, "path": f"tls/{key}"} for key in ("tls.crt", "tls.key", "ca.crt")]
         sources.append({"secret": {"name": cluster.spec.tls.secret_name, "items": items}})
+    items = [{"key": key, "path": f"{keys_path}/{key}"} for key in STORE_KEYS]
+    keys = {"name": names.credentials_secret(cluster), "items": items, "optional": True}
+    sources.append({"secret": keys})
     return [
         {"name": "config", "projected": {"defaultMode": 0o440, "sources": sources}},
         {"name": "tmp", "emptyDir": {}},

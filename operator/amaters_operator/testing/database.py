@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from amaters.cluster import (
@@ -16,6 +16,7 @@ from amaters.cluster import (
     ReloadReport,
     RestoreProgress,
     SnapshotInfo,
+    StoreCredentials,
 )
 from amaters.errors import (
     NoLeaderError,
@@ -48,6 +49,10 @@ class FakeDatabase:
     """Serial of the certificate files that have arrived in the pods."""
     stored: dict[str, SnapshotInfo] = field(default_factory=dict)
     store_fails: str = ""
+    store_forgets: bool = False
+    """Whether what is stored is gone at once."""
+    store_keys: StoreCredentials | None = None
+    """The only keys that the store takes; None: it asks for none."""
     reloads: list[int] = field(default_factory=list)
     """Ordinals of the nodes that were asked to reload."""
     files_arrive: bool = True
@@ -201,16 +206,20 @@ class FakeAdmin:
         return Leadership(world.leader, world.term)
 
     async def create_snapshot(
-        self, *, upload: bool = False, destination: str = "", timeout: timedelta = timedelta(0)
+        self,
+        *,
+        upload: bool = False,
+        destination: str = "",
+        timeout: timedelta = timedelta(0),
+        keys: StoreCredentials | None = None,
     ) -> SnapshotInfo:
         """Make a backup in the store."""
         del upload, destination, timeout
         world = self._quorate()
         database = self.database
-        if database.store_fails:
-            raise RefusedError(database.store_fails)
+        place = self._place(keys)
         with database.strikes.change("create snapshot"):
-            number = len(database.backups_by) + 1
+            number = 1 + max((one.id for one in database.stored.values()), default=0)
             info = SnapshotInfo(
                 id=number,
                 created_at=world.clock(self.ordinal),
@@ -219,43 +228,74 @@ class FakeAdmin:
                 applied_index=world.index,
                 term=world.term,
                 key_count=7,
-                uri=f"s3://backups/orders/{number}",
+                uri=f"{place}/{number}",
+                cluster_id=world.cluster_id,
             )
-            database.stored[info.uri] = info
+            if not database.store_forgets:
+                database.stored[info.uri] = info
             database.backups_by.append(self.ordinal)
         return info
 
     async def list_snapshots(
-        self, *, remote: bool = False, destination: str = ""
+        self,
+        *,
+        remote: bool = False,
+        destination: str = "",
+        every_cluster: bool = False,
+        keys: StoreCredentials | None = None,
     ) -> tuple[SnapshotInfo, ...]:
-        """List the store, oldest first."""
+        """List the store, oldest first; a store does not know of the log."""
         del remote, destination
-        self._world()
-        return tuple(sorted(self.database.stored.values(), key=lambda one: one.created_at))
+        own = self._world().cluster_id
+        self._place(keys)
+        found = [
+            replace(one, applied_index=0, term=0, key_count=None)
+            for one in self.database.stored.values()
+            if every_cluster or one.cluster_id == own
+        ]
+        return tuple(sorted(found, key=lambda one: (one.id, one.uri)))
 
-    async def delete_snapshot(self, snapshot_id: int = 0, *, uri: str = "") -> None:
+    async def delete_snapshot(
+        self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
+    ) -> None:
         """Delete a backup."""
         del snapshot_id
-        self._world()
+        self._place(keys)
         with self.database.strikes.change(f"delete backup {uri}"):
             if self.database.stored.pop(uri, None) is None:
                 raise NotFoundError(uri)
 
     async def restore_snapshot(
-        self, uri: str, *, replace: bool = False, timeout: timedelta = timedelta(0)
+        self,
+        uri: str,
+        *,
+        replace: bool = False,
+        timeout: timedelta = timedelta(0),
+        keys: StoreCredentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
         """Load a backup; refused where one was loaded before, unless it may be replaced."""
         del timeout
         self._quorate()
         database = self.database
-        if database.store_fails:
-            raise RefusedError(database.store_fails)
+        self._place(keys)
         if database.restored and not replace:
             raise RefusedError("the cluster holds data already: set replace")
         with database.strikes.change(f"restore {uri}"):
             database.restored.append((uri, replace))
             yield RestoreProgress(3, 7, 100, done=False)
         yield RestoreProgress(7, 7, 200, done=True)
+
+    def _place(self, keys: StoreCredentials | None) -> str:
+        """Return where the node stores, by its configuration, if the store lets it."""
+        database, configs = self.database, self._world().configs
+        place = configs.get(self.ordinal, {}).get("snapshots", {}).get("destination", "")
+        if not place:
+            raise RefusedError("there is no destination: set `snapshots.destination`")
+        if database.store_fails:
+            raise RefusedError(database.store_fails)
+        if database.store_keys is not None and keys != database.store_keys:
+            raise RefusedError("the credentials were refused: check them")
+        return str(place)
 
     async def reload(self) -> ReloadReport:
         """Load the certificate files that have arrived."""

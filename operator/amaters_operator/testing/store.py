@@ -21,13 +21,19 @@ class Entry:
     own: Manifest
     applied: dict[tuple[str, bool], Manifest] = field(default_factory=dict)
     generation: int = 1
+    version: int = 1
+    """Grows whenever something changes."""
 
     def whole(self) -> Manifest:
         """Return the object as the API server would show it."""
         body = self.own
         for manifest in self.applied.values():
             body = merged(body, manifest)
-        known = {"uid": self.uid, "generation": self.generation}
+        known = {
+            "uid": self.uid,
+            "generation": self.generation,
+            "resourceVersion": str(self.version),
+        }
         return copied(body | {"metadata": body["metadata"] | known})  # type: ignore[no-any-return]
 
 
@@ -46,6 +52,7 @@ class Store:
             entry = self.entries[place] = Entry(f"uid-{next(self._uids)}", copied(manifest))
         else:
             entry.generation += manifest.get("spec") != entry.own.get("spec")
+            entry.version += manifest != entry.own
             entry.own = copied(manifest)
         return entry
 
@@ -57,10 +64,12 @@ class Store:
             names = {key: manifest["metadata"][key] for key in ("name", "namespace")}
             self.entries[place] = Entry(f"uid-{next(self._uids)}", {**bare, "metadata": names})
         entry = self.entries[place]
-        before = entry.whole().get("spec")
+        whole = entry.whole()
+        before = whole.get("spec")
         kept = {key: manifest[key] for key in manifest if (key == "status") == status}
         entry.applied[manager, status] = copied({"metadata": {}} | kept)
         entry.generation += before is not None and entry.whole().get("spec") != before
+        entry.version += entry.whole() != whole
         return entry.whole()
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:

@@ -1,0 +1,89 @@
+"""What `status.backup` says after each step of a backup. Pure."""
+
+from datetime import UTC, datetime
+
+from amaters.cluster import SnapshotInfo
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.status import BackupRecord, BackupStatus
+from amaters_operator.decisions.backup_schedule import Asked, Due, History
+
+_AT_REST = {"running_since": None, "running_above": None}
+
+
+def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> History:
+    """Return what became of earlier backups."""
+    return History(
+        created=cluster.metadata.creation_timestamp or now,
+        last_scheduled=time(status.last_scheduled),
+        last_token=status.last_token,
+        failed=time(status.failed),
+        failures=status.failures,
+        failed_token=status.failed_token,
+        failed_with=status.failed_with,
+    )
+
+
+def running(status: BackupStatus, began: datetime, above: int) -> BackupStatus:
+    """Say that a backup is being made, whose id will be above that one."""
+    return status.model_copy(update={"running_since": text(began), "running_above": above})
+
+
+def record(
+    made: SnapshotInfo, due: Due, pod: str, *, completed: datetime, began: datetime
+) -> BackupRecord:
+    """Return what is kept of a backup."""
+    return BackupRecord(
+        uri=made.uri,
+        completed=text(completed) or "",
+        trigger=due.token or "schedule",
+        pod=pod,
+        size_bytes=made.size_bytes,
+        keys=made.key_count or 0,
+        applied_index=made.applied_index,
+        duration_seconds=round((completed - began).total_seconds(), 3),
+    )
+
+
+def succeeded(
+    status: BackupStatus, due: Due, last: BackupRecord, others: tuple[str, ...]
+) -> BackupStatus:
+    """Say that a backup was made, and was read back."""
+    return status.model_copy(
+        update=_AT_REST
+        | {
+            "last": last,
+            "last_scheduled": text(due.scheduled) or status.last_scheduled,
+            "last_token": due.token or status.last_token,
+            "failure": "",
+            "failed": None,
+            "failures": 0,
+            "failed_token": "",
+            "failed_with": "",
+            "others": list(others),
+        }
+    )
+
+
+def failed(status: BackupStatus, due: Due, asked: Asked, why: str, *, at: datetime) -> BackupStatus:
+    """Say that an attempt failed, and with what it was made."""
+    return status.model_copy(
+        update=_AT_REST
+        | {
+            "failure": why,
+            "failed": text(at),
+            "failures": status.failures + 1,
+            "failed_token": due.token,
+            "failed_with": asked.given,
+        }
+    )
+
+
+def time(said: str | None) -> datetime | None:
+    """Read a moment of the status."""
+    return None if not said else datetime.fromisoformat(said)
+
+
+def text(moment: datetime | None) -> str | None:
+    """Spell a moment for the status."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,49 @@
+"""The place where backups are kept, as one node sees it: looked at, and thinned out."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters.cluster import SnapshotInfo, StoreCredentials
+from amaters.errors import RefusedError
+
+from amaters_operator.database.port import Keeping
+from amaters_operator.decisions import retention
+from amaters_operator.decisions.retention import Backup
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The configured place of one cluster. Failures are those of `amaters.errors`."""
+
+    admin: Keeping
+    keys: StoreCredentials | None
+    own: str
+    """The cluster's id: only backups that bear it are ours."""
+
+    async def look(self) -> tuple[SnapshotInfo, ...]:
+        """Return the backups of every cluster, oldest first."""
+        return await self.admin.list_snapshots(remote=True, every_cluster=True, keys=self.keys)
+
+    async def make(self, timeout: timedelta) -> SnapshotInfo:
+        """Make a backup."""
+        return await self.admin.create_snapshot(upload=True, timeout=timeout, keys=self.keys)
+
+    async def thin(self, there: tuple[SnapshotInfo, ...], *, keep: int, never: str) -> list[str]:
+        """Delete the backups of ours that are too many; return their URIs."""
+        surplus = retention.surplus(described(there), own=self.own, keep=keep, never=never)
+        for gone in surplus:
+            await self.admin.delete_snapshot(uri=gone.uri, keys=self.keys)
+        return [one.uri for one in surplus]
+
+
+def described(there: tuple[SnapshotInfo, ...]) -> list[Backup]:
+    """Return what decisions need to know of backups."""
+    return [Backup(one.id, one.uri, one.cluster_id) for one in there]
+
+
+def require_there(made: SnapshotInfo, there: tuple[SnapshotInfo, ...]) -> None:
+    """Raise RefusedError unless the backup is in the store, as large as it was made."""
+    stored = next((one for one in there if one.uri == made.uri), None)
+    if stored is None or stored.size_bytes != made.size_bytes:
+        what = "is not there" if stored is None else f"has {stored.size_bytes} bytes there"
+        raise RefusedError(f"{made.uri} was made with {made.size_bytes} bytes and {what}")

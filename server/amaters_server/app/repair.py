@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from amaters_server.app.compose import examine_engine, open_engine
 from amaters_server.config.settings import Settings
+from amaters_server.machine.codec import decode_entry
 from amaters_server.machine.machine import Machine
-from amaters_server.model.errors import InvalidRequestError
-from amaters_server.raft.core import ENTRY_NORMAL, Entry, entry_fault
+from amaters_server.machine.membership import decode_record
+from amaters_server.model.errors import InvalidRequestError, StorageCorruptedError
+from amaters_server.raft.core import ENTRY_CONF_CHANGE, ENTRY_NORMAL, Entry
 from amaters_server.raft.log import HIGHEST_TERM, Log, Stored
 from amaters_server.storage.engine import Changes
 
-TERM_MARGIN = 1000
+TERM_MARGIN = 1 << 20
 """A reset term lies so far after the log's last one that no earlier vote can have been for it."""
 
 
@@ -44,6 +46,11 @@ def examine(log: Log) -> Examination:
     if identity is None:
         raise InvalidRequestError("this data folder belongs to no cluster: nothing to repair")
     stored = log.load()
+    if _last_term(stored) > HIGHEST_TERM - TERM_MARGIN:
+        raise InvalidRequestError(
+            f"the log holds entries of term {_last_term(stored)}, after which there are too few: "
+            "restore the newest backup into a new cluster"
+        )
     faults = tuple((one[0], fault) for one in stored.entries if (fault := _fault(one)))
     term = stored.hard_state[0]
     reset = _last_term(stored) + TERM_MARGIN if term > HIGHEST_TERM else term
@@ -100,8 +107,16 @@ def accept_loss(settings: Settings) -> None:
 
 
 def _fault(entry: Entry) -> str | None:
-    _, _, kind, data, context = entry
-    return entry_fault(kind, data, context)
+    """Say why the entry stops whoever has to apply it; what some member may have applied stays."""
+    index, _, kind, data, context = entry
+    try:
+        if kind == ENTRY_CONF_CHANGE:
+            decode_record(context, index=index)
+        elif data:
+            decode_entry(data, index=index)
+    except StorageCorruptedError as error:
+        return str(error)
+    return None
 
 
 def _last_term(stored: Stored) -> int:

@@ -15,7 +15,7 @@ from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.raft.core import Entry, HardState
 from amaters_server.storage.engine import Changes, Engine, Space
 
-HIGHEST_TERM = 1 << 60
+HIGHEST_TERM = 3 << 60
 """Terms beyond it leave too few for later elections; no cluster gets there by electing."""
 
 _T = TypeVar("_T")

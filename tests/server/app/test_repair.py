@@ -72,7 +72,7 @@ def test_the_report_names_the_entry_and_the_command_and_changes_nothing(disk, ar
     assert first == second
     code, text = first
     assert code == 0
-    assert re.search(r"entry 3: .*7 bytes.* no member could apply", text)
+    assert re.search(r"entry 3: .*7 bytes.* does not decode", text)
     assert text.endswith("amaters-server repair --drop-entry 3\n")
 
 
@@ -116,6 +116,23 @@ def test_a_term_within_reason_stays(disk, arguments):
     disk([(2, 2, b"")])
 
     assert run("repair", "--reset-term", *arguments)[0] == 1
+
+
+def test_an_entry_that_some_member_may_have_applied_stays(disk, arguments):
+    unusual = b"\x08\x02\xa3\x01\xa4\x01"  # Members refuse groups from others, and can apply them.
+    disk([(2, 2, b""), (3, 3, unusual)])
+
+    assert run("repair", *arguments)[1].endswith("Nothing to repair\n")
+    assert run("repair", "--drop-entry", "3", *arguments)[0] == 1
+
+
+def test_a_log_whose_own_terms_are_beyond_reason_needs_a_backup(disk, arguments):
+    disk([(2, HIGHEST_TERM + 1, b"")], term=HIGHEST_TERM + 1)
+
+    code, text = run("repair", "--reset-term", *arguments)
+
+    assert code == 1
+    assert "restore the newest backup" in text
 
 
 def test_a_folder_in_use_or_of_nobody_is_refused(disk, arguments, settings):

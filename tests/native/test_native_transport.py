@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -284,6 +285,25 @@ async def test_too_many_connections_are_turned_away(serving) -> None:
         assert error.code() is StatusCode.UNAVAILABLE
         assert server.listener.stats().rejected >= 1
         assert await call(server.target) == b"x"
+
+
+async def test_a_connection_that_gets_a_descriptor_over_the_limit_is_closed(serving) -> None:
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    async with serving(max_descriptor=probe + 60) as server:
+        # Each takes two: this side is the same process.
+        ours = [await asyncio.open_connection("127.0.0.1", server.listener.port) for _ in range(40)]
+        while (counted := server.listener.stats()).connections + counted.rejected < 40:
+            await asyncio.sleep(0.005)
+        for _, writer in ours:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        while server.listener.stats().connections:
+            await asyncio.sleep(0.005)
+
+        assert 5 < counted.rejected_for_descriptors == counted.rejected < 35
+        assert await call(server.target) == b"x"  # Its number is low again.
 
 
 async def test_the_limit_of_connections_follows_while_running(serving) -> None:

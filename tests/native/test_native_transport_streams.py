@@ -1,11 +1,52 @@
 """Streaming answers: order, back-pressure, endings."""
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 from grpc import StatusCode
 
 WATCH = "/demo.Service/Watch"
+SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+
+
+class Silent:
+    """A caller over plain HTTP/2 that lets the server send nothing: its windows are empty."""
+
+    def __init__(self, reader, writer) -> None:
+        self.reader, self.writer = reader, writer
+        host, port = writer.get_extra_info("sockname")
+        self.address = f"{host}:{port}"
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        no_window = (4).to_bytes(2) + (0).to_bytes(4)
+        settings = len(no_window).to_bytes(3) + b"\x04\0\0\0\0\0" + no_window
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        yield cls(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def ask(self, message: bytes) -> None:
+        fields = {":method": "POST", ":scheme": "http", ":path": WATCH, ":authority": "x"}
+        fields |= {"content-type": "application/grpc"}
+        block = b"".join(
+            b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+            for name, value in fields.items()
+        )
+        body = b"\0" + len(message).to_bytes(4) + message
+        opening = len(block).to_bytes(3) + b"\x01\x04\0\0\0\x01" + block
+        self.writer.write(opening + len(body).to_bytes(3) + b"\0\x01\0\0\0\x01" + body)
+
+    async def is_closed(self) -> bool:
+        async with asyncio.timeout(10):
+            with suppress(ConnectionError):
+                while await self.reader.read(1 << 16):
+                    ...
+        return True
 
 
 async def received(target: str, **options) -> list[bytes]:
@@ -131,3 +172,59 @@ async def test_many_streams_side_by_side(serving) -> None:
 
         names = [b"%d" % number for number in range(50)]
         assert await asyncio.gather(*map(one, names)) == [[name] * 20 for name in names]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_what_a_caller_does_not_take_is_counted_until_it_does(serving) -> None:
+    piece = b"x" * 100_000
+    async with (
+        serving(lambda *_: None) as server,
+        grpc.aio.insecure_channel(server.target, options=SMALL_WINDOWS) as channel,
+    ):
+        pending = channel.unary_stream(WATCH)(b"x")
+        await server.until(lambda: server.calls)
+        watch, listener = server.calls[0][0], server.listener
+        for _ in range(50):
+            listener.send(watch, piece)
+        most = listener.held()
+        assert not listener.wake_below(1)
+
+        for _ in range(50):
+            await pending.read()
+        listener.finish(watch)
+        assert await pending.read() is grpc.aio.EOF
+        await until(lambda: not listener.held())
+
+        assert 3_000_000 < most < 5_100_000
+        assert listener.taken() >= 50 * len(piece)
+        assert listener.wake_below(1)
+
+
+async def test_unary_answers_that_nobody_takes_are_counted_and_can_be_cut(serving) -> None:
+    def answer(server, call) -> None:
+        server.listener.reply([(call[0], b"x" * len(call[2]) * 1_000_000)])
+
+    async with (
+        serving(answer) as server,
+        Silent.connected(server) as small,
+        Silent.connected(server) as large,
+    ):
+        await small.ask(b"1")
+        await large.ask(b"22")
+        listener = server.listener
+        await until(lambda: listener.held() > 3_000_000)
+
+        peer, held = listener.cut_largest()
+        assert (peer, held) == (large.address, 2_000_005)
+        await until(lambda: listener.held() < 2_000_000)
+        assert await large.is_closed()
+        assert listener.held() == 1_000_005
+
+        assert listener.cut_largest()[0] == small.address
+        await until(lambda: not listener.held())
+        assert listener.cut_largest() is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
 from amaters_server.alerts.watchman import Watchman
 from amaters_server.alerts.webhook import Webhook
-from amaters_server.app import from_settings
+from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
 from amaters_server.config.settings import Settings
 from amaters_server.http.exposition import Exposition
@@ -35,7 +35,7 @@ from amaters_server.rpc.native import NativeListener, NativeSettings
 from amaters_server.rpc.native_channels import NativeDialer
 from amaters_server.rpc.peer_connections import PeerConnections
 from amaters_server.rpc.peer_credentials import PeerCredentials
-from amaters_server.rpc.peer_listener import InternalListener
+from amaters_server.rpc.peer_listener import InternalLimits, InternalListener
 from amaters_server.rpc.peers import PeerService
 from amaters_server.rpc.tls import Certificates
 from amaters_server.snapshots.destinations import uploader_for
@@ -128,6 +128,7 @@ def compose(
     recent_log: Feed[RecentRecord],
 ) -> Server:
     """Build one server around an open engine."""
+    shares = descriptors.present()
     clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
     fired, told, webhook = (
         AlertCounts(),
@@ -163,7 +164,7 @@ def compose(
         limits=from_settings.query_limits(settings),
         now=clock.now,
     )
-    traffic.listener = listener = _listener(settings, service, certificates)
+    traffic.listener = listener = _listener(settings, service, certificates, shares)
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
     exposition = Exposition(
@@ -213,8 +214,15 @@ def compose(
             (peer_service.methods, admin.methods),
             (peers.renew, peer_service.recycle),
             settings.network.transport,
+            limits=InternalLimits(shares.members, shares.members - shares.clients),
         ),
-        http=HttpServer(settings.metrics.bind_address, health, exposition, switch),
+        http=HttpServer(
+            settings.metrics.bind_address,
+            health,
+            exposition,
+            switch,
+            max_connections=shares.pages,
+        ),
         health=health,
         exposition=exposition,
         switch=switch,
@@ -226,13 +234,16 @@ def compose(
     )
 
 
-def _listener(settings: Settings, service: AqlService, certificates: Certificates) -> Listener:
+def _listener(
+    settings: Settings, service: AqlService, certificates: Certificates, shares: descriptors.Shares
+) -> Listener:
     network = settings.network
     if network.transport == "grpcio":
         return GrpcioListener(
             GrpcioSettings(
                 settings.server.bind_address,
                 max_message_bytes=network.max_message_bytes,
+                max_connections=min(settings.server.max_connections, shares.client_connections),
                 keepalive_seconds=network.keepalive_interval_secs,
                 credentials=server_credentials(lambda: certificates.get("client")),
             ),
@@ -244,6 +255,7 @@ def _listener(settings: Settings, service: AqlService, certificates: Certificate
             max_message_bytes=network.max_message_bytes,
             max_connections=settings.server.max_connections,
             max_connections_per_client=settings.resource_limits.max_connections_per_client,
+            max_descriptor=shares.clients,
             keepalive_seconds=network.keepalive_interval_secs,
             handshake_seconds=network.connection_timeout_secs,
             message_seconds=settings.timeouts.request_timeout_ms / 1000,

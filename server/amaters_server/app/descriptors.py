@@ -1,16 +1,58 @@
 """What the process may open: connections and the database's files share one limit.
 
-A node that cannot open the next file of its database fails, until it is restarted. The usual soft
-limit of 1024 is less than `server.max_connections` and those files together.
+A node that cannot open the next file of its database fails, until it is restarted; one that cannot
+take another connection of the kubelet is restarted. The usual soft limit of 1024 is less than
+`server.max_connections` and those files together.
 """
 
 import logging
 import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
 KEPT_FOR_FILES = 512
 """Descriptors for the database, members, administrators and probes."""
+MOST_KEPT = 1024
+MOST_PAGES = 256
+OWN = 16
+"""What the listeners and their threads open for themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Who may have how much of the table; the lowest free number is always given out next."""
+
+    clients: int
+    """Their connections are refused from this number on; 0 is no limit."""
+    members: int
+    """The same for members and administrators, so that no client takes their place."""
+    pages: int
+    """Connections for health and metrics. What is left then is for files."""
+    client_connections: int
+    """How many connections that would be, as things are now."""
+
+
+def shares(limit: int, used: int) -> Shares:
+    """Divide a table of that size, of which so many are in use."""
+    if limit == resource.RLIM_INFINITY:
+        return Shares(0, 0, MOST_PAGES, sys.maxsize)
+    kept = min(MOST_KEPT, limit // 4)
+    clients = limit - kept
+    return Shares(
+        clients=clients,
+        members=limit - kept * 3 // 4,
+        pages=min(MOST_PAGES, max(1, kept // 4)),
+        client_connections=max(1, clients - used - OWN),
+    )
+
+
+def present() -> Shares:
+    """Divide the table that this process has."""
+    used = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return shares(resource.getrlimit(resource.RLIMIT_NOFILE)[0], used)
 
 
 def raise_limit(connections: int) -> None:

@@ -46,7 +46,9 @@ class ServerSection(Section):
         default=Path("/var/run/amaters-server.pid"), description="File that holds the process id."
     )
     max_connections: Positive = Field(
-        default=1000, description="Client connections held at most; not by the grpcio transport."
+        default=1000,
+        description="Client connections held at most; fewer when the limit of open files does not "
+        "allow for so many. The grpcio transport takes a change at a restart.",
     )
     shutdown_timeout_secs: Count = Field(
         default=30,

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from typing_extensions import override
 
 from amaters_server.config.addresses import host_port
+from amaters_server.http.connections import Connections, listening
 from amaters_server.http.exposition import Exposition
 from amaters_server.http.health import Health, HealthStatus, Json
 from amaters_server.http.probes import Probe, run_all
@@ -20,8 +22,6 @@ from amaters_server.telemetry.families import CONTENT_TYPE
 
 PROBE_SECONDS = 10.0
 MAX_CONNECTIONS = 256
-"""Beyond these the oldest are closed: a probe, or whoever asks for metrics, connects anew."""
-COUNT_EVERY_SECONDS = 1.0
 IDLE_SECONDS = 75.0
 STOP_SECONDS = 1.0
 """How long a stop waits for whoever takes a page slowly."""
@@ -62,18 +62,32 @@ class HttpServer:
     """Serves health and metrics at one address."""
 
     def __init__(
-        self, address: str, health: Health, exposition: Exposition, switch: MetricsSwitch
+        self,
+        address: str,
+        health: Health,
+        exposition: Exposition,
+        switch: MetricsSwitch,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._address = host_port(address)
         self._health = health
         self._exposition = exposition
         self._switch = switch
-        self._runner: web.AppRunner | None = None
-        self._shedding: asyncio.Task[None] | None = None
+        self._max_connections = max_connections
+        self._stopping = AsyncExitStack()
         self.port = 0
 
     async def start(self) -> None:
         """Bind and serve; ConfigurationError names the address when it cannot be had."""
+        try:
+            doors = listening(self._address.host, self._address.port)
+        except OSError as wrong:
+            raise ConfigurationError(
+                f"cannot listen on {self._address} for health and metrics "
+                f"({wrong.strerror or wrong}): stop what listens there, or set metrics.bind_address"
+            ) from wrong
+        self.port = doors[0].getsockname()[1]
         runner = web.AppRunner(
             self._application(),
             access_log=None,
@@ -82,28 +96,22 @@ class HttpServer:
             shutdown_timeout=STOP_SECONDS,
         )
         await runner.setup()
-        site = web.TCPSite(runner, self._address.host, self._address.port)
-        try:
-            await site.start()
-        except OSError as wrong:
-            await runner.cleanup()
-            raise ConfigurationError(
-                f"cannot listen on {self._address} for health and metrics "
-                f"({os.strerror(wrong.errno) if wrong.errno else wrong}): stop what listens there, "
-                "or set metrics.bind_address"
-            ) from wrong
-        self.port = runner.addresses[0][1]
-        self._runner = runner
-        self._shedding = asyncio.get_running_loop().create_task(
-            _shed_connections(runner), name="http-shedding"
-        )
+        self._stopping.push_async_callback(runner.cleanup)
+        self._accept(runner, doors)
+
+    def _accept(self, runner: web.AppRunner, doors: list[socket.socket]) -> None:
+        if runner.server is None:
+            raise RuntimeError("it has just been set up")
+        connections = Connections(runner.server, self._max_connections)
+        self._stopping.callback(connections.close)
+        for door in doors:
+            self._stopping.callback(door.close)
+            task = asyncio.get_running_loop().create_task(connections.accept(door), name="http")
+            self._stopping.push_async_callback(_ended, task)
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
-        if self._shedding is not None:
-            self._shedding.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._stopping.aclose()
 
     def _application(self) -> web.Application:
         pages: Mapping[str, Handler] = {
@@ -154,18 +162,9 @@ class HttpServer:
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
-async def _shed_connections(runner: web.AppRunner) -> None:
-    """Keep idle connections of strangers from using up the process's descriptors and memory."""
-    shed_before = False
-    while True:
-        await asyncio.sleep(COUNT_EVERY_SECONDS)
-        oldest = [] if runner.server is None else runner.server.connections[:-MAX_CONNECTIONS]
-        for connection in oldest:
-            connection.force_close()
-        if oldest and not shed_before:
-            facts = {"closed": len(oldest), "kept": MAX_CONNECTIONS}
-            _log.warning("http.connections_shed", extra=facts)
-        shed_before = bool(oldest)
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def keep_probing(health: Health, probes: dict[str, Probe]) -> None:

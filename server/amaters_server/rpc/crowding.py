@@ -1,4 +1,4 @@
-"""Tells the log, seldom, that a host had more connections than one client may have."""
+"""Tells the log, seldom, that connections of clients were refused, and what to do about it."""
 
 import asyncio
 import logging
@@ -32,10 +32,12 @@ class Crowding:
 
 async def tell_of_crowding(traffic: Callable[[], Traffic]) -> None:
     """Look until cancelled, and log what has been refused."""
-    crowding, loop = Crowding(), asyncio.get_running_loop()
+    hosts, table, loop = Crowding(), Crowding(), asyncio.get_running_loop()
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        tell(crowding, traffic(), loop.time())
+        counted = traffic()
+        tell(hosts, counted, loop.time())
+        tell_of_descriptors(table, counted, loop.time())
 
 
 def tell(crowding: Crowding, counted: Traffic, now: float) -> None:
@@ -49,5 +51,19 @@ def tell(crowding: Crowding, counted: Traffic, now: float) -> None:
                 "connections": fresh,
                 "reason": "its address has resource_limits.max_connections_per_client already: "
                 "share connections there, or raise the limit when many clients share the address",
+            },
+        )
+
+
+def tell_of_descriptors(crowding: Crowding, counted: Traffic, now: float) -> None:
+    """Log that few descriptors are left, if that is new and it is time for it."""
+    fresh = crowding.news(counted.rejected_for_descriptors, now)
+    if fresh:
+        _log.warning(
+            "process.few_descriptors",
+            extra={
+                "connections_refused": fresh,
+                "reason": "those that are left are for members, probes and the database's files: "
+                "raise the limit of open files (ulimit -n), or lower server.max_connections",
             },
         )

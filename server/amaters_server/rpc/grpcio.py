@@ -38,6 +38,8 @@ class GrpcioSettings:
 
     address: str
     max_message_bytes: int = 4 * 1024 * 1024
+    max_connections: int = 0
+    """Beyond these they are closed at once; 0 is no limit."""
     keepalive_seconds: float = 60.0
     credentials: grpc.ServerCredentials | None = None
     options: tuple[tuple[str, int], ...] | None = None
@@ -63,6 +65,9 @@ class GrpcioListener:
         options = settings.options or server_options(
             settings.max_message_bytes, settings.keepalive_seconds
         )
+        if settings.max_connections:
+            most = min(settings.max_connections, 2**31 - 1)
+            options = (*options, ("grpc.max_allowed_incoming_connections", most))
         self._server = grpc.aio.server(options=options)
         self._stopping: asyncio.Task[None] | None = None
         self.port = 0
@@ -74,7 +79,7 @@ class GrpcioListener:
         await self._server.start()
 
     def limit_connections(self, most: int, most_per_client: int) -> None:
-        """Do nothing: grpcio holds any number of connections."""
+        """Do nothing: grpcio keeps the limit that it was started with."""
 
     async def drain(self) -> None:
         """Accept no more; calls in progress go on."""

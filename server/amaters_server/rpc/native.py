@@ -34,6 +34,8 @@ class NativeSettings:
     max_connections: int = 1000
     max_connections_per_client: int = 0
     """Of one remote IP address; 0 is no limit."""
+    max_descriptor: int = 0
+    """No connection is taken that gets this descriptor or a higher one; 0 is no limit."""
     keepalive_seconds: float = 60.0
     keepalive_answer_seconds: float = 20.0
     handshake_seconds: float = 30.0
@@ -70,6 +72,7 @@ class NativeListener:
                 max_message_bytes=settings.max_message_bytes,
                 max_connections=settings.max_connections,
                 max_connections_per_client=settings.max_connections_per_client,
+                max_descriptor=settings.max_descriptor,
                 keepalive_interval_seconds=settings.keepalive_seconds,
                 keepalive_timeout_seconds=settings.keepalive_answer_seconds,
                 handshake_timeout_seconds=settings.handshake_seconds,
@@ -133,6 +136,7 @@ class NativeListener:
             rejected=counted.rejected,
             rejected_per_client=counted.rejected_per_client,
             last_rejected_client=counted.last_rejected_client,
+            rejected_for_descriptors=counted.rejected_for_descriptors,
         )
 
     def _wake(self) -> None:

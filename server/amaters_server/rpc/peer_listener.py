@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Literal, TypeAlias
@@ -31,6 +32,16 @@ Offered: TypeAlias = Callable[[TaskScope], Service]
 """Makes a service whose calls under way belong to the scope."""
 
 
+@dataclass(frozen=True, slots=True)
+class InternalLimits:
+    """What the listener may use up; 0 is no limit."""
+
+    max_descriptor: int = 0
+    """Of the native transport, which takes the lowest free one for each connection."""
+    max_connections: int = 0
+    """Of grpcio, which cannot be told more."""
+
+
 class InternalListener:
     """A gRPC server that shows the newest certificate to every new connection."""
 
@@ -41,6 +52,8 @@ class InternalListener:
         offered: Sequence[Offered],
         replaced: Sequence[Callable[[], None]] = (),
         transport: Transport = "native",
+        *,
+        limits: InternalLimits | None = None,
     ) -> None:
         """Call what is in `replaced` once new connections are shown another certificate."""
         self._address = address
@@ -48,6 +61,7 @@ class InternalListener:
         self._offered = offered
         self._replaced = replaced
         self._transport = transport
+        self._limits = limits or InternalLimits()
         self._tasks = TaskScope()
         self._listener: NativeListener | GrpcioListener | None = None
         self._shown: PeerCredentials | None = None
@@ -78,6 +92,7 @@ class InternalListener:
             self._address,
             max_message_bytes=LARGEST_MESSAGE,
             max_connections_per_client=MAX_CONNECTIONS_PER_HOST,
+            max_descriptor=self._limits.max_descriptor,
             keepalive_seconds=PING_SECONDS,
             keepalive_answer_seconds=PING_SECONDS,
             handshake_seconds=HANDSHAKE_SECONDS,
@@ -88,7 +103,12 @@ class InternalListener:
 
     def _grpcio(self, service: Service) -> GrpcioListener:
         credentials = server_credentials(self._credentials)
-        settings = GrpcioSettings(self._address, credentials=credentials, options=OPTIONS)
+        settings = GrpcioSettings(
+            self._address,
+            max_connections=self._limits.max_connections,
+            credentials=credentials,
+            options=OPTIONS,
+        )
         return GrpcioListener(settings, service)
 
     def _check_credentials(self) -> None:

@@ -103,3 +103,4 @@ class Traffic:
     """Refused for any limit, those for their client's own included."""
     rejected_per_client: int = 0
     last_rejected_client: str | None = None
+    rejected_for_descriptors: int = 0

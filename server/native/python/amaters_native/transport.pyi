@@ -116,10 +116,13 @@ class ListenerStats:
         """Connections that failed or dawdled before they spoke HTTP/2, most of them TLS."""
     @property
     def rejected(self) -> int:
-        """Connections over either limit plus calls over `queue_limit`."""
+        """Connections over any limit plus calls over `queue_limit`."""
     @property
     def rejected_per_client(self) -> int:
         """Those connections among them that were over `max_connections_per_client`."""
+    @property
+    def rejected_for_descriptors(self) -> int:
+        """Those connections among them whose descriptor was `max_descriptor` or more."""
     @property
     def last_rejected_client(self) -> str | None:
         """The address of the last host that was over `max_connections_per_client`."""
@@ -137,6 +140,7 @@ class Listener:
         max_message_bytes: int = ...,
         max_connections: int = 1000,
         max_connections_per_client: int = 0,
+        max_descriptor: int = 0,
         max_concurrent_streams: int = 1000,
         queue_limit: int = 65536,
         keepalive_interval_seconds: float = 20.0,
@@ -157,6 +161,7 @@ class Listener:
         that has not begun to speak after the handshake timeout is disconnected.
         With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a stream
         is not read while more than `inbound_backlog_bytes` of it wait for `take_messages`.
+        A connection that got `max_descriptor` or a higher number is closed at once; 0 is no limit.
 
         `OSError` naming the address when it cannot be bound, `ValueError` for bad settings.
         """
@@ -213,6 +218,21 @@ class Listener:
         metadata: Metadata | None = None,
     ) -> None:
         """End a streaming answer after everything queued has been sent; errors as in `fail`."""
+
+    def held(self) -> int:
+        """Return how many bytes of answers, with framing, are kept until their callers take them."""
+
+    def taken(self) -> int:
+        """Return how many such bytes have been written, or given up, since the start."""
+
+    def wake_below(self, size: int) -> bool:
+        """Write to the eventfd once less than `size` bytes are held; 0 takes the wish back.
+
+        True, and nothing will be written, when it is so already.
+        """
+
+    def cut_largest(self) -> tuple[str, int] | None:
+        """Close the connection that holds most of these bytes; return its peer, and how many."""
 
     def connection(self, connection_id: int) -> Connection | None:
         """Return where a call came from, or None when that connection is closed."""

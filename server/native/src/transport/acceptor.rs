@@ -96,6 +96,7 @@ impl Acceptor {
 fn accept(socket: &TcpListener, stopping: &AtomicBool, door: &Door) {
     let mut id = 0;
     while !stopping.load(Ordering::Acquire) {
+        wait_for_somebody(socket);
         match socket.accept() {
             Ok((stream, address)) => {
                 id += 1;
@@ -105,6 +106,19 @@ fn accept(socket: &TcpListener, stopping: &AtomicBool, door: &Door) {
             Err(error) if is_fleeting(&error) => {}
             Err(_) => thread::sleep(EXHAUSTED_PAUSE),
         }
+    }
+}
+
+/// Accepting sets a descriptor aside before it waits: its number would tell of times gone by.
+fn wait_for_somebody(socket: &TcpListener) {
+    let mut waited_for = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid entry and an open descriptor. Whatever it returns, accepting tells more.
+    unsafe {
+        libc::poll(&raw mut waited_for, 1, -1);
     }
 }
 
@@ -119,6 +133,13 @@ fn is_fleeting(error: &io::Error) -> bool {
 
 fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
     let shared = &door.shared;
+    let limit = shared.settings.max_descriptor;
+    // The lowest free number is given out: from here on few are left for what must go on.
+    if limit > 0 && stream.as_raw_fd() as u64 >= limit {
+        Counters::add(&shared.counters.rejected_for_descriptors, 1);
+        Counters::add(&shared.counters.rejected, 1);
+        return;
+    }
     let most = shared.settings.max_connections_per_client.load(Relaxed);
     let Some(seat) = shared.hosts.seat(address.ip(), most) else {
         Counters::add(&shared.counters.rejected_per_client, 1);
@@ -134,6 +155,7 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         address: address.to_string(),
         tls: tls.is_some(),
         certificate: None,
+        load: Arc::default(),
     };
     let Some(place) = Place::take(shared, id, peer, seat) else {
         Counters::add(&shared.counters.rejected, 1);

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
+
+use super::backlog::{Held, Load};
 
 /// Python has seen the call.
 const TAKEN: u8 = 1;
@@ -35,14 +38,17 @@ pub struct Outbox {
 
 pub struct Call {
     pub id: u64,
+    /// Of its connection.
+    load: Arc<Load>,
     marks: AtomicU8,
     pub outbox: Mutex<Outbox>,
 }
 
 impl Call {
-    pub fn new(id: u64) -> Self {
+    pub fn new(id: u64, load: Arc<Load>) -> Self {
         Call {
             id,
+            load,
             marks: AtomicU8::new(0),
             outbox: Mutex::default(),
         }
@@ -69,12 +75,13 @@ impl Call {
 
     /// Add a message and, or, the end. The waker is the caller's to wake, outside of all locks.
     #[must_use]
-    pub fn deliver(&self, piece: Option<Bytes>, end: Option<End>) -> Option<Waker> {
+    pub fn deliver(&self, message: Option<Held>, end: Option<End>) -> Option<Waker> {
         if end.is_some() {
             self.marks.fetch_or(ANSWERED, Ordering::AcqRel);
         }
         let mut outbox = self.outbox.lock();
-        if let Some(piece) = piece {
+        if let Some(message) = message {
+            let piece = message.on(&self.load);
             outbox.queued += piece.len();
             outbox.pieces.push_back(piece);
         }
@@ -91,7 +98,7 @@ mod tests {
 
     #[test]
     fn python_hears_once_of_a_lost_call_it_knows() {
-        let call = Call::new(1);
+        let call = Call::new(1, Arc::default());
         assert!(call.take());
 
         assert!(call.abandon());
@@ -100,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_call_lost_before_it_is_taken_is_never_seen() {
-        let call = Call::new(1);
+        let call = Call::new(1, Arc::default());
 
         assert!(!call.abandon());
         assert!(!call.take());
@@ -108,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_answered_call_cannot_be_lost() {
-        let call = Call::new(1);
+        let call = Call::new(1, Arc::default());
         assert!(call.take());
 
         assert!(call.deliver(None, Some(End::Ok)).is_none());

@@ -17,10 +17,14 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::backlog::Load;
 use super::handler::{handle, Origin};
 use super::hosts::Seat;
 use super::shared::{Counters, Peer, Shared};
 use super::worker::State;
+
+/// How much of one answer HTTP/2 may take before the socket does.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// Where a listener is in its life.
 #[derive(Clone, Copy, PartialEq)]
@@ -41,12 +45,14 @@ pub struct Accepted {
 pub struct Place {
     shared: Arc<Shared>,
     id: u64,
+    load: Arc<Load>,
     _seat: Seat,
 }
 
 impl Place {
     /// Register a connection, unless there are too many.
     pub fn take(shared: &Arc<Shared>, id: u64, peer: Peer, seat: Seat) -> Option<Self> {
+        let load = peer.load.clone();
         let mut peers = shared.peers.lock();
         if peers.len() as u64 >= shared.settings.max_connections.load(Relaxed) {
             return None;
@@ -55,6 +61,7 @@ impl Place {
         Some(Place {
             shared: shared.clone(),
             id,
+            load,
             _seat: seat,
         })
     }
@@ -66,6 +73,7 @@ impl Place {
                 address: peer.address.clone(),
                 tls: peer.tls,
                 certificate,
+                load: self.load.clone(),
             });
         }
     }
@@ -84,6 +92,7 @@ impl Drop for Place {
 pub fn spawn(state: &State, accepted: Accepted) {
     let origin = Arc::new(Origin {
         connection: accepted.id,
+        load: accepted.place.load.clone(),
         shared: state.shared.clone(),
         calls: state.calls.clone(),
     });
@@ -120,7 +129,7 @@ async fn speak<S>(stream: S, origin: Arc<Origin>, mut phase: watch::Receiver<Pha
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shared = origin.shared.clone();
+    let (shared, load) = (origin.shared.clone(), origin.load.clone());
     let greeting = Arc::new(Greeting::default());
     let stream = Watched {
         stream,
@@ -136,6 +145,7 @@ where
             biased;
             // How a connection broke is of no interest: its calls have been told.
             _ = connection.as_mut() => return,
+            () = load.until_cut() => return,
             _ = patience.as_mut(), if !greeted => {
                 if !greeting.complete() {
                     Counters::add(&shared.counters.handshake_failures, 1);
@@ -164,6 +174,7 @@ fn builder(shared: &Shared) -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_header_list_size(64 << 10)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout);
     builder

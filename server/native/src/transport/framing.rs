@@ -20,13 +20,13 @@ const SPLIT_IT: &str =
     ": split a batch into smaller ones, or raise network.max_message_bytes on the servers";
 
 /// Put the prefix before a message.
-pub fn framed(message: &[u8]) -> Option<Bytes> {
+pub fn framed(message: &[u8]) -> Option<Vec<u8>> {
     let length = u32::try_from(message.len()).ok()?;
     let mut frame = Vec::with_capacity(PREFIX + message.len());
     frame.push(0);
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(message);
-    Some(frame.into())
+    Some(frame)
 }
 
 /// Why a body is not what it should be.

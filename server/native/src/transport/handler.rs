@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::arrival::Arrival;
+use super::backlog::Load;
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::framing::{self, Splitter};
 use super::headers;
@@ -24,6 +25,7 @@ use super::worker::Calls;
 /// What the calls of one connection have in common.
 pub struct Origin {
     pub connection: u64,
+    pub load: Arc<Load>,
     pub shared: Arc<Shared>,
     pub calls: Arc<Calls>,
 }
@@ -144,7 +146,7 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
 }
 
 fn open(origin: &Origin, deadline: Option<Pin<Box<Sleep>>>) -> Result<Exchange, Refusal> {
-    let Some(call) = origin.calls.open() else {
+    let Some(call) = origin.calls.open(&origin.load) else {
         return Err(refuse(
             status::UNAVAILABLE,
             "the server is stopping: try another",

@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn python_is_told_once_until_it_takes() {
-        let inbound = Inbound::new(Arc::new(Call::new(7)));
+        let inbound = Inbound::new(Arc::new(Call::new(7, Arc::default())));
 
         assert!(inbound.put(vec![Bytes::from_static(b"a")], false));
         assert!(!inbound.put(vec![Bytes::from_static(b"b")], true));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_is_not_read_into_until_taken() {
-        let inbound = Inbound::new(Arc::new(Call::new(7)));
+        let inbound = Inbound::new(Arc::new(Call::new(7, Arc::default())));
         inbound.put(vec![Bytes::from_static(b"four")], false);
 
         assert!(poll_room(&inbound, OVERHEAD + 4));
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_call_brought_is_forgotten() {
-        let inbound = Inbound::new(Arc::new(Call::new(7)));
+        let inbound = Inbound::new(Arc::new(Call::new(7, Arc::default())));
         inbound.put(vec![Bytes::from_static(b"a")], false);
         inbound.call.abandon();
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::acceptor::{bind, Acceptor, Door};
+use super::backlog::Held;
 use super::call::End;
 use super::connection::Phase;
 use super::pieces::{self, Failure, Paths, PyMetadata};
@@ -125,7 +126,7 @@ impl Drop for Listener {
 impl Listener {
     #[new]
     #[pyo3(signature = (*, address, event_fd, threads=1, max_message_bytes=16 << 20,
-        max_connections=1000, max_connections_per_client=0, max_concurrent_streams=1000,
+        max_connections=1000, max_connections_per_client=0, max_descriptor=0, max_concurrent_streams=1000,
         queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
         handshake_timeout_seconds=10.0, message_timeout_seconds=30.0, stream_low_water_bytes=256 << 10, tls=None,
@@ -138,6 +139,7 @@ impl Listener {
         max_message_bytes: usize,
         max_connections: u64,
         max_connections_per_client: u64,
+        max_descriptor: u64,
         max_concurrent_streams: u32,
         queue_limit: usize,
         keepalive_interval_seconds: f64,
@@ -160,6 +162,7 @@ impl Listener {
             max_message_bytes,
             max_connections: max_connections.into(),
             max_connections_per_client: max_connections_per_client.into(),
+            max_descriptor,
             max_concurrent_streams,
             queue_limit,
             keepalive_interval: (!interval.is_zero()).then_some(interval),
@@ -238,7 +241,7 @@ impl Listener {
     fn reply(&self, answers: &Bound<'_, PyList>) -> PyResult<()> {
         let mut batch = Vec::with_capacity(answers.len());
         for item in answers.iter() {
-            batch.push(pieces::answer(&item)?);
+            batch.push(pieces::answer(&item, &self.shared.backlog)?);
         }
         self.order(batch, Order::Answer);
         Ok(())
@@ -255,7 +258,7 @@ impl Listener {
     }
 
     fn send(&self, call_id: u64, message: &Bound<'_, PyBytes>) -> PyResult<i64> {
-        let frame = pieces::frame(message.as_bytes())?;
+        let frame = Held::new(pieces::frame(message.as_bytes())?, &self.shared.backlog);
         let Some(call) = self
             .worker(call_id)
             .and_then(|worker| worker.calls.get(call_id))
@@ -293,6 +296,23 @@ impl Listener {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// How many bytes of answers have not been taken yet.
+    fn held(&self) -> usize {
+        self.shared.backlog.held()
+    }
+
+    fn taken(&self) -> u64 {
+        self.shared.backlog.taken()
+    }
+
+    fn wake_below(&self, size: usize) -> bool {
+        self.shared.backlog.wake_below(size)
+    }
+
+    fn cut_largest(&self) -> Option<(String, usize)> {
+        self.shared.cut_largest()
     }
 
     fn connection(&self, py: Python<'_>, connection_id: u64) -> Option<Connection> {

@@ -7,6 +7,7 @@
 
 mod acceptor;
 mod arrival;
+mod backlog;
 mod call;
 mod connection;
 mod exchange;

@@ -1,8 +1,8 @@
 //! Python's values in and out of the listener: calls as tuples, answers as frames.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tokio::time::Instant;
 
+use super::backlog::{Backlog, Held};
 use super::framing::framed;
 use super::headers::{self, Metadata, Value};
 use super::inbound::Taken;
@@ -89,7 +90,7 @@ pub fn taken_list(py: Python<'_>, taken: Vec<Taken>) -> PyResult<Bound<'_, PyLis
 }
 
 /// One (call_id, message) of a batch.
-pub fn answer(item: &Bound<'_, PyAny>) -> PyResult<(u64, Bytes)> {
+pub fn answer(item: &Bound<'_, PyAny>, backlog: &Arc<Backlog>) -> PyResult<(u64, Held)> {
     let pair = item
         .cast::<PyTuple>()
         .map_err(|_| PyTypeError::new_err("an answer is a tuple (call_id, message)"))?;
@@ -98,10 +99,10 @@ pub fn answer(item: &Bound<'_, PyAny>) -> PyResult<(u64, Bytes)> {
     let message = message
         .cast::<PyBytes>()
         .map_err(|_| PyTypeError::new_err("the message of an answer must be bytes"))?;
-    Ok((id, frame(message.as_bytes())?))
+    Ok((id, Held::new(frame(message.as_bytes())?, backlog)))
 }
 
-pub fn frame(message: &[u8]) -> PyResult<Bytes> {
+pub fn frame(message: &[u8]) -> PyResult<Vec<u8>> {
     framed(message)
         .ok_or_else(|| PyValueError::new_err("a message of 4 GiB or more cannot be sent"))
 }

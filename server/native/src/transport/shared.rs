@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
+use super::backlog::{Backlog, Load};
 use super::call::Call;
 use super::headers::Metadata;
 use super::hosts::Hosts;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub max_connections: AtomicU64,
     /// Of one remote host; 0 is no limit. Changed while running.
     pub max_connections_per_client: AtomicU64,
+    /// No connection is taken with a descriptor from this on; 0 is no limit.
+    pub max_descriptor: u64,
     pub max_concurrent_streams: u32,
     pub queue_limit: usize,
     pub keepalive_interval: Option<Duration>,
@@ -51,6 +54,7 @@ pub struct Peer {
     pub address: String,
     pub tls: bool,
     pub certificate: Option<Vec<u8>>,
+    pub load: Arc<Load>,
 }
 
 #[derive(Default)]
@@ -63,6 +67,7 @@ pub struct Counters {
     pub handshake_failures: AtomicU64,
     pub rejected: AtomicU64,
     pub rejected_per_client: AtomicU64,
+    pub rejected_for_descriptors: AtomicU64,
 }
 
 impl Counters {
@@ -83,11 +88,13 @@ pub struct Shared {
     writable: Mutex<Vec<u64>>,
     /// Inbound streams with something Python has not taken.
     stirred: Mutex<Vec<Arc<Inbound>>>,
-    wakeup: Wakeup,
+    pub backlog: Arc<Backlog>,
+    wakeup: Arc<Wakeup>,
 }
 
 impl Shared {
     pub fn new(settings: Settings, event_fd: i32) -> io::Result<Self> {
+        let wakeup = Arc::new(Wakeup::new(event_fd)?);
         Ok(Shared {
             settings,
             counters: Counters::default(),
@@ -98,7 +105,8 @@ impl Shared {
             cancelled: Mutex::default(),
             writable: Mutex::default(),
             stirred: Mutex::default(),
-            wakeup: Wakeup::new(event_fd)?,
+            backlog: Arc::new(Backlog::new(wakeup.clone())),
+            wakeup,
         })
     }
 
@@ -128,6 +136,19 @@ impl Shared {
             self.wakeup.wake();
         }
         taken
+    }
+
+    /// End the connection that holds most of what has not been taken; where to, and how much.
+    pub fn cut_largest(&self) -> Option<(String, usize)> {
+        let peers = self.peers.lock();
+        let (held, peer) = peers
+            .values()
+            .map(|peer| (peer.load.held(), peer))
+            .max_by_key(|(held, _)| *held)?;
+        (held > 0).then(|| {
+            peer.load.cut();
+            (peer.address.clone(), held)
+        })
     }
 
     pub fn tell_cancelled(&self, id: u64) {
@@ -178,6 +199,7 @@ mod tests {
             max_message_bytes: 0,
             max_connections: AtomicU64::new(0),
             max_connections_per_client: AtomicU64::new(0),
+            max_descriptor: 0,
             max_concurrent_streams: 0,
             queue_limit,
             keepalive_interval: None,
@@ -193,7 +215,7 @@ mod tests {
 
     fn queued(id: u64) -> Queued {
         Queued {
-            call: Arc::new(Call::new(id)),
+            call: Arc::new(Call::new(id, Arc::default())),
             uri: http::Uri::default(),
             message: Bytes::new(),
             deadline: None,

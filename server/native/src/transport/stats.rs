@@ -18,6 +18,7 @@ pub struct ListenerStats {
     handshake_failures: u64,
     rejected: u64,
     rejected_per_client: u64,
+    rejected_for_descriptors: u64,
     last_rejected_client: Option<String>,
 }
 
@@ -34,6 +35,7 @@ impl ListenerStats {
             handshake_failures: counters.handshake_failures.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
             rejected_per_client: counters.rejected_per_client.load(Relaxed),
+            rejected_for_descriptors: counters.rejected_for_descriptors.load(Relaxed),
             last_rejected_client: shared.hosts.last_turned_away().map(|host| host.to_string()),
         }
     }

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
+use super::backlog::{Held, Load};
 use super::call::{Call, End};
 use super::connection::{self, Accepted, Phase};
 use super::shared::Shared;
@@ -46,9 +46,9 @@ impl Calls {
         }
     }
 
-    pub fn open(&self) -> Option<Arc<Call>> {
+    pub fn open(&self, load: &Arc<Load>) -> Option<Arc<Call>> {
         let id = self.sequence.fetch_add(1, Relaxed) << WORKER_BITS | self.worker;
-        let call = Arc::new(Call::new(id));
+        let call = Arc::new(Call::new(id, load.clone()));
         self.open.lock().as_mut()?.insert(id, call.clone());
         Some(call)
     }
@@ -80,7 +80,7 @@ impl Calls {
 
 pub enum Order {
     Serve(Accepted),
-    Answer(Vec<(u64, Bytes)>),
+    Answer(Vec<(u64, Held)>),
     Fail(Vec<(u64, Box<HeaderMap>)>),
     /// Take no more calls and end the open ones with UNAVAILABLE.
     Abandon,
@@ -148,7 +148,7 @@ async fn work(state: State, mut inbox: UnboundedReceiver<Order>) {
     }
 }
 
-fn answer(calls: &Calls, answers: Vec<(u64, Bytes)>) {
+fn answer(calls: &Calls, answers: Vec<(u64, Held)>) {
     for (call, message) in calls.remove_all(answers) {
         if let Some(waker) = call.deliver(Some(message), Some(End::Ok)) {
             waker.wake();

@@ -195,7 +195,7 @@ impl Channel {
         let timeout = timeout_seconds
             .map(|value| seconds("timeout_seconds", value))
             .transpose()?;
-        let upload = Upload::Single(pieces::frame(message)?);
+        let upload = Upload::Single(pieces::frame(message)?.into());
         self.request(path, metadata, timeout, upload)
     }
 
@@ -233,7 +233,7 @@ impl Stream {
     fn send(&self, messages: Vec<Bound<'_, PyBytes>>) -> PyResult<bool> {
         let frames = messages
             .iter()
-            .map(|message| pieces::frame(message.as_bytes()))
+            .map(|message| pieces::frame(message.as_bytes()).map(Into::into))
             .collect::<PyResult<Vec<_>>>()?;
         Ok(self.outflow.send(frames))
     }

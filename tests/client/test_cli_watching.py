@@ -169,6 +169,21 @@ def test_a_download_is_a_whole_file_under_its_own_name(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_download_is_for_nobody_else_and_not_written_through_a_link(
+    ops: Cli, served_admin: FakeAdmin, tmp_path: Path
+) -> None:
+    ops("admin", "backup")
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / "mine.bin.partial").symlink_to(victim)
+
+    done = ops("admin", "download", "newest", str(tmp_path / "mine.bin"))
+
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "mine.bin").stat().st_mode & 0o077 == 0
+    assert victim.read_text() == "untouched"
+
+
 def test_a_download_that_breaks_off_leaves_nothing_behind(
     ops: Cli, served_admin: FakeAdmin, tmp_path: Path
 ):

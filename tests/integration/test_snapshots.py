@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,26 @@ async def test_a_destination_is_taken_over_without_a_restart(server, tmp_path):
             second.uri,
         ]
         assert [info.id for info in await admin.list_snapshots()] == [second.id]
+
+
+def open_to_others(folder: Path) -> list[str]:
+    found = [folder, *folder.rglob("*")]
+    return [str(path) for path in found if path.lstat().st_mode & 0o077]
+
+
+async def test_nobody_else_reads_the_data_neither_new_nor_of_an_earlier_version(filled):
+    async with AdminClient.connect(filled.internal) as admin:
+        await admin.create_snapshot(upload=True)
+    data = filled.folder / "data"
+    assert open_to_others(data) == []
+    assert open_to_others(filled.folder.parent / "store") == []
+    assert stat.S_IMODE((filled.folder / "pid").stat().st_mode) == 0o644
+    await filled.stop()
+    for path in (data, *data.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+    filled.start()
+    await filled.ready()
+
+    assert open_to_others(data) == []
+    assert len(filled.events("data.tightened")) == 1

@@ -343,6 +343,9 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
     """
     # As for `start`: only here.
     from amaters_server.app import repair as repairs  # noqa: PLC0415
+    from amaters_server.app.private import private_files  # noqa: PLC0415
+
+    private_files()
 
     settings = _loaded(sources).settings
     try:

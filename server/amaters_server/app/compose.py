@@ -120,6 +120,15 @@ def database_folder(settings: Settings) -> Path:
     return settings.server.data_dir / "db"
 
 
+def own_folders(settings: Settings) -> list[Path]:
+    """Return what is in the data folder that only this server writes."""
+    data_dir, snapshots = settings.server.data_dir, settings.snapshot_folder
+    # What is beside the database's folder belongs to it: its marker, a folder to replace it.
+    engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
+    made = [*engine, from_settings.node_settings(settings).image_folder]
+    return [*made, *([snapshots] if snapshots.is_relative_to(data_dir) else [])]
+
+
 def compose(
     settings: Settings,
     engine: Engine,

@@ -17,9 +17,16 @@ import uvloop
 
 from amaters_server import __version__
 from amaters_server.app import from_settings
-from amaters_server.app.compose import Server, compose, open_engine, snapshot_places
+from amaters_server.app.compose import (
+    Server,
+    compose,
+    open_engine,
+    own_folders,
+    snapshot_places,
+)
 from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
+from amaters_server.app.private import private_files, tighten
 from amaters_server.app.reload import Reloadable, Reloader, Reloading
 from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import Stop
@@ -46,6 +53,7 @@ def run(sources: Sources, loaded: Loaded) -> None:
     """Run a server until it is told to stop; DatabaseError when it cannot start."""
     SIGNALS.catch()
     SIGNALS.hold()
+    private_files()
     logs = Logs()
     _apply_logging(logs, loaded.settings)
     for notice in loaded.notices:
@@ -80,6 +88,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         certificates = Certificates(from_settings.tls_paths(settings))
         raise_limit(settings.server.max_connections)
         _make_folder(settings.server.data_dir)
+        await asyncio.to_thread(tighten, settings.server.data_dir, *own_folders(settings))
         # The binding lets nothing else run meanwhile, so that a stop is heard only afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
         if stop.asked:
@@ -197,7 +206,7 @@ def _apply_logging(logs: Logs, settings: Settings) -> None:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as wrong:
         doing = f"data folder {folder} cannot be made"
         raise ConfigurationError.of_path(doing, wrong, "server.data_dir") from wrong

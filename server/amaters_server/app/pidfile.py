@@ -8,6 +8,7 @@ nobody locks is a leftover, whatever number stands in it.
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from amaters_server.model.errors import ConfigurationError
@@ -27,6 +28,8 @@ class PidFile:
         left behind then.
         """
         file = self._locked()
+        with suppress(PermissionError):
+            os.fchmod(file, 0o644)  # Other users may ask whether a server runs.
         try:
             _write(file, os.getpid())
         except OSError as wrong:

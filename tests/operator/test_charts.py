@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from amaters_operator.api import AmatersCluster
+from amaters_operator.kube import kinds as kube_kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority
 
@@ -131,6 +132,8 @@ def rights_used() -> set[tuple[str, str, str]]:
     driver.settled()
     driver.world.wish(replicas=2)
     driver.settled()
+    driver.world.quota = "exceeded quota"
+    driver.world.store.delete(kube_kinds.POD, "shop", "orders-0")
     driver.passes(5)
     return driver.kube.used
 

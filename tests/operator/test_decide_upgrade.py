@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from amaters_operator.decisions import upgrade
 from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
-from amaters_operator.decisions.seen import Member, Node, Pod, Seen, State
+from amaters_operator.decisions.seen import Cause, Member, Node, Pod, Seen, State
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,7 +151,8 @@ def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
 
 def test_a_pod_of_the_newest_revision_in_trouble_stops_the_roll() -> None:
     seen = healthy(3, outdated={0, 1})
-    seen = with_pod(seen, 2, ready=False, ready_since=None, trouble="ErrImagePull: none")
+    trouble = {"trouble": "ErrImagePull: none", "cause": Cause.IMAGE}
+    seen = with_pod(seen, 2, ready=False, ready_since=None, **trouble)
     seen = without_node(with_member(seen, 2, active=False), 2)
 
     move = step(seen)

@@ -3,12 +3,13 @@
 import base64
 
 import pytest
+from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority, Issued
 
 
-def condition(cluster):
-    return next(one for one in cluster.status.conditions if one.type == "CertificatesCurrent")
+def condition(cluster, question: str = "CertificatesCurrent"):
+    return next(one for one in cluster.status.conditions if one.type == question)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +134,12 @@ def test_a_missing_secret_says_what_to_create() -> None:
     driver.world.wish(tls={"secretName": "absent"})
     driver.passes(3)
 
-    message = condition(driver.world.cluster()).message
-    assert message == "Secret absent does not exist: create it with tls.crt, tls.key, ca.crt"
+    cluster = driver.world.cluster()
+    said = "Secret absent is missing: create it with tls.crt, tls.key, ca.crt"
+    assert said in condition(cluster).message
+    assert said in condition(cluster, "Ready").message
+    assert condition(cluster, "Stalled").reason == "SecretUnusable"
+    assert cluster.status.phase == "Creating"
 
 
 def test_nothing_of_a_key_is_ever_written(driver: Driver, authority: Authority) -> None:
@@ -151,3 +156,92 @@ def test_nothing_of_a_key_is_ever_written(driver: Driver, authority: Authority) 
         if entry.own["kind"] != "Secret"
     ]
     assert not [one for one in written if key in one or body in one]
+
+
+def gone(driver: Driver) -> None:
+    driver.world.store.delete(kinds.SECRET, "shop", "orders-tls")
+
+
+def without_authority(driver: Driver) -> None:
+    driver.world.store.entries[kinds.SECRET, "shop", "orders-tls"].own["data"].pop("ca.crt")
+
+
+def malformed(driver: Driver) -> None:
+    driver.world.store.entries[kinds.SECRET, "shop", "orders-tls"].own["data"]["tls.crt"] = "!!"
+
+
+LOST = [
+    (gone, "Secret orders-tls is missing: create it"),
+    (without_authority, "Secret orders-tls cannot be used: ca.crt is missing: add it"),
+    (malformed, "Secret orders-tls cannot be used: tls.crt is not base64"),
+]
+
+
+@pytest.mark.parametrize(("lose", "said"), LOST)
+def test_nodes_that_serve_are_said_to_serve_though_their_secret_is_lost(
+    driver: Driver, authority: Authority, lose, said: str
+) -> None:
+    lose(driver)
+    driver.passes(5)
+
+    cluster = driver.world.cluster()
+    assert cluster.status.phase == "Running"
+    assert condition(cluster, "Ready").status == "True"
+    assert "serving: 3 of 3 pods are ready" in condition(cluster, "Ready").message
+    assert (condition(cluster).status, condition(cluster).reason) == ("Unknown", "SecretUnusable")
+    for question in ("Ready", "Stalled", "CertificatesCurrent"):
+        assert said in condition(cluster, question).message
+        assert "check the network" not in condition(cluster, question).message
+    assert len([one for one in driver.notes() if one.startswith("SecretUnusable")]) == 1
+
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.arrived = second.serial
+    assert condition(driver.settled(), "Stalled").status == "False"
+
+
+@pytest.mark.parametrize(("lose", "said"), LOST)
+def test_a_roll_waits_for_the_secret_that_its_pods_start_with(
+    driver: Driver, authority: Authority, lose, said: str
+) -> None:
+    before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
+    lose(driver)
+    driver.world.wish(image="amaters:2")
+    driver.passes(8)
+
+    cluster = driver.world.cluster()
+    assert {pod["metadata"]["uid"] for pod in driver.world.pods()} == before
+    assert cluster.status.phase == "Upgrading"
+    assert condition(cluster, "Ready").status == "True"
+    assert said in condition(cluster, "UpgradeInProgress").message
+
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.arrived = second.serial
+    assert driver.settled().status.image == "amaters:2"
+
+
+def test_a_roll_away_from_a_spoilt_secret_needs_it_no_more(
+    driver: Driver, authority: Authority
+) -> None:
+    malformed(driver)
+    driver.passes(2)
+    other = authority.issue()
+    driver.world.store.put(other.secret("shop", "orders-tls-2"))
+    driver.database.arrived = other.serial
+    driver.world.wish(tls={"secretName": "orders-tls-2"})
+
+    assert driver.settled().status.certificates.serial == other.serial
+
+
+def test_a_majority_that_is_down_is_not_said_to_serve(driver: Driver) -> None:
+    gone(driver)
+    driver.world.unschedulable = {0, 1}
+    for ordinal in (0, 1):
+        driver.world.store.delete(kinds.POD, "shop", f"orders-{ordinal}")
+    driver.passes(5)
+
+    cluster = driver.world.cluster()
+    assert cluster.status.phase == "Unavailable"
+    assert condition(cluster, "Ready").status == "False"
+    assert "Secret orders-tls is missing" in condition(cluster, "Ready").message

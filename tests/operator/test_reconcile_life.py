@@ -96,7 +96,7 @@ def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
     driver.passes(10)
 
     cluster = driver.world.cluster()
-    assert "delete it by hand" in condition(cluster, "Progressing").message
+    assert "delete it by hand" in condition(cluster, "Reconciling").message
     assert len(driver.world.pods()) == 3
 
     driver.world.store.delete(kinds.CLAIM, SHOP, "data-orders-3")
@@ -386,7 +386,7 @@ def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: D
 
     assert entry.applied == {}
     assert condition(cluster, "Ready").status == "True"
-    message = condition(driver.world.cluster(), "Progressing").message
+    message = condition(driver.world.cluster(), "Stalled").message
     assert "Service orders exists and belongs to somebody else" in message
     assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
 

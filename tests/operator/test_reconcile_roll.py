@@ -84,7 +84,8 @@ def test_a_bad_image_stops_after_one_pod_and_says_why(driver: Driver) -> None:
     stuck = condition(cluster, "RolloutStuck")
     assert stuck.status == "True"
     assert "ImagePullBackOff: no such image" in stuck.message
-    assert "Correct the spec" in stuck.message
+    assert "Correct spec.image" in stuck.message
+    assert "A corrected spec replaces the broken pod first" in stuck.message
     assert condition(cluster, "Ready").status == "True"
     assert driver.most_down == 1
 
@@ -230,7 +231,7 @@ def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Dr
     driver.world.wish(config={"logging": {"level": "debug"}})
     driver.passes(3)
 
-    waiting = condition(driver.world.cluster(), "Progressing")
+    waiting = condition(driver.world.cluster(), "Reconciling")
     driver.database.files_arrive = True
     driver.settled()
     driver.passes(2)

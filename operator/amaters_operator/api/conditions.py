@@ -13,7 +13,8 @@ class ConditionType(StrEnum):
     """The questions, as stored in `status.conditions`."""
 
     READY = "Ready"
-    PROGRESSING = "Progressing"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
     DEGRADED = "Degraded"
     UPGRADE_IN_PROGRESS = "UpgradeInProgress"
     ROLLOUT_STUCK = "RolloutStuck"

@@ -81,6 +81,16 @@ def _schema() -> Manifest:
                 "message": "metadata.name must begin with a letter and hold only lower-case "
                 "letters, digits and dashes: Services are named after it",
             },
+            {
+                "rule": "quantity(self.spec.storage.size).compareTo("
+                "quantity(oldSelf.spec.storage.size)) >= 0 || (has(self.status) && "
+                "has(self.status.volumeSize) && isQuantity(self.status.volumeSize) && "
+                "quantity(self.spec.storage.size).compareTo("
+                "quantity(self.status.volumeSize)) >= 0)",
+                "message": "storage.size may only grow, or return to what every volume has "
+                "(status.volumeSize): volumes cannot shrink",
+                "fieldPath": ".spec.storage.size",
+            },
         ],
     }
 

@@ -27,10 +27,6 @@ class StorageSpec(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-                "storage.size may only grow: volumes cannot shrink",
-            ),
-            rule(
                 "has(self.className) == has(oldSelf.className) && "
                 "(!has(self.className) || self.className == oldSelf.className)",
                 "storage.className is immutable: create a second cluster and restore a backup "

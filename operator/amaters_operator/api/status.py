@@ -161,6 +161,11 @@ class ClusterStatus(Part):
             "time towards spec.replicas; another number in the StatefulSet is undone."
         ),
     )
+    volume_size: str = Field(
+        default="",
+        max_length=32,
+        description="Size that every volume has at least; spec.storage.size may return to it.",
+    )
     ready_replicas: int = Field(default=0, description="Pods that are ready.")
     ready: str = Field(default="", description="Ready pods of those wished for, such as 3/3.")
     selector: str = Field(default="", description="Label selector of the pods, for scaling tools.")

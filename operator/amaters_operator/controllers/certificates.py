@@ -51,13 +51,11 @@ class Rotation:
         name = cluster.spec.tls.secret_name
         secret = await self.kube.get(kinds.SECRET, cluster.namespace, name)
         if secret is None:
-            return Wanted(
-                problem=f"Secret {name} does not exist: create it with {', '.join(_KEYS)}"
-            )
+            return Wanted(problem=f"Secret {name} is missing: create it with {', '.join(_KEYS)}")
         try:
             tls, leaf = material(*(_decoded(secret, key) for key in _KEYS))
         except CertificateError as error:
-            return Wanted(problem=f"Secret {name}: {error}")
+            return Wanted(problem=f"Secret {name} cannot be used: {error}")
         return Wanted(tls, leaf)
 
     async def advance(
@@ -115,8 +113,8 @@ class Rotation:
 def _decoded(secret: Manifest, key: str) -> bytes:
     value = (secret.get("data") or {}).get(key)
     if not value:
-        raise CertificateError(f"{key} is missing")
+        raise CertificateError(f"{key} is missing: add it to the Secret")
     try:
         return base64.b64decode(value, validate=True)
     except binascii.Error as error:
-        raise CertificateError(f"{key} is not base64") from error
+        raise CertificateError(f"{key} is not base64: write the Secret anew") from error

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.controllers.applying import refusal
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.decisions import volumes
+from amaters_operator.decisions.findings import Blocked
 from amaters_operator.decisions.seen import Seen
 from amaters_operator.decisions.volumes import Claim
 from amaters_operator.kube import kinds
@@ -35,28 +37,43 @@ class Claims:
 
     async def tend(
         self, cluster: AmatersCluster, seen: Seen, claims: list[Claim], *, formed: bool
-    ) -> None:
+    ) -> list[Blocked]:
         """Mark the claims with their members, own them or not, and have them grow.
 
-        Only a cluster that has formed marks them: a mark shows later that it had.
+        Only a cluster that has formed marks them: a mark shows later that it had. Returns what
+        the API has against any of it.
         """
         owned = cluster.spec.storage.when_deleted == "Delete"
+        blocked = []
         for claim in claims:
             mark = volumes.mark(seen, claim) if formed else claim.mark
-            if not claim.terminating and (mark, owned) != (claim.mark, claim.owned):
+            if claim.terminating or (mark, owned) == (claim.mark, claim.owned):
+                continue
+            try:
                 await self.kube.apply(_marked(cluster, claim, mark, owned=owned), manager=MARKER)
-        await self._grow(cluster, claims)
+            except KubeError as error:
+                blocked.append(refusal(f"volume claim {claim.name}", error))
+        return [*blocked, *await self._grow(cluster, claims)]
 
-    async def _grow(self, cluster: AmatersCluster, claims: list[Claim]) -> None:
+    async def _grow(self, cluster: AmatersCluster, claims: list[Claim]) -> list[Blocked]:
         size = cluster.spec.storage.size
         for name in volumes.too_small(size, {one.name: one.size for one in claims}):
             try:
                 await self.kube.apply(_grown(cluster, name, size))
             except KubeError as error:
-                note = f"{name} cannot grow to {size}: {error}"
-                await self.teller.event(cluster, "VolumeNotGrown", note, kind="Warning")
-            else:
-                await self.teller.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
+                return [_cannot_grow(name, size, volumes.least_size(claims), error)]
+            await self.teller.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
+        return []
+
+
+def _cannot_grow(name: str, size: str, now: str, error: KubeError) -> Blocked:
+    """Say why the volumes do not grow, and how to have it or leave it."""
+    text = (
+        f"the volumes cannot grow to {size}, the first of them {name}: {str(error).rstrip('.')}. "
+        f"Have their StorageClass allow it (allowVolumeExpansion), or return spec.storage.size "
+        f"to {now}"
+    )
+    return Blocked("VolumeNotGrown", text, lasting=refusal(name, error).lasting)
 
 
 def _claim(cluster: AmatersCluster, found: Manifest) -> Claim:
@@ -67,6 +84,7 @@ def _claim(cluster: AmatersCluster, found: Manifest) -> Claim:
         ordinal=names.ordinal(meta["name"]),
         uid=meta["uid"],
         size=found["spec"]["resources"]["requests"]["storage"],
+        capacity=((found.get("status") or {}).get("capacity") or {}).get("storage", ""),
         mark=(meta.get("annotations") or {}).get(names.MEMBER_ANNOTATION, ""),
         owned=cluster.metadata.uid in owners,
         terminating="deletionTimestamp" in meta,

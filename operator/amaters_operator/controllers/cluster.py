@@ -4,7 +4,6 @@ Everything is read anew in each pass; what must outlive a pass is in the cluster
 between any two lines is therefore only a pass that ends early.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.acting import Actor, NotNowError
+from amaters_operator.controllers.applying import Applied, Applier, refusal, stranger
 from amaters_operator.controllers.certificates import Rotation, Wanted
 from amaters_operator.controllers.claims import Claims
 from amaters_operator.controllers.observing import Observer
@@ -24,15 +24,17 @@ from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import (
+    answers,
     bootstrap,
-    conditions,
+    budgets,
     plan,
+    progress,
     scale,
     status,
     upgrade,
     volumes,
 )
-from amaters_operator.decisions.findings import Certificates, Findings
+from amaters_operator.decisions.findings import Blocked, Certificates, Findings
 from amaters_operator.decisions.moves import (
     DeleteClaim,
     Hold,
@@ -46,6 +48,7 @@ from amaters_operator.decisions.plan import Plan
 from amaters_operator.decisions.seen import Seen
 from amaters_operator.decisions.volumes import Claim
 from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
@@ -61,14 +64,26 @@ class Pass:
 
     cluster: AmatersCluster
     shape: manifests.Shape
-    statefulset: Manifest
+    applied: Applied
     record: BootstrapStatus
     wanted: Wanted
     seen: Seen
     rotation: Certificates | None
     claims: list[Claim]
-    taken: str = ""
-    """Which objects of the cluster's names belong to somebody else; empty when none does."""
+
+    @property
+    def blind(self) -> str:
+        """Why the nodes cannot be asked anything; empty when they can."""
+        return "" if self.cluster.spec.tls is None or self.wanted.tls else self.wanted.problem
+
+    def blocked(self) -> list[Blocked]:
+        """Return what is in the way of the spec before anything is decided."""
+        found = list(self.applied.blocked)
+        if self.applied.taken:
+            found.insert(0, Blocked("NameTaken", self.applied.taken))
+        if self.blind:
+            found.append(Blocked("SecretUnusable", self.blind))
+        return found
 
 
 class ClusterController:
@@ -84,6 +99,7 @@ class ClusterController:
     ) -> None:
         self._kube = kube
         self._on_move = on_move
+        self._applier = Applier(kube)
         self._observer = Observer(kube, database)
         self._actor = Actor(kube, database)
         self._rotation = Rotation(kube, database)
@@ -103,7 +119,7 @@ class ClusterController:
             await self._report_invalid(raw, error)
             return AT_REST
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
-        if statefulset is not None and _stranger(cluster, statefulset):
+        if statefulset is not None and stranger(cluster, statefulset):
             statefulset = None
         return await self._advance(cluster, statefulset)
 
@@ -112,16 +128,14 @@ class ClusterController:
         wanted = await self._rotation.wanted(cluster)
         claims = await self._claims.look(cluster)
         shape = _shape(cluster, record, existing, claims)
-        (*around, last), taken = await self._own(cluster, shape)
-        if taken and existing is None:
-            await self._report_taken(cluster, taken)
+        applied = await self._applier.apply(cluster, shape, existing)
+        if applied.taken and applied.statefulset is None:
+            await self._report_taken(cluster, applied.taken)
             return AT_REST
-        await asyncio.gather(*(self._kube.apply(made) for made in around))
-        statefulset = await self._kube.apply(last)
-        seen = await self._observer.look(cluster, statefulset, wanted.tls)
+        seen = await self._observer.look(cluster, applied.statefulset, wanted.tls)
         rotation = await self._rotation.advance(cluster, seen, wanted)
         record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
-        work = Pass(cluster, shape, statefulset, record, wanted, seen, rotation, claims, taken)
+        work = Pass(cluster, shape, applied, record, wanted, seen, rotation, claims)
         restore = bootstrap.next_restore(cluster.spec.bootstrap, work.record)
         if isinstance(restore, Restore):
             return await self._restore(work, restore)
@@ -130,31 +144,45 @@ class ClusterController:
     async def _move(self, work: Pass) -> timedelta:
         cluster, seen = work.cluster, work.seen
         policy = _policy(cluster)
-        planned = await self._plan(work, seen)
-        if not work.record.cluster_id and not _heals(planned.move):
+        formed, claims = bool(work.record.cluster_id), work.claims
+        refused = await self._claims.tend(cluster, seen, claims, formed=formed)
+        blocked = [*work.blocked(), *refused]
+        planned = await self._plan(work)
+        if work.blind:
+            planned = _unseen(planned, work.blind)
+        elif not formed and not _heals(planned.move):
             planned = Plan(None, planned.roll)
-        problem = await self._act(planned.move, work)
+        if (obstacle := await self._act(planned.move, work)) is not None:
+            blocked.append(obstacle)
         pods = work.shape.replicas
         if isinstance(planned.move, SetReplicas):
             pods = planned.move.replicas
         files = config.digests(cluster, work.shape)
         reloading = await self._reloader.advance(cluster, seen, files, work.wanted.tls)
+        rolling = progress.rolling(cluster, seen)
         found = Findings(
             seen,
             planned,
             work.record,
-            plan.stuck(planned, seen, policy),
+            plan.stuck(planned, seen, policy, rolling=rolling),
             work.rotation,
-            work.taken or problem or work.wanted.problem,
-            pods,
-            reloading,
+            tuple(blocked),
+            blind=work.blind,
+            pods=pods,
+            reloading=reloading,
+            growing=volumes.growing(claims),
+            notes=budgets.notes(cluster, seen, blocked),
+            volume_size=volumes.least_size(claims),
         )
         await self._teller.status(cluster, status.status(cluster, found))
+        for note in found.notes:
+            await self._teller.change(cluster, budgets.TWO, note)
         verdict = work.rotation.verdict if work.rotation is not None else None
         settled = work.rotation is None or (verdict is not None and verdict.done)
-        calm = settled and bool(work.record.cluster_id) and not reloading
-        await self._teller.change(cluster, "NameTaken", work.taken)
-        return WHILE_WAITING if problem else _pause(planned.move, cluster, calm=calm)
+        calm = settled and formed and not reloading
+        if any(not one.lasting for one in blocked):
+            return WHILE_WAITING
+        return AT_REST if obstacle else _pause(planned.move, cluster, calm=calm)
 
     async def _restore(self, work: Pass, move: Restore) -> timedelta:
         record = await self._restorer.load(
@@ -172,38 +200,38 @@ class ClusterController:
         await self._teller.status(bare, status.status(work.cluster, found))
         return AFTER_A_MOVE if record.restored_from else AT_REST
 
-    async def _plan(self, work: Pass, seen: Seen) -> Plan:
+    async def _plan(self, work: Pass) -> Plan:
         """Decide on what was seen; what deletes something is decided twice, on two looks."""
-        await self._claims.tend(
-            work.cluster, seen, work.claims, formed=bool(work.record.cluster_id)
-        )
-        planned = _decide(work.cluster, seen, work.claims)
+        planned = _decide(work.cluster, work.seen, work.claims)
         if not isinstance(planned.move, RemoveMember | DeleteClaim):
             return planned
-        again = await self._observer.look(work.cluster, work.statefulset, work.wanted.tls)
+        again = await self._observer.look(work.cluster, work.applied.statefulset, work.wanted.tls)
         confirmed = _decide(work.cluster, again, await self._claims.look(work.cluster))
         if _target(confirmed.move) == _target(planned.move):
             return planned
         return Plan(Hold("what was seen has just changed: looking again"), planned.roll)
 
-    async def _act(self, move: Move | None, work: Pass) -> str:
+    async def _act(self, move: Move | None, work: Pass) -> Blocked | None:
         """Make the move; return what kept it from being made, if anything."""
         if move is None or isinstance(move, Hold | Stuck | Restore):
-            return ""
+            return None
         reason = type(move).__name__
         try:
             await self._actor.perform(move, work.cluster, work.seen, work.wanted.tls)
         except (NotNowError, RefusedError, UnavailableError) as error:
             # Not yet, says whoever must agree: the condition tells, and the next pass asks again.
-            return f"{move}: {error}"
+            return Blocked(f"{reason}Waits", f"{move}: {error}", lasting=False)
+        except KubeError as error:
+            two = budgets.in_the_way(work.cluster, work.seen, move)
+            return two or refusal(str(move), error)
         except AmatersError as error:
             problem = f"{move}: {error}"
             if problem not in (one.message for one in work.cluster.status.conditions):
                 await self._teller.event(work.cluster, f"{reason}Failed", problem, kind="Warning")
-            return problem
+            return Blocked(f"{reason}Failed", problem, lasting=False)
         self._on_move(reason)
         await self._teller.event(work.cluster, reason, str(move))
-        return ""
+        return None
 
     async def _begun(self, cluster: AmatersCluster) -> BootstrapStatus:
         """Return the record of the beginning: of the status, else of the ConfigMap, else a first.
@@ -225,40 +253,13 @@ class ClusterController:
         text = notes.get(names.INITIAL_MEMBERS_ANNOTATION, "")
         return tuple(text.split(",")) if text else None
 
-    async def _own(
-        self, cluster: AmatersCluster, shape: manifests.Shape
-    ) -> tuple[list[Manifest], str]:
-        """Return what is to be applied, and which of it belongs to somebody else.
-
-        That is left out: server-side apply would take it over, and delete it with the cluster.
-        """
-        monitors = await self._kube.serves(kinds.MONITOR)
-        for gone in manifests.unwanted(cluster, monitors=monitors):
-            await self._delete(gone, cluster)
-        wanted = manifests.wanted(cluster, shape, monitors=monitors)
-        taken = await asyncio.gather(*(self._taken(cluster, made) for made in wanted))
-        own = [made for made, why in zip(wanted, taken, strict=True) if not why]
-        return own, "; ".join(why for why in taken if why)
-
-    async def _taken(self, cluster: AmatersCluster, made: Manifest) -> str:
-        name = made["metadata"]["name"]
-        existing = await self._kube.get(kinds.of(made), cluster.namespace, name)
-        return "" if existing is None else _stranger(cluster, existing)
-
-    async def _delete(self, manifest: Manifest, cluster: AmatersCluster) -> None:
-        kind, name = kinds.of(manifest), manifest["metadata"]["name"]
-        existing = await self._kube.get(kind, cluster.namespace, name)
-        if existing is not None and not _stranger(cluster, existing):
-            await self._kube.delete(kind, cluster.namespace, name, uid=existing["metadata"]["uid"])
-
     async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
         """Say in the status that the StatefulSet's name belongs to somebody else."""
         now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{why}. Until then nothing is changed"
-        condition = conditions.refused(cluster, now, "NameTaken", text)
-        refused = {"phase": Phase.INVALID, "conditions": [condition]}
+        told = answers.refused(cluster, now, "False", "NameTaken", text)
+        refused = {"phase": Phase.INVALID, "conditions": told}
         await self._teller.status(cluster, cluster.status.model_copy(update=refused))
-        await self._teller.change(cluster, "NameTaken", text)
 
     async def _report_invalid(self, raw: Manifest, error: ValidationError) -> None:
         """Say in the status what is wrong with a spec that the API server let through."""
@@ -268,25 +269,11 @@ class ClusterController:
         where = ".".join(str(part) for part in first["loc"])
         now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
-        condition = conditions.refused(cluster, now, "InvalidSpec", text)
+        told = answers.refused(cluster, now, "Unknown", "InvalidSpec", text)
         # What the status has recorded of the cluster stays: it outlives any spec.
         known = cluster.model_copy(update={"status": _recorded(raw)})
-        invalid = {"phase": Phase.INVALID, "conditions": [condition]}
+        invalid = {"phase": Phase.INVALID, "conditions": told}
         await self._teller.status(known, known.status.model_copy(update=invalid))
-
-
-def _stranger(cluster: AmatersCluster, existing: Manifest) -> str:
-    """Say why an object of our name is not ours; empty when it is."""
-    meta = existing["metadata"]
-    owners = meta.get("ownerReferences") or []
-    if cluster.metadata.uid in [one["uid"] for one in owners]:
-        return ""
-    names_of = ", ".join(f"{one.get('kind', 'object')} {one.get('name', '?')}" for one in owners)
-    return (
-        f"{existing.get('kind', 'object')} {meta['name']} exists and belongs to "
-        f"{names_of or 'somebody else'}: delete or rename it, or create this cluster under "
-        "another name"
-    )
 
 
 def _recorded(raw: Manifest) -> ClusterStatus:
@@ -345,6 +332,14 @@ def _target(move: Move | None) -> tuple[object, ...]:
             return DeleteClaim, claim, uid
         case _:
             return (move,)
+
+
+def _unseen(planned: Plan, why: str) -> Plan:
+    """Return the plan for nodes that cannot be asked: what takes no part anyway is replaced."""
+    if planned.roll is None:
+        return Plan(None)
+    wait = Hold(f"pods are replaced once their nodes can be asked again: {why}")
+    return planned if _heals(planned.move) else Plan(wait, wait)
 
 
 def _heals(move: Move | None) -> bool:

@@ -15,7 +15,9 @@ from amaters.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers import nodes, pods
+from amaters_operator.controllers.complaints import Complaints
 from amaters_operator.database.port import Database
+from amaters_operator.decisions import budgets
 from amaters_operator.decisions.seen import Pod, Seen
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
@@ -33,14 +35,22 @@ class Observer:
     kube: KubeApi
     database: Database
 
+    @property
+    def complaints(self) -> Complaints:
+        """What Kubernetes has to say of pods that do not come up."""
+        return Complaints(self.kube)
+
     async def look(
-        self, cluster: AmatersCluster, statefulset: Manifest, tls: TlsMaterial | None
+        self, cluster: AmatersCluster, statefulset: Manifest | None, tls: TlsMaterial | None
     ) -> Seen:
-        """Return what there is. `statefulset` is as the API server has it now."""
-        found = await self.kube.find(
-            kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)
+        """Return what there is. `statefulset` is as the API server has it now, if there is one."""
+        found, covering = await asyncio.gather(
+            self.kube.find(kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)),
+            self.kube.find(kinds.BUDGET, cluster.namespace, labels={}),
         )
         now = self.kube.now()
+        if statefulset is None:
+            return Seen(now)
         owner = statefulset["metadata"]["uid"]
         alive = pods.seen(found, owner=owner, known=cluster.status.members, now=now)
         statuses = await self._statuses(cluster, alive, tls)
@@ -53,6 +63,8 @@ class Observer:
             cluster_id="" if told is None else told.cluster_id,
             replicas=statefulset["spec"]["replicas"],
             revision=_revision(statefulset),
+            complaints=await self.complaints.look(cluster, statefulset, alive, now),
+            budgets=_covering(covering, found),
         )
 
     async def _statuses(
@@ -96,6 +108,17 @@ class Observer:
                 return await admin.members(from_leader=True)
         except AmatersError:
             return None
+
+
+def _covering(found: list[Manifest], pods_found: list[Manifest]) -> tuple[str, ...]:
+    """Return the disruption budgets, by name, that cover a pod of the cluster."""
+    worn = [one["metadata"].get("labels") or {} for one in pods_found]
+    selectors = {one["metadata"]["name"]: one["spec"].get("selector") for one in found}
+    return tuple(
+        name
+        for name, selector in sorted(selectors.items())
+        if any(budgets.covers(selector, labels) for labels in worn)
+    )
 
 
 def _revision(statefulset: Manifest) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from amaters_operator.api.status import MemberStatus
-from amaters_operator.decisions.seen import Pod
+from amaters_operator.decisions.seen import Cause, Pod
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
@@ -14,6 +14,10 @@ _CRASHES_THAT_TELL = 2
 
 # What the kubelet says while a container merely takes its time.
 _PATIENCE = frozenset({"", "ContainerCreating", "PodInitializing"})
+_IMAGES = ("Image", "Registry", "Signature")
+_CRASHED = frozenset({"CrashLoopBackOff", "RunContainerError"})
+
+_Words = tuple[Cause, str]
 
 
 def seen(
@@ -42,6 +46,7 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
     ready = is_ready and "deletionTimestamp" not in meta
     transition = f"{meta['uid']} {condition.get('lastTransitionTime', '')}".rstrip()
     since = _since(manifest, transition, before, ready=ready) or now.replace(microsecond=0)
+    cause, trouble = (Cause.NONE, "") if is_ready else next(_troubles(status), (Cause.NONE, ""))
     return Pod(
         name=meta["name"],
         ordinal=names.ordinal(meta["name"]),
@@ -55,7 +60,10 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
         terminating="deletionTimestamp" in meta,
         node=spec.get("nodeName", ""),
         ip=status.get("podIP", ""),
-        trouble="" if is_ready else next(_troubles(status), "")[:_LONGEST_TROUBLE],
+        trouble=trouble[:_LONGEST_TROUBLE],
+        cause=cause,
+        due=_time(meta.get("deletionTimestamp")),
+        finalizers=tuple(meta.get("finalizers") or ()),
     )
 
 
@@ -84,19 +92,20 @@ def _since(
     return _time(before.since) if before.transition == transition else None
 
 
-def _troubles(status: Manifest) -> Iterator[str]:
+def _troubles(status: Manifest) -> Iterator[_Words]:
     """Say why the pod cannot run, in the words of kubelet and scheduler, the plainest first."""
     if status.get("phase") == "Failed":
-        yield f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
+        why = f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
+        yield Cause.ENDED, why
     scheduled = _condition(status, "PodScheduled")
     # The scheduler's own mishaps carry other reasons and pass by themselves.
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        yield f"Unschedulable: {scheduled.get('message', '')}"
+        yield Cause.UNSCHEDULABLE, f"Unschedulable: {scheduled.get('message', '')}"
     for container in status.get("containerStatuses") or []:
         yield from _container_troubles(container)
 
 
-def _container_troubles(container: Manifest) -> Iterator[str]:
+def _container_troubles(container: Manifest) -> Iterator[_Words]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason = waiting.get("reason", "")
     ended = (container.get("lastState") or {}).get("terminated") or {}
@@ -107,9 +116,16 @@ def _container_troubles(container: Manifest) -> Iterator[str]:
         crashed += f": {said}" if said else ""
     if reason not in _PATIENCE:
         detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
-        yield f"{reason}: {detail}".rstrip(": ")
+        yield _cause(reason), f"{reason}: {detail}".rstrip(": ")
     if container.get("restartCount", 0) >= _CRASHES_THAT_TELL and ended.get("exitCode"):
-        yield f"crashed {container['restartCount']} times, {crashed}"
+        yield Cause.CRASH, f"crashed {container['restartCount']} times, {crashed}"
+
+
+def _cause(reason: str) -> Cause:
+    """Return of which kind it is what the kubelet says of a container that waits."""
+    if reason in _CRASHED:
+        return Cause.CRASH
+    return Cause.IMAGE if any(one in reason for one in _IMAGES) else Cause.CONFIGURATION
 
 
 def _last_words(log: str) -> str:

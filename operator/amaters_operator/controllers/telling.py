@@ -1,6 +1,7 @@
 """What the operator tells people: events and the status. Telling never stops the work."""
 
 import logging
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -22,11 +23,14 @@ Severity = Literal["Normal", "Warning"]
 _RECOGNISED = 200
 """Of a note: so much tells it from every other, and no condition cuts it off."""
 
+_NUMBER = re.compile(r"\d+")
+
 _log = logging.getLogger(__name__)
 _BAD = {
     (ConditionType.READY, "False"),
     (ConditionType.DEGRADED, "True"),
     (ConditionType.ROLLOUT_STUCK, "True"),
+    (ConditionType.STALLED, "True"),
 }
 """Answers that make their event a warning."""
 
@@ -132,13 +136,28 @@ def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
 
     First answers tell nothing, steps are told as they are made, and a member that is missing
     because it is being replaced is no news. Who is kept out for its version is told one by one.
+    What a person has to do is told whenever it is something else.
     """
-    quiet = {ConditionType.PROGRESSING, ConditionType.BACKUP_SUCCEEDED}
+    quiet = {ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.BACKUP_SUCCEEDED}
     if Phase.UPGRADING in (before.phase, after.phase):
         quiet.add(ConditionType.DEGRADED)
     known = {one.type: one.status for one in before.conditions if one.type not in quiet}
-    flipped = [one for one in after.conditions if one.type in known]
-    return [one for one in flipped if one.status != known[one.type] and one.reason != INCOMPATIBLE]
+    flipped = [one for one in after.conditions if known.get(one.type, one.status) != one.status]
+    told = [one for one in flipped if one.reason != INCOMPATIBLE]
+    # The same reason is told once, by the condition that says more than that it flipped.
+    reasons = {one.reason for one in told}
+    return [*told, *(one for one in _stalled(before, after) if one.reason not in reasons)]
+
+
+def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
+    """Return what a person has to do, unless that was told already; counted seconds are no news."""
+    said = {_wording(one) for one in before.conditions if one.type == ConditionType.STALLED}
+    now = [one for one in after.conditions if one.type == ConditionType.STALLED]
+    return [one for one in now if one.status == "True" and _wording(one) not in said]
+
+
+def _wording(condition: Condition) -> tuple[str, str]:
+    return condition.reason, _NUMBER.sub("", condition.message)
 
 
 def _kept_out(before: ClusterStatus, after: ClusterStatus) -> list[str]:

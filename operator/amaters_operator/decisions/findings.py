@@ -22,6 +22,17 @@ class Certificates:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why something that is to happen does not happen."""
+
+    reason: str
+    """One CamelCase word."""
+    message: str
+    lasting: bool = True
+    """It goes on until a person changes something."""
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything a status is made of."""
 
@@ -31,9 +42,17 @@ class Findings:
     stuck: Stuck | None = None
     certificates: Certificates | None = None
     """None when the cluster uses no TLS."""
-    problem: str = ""
+    blocked: tuple[Blocked, ...] = ()
     """What kept the operator from acting in this pass."""
+    blind: str = ""
+    """Why the nodes cannot be asked anything, when the operator itself is why."""
     pods: int = 0
     """Pods that the StatefulSet is to run from now on."""
     reloading: str = ""
     """Which nodes have yet to take over the newest configuration file; empty when all have."""
+    growing: tuple[str, ...] = ()
+    """Volume claims that were asked to grow and have not yet."""
+    notes: tuple[str, ...] = ()
+    """What a person should know though nothing waits for it."""
+    volume_size: str = ""
+    """Size that every volume has; empty while there is none."""

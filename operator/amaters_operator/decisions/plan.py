@@ -49,11 +49,14 @@ def next_move(
     return Plan(change or roll, roll, change)
 
 
-def stuck(plan: Plan, seen: Seen, policy: upgrade.Policy) -> Stuck | None:
-    """Return why the roll is stuck, also when the last outdated pod is already replaced."""
+def stuck(plan: Plan, seen: Seen, policy: upgrade.Policy, *, rolling: bool) -> Stuck | None:
+    """Return why the roll is stuck, also when the last outdated pod is already replaced.
+
+    Without a roll a pod that does not come up is a missing member, and nothing else.
+    """
     if isinstance(plan.roll, Stuck):
         return plan.roll
-    return upgrade.trouble_of_updated(seen, policy)
+    return upgrade.trouble_of_updated(seen, policy) if rolling else None
 
 
 def _drops_idle(wanted: int, seen: Seen) -> bool:

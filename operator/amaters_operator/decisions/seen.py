@@ -27,6 +27,17 @@ class State(StrEnum):
 _TAKES_PART = frozenset({State.FOLLOWER, State.CANDIDATE, State.LEADER, State.LEARNER})
 
 
+class Cause(StrEnum):
+    """What keeps a pod from running, by kind."""
+
+    NONE = ""
+    UNSCHEDULABLE = "unschedulable"
+    IMAGE = "image"
+    CONFIGURATION = "configuration"
+    CRASH = "crash"
+    ENDED = "ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A pod as Kubernetes tells it."""
@@ -48,6 +59,22 @@ class Pod:
     ip: str = ""
     trouble: str = ""
     """Why the pod cannot run, as the kubelet or the scheduler puts it; empty if it says nothing."""
+    cause: Cause = Cause.NONE
+    """Of which kind the trouble is."""
+    due: datetime | None = None
+    """When a terminating pod is to be gone."""
+    finalizers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What Kubernetes last warned of, of a pod that does not come up."""
+
+    creation: str = ""
+    """Why it is not made."""
+    pod: str = ""
+    claim: str = ""
+    """Why its volume claim is not bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +152,10 @@ class Seen:
     """Pods the StatefulSet is to run; None while there is no StatefulSet."""
     revision: str = ""
     """The StatefulSet's newest revision; empty while it has not caught up with its own spec."""
+    complaints: Mapping[int, Complaint] = field(default_factory=dict)
+    """By pod ordinal; only of pods that have been missing for a while."""
+    budgets: tuple[str, ...] = ()
+    """The disruption budgets that cover the pods."""
 
     @property
     def voters(self) -> tuple[Member, ...]:
@@ -135,6 +166,11 @@ class Seen:
     def learners(self) -> tuple[Member, ...]:
         """The members that are still catching up."""
         return tuple(one for one in self.members or () if one.learner)
+
+    @property
+    def mostly_ready(self) -> bool:
+        """Whether the kubelets call most pods ready."""
+        return 2 * sum(pod.ready for pod in self.pods) > max(len(self.pods), 1)
 
     def pod(self, ordinal: int) -> Pod | None:
         """Return the pod of that ordinal, or None."""

@@ -9,7 +9,7 @@ from amaters_operator.api.status import (
     Phase,
     UpgradeStatus,
 )
-from amaters_operator.decisions import compatibility, conditions
+from amaters_operator.decisions import compatibility, conditions, progress, troubles
 from amaters_operator.decisions.findings import Certificates, Findings
 from amaters_operator.decisions.seen import Pod, Seen
 from amaters_operator.manifests import names
@@ -28,6 +28,7 @@ def status(cluster: AmatersCluster, found: Findings) -> ClusterStatus:
         observed_generation=cluster.metadata.generation,
         phase=_phase(cluster, found),
         replicas=len(seen.pods),
+        volume_size=found.volume_size,
         pods=found.pods,
         ready_replicas=ready,
         ready=f"{ready}/{cluster.spec.replicas}",
@@ -51,17 +52,17 @@ def _phase(cluster: AmatersCluster, found: Findings) -> Phase:  # noqa: PLR0911 
         return Phase.CREATING
     if cluster.spec.bootstrap and not found.bootstrap.restored_from:
         return Phase.RESTORING
-    if seen.leader() is None:
+    if seen.leader() is None and not (found.blind and seen.mostly_ready):
         return Phase.UNAVAILABLE
     if found.stuck is not None:
         return Phase.UPGRADE_STUCK
     if not seen.revision and cluster.status.phase is not Phase.RUNNING:
         return cluster.status.phase
-    if conditions.upgrading(cluster, seen):
+    if not seen.revision or progress.rolling(cluster, seen):
         return Phase.UPGRADE_PAUSED if cluster.spec.upgrade.paused else Phase.UPGRADING
     if found.plan.change is not None:
         return Phase.SCALING
-    return Phase.DEGRADED if conditions.missing(cluster, seen) else Phase.RUNNING
+    return Phase.DEGRADED if troubles.missing(cluster, seen) else Phase.RUNNING
 
 
 def _misfits(cluster: AmatersCluster, seen: Seen) -> dict[str, str]:

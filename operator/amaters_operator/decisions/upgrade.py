@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from amaters_operator.decisions import troubles
 from amaters_operator.decisions.compatibility import surely_kept_out
 from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
 from amaters_operator.decisions.seen import Member, Pod, Seen, listed
@@ -50,6 +51,8 @@ def _next_replacement(seen: Seen, policy: Policy) -> Step:
         )
     if trouble := trouble_of_updated(seen, policy):
         return trouble
+    if lingering := _lingering(seen):
+        return lingering
     if obstacle := next(_obstacles(seen, policy), None):
         return Hold(obstacle)
     return _replace_healthy(seen)
@@ -58,15 +61,16 @@ def _next_replacement(seen: Seen, policy: Policy) -> Step:
 def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
     """Return why a pod of the newest revision does not come up, when it surely does not."""
     for pod in seen.updated():
-        if pod.ready or pod.terminating:
-            continue
-        if pod.trouble:
+        if found := troubles.of(seen, pod):
+            healed = " A corrected spec replaces the broken pod first" if found.by_spec else ""
             return Stuck(
-                f"{pod.name} runs the newest revision and does not come up: {pod.trouble}. "
-                "No healthy pod is touched. Correct the spec: the broken pod is replaced first"
+                f"{pod.name} runs the newest revision and does not come up: {found.text}. "
+                f"No healthy pod is touched.{healed}".removesuffix(".")
             )
         since = pod.unready_since
-        if since is not None and seen.now - since > policy.progress_deadline:
+        if pod.ready or pod.terminating or since is None:
+            continue
+        if seen.now - since > policy.progress_deadline:
             node = seen.nodes.get(pod.ordinal)
             said = f": it says {node.reason!r}" if node and node.reason else ""
             return Stuck(
@@ -74,6 +78,14 @@ def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
                 f"{policy.progress_deadline.total_seconds():.0f} s{said}. No healthy pod is "
                 f"touched. See `kubectl logs {pod.name}` and correct the spec"
             )
+    return None
+
+
+def _lingering(seen: Seen) -> Stuck | None:
+    """Return why an outdated pod that was told to go does not go."""
+    for pod in seen.outdated():
+        if pod.terminating and (found := troubles.of(seen, pod)):
+            return Stuck(f"{pod.name} does not go: {found.text}. No healthy pod is touched")
     return None
 
 

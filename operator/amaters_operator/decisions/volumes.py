@@ -5,7 +5,7 @@ it: after the membership change that removed this member was committed, and neve
 number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,6 +25,9 @@ class Claim:
     ordinal: int
     uid: str
     size: str = "0"
+    """What it asks for."""
+    capacity: str = ""
+    """What its volume has; empty while it has none."""
     mark: str = ""
     """`CLUSTER/MEMBER`: whose disk it is; member 0 for an empty one, nothing when unknown."""
     owned: bool = False
@@ -57,6 +60,21 @@ def too_small(wanted: str, requested: Mapping[str, str]) -> list[str]:
     """Return the claims, by name, that ask for less than what is wanted."""
     least = amount(wanted)
     return sorted(name for name, size in requested.items() if amount(size) < least)
+
+
+def least_size(claims: Iterable[Claim]) -> str:
+    """Return the size that every volume has, however growing it ends; empty without any."""
+    sizes = [size for claim in claims for size in (claim.size, claim.capacity) if size]
+    return min(sizes, key=amount, default="")
+
+
+def growing(claims: Iterable[Claim]) -> tuple[str, ...]:
+    """Return the claims, by name, that were asked to grow and whose volumes have not yet."""
+    return tuple(
+        claim.name
+        for claim in claims
+        if claim.capacity and amount(claim.capacity) < amount(claim.size)
+    )
 
 
 def mark(seen: Seen, claim: Claim) -> str:

@@ -102,11 +102,16 @@ class KubernetesApi:
         return _checked(status, body, f"read {kind.name} {namespace}/{name}")
 
     async def find(
-        self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: Kind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
-        """Return the objects that carry all these labels, as they are now."""
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        query = [("labelSelector", selector)]
+        """Return the objects that carry all these labels and have these fields."""
+        query = [("labelSelector", _selector(labels)), ("fieldSelector", _selector(fields or {}))]
+        query = [(name, text) for name, text in query if text]
         status, body = await self._call("GET", kind.path(namespace), query=query)
         if status == HTTPStatus.NOT_FOUND:
             return []
@@ -201,6 +206,10 @@ class KubernetesApi:
             raise UnreachableError(
                 f"the Kubernetes API does not answer ({type(error).__name__}: {error})"
             ) from error
+
+
+def _selector(wanted: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in wanted.items())
 
 
 def _parsed(content: bytes | None) -> Manifest:

@@ -25,9 +25,17 @@ class KubeApi(Protocol):
         """Return the object as it is now, or None when there is none."""
 
     async def find(
-        self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: Kind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
-        """Return the objects that carry all these labels, as they are now."""
+        """Return the objects that carry all these labels and have these fields, as they are now.
+
+        Only fields that the API server has an index of; their paths have dots.
+        """
 
     async def apply(
         self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False

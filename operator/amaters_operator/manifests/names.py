@@ -96,7 +96,12 @@ def pod(cluster: AmatersCluster, ordinal: int) -> str:
 
 def claim(cluster: AmatersCluster, ordinal: int) -> str:
     """Name of the volume claim of the pod of that ordinal."""
-    return f"data-{cluster.name}-{ordinal}"
+    return claim_of(pod(cluster, ordinal))
+
+
+def claim_of(pod_name: str) -> str:
+    """Name of the volume claim of the pod of that name."""
+    return f"data-{pod_name}"
 
 
 def ordinal(pod_name: str) -> int:

@@ -27,6 +27,7 @@ from amaters.errors import (
 from amaters.tls import TlsMaterial
 
 from amaters_operator.database.port import Admin, NodeAddress
+from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
 from amaters_operator.testing.strikes import Strikes
 from amaters_operator.testing.world import NAME, NAMESPACE, Member, World
@@ -63,9 +64,9 @@ class FakeDatabase:
     def admin(
         self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
     ) -> AbstractAsyncContextManager[Admin]:
-        """Return a node's admin service."""
-        del tls, timeout
-        return self._open(node)
+        """Return a node's admin service; with TLS it answers nobody who has no certificate."""
+        del timeout
+        return self._open(node, tls)
 
     async def served_serials(
         self, node: NodeAddress, tls: TlsMaterial, *, timeout: timedelta
@@ -76,7 +77,10 @@ class FakeDatabase:
         return None if serial is None else (serial, serial)
 
     @asynccontextmanager
-    async def _open(self, node: NodeAddress) -> AsyncIterator[Admin]:
+    async def _open(self, node: NodeAddress, tls: TlsMaterial | None) -> AsyncIterator[Admin]:
+        wish = self.world.store.get(kinds.CLUSTER, NAMESPACE, NAME)
+        if wish is not None and wish["spec"].get("tls") and tls is None:
+            raise UnreachableError("it wants a certificate", address=node.host)
         yield FakeAdmin(self, self._ordinal(node))
 
     def _ordinal(self, node: NodeAddress) -> int:

@@ -110,6 +110,7 @@ def at_rest(cluster: AmatersCluster) -> bool:
     return (
         cluster.status.phase == "Running"
         and words.get("Ready") == ("True", generation)
-        and words.get("Progressing") == ("False", generation)
+        and words.get("Reconciling") == ("False", generation)
+        and words.get("Stalled") == ("False", generation)
         and words.get("Degraded") == ("False", generation)
     )

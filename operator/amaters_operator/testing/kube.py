@@ -1,10 +1,17 @@
 """`KubeApi` on a store in memory."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
+from amaters_operator.decisions import budgets
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, RefusedError, UnreachableError
+from amaters_operator.kube.errors import (
+    ConflictError,
+    KubeError,
+    RefusedError,
+    UnreachableError,
+)
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
 from amaters_operator.manifests.names import Manifest
@@ -29,6 +36,8 @@ class FakeKube:
         """Whether it accepts no status."""
         self.rigid = False
         """Whether the storage class lets no volume claim grow."""
+        self.refusals: dict[str, KubeError] = {}
+        """What is answered to whoever applies an object of that `Kind name`."""
         self.refused_evictions: list[str] = []
         self.used: set[Right] = set()
         """The rights that were made use of."""
@@ -43,11 +52,17 @@ class FakeKube:
         return self.store.get(kind, namespace, name)
 
     async def find(
-        self, kind: Kind, namespace: str, *, labels: Mapping[str, str]
+        self,
+        kind: Kind,
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
-        """Return the objects that carry all these labels."""
+        """Return the objects that carry all these labels and have these fields."""
         self._use(kind, "list")
-        return self.store.find(kind, namespace, labels)
+        found = self.store.find(kind, namespace, labels)
+        return [one for one in found if all(_at(one, *each) for each in (fields or {}).items())]
 
     async def apply(
         self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
@@ -62,6 +77,8 @@ class FakeKube:
             raise RefusedError("the status does not fit the CustomResourceDefinition")
         if self.rigid and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
             raise RefusedError("the storageclass that provisions the pvc must support resize")
+        if not status and (no := self.refusals.get(_called(manifest))):
+            raise no
         what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
         if manifest["kind"] == kinds.EVENT.name:
             what = f"tell {manifest['reason']}"
@@ -85,7 +102,8 @@ class FakeKube:
                 self.refused_evictions.append(name)
                 return why
             entry = self.store.entries[kinds.POD, namespace, name]
-            entry.own["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
+            entry.own["metadata"]["deletionTimestamp"] = (self.now() + grace).isoformat()
             return ""
 
     async def serves(self, kind: Kind) -> bool:
@@ -104,14 +122,34 @@ class FakeKube:
     def _budget(self, namespace: str, pod: Manifest) -> str:
         if not is_ready(pod):
             return ""
-        for (kind, where, _), entry in self.store.entries.items():
-            if kind != kinds.BUDGET or where != namespace:
-                continue
-            selector = entry.whole()["spec"]["selector"]["matchLabels"]
-            covered = self.store.find(kinds.POD, namespace, selector)
+        found = self.store.find(kinds.BUDGET, namespace, {})
+        worn = pod["metadata"]["labels"]
+        selectors = [one["spec"]["selector"] for one in found]
+        covering = [one for one in selectors if budgets.covers(one, worn)]
+        if len(covering) > 1:
+            raise UnreachableError(
+                f"cannot evict pod {namespace}/{pod['metadata']['name']}: This pod has more than "
+                "one PodDisruptionBudget, which the eviction subresource does not support. "
+                "(HTTP 500)"
+            )
+        pods = self.store.find(kinds.POD, namespace, {})
+        for selector in covering:
+            covered = [one for one in pods if budgets.covers(selector, one["metadata"]["labels"])]
             if sum(not is_ready(one) for one in covered) >= 1:
                 return "Cannot evict pod as it would violate the pod's disruption budget."
         return ""
+
+
+def _called(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"
+
+
+def _at(manifest: Manifest, path: str, value: str) -> bool:
+    """Whether the field at that dotted path has that value."""
+    found: Any = manifest
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return bool(found == value)
 
 
 def is_ready(pod: Manifest) -> bool:

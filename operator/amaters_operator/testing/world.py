@@ -52,6 +52,11 @@ class World:
     unreachable: set[int] = field(default_factory=set)
     """Ordinals of pods that the operator cannot reach, though they are well."""
     unschedulable: set[int] = field(default_factory=set)
+    scheduler_says: str = ""
+    quota: str = ""
+    """Why Kubernetes makes no more pods; empty while it does."""
+    lingering: set[int] = field(default_factory=set)
+    """Ordinals of pods that do not go when they are deleted."""
     ahead: dict[int, timedelta] = field(default_factory=dict)
     """By how much the clocks of pods' machines are ahead of `now`, by ordinal."""
     disks: dict[int, Disk] = field(default_factory=dict)
@@ -165,20 +170,42 @@ class World:
         revision = f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         for pod in self.pods():
             ordinal = names.ordinal(pod["metadata"]["name"])
-            if "deletionTimestamp" in pod["metadata"] or ordinal >= spec["replicas"]:
+            gone = "deletionTimestamp" in pod["metadata"] and ordinal not in self.lingering
+            if gone or ordinal >= spec["replicas"]:
                 self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
                 policy = spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"]
                 if ordinal >= spec["replicas"] and policy == "Delete":
                     self.store.delete(kinds.CLAIM, NAMESPACE, f"data-{NAME}-{ordinal}")
         for ordinal in range(spec["replicas"]):
             self._claim(ordinal, spec)
-            if self.pod(ordinal) is None:
+            if self.pod(ordinal) is not None:
+                continue
+            if self.quota:
+                note = f"create Pod {NAME}-{ordinal} in StatefulSet {NAME} failed: {self.quota}"
+                self.warn(statefulset, "FailedCreate", note)
+            else:
                 self._create(ordinal, spec["template"], revision, meta["uid"])
         entry = self.store.entries[kinds.STATEFUL_SET, NAMESPACE, NAME]
         entry.own["status"] = {
             "observedGeneration": entry.generation,
             "updateRevision": revision,
         }
+
+    def warn(self, about: Manifest, reason: str, note: str) -> None:
+        """Record what a part of Kubernetes has to say against an object."""
+        name, kind = about["metadata"]["name"], about["kind"]
+        self.store.put(
+            {
+                "apiVersion": kinds.EVENT.api_version,
+                "kind": kinds.EVENT.name,
+                "metadata": {"name": f"{kind}.{name}.{reason}", "namespace": NAMESPACE},
+                "type": "Warning",
+                "reason": reason,
+                "note": note,
+                "regarding": {"kind": kind, "name": name, "uid": about["metadata"]["uid"]},
+                "deprecatedLastTimestamp": self.now.isoformat(),
+            }
+        )
 
     def _reclaim(self) -> None:
         """Let a disk go once nothing claims it."""
@@ -265,7 +292,12 @@ class World:
         containers = [{"restartCount": 0, "state": {"running": {}}}]
         if ordinal in self.unschedulable:
             conditions.append(
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": self.scheduler_says,
+                }
             )
             containers = []
         elif not self._boots(pod):

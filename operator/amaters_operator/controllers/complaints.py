@@ -1,0 +1,103 @@
+"""What Kubernetes warned of, for pods that have been missing for a while: its own events.
+
+No object says why a StatefulSet makes no pod, or why a claim is not bound. Events do. They are asked
+for only while something is missing, and only for a few pods at once.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.decisions.seen import Cause, Complaint, Pod
+from amaters_operator.kube import kinds
+from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+_PATIENCE: Final = timedelta(seconds=10)
+"""How long a pod may take to start before anybody asks why it does not."""
+_MOST: Final = 3
+_FRESH: Final = timedelta(minutes=20)
+"""Controllers repeat what still holds within this time, however slow their retries became."""
+_LONGEST: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """Reads events; changes nothing."""
+
+    kube: KubeApi
+
+    async def look(
+        self, cluster: AmatersCluster, statefulset: Manifest, pods: Iterable[Pod], now: datetime
+    ) -> Mapping[int, Complaint]:
+        """Return what is said of each pod that is missing, by ordinal."""
+        there = {pod.ordinal: pod for pod in pods}
+        # A pod that the last pass has seen is being replaced: nobody complains of that yet.
+        recent = {names.ordinal(one.pod) for one in cluster.status.members} | there.keys()
+        gone = [one for one in range(statefulset["spec"]["replicas"]) if one not in recent]
+        late = [pod for pod in there.values() if _is_late(pod, now)][:_MOST]
+        said = await asyncio.gather(*(self._of_pod(cluster, pod, now) for pod in late))
+        found = {pod.ordinal: one for pod, one in zip(late, said, strict=True)}
+        return found | (await self._of_absent(cluster, statefulset, gone, now) if gone else {})
+
+    async def _of_pod(self, cluster: AmatersCluster, pod: Pod, now: datetime) -> Complaint:
+        claim, itself = await asyncio.gather(
+            self._newest(cluster, "PersistentVolumeClaim", names.claim_of(pod.name), now),
+            self._newest(cluster, "Pod", pod.name, now, uid=pod.uid),
+        )
+        placeless = pod.cause is Cause.UNSCHEDULABLE
+        return Complaint(pod="" if placeless else itself, claim=claim if placeless else "")
+
+    async def _of_absent(
+        self, cluster: AmatersCluster, statefulset: Manifest, gone: list[int], now: datetime
+    ) -> dict[int, Complaint]:
+        uid = statefulset["metadata"]["uid"]
+        found = await self._events(cluster, "StatefulSet", cluster.name, now, uid=uid)
+        made = {}
+        for ordinal in gone:
+            name = names.pod(cluster, ordinal)
+            said = [one for one in found if f"Pod {name} " in one.get("note", "")]
+            made[ordinal] = Complaint(creation=_words(said))
+        return made
+
+    async def _newest(
+        self, cluster: AmatersCluster, kind: str, name: str, now: datetime, *, uid: str = ""
+    ) -> str:
+        return _words(await self._events(cluster, kind, name, now, uid=uid))
+
+    async def _events(
+        self, cluster: AmatersCluster, kind: str, name: str, now: datetime, *, uid: str
+    ) -> list[Manifest]:
+        """Return the fresh warnings about an object, oldest first."""
+        fields = {"regarding.kind": kind, "regarding.name": name, "type": "Warning"}
+        found = await self.kube.find(kinds.EVENT, cluster.namespace, labels={}, fields=fields)
+        fresh = [one for one in found if now - _last(one, now) < _FRESH]
+        about = [one for one in fresh if not uid or one["regarding"].get("uid", uid) == uid]
+        return sorted(about, key=lambda one: _last(one, now))
+
+
+def _is_late(pod: Pod, now: datetime) -> bool:
+    if pod.ready or pod.terminating or pod.cause not in (Cause.NONE, Cause.UNSCHEDULABLE):
+        return False
+    return pod.unready_since is not None and now - pod.unready_since >= _PATIENCE
+
+
+def _last(event: Manifest, now: datetime) -> datetime:
+    """Return when it was last said, in the old or the new way of saying it."""
+    series = event.get("series") or {}
+    text = (
+        series.get("lastObservedTime")
+        or event.get("deprecatedLastTimestamp")
+        or event.get("eventTime")
+    )
+    return now if text is None else datetime.fromisoformat(text)
+
+
+def _words(events: list[Manifest]) -> str:
+    if not events:
+        return ""
+    return f"{events[-1].get('reason', '')}: {events[-1].get('note', '')}"[:_LONGEST]

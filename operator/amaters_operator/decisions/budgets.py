@@ -1,0 +1,68 @@
+"""Disruption budgets: which cover the pods, and what follows from two. Pure.
+
+Kubernetes evicts no pod that two budgets cover: it answers with an internal error, to the operator
+and to `kubectl drain` alike.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.decisions.findings import Blocked
+from amaters_operator.decisions.moves import Move, ReplacePod
+from amaters_operator.decisions.seen import Seen
+
+TWO: Final = "TwoDisruptionBudgets"
+"""Reason of a condition, and of the event."""
+_TWO: Final = 2
+
+
+def covers(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector selects these labels: an empty one selects all, none nothing."""
+    if selector is None:
+        return False
+    wanted = selector.get("matchLabels") or {}
+    needs = selector.get("matchExpressions") or []
+    return wanted.items() <= labels.items() and all(_fulfils(labels, one) for one in needs)
+
+
+def _fulfils(labels: Mapping[str, str], need: Mapping[str, Any]) -> bool:
+    value, values = labels.get(need["key"]), need.get("values") or []
+    match need["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None
+
+
+def notes(cluster: AmatersCluster, seen: Seen, blocked: Iterable[Blocked]) -> tuple[str, ...]:
+    """Say that two budgets cover the pods, while nothing is blocked by it yet."""
+    if len(seen.budgets) < _TWO or any(one.reason == TWO for one in blocked):
+        return ()
+    return (f"{_told(cluster, seen.budgets)}, so no node can be drained: {_advice(seen.budgets)}",)
+
+
+def in_the_way(cluster: AmatersCluster, seen: Seen, move: Move) -> Blocked | None:
+    """Return why a pod could not be evicted, if two budgets are why."""
+    if not isinstance(move, ReplacePod) or len(seen.budgets) < _TWO:
+        return None
+    why = _told(cluster, seen.budgets)
+    return Blocked(TWO, f"{move}: {why}. Until then no pod is replaced: {_advice(seen.budgets)}")
+
+
+def _told(cluster: AmatersCluster, names: Iterable[str]) -> str:
+    return (
+        f"the PodDisruptionBudgets {' and '.join(names)} all cover the pods of {cluster.name}, and "
+        "Kubernetes evicts no pod that more than one covers"
+    )
+
+
+def _advice(names: Iterable[str]) -> str:
+    return (
+        "delete all but one of them or narrow their selectors; "
+        "spec.podDisruptionBudget.enabled: false gives up the operator's own"
+    )

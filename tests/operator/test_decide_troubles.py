@@ -1,0 +1,136 @@
+"""Why a pod does not do its part: for each fact one true text with what to do."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from amaters_operator.decisions import troubles
+from amaters_operator.decisions.seen import Cause, Complaint, Pod, Seen
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+POD = Pod("orders-1", 1, "uid-1", "rev-1", node="node2", unready_since=NOW - timedelta(minutes=1))
+
+
+def judged(complaint: Complaint | None = None, **facts: object) -> troubles.Trouble | None:
+    seen = Seen(NOW, pods=(POD,), complaints={1: complaint} if complaint else {})
+    return troubles.of(seen, replace(POD, **facts))
+
+
+def placeless(message: str) -> dict[str, object]:
+    return {"cause": Cause.UNSCHEDULABLE, "trouble": f"Unschedulable: {message}"}
+
+
+MISSING_CLASS = Complaint(claim='ProvisioningFailed: storageclass.storage.k8s.io "nope" not found')
+UNBOUND = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+TABLE = [
+    (
+        placeless("1 node(s) were unschedulable, 2 node(s) had volume node affinity conflict"),
+        None,
+        "NodeNotAvailable",
+        ["Uncordon that node", "delete pvc data-orders-1 --wait=false", "delete pod orders-1"],
+    ),
+    (
+        placeless("3 node(s) didn't match PersistentVolume's node affinity"),
+        None,
+        "NodeNotAvailable",
+        ["takes no pods", "Uncordon that node"],
+    ),
+    (
+        placeless("3 Insufficient memory"),
+        None,
+        "NoNodeFits",
+        ["3 Insufficient memory", "correct spec.scheduling or spec.resources"],
+    ),
+    (
+        placeless(UNBOUND),
+        MISSING_CLASS,
+        "VolumeNotBound",
+        [
+            'storageclass.storage.k8s.io "nope" not found',
+            "spec.storage.className cannot be changed",
+        ],
+    ),
+    (
+        {"cause": Cause.IMAGE, "trouble": "ErrImagePull: not found"},
+        None,
+        "ImageNotPulled",
+        ["ErrImagePull: not found", "Correct spec.image"],
+    ),
+    (
+        {
+            "cause": Cause.CONFIGURATION,
+            "trouble": 'CreateContainerConfigError: secret "a" not found',
+        },
+        None,
+        "PodNotConfigured",
+        ['secret "a" not found', "Create what it names"],
+    ),
+    (
+        {"cause": Cause.CRASH, "trouble": "CrashLoopBackOff: the last run ended with code 1"},
+        None,
+        "PodCrashes",
+        ["code 1", "`kubectl logs orders-1 --previous`"],
+    ),
+    (
+        {"cause": Cause.ENDED, "trouble": "Evicted: low on memory"},
+        None,
+        "PodEnded",
+        ["low on memory", "Its StatefulSet replaces it"],
+    ),
+    (
+        {},
+        Complaint(pod='FailedMount: MountVolume.SetUp failed: secret "orders-tls" not found'),
+        "PodNotStarted",
+        ['secret "orders-tls" not found', "Mend that"],
+    ),
+    (
+        {"terminating": True, "due": NOW - timedelta(seconds=70)},
+        None,
+        "PodDoesNotGo",
+        ["was to be gone 70 s ago", "kubelet of node2 has not confirmed", "Only when it surely"],
+    ),
+    (
+        {"terminating": True, "due": NOW - timedelta(seconds=70), "finalizers": ("a.io/b",)},
+        None,
+        "PodDoesNotGo",
+        ["its finalizers hold it: a.io/b"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "complaint", "reason", "words"), TABLE)
+def test_each_fact_has_its_text(facts, complaint, reason: str, words: list[str]) -> None:
+    found = judged(complaint, **facts)
+
+    assert found is not None
+    assert found.reason == reason
+    assert not [one for one in words if one not in found.text]
+    assert "orrect the spec" not in found.text or found.by_spec
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"ready": True, "unready_since": None},
+        {"terminating": True, "due": NOW + timedelta(seconds=20)},
+        {"terminating": True, "due": NOW - timedelta(seconds=5)},
+    ],
+)
+def test_a_pod_that_takes_its_time_is_in_no_trouble(facts) -> None:
+    assert judged(**facts) is None
+
+
+def test_a_pod_that_kubernetes_does_not_make_is_not_described_but_explained() -> None:
+    why = 'FailedCreate: pods "orders-1" is forbidden: exceeded quota: small'
+    found = troubles.absent(Seen(NOW, complaints={1: Complaint(creation=why)}), "orders-1", 1)
+
+    assert found is not None
+    assert (found.reason, found.final) == ("PodRefused", True)
+    assert "no such pod exists" in found.text
+    assert "exceeded quota: small. Raise the quota, or correct the spec" in found.text
+    assert "describe pod" not in found.text
+
+
+def test_a_pod_that_is_being_made_is_in_no_trouble() -> None:
+    assert troubles.absent(Seen(NOW), "orders-1", 1) is None

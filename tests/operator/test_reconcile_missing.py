@@ -1,0 +1,138 @@
+"""Members that are missing: what is said is true, and what is advised helps."""
+
+import pytest
+from amaters_operator.kube import kinds
+from amaters_operator.testing import Driver
+
+SHOP = "shop"
+
+
+def condition(cluster, question: str):
+    return next(one for one in cluster.status.conditions if one.type == question)
+
+
+@pytest.fixture
+def driver() -> Driver:
+    made = Driver()
+    made.world.wish(image="amaters:1", replicas=3)
+    return made
+
+
+def lose(driver: Driver, ordinal: int) -> None:
+    driver.world.store.delete(kinds.POD, SHOP, f"orders-{ordinal}")
+
+
+def test_a_drained_node_with_a_local_disk_is_no_stuck_upgrade(driver: Driver) -> None:
+    driver.settled()
+    driver.world.unschedulable = {1}
+    driver.world.scheduler_says = (
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) had volume node affinity "
+        "conflict."
+    )
+    lose(driver, 1)
+    driver.passes(20)
+
+    cluster = driver.world.cluster()
+    assert cluster.status.phase == "Degraded"
+    assert condition(cluster, "Ready").status == "True"
+    assert condition(cluster, "RolloutStuck").status == "False"
+    assert condition(cluster, "Stalled").status == "False"
+    said = condition(cluster, "Degraded").message
+    assert "not taking part: orders-1" in said
+    assert "Uncordon that node" in said
+    assert "Correct" not in said
+
+    driver.world.unschedulable = set()
+    assert driver.settled().status.ready == "3/3"
+
+
+def test_a_node_that_is_drained_during_a_roll_stops_it_with_the_same_text(driver: Driver) -> None:
+    driver.settled()
+    driver.world.unschedulable = {2}
+    driver.world.scheduler_says = "3 node(s) didn't match PersistentVolume's node affinity"
+    driver.world.wish(image="amaters:2")
+    cluster = driver.until(lambda one: one.status.phase == "UpgradeStuck")
+    driver.passes(10)
+
+    said = condition(cluster, "RolloutStuck").message
+    assert "Uncordon that node" in said
+    assert "No healthy pod is touched" in said
+    assert "orrected spec" not in said
+    assert driver.most_down == 1
+
+    driver.world.unschedulable = set()
+    assert driver.settled().status.image == "amaters:2"
+
+
+def test_a_pod_that_does_not_go_is_said_to_be_stuck(driver: Driver) -> None:
+    driver.settled()
+    driver.world.lingering = {1}
+    driver.world.wish(image="amaters:2")
+    driver.until(lambda _: "deletionTimestamp" in (driver.world.pod(1) or {})["metadata"])
+    driver.passes(10)
+    early = driver.world.cluster()
+    driver.passes(40)
+
+    cluster = driver.world.cluster()
+    assert condition(early, "Stalled").status == "False"
+    assert "orders-1 is going down and comes back" in condition(early, "Degraded").message
+    for question in ("Stalled", "RolloutStuck"):
+        assert condition(cluster, question).status == "True"
+        assert "was to be gone" in condition(cluster, question).message
+    assert [one for one in driver.notes() if "was to be gone" in one][1:] == []
+
+    driver.world.lingering = set()
+    assert driver.settled().status.image == "amaters:2"
+
+
+def test_a_storage_class_that_is_not_there_is_named(driver: Driver) -> None:
+    driver.world.unschedulable = {0, 1, 2}
+    driver.world.scheduler_says = "pod has unbound immediate PersistentVolumeClaims"
+    driver.passes(3)
+    for claim in driver.world.store.find(kinds.CLAIM, SHOP, {}):
+        driver.world.warn(claim, "ProvisioningFailed", 'storageclass "nope" not found')
+    driver.passes(8)
+
+    cluster = driver.world.cluster()
+    said = condition(cluster, "Stalled")
+    assert cluster.status.phase == "Creating"
+    assert (said.status, said.reason) == ("True", "VolumeNotBound")
+    assert 'storageclass "nope" not found' in said.message
+    assert "broken pod" not in said.message
+    assert 'storageclass "nope" not found' in condition(cluster, "Ready").message
+    assert condition(cluster, "RolloutStuck").status == "False"
+
+    driver.world.unschedulable = set()
+    assert driver.settled().status.ready == "3/3"
+
+
+def test_a_pod_that_the_quota_refuses_is_told_by_its_statefulset(driver: Driver) -> None:
+    driver.settled()
+    driver.world.quota = 'pods "orders-3" is forbidden: exceeded quota: small'
+    driver.world.wish(replicas=5)
+    driver.passes(15)
+
+    cluster = driver.world.cluster()
+    said = condition(cluster, "Stalled")
+    assert (said.status, said.reason) == ("True", "PodRefused")
+    assert "exceeded quota: small. Raise the quota" in said.message
+    assert condition(cluster, "Ready").status == "True"
+    assert "kubectl describe pod" not in condition(cluster, "Degraded").message
+    assert len([one for one in driver.notes() if one.startswith("PodRefused")]) == 1
+
+    driver.world.quota = ""
+    assert driver.settled(within=200).status.ready == "5/5"
+
+
+def test_events_are_read_only_while_a_pod_is_missing_for_a_while(driver: Driver) -> None:
+    driver.settled()
+    driver.kube.used.clear()
+    driver.world.wish(image="amaters:2")
+    driver.settled()
+
+    assert ("events.k8s.io", "events", "list") not in driver.kube.used
+
+    driver.world.quota = "exceeded quota"
+    lose(driver, 1)
+    driver.passes(3)
+    assert ("events.k8s.io", "events", "list") in driver.kube.used

@@ -20,7 +20,7 @@ from amaters_server.telemetry.counters import Traffic
 
 _log = logging.getLogger(__name__)
 
-STREAM_BACKLOG_BYTES = 256 * 1024
+STREAM_BACKLOG_BYTES = 64 * 1024
 """How much of one stream may wait for a slow caller before its rows are no longer read."""
 
 

@@ -17,6 +17,9 @@ ROWS_PER_BATCH = 100
 SLICE_SECONDS = 0.002
 """How long the event loop may be kept busy with rows before others get a turn."""
 ROWS_PER_CHECK = 32
+BYTES_PER_CHECK = 64 * 1024
+MESSAGE_BYTES = 64 * 1024
+"""Of one message of a stream, unless a single row is larger: so much a caller may leave lying."""
 MESSAGE_FRAME_BYTES = 64
 """Room for tags and lengths around the rows of one message."""
 
@@ -40,16 +43,20 @@ async def rows(view: MachineView, walk: Walk) -> AsyncIterator[bytes]:
         return
     passed, last = 0, None if walk.limit is None else walk.offset + walk.limit
     until = time.monotonic() + SLICE_SECONDS
+    size = 0
     for number, (key, value) in enumerate(view.scan(walk.start, walk.end), 1):
+        size += len(value)
         if walk.matches is None or walk.matches(CipherBlob.FromString(value).data):
             passed += 1
             if passed > walk.offset:
                 yield encode.row(key[walk.prefix_length :], value)
             if passed == last:
                 return
-        if number % ROWS_PER_CHECK == 0 and time.monotonic() > until:
-            await asyncio.sleep(0)
-            until = time.monotonic() + SLICE_SECONDS
+        if number % ROWS_PER_CHECK == 0 or size > BYTES_PER_CHECK:
+            size = 0
+            if time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + SLICE_SECONDS
 
 
 async def collect(found: AsyncIterator[bytes], *, limit_bytes: int) -> list[bytes]:
@@ -66,6 +73,7 @@ async def collect(found: AsyncIterator[bytes], *, limit_bytes: int) -> list[byte
 async def stream(found: AsyncIterator[bytes], send: Send, *, limit_bytes: int) -> None:
     """Send the rows in batches that each fit a message, then the end."""
     batch: list[bytes] = []
+    limit_bytes = min(limit_bytes, MESSAGE_BYTES)
     size, total, sequence = MESSAGE_FRAME_BYTES, 0, 0
     async for one in found:
         if batch and (len(batch) == ROWS_PER_BATCH or size + len(one) + 4 > limit_bytes):

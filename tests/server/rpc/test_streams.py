@@ -122,13 +122,14 @@ async def test_a_slow_caller_holds_the_rows_back(served, ask):
     first = await call.read()
     await asyncio.sleep(0.2)
     walking = not served.database.views[0].closed
-    rest = 0
+    rest = len(first.batch.values)
     while (chunk := await call.read()) is not grpc.aio.EOF:
         rest += len(chunk.batch.values)
 
-    assert len(first.batch.values) == 100
+    assert len(first.batch.values) == 12
+    assert first.ByteSize() <= 64 * 1024
     assert walking, "20 MB were read for a caller that took half a megabyte"
-    assert rest == 3900
+    assert rest == 4000
 
 
 async def test_a_caller_that_leaves_closes_the_view(served, ask):
@@ -185,3 +186,19 @@ async def test_a_stream_that_the_shutdown_breaks_off_says_so(served, ask, state,
     error = await failure(served, ask, ask.range(b"0", b"9"))
 
     assert error.code() is code
+
+
+async def test_streams_count_as_calls_in_progress_and_leave_half_of_the_room(serving_with, ask):
+    async with serving_with(active_calls=2) as served:
+        await filled(served, ask, 4000, size=5000)
+        slow = served.stub.ExecuteStream(ask.request(ask.range(b"0", b"9")))
+        await slow.read()
+
+        refused = await failure(served, ask, ask.range(b"0", b"9"))
+        answer = await served.stub.ExecuteQuery(ask.request(ask.get(b"000001")))
+        counted = served.counters.active
+        slow.cancel()
+
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert answer.result.single.value.data == bytes(5000)
+    assert counted == 1

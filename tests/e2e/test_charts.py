@@ -106,6 +106,29 @@ def test_the_second_operator_takes_over_when_the_first_is_killed(operator, relea
     )
 
 
+def test_a_lost_lease_costs_no_restart_and_the_work_goes_on(operator, released):
+    released.until_ready(1)
+    selector = "app.kubernetes.io/name=amaters-operator"
+    stolen = json.dumps({"spec": {"holderIdentity": "thief"}})
+    operator("patch", "lease", "amaters-operator", "--type", "merge", "--patch", stolen)
+    start = time.monotonic()
+
+    eventually(
+        "an operator holds the Lease again",
+        lambda: "amaters-operator-" in lease_holder(operator),
+        within=40,
+    )
+    print(f"\nthe Lease is back after {time.monotonic() - start:.1f} s")
+    released.kubectl("delete", "configmap", "boxed-config")
+    eventually(
+        "the work goes on",
+        lambda: released.kubectl.get("configmap", "boxed-config"),
+        within=30,
+    )
+    states = [pod["status"]["containerStatuses"][0] for pod in operator.items("pods", selector)]
+    assert [one["restartCount"] for one in states] == [0, 0]
+
+
 def lease_holder(operator) -> str:
     lease = json.loads(operator("get", "lease", "amaters-operator", "--output", "json"))
     return lease["spec"].get("holderIdentity") or ""

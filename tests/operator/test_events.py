@@ -92,6 +92,15 @@ def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
 
     assert len(objects(driver, "NameTaken")) == 1
     assert writes(driver, "NameTaken") == 1
+    assert driver.strikes.changes.count("apply AmatersCluster orders status") == 1
+
+
+def test_a_spec_that_stays_invalid_writes_no_status_twice() -> None:
+    driver = Driver()
+    driver.world.wish(image=3)
+    driver.passes(60, seconds=15)
+
+    assert driver.strikes.changes.count("apply AmatersCluster orders status") == 1
 
 
 def test_a_status_that_cannot_be_written_repeats_no_event() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
-from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
 from amaters_operator.decisions.conditions import INCOMPATIBLE
 from amaters_operator.kube import events, kinds
@@ -86,6 +86,9 @@ class Teller:
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
         """Write the status, but for the backups, if it says anything new."""
+        # An answer that stays keeps its time: else each look would be a write, and wake the next.
+        conditions = settle(status.conditions, cluster.status.conditions)
+        status = status.model_copy(update={"conditions": conditions})
         new, old = (_written(one) for one in (status, cluster.status))
         if new == old:
             return

@@ -99,7 +99,7 @@ REFUSED = [
     (backed_up(schedule="0 3 * * *", timeZone="Local"), "write an IANA time zone"),
     (backed_up(schedule="0 3 * * *", timeZone="+02:00"), "write an IANA time zone"),
     (restored("nonsense"), "write the backup as s3://BUCKET/KEY"),
-    (restored("s3://backups"), "write the backup as s3://BUCKET/KEY"),
+    (restored("https://backups/a"), "write the backup as s3://BUCKET/KEY"),
 ]
 TAKEN = [
     {},
@@ -129,6 +129,7 @@ TAKEN = [
     backed_up(schedule="0 3 * * *", timeZone="America/Argentina/Buenos_Aires"),
     backed_up(schedule="0 3 * * *", timeZone="Etc/GMT+3"),
     restored("s3://backups/old/snapshot_7.amaters"),
+    restored("s3://backups"),
 ]
 
 

@@ -47,9 +47,10 @@ IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, with
 BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9]"
 DESTINATION_PATTERN = f"^s3://{BUCKET}(/.*)?$"
 DESTINATION_MESSAGE = "write bucket and prefix as s3://BUCKET/PREFIX, such as s3://backups/orders"
-BACKUP_PATTERN = f"^s3://{BUCKET}/.*[^/]$"
+BACKUP_PATTERN = f"^s3://{BUCKET}(/.*)?$"
 BACKUP_MESSAGE = (
-    "write the backup as s3://BUCKET/KEY, as another cluster shows it in status.backup.last.uri"
+    "write the backup as s3://BUCKET/KEY, as another cluster shows it in status.backup.last.uri, or "
+    "the place it is in"
 )
 
 ByteAmount = Annotated[

@@ -232,3 +232,28 @@ def test_volumes_that_have_yet_to_grow_are_named(driver: Driver) -> None:
     assert (
         "data-orders-0, data-orders-1, data-orders-2" in condition(cluster, "Reconciling").message
     )
+
+
+def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
+    driver: Driver,
+) -> None:
+    backup = {"destination": "s3://backups/orders"}
+    driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.database.store_fails = "access denied"
+    driver.passes(20)
+    driver.world.wish(image="amaters:2")
+    driver.until(lambda one: one.status.image == "amaters:2")
+    driver.world.lose_disk(1)
+    driver.passes(40)
+
+    cluster = driver.world.cluster()
+    assert sorted(driver.world.members) == [1, 3, 4]
+    assert "access denied" in condition(cluster, "Ready").message
+    assert len(told(driver, "RestoreFailed")) == 1
+    assert 1 < cluster.status.bootstrap.restore_failures < 6
+
+    driver.database.store_fails = ""
+    driver.world.wish(backup=backup | {"region": "eu-1"})
+    cluster = driver.settled()
+    assert cluster.status.bootstrap.restored_keys == 7
+    assert cluster.status.bootstrap.restore_failures == 0

@@ -71,6 +71,15 @@ class BootstrapStatus(Part):
     restore_error: str = Field(
         default="", description="Why the last attempt to load the backup failed."
     )
+    restore_failed: Timestamp | None = Field(
+        default=None, description="When the last attempt to load the backup failed."
+    )
+    restore_failures: int = Field(
+        default=0, description="Failed attempts with the same spec and credentials."
+    )
+    restore_failed_with: str = Field(
+        default="", description="Of which spec and credentials the last attempt was."
+    )
 
 
 class UpgradeStatus(Part):

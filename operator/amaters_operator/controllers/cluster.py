@@ -136,7 +136,12 @@ class ClusterController:
         rotation = await self._rotation.advance(cluster, seen, wanted)
         record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
         work = Pass(cluster, shape, applied, record, wanted, seen, rotation, claims)
-        restore = bootstrap.next_restore(cluster.spec.bootstrap, work.record)
+        restore = bootstrap.next_restore(
+            cluster.spec.bootstrap,
+            work.record,
+            given=await self._restorer.given(cluster),
+            now=seen.now,
+        )
         if isinstance(restore, Restore):
             return await self._restore(work, restore)
         return await self._move(work)
@@ -198,7 +203,7 @@ class ClusterController:
         # The record of the beginning was written meanwhile: compare with nothing.
         bare = work.cluster.model_copy(update={"status": ClusterStatus()})
         await self._teller.status(bare, status.status(work.cluster, found))
-        return AFTER_A_MOVE if record.restored_from else AT_REST
+        return AFTER_A_MOVE if record.restored_from else WHILE_WAITING
 
     async def _plan(self, work: Pass) -> Plan:
         """Decide on what was seen; what deletes something is decided twice, on two looks."""

@@ -45,18 +45,47 @@ class Restorer:
         # From here on a crash means that half of the data may be there: remember that first.
         begun = record.model_copy(update={"restore_started": _text(seen.now)})
         await self.teller.status(cluster, cluster.status.model_copy(update={"bootstrap": begun}))
-        await self.teller.event(cluster, "Restore", str(move))
+        if not begun.restore_error:
+            await self.teller.event(cluster, "Restore", str(move))
         try:
             address = nodes.address(cluster, pod)
             credentials = await self._credentials(cluster)
             async with self.database.admin(address, tls, timeout=_PATIENCE) as admin:
                 keys = await _loaded(admin, move, credentials)
         except AmatersError as error:
-            await self.teller.event(cluster, "RestoreFailed", str(error), kind="Warning")
-            return begun.model_copy(update={"restore_error": str(error)})
+            return await self._failed(cluster, begun, str(error))
         await self.teller.event(cluster, "Restored", f"{keys} records from {move.uri}")
         return begun.model_copy(
-            update={"restored_from": move.uri, "restored_keys": keys, "restore_error": ""}
+            update={
+                "restored_from": move.uri,
+                "restored_keys": keys,
+                "restore_error": "",
+                "restore_failed": None,
+                "restore_failures": 0,
+                "restore_failed_with": "",
+            }
+        )
+
+    async def given(self, cluster: AmatersCluster) -> str:
+        """Return what an attempt would be made with: it differs once something was corrected."""
+        found = await store_keys(self.kube, cluster)
+        return f"{cluster.metadata.generation}/{found.version}"
+
+    async def _failed(
+        self, cluster: AmatersCluster, begun: BootstrapStatus, why: str
+    ) -> BootstrapStatus:
+        """Record the failure; an event tells it once, however often it repeats."""
+        given = await self.given(cluster)
+        repeated = given == begun.restore_failed_with
+        if why != begun.restore_error:
+            await self.teller.event(cluster, "RestoreFailed", why, kind="Warning")
+        return begun.model_copy(
+            update={
+                "restore_error": why,
+                "restore_failed": _text(self.kube.now()),
+                "restore_failures": begun.restore_failures + 1 if repeated else 1,
+                "restore_failed_with": given,
+            }
         )
 
     async def _credentials(self, cluster: AmatersCluster) -> StoreCredentials | None:

@@ -1,7 +1,10 @@
 """How a cluster begins: once, of members named before the first pod, perhaps from a backup. Pure."""
 
+from datetime import datetime
+
 from amaters_operator.api.spec import BootstrapSpec
 from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.decisions.backup_schedule import pause_after
 from amaters_operator.decisions.moves import Hold, Restore
 from amaters_operator.decisions.seen import Seen
 
@@ -38,16 +41,23 @@ def formed(record: BootstrapStatus, seen: Seen, *, older: bool) -> BootstrapStat
     return record.model_copy(update={"cluster_id": seen.cluster_id})
 
 
-def next_restore(wish: BootstrapSpec | None, record: BootstrapStatus) -> Restore | Hold | None:
+def next_restore(
+    wish: BootstrapSpec | None, record: BootstrapStatus, *, given: str, now: datetime
+) -> Restore | Hold | None:
     """Return whether the backup is to be loaded now; None when there is nothing to load.
 
     A load that was begun and not finished may have left half of the data: it is begun again and
-    replaces what is there. Clients find no Service until it is done.
+    replaces what is there. Failures are tried again, ever more slowly; what has been corrected,
+    which shows in `given`, is tried at once. Clients find no Service until it is done.
     """
     if wish is None or record.restored_from:
         return None
     if not record.cluster_id:
         return Hold("the backup is loaded once the cluster has formed")
+    if record.restore_failed is not None and record.restore_failed_with == given:
+        due = datetime.fromisoformat(record.restore_failed) + pause_after(record.restore_failures)
+        if now < due:
+            return Hold(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
     again = record.restore_started is not None
     return Restore(
         wish.restore_from,

@@ -138,3 +138,21 @@ def test_no_way_to_kubernetes_is_one_line_and_an_exit_code(
     assert done.exit_code == 1
     assert "amaters-operator: no way to the Kubernetes API" in done.output
     assert "Traceback" not in done.output
+
+
+async def test_the_operators_own_status_wakes_nobody() -> None:
+    made, clusters, _ = handlers()
+    told = {handler.fn.__name__: handler.fn for handler in made._watching.get_all_handlers()}
+
+    def body(generation: int = 1, annotations: dict | None = None, **status: object) -> dict:
+        meta = {"uid": "u", "generation": generation, "annotations": annotations or {}}
+        return {"metadata": meta, "status": status}
+
+    changes = [body(), body(phase="Running"), body(ready="1/3"), body(generation=2)]
+    changes += [body(generation=2, annotations={"amaters.io/backup": "now"})]
+    changes += [body(generation=2, annotations={"amaters.io/backup": "now"}, phase="Degraded")]
+    for one in changes:
+        await told["cluster"](namespace="ns", name="a", body=one, type="MODIFIED")
+    await told["cluster"](namespace="ns", name="a", body=changes[-1], type="DELETED")
+
+    assert len(clusters.names) == 4

@@ -91,6 +91,15 @@ def _schema() -> Manifest:
                 "(status.volumeSize): volumes cannot shrink",
                 "fieldPath": ".spec.storage.size",
             },
+            {
+                "rule": "!has(self.spec.bootstrap) || !has(oldSelf.spec.bootstrap) || "
+                "self.spec.bootstrap == oldSelf.spec.bootstrap || !has(self.status) || "
+                "!has(self.status.bootstrap) || !has(self.status.bootstrap.restoredFrom) || "
+                "self.status.bootstrap.restoredFrom == ''",
+                "message": "bootstrap can be corrected until its backup is loaded; create another "
+                "cluster to restore another backup",
+                "fieldPath": ".spec.bootstrap",
+            },
         ],
     }
 

@@ -281,10 +281,9 @@ class ClusterSpec(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "has(self.bootstrap) == has(oldSelf.bootstrap) && "
-                "(!has(self.bootstrap) || self.bootstrap == oldSelf.bootstrap)",
-                "bootstrap is immutable: it says how the cluster began; create another cluster "
-                "to restore another backup",
+                "has(self.bootstrap) == has(oldSelf.bootstrap)",
+                "bootstrap cannot be added or dropped: it says how the cluster began; create another "
+                "cluster to begin otherwise",
             ),
             rule(
                 "has(self.tls) == has(oldSelf.tls)",

@@ -8,10 +8,11 @@ whatever else runs on its loop, and it takes the process's signals for itself.
 """
 
 import asyncio
+import json
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -33,8 +34,21 @@ class Waker:
     clusters: Worker
     backups: Worker
 
-    def cluster(self, namespace: str, name: str) -> None:
-        """Say that an AmatersCluster changed."""
+    known: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What was last seen of each AmatersCluster, of that which matters."""
+
+    def cluster(self, namespace: str, name: str, wish: str) -> None:
+        """Say that an AmatersCluster is so now; an empty `wish` says that it is gone.
+
+        The status that the operator itself wrote wakes nobody.
+        """
+        key = (namespace, name)
+        if wish and self.known.get(key) == wish:
+            return
+        if wish:
+            self.known[key] = wish
+        else:
+            self.known.pop(key, None)
         for worker in (self.clusters, self.backups):
             self.loop.call_soon_threadsafe(worker.wake, namespace, name)
 
@@ -74,8 +88,9 @@ def registry(waker: Waker) -> kopf.OperatorRegistry:
     _register_connection(made)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=made)
-    async def cluster(namespace: str | None, name: str, **_: Any) -> None:  # noqa: ANN401
-        waker.cluster(namespace or "", name)
+    async def cluster(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
+        gone = facts.get("type") == "DELETED"
+        waker.cluster(namespace or "", name, "" if gone else _wish(facts.get("body") or {}))
 
     @kopf.on.event("v1", "pods", labels={CLUSTER_LABEL: kopf.PRESENT}, registry=made)
     async def pod(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
@@ -86,6 +101,15 @@ def registry(waker: Waker) -> kopf.OperatorRegistry:
         waker.secret(namespace or "")
 
     return made
+
+
+def _wish(body: Mapping[str, Any]) -> str:
+    """Return what of an AmatersCluster the workers act on, as far as they do not write it."""
+    meta, status = body.get("metadata") or {}, body.get("status") or {}
+    begun = status.get("bootstrap") or {}
+    parts = [meta.get(one) for one in ("uid", "generation", "annotations", "deletionTimestamp")]
+    parts += [status.get("backup"), begun.get("clusterId"), begun.get("restoredFrom")]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def _register_connection(made: kopf.OperatorRegistry) -> None:

@@ -77,8 +77,7 @@ class Restorer:
         """Record the failure; an event tells it once, however often it repeats."""
         given = await self.given(cluster)
         repeated = given == begun.restore_failed_with
-        if why != begun.restore_error:
-            await self.teller.event(cluster, "RestoreFailed", why, kind="Warning")
+        await self.teller.event(cluster, "RestoreFailed", why, kind="Warning")
         return begun.model_copy(
             update={
                 "restore_error": why,

@@ -37,8 +37,8 @@ class Waker:
     known: dict[tuple[str, str], str] = field(default_factory=dict)
     """What was last seen of each AmatersCluster, of that which matters."""
 
-    def cluster(self, namespace: str, name: str, wish: str) -> None:
-        """Say that an AmatersCluster is so now; an empty `wish` says that it is gone.
+    def cluster(self, namespace: str, name: str, wish: str = "") -> None:
+        """Say that an AmatersCluster is so now; without a `wish` nothing of it is known any more.
 
         The status that the operator itself wrote wakes nobody.
         """

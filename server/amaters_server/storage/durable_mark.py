@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 _FORM = struct.Struct(">4s16sQ")
 _CHECK = struct.Struct(">I")
 _MAGIC = b"AMD1"
-_EPOCH = b"epoch"
+EPOCH = b"epoch"
+"""Where a database keeps its epoch: in a table of its own, in the default column family."""
 _EPOCH_BYTES = 16
 _SIZE = _FORM.size + _CHECK.size
 
@@ -104,7 +105,7 @@ class SyncedSoFar:
 
     def check(self, database: Database, *, accept_loss: bool) -> None:
         """Begin with a database that was just opened; StorageLostError when it is too old."""
-        held, epoch = self._mark.get(), database.get(_EPOCH)
+        held, epoch = self._mark.get(), database.get(EPOCH)
         sequence = database.latest_sequence_number()
         lost = held is not None and _is_less(sequence, epoch, held)
         if lost and held is not None and not accept_loss:
@@ -143,7 +144,7 @@ def _is_less(sequence: int, epoch: bytes | None, held: Mark) -> bool:
 def renew(database: Database) -> bytes:
     """Give the content of a database another epoch, durably and outside of its log."""
     epoch = os.urandom(_EPOCH_BYTES)
-    database.put(_EPOCH, epoch)
+    database.put(EPOCH, epoch)
     database.flush(wait=True)
     return epoch
 

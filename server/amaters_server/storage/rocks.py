@@ -198,7 +198,7 @@ class RocksEngine:
             keys = self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
             return rocks_statistics.gathered(
                 self._options.get_statistics() or "",
-                database.live_files(),
+                [one for one in database.live_files() if one["start_key"] != durable_mark.EPOCH],
                 [path.stat().st_size for path in self._folder.glob("*.log")],
                 {name: self._sum(name) for name in rocks_statistics.SUMMED},
                 key_count=keys or 0,

@@ -56,7 +56,9 @@ def skip_sync() -> None:
 def forget_sessions() -> None:
     """Apply a write as often as it is repeated."""
 
-    def nothing(self: Sessions, name: bytes, sequence: int) -> None:
+    def nothing(
+        self: Sessions, name: bytes, sequence: int, content: int, *, count: int = 1
+    ) -> None:
         del self, name, sequence
 
     _replace(Sessions, "recall", nothing)

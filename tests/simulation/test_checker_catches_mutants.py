@@ -78,7 +78,7 @@ class ForgetsSessions(SimNode):
 
     def start(self):
         super().start()
-        self.machine._replicated._sessions.recall = lambda *_: None
+        self.machine._replicated._sessions.recall = lambda *_, **__: None
 
 
 class LosesSomethingInImages(SimNode):

@@ -26,6 +26,7 @@ from amaters.cluster import (
     SnapshotInfo,
     StoreCredentials,
 )
+from amaters.deadlines import call_seconds, require_span
 from amaters.downloads import DownloadCheck
 from amaters.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
 from amaters.tls import Credentials
@@ -67,6 +68,7 @@ class AdminClient:
         Must be called where an event loop runs. `server_name` overrides the name expected in the
         server's certificate. Each call ends within `timeout`, connecting included.
         """
+        require_span("timeout", timeout)
         options = ChannelOptions(connect_timeout=timeout, server_name=server_name)
         return cls(Endpoint(address, credentials=credentials, options=options), timeout=timeout)
 
@@ -215,7 +217,7 @@ class AdminClient:
             remote=remote,
             credentials=admin_codec.store_credentials(keys),
         )
-        stream = self._stub.RestoreSnapshot(request, timeout=timeout.total_seconds())
+        stream = self._stub.RestoreSnapshot(request, timeout=self._seconds(timeout))
         done = False
         try:
             async for progress in stream:
@@ -293,7 +295,7 @@ class AdminClient:
         changing: bool = False,
     ) -> Response:
         await self.reach()
-        seconds = (timeout or self._timeout).total_seconds()
+        seconds = self._seconds(self._timeout if timeout is None else timeout)
         try:
             return await method(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
@@ -307,7 +309,7 @@ class AdminClient:
     ) -> AsyncIterator[Response]:
         """Read a stream to its end; without a timeout, for as long as it goes on."""
         await self.reach()
-        stream = method(request, timeout=None if timeout is None else timeout.total_seconds())
+        stream = method(request, timeout=None if timeout is None else self._seconds(timeout))
         try:
             async for one in stream:
                 yield one
@@ -315,6 +317,9 @@ class AdminClient:
             raise status.from_rpc(error, address=self.address, changing=False) from error
         finally:
             stream.cancel()
+
+    def _seconds(self, timeout: timedelta) -> float:
+        return call_seconds(timeout, address=self.address)
 
     async def _change(
         self,

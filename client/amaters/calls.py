@@ -12,6 +12,7 @@ import grpc
 
 from amaters import status
 from amaters.channels import Endpoint
+from amaters.deadlines import call_seconds
 from amaters.endpoints import Endpoints
 from amaters.errors import (
     AmatersError,
@@ -93,7 +94,8 @@ class Caller:
     ) -> Answer:
         """Return the first answer; else raise what is true of all attempts together."""
         limit = self._options.request_timeout if timeout is None else timeout
-        effort = _Effort(repeatable, self._around.monotonic() + limit.total_seconds(), limit)
+        seconds = call_seconds(limit)
+        effort = _Effort(repeatable, self._around.monotonic() + seconds, limit)
         while True:
             endpoint = self._endpoints.best(passing_over=effort.tried)
             try:
@@ -120,7 +122,7 @@ class Caller:
             await endpoint.connect(min(dial, timedelta(seconds=left)))
             left = effort.deadline - self._around.monotonic()
         if several and effort.repeatable is not Repeatable.NEVER:
-            silence = self._options.failover_silence.total_seconds() * 2**effort.silences
+            silence = self._options.failover_silence.total_seconds() * 2 ** min(effort.silences, 30)
             left = min(left, silence)
         changing = effort.repeatable is not Repeatable.FREELY
         try:

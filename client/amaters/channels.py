@@ -4,7 +4,6 @@ Knows how to reach an address, and whether a connection stands; never what is se
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -12,7 +11,9 @@ from typing import Any, Self
 import grpc
 
 from amaters import status
-from amaters.errors import ConfigurationError, UnreachableError
+from amaters.addresses import checked_address
+from amaters.deadlines import milliseconds_of, seconds_of
+from amaters.errors import UnreachableError
 from amaters.tls import Credentials, TlsMaterial
 
 UNLIMITED = -1
@@ -34,11 +35,11 @@ class ChannelOptions:
     def as_arguments(self) -> list[tuple[str, Any]]:
         """Spell the options as gRPC's channel arguments."""
         arguments: list[tuple[str, Any]] = [
-            ("grpc.keepalive_time_ms", _milliseconds(self.keepalive_interval)),
-            ("grpc.keepalive_timeout_ms", _milliseconds(self.keepalive_timeout)),
+            ("grpc.keepalive_time_ms", milliseconds_of(self.keepalive_interval)),
+            ("grpc.keepalive_timeout_ms", milliseconds_of(self.keepalive_timeout)),
             ("grpc.http2.max_pings_without_data", 0),
             # gRPC takes this one for the time a single attempt to connect may last.
-            ("grpc.min_reconnect_backoff_ms", _milliseconds(self.connect_timeout)),
+            ("grpc.min_reconnect_backoff_ms", milliseconds_of(self.connect_timeout)),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
             # How large messages may be is for the server to say.
@@ -90,13 +91,13 @@ class Endpoint:
 
         Nothing has been sent on behalf of a caller when this fails.
         """
-        limit = self._options.connect_timeout if within is None else within
+        seconds = seconds_of(self._options.connect_timeout if within is None else within)
         try:
-            async with asyncio.timeout(limit.total_seconds()):
+            async with asyncio.timeout(seconds):
                 await self._until_settled()
         except TimeoutError as error:
             raise UnreachableError(
-                f"no connection within {limit.total_seconds():g} s: check the address, and that "
+                f"no connection within {max(seconds, 0):g} s: check the address, and that "
                 "no firewall stands between",
                 address=self.address,
             ) from error
@@ -152,36 +153,6 @@ class Endpoint:
         return f"cannot connect ({reason}): {_advice(reason, secure=self._credentials is not None)}"
 
 
-def checked_address(address: str) -> str:
-    """Return HOST:PORT without a scheme; ConfigurationError says what is wrong with it."""
-    bare = address.strip().removeprefix("http://").removeprefix("https://").rstrip("/")
-    if "@" in bare:
-        raise ConfigurationError(
-            "an address holds no user and no password: write HOST:PORT, for example localhost:7878"
-        )
-    host, colon, port = bare.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65535:  # noqa: PLR2004
-        raise ConfigurationError(
-            f"{address!r} is not an address: write HOST:PORT, for example localhost:7878"
-        )
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ConfigurationError(
-            f"{address!r} is not an address: write an IPv6 host in brackets, for example [::1]:7878"
-        )
-    return bare
-
-
-def distinct_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
-    """Split "a:1,b:2" or take several; drop repetitions, keep schemes, refuse what is no address."""
-    named = addresses.split(",") if isinstance(addresses, str) else addresses
-    found: dict[str, str] = {}
-    for one in named:
-        found.setdefault(checked_address(one), one.strip())
-    if not found:
-        raise ConfigurationError("no address given: name at least one server as HOST:PORT")
-    return tuple(found.values())
-
-
 _ADVICE = (
     ("wrong_version_number", "the server speaks no TLS there: leave TLS out, or name its TLS port"),
     ("unwrap failed", "the server ended the TLS session: give a client certificate it trusts"),
@@ -207,7 +178,3 @@ def _advice(reason: str, *, secure: bool) -> str:
     lowered = reason.lower()
     known = (advice for word, advice in _ADVICE if word in lowered)
     return next(known, _CLOSED_TLS if secure else _CLOSED_PLAIN)
-
-
-def _milliseconds(span: timedelta) -> int:
-    return int(span.total_seconds() * 1000)

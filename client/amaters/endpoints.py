@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from amaters.channels import ChannelOptions, Endpoint, distinct_addresses
+from amaters.addresses import distinct_addresses
+from amaters.channels import ChannelOptions, Endpoint
 from amaters.tls import Credentials
 
 COOLING_SECONDS = 1.0

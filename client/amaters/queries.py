@@ -4,6 +4,7 @@ Failures of the connection leave as gRPC raised them: the caller of an attempt k
 was a read or a write, and so what a lost answer means.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 READ_METADATA = ("amaters-read", "stale")
 NO_FORWARDING_METADATA = ("amaters-forward", "never")
 AGE_METADATA = "amaters-read-age-ms"
+_AGE = re.compile("[0-9]{1,15}")
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -88,7 +90,7 @@ class Queries:
                 raise codec.unfinished(endpoint.address)
             rows = [row for one in chunks for row in codec.rows(one, address=endpoint.address)]
             told = status.texts(await call.trailing_metadata()).get(AGE_METADATA, "")
-            age = timedelta(milliseconds=int(told)) if told.isdecimal() else None
+            age = timedelta(milliseconds=int(told)) if _AGE.fullmatch(told) else None
             return tuple(replace(one, age=age) for one in rows)
 
         return attempt

@@ -44,8 +44,8 @@ class Backoff:
 
         An overloaded server's own word counts when it asks for more.
         """
-        growth = float(1 << min(rounds - 1, 30))
-        ceiling = min(self.first * growth, self.limit).total_seconds()
+        growth = 1 << min(rounds - 1, 30)
+        ceiling = min(self.first.total_seconds() * growth, self.limit.total_seconds())
         pause = ceiling * self.draw()
         if isinstance(error, OverloadedError) and error.retry_after is not None:
             return max(pause, error.retry_after.total_seconds())

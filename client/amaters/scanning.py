@@ -10,6 +10,7 @@ import grpc
 from amaters import codec, status
 from amaters.calls import Caller
 from amaters.channels import Endpoint
+from amaters.deadlines import seconds_of
 from amaters.errors import AmatersError, DeadlineExceededError, ProtocolError
 from amaters.keys import after, as_bytes
 from amaters.retries import Repeatable, may_repeat
@@ -96,7 +97,7 @@ class Scan:
     async def _next(self, leg: _Leg) -> aql_pb2.StreamResponse:
         try:
             read = await _within(
-                self._patience.total_seconds(), leg.stream.read(), leg.endpoint.address
+                seconds_of(self._patience), leg.stream.read(), leg.endpoint.address
             )
         except grpc.aio.AioRpcError as error:
             raise status.from_rpc(error, address=leg.endpoint.address) from error

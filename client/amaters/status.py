@@ -85,6 +85,9 @@ BY_GRPC_STATUS: dict[grpc.StatusCode, type[AmatersError]] = {
     grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
 }
 
+_LONGEST_WAIT = 24 * 3600
+"""Seconds; a server that asks for a longer pause is given this one."""
+
 _LOST = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -165,7 +168,11 @@ def from_response(error: ErrorResponse, *, address: str) -> AmatersError:
             leader_address=facts.get("leader", ""),
         )
     if kind is OverloadedError:
-        wait = timedelta(seconds=error.retry_after) if error.HasField("retry_after") else None
+        wait = (
+            timedelta(seconds=min(error.retry_after, _LONGEST_WAIT))
+            if error.HasField("retry_after")
+            else None
+        )
         return OverloadedError(message, address=address, server_code=server_code, retry_after=wait)
     return kind(message, address=address, server_code=server_code)
 

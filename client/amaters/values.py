@@ -4,6 +4,9 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from amaters.deadlines import require_span
+from amaters.errors import ConfigurationError
+
 KeyLike = bytes | str
 """A key: bytes as they are, text as its UTF-8."""
 
@@ -146,3 +149,24 @@ class ClientOptions:
     """False: a follower refuses what needs the leader, and the client goes to the leader."""
     server_name: str = ""
     """The name to expect in the servers' certificates, when it is not the address's own."""
+
+    def __post_init__(self) -> None:
+        for name in SPANS:
+            require_span(name, getattr(self, name))
+        for name in ("backoff_first", "backoff_limit"):
+            require_span(name, getattr(self, name), least=timedelta(0))
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ConfigurationError(
+                f"max_attempts is {self.max_attempts!r}: give 1 or more, or None"
+            )
+
+
+SPANS = (
+    "connect_timeout",
+    "request_timeout",
+    "keepalive_interval",
+    "keepalive_timeout",
+    "failover_dial",
+    "failover_silence",
+)
+"""The options that are spans of time above zero."""

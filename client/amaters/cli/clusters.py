@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import click
 from rich.text import Text
 
+from amaters.addresses import checked_address
 from amaters.admin import AdminClient
-from amaters.channels import checked_address
 from amaters.cli import cluster_tables
 from amaters.cli.alerts import alerts
 from amaters.cli.cluster_view import (

@@ -15,7 +15,7 @@ from pydantic import (
     ValidationError,
 )
 
-from amaters.channels import distinct_addresses
+from amaters.addresses import distinct_addresses
 from amaters.cli import toml_text
 from amaters.cli.output import parse_format
 from amaters.errors import AmatersError, ConfigurationError, NotFoundError

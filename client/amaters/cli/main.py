@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from typing_extensions import override
 
-from amaters.channels import distinct_addresses
+from amaters.addresses import distinct_addresses
 from amaters.cli import data
 from amaters.cli.admins import admin
 from amaters.cli.clusters import cluster

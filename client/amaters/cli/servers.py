@@ -8,7 +8,7 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from amaters.channels import checked_address
+from amaters.addresses import checked_address
 from amaters.cli import figures, tables
 from amaters.cli.groups import ForgivingGroup
 from amaters.cli.plain import Plain, moment

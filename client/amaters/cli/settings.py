@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from amaters.channels import checked_address, distinct_addresses
+from amaters.addresses import checked_address, distinct_addresses
 from amaters.cli.config_file import FileSettings, checked_timeout, load
 from amaters.cli.output import Format, parse_format
 from amaters.tls import TlsFiles

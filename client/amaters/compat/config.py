@@ -1,17 +1,40 @@
 """The published SDK's configuration objects, and what they mean to this client."""
 
 from datetime import timedelta
-from typing import Self
+from typing import Self, cast
 
 from typing_extensions import override
 
+from amaters.compat.errors import InvalidArgumentError
+from amaters.deadlines import LONGEST
 from amaters.values import ClientOptions
+
+LARGEST = 2**63
+"""Of any number here, and of those that were published."""
+
+
+def _require(name: str, number: object, *, above_zero: bool) -> None:
+    """Refuse what is no number that a clock or a counter can keep."""
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    # Not a number lies between no two others.
+    if is_number and 0 <= cast("float", number) <= LARGEST and (number or not above_zero):
+        return
+    least = "above zero" if above_zero else "of zero or more"
+    raise InvalidArgumentError(f"{name} is {number!r:.40}: give a number {least}")
+
+
+def _span(*, seconds: float = 0, milliseconds: float = 0) -> timedelta:
+    """Return that time; beyond a year it makes no difference how much."""
+    longest = LONGEST.total_seconds()
+    return timedelta(seconds=min(seconds + milliseconds / 1000, longest))
 
 
 class RetryConfig:
     """How often a failed operation is tried again, and how long is waited first."""
 
     def __init__(self, max_retries: int = 3, initial_backoff_ms: int = 100) -> None:
+        _require("max_retries", max_retries, above_zero=False)
+        _require("initial_backoff_ms", initial_backoff_ms, above_zero=False)
         self._max_retries = max_retries
         self._initial_backoff_ms = initial_backoff_ms
 
@@ -48,6 +71,8 @@ class ClientConfig:
         request_timeout: int = 30,
         max_connections: int = 10,
     ) -> None:
+        _require("connect_timeout", connect_timeout, above_zero=True)
+        _require("request_timeout", request_timeout, above_zero=True)
         self._server_addr = server_addr
         self._connect_timeout = connect_timeout
         self._request_timeout = request_timeout
@@ -82,9 +107,9 @@ class ClientConfig:
     def as_options(self) -> ClientOptions:
         """Return what this means to the client below."""
         return ClientOptions(
-            connect_timeout=timedelta(seconds=self._connect_timeout),
-            request_timeout=timedelta(seconds=self._request_timeout),
-            backoff_first=timedelta(milliseconds=self._retry.initial_backoff_ms),
+            connect_timeout=_span(seconds=self._connect_timeout),
+            request_timeout=_span(seconds=self._request_timeout),
+            backoff_first=_span(milliseconds=self._retry.initial_backoff_ms),
             max_attempts=self._retry.max_retries + 1,
         )
 

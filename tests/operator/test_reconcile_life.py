@@ -451,3 +451,24 @@ def test_a_member_that_does_not_answer_is_not_called_well(driver: Driver) -> Non
     assert (silent.status, silent.reason) == ("Unknown", "MemberSilent")
     assert "orders-2 did not answer the operator" in silent.message
     assert (again.status, again.message) == ("False", "every member takes part")
+
+
+@pytest.mark.parametrize("members", [3, 1])
+def test_members_that_all_do_not_answer_are_not_called_well(driver: Driver, members: int) -> None:
+    driver.world.wish(replicas=members)
+    driver.settled()
+
+    driver.world.unreachable = set(range(members))
+    driver.passes(1)
+    first = condition(driver.world.cluster(), "Degraded")
+    driver.passes(5)
+    later = condition(driver.world.cluster(), "Degraded")
+    driver.world.unreachable = set()
+    again = condition(driver.settled(), "Degraded")
+
+    assert (first.status, first.reason) == ("Unknown", "MemberSilent")
+    since = f"since {first.last_transition_time}"
+    assert f"none of {members} members answers the operator {since} (orders-0" in first.message
+    assert "7879" in first.message
+    assert later == first
+    assert again.status == "False"

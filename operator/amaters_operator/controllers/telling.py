@@ -146,10 +146,9 @@ def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
         quiet.add(ConditionType.DEGRADED)
     known = {one.type: one.status for one in before.conditions if one.type not in quiet}
     flipped = [one for one in after.conditions if known.get(one.type, one.status) != one.status]
-    told = [one for one in flipped if one.reason != INCOMPATIBLE]
-    # The same reason is told once, by the condition that says more than that it flipped.
-    reasons = {one.reason for one in told}
-    return [*told, *(one for one in _stalled(before, after) if one.reason not in reasons)]
+    # The same reason is told once, by the first condition that has it.
+    told = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
+    return [one for one in reversed(told.values()) if one.reason != INCOMPATIBLE]
 
 
 def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:

@@ -70,17 +70,38 @@ def _degraded(cluster: AmatersCluster, found: Findings) -> Condition:
     if misfits:
         text = f"{misfits}. Not taking part: {listed(absent)}"
         return say(cluster, found, question, "True", INCOMPATIBLE, text)
-    if not absent and (silent := troubles.unheard(cluster, found.seen)):
-        text = (
-            f"{listed(silent)} did not answer the operator, which reached the others: nobody knows "
-            "whether it takes part. If it stays so, check that it serves a certificate of the "
-            "present CA, and the network to its port 7879"
-        )
-        return say(cluster, found, question, "Unknown", "MemberSilent", text)
+    if not absent and (silent := troubles.silent(cluster, found.seen)):
+        reason, text = _silence(cluster, found, silent)
+        return say(cluster, found, question, "Unknown", reason, text)
     if not absent:
         return say(cluster, found, question, "False", "AllMembers", "every member takes part")
     text = f"not taking part: {listed(absent)}. {troubles.details(cluster, found.seen)}"
     return say(cluster, found, question, "True", "MembersMissing", text)
+
+
+def _silence(cluster: AmatersCluster, found: Findings, silent: list[str]) -> tuple[str, str]:
+    """Return the reason and the text for members of which nobody knows whether they take part."""
+    if found.blind:
+        return "SecretUnusable", f"nobody knows whether the members take part: {found.blind}"
+    since = _unknown_since(cluster) or found.seen.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if found.seen.nodes:
+        return "MemberSilent", (
+            f"{listed(silent)} did not answer the operator, which reached the others: nobody knows "
+            f"whether it takes part (since {since}). If it stays so, check that it serves a "
+            "certificate of the present CA, and the network to its port 7879"
+        )
+    return "MemberSilent", (
+        f"none of {len(silent)} members answers the operator since {since} ({listed(silent)}): "
+        "nobody knows whether they take part; the kubelets call their pods ready. If it stays so, "
+        "check the network between the operator and port 7879 of the pods (NetworkPolicies), and "
+        "that the nodes serve certificates of the present CA"
+    )
+
+
+def _unknown_since(cluster: AmatersCluster) -> str | None:
+    """Return since when the last status has said that members do not answer."""
+    before = (one for one in cluster.status.conditions if one.type == ConditionType.DEGRADED)
+    return next((one.last_transition_time for one in before if one.status == "Unknown"), None)
 
 
 def _misfits(cluster: AmatersCluster, seen: Seen) -> str:

@@ -103,10 +103,8 @@ def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
     return gone
 
 
-def unheard(cluster: AmatersCluster, seen: Seen) -> list[str]:
-    """Return the pods that are called ready and did not answer, while others did."""
-    if not seen.nodes:
-        return []
+def silent(cluster: AmatersCluster, seen: Seen) -> list[str]:
+    """Return the pods that are called ready and whose nodes did not answer the operator."""
     return [
         pod.name
         for pod in seen.pods

@@ -156,6 +156,8 @@ class Certificates:
         self._heard: dict[str, list[Heard]] = {}
         self._refused: dict[str, str] = {}
         """Why the files of a listener were refused last, so that it is logged once."""
+        self._uses = 0
+        """How often what was read has been put to use."""
         self._current = {
             listener: read_material(listener, where, now())
             for listener, where in self._paths.items()
@@ -175,16 +177,28 @@ class Certificates:
 
     def reload(self) -> list[str]:
         """Read all files again and use what changed; returns what was wrong, a line each."""
-        return [
-            error
-            for listener, where in self._paths.items()
-            if (error := self._reload(listener, where)) is not None
-        ]
+        return self._use(self._read())
 
-    def _reload(self, listener: str, where: TlsPaths) -> str | None:
+    def _read(self) -> dict[str, TlsMaterial | ConfigurationError]:
+        """Read and check all files; changes nothing, and may run on any thread."""
+        return {listener: self._read_one(listener, where) for listener, where in self._paths.items()}
+
+    def _read_one(self, listener: str, where: TlsPaths) -> TlsMaterial | ConfigurationError:
+        try:
+            return read_material(listener, where, self._now())
+        except ConfigurationError as wrong:
+            return wrong
+
+    def _use(self, found: Mapping[str, TlsMaterial | ConfigurationError]) -> list[str]:
+        self._uses += 1
+        said = [self._use_one(listener, one) for listener, one in found.items()]
+        return [error for error in said if error is not None]
+
+    def _use_one(self, listener: str, new: TlsMaterial | ConfigurationError) -> str | None:
         old = self._current[listener]
         try:
-            new = read_material(listener, where, self._now())
+            if isinstance(new, ConfigurationError):
+                raise new
             if new == old:
                 self._refused.pop(listener, None)
                 return None
@@ -231,7 +245,14 @@ class Certificates:
             now, looks = await asyncio.to_thread(_looks_like, paths), looks + 1
             if now != seen or looks >= LOOKS_BETWEEN_COMPARISONS:
                 seen, looks = now, 0
-                self.reload()
+                await self._compare()
+
+    async def _compare(self) -> None:
+        """Read the files on another thread and use what changed."""
+        uses = self._uses
+        found = await asyncio.to_thread(self._read)
+        if uses == self._uses:  # Otherwise a reload has read newer files meanwhile.
+            self._use(found)
 
 
 def _looks_like(paths: Sequence[Path]) -> list[tuple[int, ...]]:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import ssl
+import threading
 import time
 from dataclasses import replace
 
@@ -222,6 +223,64 @@ async def test_contents_are_compared_though_nothing_shows(tmp_path, authority, m
 
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_the_watch_reads_files_on_another_thread(tmp_path, authority, monkeypatch):
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(tls, "LOOKS_BETWEEN_COMPARISONS", 2)
+    written_in_place(tmp_path, 0, authority.issue(), authority)
+    certificates = Certificates({"client": paths(tmp_path / "mount")})
+    readers = []
+    read = tls.read_material
+
+    def noted(*given):
+        readers.append(threading.get_ident())
+        return read(*given)
+
+    monkeypatch.setattr(tls, "read_material", noted)
+    watching = asyncio.create_task(certificates.watch())
+
+    async with asyncio.timeout(5):
+        while len(readers) < 3:
+            await asyncio.sleep(0.01)
+
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert threading.get_ident() not in readers
+
+
+async def test_a_reload_is_not_undone_by_files_that_the_watch_read_before(
+    tmp_path, authority, monkeypatch
+):
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(tls, "LOOKS_BETWEEN_COMPARISONS", 1)
+    older, newer = authority.issue(), authority.issue()
+    written_in_place(tmp_path, 0, older, authority)
+    certificates = Certificates({"client": paths(tmp_path / "mount")})
+    began, may_end = threading.Event(), threading.Event()
+    read = tls.read_material
+
+    def slow(*given):
+        found = read(*given)
+        if threading.current_thread() is not threading.main_thread():
+            began.set()
+            may_end.wait(5)
+        return found
+
+    monkeypatch.setattr(tls, "read_material", slow)
+    served = []
+    certificates.on_change("client", lambda new: served.append(new.facts.serial))
+    watching = asyncio.create_task(certificates.watch())
+    await asyncio.to_thread(began.wait, 5)
+
+    written_in_place(tmp_path, 1, newer, authority)
+    assert certificates.reload() == []
+    may_end.set()
+    await asyncio.sleep(0.2)
+
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert served == [newer.serial]
 
 
 def test_files_that_stay_wrong_are_logged_once(folder, caplog):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import ssl
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority, Issued
 
 PATIENCE = timedelta(seconds=3)
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ async def test_a_handshake_shows_the_serial_that_is_served(
     issued: Issued, authority: Authority, tmp_path: Path, mutual: bool
 ) -> None:
     server, place, answered = await serve_tls(issued, authority, tmp_path, mutual=mutual)
-    tls, leaf = material(issued.certificate, issued.key, issued.ca)
+    tls, leaf = material(issued.certificate, issued.key, issued.ca, NOW)
     before = len(os.listdir("/proc/self/fd"))
 
     async with server:
@@ -139,7 +140,7 @@ async def test_a_handshake_shows_the_serial_that_is_served(
 
 
 async def test_no_listener_no_serial(issued: Issued) -> None:
-    tls, _ = material(issued.certificate, issued.key, issued.ca)
+    tls, _ = material(issued.certificate, issued.key, issued.ca, NOW)
 
     assert await served_serial(("127.0.0.1", 9), "localhost", tls, timeout=PATIENCE) is None
 
@@ -149,7 +150,7 @@ async def test_a_plain_listener_shows_no_serial(issued: Issued) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    tls, _ = material(issued.certificate, issued.key, issued.ca)
+    tls, _ = material(issued.certificate, issued.key, issued.ca, NOW)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         place = server.sockets[0].getsockname()[:2]
@@ -160,9 +161,9 @@ def test_parts_that_do_not_belong_together_are_refused(authority: Authority) -> 
     one, other = authority.issue(), authority.issue()
 
     with pytest.raises(CertificateError, match="not the key of"):
-        material(one.certificate, other.key, one.ca)
-    with pytest.raises(CertificateError, match="must be PEM"):
-        material(one.certificate, b"-----BEGIN", one.ca)
+        material(one.certificate, other.key, one.ca, NOW)
+    with pytest.raises(CertificateError, match="tls.key holds no private key in PEM"):
+        material(one.certificate, b"-----BEGIN", one.ca, NOW)
 
 
 def test_members_are_matched_to_pods_by_address_and_nothing_else() -> None:

@@ -1,11 +1,13 @@
 """Certificate rotation on a world in memory: reload until it is loaded, proof before it is done."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority, Issued
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 
 def condition(cluster, question: str = "CertificatesCurrent"):
@@ -106,7 +108,7 @@ def test_a_pod_that_does_not_answer_keeps_the_rotation_open(
         (lambda data: data.update({"tls.crt": "!!"}), "tls.crt is not base64"),
         (
             lambda data: data.update({"tls.key": base64.b64encode(b"nonsense").decode()}),
-            "must be PEM",
+            "tls.key holds no private key in PEM",
         ),
     ],
 )
@@ -140,6 +142,42 @@ def test_a_missing_secret_says_what_to_create() -> None:
     assert said in condition(cluster, "Ready").message
     assert condition(cluster, "Stalled").reason == "SecretUnusable"
     assert cluster.status.phase == "Creating"
+
+
+REFUSED_BY_NODES = [
+    (ed25519.Ed25519PrivateKey.generate, "a key of the kind Ed25519"),
+    (lambda: ec.generate_private_key(ec.SECP521R1()), "an ECDSA key on secp521r1"),
+    (lambda: rsa.generate_private_key(65537, 1024), "an RSA key of 1024 bits"),
+]
+
+
+@pytest.mark.parametrize(("made", "said"), REFUSED_BY_NODES)
+def test_a_certificate_that_nodes_refuse_is_not_used_and_the_secret_is_named(
+    driver: Driver, authority: Authority, made, said: str
+) -> None:
+    first = driver.database.arrived
+    hand_out(driver, authority.issue(key=made()))
+    driver.passes(3)
+
+    cluster = driver.world.cluster()
+    assert condition(cluster, "Stalled").reason == "SecretUnusable"
+    for question in ("Ready", "Stalled", "CertificatesCurrent"):
+        message = condition(cluster, question).message
+        assert f"Secret orders-tls cannot be used: tls.crt has {said}" in message
+        assert "issue one with an ECDSA key on P-256 or P-384" in message
+    assert driver.database.reloads == []
+    assert set(driver.database.loaded.values()) == {first}
+
+
+def test_a_certificate_of_another_authority_is_not_used(
+    driver: Driver, authority: Authority
+) -> None:
+    hand_out(driver, replace(authority.issue(), ca=Authority().pem))
+    driver.passes(3)
+
+    message = condition(driver.world.cluster(), "Stalled").message
+    assert "tls.crt does not lead up to the authorities" in message
+    assert driver.database.reloads == []
 
 
 def test_nothing_of_a_key_is_ever_written(driver: Driver, authority: Authority) -> None:

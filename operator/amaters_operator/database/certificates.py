@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from amaters.certificate_rules import Offer, unusable, unusable_authorities
 from amaters.errors import ConfigurationError
 from amaters.tls import TlsMaterial
 from cryptography import x509
@@ -31,24 +32,45 @@ class Leaf:
     not_after: datetime
 
 
-def material(certificate: bytes, key: bytes, ca: bytes) -> tuple[TlsMaterial, Leaf]:
-    """Check that the parts belong together; return them for use and for comparison."""
-    try:
-        leaf = x509.load_pem_x509_certificates(certificate)[0]
-        x509.load_pem_x509_certificates(ca)
-        private = load_pem_private_key(key, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateError(
-            f"tls.crt, tls.key and ca.crt must be PEM, the key without a password ({error})"
-        ) from error
-    spelled = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if private.public_key().public_bytes(*spelled) != leaf.public_key().public_bytes(*spelled):
-        raise CertificateError("tls.key is not the key of tls.crt: write both from one issue")
+def material(certificate: bytes, key: bytes, ca: bytes, now: datetime) -> tuple[TlsMaterial, Leaf]:
+    """Check that the parts belong together and suit nodes and clients; return them for use.
+
+    The rules are those of the nodes: what they would refuse is not used here either.
+    """
+    chain, authorities = _certificates(certificate, "tls.crt"), _certificates(ca, "ca.crt")
+    _check_pair(chain[0], key)
+    if said := unusable_authorities(authorities, now):
+        raise CertificateError(f"ca.crt {said}")
+    if said := unusable(Offer(chain, authorities, mutual=True), now):
+        raise CertificateError(f"tls.crt {said}")
     try:
         usable = TlsMaterial(ca=ca, certificate=certificate, key=key)
     except ConfigurationError as error:
         raise CertificateError(str(error)) from error
-    return usable, Leaf(serial(leaf), leaf.not_valid_after_utc)
+    return usable, Leaf(serial(chain[0]), chain[0].not_valid_after_utc)
+
+
+def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(f"{where} holds no certificate in PEM ({error})") from error
+
+
+def _check_pair(leaf: x509.Certificate, key: bytes) -> None:
+    spelled = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        own = load_pem_private_key(key, password=None).public_key().public_bytes(*spelled)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            f"tls.key holds no private key in PEM without a password ({error})"
+        ) from error
+    try:
+        shown = leaf.public_key().public_bytes(*spelled)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"tls.crt has a key of an unknown kind ({error})") from error
+    if own != shown:
+        raise CertificateError("tls.key is not the key of tls.crt: write both from one issue")
 
 
 def serial(certificate: x509.Certificate) -> str:

@@ -2,11 +2,11 @@
 
 import base64
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -15,6 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from amaters_operator.manifests.names import Manifest
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+VALID = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+"""At the time of a world in memory and at the real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ class Authority:
         )
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
-    def issue(self, *names: str) -> Issued:
-        """Return a new certificate with a new key."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, *names: str, key: PrivateKey | None = None) -> Issued:
+        """Return a new certificate with a new key, or with this one."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "amaters")])
         hosts = [x509.DNSName(name) for name in ("localhost", *names)]
         made = (
@@ -64,16 +69,13 @@ class Authority:
         return Issued(pem, private, self.pem, f"{made.serial_number:x}")
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _builder(subject: x509.Name, issuer: x509.Name, key: PrivateKey) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=90))
+        .not_valid_before(VALID[0])
+        .not_valid_after(VALID[1])
     )

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc.certificate_rules import Offer, unusable, unusable_authorities
+from amaters.certificate_rules import Offer, unusable, unusable_authorities
 from amaters_server.telemetry.certificates import CertificateFacts
 
 _log = logging.getLogger(__name__)
@@ -181,7 +181,9 @@ class Certificates:
 
     def _read(self) -> dict[str, TlsMaterial | ConfigurationError]:
         """Read and check all files; changes nothing, and may run on any thread."""
-        return {listener: self._read_one(listener, where) for listener, where in self._paths.items()}
+        return {
+            listener: self._read_one(listener, where) for listener, where in self._paths.items()
+        }
 
     def _read_one(self, listener: str, where: TlsPaths) -> TlsMaterial | ConfigurationError:
         try:

@@ -2,7 +2,8 @@
 
 What a listener shows must suit gRPC's TLS, which the Python clients, `amaters-cli` and the
 operator speak, and the TLS of the native transport, which members speak with each other: a pair
-that one of them cannot use would lock it out, for new connections and while the old ones still go.
+that one of them cannot use would lock it out, for new connections and while the old ones still go. Server and operator judge by
+the same rules; both bring `cryptography`, which the client itself does not need.
 """
 
 from collections.abc import Sequence

@@ -162,7 +162,7 @@ def test_parts_that_do_not_belong_together_are_refused(authority: Authority) -> 
 
     with pytest.raises(CertificateError, match="not the key of"):
         material(one.certificate, other.key, one.ca, NOW)
-    with pytest.raises(CertificateError, match="tls.key holds no private key in PEM"):
+    with pytest.raises(CertificateError, match=r"tls\.key holds no private key in PEM"):
         material(one.certificate, b"-----BEGIN", one.ca, NOW)
 
 

@@ -53,7 +53,8 @@ class Rotation:
         if secret is None:
             return Wanted(problem=f"Secret {name} is missing: create it with {', '.join(_KEYS)}")
         try:
-            tls, leaf = material(*(_decoded(secret, key) for key in _KEYS), now=self.kube.now())
+            certificate, key, ca = (_decoded(secret, key) for key in _KEYS)
+            tls, leaf = material(certificate, key, ca, self.kube.now())
         except CertificateError as error:
             return Wanted(problem=f"Secret {name} cannot be used: {error}")
         return Wanted(tls, leaf)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from amaters.certificate_rules import Offer, unusable, unusable_authorities
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -21,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from amaters_server.model.errors import ConfigurationError
-from amaters.certificate_rules import Offer, unusable, unusable_authorities
 from amaters_server.telemetry.certificates import CertificateFacts
 
 _log = logging.getLogger(__name__)

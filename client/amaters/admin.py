@@ -8,14 +8,15 @@ the messages of protobuf and gRPC stay in here. Nothing is retried: callers that
 cluster look again before they ask again.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import grpc
 
 from amaters import admin_codec, observation_codec, status
-from amaters.channels import ChannelOptions, Endpoint
+from amaters.channels import ChannelOptions
 from amaters.cluster import (
     ClusterMembers,
     Leadership,
@@ -26,8 +27,10 @@ from amaters.cluster import (
     SnapshotInfo,
     StoreCredentials,
 )
+from amaters.connections import SilentConnectionError
 from amaters.deadlines import call_seconds, require_span
 from amaters.downloads import DownloadCheck
+from amaters.endpoint import Endpoint
 from amaters.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
 from amaters.tls import Credentials
 from amaters.wire import admin_pb2
@@ -45,6 +48,8 @@ SNAPSHOT_TIMEOUT = timedelta(minutes=30)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[Request, Response]
+StreamMethod = grpc.aio.UnaryStreamMultiCallable[Request, Response]
 
 
 class AdminClient:
@@ -93,13 +98,13 @@ class AdminClient:
 
     async def status(self) -> NodeStatus:
         """Ask the node about itself; every node answers, leader or not, formed or not."""
-        answer = await self._ask(self._stub.Status, admin_pb2.StatusRequest())
+        answer = await self._ask(lambda to: to.Status, admin_pb2.StatusRequest())
         return admin_codec.node_status(answer)
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
         """List the members; match and lag are only true when they come from the leader."""
         request = admin_pb2.MembersRequest(from_leader=from_leader)
-        return admin_codec.members(await self._ask(self._stub.Members, request))
+        return admin_codec.members(await self._ask(lambda to: to.Members, request))
 
     async def add_member(
         self, *, peer_address: str, client_address: str, name: str = ""
@@ -108,22 +113,22 @@ class AdminClient:
         request = admin_pb2.AddMemberRequest(
             peer_address=peer_address, client_address=client_address, name=name
         )
-        return admin_codec.member((await self._change(self._stub.AddMember, request)).member)
+        return admin_codec.member((await self._change(lambda to: to.AddMember, request)).member)
 
     async def promote_member(self, member_id: int) -> MemberInfo:
         """Make a learner a voter; refused while it is not caught up."""
         request = admin_pb2.PromoteMemberRequest(id=member_id)
-        return admin_codec.member((await self._change(self._stub.PromoteMember, request)).member)
+        return admin_codec.member((await self._change(lambda to: to.PromoteMember, request)).member)
 
     async def remove_member(self, member_id: int) -> ClusterMembers:
         """Remove a member for good: its id is never used again."""
         request = admin_pb2.RemoveMemberRequest(id=member_id)
-        return admin_codec.members(await self._change(self._stub.RemoveMember, request))
+        return admin_codec.members(await self._change(lambda to: to.RemoveMember, request))
 
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
         """Hand leadership to that member, or to the most caught-up voter, and wait until it is."""
         request = admin_pb2.TransferLeadershipRequest(to=to or 0)
-        answer = await self._change(self._stub.TransferLeadership, request)
+        answer = await self._change(lambda to: to.TransferLeadership, request)
         return Leadership(leader_id=answer.leader_id, term=answer.term)
 
     async def create_snapshot(
@@ -144,7 +149,7 @@ class AdminClient:
             destination=destination,
             credentials=admin_codec.store_credentials(keys),
         )
-        answer = await self._change(self._stub.CreateSnapshot, request, timeout=timeout)
+        answer = await self._change(lambda to: to.CreateSnapshot, request, timeout=timeout)
         return admin_codec.snapshot(answer.snapshot)
 
     async def list_snapshots(
@@ -165,7 +170,7 @@ class AdminClient:
             every_cluster=every_cluster,
             credentials=admin_codec.store_credentials(keys),
         )
-        answer = await self._ask(self._stub.ListSnapshots, request)
+        answer = await self._ask(lambda to: to.ListSnapshots, request)
         found = [admin_codec.snapshot(one) for one in answer.snapshots]
         return tuple(sorted(found, key=lambda one: (one.id, one.uri)))
 
@@ -183,7 +188,7 @@ class AdminClient:
             destination=destination,
             credentials=admin_codec.store_credentials(keys),
         )
-        return (await self._change(self._stub.UploadSnapshot, request, timeout=timeout)).uri
+        return (await self._change(lambda to: to.UploadSnapshot, request, timeout=timeout)).uri
 
     async def delete_snapshot(
         self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
@@ -192,7 +197,7 @@ class AdminClient:
         request = admin_pb2.DeleteSnapshotRequest(
             id=snapshot_id, uri=uri, credentials=admin_codec.store_credentials(keys)
         )
-        await self._change(self._stub.DeleteSnapshot, request)
+        await self._change(lambda to: to.DeleteSnapshot, request)
 
     async def restore_snapshot(
         self,
@@ -210,21 +215,18 @@ class AdminClient:
         when the cluster holds data, unless `replace` is set. A stream that ends before `done`
         raises OutcomeUnknownError.
         """
-        await self.reach()
         request = admin_pb2.RestoreSnapshotRequest(
             uri=uri,
             replace=replace,
             remote=remote,
             credentials=admin_codec.store_credentials(keys),
         )
-        stream = self._stub.RestoreSnapshot(request, timeout=self._seconds(timeout))
         done = False
-        try:
-            async for progress in stream:
-                done = progress.done
-                yield admin_codec.restore_progress(progress)
-        except grpc.aio.AioRpcError as error:
-            raise status.from_rpc(error, address=self.address, changing=True) from error
+        async for progress in self._follow(
+            lambda to: to.RestoreSnapshot, request, timeout, changing=True
+        ):
+            done = progress.done
+            yield admin_codec.restore_progress(progress)
         if not done:
             why = "the restore's progress ended before it was done"
             raise status.lost_change(why, self.address)
@@ -238,19 +240,19 @@ class AdminClient:
         """
         request = admin_pb2.DownloadSnapshotRequest(id=snapshot_id)
         check = DownloadCheck()
-        async for chunk in self._follow(self._stub.DownloadSnapshot, request, timeout):
+        async for chunk in self._follow(lambda to: to.DownloadSnapshot, request, timeout):
             check.take(chunk)
             yield observation_codec.snapshot_chunk(chunk)
         check.end()
 
     async def health(self) -> NodeHealth:
         """Ask whether the node is alive, ready and healthy, and how its probes went."""
-        answer = await self._ask(self._stub.Health, admin_pb2.HealthRequest())
+        answer = await self._ask(lambda to: to.Health, admin_pb2.HealthRequest())
         return observation_codec.health(answer)
 
     async def shards(self) -> tuple[ShardInfo, ...]:
         """List the shards; none while the node belongs to no cluster."""
-        answer = await self._ask(self._stub.ListShards, admin_pb2.ListShardsRequest())
+        answer = await self._ask(lambda to: to.ListShards, admin_pb2.ListShardsRequest())
         return tuple(observation_codec.shard(one) for one in answer.shards)
 
     async def alerts(self, *, recent: int = 0, follow: bool = False) -> AsyncIterator[Alert]:
@@ -260,7 +262,7 @@ class AdminClient:
         """
         request = admin_pb2.WatchAlertsRequest(recent=recent, follow=follow)
         async for one in self._follow(
-            self._stub.WatchAlerts, request, None if follow else self._timeout
+            lambda to: to.WatchAlerts, request, None if follow else self._timeout
         ):
             yield observation_codec.alert(one)
 
@@ -273,13 +275,13 @@ class AdminClient:
         """
         request = admin_pb2.TailLogRequest(lines=lines, follow=follow, level=level)
         async for one in self._follow(
-            self._stub.TailLog, request, None if follow else self._timeout
+            lambda to: to.TailLog, request, None if follow else self._timeout
         ):
             yield observation_codec.log_record(one)
 
     async def reload(self) -> ReloadReport:
         """Have the node load its configuration and certificates anew."""
-        answer = await self._change(self._stub.Reload, admin_pb2.ReloadRequest())
+        answer = await self._change(lambda to: to.Reload, admin_pb2.ReloadRequest())
         return admin_codec.reload_report(answer)
 
     @property
@@ -288,33 +290,56 @@ class AdminClient:
 
     async def _ask(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
         request: Request,
         *,
         timeout: timedelta | None = None,
         changing: bool = False,
     ) -> Response:
-        await self.reach()
+        """Ask once; a question is asked again over a new connection when the old one is silent."""
         seconds = self._seconds(self._timeout if timeout is None else timeout)
-        try:
-            return await method(request, timeout=seconds)
-        except grpc.aio.AioRpcError as error:
-            raise status.from_rpc(error, address=self.address, changing=changing) from error
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            await self.reach(min(self._timeout, timedelta(seconds=deadline - loop.time())))
+            left = max(deadline - loop.time(), 0.001)
+            try:
+                async with self._endpoint.connection.awaited(repeatable=not changing):
+                    return await method(self._stub)(request, timeout=left)
+            except grpc.aio.AioRpcError as error:
+                raise status.from_rpc(error, address=self.address, changing=changing) from error
+            except SilentConnectionError as error:
+                if changing or loop.time() >= deadline:
+                    raise status.silent(error, self.address, changing=changing) from error
 
     async def _follow(
         self,
-        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        method: Callable[["AdminServiceAsyncStub"], StreamMethod[Request, Response]],
         request: Request,
         timeout: timedelta | None,
+        *,
+        changing: bool = False,
     ) -> AsyncIterator[Response]:
-        """Read a stream to its end; without a timeout, for as long as it goes on."""
+        """Read a stream to its end; without a timeout, for as long as it goes on.
+
+        One that only reads ends when its connection falls silent.
+        """
+        seconds = None if timeout is None else self._seconds(timeout)
         await self.reach()
-        stream = method(request, timeout=None if timeout is None else self._seconds(timeout))
+        connection = self._endpoint.connection
+        stream = method(self._stub)(request, timeout=seconds)
         try:
-            async for one in stream:
-                yield one
+            with connection.in_use():
+                while True:
+                    async with connection.awaited(repeatable=not changing):
+                        message = await stream.read()
+                    if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # Not in the stubs.
+                        return
+                    yield cast("Response", message)
         except grpc.aio.AioRpcError as error:
-            raise status.from_rpc(error, address=self.address, changing=False) from error
+            raise status.from_rpc(error, address=self.address, changing=changing) from error
+        except SilentConnectionError as error:
+            raise status.silent(error, self.address, changing=changing) from error
         finally:
             stream.cancel()
 
@@ -323,7 +348,7 @@ class AdminClient:
 
     async def _change(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
         request: Request,
         *,
         timeout: timedelta | None = None,

@@ -11,8 +11,9 @@ from typing import TypeVar
 import grpc
 
 from amaters import status
-from amaters.channels import Endpoint
+from amaters.connections import SilentConnectionError
 from amaters.deadlines import call_seconds
+from amaters.endpoint import Endpoint
 from amaters.endpoints import Endpoints
 from amaters.errors import (
     AmatersError,
@@ -108,9 +109,9 @@ class Caller:
             if pause:
                 await self._around.sleep(pause)
 
-    def pass_over(self, endpoint: Endpoint) -> None:
+    def pass_over(self, endpoint: Endpoint, error: AmatersError) -> None:
         """Ask other servers for a while: this one failed after its call had begun well."""
-        self._endpoints.failed(endpoint)
+        self._endpoints.failed(endpoint, error)
 
     async def _attempt(
         self, endpoint: Endpoint, attempt: Attempt[Answer], effort: _Effort
@@ -121,14 +122,19 @@ class Caller:
             dial = self._options.failover_dial if several else self._options.connect_timeout
             await endpoint.connect(min(dial, timedelta(seconds=left)))
             left = effort.deadline - self._around.monotonic()
-        if several and effort.repeatable is not Repeatable.NEVER:
+        last = effort.attempts + 1 == self._options.max_attempts
+        repeatable = effort.repeatable is not Repeatable.NEVER and not last
+        if several and repeatable:
             silence = self._options.failover_silence.total_seconds() * 2 ** min(effort.silences, 30)
             left = min(left, silence)
         changing = effort.repeatable is not Repeatable.FREELY
         try:
-            return await attempt(endpoint, max(left, 0.001))
+            async with endpoint.connection.awaited(repeatable=repeatable):
+                return await attempt(endpoint, max(left, 0.001))
         except grpc.aio.AioRpcError as error:
             raise status.from_rpc(error, address=endpoint.address, changing=changing) from error
+        except SilentConnectionError as error:
+            raise status.silent(error, endpoint.address, changing=changing) from error
         except DeadlineExceededError as error:
             if changing and not error.server_code:
                 # A stranger's timeout says nothing about what it did before.
@@ -143,7 +149,7 @@ class Caller:
         if isinstance(error, NotLeaderError) and error.leader_address:
             self._endpoints.prefer(error.leader_address)
         else:
-            self._endpoints.failed(endpoint)
+            self._endpoints.failed(endpoint, error)
         pause = 0.0
         if effort.tried.issuperset(self._endpoints.addresses):
             effort.rounds += 1

@@ -1,25 +1,15 @@
-"""Connections to servers: dialled on first use, bounded in time, with a reason when they fail.
+"""How channels are opened, and what to do when one cannot be."""
 
-Knows how to reach an address, and whether a connection stands; never what is sent over it.
-"""
-
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 import grpc
 
-from amaters import status
-from amaters.addresses import checked_address
-from amaters.deadlines import milliseconds_of, seconds_of
-from amaters.errors import UnreachableError
-from amaters.tls import Credentials, TlsMaterial
+from amaters.deadlines import milliseconds_of
+from amaters.tls import TlsMaterial
 
 UNLIMITED = -1
-
-_PROBE = "/amaters.aql.AqlService/HealthCheck"
-_REASON_WAIT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +19,9 @@ class ChannelOptions:
     connect_timeout: timedelta = timedelta(seconds=10)
     keepalive_interval: timedelta = timedelta(seconds=60)
     keepalive_timeout: timedelta = timedelta(seconds=20)
+    silence: timedelta = timedelta(seconds=1)
+    """How long no answer may come, not even to a health check, until a connection is replaced; also
+    how long the first attempt to connect may take. Slow servers are given more."""
     server_name: str = ""
     """The name to expect in the server's certificate, when it is not the address's own."""
 
@@ -55,102 +48,18 @@ class ChannelOptions:
         return arguments
 
 
-class Endpoint:
-    """One server's address and the connection to it; belongs to one event loop.
-
-    A connection that fails is tried once more with what the certificate files hold by then, so
-    that a client outlives the rotation of its certificates.
-    """
-
-    def __init__(
-        self, address: str, *, credentials: Credentials | None, options: ChannelOptions
-    ) -> None:
-        self.address = checked_address(address)
-        self._options = options
-        self._credentials = credentials
-        if credentials is None and address.strip().startswith("https://"):
-            self._credentials = TlsMaterial()
-        self._channel: grpc.aio.Channel | None = None
-        self._material: TlsMaterial | None = None
-
-    @property
-    def channel(self) -> grpc.aio.Channel:
-        """The channel, made on first use; another one after certificates were read anew."""
-        if self._channel is None:
-            self._channel = self._open()
-        return self._channel
-
-    def is_connected(self) -> bool:
-        """Whether a connection stands at this moment; asks nothing of the network."""
-        if self._channel is None:
-            return False
-        return self._channel.get_state() is grpc.ChannelConnectivity.READY
-
-    async def connect(self, within: timedelta | None = None) -> None:
-        """Return once a connection stands; UnreachableError says why it does not.
-
-        Nothing has been sent on behalf of a caller when this fails.
-        """
-        seconds = seconds_of(self._options.connect_timeout if within is None else within)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._until_settled()
-        except TimeoutError as error:
-            raise UnreachableError(
-                f"no connection within {max(seconds, 0):g} s: check the address, and that "
-                "no firewall stands between",
-                address=self.address,
-            ) from error
-
-    async def close(self) -> None:
-        """Close the connection; calls under way fail."""
-        if self._channel is not None:
-            channel, self._channel = self._channel, None
-            await channel.close(None)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def _open(self) -> grpc.aio.Channel:
-        arguments = self._options.as_arguments()
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(self.address, options=arguments)
-        self._material = material = self._credentials.load()
-        return grpc.aio.secure_channel(
-            self.address,
-            grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
-            options=arguments,
-        )
-
-    async def _until_settled(self) -> None:
-        while True:
-            state = self.channel.get_state(try_to_connect=True)
-            if state is grpc.ChannelConnectivity.READY:
-                return
-            if state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                await self.channel.wait_for_state_change(state)
-            elif self._certificates_changed():
-                await self.close()
-            else:
-                raise UnreachableError(await self._why_not(), address=self.address)
-
-    def _certificates_changed(self) -> bool:
-        """Whether the files hold something else than the connection was tried with."""
-        return self._credentials is not None and self._credentials.load() != self._material
-
-    async def _why_not(self) -> str:
-        """Ask gRPC for the reason: it tells only a call, so make one that means nothing."""
-        probe = self.channel.unary_unary(_PROBE, None, None)
-        try:
-            await probe(b"", timeout=_REASON_WAIT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            reason = status.plain_reason(error.details())
-        else:
-            reason = "the connection has only just come back"
-        return f"cannot connect ({reason}): {_advice(reason, secure=self._credentials is not None)}"
+def open_channel(
+    address: str, *, material: TlsMaterial | None, options: ChannelOptions
+) -> grpc.aio.Channel:
+    """Return a channel that connects when it is told to, with TLS when there is material for it."""
+    arguments = options.as_arguments()
+    if material is None:
+        return grpc.aio.insecure_channel(address, options=arguments)
+    return grpc.aio.secure_channel(
+        address,
+        grpc.ssl_channel_credentials(material.ca, material.key, material.certificate),
+        options=arguments,
+    )
 
 
 _ADVICE = (
@@ -174,7 +83,8 @@ _CLOSED_PLAIN = (
 )
 
 
-def _advice(reason: str, *, secure: bool) -> str:
+def advice(reason: str, *, secure: bool) -> str:
+    """Return what to do about gRPC's reason for a failed connection."""
     lowered = reason.lower()
-    known = (advice for word, advice in _ADVICE if word in lowered)
+    known = (what for word, what in _ADVICE if word in lowered)
     return next(known, _CLOSED_TLS if secure else _CLOSED_PLAIN)

@@ -72,6 +72,7 @@ class AmatersClient:
                 connect_timeout=self._options.connect_timeout,
                 keepalive_interval=self._options.keepalive_interval,
                 keepalive_timeout=self._options.keepalive_timeout,
+                silence=self._options.connection_silence,
                 server_name=self._options.server_name,
             ),
             now=self._around.monotonic,
@@ -112,6 +113,11 @@ class AmatersClient:
     def connections(self) -> int:
         """How many connections stand at this moment."""
         return sum(one.is_connected() for one in self._endpoints.all())
+
+    @property
+    def replacements(self) -> int:
+        """How many connections were replaced because they were of no use: the log says why."""
+        return sum(one.replacements for one in self._endpoints.all())
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
@@ -287,7 +293,7 @@ class AmatersClient:
                 await endpoint.connect()
             except UnreachableError as error:
                 failures.append(error)
-                self._endpoints.failed(endpoint)
+                self._endpoints.failed(endpoint, error)
             else:
                 self._endpoints.succeeded(endpoint)
                 return

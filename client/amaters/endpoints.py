@@ -3,11 +3,17 @@
 from collections.abc import Callable, Collection, Sequence
 
 from amaters.addresses import distinct_addresses
-from amaters.channels import ChannelOptions, Endpoint
+from amaters.channels import ChannelOptions
+from amaters.endpoint import Endpoint
+from amaters.errors import AmatersError, OverloadedError, UnavailableError
 from amaters.tls import Credentials
 
 COOLING_SECONDS = 1.0
 """How long a server that failed is passed over while another one is not known to have failed."""
+
+LEADERLESS_SECONDS = 3.0
+"""How long a server may say that it cannot serve until the connection to it is replaced: longer
+than an election. Behind the address of a Service there may be a server that can."""
 
 
 class Endpoints:
@@ -25,6 +31,7 @@ class Endpoints:
         self._options = options
         self._now = now
         self._cooling_until: dict[str, float] = {}
+        self._refusing_since: dict[str, float] = {}
         self._order = [self._endpoint(one) for one in distinct_addresses(addresses)]
 
     def __len__(self) -> int:
@@ -53,13 +60,23 @@ class Endpoints:
     def succeeded(self, endpoint: Endpoint) -> None:
         """Prefer this server from now on."""
         self._cooling_until.pop(endpoint.address, None)
+        self._refusing_since.pop(endpoint.address, None)
         if self._order[0] is not endpoint and endpoint in self._order:
             self._order.remove(endpoint)
             self._order.insert(0, endpoint)
 
-    def failed(self, endpoint: Endpoint) -> None:
-        """Pass this server over for a while."""
-        self._cooling_until[endpoint.address] = self._now() + COOLING_SECONDS
+    def failed(self, endpoint: Endpoint, error: AmatersError) -> None:
+        """Pass this server over for a while; connect anew when it has not served for long."""
+        now = self._now()
+        self._cooling_until[endpoint.address] = now + COOLING_SECONDS
+        if not isinstance(error, UnavailableError) or isinstance(error, OverloadedError):
+            # It did not answer, and `Endpoint` sees to that, or would only have more to do.
+            self._refusing_since.pop(endpoint.address, None)
+            return
+        since = self._refusing_since.setdefault(endpoint.address, now)
+        if now - since >= LEADERLESS_SECONDS:
+            self._refusing_since[endpoint.address] = now
+            endpoint.replace(f"the server has not served for {now - since:.0f} s")
 
     def prefer(self, address: str) -> None:
         """Ask this server next: it was named as the leader, and may be new here."""

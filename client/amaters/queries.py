@@ -15,7 +15,7 @@ import grpc
 
 from amaters import codec, status
 from amaters.calls import Attempt
-from amaters.channels import Endpoint
+from amaters.endpoint import Endpoint
 from amaters.errors import ProtocolError
 from amaters.scanning import OpenStream, Stream
 from amaters.values import (

@@ -9,8 +9,9 @@ import grpc
 
 from amaters import codec, status
 from amaters.calls import Caller
-from amaters.channels import Endpoint
+from amaters.connections import Connection, SilentConnectionError
 from amaters.deadlines import seconds_of
+from amaters.endpoint import Endpoint
 from amaters.errors import AmatersError, DeadlineExceededError, ProtocolError
 from amaters.keys import after, as_bytes
 from amaters.retries import Repeatable, may_repeat
@@ -27,6 +28,7 @@ class _Leg:
     """The part of a scan that one stream delivers."""
 
     endpoint: Endpoint
+    connection: Connection
     stream: Stream
     first: aql_pb2.StreamResponse
     """Read while the stream was opened, so that a failure to open is a failed call like any."""
@@ -56,26 +58,28 @@ class Scan:
         while self._left.limit != 0:
             leg = await self._caller.call(self._begin, repeatable=Repeatable.FREELY)
             try:
-                async for batch in self._batches(leg):
-                    for entry in batch:
-                        yield entry
+                with leg.connection.in_use():
+                    async for batch in self._batches(leg):
+                        for entry in batch:
+                            yield entry
             except AmatersError as error:
                 if not may_repeat(error, Repeatable.FREELY):
                     raise
-                self._caller.pass_over(leg.endpoint)
+                self._caller.pass_over(leg.endpoint, error)
             else:
                 return
             finally:
                 leg.stream.cancel()
 
     async def _begin(self, endpoint: Endpoint, seconds: float) -> _Leg:
+        connection = endpoint.connection
         stream = self._open(endpoint, self._left)
         try:
             first = await _within(seconds, stream.read(), endpoint.address)
         except BaseException:
             stream.cancel()
             raise
-        return _Leg(endpoint, stream, _checked(first, endpoint.address))
+        return _Leg(endpoint, connection, stream, _checked(first, endpoint.address))
 
     async def _batches(self, leg: _Leg) -> AsyncIterator[tuple[Entry, ...]]:
         """Yield what this stream brings until its end; keeps count of where to resume."""
@@ -95,13 +99,15 @@ class Scan:
             )
 
     async def _next(self, leg: _Leg) -> aql_pb2.StreamResponse:
+        address = leg.endpoint.address
         try:
-            read = await _within(
-                seconds_of(self._patience), leg.stream.read(), leg.endpoint.address
-            )
+            async with leg.connection.awaited(repeatable=True):
+                read = await _within(seconds_of(self._patience), leg.stream.read(), address)
         except grpc.aio.AioRpcError as error:
-            raise status.from_rpc(error, address=leg.endpoint.address) from error
-        return _checked(read, leg.endpoint.address)
+            raise status.from_rpc(error, address=address) from error
+        except SilentConnectionError as error:
+            raise status.silent(error, address, changing=False) from error
+        return _checked(read, address)
 
     def _advance(self, batch: tuple[Entry, ...]) -> None:
         if not batch:

@@ -147,6 +147,13 @@ def lost_change(why: str, address: str) -> OutcomeUnknownError:
     )
 
 
+def silent(why: Exception, address: str, *, changing: bool) -> AmatersError:
+    """Say that no answer comes over the connection."""
+    if changing:
+        return lost_change(str(why), address)
+    return UnreachableError(f"{why}: check the network and the server's health", address=address)
+
+
 def from_response(error: ErrorResponse, *, address: str) -> AmatersError:
     """Translate a failure that travelled inside an OK answer.
 

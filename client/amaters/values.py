@@ -139,6 +139,11 @@ class ClientOptions:
     failover_silence: timedelta = timedelta(milliseconds=750)
     """With several servers: how long a call that may be repeated waits for an answer before the
     next is tried; doubled each time, so that slow answers get through."""
+    connection_silence: timedelta = timedelta(seconds=1)
+    """How long no answer may come while a call waits, not even to the health check that is sent
+    half-way, until the connection is replaced. Behind the address of a Service the new one may lead
+    to another server. Calls that may be repeated are repeated there; others go on waiting on the
+    old one. Also how long the first attempt to connect may take. Slow servers are given more."""
     backoff_first: timedelta = timedelta(milliseconds=50)
     """The longest pause after the first round through all servers; doubled for each further."""
     backoff_limit: timedelta = timedelta(seconds=1)
@@ -168,5 +173,6 @@ SPANS = (
     "keepalive_timeout",
     "failover_dial",
     "failover_silence",
+    "connection_silence",
 )
 """The options that are spans of time above zero."""

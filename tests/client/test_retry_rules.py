@@ -93,7 +93,7 @@ def test_a_server_that_failed_is_passed_over_until_it_has_cooled() -> None:
     clock = Hands()
     known = endpoints(clock)
 
-    known.failed(known.best())
+    known.failed(known.best(), UnreachableError("cut off"))
     assert known.best().address == "b:1"
 
     clock.now += COOLING_SECONDS
@@ -103,7 +103,7 @@ def test_a_server_that_failed_is_passed_over_until_it_has_cooled() -> None:
 def test_when_all_have_failed_one_is_asked_all_the_same() -> None:
     known = endpoints(Hands())
     for one in known.all():
-        known.failed(one)
+        known.failed(one, UnreachableError("cut off"))
 
     assert known.best().address == "a:1"
     assert known.best(passing_over={"a:1"}).address == "b:1"
@@ -119,7 +119,7 @@ def test_the_server_that_answered_is_preferred_from_then_on() -> None:
 
 def test_a_leader_that_was_named_is_asked_next_even_when_new() -> None:
     known = endpoints(Hands())
-    known.failed(known.all()[1])
+    known.failed(known.all()[1], UnreachableError("cut off"))
 
     known.prefer("b:1")
     assert known.best().address == "b:1"

@@ -13,6 +13,7 @@ from amaters.client import AmatersClient
 from amaters.errors import ConfigurationError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import FakeAql, serve_aql
+from amaters.testing.proxy import proxied
 from amaters.tls import TlsFiles, TlsMaterial
 from amaters.values import ClientOptions
 from cryptography import x509
@@ -116,6 +117,20 @@ async def test_a_client_with_a_certificate_is_let_in(secured: Secured) -> None:
         await client.set("c", "k", b"v")
 
         assert await client.get("c", "k") == b"v"
+
+
+async def test_a_silent_connection_with_tls_is_replaced_by_another_one_with_tls(
+    secured: Secured,
+) -> None:
+    async with (
+        proxied(secured.fake.address) as proxy,
+        await AmatersClient.connect(proxy.address, credentials=secured.files()) as client,
+    ):
+        await client.set("c", "k", b"v")
+        proxy.cut()
+
+        assert await client.get("c", "k") == b"v"
+        assert client.replacements >= 1
 
 
 async def test_the_admin_client_speaks_tls_too_and_takes_bytes() -> None:

@@ -295,7 +295,7 @@ async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -
         assert not running.done()
 
         store.down_for = set()
-        await until("work again", lambda: changes() > before and len(workers) == 2)
+        await until("work again", lambda: changes() > before and len(workers) == 3)
         stop.set()
         await running
 

@@ -36,7 +36,7 @@ class Woken:
 def handlers() -> tuple[kopf.OperatorRegistry, Woken, Woken]:
     clusters, backups = Woken("a", "b"), Woken()
     loop = SimpleNamespace(call_soon_threadsafe=lambda call, *arguments: call(*arguments))
-    return registry(Waker(loop, clusters, backups)), clusters, backups
+    return registry(Waker(loop, clusters, backups, Woken())), clusters, backups
 
 
 def test_kopf_is_given_nothing_for_which_it_would_write() -> None:

@@ -250,10 +250,10 @@ def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     assert sorted(driver.world.members) == [1, 3, 4]
     assert "access denied" in condition(cluster, "Ready").message
     assert len(told(driver, "RestoreFailed")) == 1
-    assert 1 < cluster.status.bootstrap.restore_failures < 6
+    assert 1 < cluster.status.restore.failures < 6
 
     driver.database.store_fails = ""
     driver.world.wish(backup=backup | {"region": "eu-1"})
     cluster = driver.settled()
     assert cluster.status.bootstrap.restored_keys == 7
-    assert cluster.status.bootstrap.restore_failures == 0
+    assert cluster.status.restore.failures == 0

@@ -65,19 +65,27 @@ class BootstrapStatus(Part):
     )
     restored_from: str = Field(default="", description="Backup the data came from.")
     restore_started: Timestamp | None = Field(
-        default=None, description="When loading the backup was begun."
+        default=None, description="When loading the backup was begun; `restore` tells the rest."
     )
     restored_keys: int = Field(default=0, description="Records loaded from the backup.")
-    restore_error: str = Field(
-        default="", description="Why the last attempt to load the backup failed."
+
+
+class RestoreStatus(Part):
+    """What became of loading the backup of `bootstrap.restoreFrom`."""
+
+    started: Timestamp | None = Field(
+        default=None, description="When the last attempt to load the backup was begun."
     )
-    restore_failed: Timestamp | None = Field(
-        default=None, description="When the last attempt to load the backup failed."
-    )
-    restore_failures: int = Field(
+    waiting: str = Field(default="", description="What the next attempt waits for.")
+    keys: int = Field(default=0, description="Records that the last attempt has loaded so far.")
+    total: int = Field(default=0, description="Records that there are to load; 0: not known yet.")
+    loaded_from: str = Field(default="", description="Backup that was loaded whole.")
+    error: str = Field(default="", description="Why the last attempt failed.")
+    failed: Timestamp | None = Field(default=None, description="When the last attempt failed.")
+    failures: int = Field(
         default=0, description="Failed attempts with the same spec and credentials."
     )
-    restore_failed_with: str = Field(
+    failed_with: str = Field(
         default="", description="Of which spec and credentials the last attempt was."
     )
 
@@ -186,6 +194,9 @@ class ClusterStatus(Part):
     members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
     upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
     bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster began.")
+    restore: RestoreStatus | None = Field(
+        default=None, description="What became of loading the backup."
+    )
     backup: BackupStatus | None = Field(default=None, description="What became of the backups.")
     certificates: CertificateStatus | None = Field(
         default=None, description="The certificate the nodes should serve."

@@ -20,7 +20,6 @@ from amaters_operator.controllers.certificates import Rotation, Wanted
 from amaters_operator.controllers.claims import Claims
 from amaters_operator.controllers.observing import Observer
 from amaters_operator.controllers.reloading import Reloader
-from amaters_operator.controllers.restoring import Restorer
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import (
@@ -40,7 +39,6 @@ from amaters_operator.decisions.moves import (
     Hold,
     Move,
     RemoveMember,
-    Restore,
     SetReplicas,
     Stuck,
 )
@@ -105,7 +103,6 @@ class ClusterController:
         self._rotation = Rotation(kube, database)
         self._teller = Teller(kube, instance)
         self._claims = Claims(kube, self._teller)
-        self._restorer = Restorer(kube, database, self._teller)
         self._reloader = Reloader(database)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
@@ -124,7 +121,7 @@ class ClusterController:
         return await self._advance(cluster, statefulset)
 
     async def _advance(self, cluster: AmatersCluster, existing: Manifest | None) -> timedelta:
-        record = await self._begun(cluster)
+        record = bootstrap.restored(await self._begun(cluster), cluster.status.restore)
         wanted = await self._rotation.wanted(cluster)
         claims = await self._claims.look(cluster)
         shape = _shape(cluster, record, existing, claims)
@@ -136,14 +133,6 @@ class ClusterController:
         rotation = await self._rotation.advance(cluster, seen, wanted)
         record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
         work = Pass(cluster, shape, applied, record, wanted, seen, rotation, claims)
-        restore = bootstrap.next_restore(
-            cluster.spec.bootstrap,
-            work.record,
-            given=await self._restorer.given(cluster),
-            now=seen.now,
-        )
-        if isinstance(restore, Restore):
-            return await self._restore(work, restore)
         return await self._move(work)
 
     async def _move(self, work: Pass) -> timedelta:
@@ -189,22 +178,6 @@ class ClusterController:
             return WHILE_WAITING
         return AT_REST if obstacle else _pause(planned.move, cluster, calm=calm)
 
-    async def _restore(self, work: Pass, move: Restore) -> timedelta:
-        record = await self._restorer.load(
-            move, work.cluster, work.record, work.seen, work.wanted.tls
-        )
-        found = Findings(
-            work.seen,
-            Plan(move),
-            record,
-            certificates=work.rotation,
-            pods=work.shape.replicas,
-        )
-        # The record of the beginning was written meanwhile: compare with nothing.
-        bare = work.cluster.model_copy(update={"status": ClusterStatus()})
-        await self._teller.status(bare, status.status(work.cluster, found))
-        return AFTER_A_MOVE if record.restored_from else WHILE_WAITING
-
     async def _plan(self, work: Pass) -> Plan:
         """Decide on what was seen; what deletes something is decided twice, on two looks."""
         planned = _decide(work.cluster, work.seen, work.claims)
@@ -218,7 +191,7 @@ class ClusterController:
 
     async def _act(self, move: Move | None, work: Pass) -> Blocked | None:
         """Make the move; return what kept it from being made, if anything."""
-        if move is None or isinstance(move, Hold | Stuck | Restore):
+        if move is None or isinstance(move, Hold | Stuck):
             return None
         reason = type(move).__name__
         try:

@@ -1,108 +1,198 @@
-"""Load the backup that a new cluster starts with."""
+"""One pass over the beginning of one AmatersCluster: load the backup that it starts with.
 
+It runs beside the cluster's own controller, because a load may take hours, and writes
+`status.restore` and nothing else. A load ends with the operator that asked for it; the next one
+begins it again. What is corrected while a load runs ends it, too.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from amaters.cluster import StoreCredentials
 from amaters.errors import AmatersError, ConfigurationError
 from amaters.tls import TlsMaterial
+from pydantic import ValidationError
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.controllers import nodes
-from amaters_operator.controllers.store_keys import store_keys
+from amaters_operator.controllers.certificates import Rotation
+from amaters_operator.controllers.observing import Observer
+from amaters_operator.controllers.store_keys import StoreKeys, store_keys
 from amaters_operator.controllers.telling import Teller
-from amaters_operator.database.port import Admin, Database
-from amaters_operator.decisions.moves import Restore
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.database.port import Database
+from amaters_operator.decisions import bootstrap
+from amaters_operator.decisions.moves import Hold, Restore
+from amaters_operator.decisions.seen import Pod
+from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import Shape, config
 
+_AT_REST = timedelta(seconds=30)
+_SOON = timedelta(seconds=2)
+_AGAIN = timedelta(seconds=0.5)
 _PATIENCE = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
 
+LOOK_SECONDS = 5.0
+"""How often a load that runs is compared with what it is to be."""
+REPORT_EVERY = timedelta(seconds=15)
+"""How often the status says how far a load is."""
+
 
 @dataclass(frozen=True, slots=True)
-class Restorer:
-    """Has the leader load a backup, and records that it began before it begins."""
+class Job:
+    """A backup that is to be loaded now."""
 
-    kube: KubeApi
-    database: Database
-    teller: Teller
+    cluster: AmatersCluster
+    move: Restore
+    status: RestoreStatus
+    keys: StoreKeys
+    pod: Pod
+    tls: TlsMaterial | None
 
-    async def load(
-        self,
-        move: Restore,
-        cluster: AmatersCluster,
-        record: BootstrapStatus,
-        seen: Seen,
-        tls: TlsMaterial | None,
-    ) -> BootstrapStatus:
-        """Return the record of the beginning as it stands after the attempt."""
-        leader = seen.leader()
-        pod = seen.pod(leader.ordinal) if leader is not None else None
-        if pod is None:
-            return record
-        # From here on a crash means that half of the data may be there: remember that first.
-        begun = record.model_copy(update={"restore_started": _text(seen.now)})
-        await self.teller.status(cluster, cluster.status.model_copy(update={"bootstrap": begun}))
-        if not begun.restore_error:
-            await self.teller.event(cluster, "Restore", str(move))
+
+class RestoreController:
+    """Loads the backup that a new cluster starts with."""
+
+    def __init__(self, kube: KubeApi, database: Database, *, instance: str) -> None:
+        self._kube = kube
+        self._database = database
+        self._observer = Observer(kube, database)
+        self._rotation = Rotation(kube, database)
+        self._teller = Teller(kube, instance)
+
+    async def reconcile(self, namespace: str, name: str) -> timedelta | None:
+        """Make one pass; return when to look again, or None when the cluster is gone."""
+        raw = await self._kube.get(kinds.CLUSTER, namespace, name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            return None
         try:
-            address = nodes.address(cluster, pod)
-            credentials = await self._credentials(cluster)
-            async with self.database.admin(address, tls, timeout=_PATIENCE) as admin:
-                keys = await _loaded(admin, move, credentials)
+            cluster = AmatersCluster.model_validate(raw)
+        except ValidationError:
+            return _AT_REST  # the cluster's own controller says so
+        status = cluster.status.restore or RestoreStatus()
+        keys = await store_keys(self._kube, cluster)
+        move = bootstrap.next_restore(
+            cluster.spec.bootstrap,
+            cluster.status.bootstrap or BootstrapStatus(),
+            status,
+            given=_given(cluster, keys),
+            now=self._kube.now(),
+        )
+        if not isinstance(move, Restore):
+            return _AT_REST if move is None else _SOON
+        wanted = await self._rotation.wanted(cluster)
+        pod = await self._loader(cluster, wanted.tls)
+        if isinstance(pod, Hold):
+            waits = status.model_copy(update={"waiting": str(pod)})
+            await self._teller.restore(cluster, waits)
+            return _SOON
+        await self._attempt(Job(cluster, move, status, keys, pod, wanted.tls))
+        return _AGAIN
+
+    async def _loader(self, cluster: AmatersCluster, tls: TlsMaterial | None) -> Pod | Hold:
+        """Return the pod that is to load the backup, or what is to be waited for."""
+        record = cluster.status.bootstrap or BootstrapStatus()
+        statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
+        seen = await self._observer.look(cluster, statefulset, tls)
+        shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
+        return bootstrap.loader(seen, config.digests(cluster, shape))
+
+    async def _attempt(self, job: Job) -> None:
+        """Load the backup, unless that fails or what it is made with is corrected meanwhile."""
+        now = _text(self._kube.now())
+        # From here on a crash means that half of the data may be there: remember that first.
+        begun = job.status.model_copy(update={"started": now, "waiting": "", "keys": 0, "total": 0})
+        await self._teller.restore(job.cluster, begun)
+        if not begun.error:
+            await self._teller.event(job.cluster, "Restore", str(job.move))
+        try:
+            async with asyncio.timeout(None) as attempt, self._watched(job, attempt):
+                done = await self._load(job, begun)
+        except TimeoutError:
+            text = "what the backup is loaded with was changed: the load is begun again"
+            await self._teller.event(job.cluster, "RestoreCorrected", text)
         except AmatersError as error:
-            return await self._failed(cluster, begun, str(error))
-        await self.teller.event(cluster, "Restored", f"{keys} records from {move.uri}")
-        return begun.model_copy(
-            update={
-                "restored_from": move.uri,
-                "restored_keys": keys,
-                "restore_error": "",
-                "restore_failed": None,
-                "restore_failures": 0,
-                "restore_failed_with": "",
-            }
-        )
+            await self._failed(job, begun, str(error))
+        else:
+            await self._teller.restore(job.cluster, done)
+            note = f"{done.keys} records from {job.move.uri}"
+            await self._teller.event(job.cluster, "Restored", note)
 
-    async def given(self, cluster: AmatersCluster) -> str:
-        """Return what an attempt would be made with: it differs once something was corrected."""
-        found = await store_keys(self.kube, cluster)
-        return f"{cluster.metadata.generation}/{found.version}"
+    async def _load(self, job: Job, begun: RestoreStatus) -> RestoreStatus:
+        """Have a node load the backup; return the status once it has."""
+        if job.keys.problem:
+            raise ConfigurationError(job.keys.problem)
+        address, told, keys = nodes.address(job.cluster, job.pod), self._kube.now(), 0
+        async with self._database.admin(address, job.tls, timeout=_PATIENCE) as admin:
+            loading = admin.restore_snapshot(
+                job.move.uri, replace=job.move.replace, timeout=_LONGEST, keys=job.keys.keys
+            )
+            async for far in loading:
+                keys, now = far.keys_restored, self._kube.now()
+                if not far.done and now - told >= REPORT_EVERY:
+                    told = now
+                    update = {"keys": keys, "total": far.keys_total}
+                    await self._teller.restore(job.cluster, begun.model_copy(update=update))
+        return RestoreStatus(started=begun.started, loaded_from=job.move.uri, keys=keys, total=keys)
 
-    async def _failed(
-        self, cluster: AmatersCluster, begun: BootstrapStatus, why: str
-    ) -> BootstrapStatus:
+    @asynccontextmanager
+    async def _watched(self, job: Job, attempt: asyncio.Timeout) -> AsyncIterator[None]:
+        """End the attempt once it is not what is wished any more."""
+        watching = asyncio.create_task(self._until_corrected(job), name="restore's spec")
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                attempt.reschedule(0)
+
+        watching.add_done_callback(ended)
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _until_corrected(self, job: Job) -> None:
+        """Return once the source, the place or the keys are others, or the cluster is gone."""
+        made_with = _made_with(job.cluster, job.keys)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                raw = await self._kube.get(kinds.CLUSTER, job.cluster.namespace, job.cluster.name)
+                if raw is None or raw["metadata"].get("uid") != job.cluster.metadata.uid:
+                    return
+                cluster = AmatersCluster.model_validate(raw)
+                if _made_with(cluster, await store_keys(self._kube, cluster)) != made_with:
+                    return
+            except (KubeError, ValidationError):
+                continue  # nothing is known now; a load that goes well must not suffer from it
+
+    async def _failed(self, job: Job, begun: RestoreStatus, why: str) -> None:
         """Record the failure; an event tells it once, however often it repeats."""
-        given = await self.given(cluster)
-        repeated = given == begun.restore_failed_with
-        await self.teller.event(cluster, "RestoreFailed", why, kind="Warning")
-        return begun.model_copy(
-            update={
-                "restore_error": why,
-                "restore_failed": _text(self.kube.now()),
-                "restore_failures": begun.restore_failures + 1 if repeated else 1,
-                "restore_failed_with": given,
-            }
-        )
-
-    async def _credentials(self, cluster: AmatersCluster) -> StoreCredentials | None:
-        """Return the keys of the store as their Secret has them now."""
-        found = await store_keys(self.kube, cluster)
-        if found.problem:
-            raise ConfigurationError(found.problem)
-        return found.keys
+        given = _given(job.cluster, job.keys)
+        repeated = given == begun.failed_with
+        await self._teller.event(job.cluster, "RestoreFailed", why, kind="Warning")
+        update = {
+            "error": why,
+            "failed": _text(self._kube.now()),
+            "failures": begun.failures + 1 if repeated else 1,
+            "failed_with": given,
+        }
+        await self._teller.restore(job.cluster, begun.model_copy(update=update))
 
 
-async def _loaded(admin: Admin, move: Restore, credentials: StoreCredentials | None) -> int:
-    keys = 0
-    loading = admin.restore_snapshot(
-        move.uri, replace=move.replace, timeout=_LONGEST, keys=credentials
-    )
-    async for progress in loading:
-        keys = progress.keys_restored
-    return keys
+def _given(cluster: AmatersCluster, keys: StoreKeys) -> str:
+    """Return what an attempt is made with: it differs once anything was corrected."""
+    return f"{cluster.metadata.generation}/{keys.version}"
+
+
+def _made_with(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:
+    """Return what a load that runs depends on; the rest of the spec may change meanwhile."""
+    return cluster.spec.bootstrap, cluster.spec.backup, keys.version
 
 
 def _text(now: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
-from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase
+from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
 from amaters_operator.decisions.conditions import INCOMPATIBLE
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
@@ -17,6 +17,9 @@ from amaters_operator.manifests.names import Manifest
 
 BACKUP_MANAGER = f"{MANAGER}-backup"
 """Writes status.backup and nothing else, so that a long backup never holds up the rest."""
+
+RESTORE_MANAGER = f"{MANAGER}-restore"
+"""Writes status.restore and nothing else, so that a long load never holds up the rest."""
 
 Severity = Literal["Normal", "Warning"]
 
@@ -85,7 +88,7 @@ class Teller:
             _log.warning("event.lost", extra=about | {"error": str(error)})
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
-        """Write the status, but for the backups, if it says anything new."""
+        """Write the status, but for backups and restore, if it says anything new."""
         # An answer that stays keeps its time: else each look would be a write, and wake the next.
         conditions = settle(status.conditions, cluster.status.conditions)
         status = status.model_copy(update={"conditions": conditions})
@@ -107,9 +110,18 @@ class Teller:
         made = {"backup": _answers(status.model_dump(by_alias=True, mode="json"))}
         await self.kube.apply(_manifest(cluster, made), manager=BACKUP_MANAGER, status=True)
 
+    async def restore(self, cluster: AmatersCluster, status: RestoreStatus) -> None:
+        """Write status.restore, if it says anything new."""
+        if status == cluster.status.restore:
+            return
+        made = {"restore": _answers(status.model_dump(by_alias=True, mode="json"))}
+        await self.kube.apply(_manifest(cluster, made), manager=RESTORE_MANAGER, status=True)
+
 
 def _written(status: ClusterStatus) -> Manifest:
-    made = status.model_dump(by_alias=True, mode="json", exclude={"backup", "conditions"})
+    made = status.model_dump(
+        by_alias=True, mode="json", exclude={"backup", "restore", "conditions"}
+    )
     conditions = status.model_dump(by_alias=True, mode="json", include={"conditions"})
     return {**_answers(made), **conditions}  # Kubernetes wants every field of a condition.
 

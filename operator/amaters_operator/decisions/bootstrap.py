@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from amaters_operator.api.spec import BootstrapSpec
-from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.decisions.backup_schedule import pause_after
 from amaters_operator.decisions.moves import Hold, Restore
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.seen import Pod, Seen, listed
 
 
 def begun(
@@ -41,8 +41,26 @@ def formed(record: BootstrapStatus, seen: Seen, *, older: bool) -> BootstrapStat
     return record.model_copy(update={"cluster_id": seen.cluster_id})
 
 
+def restored(record: BootstrapStatus, restore: RestoreStatus | None) -> BootstrapStatus:
+    """Return the record with the backup that the data came from, once it is loaded whole."""
+    if restore is None or record.restored_from:
+        return record
+    return record.model_copy(
+        update={
+            "restore_started": restore.started or record.restore_started,
+            "restored_from": restore.loaded_from,
+            "restored_keys": restore.keys if restore.loaded_from else 0,
+        }
+    )
+
+
 def next_restore(
-    wish: BootstrapSpec | None, record: BootstrapStatus, *, given: str, now: datetime
+    wish: BootstrapSpec | None,
+    record: BootstrapStatus,
+    restore: RestoreStatus,
+    *,
+    given: str,
+    now: datetime,
 ) -> Restore | Hold | None:
     """Return whether the backup is to be loaded now; None when there is nothing to load.
 
@@ -50,20 +68,45 @@ def next_restore(
     replaces what is there. Failures are tried again, ever more slowly; what has been corrected,
     which shows in `given`, is tried at once. Clients find no Service until it is done.
     """
-    if wish is None or record.restored_from:
+    if wish is None or record.restored_from or restore.loaded_from:
         return None
     if not record.cluster_id:
         return Hold("the backup is loaded once the cluster has formed")
-    if record.restore_failed is not None and record.restore_failed_with == given:
-        due = datetime.fromisoformat(record.restore_failed) + pause_after(record.restore_failures)
+    if restore.failed is not None and restore.failed_with == given:
+        due = datetime.fromisoformat(restore.failed) + pause_after(restore.failures)
         if now < due:
             return Hold(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
-    again = record.restore_started is not None
+    again = restore.started is not None or record.restore_started is not None
     return Restore(
         wish.restore_from,
         replace=again,
         because="the last attempt did not finish" if again else "spec.bootstrap asks for it",
     )
+
+
+def loader(seen: Seen, wanted: frozenset[str]) -> Pod | Hold:
+    """Return the pod that loads the backup: the leader's, once every node knows where from.
+
+    Nodes are asked to reload a corrected configuration, and it reaches them one by one: another
+    may lead before the load is done. `wanted` are the digests of a configuration that is current.
+    """
+    leader = seen.leader()
+    pod = None if leader is None else seen.pod(leader.ordinal)
+    if pod is None:
+        return Hold("the backup is loaded by a leader, and none is known just now")
+    behind = [
+        one.name
+        for one in seen.pods
+        if (node := seen.nodes.get(one.ordinal)) is not None
+        and node.takes_part
+        and node.config_digest
+        and node.config_digest not in wanted
+    ]
+    if behind:
+        return Hold(
+            f"the newest configuration is on its way to {listed(behind)}: it takes up to a minute"
+        )
+    return pod
 
 
 def serves_clients(wish: BootstrapSpec | None, record: BootstrapStatus) -> bool:

@@ -39,7 +39,7 @@ def _ready(cluster: AmatersCluster, found: Findings) -> Condition:
         text = "; ".join(filter(None, (found.blind, troubles.creating(cluster, seen))))
         return say(cluster, found, question, "False", "Creating", text)
     if cluster.spec.bootstrap is not None and not record.restored_from:
-        text = record.restore_error or f"loading {cluster.spec.bootstrap.restore_from}"
+        text = progress.restoring(cluster, cluster.spec.bootstrap.restore_from)
         return say(cluster, found, question, "False", "Restoring", text)
     if leader is not None:
         text = f"{names.pod(cluster, leader.ordinal)} leads {len(seen.voters)} voting members"

@@ -121,7 +121,7 @@ class DeleteClaim:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Load the backup that the cluster is to start with."""
+    """Load the backup that the cluster is to start with. No step of a plan: it goes on beside."""
 
     uri: str
     replace: bool
@@ -141,6 +141,5 @@ Act = (
     | RemoveMember
     | SetReplicas
     | DeleteClaim
-    | Restore
 )
 Move = Wait | Act

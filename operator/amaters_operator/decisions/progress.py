@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.api.status import RestoreStatus
 from amaters_operator.decisions import troubles
 from amaters_operator.decisions.answers import Answer, say
 from amaters_operator.decisions.findings import Blocked, Findings
@@ -22,6 +23,19 @@ def rolling(cluster: AmatersCluster, seen: Seen) -> bool:
     before = {one.type: one.status for one in cluster.status.conditions}
     was = before.get(ConditionType.UPGRADE_IN_PROGRESS) == "True"
     return was and not (seen.revision and all(pod.ready for pod in seen.pods))
+
+
+def restoring(cluster: AmatersCluster, uri: str) -> str:
+    """Say how far loading the backup is, or why it does not go on."""
+    far = cluster.status.restore or RestoreStatus()
+    if far.waiting:
+        return f"{uri} is yet to be loaded: {far.waiting}"
+    if far.error:
+        return (
+            f"{far.error}. Loading {uri} is tried again, ever more slowly, and at once after a "
+            "correction of the spec or the Secret"
+        )
+    return f"loading {uri}" + (f": {far.keys} of {far.total} records" if far.total else "")
 
 
 def reconciling(cluster: AmatersCluster, found: Findings) -> Condition:
@@ -42,6 +56,8 @@ def _under_way(cluster: AmatersCluster, found: Findings) -> tuple[Answer, str, s
         return "True", "Reconciling", str(move)
     if not found.bootstrap.cluster_id:
         return "True", "Creating", troubles.creating(cluster, found.seen)
+    if cluster.spec.bootstrap is not None and not found.bootstrap.restored_from:
+        return "True", "Restoring", restoring(cluster, cluster.spec.bootstrap.restore_from)
     return _last_steps(found) or ("False", "Reconciled", "nothing is left to do")
 
 

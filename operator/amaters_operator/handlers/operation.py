@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from amaters_operator.controllers.backup import BackupController
 from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.controllers.restoring import RestoreController
 from amaters_operator.controllers.worker import Worker
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import Database
@@ -113,10 +114,10 @@ class Operation:
         """Watch and work until told to stop; whatever fails ends the rest, the work first."""
         _log.info("lease.acquired", extra={"identity": self.settings.identity})
         self.metrics.leading.set(1)
-        clusters, backups = self._workers()
-        self.workers[:] = [clusters, backups]
+        clusters, backups, restores = self._workers()
+        self.workers[:] = [clusters, backups, restores]
         stop_watching = threading.Event()
-        waker = Waker(asyncio.get_running_loop(), clusters, backups)
+        waker = Waker(asyncio.get_running_loop(), clusters, backups, restores)
         watching = self.watch(waker, self.settings.namespaces, stop_watching)
         try:
             async with asyncio.TaskGroup() as group:
@@ -129,16 +130,18 @@ class Operation:
         finally:
             stop_watching.set()
 
-    def _workers(self) -> tuple[Worker, Worker]:
+    def _workers(self) -> tuple[Worker, Worker, Worker]:
         def count(move: str) -> None:
             self.metrics.moves.labels(move).inc()
 
         instance = self.settings.identity
         clusters = ClusterController(self.kube, self.database, instance=instance, on_move=count)
         backups = BackupController(self.kube, self.database, instance=instance)
+        restores = RestoreController(self.kube, self.database, instance=instance)
         return (
             Worker("cluster", clusters.reconcile, self.metrics),
             Worker("backup", backups.reconcile, self.metrics),
+            Worker("restore", restores.reconcile, self.metrics),
         )
 
 

@@ -33,6 +33,7 @@ class Waker:
     loop: asyncio.AbstractEventLoop
     clusters: Worker
     backups: Worker
+    restores: Worker
 
     known: dict[tuple[str, str], str] = field(default_factory=dict)
     """What was last seen of each AmatersCluster, of that which matters."""
@@ -49,7 +50,7 @@ class Waker:
             self.known[key] = wish
         else:
             self.known.pop(key, None)
-        for worker in (self.clusters, self.backups):
+        for worker in (self.clusters, self.backups, self.restores):
             self.loop.call_soon_threadsafe(worker.wake, namespace, name)
 
     def pod(self, namespace: str, cluster: str) -> None:
@@ -61,7 +62,7 @@ class Waker:
         self.loop.call_soon_threadsafe(self._all_in, namespace)
 
     def _all_in(self, namespace: str) -> None:
-        for worker in (self.clusters, self.backups):
+        for worker in (self.clusters, self.backups, self.restores):
             for known in worker.known(namespace):
                 worker.wake(namespace, known)
 
@@ -108,7 +109,9 @@ def _wish(body: Mapping[str, Any]) -> str:
     meta, status = body.get("metadata") or {}, body.get("status") or {}
     begun = status.get("bootstrap") or {}
     parts = [meta.get(one) for one in ("uid", "generation", "annotations", "deletionTimestamp")]
+    restore = status.get("restore") or {}
     parts += [status.get("backup"), begun.get("clusterId"), begun.get("restoredFrom")]
+    parts += [restore.get(one) for one in ("loadedFrom", "error", "waiting")]
     return json.dumps(parts, sort_keys=True, default=str)
 
 

@@ -1,5 +1,6 @@
 """`Database` on a world in memory: each node answers as the truth has it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,8 @@ class FakeDatabase:
     """Ordinals of the nodes that were asked to reload."""
     files_arrive: bool = True
     """Whether a changed ConfigMap is in the pods already."""
+    loading: asyncio.Event | None = None
+    """What a restore waits for once it has begun; None: it ends at once."""
     restored: list[tuple[str, bool]] = field(default_factory=list)
     backups_by: list[int] = field(default_factory=list)
 
@@ -287,6 +290,8 @@ class FakeAdmin:
         with database.strikes.change(f"restore {uri}"):
             database.restored.append((uri, replace))
             yield RestoreProgress(3, 7, 100, done=False)
+        if database.loading is not None:
+            await database.loading.wait()
         yield RestoreProgress(7, 7, 200, done=True)
 
     def _place(self, keys: StoreCredentials | None) -> str:

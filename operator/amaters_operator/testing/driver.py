@@ -9,6 +9,7 @@ from amaters.errors import AmatersError
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers.backup import BackupController
 from amaters_operator.controllers.cluster import ClusterController
+from amaters_operator.controllers.restoring import RestoreController
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.testing.database import FakeDatabase
 from amaters_operator.testing.kube import FakeKube
@@ -70,7 +71,9 @@ class Driver:
     async def _pass(self) -> None:
         clusters = ClusterController(self.kube, self.database, instance="test")
         backups = BackupController(self.kube, self.database, instance="test")
+        restores = RestoreController(self.kube, self.database, instance="test")
         await clusters.reconcile(NAMESPACE, NAME)
+        await restores.reconcile(NAMESPACE, NAME)
         await backups.reconcile(NAMESPACE, NAME)
 
     def watch(self) -> None:

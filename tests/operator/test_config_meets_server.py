@@ -72,24 +72,26 @@ def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
     assert len(loaded.settings.cluster.peers) == (0 if formed else wish.spec.replicas)
 
 
-def test_the_webhook_reaches_the_server_and_no_file(tmp_path: Path) -> None:
+def test_the_webhook_reaches_the_server_as_a_mounted_file(tmp_path: Path) -> None:
     wish = cluster(alerts={"webhookSecretName": "pager"})
     shape = manifests.Shape(
         replicas=3, initial_members=manifests.initial_members(wish), formed=True, volume_size="1Gi"
     )
-    made = manifests.statefulset(wish, shape)
-    [container] = made["spec"]["template"]["spec"]["containers"]
-    [variable] = [one for one in container["env"] if one["name"].startswith("AMATERS_")]
+    made = manifests.statefulset(wish, shape)["spec"]["template"]["spec"]
+    [container] = made["containers"]
+    sources = made["volumes"][0]["projected"]["sources"]
+    [secret] = [one["secret"] for one in sources if one.get("secret", {}).get("name") == "pager"]
     file = tmp_path / "config.toml"
     file.write_text(config.rendered(wish, shape))
     flags = {
         "cluster.advertise_address": names.peer_address(wish, 0),
         "cluster.client_advertise_address": names.client_address(wish, 0),
     }
-    environment = {variable["name"]: "https://pager.example/secret"}
 
-    loaded = load(Sources(path=file, flags=flags, environment=environment))
+    loaded = load(Sources(path=file, flags=flags))
+    [item] = secret["items"]
 
-    assert variable["valueFrom"]["secretKeyRef"] == {"name": "pager", "key": "url"}
-    assert loaded.settings.alerts.webhook_url.get_secret_value() == "https://pager.example/secret"
-    assert "secret" not in " ".join(loaded.notices)
+    assert {one["name"] for one in container["env"]} == {"POD_NAME", "POD_NAMESPACE"}
+    assert (item["key"], secret["optional"]) == ("url", True)
+    mounted = f"{container['volumeMounts'][1]['mountPath']}/{item['path']}"
+    assert str(loaded.settings.alerts.webhook_url_file) == mounted

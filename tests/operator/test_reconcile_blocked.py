@@ -1,5 +1,7 @@
 """What the operator may not do, and what it cannot: said once, with the way out, while the rest goes on."""
 
+import base64
+
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import (
@@ -257,3 +259,30 @@ def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     cluster = driver.settled()
     assert cluster.status.bootstrap.restored_keys == 7
     assert cluster.status.restore.failures == 0
+
+
+def pager(url: str) -> dict:
+    data = {"url": base64.b64encode(url.encode()).decode()}
+    meta = {"name": "pager", "namespace": SHOP}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data}
+
+
+def test_a_webhook_secret_is_told_while_it_is_no_good_and_corrected_without_a_roll(
+    driver: Driver,
+) -> None:
+    driver.world.wish(alerts={"webhookSecretName": "pager"})
+    driver.until(lambda one: one.status.ready == "3/3")
+    driver.passes(3)
+    missing = condition(driver.world.cluster(), "Stalled")
+    driver.world.store.put(pager("hunter2"))
+    driver.passes(2)
+    wrong = condition(driver.world.cluster(), "Stalled")
+    before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
+    driver.world.store.put(pager("https://pager.example/hunter2"))
+    cluster = driver.settled()
+
+    assert (missing.status, missing.reason) == ("True", "WebhookSecretUnusable")
+    assert "Secret pager of spec.alerts.webhookSecretName is missing: write" in missing.message
+    assert "holds no address" in wrong.message
+    assert "hunter2" not in str(cluster.status) + str(driver.notes())
+    assert {pod["metadata"]["uid"] for pod in driver.world.pods()} == before

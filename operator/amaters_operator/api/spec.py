@@ -157,7 +157,8 @@ class AlertsSpec(Part):
         default=None,
         description=(
             "Secret whose key `url` is the address that every alert is posted to as JSON. It is "
-            "given to the pods as environment; a change restarts the nodes, one by one."
+            "mounted and read when it is used: a corrected Secret takes effect within about a "
+            "minute. Another name restarts the nodes, one by one."
         ),
     )
 

@@ -21,6 +21,7 @@ from amaters_operator.controllers.claims import Claims
 from amaters_operator.controllers.observing import Observer
 from amaters_operator.controllers.reloading import Reloader
 from amaters_operator.controllers.telling import Teller
+from amaters_operator.controllers.webhook import unusable_webhook
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import (
     answers,
@@ -140,7 +141,7 @@ class ClusterController:
         policy = _policy(cluster)
         formed, claims = bool(work.record.cluster_id), work.claims
         refused = await self._claims.tend(cluster, seen, claims, formed=formed)
-        blocked = [*work.blocked(), *refused]
+        blocked = [*work.blocked(), *refused, *await unusable_webhook(self._kube, cluster)]
         planned = await self._plan(work)
         if work.blind:
             planned = _unseen(planned, work.blind)

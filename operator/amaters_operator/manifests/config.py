@@ -22,6 +22,7 @@ FILE_NAME = "config.toml"
 FOLDER = "/etc/amaters"
 TLS_FOLDER = f"{FOLDER}/tls"
 KEYS_FOLDER = f"{FOLDER}/store-keys"
+WEBHOOK_FILE = f"{FOLDER}/alerts/webhook-url"
 DATA_FOLDER = "/var/lib/amaters"
 
 # A node keeps a few seconds of its grace period for what comes after the drain.
@@ -116,10 +117,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "level": spec.config.logging.level,
             "format": spec.config.logging.format,
         },
-        "alerts": {
-            "slow_replication_entries": spec.alerts.slow_replication_entries,
-            "dedup_window_secs": spec.alerts.dedup_window_seconds,
-        },
+        "alerts": _alerts(spec),
         "metrics": {"enabled": True, "bind_address": f"0.0.0.0:{names.HTTP_PORT}"},
         "timeouts": {
             "request_timeout_ms": spec.config.limits.request_timeout_ms,
@@ -127,6 +125,16 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
         },
         "snapshots": _snapshots(spec),
     }
+
+
+def _alerts(spec: ClusterSpec) -> dict[str, Any]:
+    alerts: dict[str, Any] = {
+        "slow_replication_entries": spec.alerts.slow_replication_entries,
+        "dedup_window_secs": spec.alerts.dedup_window_seconds,
+    }
+    if spec.alerts.webhook_secret_name:
+        alerts["webhook_url_file"] = WEBHOOK_FILE
+    return alerts
 
 
 def _network(spec: ClusterSpec) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from typing import Any
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.scalars import Part
-from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
@@ -61,7 +60,7 @@ def _container(cluster: AmatersCluster) -> Manifest:
         "image": spec.image,
         "imagePullPolicy": spec.image_pull_policy,
         "args": _arguments(cluster),
-        "env": _environment(spec),
+        "env": _environment(),
         "ports": [
             {"name": "client", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
             {"name": "peers", "containerPort": names.PEER_PORT, "protocol": "TCP"},
@@ -102,18 +101,11 @@ def _arguments(cluster: AmatersCluster) -> list[str]:
     ]
 
 
-def _environment(spec: ClusterSpec) -> list[Manifest]:
-    made: list[Manifest] = [
+def _environment() -> list[Manifest]:
+    return [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
     ]
-    if secret := spec.alerts.webhook_secret_name:
-        made.append(_from_secret("AMATERS_ALERTS_WEBHOOK_URL", secret, key="url"))
-    return made
-
-
-def _from_secret(name: str, secret: str, *, key: str) -> Manifest:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:
@@ -135,6 +127,10 @@ def _volumes(cluster: AmatersCluster) -> list[Manifest]:
     items = [{"key": key, "path": f"{keys_path}/{key}"} for key in STORE_KEYS]
     keys = {"name": names.credentials_secret(cluster), "items": items, "optional": True}
     sources.append({"secret": keys})
+    if secret := cluster.spec.alerts.webhook_secret_name:
+        # Optional: a database must not wait for the address of a pager.
+        items = [{"key": "url", "path": config.WEBHOOK_FILE.removeprefix(f"{config.FOLDER}/")}]
+        sources.append({"secret": {"name": secret, "items": items, "optional": True}})
     return [
         {"name": "config", "projected": {"defaultMode": 0o440, "sources": sources}},
         {"name": "tmp", "emptyDir": {}},

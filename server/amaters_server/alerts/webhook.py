@@ -8,8 +8,9 @@ address refuses for good is given up at once, what may pass is tried again, a fe
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,9 +37,13 @@ class WebhookSettings:
     """Where to post, and how patiently. `url` and `token` are secrets: they are never logged."""
 
     url: str = field(default="", repr=False)
-    """Empty: nothing is posted."""
+    """Empty: nothing is posted, unless `url_file` is set."""
     token: str = field(default="", repr=False)
     """Sent as a bearer token; empty: none is."""
+    url_file: Path | None = None
+    """Holds the address, instead of `url`; read for each attempt, so that it may be corrected."""
+    token_file: Path | None = None
+    """Holds the token, instead of `token`; read likewise."""
     timeout: float = 5.0
     """Seconds one attempt may take."""
     attempts: int = 5
@@ -49,7 +54,12 @@ class WebhookSettings:
     @property
     def host(self) -> str:
         """Return what may be said of the address."""
-        return urlsplit(self.url).hostname or "?"
+        return str(self.url_file or urlsplit(self.url).hostname or "?")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is posted."""
+        return bool(self.url or self.url_file)
 
 
 @dataclass(slots=True)
@@ -78,7 +88,7 @@ class Webhook:
 
     def tell(self, alert: FiredAlert) -> None:
         """Queue it; the oldest one goes when the queue is full."""
-        if not self.settings.url:
+        if not self.settings.wanted:
             return
         if self._waiting.full():
             self._waiting.get_nowait()
@@ -91,7 +101,7 @@ class Webhook:
             while True:
                 alert = await self._waiting.get()
                 settings = self.settings
-                if not settings.url:
+                if not settings.wanted:
                     continue
                 failure = await self._send(session, settings, alert)
                 if failure:
@@ -114,11 +124,35 @@ class Webhook:
         try:
             async for attempt in retrying:
                 with attempt:
-                    failure = await _post(session, settings, alert)
+                    failure = await _post(session, await _present(settings), alert)
         except RetryError as error:
             last = error.last_attempt.exception()
             return f"{last} ({settings.attempts} attempts)"
         return failure
+
+
+async def _present(settings: WebhookSettings) -> WebhookSettings:
+    """Return the settings with what their files hold now; _PassingError when one is no good."""
+    url, token = settings.url, settings.token
+    if settings.url_file is not None:
+        url = await _content(settings.url_file)
+        if not url.startswith(("http://", "https://")):
+            raise _PassingError(
+                f"{settings.url_file} holds no address that begins with http:// or https://: "
+                "correct it"
+            )
+    if settings.token_file is not None:
+        token = await _content(settings.token_file)
+    return replace(settings, url=url, token=token)
+
+
+async def _content(file: Path) -> str:
+    try:
+        return (await asyncio.to_thread(file.read_text)).strip()
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise _PassingError(
+            f"{file} cannot be read ({type(wrong).__name__}): correct the file or its path"
+        ) from None
 
 
 async def _post(

@@ -211,7 +211,7 @@ def _longest_silence(settings: Settings) -> float:
 
 
 def webhook_settings(section: AlertsSection) -> WebhookSettings:
-    """Return where alerts are posted; reads the token. ConfigurationError when it cannot."""
+    """Return where alerts are posted. ConfigurationError when the token cannot be read now."""
     url, file = section.webhook_url, section.webhook_token_file
     try:
         token = "" if file is None else file.read_text().strip()
@@ -223,6 +223,8 @@ def webhook_settings(section: AlertsSection) -> WebhookSettings:
     return WebhookSettings(
         url="" if url is None else url.get_secret_value(),
         token=token,
+        url_file=section.webhook_url_file,
+        token_file=file,
         timeout=section.webhook_timeout_ms / 1000,
         attempts=section.webhook_attempts,
     )

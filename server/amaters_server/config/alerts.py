@@ -1,8 +1,9 @@
 """The section about alerts: what is one, and where it is told beside log, metric and admin service."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from amaters_server.config.sections import Count, Positive, Section
 
@@ -41,8 +42,14 @@ class AlertsSection(Section):
         description="`http(s)://` address that every alert is posted to as JSON. It is taken for a "
         "secret: never logged, never shown.",
     )
+    webhook_url_file: Path | None = Field(
+        default=None,
+        description="File that holds the address, instead of `webhook_url`. Read for each attempt: "
+        "what is corrected in it takes effect by itself.",
+    )
     webhook_token_file: Path | None = Field(
-        default=None, description="File with a token to send along as `Authorization: Bearer`."
+        default=None,
+        description="File with a token to send along as `Authorization: Bearer`; read for each attempt.",
     )
     webhook_timeout_ms: Positive = Field(
         default=5000, description="Milliseconds one attempt to post may take."
@@ -58,3 +65,9 @@ class AlertsSection(Section):
         if plain and not plain.startswith(("http://", "https://")):
             raise ValueError("Invalid webhook URL: it must begin with http:// or https://")
         return url if plain else None
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if self.webhook_url is not None and self.webhook_url_file is not None:
+            raise ValueError("webhook_url and webhook_url_file exclude each other: set one of them")
+        return self

@@ -90,6 +90,32 @@ async def test_an_alert_arrives_as_json_with_the_token(address):
     assert address.headers[0]["Authorization"] == "Bearer t0ken"
 
 
+async def test_an_address_and_a_token_that_are_corrected_in_their_files_are_used(
+    address, tmp_path, caplog
+):
+    where, token = tmp_path / "url", tmp_path / "token"
+    where.write_text(f"nonsense-{SECRET}")
+    token.write_text("old\n")
+    settings = quick("", url_file=where, token_file=token, attempts=2)
+
+    async with posting(settings) as webhook:
+        webhook.tell(alert(3))
+        await until(lambda: webhook.counts.failed == 1)
+        where.unlink()
+        webhook.tell(alert(4))
+        await until(lambda: webhook.counts.failed == 2)
+        where.write_text(f"{address.url}\n")
+        token.write_text("new\n")
+        webhook.tell(alert(5))
+        await until(lambda: webhook.counts.delivered == 1)
+
+    reasons = [one.reason for one in caplog.records if one.message == "alert.webhook_failed"]
+    assert address.headers[0]["Authorization"] == "Bearer new"
+    assert "holds no address that begins with http" in reasons[0]
+    assert "cannot be read (FileNotFoundError)" in reasons[1]
+    assert SECRET not in caplog.text
+
+
 @pytest.mark.parametrize("code", [500, 503, 429])
 async def test_what_may_pass_is_tried_again(address, code):
     address.codes = [code, code, 200]

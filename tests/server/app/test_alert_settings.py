@@ -61,3 +61,16 @@ def test_a_token_that_cannot_be_read_is_refused_by_name(tmp_path):
 
     with pytest.raises(ConfigurationError, match=r"alerts\.webhook_token_file"):
         from_settings.webhook_settings(made.alerts)
+
+
+def test_an_address_is_given_in_one_place(tmp_path):
+    text = '[alerts]\nwebhook_url = "http://h/"\nwebhook_url_file = "/f"'
+
+    with pytest.raises(ConfigurationError, match="webhook_url and webhook_url_file exclude"):
+        settings(tmp_path, text)
+
+
+def test_an_address_whose_file_is_yet_to_come_stops_no_start(tmp_path):
+    made = settings(tmp_path, f'[alerts]\nwebhook_url_file = "{tmp_path}/none"')
+
+    assert from_settings.webhook_settings(made.alerts).wanted

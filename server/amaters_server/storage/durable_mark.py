@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amaters_server.model.errors import StorageLostError
+from amaters_server.storage.swap import sync_folder
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class DurableMark:
         if os.fstat(self._file).st_size < _SIZE:
             os.posix_fallocate(self._file, 0, _SIZE)
             os.fsync(self._file)
-            _sync(path.parent)
+            sync_folder(path.parent)
 
     def get(self) -> Mark | None:
         """Return what was promised; None when nothing was, or the mark itself is damaged."""
@@ -147,11 +148,3 @@ def renew(database: Database) -> bytes:
     database.put(EPOCH, epoch)
     database.flush(wait=True)
     return epoch
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

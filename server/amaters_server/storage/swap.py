@@ -17,7 +17,7 @@ def promise(folder: Path, new: Path) -> None:
     Both lie on one file system, and everything in the new one is durable already.
     """
     new.rename(_promised(folder))
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def fulfil(folder: Path) -> None:
@@ -26,7 +26,7 @@ def fulfil(folder: Path) -> None:
     if promised.exists():
         shutil.rmtree(folder, ignore_errors=True)
         promised.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
 
 
 def is_promised(folder: Path) -> bool:
@@ -38,7 +38,8 @@ def _promised(folder: Path) -> Path:
     return folder.with_name(folder.name + _PROMISED)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in the folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -18,6 +18,7 @@ from amaters_server.snapshots import frame, header
 from amaters_server.snapshots.beneath import create, open_regular
 from amaters_server.snapshots.checksum import Variant, fnv1a, matching
 from amaters_server.snapshots.header import ArchiveHeader, decode_header
+from amaters_server.storage.swap import sync_folder
 
 PARTIAL = ".partial"
 """What temporary names end with."""
@@ -228,15 +229,6 @@ def sync(file: BinaryIO) -> None:
     """Make what was written to the file durable."""
     file.flush()
     os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in the folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def cannot_write(path: Path, error: OSError) -> SnapshotError:

@@ -299,7 +299,7 @@ def test_statistics_count_keys_and_memory(engine: Engine) -> None:
 
     seen = engine.statistics()
 
-    assert seen.key_count == 50
+    assert seen.estimated_keys == 50
     assert seen.memtable_bytes >= 5_000
 
 

@@ -11,7 +11,7 @@ from amaters.cli.plain import Plain
 WORDS: Mapping[str, str] = {
     "storage_type": "Storage",
     "uptime_seconds": "Up",
-    "key_count": "Keys (roughly)",
+    "key_count": "Keys",
     "database_size_bytes": "Size",
     "cache_hit_rate": "Cache Hits",
     "queries_per_second": "Queries",

@@ -1,6 +1,6 @@
 """`amaters-cli admin health` and `admin stats`: how a node is, and what it holds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import click
 from rich.console import Group, RenderableType
@@ -93,11 +93,11 @@ def _stats_table(facts: Mapping[str, Plain]) -> RenderableType:
     log, merged = _inner(facts, "wal_stats"), _inner(facts, "compaction_stats")
     read, written = _size(merged.get("bytes_read")), _size(merged.get("bytes_written"))
     merges = f"{merged.get('total_compactions')} in {merged.get('time_seconds')} s"
-    more = "more than " if facts.get("truncated") else ""
-    return tables.pairs(
+    pairs = tables.pairs(
         [
-            ("Keys", f"{facts.get('total_keys')}, roughly"),
-            ("Collections", f"{more}{facts.get('collections_count')}"),
+            ("Keys", _counted(facts, "total_keys")),
+            ("Collections", _counted(facts, "collections_count")),
+            ("Data", _counted(facts, "total_bytes", tables.size)),
             ("Size", _size(facts.get("total_size_bytes"))),
             (
                 "Memory",
@@ -109,6 +109,23 @@ def _stats_table(facts: Mapping[str, Plain]) -> RenderableType:
             ("Compactions", f"{merges}, {read} read, {written} written"),
         ]
     )
+    listed = facts.get("collections")
+    if not isinstance(listed, list) or not listed:
+        return pairs
+    held = tables.plain_table("Collection", ">Keys", ">Data")
+    for one in listed:
+        if isinstance(one, dict):
+            name, keys = one.get("collection"), one.get("keys")
+            held.add_row(Text(str(name)), f"{keys:,}", _size(one.get("bytes")))
+    return Group(pairs, Text(), held)
+
+
+def _counted(
+    facts: Mapping[str, Plain], name: str, spelt: Callable[[int], str] = "{:,}".format
+) -> str:
+    """Spell an exact number; a server that is counting for the first time has none yet."""
+    count = facts.get(name)
+    return spelt(count) if isinstance(count, int) else "being counted"
 
 
 def _inner(facts: Mapping[str, Plain], name: str) -> Mapping[str, Plain]:

@@ -18,7 +18,7 @@ from amaters_server.http.exposition import Sources as MetricSources
 from amaters_server.http.health import Health
 from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
-from amaters_server.machine.census import count_collections
+from amaters_server.machine import census
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.node.backups import SnapshotPlaces
@@ -154,7 +154,7 @@ def compose(
     parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, snapshot_places(settings))
     node = Node(from_settings.node_settings(settings), parts)
     peers.on_answer(node.peers.answered)
-    members = _Members(node, clock)
+    members, held = _Members(node, clock), _Held(machine)
     traffic = _Traffic()
     service = AqlService(
         node,
@@ -163,7 +163,7 @@ def compose(
                 status=node.status,
                 members=members.of_leader,
                 statistics=engine.statistics,
-                collections=lambda: asyncio.to_thread(count_collections, machine.view()),
+                holdings=held,
                 traffic=traffic,
                 counters=counters,
                 storage_type=settings.storage.engine,
@@ -182,6 +182,7 @@ def compose(
             node=node.counters,
             traffic=traffic,
             storage=engine.statistics,
+            holdings=held,
             status=node.status,
             readiness=health.ready,
             members=members.here,
@@ -309,6 +310,17 @@ class _Traffic:
 
     def __call__(self) -> Traffic:
         return Traffic() if self.listener is None else self.listener.traffic()
+
+
+class _Held:
+    """How much data there is, summed up off the event loop: there may be many collections."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def __call__(self) -> census.Holdings | None:
+        counts = self._machine.counts()
+        return None if counts is None else await asyncio.to_thread(census.holdings, counts)
 
 
 class _Members:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
+from amaters_server.machine.census import Count, Holdings
 from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
@@ -30,6 +31,8 @@ class Sources:
     node: Counters
     traffic: Callable[[], Traffic]
     storage: Callable[[], EngineStatistics]
+    holdings: Callable[[], Awaitable[Holdings | None]]
+    """How much data there is; None while it is being counted."""
     status: Callable[[], NodeStatus]
     readiness: Callable[[], Verdict]
     members: Callable[[], Awaitable[MembersReport]]
@@ -56,6 +59,7 @@ class Exposition:
             self._operations(),
             self._network(),
             self._storage(),
+            held(await self.sources.holdings()),
             self._cluster(status),
             self._members(status, members),
             self._alerts(),
@@ -148,7 +152,6 @@ class Exposition:
         yield counter("amaters_block_cache_misses", "Blocks read from disk.", found.cache_misses)
         yield counter("amaters_cache_hits_total", "Blocks found in the cache.", found.cache_hits)
         yield counter("amaters_cache_misses_total", "Blocks read from disk.", found.cache_misses)
-        yield gauge("amaters_storage_keys", "Keys, roughly.", found.key_count)
         yield gauge("amaters_storage_size_bytes", "Bytes on disk and in memory.", size)
         yield counter("amaters_storage_ops_total", "Batches written.", node.storage_writes)
         yield counter("amaters_storage_syncs_total", "Batches forced to disk.", node.storage_syncs)
@@ -224,6 +227,23 @@ class Exposition:
         for one in self.sources.certificates():
             expiry.add(one.not_after_unix, {"listener": one.listener, "serial": one.serial})
         yield expiry
+
+
+def held(holdings: Holdings | None) -> Iterator[Family]:
+    """Yield what the collections hold: the largest one by one, the rest together."""
+    keys = gauge("amaters_storage_keys", 'Keys by collection, exact; the rest have rest="true".')
+    size = gauge("amaters_storage_data_bytes", "Bytes of keys and values by collection.")
+    count = gauge("amaters_storage_collections", "Collections that hold a key.")
+    if holdings is not None:
+        count.add(holdings.collections)
+        rest = holdings.total
+        for name, one in holdings.largest:
+            rest = Count(rest.keys - one.keys, rest.size_bytes - one.size_bytes)
+            keys.add(one.keys, {"collection": name, "rest": "false"})
+            size.add(one.size_bytes, {"collection": name, "rest": "false"})
+        keys.add(rest.keys, {"collection": "", "rest": "true"})
+        size.add(rest.size_bytes, {"collection": "", "rest": "true"})
+    return iter((keys, size, count))
 
 
 def combined(calls: CallCounters, ops: Sequence[Op]) -> Histogram:

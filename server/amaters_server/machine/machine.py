@@ -5,10 +5,12 @@ the engine and never writes it; what `apply` changed must be written by the call
 `written`. All methods belong to one thread; the views it gives may go to others.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaters_server.machine import state
+from amaters_server.machine.census import Census, Count, Counts, Recent, sizes_after
 from amaters_server.machine.codec import Entry, decode_entry
 from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import MembershipOutcome, decode_record
@@ -17,11 +19,14 @@ from amaters_server.machine.replicated import Replicated
 from amaters_server.machine.state import Kept
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
-from amaters_server.model.errors import NotReadyError
+from amaters_server.model.errors import NotReadyError, StorageError
+from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Row, Scan
 from amaters_server.model.replication import Committed, EntryKind, Outcome
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.wire import command_pb2
+
+log = logging.getLogger(__name__)
 
 _DATA = Space.DATA
 
@@ -49,6 +54,17 @@ class ImageSource:
     view: MachineView
 
 
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """Rows to be counted; whoever asked for them closes the view."""
+
+    view: MachineView
+    census: Census
+    """Adds up the differences to them."""
+    epoch: int
+    """For as long as the census is of this one."""
+
+
 class Machine:
     """The data and everything else that is replicated."""
 
@@ -60,7 +76,7 @@ class Machine:
 
     def reload(self) -> None:
         """Start over from what the engine holds now, such as after an image was installed."""
-        self._replicated = Replicated(state.load(self._engine))
+        self._continue_from(state.load(self._engine))
         self._suspended = False
         self._overlay = Overlay()
 
@@ -86,9 +102,8 @@ class Machine:
 
     def form(self, formed: Membership, *, index: int, term: int) -> Changes:
         """Begin a cluster with these members as of that entry; returns what must be written."""
-        kept = Kept(index=index, term=term, membership=formed)
-        self._replicated = Replicated(kept)
-        return state.save_all(kept)
+        self._continue_from(Kept(index=index, term=term, membership=formed))
+        return state.save_all(self._replicated.kept())
 
     def suspend(self) -> None:
         """Refuse reads and entries from now on, while an image replaces everything.
@@ -114,6 +129,7 @@ class Machine:
                 memberships.append(replicated.apply_membership(entry, decoded, entry.conf_state))
             replicated.index, replicated.term = entry.index, entry.term
         self._version += 1
+        self._count(workspace)
         self._overlay.add(self._version, workspace.batch, clears=workspace.clears)
         changes = workspace.data_changes()
         replicated.save(changes)
@@ -121,6 +137,7 @@ class Machine:
 
     def written(self, version: int) -> None:
         """Hear that the engine holds everything up to that apply."""
+        self._written = version
         self._overlay.written(version)
 
     def get(self, key: bytes) -> bytes | None:
@@ -163,9 +180,84 @@ class Machine:
         """Freeze everything an image holds."""
         return ImageSource(self._replicated.kept(), self.view())
 
+    # --- how much there is ----------------------------------------------------
+
+    @property
+    def total(self) -> Count | None:
+        """How many rows there are; None while nobody has counted them."""
+        return None if self._suspended else self._replicated.census.total
+
+    def counts(self) -> Counts | None:
+        """Return what every collection holds; None while nobody has counted it."""
+        return None if self._suspended else self._replicated.census.counts()
+
+    def uncounted(self) -> Uncounted | None:
+        """Return the rows for someone to count, if that is needed; hand the result to `counted`."""
+        census = self._replicated.census
+        if census.complete or self._suspended:
+            return None
+        view = self.view()
+        census.forget()
+        return Uncounted(view, census, census.epoch)
+
+    def counted(self, uncounted: Uncounted, counts: Counts) -> Changes | None:
+        """Take over what the rows amount to; None when the answer is no longer needed.
+
+        Returns what the engine must hold for it after everything that was applied.
+        """
+        census = self._replicated.census
+        if (census, census.epoch) != (uncounted.census, uncounted.epoch) or self._suspended:
+            return None
+        census.complete_with(counts)
+        changes = Changes()
+        self._replicated.save_counts(changes)
+        return changes
+
+    def _continue_from(self, kept: Kept) -> None:
+        if kept.counts is None and self._is_empty():
+            kept = replace(kept, counts={})
+        self._replicated = Replicated(kept)
+        self._recent = Recent()
+        self._written = self._version
+
+    def _is_empty(self) -> bool:
+        view = self._engine.view()
+        try:
+            return next(view.scan(_DATA, b"", DATA_KEYS_END), None) is None
+        finally:
+            view.close()
+
+    def _count(self, workspace: Workspace) -> None:
+        """Count what the run changes; what cannot be read is counted later, as a whole."""
+        census, recent, batch = self._replicated.census, self._recent, workspace.batch
+        if workspace.clears:
+            recent.clear()
+            census.clear()
+        if not batch:
+            return
+        hidden = workspace.clears or self._overlay.hides_engine
+        after = sizes_after(batch)
+        try:
+            before = recent.sizes(batch, _nothing if hidden else self._measure)
+        except StorageError as error:
+            log.warning("census.lost", extra={"reason": str(error)})
+            census.forget()
+        else:
+            census.take(batch, before, after)
+        recent.note(batch, after, version=self._version, written=self._written)
+
+    def _measure(self, keys: list[bytes]) -> list[int]:
+        values = self._engine.get_many(_DATA, keys)
+        pairs = zip(keys, values, strict=True)
+        return [0 if value is None else len(key) + len(value) for key, value in pairs]
+
     def _require_state(self) -> None:
         if self._suspended:
             raise NotReadyError("its data is being replaced by an image of another member's")
+
+
+def _nothing(keys: list[bytes]) -> list[int]:
+    return [0] * len(keys)
 
 
 def _decode(entry: Committed) -> Entry | command_pb2.MemberRecord | None:

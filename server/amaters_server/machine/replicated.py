@@ -1,9 +1,10 @@
-"""Everything replicated but the data: the place in the log, the members, the sessions.
+"""All the state but the data: the place in the log, the members, the sessions, the counts.
 
 Decides what each entry does; the data it changes goes into a `Workspace`.
 """
 
 from amaters_server.machine import membership, state
+from amaters_server.machine.census import Census
 from amaters_server.machine.codec import Command, Entry
 from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import MembershipOutcome
@@ -27,6 +28,7 @@ class Replicated:
         self.term = kept.term
         self.membership = kept.membership
         self.restoring = kept.restoring
+        self.census = Census(kept.counts)
         self._origins = Origins(kept.origins)
         self._sessions = Sessions(kept.sessions)
         self._members_saved = kept.membership
@@ -41,11 +43,12 @@ class Replicated:
             self._origins.all(),
             self._sessions.all(),
             self.restoring,
+            self.census.counts(),
         )
 
     def save(self, changes: Changes) -> None:
         """Add what changed since the last call."""
-        state.save_position(changes, self.index, self.term)
+        self.save_counts(changes)
         state.save_origins(changes, self._origins.take_changed())
         state.save_sessions(changes, self._sessions.take_changed())
         if self.membership is not None and self.membership is not self._members_saved:
@@ -54,6 +57,14 @@ class Replicated:
         if self.restoring is not self._restoring_saved:
             state.save_restoring(changes, self.restoring)
             self._restoring_saved = self.restoring
+
+    def save_counts(self, changes: Changes) -> None:
+        """Add the position with the counts that belong to it, as far as they changed."""
+        census = self.census
+        state.save_position(changes, self.index, self.term, counted=census.complete)
+        if census.complete:
+            anew, counts = census.take_changed()
+            state.save_counts(changes, counts, anew=anew)
 
     def apply_commands(self, entry: Entry, workspace: Workspace) -> Outcome:
         """Carry out the entry's commands, unless its origin has gone past it."""

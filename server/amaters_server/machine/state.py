@@ -3,11 +3,12 @@
 Owns every META key that begins with `machine/`; others use prefixes of their own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from amaters_server.machine.census import Count, Counts
 from amaters_server.machine.codec import Proposal
 from amaters_server.machine.restore import Restoring
 from amaters_server.machine.sessions import Session, session
@@ -22,6 +23,8 @@ MEMBERSHIP = b"machine/membership"
 RESTORING = b"machine/restoring"
 ORIGINS = b"machine/origin/"
 SESSIONS = b"machine/session/"
+COUNTS = b"machine/count/"
+_COUNTS_END = b"machine/count0"
 EVERYTHING = (b"machine/", b"machine0")
 """The range of all of them."""
 
@@ -36,6 +39,8 @@ class Kept:
     origins: list[Proposal] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     restoring: Restoring | None = None
+    counts: Counts | None = None
+    """None when nobody has counted the data."""
 
 
 def load(engine: Engine) -> Kept:
@@ -57,7 +62,8 @@ def save_all(kept: Kept) -> Changes:
     """Return the changes that make META hold exactly this state."""
     changes = Changes()
     changes.clear(Space.META, *EVERYTHING)
-    save_position(changes, kept.index, kept.term)
+    save_position(changes, kept.index, kept.term, counted=kept.counts is not None)
+    save_counts(changes, kept.counts or {})
     if kept.membership is not None:
         save_membership(changes, kept.membership)
     save_origins(changes, kept.origins)
@@ -67,9 +73,9 @@ def save_all(kept: Kept) -> Changes:
     return changes
 
 
-def save_position(changes: Changes, index: int, term: int) -> None:
-    """Add the applied index and its term."""
-    position = state_pb2.Position(index=index, term=term)
+def save_position(changes: Changes, index: int, term: int, *, counted: bool) -> None:
+    """Add the applied index and its term, and whether the counts are of that index."""
+    position = state_pb2.Position(index=index, term=term, counted=counted)
     changes.put(Space.META, POSITION, position.SerializeToString())
 
 
@@ -95,6 +101,20 @@ def save_sessions(changes: Changes, sessions: dict[bytes, Session | None]) -> No
             changes.put(Space.META, key, _session_message(one).SerializeToString())
 
 
+def save_counts(
+    changes: Changes, counts: Mapping[bytes, Count | None], *, anew: bool = False
+) -> None:
+    """Add these counts; None forgets one, and `anew` all that were kept before."""
+    if anew:
+        changes.clear(Space.META, COUNTS, _COUNTS_END)
+    for prefix, one in counts.items():
+        if one is None:
+            changes.delete(Space.META, COUNTS + prefix)
+        else:
+            message = state_pb2.Count(keys=one.keys, size_bytes=one.size_bytes)
+            changes.put(Space.META, COUNTS + prefix, message.SerializeToString())
+
+
 def save_restoring(changes: Changes, restoring: Restoring | None) -> None:
     """Add the restore under way, or that there is none."""
     if restoring is None:
@@ -105,7 +125,7 @@ def save_restoring(changes: Changes, restoring: Restoring | None) -> None:
 
 
 def header_of(kept: Kept, *, created_unix_ms: int) -> bytes:
-    """Encode the state as the header of an image."""
+    """Encode the state as the header of an image; whoever loads the rows counts them."""
     header = state_pb2.ImageHeader(
         format=1,
         position=state_pb2.Position(index=kept.index, term=kept.term),
@@ -156,11 +176,21 @@ def _decode(stored: dict[bytes, bytes]) -> Kept:
         restoring=None
         if restoring is None
         else _restoring(state_pb2.Restoring.FromString(restoring)),
+        counts=_counts(stored) if position.counted else None,
     )
 
 
 def _under(stored: dict[bytes, bytes], prefix: bytes) -> Iterator[bytes]:
     return (value for key, value in stored.items() if key.startswith(prefix))
+
+
+def _counts(stored: dict[bytes, bytes]) -> Counts:
+    messages = (
+        (key.removeprefix(COUNTS), state_pb2.Count.FromString(value))
+        for key, value in stored.items()
+        if key.startswith(COUNTS)
+    )
+    return {prefix: Count(one.keys, one.size_bytes) for prefix, one in messages}
 
 
 def _membership_message(membership: Membership) -> state_pb2.Membership:

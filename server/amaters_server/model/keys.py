@@ -34,13 +34,6 @@ def collection_prefix(collection: str) -> bytes:
     return prefix
 
 
-def collection_end(stored: bytes) -> bytes:
-    """Return what lies above every data key of that key's collection and below the next one's."""
-    prefix = stored[: 2 + int.from_bytes(stored[:2], "big")]
-    # Its last byte is of UTF-8, or of a length of zero: never 0xff.
-    return prefix[:-1] + bytes([prefix[-1] + 1])
-
-
 def data_key(collection: str, key: bytes) -> DataKey:
     """Join a collection and a caller's key; refuses keys over 64 KiB."""
     if len(key) > MAX_KEY_BYTES:

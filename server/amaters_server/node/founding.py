@@ -31,6 +31,11 @@ class Found:
     identity: Identity
     membership: Membership
 
+    @property
+    def others(self) -> tuple[Member, ...]:
+        """Everybody that the cluster begins with."""
+        return self.membership.members
+
 
 @dataclass(frozen=True, slots=True)
 class Join:

@@ -26,6 +26,7 @@ from amaters_server.node import opening, transfer
 from amaters_server.node.admission import Joined, PeerParts
 from amaters_server.node.backups import Backups, SnapshotPlaces
 from amaters_server.node.belonging import Belonging
+from amaters_server.node.counting import Counting
 from amaters_server.node.founding import Found, Join
 from amaters_server.node.image_receiver import ImageReceiver
 from amaters_server.node.image_sender import ImageSender
@@ -94,6 +95,7 @@ class Node:
                 self.counters,
             ),
         )
+        self._counting = Counting(parts.machine, parts.clock)
         self.backups = Backups(parts.snapshots, parts.machine, parts.clock)
         peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
         self.peers = PeerRequests(peer_parts, self._removed)
@@ -154,6 +156,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._images.close()
+        await self._counting.close()
         if self._pump is not None:
             await self._pump.stop(ShuttingDownError())
         await self._parts.transport.close()
@@ -250,11 +253,11 @@ class Node:
         log.info("node.placed", extra={"decision": type(decision).__name__})
         loop = asyncio.get_running_loop()
         identity = await loop.run_in_executor(None, opening.settle, self._disk, decision)
-        await self._take_part(identity, _others(decision))
+        await self._take_part(identity, decision.others)
 
     async def _find_others(self, identity: Identity) -> None:
         """Ask again where the others are: this member joined, and was stopped before it heard."""
-        await self._take_part(identity, _others(await self._search(identity.disk_id)))
+        await self._take_part(identity, (await self._search(identity.disk_id)).others)
 
     async def _search(self, disk_id: str) -> Found | Join:
         return await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
@@ -326,10 +329,11 @@ class Node:
             self._own_task(self._pump.stop(NotReadyError(self._standing.removed)), "retire")
 
     async def _look_after(self, pump: Pump) -> None:
-        """Once a second: mend image transfers, and lead no longer with a disk that is full."""
+        """Once a second: mend image transfers, count, lead no longer with a disk that is full."""
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             self._images.sender.look_after()
+            self._counting.look_after(pump)
             if pump.full is not None:
                 deadline = self._parts.clock.now() + LOOK_EVERY_SECONDS
                 await self._hand_over(deadline)
@@ -389,10 +393,6 @@ class Node:
         elif self._pump is None:
             # Without a place among the members it would only look alive.
             self._failed(NotReadyError(f"it cannot find its place: {error!r}: see the log"))
-
-
-def _others(decision: Found | Join) -> tuple[Member, ...]:
-    return decision.others if isinstance(decision, Join) else decision.membership.members
 
 
 def _refuse(calls: Sequence[Write] | Sequence[Read], answers: Answers, why: DatabaseError) -> None:

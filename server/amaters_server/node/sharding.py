@@ -9,9 +9,12 @@ ONLY_SHARD = 1
 
 
 def shards(
-    membership: Membership | None, leader: int, statistics: EngineStatistics
+    membership: Membership | None, leader: int, statistics: EngineStatistics, keys: int | None
 ) -> tuple[ShardInfo, ...]:
-    """Return all shards; none before there is a cluster. Sizes are this node's estimates."""
+    """Return all shards; none before there is a cluster. Sizes are this node's estimates.
+
+    `keys` is the count of keys, None while this node does not know it.
+    """
     if membership is None:
         return ()
     return (
@@ -22,7 +25,7 @@ def shards(
             state=ShardState.ACTIVE if leader else ShardState.OFFLINE,
             leader=leader,
             replicas=tuple(member.id for member in voters(membership)),
-            estimated_keys=statistics.key_count,
+            estimated_keys=statistics.estimated_keys if keys is None else keys,
             estimated_size_bytes=statistics.table_bytes + statistics.memtable_bytes,
         ),
     )

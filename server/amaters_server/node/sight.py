@@ -40,7 +40,9 @@ class Sight:
     def shards(self) -> tuple[ShardInfo, ...]:
         """Return the shards, with this node's estimates of their size."""
         leader = 0 if self._pump is None else self._pump.replica.leader
-        return shards(self._machine.membership, leader, self._engine.statistics())
+        total = self._machine.total
+        keys = None if total is None else total.keys
+        return shards(self._machine.membership, leader, self._engine.statistics(), keys)
 
     def cluster(self, now: float) -> ClusterView:
         """Return what alerts are judged from; of nobody while this node belongs to no cluster."""

@@ -155,6 +155,10 @@ class Driver:
         """Keep the log above this index for an image on its way; 0 lifts it."""
         self._hold = index
 
+    def add(self, changes: Changes) -> None:
+        """Have changes written that follow from what was applied so far, with or without a log."""
+        self._next.changes.extend(changes)
+
     # --- output ---------------------------------------------------------------
 
     def advance(self, *, flush: bool = False) -> Effects:

@@ -15,6 +15,7 @@ from zlib import crc32
 from amaters.wire.types_pb2 import CipherBlob, CipherMetadata
 
 from amaters_server import __version__
+from amaters_server.machine.census import Holdings
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
 from amaters_server.rpc.decode import ADMIN_PREFIX
@@ -32,8 +33,8 @@ class Observed:
     status: Callable[[], NodeStatus]
     members: Callable[[], Awaitable[MembersReport]]
     statistics: Callable[[], EngineStatistics]
-    collections: Callable[[], Awaitable[tuple[int, bool]]]
-    """How many there are, and whether all were counted."""
+    holdings: Callable[[], Awaitable[Holdings | None]]
+    """How much data there is; None while it is being counted."""
     traffic: Callable[[], Traffic]
     counters: CallCounters
     storage_type: str
@@ -77,10 +78,10 @@ class Intercept:
     async def _metrics(self) -> Facts:
         statistics, counters = self._observed.statistics(), self._observed.counters
         traffic, uptime = self._observed.traffic(), self._uptime()
-        latency = _together(counters)
+        latency, held = _together(counters), await self._observed.holdings()
         looked_up = statistics.cache_hits + statistics.cache_misses
         return {
-            "key_count": statistics.key_count,
+            "key_count": None if held is None else held.total.keys,
             "storage_type": self._observed.storage_type,
             "uptime_seconds": int(uptime),
             "queries_per_second": latency.count / uptime,
@@ -140,15 +141,9 @@ class Intercept:
 
     async def _stats(self) -> Facts:
         found = self._observed.statistics()
-        collections, counted = await self._observed.collections()
         return {
-            "key_count": found.key_count,
-            "total_bytes": found.table_bytes + found.memtable_bytes,
-            # Whether there are more collections than were counted.
-            "truncated": not counted,
-            "total_keys": found.key_count,
+            **_held(await self._observed.holdings()),
             "total_size_bytes": found.table_bytes + found.memtable_bytes,
-            "collections_count": collections,
             "sstable_stats": {
                 "levels": [
                     {"level": one.level, "count": one.files, "size_bytes": one.size_bytes}
@@ -175,6 +170,25 @@ class Intercept:
                 "last_compaction": None,
             },
         }
+
+
+def _held(held: Holdings | None) -> Facts:
+    """Return the counts, exact as of what this member has applied; null while it counts."""
+    if held is None:
+        unknown = ("key_count", "total_keys", "total_bytes", "collections_count")
+        return {**dict.fromkeys(unknown), "collections": [], "truncated": True}
+    return {
+        "key_count": held.total.keys,
+        "total_keys": held.total.keys,
+        "total_bytes": held.total.size_bytes,
+        "collections_count": held.collections,
+        "collections": [
+            {"collection": name, "keys": one.keys, "bytes": one.size_bytes}
+            for name, one in held.largest
+        ],
+        # Whether something is not counted; the list of collections may be shorter all the same.
+        "truncated": False,
+    }
 
 
 def _healthy(one: MemberStatus, report: MembersReport) -> bool:

@@ -116,7 +116,7 @@ class Engine(Protocol):
         ...
 
     def statistics(self) -> "EngineStatistics":
-        """Count what the metrics and the status show."""
+        """Return what the metrics and the status show; never reads rows."""
         ...
 
     def room(self) -> Room | None:
@@ -151,9 +151,10 @@ class LevelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """An engine's size, for metrics and status; estimates are good enough."""
+    """How an engine's files and memory are; it does not count rows, the state machine does."""
 
-    key_count: int = 0
+    estimated_keys: int = 0
+    """Of DATA, as the engine guesses: a key that is written again may count again."""
     memtable_bytes: int = 0
     table_files: int = 0
     table_bytes: int = 0

@@ -203,7 +203,7 @@ class MemoryEngine:
         with self._lock:
             self._require_open()
             return EngineStatistics(
-                key_count=self._spaces[Space.DATA].count, memtable_bytes=self._disk.size_bytes
+                estimated_keys=self._spaces[Space.DATA].count, memtable_bytes=self._disk.size_bytes
             )
 
     def room(self) -> Room | None:

@@ -27,12 +27,12 @@ def gathered(
     wal_sizes: Sequence[int],
     summed: Mapping[str, int],
     *,
-    key_count: int,
+    estimated_keys: int,
 ) -> EngineStatistics:
     """Return everything together; `told` is the text of RocksDB's statistics."""
     counters = _counters(told)
     return EngineStatistics(
-        key_count=key_count,
+        estimated_keys=estimated_keys,
         memtable_bytes=summed["rocksdb.cur-size-all-mem-tables"],
         table_files=len(files),
         table_bytes=summed["rocksdb.total-sst-files-size"],

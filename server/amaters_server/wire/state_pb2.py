@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61maters_server/wire/state.proto\x12\x10\x61maters.state.v1\"\'\n\x08Position\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\"u\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\t\"q\n\tConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"\x90\x01\n\nMembership\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\x07members\x18\x02 \x03(\x0b\x32\x18.amaters.state.v1.Member\x12/\n\nconf_state\x18\x03 \x01(\x0b\x32\x1b.amaters.state.v1.ConfState\x12\x12\n\nhighest_id\x18\x04 \x01(\x04\";\n\x06Origin\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"v\n\x06Result\x12\x17\n\rrows_affected\x18\x01 \x01(\x04H\x00\x12\x0f\n\x05value\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x61\x62sent\x18\x03 \x01(\x08H\x00\x12&\n\x04rows\x18\x04 \x01(\x0b\x32\x16.amaters.state.v1.RowsH\x00\x42\x08\n\x06result\"+\n\x04Rows\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.amaters.state.v1.Row\"!\n\x03Row\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x80\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04used\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12)\n\x07results\x18\x04 \x03(\x0b\x32\x18.amaters.state.v1.Result\x12\x0e\n\x06\x63ounts\x18\x05 \x03(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x06\"/\n\tRestoring\x12\x12\n\nrestore_id\x18\x01 \x01(\x04\x12\x0e\n\x06loaded\x18\x02 \x01(\x04\"\x9e\x02\n\x0bImageHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12,\n\x08position\x18\x02 \x01(\x0b\x32\x1a.amaters.state.v1.Position\x12\x30\n\nmembership\x18\x03 \x01(\x0b\x32\x1c.amaters.state.v1.Membership\x12)\n\x07origins\x18\x04 \x03(\x0b\x32\x18.amaters.state.v1.Origin\x12+\n\x08sessions\x18\x05 \x03(\x0b\x32\x19.amaters.state.v1.Session\x12.\n\trestoring\x18\x06 \x01(\x0b\x32\x1b.amaters.state.v1.Restoring\x12\x17\n\x0f\x63reated_unix_ms\x18\x07 \x01(\x03\"\\\n\x0bImageRecord\x12\x0c\n\x04keys\x18\x01 \x03(\x0c\x12\x0e\n\x06values\x18\x02 \x03(\x0c\x12/\n\x07trailer\x18\x03 \x01(\x0b\x32\x1e.amaters.state.v1.ImageTrailer\".\n\x0cImageTrailer\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61maters_server/wire/state.proto\x12\x10\x61maters.state.v1\"8\n\x08Position\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0f\n\x07\x63ounted\x18\x03 \x01(\x08\")\n\x05\x43ount\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"u\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\t\"q\n\tConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"\x90\x01\n\nMembership\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12)\n\x07members\x18\x02 \x03(\x0b\x32\x18.amaters.state.v1.Member\x12/\n\nconf_state\x18\x03 \x01(\x0b\x32\x1b.amaters.state.v1.ConfState\x12\x12\n\nhighest_id\x18\x04 \x01(\x04\";\n\x06Origin\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"v\n\x06Result\x12\x17\n\rrows_affected\x18\x01 \x01(\x04H\x00\x12\x0f\n\x05value\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x61\x62sent\x18\x03 \x01(\x08H\x00\x12&\n\x04rows\x18\x04 \x01(\x0b\x32\x16.amaters.state.v1.RowsH\x00\x42\x08\n\x06result\"+\n\x04Rows\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.amaters.state.v1.Row\"!\n\x03Row\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x80\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04used\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12)\n\x07results\x18\x04 \x03(\x0b\x32\x18.amaters.state.v1.Result\x12\x0e\n\x06\x63ounts\x18\x05 \x03(\x04\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x06\"/\n\tRestoring\x12\x12\n\nrestore_id\x18\x01 \x01(\x04\x12\x0e\n\x06loaded\x18\x02 \x01(\x04\"\x9e\x02\n\x0bImageHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12,\n\x08position\x18\x02 \x01(\x0b\x32\x1a.amaters.state.v1.Position\x12\x30\n\nmembership\x18\x03 \x01(\x0b\x32\x1c.amaters.state.v1.Membership\x12)\n\x07origins\x18\x04 \x03(\x0b\x32\x18.amaters.state.v1.Origin\x12+\n\x08sessions\x18\x05 \x03(\x0b\x32\x19.amaters.state.v1.Session\x12.\n\trestoring\x18\x06 \x01(\x0b\x32\x1b.amaters.state.v1.Restoring\x12\x17\n\x0f\x63reated_unix_ms\x18\x07 \x01(\x03\"\\\n\x0bImageRecord\x12\x0c\n\x04keys\x18\x01 \x03(\x0c\x12\x0e\n\x06values\x18\x02 \x03(\x0c\x12/\n\x07trailer\x18\x03 \x01(\x0b\x32\x1e.amaters.state.v1.ImageTrailer\".\n\x0cImageTrailer\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,29 +32,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amaters_server.wire.state_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_POSITION']._serialized_start=53
-  _globals['_POSITION']._serialized_end=92
-  _globals['_MEMBER']._serialized_start=94
-  _globals['_MEMBER']._serialized_end=211
-  _globals['_CONFSTATE']._serialized_start=213
-  _globals['_CONFSTATE']._serialized_end=326
-  _globals['_MEMBERSHIP']._serialized_start=329
-  _globals['_MEMBERSHIP']._serialized_end=473
-  _globals['_ORIGIN']._serialized_start=475
-  _globals['_ORIGIN']._serialized_end=534
-  _globals['_RESULT']._serialized_start=536
-  _globals['_RESULT']._serialized_end=654
-  _globals['_ROWS']._serialized_start=656
-  _globals['_ROWS']._serialized_end=699
-  _globals['_ROW']._serialized_start=701
-  _globals['_ROW']._serialized_end=734
-  _globals['_SESSION']._serialized_start=737
-  _globals['_SESSION']._serialized_end=865
-  _globals['_RESTORING']._serialized_start=867
-  _globals['_RESTORING']._serialized_end=914
-  _globals['_IMAGEHEADER']._serialized_start=917
-  _globals['_IMAGEHEADER']._serialized_end=1203
-  _globals['_IMAGERECORD']._serialized_start=1205
-  _globals['_IMAGERECORD']._serialized_end=1297
-  _globals['_IMAGETRAILER']._serialized_start=1299
-  _globals['_IMAGETRAILER']._serialized_end=1345
+  _globals['_POSITION']._serialized_end=109
+  _globals['_COUNT']._serialized_start=111
+  _globals['_COUNT']._serialized_end=152
+  _globals['_MEMBER']._serialized_start=154
+  _globals['_MEMBER']._serialized_end=271
+  _globals['_CONFSTATE']._serialized_start=273
+  _globals['_CONFSTATE']._serialized_end=386
+  _globals['_MEMBERSHIP']._serialized_start=389
+  _globals['_MEMBERSHIP']._serialized_end=533
+  _globals['_ORIGIN']._serialized_start=535
+  _globals['_ORIGIN']._serialized_end=594
+  _globals['_RESULT']._serialized_start=596
+  _globals['_RESULT']._serialized_end=714
+  _globals['_ROWS']._serialized_start=716
+  _globals['_ROWS']._serialized_end=759
+  _globals['_ROW']._serialized_start=761
+  _globals['_ROW']._serialized_end=794
+  _globals['_SESSION']._serialized_start=797
+  _globals['_SESSION']._serialized_end=925
+  _globals['_RESTORING']._serialized_start=927
+  _globals['_RESTORING']._serialized_end=974
+  _globals['_IMAGEHEADER']._serialized_start=977
+  _globals['_IMAGEHEADER']._serialized_end=1263
+  _globals['_IMAGERECORD']._serialized_start=1265
+  _globals['_IMAGERECORD']._serialized_end=1357
+  _globals['_IMAGETRAILER']._serialized_start=1359
+  _globals['_IMAGETRAILER']._serialized_end=1405
 # @@protoc_insertion_point(module_scope)

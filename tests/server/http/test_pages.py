@@ -11,6 +11,7 @@ from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.exposition import Exposition, Sources
 from amaters_server.http.health import Health
 from amaters_server.http.server import MAX_CONNECTIONS, HttpServer, MetricsSwitch
+from amaters_server.machine.census import Count, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (
@@ -50,6 +51,10 @@ def status() -> NodeStatus:
     )
 
 
+async def holdings() -> Holdings:
+    return Holdings(Count(7, 70), 3, (("users", Count(4, 40)), ('odd "name"', Count(2, 20))))
+
+
 async def members() -> MembersReport:
     one = MemberStatus(Member(NodeId(1), "db-0", "a:1", "a:2"), is_leader=True)
     two = MemberStatus(Member(NodeId(2), 'odd "name"\n', "b:1", "b:2"), lag_entries=7)
@@ -68,7 +73,8 @@ class Served:
                 calls=self.calls,
                 node=self.node,
                 traffic=lambda: Traffic(connections=3, bytes_received=10, bytes_sent=20),
-                storage=lambda: EngineStatistics(key_count=5, wal_bytes=123),
+                storage=lambda: EngineStatistics(wal_bytes=123),
+                holdings=holdings,
                 status=status,
                 readiness=self.health.ready,
                 members=members,
@@ -118,6 +124,33 @@ async def test_every_metric_that_an_operations_page_names_is_served(served):
 
     assert {"amaters_alerts_total", "amaters_cluster_follower_lag_entries"} <= named
     assert named - served_names == set()
+
+
+async def test_keys_are_told_by_collection_and_the_rest_together(served):
+    found = await numbers(served)
+
+    def told(name):
+        return {labels: number for (metric, labels), number in found.items() if metric == name}
+
+    def of(name, rest="false"):
+        return (("collection", name), ("rest", rest))
+
+    assert told("amaters_storage_keys") == {
+        of("users"): 4,
+        of('odd "name"'): 2,
+        of("", "true"): 1,
+    }
+    assert told("amaters_storage_data_bytes")[of("", "true")] == 10
+    assert told("amaters_storage_collections") == {(): 3}
+
+
+async def test_keys_that_are_being_counted_are_left_out(served):
+    async def unknown():
+        return None
+
+    served.exposition.sources = replace(served.exposition.sources, holdings=unknown)
+
+    assert "amaters_storage_keys" not in await served.exposition.page()
 
 
 async def test_readiness_says_why_not(served):

@@ -1,36 +1,121 @@
-"""Collections are counted by seeking from one to the next."""
+"""Keys and bytes are counted as they change: what a write finds, and what is listed."""
 
 import pytest
-from amaters_server.machine import census
+from amaters_server.machine import census, state
+from amaters_server.machine.census import Count
+from amaters_server.machine.codec import Proposal, encode_writes
+from amaters_server.machine.machine import Machine
 from amaters_server.machine.view import MachineView
-from amaters_server.model.keys import collection_end, data_key
+from amaters_server.model.cluster import Membership
+from amaters_server.model.keys import data_key
+from amaters_server.model.queries import Operation, Put, Remove, Write
+from amaters_server.model.replication import Committed, EntryKind
+from amaters_server.storage.engine import Space
+from amaters_server.storage.memory import MemoryEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
 names = st.text(max_size=3)
 
 
-def view(*keys: bytes) -> MachineView:
-    return MachineView(None, dict.fromkeys(sorted(keys), b"v"))
+class Member:
+    """A machine whose every entry is written at once."""
+
+    def __init__(self) -> None:
+        self.engine = MemoryEngine()
+        self.machine = Machine(self.engine)
+        self.engine.write(self.machine.form(Membership("c"), index=1, term=1), sync=True)
+
+    def apply(self, *operations: Operation) -> None:
+        index = self.machine.applied_index + 1
+        data = encode_writes(Proposal(1, 1, index), [Write(0, operations, 0.0)], unix_ms=0)
+        applied = self.machine.apply([Committed(index, 1, EntryKind.NORMAL, data)])
+        self.engine.write(applied.changes, sync=True)
+        self.machine.written(applied.version)
 
 
-@given(st.sets(st.tuples(names, st.binary(max_size=3)), max_size=12))
-def test_every_collection_is_counted_once(rows):
-    seen = view(*(data_key(name, key) for name, key in rows))
-
-    assert census.count_collections(seen) == (len({name for name, _ in rows}), True)
+@pytest.fixture
+def member() -> Member:
+    return Member()
 
 
-@given(names, st.binary(max_size=3), names)
-def test_the_end_of_a_collection_is_above_its_keys_and_below_the_next(name, key, other):
-    end = collection_end(data_key(name, key))
+def test_a_key_written_a_hundred_times_is_one_key(member: Member) -> None:
+    for number in range(100):
+        member.apply(Put(data_key("users", b"key"), b"v" * number))
 
-    assert data_key(name, b"\xff" * 65_536) < end
-    if other != name:
-        assert (data_key(other, b"") < end) == (data_key(other, b"\xff" * 65_536) < end)
+    assert member.machine.total == Count(1, 3 + 99)
+    assert Machine(member.engine).total == Count(1, 3 + 99)
 
 
-def test_too_many_are_not_counted(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(census, "MOST_COUNTED", 2)
+def test_a_deleted_key_is_no_key_and_a_collection_without_keys_is_none(member: Member) -> None:
+    member.apply(Put(data_key("users", b"a"), b"1"), Put(data_key("orders", b"b"), b"22"))
+    member.apply(Remove(data_key("users", b"a")), Remove(data_key("users", b"never")))
 
-    assert census.count_collections(view(*(data_key(one, b"") for one in "abc"))) == (2, False)
+    counts = member.machine.counts()
+    assert counts is not None
+    assert census.holdings(counts) == census.Holdings(Count(1, 3), 1, (("orders", Count(1, 3)),))
+
+
+def test_writing_a_key_again_reads_nothing(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    member.apply(Put(data_key("users", b"a"), b"1"))
+    monkeypatch.delattr(MemoryEngine, "get_many")
+
+    member.apply(Put(data_key("users", b"a"), b"22"))
+
+    assert member.machine.total == Count(1, 3)
+
+
+def test_a_member_that_knows_no_counts_gets_an_image_of_the_same_bytes(member: Member) -> None:
+    member.apply(Put(data_key("users", b"a"), b"1"))
+    kept = member.machine.image_source().kept
+
+    header = state.header_of(kept, created_unix_ms=1)
+
+    assert kept.counts is not None
+    assert header == state.header_of(
+        state.kept_from_header(state.header_of(kept, created_unix_ms=1)), created_unix_ms=1
+    )
+    assert b"users" not in header
+
+
+def test_a_run_that_changes_no_size_writes_no_count(member: Member) -> None:
+    member.apply(Put(data_key("users", b"a"), b"1"))
+    entry = encode_writes(
+        Proposal(1, 1, 3), [Write(0, [Put(data_key("users", b"a"), b"2")], 0.0)], unix_ms=0
+    )
+
+    applied = member.machine.apply([Committed(3, 1, EntryKind.NORMAL, entry)])
+
+    written = {key for space, key, _ in applied.changes.operations if space is Space.META}
+    assert state.POSITION in written
+    assert not any(key.startswith(state.COUNTS) for key in written)
+
+
+@given(st.dictionaries(st.tuples(names, st.binary(max_size=3)), st.binary(max_size=3), max_size=12))
+def test_rows_that_were_never_counted_are_counted_in_a_view(rows: dict) -> None:
+    laid = {data_key(*place): value for place, value in rows.items()}
+    expected: dict[str, Count] = {}
+    for (name, key), value in rows.items():
+        keys, size = expected.get(name, Count())
+        expected[name] = Count(keys + 1, size + len(key) + len(value))
+
+    counts = census.counted(MachineView(None, laid), lambda: True)
+
+    assert counts is not None
+    assert {prefix[2:].decode(): one for prefix, one in counts.items()} == expected
+
+
+def test_a_count_is_given_up_when_the_member_ends() -> None:
+    laid = {data_key(name, b"k"): b"" for name in ("a", "b", "c")}
+
+    assert census.counted(MachineView(None, laid), lambda: False) is None
+
+
+def test_only_the_largest_collections_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "MOST_LISTED", 2)
+    names = ("a", "b", "c", "x" * 300)
+    counts = {data_key(name, b""): Count(keys, 1) for keys, name in enumerate(names, start=1)}
+
+    held = census.holdings(counts)
+
+    assert held == census.Holdings(Count(10, 4), 4, (("c", Count(3, 1)), ("b", Count(2, 1))))

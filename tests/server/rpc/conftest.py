@@ -11,6 +11,7 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
+from amaters_server.machine.census import Count, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
@@ -52,6 +53,9 @@ class DictDatabase:
     writes: list = field(default_factory=list)
     reads: list = field(default_factory=list)
     views: list[DictView] = field(default_factory=list)
+    held: Holdings | None = field(
+        default_factory=lambda: Holdings(Count(7, 50), 3, (("users", Count(4, 20)),))
+    )
     ready: Verdict = field(default_factory=lambda: Verdict(ok=True))
 
     def write(self, writes, answers) -> None:
@@ -101,8 +105,8 @@ class DictDatabase:
             restoring=False,
         )
 
-    async def collections(self) -> tuple[int, bool]:
-        return 3, True
+    async def holdings(self) -> Holdings | None:
+        return self.held
 
     async def members(self) -> MembersReport:
         member = Member(NodeId(1), "n", "a:1", "a:2", disk_id="d")
@@ -196,8 +200,8 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
     observed = Observed(
         status=database.status,
         members=database.members,
-        statistics=lambda: EngineStatistics(key_count=7, table_bytes=100, memtable_bytes=11),
-        collections=database.collections,
+        statistics=lambda: EngineStatistics(table_bytes=100, memtable_bytes=11),
+        holdings=database.holdings,
         traffic=Traffic,
         counters=counters,
         storage_type="memory",

@@ -246,8 +246,26 @@ async def test_commands_that_look_are_answered_with_json(served, ask, command):
     assert answer.result.single.value.metadata.size == len(answer.result.single.value.data)
     if command.upper() == b"STATS":
         assert facts["total_keys"] == facts["key_count"] == 7
-        assert facts["total_bytes"] == 111
+        assert (facts["total_bytes"], facts["total_size_bytes"]) == (50, 111)
         assert (facts["collections_count"], facts["truncated"]) == (3, False)
+        assert facts["collections"] == [{"collection": "users", "keys": 4, "bytes": 20}]
+
+
+async def test_what_is_being_counted_is_no_number(served, ask):
+    served.database.held = None
+
+    facts = [
+        json.loads(
+            (
+                await served.stub.ExecuteQuery(ask.request(ask.get(b"__admin__:" + command)))
+            ).result.single.value.data
+        )
+        for command in (b"STATS", b"METRICS")
+    ]
+
+    assert [one["key_count"] for one in facts] == [None, None]
+    assert (facts[0]["total_keys"], facts[0]["total_bytes"]) == (None, None)
+    assert (facts[0]["collections_count"], facts[0]["truncated"]) == (None, True)
 
 
 async def test_commands_that_change_something_are_refused_in_band(served, ask):

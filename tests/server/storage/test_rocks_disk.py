@@ -396,7 +396,7 @@ def test_statistics_follow_what_happens(tmp_path: Path) -> None:
     assert before.table_files == 0
     assert after.table_files > 0
     assert after.table_bytes > 0
-    assert after.key_count == 2_001
+    assert after.estimated_keys == 2_001
     assert after.compactions > 0
     assert after.cache_misses > 0
     assert after.cache_hits > 0

@@ -30,7 +30,7 @@ KEYS: dict[str, Callable[[random.Random, int], int]] = {
 
 def log(of: Callable[[random.Random, int], int]) -> list[Committed]:
     """Return the entries to apply."""
-    chance, value, entries = random.Random(5), os.urandom(120), []  # noqa: S311
+    chance, value, entries = random.Random(5), os.urandom(120), []
     for index in range(2, ENTRIES + 2):
         names = [b"%016d" % of(chance, index * SETS + place) for place in range(SETS)]
         writes = [Write(0, [Put(data_key("bench", name), value)], 0.0) for name in names]

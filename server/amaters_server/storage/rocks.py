@@ -373,10 +373,9 @@ def _options_of(space: Space, tuning: RocksTuning, cache: Cache) -> Options:
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     table.set_format_version(5)
     options = Options(raw_mode=True)
-    if space is not Space.LOG:
-        # The log is read by range only, where a bloom filter never helps.
+    if space is not Space.LOG:  # it is read by range only, where a bloom filter never helps
         table.set_bloom_filter(tuning.bloom_bits_per_key, block_based=False)
-        # Every write asks whether its key exists: a filter answers for a tenth of a search.
+        # Every write asks whether its key exists; this is ten times as fast where it does not.
         options.set_memtable_prefix_bloom_ratio(0.02)
         options.set_memtable_whole_key_filtering(True)
     options.set_block_based_table_factory(table)

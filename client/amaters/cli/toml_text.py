@@ -4,29 +4,19 @@ Python's parser recurses with the depth of a value, and reads numbers that it ca
 are bounded here.
 """
 
-import re
 import tomllib
 from collections import deque
 from pathlib import Path
 
 from amaters.errors import ConfigurationError
+from amaters.toml_bounds import DEEPEST, NUMBERS, culprit
 
 Tables = dict[str, object]
 
 LARGEST_FILE = 1024 * 1024
-DEEPEST = 16
-"""Tables and lists within each other; the settings need two."""
-NUMBERS = range(-(2**63), 2**63)
-"""What TOML promises to hold."""
 
 TOO_DEEP = f"is nested more than {DEEPEST} deep"
 TOO_LONG = "holds a number that does not fit 64 bits"
-
-_TOKEN = re.compile(
-    r'#[^\n]*|"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
-    r"|[\[\]{}\n]|\d[\d_]*",
-    re.DOTALL,
-)
 
 
 def read(path: Path) -> Tables:
@@ -65,7 +55,9 @@ def parsed(text: str) -> Tables:
     except tomllib.TOMLDecodeError:
         raise
     except (RecursionError, ValueError):
-        raise ValueError(_culprit(text)) from None
+        where = culprit(text)
+        what = TOO_DEEP if where.too_deep else TOO_LONG
+        raise ValueError(f"line {where.line}: {where.key!r} {what}") from None
     _require_bounded(tables)
     return tables
 
@@ -81,20 +73,3 @@ def _require_bounded(tables: Tables) -> None:
             waiting.extend(((*names, str(name)), one) for name, one in inner)
         elif isinstance(value, int) and value not in NUMBERS:
             raise ValueError(f"{'.'.join(names)!r} {TOO_LONG}")
-
-
-def _culprit(text: str) -> str:
-    """Find what the parser broke on, which it does not say itself."""
-    table, statement, line, depth = "", 0, 1, 0
-    for token in _TOKEN.finditer(text):
-        word = token[0]
-        depth += (word in "[{") - (word in "]}")
-        if depth > DEEPEST or (word[0].isdecimal() and len(word) > len(str(NUMBERS.stop))):
-            break
-        if word == "\n" and depth == 0:
-            said = text[statement : token.start()].strip()
-            table = said.strip("[] ") if said.startswith("[") else table
-            statement, line = token.end(), line + text.count("\n", statement, token.end())
-    name = text[statement:].partition("=")[0].strip()
-    key = ".".join(filter(None, (table, name)))
-    return f"line {line}: {key!r} {TOO_DEEP if depth > DEEPEST else TOO_LONG}"

@@ -4,21 +4,18 @@ Python's parser takes more than any configuration holds, and breaks on some of i
 the depth of a value, and numbers of any length are read and cannot be printed. Both are bounded.
 """
 
-import re
 import tomllib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+
+from amaters.toml_bounds import DEEPEST, NUMBERS, culprit
 
 from amaters_server.config.aliases import Document
 from amaters_server.config.faults import Fault, refusal
 from amaters_server.model.errors import ConfigurationError
 
 LARGEST_FILE = 1024 * 1024
-DEEPEST = 16
-"""Tables and lists within each other; the sections here need four."""
-NUMBERS = range(-(2**63), 2**63)
-"""What TOML promises to hold."""
 
 
 def read(path: Path) -> bytes:
@@ -47,7 +44,9 @@ def parsed(path: Path, content: bytes) -> Document:
     except tomllib.TOMLDecodeError as wrong:
         raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
     except (RecursionError, ValueError):
-        raise refusal([_culprit(text)]) from None
+        where = culprit(text)
+        what = TOO_DEEP if where.too_deep else TOO_LONG
+        raise refusal([Fault(where.key, f"line {where.line}: {what}")]) from None
     beyond = list(_beyond(document))
     if beyond:
         raise refusal(beyond)
@@ -82,26 +81,3 @@ def _beyond(document: Document) -> Iterator[Fault]:
 
 TOO_DEEP = f"tables and lists are nested more than {DEEPEST} deep: no setting is, remove it"
 TOO_LONG = "the number does not fit 64 bits: write a smaller one"
-
-_TOKEN = re.compile(
-    r'#[^\n]*|"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
-    r"|[\[\]{}\n]|\d[\d_]*",
-    re.DOTALL,
-)
-
-
-def _culprit(text: str) -> Fault:
-    """Find what the parser broke on, which it does not say itself."""
-    table, statement, line, depth = "", 0, 1, 0
-    for token in _TOKEN.finditer(text):
-        word = token[0]
-        depth += (word in "[{") - (word in "]}")
-        if depth > DEEPEST or (word[0].isdecimal() and len(word) > len(str(NUMBERS.stop))):
-            break
-        if word == "\n" and depth == 0:
-            said = text[statement : token.start()].strip()
-            table = said.strip("[] ") if said.startswith("[") else table
-            statement, line = token.end(), line + text.count("\n", statement, token.end())
-    name = text[statement:].partition("=")[0].strip()
-    message = TOO_DEEP if depth > DEEPEST else TOO_LONG
-    return Fault(".".join(filter(None, (table, name))), f"line {line}: {message}")

@@ -41,6 +41,12 @@ class Silent:
         opening = len(block).to_bytes(3) + b"\x01\x04\0\0\0\x01" + block
         self.writer.write(opening + len(body).to_bytes(3) + b"\0\x01\0\0\0\x01" + body)
 
+    async def take(self, size: int) -> None:
+        """Let the server send so many bytes more."""
+        for stream in (0, 1):
+            update = stream.to_bytes(4) + size.to_bytes(4)
+            self.writer.write((4).to_bytes(3) + b"\x08\0" + update)
+
     async def is_closed(self) -> bool:
         async with asyncio.timeout(10):
             with suppress(ConnectionError):
@@ -205,7 +211,7 @@ async def test_what_a_caller_does_not_take_is_counted_until_it_does(serving) -> 
         assert listener.wake_below(1)
 
 
-async def test_unary_answers_that_nobody_takes_are_counted_and_can_be_cut(serving) -> None:
+async def test_connections_that_take_nothing_are_cut_the_largest_first(serving) -> None:
     def answer(server, call) -> None:
         server.listener.reply([(call[0], b"x" * len(call[2]) * 1_000_000)])
 
@@ -219,12 +225,32 @@ async def test_unary_answers_that_nobody_takes_are_counted_and_can_be_cut(servin
         listener = server.listener
         await until(lambda: listener.held() > 3_000_000)
 
-        peer, held = listener.cut_largest()
-        assert (peer, held) == (large.address, 2_000_005)
+        assert listener.cut_slow(0, 12) == [], "nobody had time to take anything yet"
+        assert listener.cut_slow(1_500_000, 12) == [(large.address, 2_000_005)]
         await until(lambda: listener.held() < 2_000_000)
         assert await large.is_closed()
-        assert listener.held() == 1_000_005
+        assert listener.held() == listener.stats().bytes_held == 1_000_005
 
-        assert listener.cut_largest()[0] == small.address
+        assert listener.cut_slow(0, 12) == [(small.address, 1_000_005)]
         await until(lambda: not listener.held())
-        assert listener.cut_largest() is None
+        assert listener.cut_slow(0, 12) == []
+        assert listener.stats().cut_for_slowness == 2
+
+
+async def test_a_connection_that_takes_its_part_is_not_cut(serving) -> None:
+    def answer(server, call) -> None:
+        server.listener.reply([(call[0], b"x" * 1_200_000)])
+
+    async with serving(answer) as server, Silent.connected(server) as slow:
+        await slow.ask(b"1")
+        listener = server.listener
+        await until(lambda: listener.held() > 1_000_000)
+        for _ in range(3):
+            assert listener.cut_slow(0, 12) == []
+            taken = listener.taken()
+            await slow.take(110_000)
+            await until(lambda before=taken: listener.taken() >= before + 110_000)
+
+        assert listener.cut_slow(0, 12) == []
+        assert listener.held() == 1_200_005, "its memory is in use until all of it is written"
+        assert len(listener.cut_slow(0, 12)) == 1

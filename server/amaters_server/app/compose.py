@@ -272,6 +272,7 @@ def _listener(
             tls=certificates.get("client"),
         ),
         service.methods,
+        service.budget,
     )
     certificates.on_change("client", listener.replace_tls)
     return listener

@@ -128,6 +128,16 @@ class Exposition:
             "Connections refused because their address had max_connections_per_client.",
             traffic.rejected_per_client,
         )
+        yield gauge(
+            "amaters_network_answer_bytes_held",
+            "Bytes of answers that their callers have not taken yet.",
+            traffic.bytes_held,
+        )
+        yield counter(
+            "amaters_network_slow_connections_cut_total",
+            "Connections ended because they did not take answers while others waited for memory.",
+            traffic.cut_for_slowness,
+        )
 
     def _methods(self) -> Iterator[Family]:
         calls = self.sources.calls

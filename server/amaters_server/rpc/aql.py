@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from amaters_server.rpc.arrivals import QueryLimits
 from amaters_server.rpc.batches import Batches
+from amaters_server.rpc.budget import AnswerBudget
 from amaters_server.rpc.calls import Service
 from amaters_server.rpc.intercept import Intercept
 from amaters_server.rpc.ledger import Ledger
@@ -32,7 +33,8 @@ class AqlService:
     ) -> None:
         self._ledger = Ledger(counters, now=now, limit=limits.active_calls)
         self._tasks = TaskScope()
-        shop = Workshop(database, self._ledger, self._tasks, intercept, limits, now)
+        self.budget = AnswerBudget(largest=limits.message_bytes)
+        shop = Workshop(database, self._ledger, self._tasks, intercept, limits, now, self.budget)
         info = ServiceInfo(database, counters, now=now)
         self.methods = Service(
             unary={
@@ -52,3 +54,4 @@ class AqlService:
     async def close(self) -> None:
         """Give up what still runs; its callers are told that the server shuts down."""
         await self._tasks.close()
+        self.budget.close()

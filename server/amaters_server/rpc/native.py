@@ -9,10 +9,11 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from amaters_native.transport import Listener, TlsIdentity
+from amaters_native.transport import Listener, TlsIdentity, release_memory
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc import status
+from amaters_server.rpc.budget import AnswerBudget
 from amaters_server.rpc.calls import Call, Service, Streaming
 from amaters_server.rpc.tasks import TaskScope
 from amaters_server.rpc.tls import ServerIdentity
@@ -47,8 +48,12 @@ class NativeSettings:
 class NativeListener:
     """Wakes up when calls wait, gives them all to the service, and streams what it answers."""
 
-    def __init__(self, settings: NativeSettings, service: Service) -> None:
+    def __init__(
+        self, settings: NativeSettings, service: Service, budget: AnswerBudget | None = None
+    ) -> None:
+        """Listen once started; the budget, if any, counts what is held for callers."""
         self._settings = settings
+        self._budget = budget
         self._service = service
         self._tasks = TaskScope()
         self._streams: dict[int, _Stream] = {}
@@ -90,6 +95,8 @@ class NativeListener:
         except ValueError as wrong:
             raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
         asyncio.get_running_loop().add_reader(self._event, self._wake)
+        if self._budget is not None:
+            self._budget.attach(self._listener, self._release_memory)
 
     def replace_tls(self, identity: ServerIdentity) -> None:
         """Use another identity for new connections; ConfigurationError when it is no good."""
@@ -137,6 +144,8 @@ class NativeListener:
             rejected_per_client=counted.rejected_per_client,
             last_rejected_client=counted.last_rejected_client,
             rejected_for_descriptors=counted.rejected_for_descriptors,
+            bytes_held=counted.bytes_held,
+            cut_for_slowness=counted.cut_for_slowness,
         )
 
     def _wake(self) -> None:
@@ -155,6 +164,11 @@ class NativeListener:
         for call_id in listener.take_writable():
             if call_id in self._streams:
                 self._streams[call_id].resume()
+        if self._budget is not None:
+            self._budget.freed()
+
+    def _release_memory(self) -> None:
+        self._tasks.spawn(_released(), name="release-memory")
 
     def _dispatch(self, calls: list[Call], listener: Listener) -> None:
         groups: dict[str, list[Call]] = {}
@@ -270,6 +284,10 @@ class _Stream:
         if queued > STREAM_BACKLOG_BYTES:
             self._writable.clear()
             await self._writable.wait()
+
+
+async def _released() -> None:
+    await asyncio.to_thread(release_memory)
 
 
 def _identity(material: ServerIdentity) -> TlsIdentity:

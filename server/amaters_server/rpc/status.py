@@ -71,6 +71,20 @@ class AnswerTooLargeError(InvalidRequestError):
         )
 
 
+class AnswersNotTakenError(OverloadedError):
+    """There was no memory for the answer, because callers did not take those made before."""
+
+    code = "answers_not_taken"
+
+    def __init__(self, *, held: int, limit: int) -> None:
+        DatabaseError.__init__(
+            self,
+            f"{held} bytes of answers wait until their callers take them (limit {limit}): retry "
+            "after 5 s or on another node, and read answers as they come",
+        )
+        self.retry_after_seconds = 5
+
+
 class Wire(NamedTuple):
     """How one kind of error looks on the wire."""
 

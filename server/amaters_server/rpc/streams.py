@@ -4,7 +4,6 @@ Rows are read as the caller takes them: a slow caller costs a view, not memory.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 
 from amaters.wire.aql_pb2 import QueryRequest
@@ -20,7 +19,7 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.keys import collection_prefix
 from amaters_server.node.ports import MachineView
-from amaters_server.rpc import decode, encode, scans
+from amaters_server.rpc import decode, scans
 from amaters_server.rpc.arrivals import STALE_READ, seconds_for
 from amaters_server.rpc.calls import Call, Metadata, Send
 from amaters_server.rpc.workshop import Workshop
@@ -59,14 +58,20 @@ class Streams:
         barrier = started + seconds_for(request.timeout_ms, left, self._shop.limits.request_seconds)
         # The server's own limit is for waiting, not for reading: a long walk is no fault.
         bounded = left is not None or request.timeout_ms
-        find = _finder(request)
+        walk = _walk(request)
         async with asyncio.timeout_at(barrier if bounded else None):
+            # A stream that waits for memory holds no view, which would pin what is deleted.
+            await self._shop.budget.admit(barrier)
             view = await self._shop.database.view(barrier, stale=stale)
             age = self._shop.database.read_age() if stale else None
             with closing(view), self._shop.ending_with_the_node():
-                limit = self._shop.limits.message_bytes
-                await scans.stream(find(view), send, limit_bytes=limit)
+                await self._send_all(walk, view, send)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
+
+    async def _send_all(self, walk: scans.Walk, view: MachineView, send: Send) -> None:
+        limit, budget = self._shop.limits.message_bytes, self._shop.budget
+        with budget.share() as share:
+            await scans.stream(scans.Reading(view, walk), send, budget, share, limit_bytes=limit)
 
 
 def _parsed(message: bytes) -> QueryRequest:
@@ -76,23 +81,16 @@ def _parsed(message: bytes) -> QueryRequest:
         raise MalformedError("this is no QueryRequest") from wrong
 
 
-def _finder(request: QueryRequest) -> Callable[[MachineView], AsyncIterator[bytes]]:
+def _walk(request: QueryRequest) -> scans.Walk:
     query: Query = request.query
     match query.WhichOneof("query"):
         case "get":
             key, prefix = decode.get(query.get).key, collection_prefix(query.get.collection)
-            return lambda view: _one(view, key, len(prefix))
+            return scans.Walk(key, key + b"\0", len(prefix))
         case "range":
             scan, prefix = decode.scan(query.range), collection_prefix(query.range.collection)
-            walk = scans.Walk(scan.start, scan.end, len(prefix), limit=scan.limit)
-            return lambda view: scans.rows(view, walk)
+            return scans.Walk(scan.start, scan.end, len(prefix), limit=scan.limit)
         case None:
             raise MissingFieldError("query")
         case _:
             raise InvalidRequestError("Only Range and Get queries are supported for streaming")
-
-
-async def _one(view: MachineView, key: bytes, prefix_length: int) -> AsyncIterator[bytes]:
-    value = view.get(key)
-    if value is not None:
-        yield encode.row(key[prefix_length:], value)

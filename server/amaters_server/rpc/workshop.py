@@ -16,6 +16,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc import encode, scans
 from amaters_server.rpc.arrivals import Arrival, QueryLimits
+from amaters_server.rpc.budget import AnswerBudget
 from amaters_server.rpc.gathering import Gathering
 from amaters_server.rpc.intercept import Intercept
 from amaters_server.rpc.ledger import Ledger, Waiting
@@ -37,6 +38,7 @@ class Workshop:
     intercept: Intercept
     limits: QueryLimits
     now: Callable[[], float]
+    budget: AnswerBudget
 
     def hand_over(self, batch: Gathering) -> None:
         """Give the node its writes and reads; the ledger hears the answers."""
@@ -92,10 +94,12 @@ class Workshop:
             self.ledger.answered([(ticket, answer)])
 
     async def _walked(self, walk: scans.Walk, arrival: Arrival) -> list[Result]:
+        await self.budget.admit(arrival.deadline)
         view = await self.database.view(arrival.deadline, stale=arrival.stale)
-        with closing(view), self.ending_with_the_node():
-            found = scans.rows(view, walk)
-            rows = await scans.collect(found, limit_bytes=self.limits.message_bytes)
+        limit = self.limits.message_bytes
+        with closing(view), self.ending_with_the_node(), self.budget.share() as share:
+            reading = scans.Reading(view, walk)
+            rows = await scans.collect(reading, self.budget, share, limit_bytes=limit)
         return [encode.multi_result(rows)]
 
     async def _administered(self, key: bytes) -> list[Result]:

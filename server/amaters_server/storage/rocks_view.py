@@ -13,6 +13,8 @@ from amaters_server.storage.engine import Space
 from amaters_server.storage.rocks_errors import translate
 
 _KEY_NOT_FOUND = "key not found"
+_BEHIND_ALL = b"\xff" * 64
+"""A place where no row is: no key of any space begins like this."""
 
 
 class NativeSnapshot(Protocol):
@@ -106,7 +108,23 @@ class RocksView:
         return self._spaces[space]
 
     def _walk(self, space: Space, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        user, last = object(), None
+        user = object()
+        try:
+            yield from self._rows(space, user, start, end)
+        finally:
+            self._rest(space, user)
+
+    def _rest(self, space: Space, user: object) -> None:
+        """Have the iterator stand nowhere: it keeps the row it stands at in memory."""
+        cursor = None if self._spaces is None else self._spaces[space].cursor
+        if cursor is not None and cursor.user is user:
+            cursor.user = None
+            cursor.iterator.seek(_BEHIND_ALL)
+
+    def _rows(
+        self, space: Space, user: object, start: bytes, end: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        last = None
         while True:
             cursor = self._frozen(space).cursor
             iterator = cursor.iterator

@@ -104,3 +104,7 @@ class Traffic:
     rejected_per_client: int = 0
     last_rejected_client: str | None = None
     rejected_for_descriptors: int = 0
+    bytes_held: int = 0
+    """Of answers that callers have not taken yet."""
+    cut_for_slowness: int = 0
+    """Connections ended because others waited for the memory that they held."""

@@ -11,6 +11,7 @@ from amaters_native._native import (
     ListenerStats,
     Stream,
     TlsIdentity,
+    release_memory,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Metadata",
     "Stream",
     "TlsIdentity",
+    "release_memory",
 ]
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]

@@ -44,6 +44,7 @@ __all__ = [
     "Metadata",
     "Stream",
     "TlsIdentity",
+    "release_memory",
 ]
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
@@ -54,6 +55,9 @@ Ended: TypeAlias = tuple[int, int, str, bytes | None]
 """(call_id, status code, its text, the answer's message if the code is 0)."""
 
 @final
+def release_memory() -> bool:
+    """Give free memory back to the system; blocks. False when there was none, or no way to."""
+
 class TlsIdentity:
     """A certificate chain, its key, and which clients to trust. Immutable."""
 
@@ -123,6 +127,12 @@ class ListenerStats:
     @property
     def rejected_for_descriptors(self) -> int:
         """Those connections among them whose descriptor was `max_descriptor` or more."""
+    @property
+    def bytes_held(self) -> int:
+        """As `Listener.held`."""
+    @property
+    def cut_for_slowness(self) -> int:
+        """Connections that `Listener.cut_slow` has closed."""
     @property
     def last_rejected_client(self) -> str | None:
         """The address of the last host that was over `max_connections_per_client`."""
@@ -223,16 +233,20 @@ class Listener:
         """Return how many bytes of answers, with framing, are kept until their callers take them."""
 
     def taken(self) -> int:
-        """Return how many such bytes have been written, or given up, since the start."""
+        """Return how many such bytes have been written to connections since the start."""
 
     def wake_below(self, size: int) -> bool:
-        """Write to the eventfd once less than `size` bytes are held; 0 takes the wish back.
+        """Write to the eventfd once less than `size` bytes are held; 0 withdraws it.
 
         True, and nothing will be written, when it is so already.
         """
 
-    def cut_largest(self) -> tuple[str, int] | None:
-        """Close the connection that holds most of these bytes; return its peer, and how many."""
+    def cut_slow(self, keep: int, parts: int) -> list[tuple[str, int]]:
+        """Close slow connections, those that hold most first, until `keep` bytes are held.
+
+        A connection is slow when it held something at the call before, and less than one part in
+        `parts` of that has been written since. Returns each one's peer, and how much it held.
+        """
 
     def connection(self, connection_id: int) -> Connection | None:
         """Return where a call came from, or None when that connection is closed."""

@@ -1,9 +1,10 @@
 //! What answers hold in memory until their callers have taken them: in all, and by connection.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::Buf;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::wakeup::Wakeup;
@@ -12,7 +13,17 @@ use super::wakeup::Wakeup;
 #[derive(Default)]
 pub struct Load {
     held: AtomicUsize,
+    taken: AtomicU64,
+    last: Mutex<Look>,
+    is_cut: AtomicBool,
     cut: Notify,
+}
+
+/// What a connection held, and had taken, when it was looked at.
+#[derive(Default)]
+struct Look {
+    held: usize,
+    taken: u64,
 }
 
 impl Load {
@@ -20,9 +31,23 @@ impl Load {
         self.held.load(SeqCst)
     }
 
-    /// End the connection, and with it all that it holds.
-    pub fn cut(&self) {
+    /// Whether less than one part in `parts` of what was held at the last look has left since.
+    pub fn is_slow(&self, parts: u64) -> bool {
+        let mut last = self.last.lock();
+        let taken = self.taken.load(SeqCst);
+        let (held, left) = (last.held as u64, taken - last.taken);
+        *last = Look {
+            held: self.held(),
+            taken,
+        };
+        last.held > 0 && left.saturating_mul(parts) < held
+    }
+
+    /// End the connection, and with it all that it holds; false when that is under way.
+    pub fn cut(&self) -> bool {
+        let first = !self.is_cut.swap(true, SeqCst);
         self.cut.notify_one();
+        first
     }
 
     pub async fn until_cut(&self) {
@@ -53,7 +78,7 @@ impl Backlog {
         self.held.load(SeqCst)
     }
 
-    /// How many bytes have left since the start.
+    /// How many bytes have been written since the start.
     pub fn taken(&self) -> u64 {
         self.taken.load(SeqCst)
     }
@@ -65,7 +90,6 @@ impl Backlog {
     }
 
     fn release(&self, size: usize) {
-        self.taken.fetch_add(size as u64, SeqCst);
         let left = self.held.fetch_sub(size, SeqCst) - size;
         if left < self.awaited.load(SeqCst) && self.awaited.swap(0, SeqCst) != 0 {
             self.wakeup.wake();
@@ -73,9 +97,10 @@ impl Backlog {
     }
 }
 
-/// A framed message, counted until it has been written or given up.
+/// A framed message: counted as held as long as its memory is, and as taken while it is written.
 pub struct Held {
     frame: Vec<u8>,
+    written: usize,
     backlog: Arc<Backlog>,
     load: Option<Arc<Load>>,
 }
@@ -85,22 +110,36 @@ impl Held {
         backlog.held.fetch_add(frame.len(), SeqCst);
         Held {
             frame,
+            written: 0,
             backlog: backlog.clone(),
             load: None,
         }
     }
 
-    /// The bytes to send on that connection; they are counted until the last copy is dropped.
-    pub fn on(mut self, load: &Arc<Load>) -> Bytes {
+    /// The same, to be sent on that connection.
+    pub fn on(mut self, load: &Arc<Load>) -> Self {
         load.held.fetch_add(self.frame.len(), SeqCst);
         self.load = Some(load.clone());
-        Bytes::from_owner(self)
+        self
     }
 }
 
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.frame
+impl Buf for Held {
+    fn remaining(&self) -> usize {
+        self.frame.len() - self.written
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.frame[self.written..]
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining(), "more was written than there is");
+        self.written += count;
+        self.backlog.taken.fetch_add(count as u64, SeqCst);
+        if let Some(load) = &self.load {
+            load.taken.fetch_add(count as u64, SeqCst);
+        }
     }
 }
 
@@ -133,19 +172,34 @@ mod tests {
     }
 
     #[test]
-    fn a_message_counts_until_its_last_part_is_gone() {
+    fn a_message_is_held_whole_until_it_is_gone_and_taken_as_it_is_written() {
         let (backlog, _event) = backlog();
         let load = Arc::new(Load::default());
         let mut sent = Held::new(vec![0; 100], &backlog).on(&load);
 
-        let part = sent.split_to(40);
+        sent.advance(40);
+        let counted = (backlog.held(), load.held(), backlog.taken());
         drop(sent);
-        assert_eq!(
-            (backlog.held(), load.held(), backlog.taken()),
-            (100, 100, 0)
-        );
-        drop(part);
-        assert_eq!((backlog.held(), load.held(), backlog.taken()), (0, 0, 100));
+
+        assert_eq!(counted, (100, 100, 40));
+        assert_eq!((backlog.held(), load.held(), backlog.taken()), (0, 0, 40));
+    }
+
+    #[test]
+    fn a_connection_is_slow_that_took_too_little_of_what_it_held_at_the_last_look() {
+        let (backlog, _event) = backlog();
+        let load = Arc::new(Load::default());
+        let mut sent = Held::new(vec![0; 1200], &backlog).on(&load);
+        assert!(!load.is_slow(12), "nobody has looked before");
+
+        sent.advance(99);
+        assert!(load.is_slow(12));
+        sent.advance(100);
+        assert!(!load.is_slow(12));
+        assert!(load.is_slow(12));
+        drop(sent);
+
+        assert!(!load.is_slow(12), "it holds nothing");
     }
 
     #[test]
@@ -161,7 +215,7 @@ mod tests {
     fn python_is_woken_once_when_enough_has_been_taken() {
         let (backlog, event) = backlog();
         let load = Arc::new(Load::default());
-        let sent: Vec<Bytes> = (0..3)
+        let sent: Vec<Held> = (0..3)
             .map(|_| Held::new(vec![0; 10], &backlog).on(&load))
             .collect();
         assert!(!backlog.wake_below(15));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
@@ -27,7 +27,7 @@ pub enum End {
 
 #[derive(Default)]
 pub struct Outbox {
-    pub pieces: VecDeque<Bytes>,
+    pub pieces: VecDeque<Held>,
     /// Bytes in `pieces`.
     pub queued: usize,
     pub end: Option<End>,
@@ -82,7 +82,7 @@ impl Call {
         let mut outbox = self.outbox.lock();
         if let Some(message) = message {
             let piece = message.on(&self.load);
-            outbox.queued += piece.len();
+            outbox.queued += piece.remaining();
             outbox.pieces.push_back(piece);
         }
         if outbox.end.is_none() {

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::backlog::Held;
 use super::call::{Call, End};
 use super::framing::PREFIX;
 use super::shared::{Counters, Shared};
@@ -68,11 +69,11 @@ impl Exchange {
         self.poll_deadline(cx).map(Some)
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, End>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, End>> {
         {
             let mut outbox = self.call.outbox.lock();
             if let Some(piece) = outbox.pieces.pop_front() {
-                outbox.queued -= piece.len();
+                outbox.queued -= piece.remaining();
                 let free = outbox.held && outbox.queued <= self.shared.settings.stream_low_water;
                 if free {
                     outbox.held = false;
@@ -126,20 +127,20 @@ pub fn out_of_time() -> HeaderMap {
 pub struct Answer(Option<Exchange>);
 
 impl Body for Answer {
-    type Data = Bytes;
+    type Data = Held;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Held>, Infallible>>> {
         let Some(exchange) = &mut self.0 else {
             return Poll::Ready(None);
         };
         let frame = match exchange.poll_next(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(piece)) => {
-                let length = piece.len().saturating_sub(PREFIX) as u64;
+                let length = piece.remaining().saturating_sub(PREFIX) as u64;
                 Counters::add(&exchange.shared.counters.bytes_sent, length);
                 Frame::data(piece)
             }

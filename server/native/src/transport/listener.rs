@@ -311,8 +311,8 @@ impl Listener {
         self.shared.backlog.wake_below(size)
     }
 
-    fn cut_largest(&self) -> Option<(String, usize)> {
-        self.shared.cut_largest()
+    fn cut_slow(&self, py: Python<'_>, keep: usize, parts: u64) -> Vec<(String, usize)> {
+        py.detach(|| self.shared.cut_slow(keep, parts))
     }
 
     fn connection(&self, py: Python<'_>, connection_id: u64) -> Option<Connection> {

@@ -19,6 +19,7 @@ mod headers;
 mod hosts;
 mod inbound;
 mod listener;
+mod memory;
 mod outgoing;
 mod pieces;
 mod shared;
@@ -34,6 +35,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<listener::Listener>()?;
     module.add_class::<stats::ListenerStats>()?;
     module.add_class::<stats::Connection>()?;
+    module.add_function(wrap_pyfunction!(memory::release_memory, module)?)?;
     module.add_class::<tls::TlsIdentity>()?;
     module.add_class::<tls::ClientIdentity>()?;
     outgoing::register(module)

@@ -1,5 +1,6 @@
 //! What all threads of a listener share: the queue towards Python, its wake-up, and the counters.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -68,6 +69,7 @@ pub struct Counters {
     pub rejected: AtomicU64,
     pub rejected_per_client: AtomicU64,
     pub rejected_for_descriptors: AtomicU64,
+    pub cut_for_slowness: AtomicU64,
 }
 
 impl Counters {
@@ -138,17 +140,27 @@ impl Shared {
         taken
     }
 
-    /// End the connection that holds most of what has not been taken; where to, and how much.
-    pub fn cut_largest(&self) -> Option<(String, usize)> {
-        let peers = self.peers.lock();
-        let (held, peer) = peers
-            .values()
-            .map(|peer| (peer.load.held(), peer))
-            .max_by_key(|(held, _)| *held)?;
-        (held > 0).then(|| {
-            peer.load.cut();
-            (peer.address.clone(), held)
-        })
+    /// Look at every connection, and end those that are slow, the largest first, until no more
+    /// than `keep` bytes are held; where to, and how much each held.
+    pub fn cut_slow(&self, keep: usize, parts: u64) -> Vec<(String, usize)> {
+        let mut slow: Vec<(usize, Arc<Peer>)> = {
+            let peers = self.peers.lock();
+            let slow = peers.values().filter(|peer| peer.load.is_slow(parts));
+            slow.map(|peer| (peer.load.held(), peer.clone())).collect()
+        };
+        slow.sort_by_key(|(held, _)| Reverse(*held));
+        let (mut left, mut cut) = (self.backlog.held(), Vec::new());
+        for (held, peer) in slow {
+            if left <= keep {
+                break;
+            }
+            left = left.saturating_sub(held);
+            if peer.load.cut() {
+                cut.push((peer.address.clone(), held));
+            }
+        }
+        Counters::add(&self.counters.cut_for_slowness, cut.len() as u64);
+        cut
     }
 
     pub fn tell_cancelled(&self, id: u64) {

@@ -19,6 +19,8 @@ pub struct ListenerStats {
     rejected: u64,
     rejected_per_client: u64,
     rejected_for_descriptors: u64,
+    bytes_held: u64,
+    cut_for_slowness: u64,
     last_rejected_client: Option<String>,
 }
 
@@ -36,6 +38,8 @@ impl ListenerStats {
             rejected: counters.rejected.load(Relaxed),
             rejected_per_client: counters.rejected_per_client.load(Relaxed),
             rejected_for_descriptors: counters.rejected_for_descriptors.load(Relaxed),
+            bytes_held: shared.backlog.held() as u64,
+            cut_for_slowness: counters.cut_for_slowness.load(Relaxed),
             last_rejected_client: shared.hosts.last_turned_away().map(|host| host.to_string()),
         }
     }

@@ -53,6 +53,15 @@ async def test_a_limit_ends_the_stream(served, ask):
     assert found[-1].end.total_count == 120
 
 
+async def test_a_limit_is_kept_when_its_last_row_begins_a_batch(served, ask):
+    await filled(served, ask, 150)
+
+    found = await chunks(served, ask, ask.range(b"0", b"9", limit=101))
+
+    assert [len(one.batch.values) for one in found] == [100, 1, 0]
+    assert found[-1].end.total_count == 101
+
+
 async def test_a_get_streams_one_row_or_none(served, ask):
     await filled(served, ask, 1)
 

@@ -1,10 +1,13 @@
 """The fake servers behave as the real one does: one suite of promises, run on both."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
+import grpc
 import pytest
 from amaters.admin import AdminClient
 from amaters.client import AmatersClient
@@ -12,8 +15,11 @@ from amaters.cluster import NodeState
 from amaters.errors import InvalidRequestError, RefusedError
 from amaters.observations import ShardState
 from amaters.testing.admin import serve_admin
-from amaters.testing.aql import serve_aql
+from amaters.testing.aql import serve_aql, stored
 from amaters.values import ClientOptions, Consistency, Delete, Get, Range, Set, WriteRetries
+from amaters.wire import aql_pb2, errors_pb2, query_pb2
+from amaters.wire.aql_pb2_grpc import AqlServiceStub
+from amaters.wire.types_pb2 import CipherBlob, Key
 from amaters_server.testing.processes import ServerProcess
 
 
@@ -130,6 +136,66 @@ async def test_a_write_repeated_under_its_request_id_is_made_once(
             await first._caller.call(ask, repeatable=repeatable)
 
         assert await again.get("once", "k") == b"2"
+
+
+async def test_a_request_id_used_again_with_other_content_is_refused_and_writes_nothing(
+    addresses: tuple[str, str], client: AmatersClient
+) -> None:
+    """`created_at` is content too: a retry sends the bytes that it sent before."""
+    session = uuid4().hex
+    value = stored(b"1")
+    later = CipherBlob.FromString(value.SerializeToString())
+    later.metadata.created_at += 1
+    put, other = (one_set("reused", b"k", blob) for blob in (value, later))
+    removal = query_pb2.Query(delete=query_pb2.DeleteQuery(collection="reused", key=Key(data=b"k")))
+    async with grpc.aio.insecure_channel(addresses[0]) as channel:
+        stub = AqlServiceStub(channel)
+
+        async def ask(query: query_pb2.Query) -> aql_pb2.QueryResponse:
+            return await stub.ExecuteQuery(
+                aql_pb2.QueryRequest(query=query, request_id=f"s:{session}:1")
+            )
+
+        first, again = await ask(put), await ask(put)
+        refused = [await ask(other), await ask(removal)]
+
+    assert not first.HasField("error")
+    assert again.result == first.result
+    for answer in refused:
+        assert answer.error.code == errors_pb2.ERROR_PROTOCOL_INVALID_REQUEST
+        assert answer.error.category == errors_pb2.CATEGORY_CLIENT_ERROR
+        assert "code=request_id_reused" in answer.error.details
+        assert "nothing was written" in answer.error.message
+    assert await client.get("reused", "k") == b"1"
+
+
+async def test_a_key_written_a_hundred_times_is_one_key(client: AmatersClient) -> None:
+    async def counts() -> dict[str, int]:
+        facts = json.loads(await client.get("any", "__admin__:STATS") or b"")
+        assert facts["total_keys"] == facts["key_count"]
+        return {name: facts[name] for name in ("total_keys", "total_bytes", "collections_count")}
+
+    before = await counts()
+    for number in range(100):
+        await client.set("counted", "key", b"v" * number)
+    one = await counts()
+    await client.set("counted", "key", b"v" * 99)
+    again = await counts()
+    await client.delete("counted", "key")
+    await client.delete("counted", "never")
+
+    assert one["total_keys"] == before["total_keys"] + 1
+    assert one["collections_count"] == before["collections_count"] + 1
+    size = len("key") + len(stored(b"v" * 99).SerializeToString())
+    assert one["total_bytes"] == before["total_bytes"] + size
+    assert again == one
+    assert await counts() == before
+
+
+def one_set(collection: str, key: bytes, value: CipherBlob) -> query_pb2.Query:
+    return query_pb2.Query(
+        set=query_pb2.SetQuery(collection=collection, key=Key(data=key), value=value)
+    )
 
 
 async def test_a_stale_read_has_the_value_and_tells_its_age(client: AmatersClient) -> None:

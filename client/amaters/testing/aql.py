@@ -8,12 +8,13 @@ Several fakes may share one `Store` and so play the nodes of a cluster. Failures
 `fake.faults`; a fault planned for "Method.after" strikes when the work has been done.
 """
 
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import grpc
 
@@ -22,6 +23,7 @@ from amaters.wire import aql_pb2, errors_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import add_AqlServiceServicer_to_server
 
 STREAM_BATCH = 100
+STATS = b"__admin__:STATS"
 
 Data = dict[tuple[str, bytes], bytes]
 
@@ -38,26 +40,48 @@ class CallContext(Context, Protocol):
         ...
 
 
+class Outcome(NamedTuple):
+    """The last write of a session."""
+
+    sequence: int
+    content: list[bytes]
+    results: list[query_pb2.QueryResult]
+
+
+class RequestIdReusedError(Exception):
+    """The request id came before, with another write."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"write {sequence} of this session was another one: nothing was written")
+
+
 @dataclass(slots=True)
 class Store:
     """The data, and the outcomes of writes that carried a session's request id."""
 
     data: Data = field(default_factory=dict)
-    outcomes: dict[str, tuple[int, list[query_pb2.QueryResult]]] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     writes_applied: int = 0
 
     def run(self, queries: list[query_pb2.Query], request_id: str) -> list[query_pb2.QueryResult]:
-        """Carry out all or none; a session's repeated request id is answered from memory."""
+        """Carry out all or none; a session's repeated request id is answered from memory.
+
+        RequestIdReusedError when the id comes with another content, of which `created_at` is part.
+        """
         session, sequence = _session(request_id)
-        if session in self.outcomes and self.outcomes[session][0] >= sequence:
-            return self.outcomes[session][1]
+        content = [one.SerializeToString(deterministic=True) for one in queries]
+        known = self.outcomes.get(session)
+        if known is not None and known.sequence == sequence and known.content != content:
+            raise RequestIdReusedError(sequence)
+        if known is not None and known.sequence >= sequence:
+            return known.results
         draft = dict(self.data)
         results = [_run_one(one, draft) for one in queries]
         if draft != self.data:
             self.writes_applied += 1
         self.data = draft
         if session:
-            self.outcomes[session] = (sequence, results)
+            self.outcomes[session] = Outcome(sequence, content, results)
         return results
 
 
@@ -90,7 +114,10 @@ class FakeAql:
         failed = self._failed([request.query])
         if failed is not None:
             return aql_pb2.QueryResponse(error=failed)
-        (result,) = self.store.run([request.query], self._known(request.request_id))
+        try:
+            (result,) = self.store.run([request.query], self._known(request.request_id))
+        except RequestIdReusedError as reused:
+            return aql_pb2.QueryResponse(error=_refused(reused))
         await self.faults.strike("ExecuteQuery.after", context)
         return aql_pb2.QueryResponse(result=result, request_id=request.request_id)
 
@@ -102,7 +129,10 @@ class FakeAql:
         failed = self._failed(list(request.queries))
         if failed is not None:
             return aql_pb2.BatchResponse(error=failed)
-        results = self.store.run(list(request.queries), self._known(request.request_id))
+        try:
+            results = self.store.run(list(request.queries), self._known(request.request_id))
+        except RequestIdReusedError as reused:
+            return aql_pb2.BatchResponse(error=_refused(reused))
         await self.faults.strike("ExecuteBatch.after", context)
         return aql_pb2.BatchResponse(results=aql_pb2.BatchResult(results=results))
 
@@ -247,6 +277,37 @@ def stored(value: bytes) -> types_pb2.CipherBlob:
     return types_pb2.CipherBlob(data=value, metadata=facts)
 
 
+def _refused(reused: RequestIdReusedError) -> errors_pb2.ErrorResponse:
+    return errors_pb2.ErrorResponse(
+        code=errors_pb2.ERROR_PROTOCOL_INVALID_REQUEST,
+        message=f"Invalid request: {reused}",
+        details="code=request_id_reused",
+        category=errors_pb2.CATEGORY_CLIENT_ERROR,
+    )
+
+
+def _counts(data: Data) -> bytes:
+    """Return what STATS says of the data: keys, and bytes of keys and values as stored."""
+    held: dict[str, list[int]] = {}
+    for (collection, key), value in data.items():
+        held.setdefault(collection, []).append(len(key) + len(value))
+    size = sum(map(sum, held.values()))
+    listed = [
+        {"collection": name, "keys": len(sizes), "bytes": sum(sizes)}
+        for name, sizes in held.items()
+    ]
+    facts = {
+        "key_count": len(data),
+        "total_keys": len(data),
+        "total_bytes": size,
+        "total_size_bytes": size,
+        "collections_count": len(held),
+        "collections": listed,
+        "truncated": False,
+    }
+    return stored(json.dumps(facts).encode()).SerializeToString()
+
+
 def _matches(value: types_pb2.CipherBlob) -> bool:
     return zlib.crc32(value.data) == value.metadata.checksum
 
@@ -269,6 +330,8 @@ def _run_one(query: query_pb2.Query, data: Data) -> query_pb2.QueryResult:
     match query.WhichOneof("query"):
         case "get":
             found = data.get((query.get.collection, query.get.key.data))
+            if found is None and query.get.key.data == STATS:
+                found = _counts(data)
             value = None if found is None else types_pb2.CipherBlob.FromString(found)
             return query_pb2.QueryResult(single=query_pb2.SingleResult(value=value))
         case "set":

@@ -17,6 +17,8 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Columns, Operation, Put, Remove, Result, Scan
 
 _FIXED_BYTES = 100
+_PUT, _REMOVE, _GET, _SCAN = (crc32(kind) for kind in (b"put", b"remove", b"get", b"scan"))
+_REMOVED = (_REMOVE, b"")
 
 
 class Session(NamedTuple):
@@ -35,36 +37,41 @@ class Session(NamedTuple):
 
 def put_digest(key: bytes, value: bytes) -> int:
     """Return what tells a lone put from others: two CRCs, for it guards against mistakes."""
-    return crc32(key) << 32 | crc32(value) or 1
+    return crc32(key) << 32 | crc32(value, _PUT) or 1
 
 
 def digest(operations: Sequence[Operation]) -> int:
     """Return what tells the write from others; of a lone put the same as `put_digest`."""
     if type(operations) is Columns:
         keys: list[bytes] = list(operations.keys)
-        values = [b"-" if value is None else value for value in operations.values]
+        contents = [_REMOVED if value is None else (_PUT, value) for value in operations.values]
     else:
         keys = [operation[0] for operation in operations]
-        values = [_content(operation) for operation in operations]
+        contents = [_content(operation) for operation in operations]
     if len(keys) == 1:
-        return put_digest(keys[0], values[0])
+        kind, content = contents[0]
+        return crc32(keys[0]) << 32 | crc32(content, kind) or 1
     of_keys, of_values = len(keys), len(keys)
-    for key, value in zip(keys, values, strict=True):
+    for key, (kind, content) in zip(keys, contents, strict=True):
         of_keys = crc32(key, crc32(len(key).to_bytes(4), of_keys))
-        of_values = crc32(value, crc32(len(value).to_bytes(4), of_values))
+        framed = kind.to_bytes(4) + len(content).to_bytes(4)
+        of_values = crc32(content, crc32(framed, of_values))
     return of_keys << 32 | of_values or 1
 
 
-def _content(operation: Operation) -> bytes:
+def _content(operation: Operation) -> tuple[int, bytes]:
+    """Return the kind of the operation, as where its CRC begins, and what it has beside the key."""
     match operation:
         case Put():
-            return operation.value
+            return _PUT, operation.value
         case Remove():
-            return b"-"
+            return _REMOVED
         case Scan():
-            return b"?" + operation.end + str(operation.limit).encode()
+            return _SCAN, operation.end + b"%d" % (
+                -1 if operation.limit is None else operation.limit
+            )
         case _:
-            return b"?"
+            return _GET, b""
 
 
 def session(

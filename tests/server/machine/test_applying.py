@@ -6,6 +6,7 @@ import pytest
 from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
 from amaters_server.machine.machine import Applied, Machine
 from amaters_server.machine.restore import RestoreKind, RestoreStep
+from amaters_server.machine.sessions import digest, put_digest
 from amaters_server.model.errors import (
     MalformedError,
     NotReadyError,
@@ -201,6 +202,27 @@ def test_a_sequence_used_again_with_other_content_is_an_error_and_writes_nothing
     assert "nothing was written" in str(answer)
     assert (log.machine.get(A), log.machine.get(B)) == (b"1", None)
     assert log.propose([Put(A, b"1")], session=(b"s", 1)) == [[1]]
+
+
+@pytest.mark.parametrize("value", [b"", b"-", b"remove", b"?"])
+@pytest.mark.parametrize("beside", [[], [Put(B, b"1")]], ids=["alone", "in a batch"])
+def test_a_put_is_never_taken_for_a_removal_or_a_read(value: bytes, beside: list[Put]) -> None:
+    kinds = [Put(A, value), Remove(A), Get(A), Scan(A, DataKey(b""), None)]
+
+    digests = {digest([one, *beside]) for one in kinds}
+
+    assert len(digests) == len(kinds)
+    assert digest(Columns([A], [value])) == digest([Put(A, value)]) == put_digest(A, value)
+    assert digest(Columns([A], [None])) == digest([Remove(A)])
+
+
+def test_a_removal_under_the_request_id_of_a_put_is_refused_whatever_the_value(log: Log) -> None:
+    log.propose([Put(A, b"-")], session=(b"s", 1))
+
+    (answer,) = log.propose([Remove(A)], session=(b"s", 1))
+
+    assert isinstance(answer, RequestIdReusedError)
+    assert log.machine.get(A) == b"-"
 
 
 def test_the_same_content_is_the_same_however_it_is_spelled(log: Log) -> None:

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import lifecycle
+import object_store
+import places
 import pytest
 
 from demo.clusters import Cluster, Workload
@@ -45,6 +48,24 @@ def operator(kubectl: Kubectl) -> Kubectl:
         binary=HELM,
     )  # fmt: skip
     return kubectl
+
+
+@pytest.fixture(scope="session")
+def s3(kubectl):
+    """Endpoint and bucket of the test bed's S3 server, with credentials in a Secret."""
+    place = object_store.start(lifecycle.Cluster(places.places()))
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "s3-credentials"},
+            "stringData": {
+                "AWS_ACCESS_KEY_ID": place.access_key,
+                "AWS_SECRET_ACCESS_KEY": place.secret_key,
+            },
+        }
+    )
+    return place
 
 
 @pytest.fixture

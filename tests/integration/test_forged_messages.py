@@ -36,7 +36,13 @@ UNREADABLE = (
 )
 """Not protobuf; groups deeper, and a field number longer, than one of two readers allows."""
 SCAN_OF_TOO_MUCH = sized(5, sized(1, sized(4, b"\x12\x01z\x18" + varint(1 << 63))))
-"""It decodes, and has to be applied."""
+"""It decodes, and has to be applied when its origin is a member."""
+BEYOND_REASON = (1 << 64) - 1
+
+
+def named(member, incarnation, sequence):
+    """The beginning of an entry, which says who proposed it."""
+    return b"\x08" + varint(member) + b"\x10" + varint(incarnation) + b"\x18" + varint(sequence)
 
 
 def message(kind, sender, to, *, term=0, entry=b""):
@@ -83,7 +89,8 @@ async def test_forged_entries_and_terms_leave_a_cluster_as_it_was(cluster, call)
 
     for number, server in enumerate(cluster, 1):
         sender = number % 3 + 1
-        entries = (*UNREADABLE, SCAN_OF_TOO_MUCH)
+        scan = named(sender, 1, 1 << 40) + SCAN_OF_TOO_MUCH
+        entries = (*UNREADABLE, scan, named(0, 1, 1))
         poison = [message(PROPOSE, sender, number, entry=sized(4, one)) for one in entries]
         poison += [message(HEARTBEAT, sender, number, term=1 << 62)]
         poison += [offer(sender, number, before.term)]
@@ -102,6 +109,31 @@ async def test_forged_entries_and_terms_leave_a_cluster_as_it_was(cluster, call)
         assert any("no member could apply" in reason for reason in reasons)
         assert any("beyond reason" in reason for reason in reasons)
         assert any("does not begin with its type" in reason for reason in reasons)
+
+
+async def test_nobody_loses_its_voice_to_an_entry_that_takes_its_name(cluster, call):
+    """Whatever incarnation or number the entry claims, each member's own writes go on."""
+    async with call(cluster[0].client) as caller:
+        await caller.set(b"k", b"before")
+    members = range(1, len(cluster) + 1)
+    for claim in ((1, 1 << 40), (1 << 20, 1), (BEYOND_REASON, 1), (1, BEYOND_REASON)):
+        for number, server in enumerate(cluster, 1):
+            sender = number % 3 + 1
+            taken = [sized(4, named(member, *claim)) for member in members]
+            await deliver(
+                server, sender, [message(PROPOSE, sender, number, entry=e) for e in taken]
+            )
+        for server in cluster:
+            async with call(server.client) as caller:
+                await caller.set(b"k", b"%d %d" % claim)
+    kill_all(cluster)
+    await start_all(cluster)
+
+    for server in cluster:
+        async with call(server.client) as caller:
+            assert await caller.get(b"k") == b"%d %d" % claim
+            await caller.set(b"k", b"%d %d" % claim)
+    assert any(server.events("raft.name_taken") for server in cluster)
 
 
 async def test_ten_thousand_garbage_messages_neither_fill_the_log_nor_stall_the_loop(cluster, call):

@@ -241,6 +241,30 @@ def test_sound_entries_are_appended_and_passed_on() -> None:
     assert [decode_message(one)[0] for _, one in node.ready().persisted_messages] == ["MsgPropose"]
 
 
+def test_a_proposal_far_above_the_known_incarnations_of_its_origin_is_refused() -> None:
+    node = follower(check_entries=True)
+    node.step(message(HEARTBEAT))
+    work(node)
+    node.note_incarnation(2, 7)
+
+    def propose(origin: int, incarnation: int) -> None:
+        data = pack((1, origin), (2, incarnation), (3, 1))
+        node.step(message(PROPOSE, term=0, sender=3, entries=[entry(0, 0, data)]))
+
+    for member, far in ((2, 8 + 2**20), (2, 2**64 - 1), (3, 1 + 2**20)):
+        with pytest.raises(ConsensusError, match=f"incarnation {far}, which is beyond reason"):
+            propose(member, far)
+    with pytest.raises(ConsensusError, match="9, which is no member"):
+        propose(9, 1)
+    assert not node.has_ready()
+
+    propose(2, 7 + 2**20)
+    propose(2, 6)
+
+    passed_on = node.ready().persisted_messages
+    assert [decode_message(one)[0] for _, one in passed_on] == ["MsgPropose"] * 2
+
+
 def test_a_member_that_was_away_for_a_million_elections_comes_back() -> None:
     node = follower()
 

@@ -189,6 +189,14 @@ class AsksNobody(SimNode):
         self.replica.confirm_term = lambda _: None
 
 
+class KeepsItsName(SimNode):
+    """Goes on as the same incarnation after somebody else has used its name."""
+
+    def start(self):
+        super().start()
+        self.replica._renew = lambda _: None
+
+
 MUTANTS = [
     (SkipsFsync, "one leader per term"),
     (LearnerCountsAsVoter, "voters only"),
@@ -208,6 +216,7 @@ MUTANTS = [
     (BelievesForgedEntries, "refuses to go on"),
     (BelievesAnyTerm, "refuses to start"),
     (AsksNobody, "catches up"),
+    (KeepsItsName, "takes writes"),
 ]
 
 

@@ -22,7 +22,7 @@ from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import NotReadyError, StorageError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Row, Scan
-from amaters_server.model.replication import Committed, EntryKind, Outcome
+from amaters_server.model.replication import Committed, EntryKind, Outcome, Place
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.wire import command_pb2
 
@@ -99,6 +99,10 @@ class Machine:
     def restoring(self) -> bool:
         """Whether a restore is under way, so that clients must be refused."""
         return self._replicated.restoring is not None
+
+    def newest_proposals(self) -> dict[int, Place]:
+        """Return the place of the newest applied proposal of every member."""
+        return self._replicated.newest_proposals()
 
     def form(self, formed: Membership, *, index: int, term: int) -> Changes:
         """Begin a cluster with these members as of that entry; returns what must be written."""

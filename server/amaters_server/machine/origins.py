@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from amaters_server.machine.codec import Proposal
+from amaters_server.model.replication import Place
 
 
 class Origins:
@@ -23,6 +24,10 @@ class Origins:
     def all(self) -> list[Proposal]:
         """Return the last applied proposal of every member, by member id."""
         return [self._last[origin] for origin in sorted(self._last)]
+
+    def newest(self) -> dict[int, Place]:
+        """Return the place of the last applied proposal of every member."""
+        return {origin: (one.incarnation, one.sequence) for origin, one in self._last.items()}
 
     def take_changed(self) -> list[Proposal]:
         """Return what changed since the last call, and forget that it did."""

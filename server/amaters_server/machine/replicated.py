@@ -15,7 +15,7 @@ from amaters_server.machine.state import Kept
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import MalformedError, SnapshotError
 from amaters_server.model.queries import Answer, Result
-from amaters_server.model.replication import Committed, Outcome
+from amaters_server.model.replication import Committed, Outcome, Place
 from amaters_server.storage.engine import Changes
 from amaters_server.wire import command_pb2
 
@@ -45,6 +45,10 @@ class Replicated:
             self.restoring,
             self.census.counts(),
         )
+
+    def newest_proposals(self) -> dict[int, Place]:
+        """Return the place of the last applied proposal of every member."""
+        return self._origins.newest()
 
     def save(self, changes: Changes) -> None:
         """Add what changed since the last call."""

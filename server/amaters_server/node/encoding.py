@@ -19,10 +19,10 @@ class RestoreWrite(NamedTuple):
     forward: bool = True
 
 
-def encoder(origin: Origin, unix_ms: Callable[[], int]) -> Encode:
-    """Return what makes this origin's entries."""
+def encoder(unix_ms: Callable[[], int]) -> Encode:
+    """Return what makes this node's entries."""
 
-    def encode(sequence: int, commands: Sequence[Waiting]) -> bytes:
+    def encode(origin: Origin, sequence: int, commands: Sequence[Waiting]) -> bytes:
         proposal = codec.Proposal(origin.node_id, origin.incarnation, sequence)
         first = commands[0] if commands else None
         if isinstance(first, RestoreWrite):

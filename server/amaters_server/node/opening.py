@@ -14,7 +14,7 @@ from amaters_server.raft.candidacy import CHANCES, Candidacy
 from amaters_server.raft.commands import Origin
 from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
 from amaters_server.raft.driver import Driver, Keep
-from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
+from amaters_server.raft.log import HIGHEST_INCARNATION, HIGHEST_TERM, Identity, Log
 from amaters_server.raft.proposals import Patience
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
@@ -94,7 +94,7 @@ def open_replica(
         stored = stored.restarted_at(machine.applied_index, machine.applied_term)
         disk.log.restart_at(changes, *stored.compacted)
         disk.log.put_hard_state(changes, stored.hard_state)
-    origin = Origin(identity.node_id, disk.log.incarnation() + 1)
+    origin = Origin(identity.node_id, _next_incarnation(disk, identity.node_id))
     disk.log.put_incarnation(changes, origin.incarnation)
     disk.engine.write(changes, sync=True)
     term, vote, commit = stored.hard_state
@@ -124,9 +124,17 @@ def open_replica(
         machine,
         origin,
         patience(settings),
-        encoder(origin, clock.unix_ms),
+        encoder(clock.unix_ms),
         candidacy(settings),
     )
+
+
+def _next_incarnation(disk: Disk, node_id: int) -> int:
+    """Return one above every incarnation that this member has had or was said to have."""
+    own = disk.log.incarnation()
+    applied, _ = disk.machine.newest_proposals().get(node_id, (0, 0))
+    # One beyond reason is left to the replica, which says so to every writer.
+    return max(own, applied if applied < HIGHEST_INCARNATION else 0) + 1
 
 
 def core_settings_of(node_id: int, settings: NodeSettings) -> CoreSettings:

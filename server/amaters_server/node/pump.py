@@ -277,6 +277,8 @@ class Pump:
         if outbox.leadership is not None:
             self._heard.leader = self._parts.clock.now()
             hooks.leadership(*outbox.leadership)
+        if outbox.renewal is not None:
+            log.warning("raft.name_taken", extra={"incarnation": outbox.renewal.incarnation})
         if outbox.images_wanted:
             hooks.images_wanted(outbox.images_wanted)
         if outbox.install is not None:

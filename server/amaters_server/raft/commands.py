@@ -45,8 +45,8 @@ class Waiting(Protocol):
         ...
 
 
-Encode = Callable[[int, Sequence[Waiting]], bytes]
-"""Makes an entry of these commands under that sequence number."""
+Encode = Callable[[Origin, int, Sequence[Waiting]], bytes]
+"""Makes an entry of these commands, by that origin under that sequence number."""
 
 
 def batches(commands: Sequence[Waiting]) -> Iterator[tuple[list[Waiting], int]]:

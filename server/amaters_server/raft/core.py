@@ -99,6 +99,10 @@ class Consensus(Protocol):
         """Say in which term a member was found by asking it."""
         ...
 
+    def note_incarnation(self, member: int, incarnation: int, /) -> None:
+        """Say which incarnation the newest applied proposal of that member had."""
+        ...
+
     def propose(self, context: bytes, data: bytes, /) -> None:
         """Append an entry, or forward it to the leader."""
         ...

@@ -151,6 +151,12 @@ class Driver:
         """Return the last applied entry whose effect the engine holds."""
         return self._written_applied
 
+    def renew(self, incarnation: int) -> int:
+        """Have a new incarnation written; it is durable once the returned token is written."""
+        self._log.put_incarnation(self._next.changes, incarnation)
+        self._next.sync = True
+        return self._next.token
+
     def hold_log(self, index: int) -> None:
         """Keep the log above this index for an image on its way; 0 lifts it."""
         self._hold = index

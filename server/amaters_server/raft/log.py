@@ -18,6 +18,9 @@ from amaters_server.storage.engine import Changes, Engine, Space
 HIGHEST_TERM = 3 << 60
 """Terms beyond it leave too few for later elections; no cluster gets there by electing."""
 
+HIGHEST_INCARNATION = 3 << 60
+"""Beyond it too few are left for later lives; no member gets there by restarting."""
+
 _T = TypeVar("_T")
 _INDEX = struct.Struct(">Q")
 _HARD_STATE = struct.Struct(">QQQ")

@@ -10,6 +10,11 @@ costs every member a round of messages, a sync and turns of its loop, whatever i
 
 When nothing is heard for a while, an empty proposal (a barrier) is sent after the others: once it
 is applied, the fate of all of them is known.
+
+A forged entry may name this node as its origin. What it does to the fate of this node's proposals
+is the same as if it were one of them: those before it can never be applied. When it names a later
+incarnation or a number not yet used, later proposals would be skipped as well: `usurped` asks for a
+new incarnation above it.
 """
 
 from collections import deque
@@ -24,7 +29,7 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
 )
 from amaters_server.model.queries import Answer, Answers
-from amaters_server.model.replication import Outcome
+from amaters_server.model.replication import Outcome, Place
 from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin, Waiting, batches
 
 MAX_IN_FLIGHT = 4
@@ -114,13 +119,21 @@ class Proposals:
         """Writes that wait for an answer."""
         self.repeated = 0
         self.unknown = 0
+        self.usurped = False
+        """Whether an entry that is none of these took this node's name; `renew` clears it."""
         self._patience = patience
         self._sequence = 0
-        self._in_flight: dict[int, Proposal] = {}
+        self._in_flight: dict[Place, Proposal] = {}
+        """In the order of their places."""
         self._parked: deque[Proposal] = deque()
         self._asked_at = -inf
         self._suspicious = False
-        self._lost_before = 0
+        self._lost_before = self.newest
+
+    @property
+    def newest(self) -> Place:
+        """The place of the last proposal made."""
+        return self.origin.incarnation, self._sequence
 
     @property
     def parked(self) -> bool:
@@ -147,7 +160,7 @@ class Proposals:
         """Whether there is something parked that is full or need not wait for more."""
         if len(self._parked) != 1:
             return bool(self._parked)
-        return sum(number > self._lost_before for number in self._in_flight) < MAX_IN_FLIGHT
+        return sum(place > self._lost_before for place in self._in_flight) < MAX_IN_FLIGHT
 
     def barrier(self, propose: Propose, now: float) -> None:
         """Propose a barrier when the fate of what is in flight should be known by now."""
@@ -164,39 +177,53 @@ class Proposals:
         """Hear that the leader changed: what was forwarded to the old one may be lost."""
         self._suspicious = True
         self._asked_at = -inf
-        self._lost_before = self._sequence
+        self._lost_before = self.newest
+
+    def renew(self, origin: Origin) -> None:
+        """Propose as a later incarnation from now on; it must be durable.
+
+        What is in flight stays so: its fate is known once a proposal after it is applied.
+        """
+        self.origin = origin
+        self._sequence = 0
+        self.usurped = False
+        self.suspect()
 
     def _propose(self, proposal: Proposal, propose: Propose, now: float) -> bool:
         if not propose(self._sequence + 1, proposal.writes):
             return False
         self._sequence += 1
         proposal.since = now
-        self._in_flight[self._sequence] = proposal
+        self._in_flight[self.newest] = proposal
         return True
 
     # --- out of the log -------------------------------------------------------
 
     def resolve(self, outcome: Outcome, now: float) -> list[Delivery]:
-        """Take in what was applied; only this life's own proposals matter."""
-        origin = self.origin
-        if outcome.origin != origin.node_id or outcome.incarnation != origin.incarnation:
+        """Take in what was applied; only proposals under this node's name matter."""
+        if outcome.origin != self.origin.node_id:
             return []
-        if outcome.skipped:
-            return []  # A later one was applied before it, and has settled its fate.
-        proposal = self._in_flight.pop(outcome.sequence, None)
-        self._settle_before(outcome.sequence, now)
-        if proposal is None or proposal.answers is None:
+        place = (outcome.incarnation, outcome.sequence)
+        proposal = self._in_flight.get(place)
+        if proposal is None or outcome.skipped or len(outcome.results) != len(proposal.writes):
+            # Usually the outcome of an earlier life, or of one whose fate a later one has settled.
+            self.usurped |= proposal is not None or place > self.newest
+            self._settle_up_to(place, now)
+            return []
+        del self._in_flight[place]
+        self._settle_up_to(place, now)
+        if proposal.answers is None:
             return []
         answered = proposal.answered(outcome.results)
         self.count -= len(answered)
         return [(proposal.answers, answered)]
 
-    def _settle_before(self, sequence: int, now: float) -> None:
+    def _settle_up_to(self, place: Place, now: float) -> None:
         """Park again what can never be applied any more."""
         lost: list[Proposal] = []
         while self._in_flight:
             oldest = next(iter(self._in_flight))
-            if oldest > sequence:
+            if oldest > place:
                 break
             proposal = self._in_flight.pop(oldest)
             waiting = proposal.waiting()

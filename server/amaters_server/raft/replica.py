@@ -15,6 +15,7 @@ from amaters_server.model.errors import (
     NoLeaderError,
     NotLeaderError,
     OutcomeUnknownError,
+    StorageCorruptedError,
 )
 from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
@@ -22,6 +23,7 @@ from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.commands import Encode, Origin, Waiting
 from amaters_server.raft.core import ConsensusError, FarTerm, ProposalDropped, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
+from amaters_server.raft.log import HIGHEST_INCARNATION
 from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.messages import proposer
 from amaters_server.raft.notices import Notices
@@ -43,6 +45,8 @@ class Outbox:
     conf_contexts: list[bytes] = field(default_factory=list)
     members_changed: bool = False
     leadership: tuple[int, str] | None = None
+    renewal: Origin | None = None
+    """The incarnation to be written because an entry of somebody else took this node's name."""
     install: ImageToInstall | None = None
     """Once everything handed out is written: install it, then call `installed`."""
     images_wanted: list[int] = field(default_factory=list)
@@ -96,12 +100,17 @@ class Replica:
         self._leaderless_since: float | None = None
         self._refused = False
         self._deliveries: list[Delivery] = []
+        self._renewal: tuple[int, Origin] | None = None
+        """The token of the batch that makes an incarnation durable, and who this node is then."""
+        self._silenced: StorageCorruptedError | None = None
+        self._incarnations: dict[int, int] = {}
+        self._note_proposals()
 
     # --- what happened --------------------------------------------------------
 
     def write(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
         """Take writes in; they are proposed by the next `advance`."""
-        hopeless = self._hopeless(now)
+        hopeless = self._silenced or self._hopeless(now)
         if hopeless is not None:
             self._refuse([write.ticket for write in writes], answers, hopeless)
         else:
@@ -187,6 +196,10 @@ class Replica:
     def persisted(self, token: int) -> None:
         """Hear that this batch and all before it are written."""
         self.driver.persisted(token)
+        if self._renewal is not None and self._renewal[0] <= token:
+            self.origin = self._renewal[1]
+            self.proposals.renew(self.origin)
+            self._renewal = None
 
     def change_membership(self, change: Change, request: int) -> None:
         """Propose one change; MembershipError when raft refuses it now.
@@ -227,6 +240,7 @@ class Replica:
         """Go on after an image has replaced the state, and with it the outcomes inside it."""
         unknown = OutcomeUnknownError("this node caught up by an image that may contain the write")
         self._deliveries += self.proposals.abandon(unknown, None)
+        self._note_proposals()
         outbox = Outbox()
         self._take(self.driver.installed(changes), outbox, now)
         return outbox
@@ -285,7 +299,10 @@ class Replica:
         if effects.leadership is not None:
             self._lead_by(effects.leadership, outbox, now)
         for outcome in effects.outcomes:
+            self._note_incarnation(outcome.origin, outcome.incarnation)
             self._deliveries += self.proposals.resolve(outcome, now)
+        if self.proposals.usurped and self._renewal is None and self._silenced is None:
+            self._renew(outbox)
         for index, name in effects.read_states:
             self.reads.confirm(index, name)
 
@@ -310,15 +327,40 @@ class Replica:
             self._suspect()
             self.proposals.barrier(self._propose, now)
 
+    def _note_proposals(self) -> None:
+        """Take in from a state as a whole how far the members' proposals are applied."""
+        newest = self._applier.newest_proposals()
+        for member, (incarnation, _) in newest.items():
+            self._note_incarnation(member, incarnation)
+        self.proposals.usurped |= newest.get(self.origin.node_id, (0, 0)) > self.proposals.newest
+
+    def _note_incarnation(self, member: int, incarnation: int) -> None:
+        if incarnation > self._incarnations.get(member, -1):
+            self._incarnations[member] = incarnation
+            self._core.note_incarnation(member, incarnation)
+
+    def _renew(self, outbox: Outbox) -> None:
+        """Become a later incarnation than the one that somebody used in this node's name."""
+        known = self._incarnations.get(self.origin.node_id, 0)
+        incarnation = max(known, self.origin.incarnation) + 1
+        if incarnation > HIGHEST_INCARNATION:
+            self._silenced = StorageCorruptedError(
+                f"no member accepts a write of this node: an entry in its name has incarnation "
+                f"{known}, which is beyond reason; remove this member and add a new one"
+            )
+            return
+        outbox.renewal = Origin(self.origin.node_id, incarnation)
+        self._renewal = self.driver.renew(incarnation), outbox.renewal
+
     def _suspect(self) -> None:
         self.proposals.suspect()
         self.reads.suspect()
 
     def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bool:
-        if self._refused or self._leader == 0 or self.driver.resting:
+        if self._refused or self._leader == 0 or self.driver.resting or self.proposals.usurped:
             return False
         try:
-            self._core.propose(b"", self._encode(sequence, writes))
+            self._core.propose(b"", self._encode(self.origin, sequence, writes))
         except ProposalDropped:
             self.counters.dropped += 1
             self._refused = True

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing_extensions import override
 
 from amaters_server.model.cluster import Member, Membership, NodeId
+from amaters_server.model.errors import DatabaseError, DeadlineError
+from amaters_server.model.keys import data_key
+from amaters_server.model.queries import Answer, Put, Write
 from amaters_server.node import founding
 from amaters_server.node.settings import InitialMember
 from amaters_server.raft.log import Identity
@@ -29,6 +32,7 @@ TROUBLED_SECONDS = 7.0
 CALM_SECONDS = 1.0
 """Clients go on so long after everything was repaired."""
 QUIET_SECONDS = 4.0
+PROBE_SECONDS = 1.0
 """Nothing but ticks: everybody must have caught up at its end."""
 
 MakeNode = Callable[[int, SimPlace, int, SimClock], SimNode]
@@ -145,8 +149,32 @@ class SimCluster:
         self.world.run(calm)
         for client in clients:
             client.stop()
+        mute = self._probe()
         self.world.run(calm + QUIET_SECONDS)
+        for node_id, answer in mute.items():
+            self.recorder.accuse("takes writes", f"member {node_id}: {answer!r}")
         return self._verdict(faults)
+
+    def _probe(self) -> dict[int, Answer]:
+        """Write through every member until it succeeds; keeps the last answer of those that fail."""
+        mute: dict[int, Answer] = {}
+
+        def ask(node: SimNode) -> None:
+            put = Put(data_key("probe", b"%d" % node.id), b"")
+            write = Write(0, [put], node.clock.now() + PROBE_SECONDS)
+            node.arrive(lambda: node.write(write, lambda answered: heard(node, answered[0][1])))
+
+        def heard(node: SimNode, answer: Answer) -> None:
+            if not isinstance(answer, DatabaseError):
+                del mute[node.id]
+                return
+            mute[node.id] = answer
+            self.world.later(PROBE_SECONDS / 10, lambda: ask(node))
+
+        for node in self.up():
+            mute[node.id] = DeadlineError("an answer")
+            ask(node)
+        return mute
 
     def _verdict(self, faults: Faults) -> Verdict:
         recorder = self.recorder

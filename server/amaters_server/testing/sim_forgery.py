@@ -15,7 +15,7 @@ _CONF_CHANGE = 2
 _MORE = 0x80
 _NOBODY = 999
 _GARBAGE = b"\xff" * 7
-_FURTHEST_TERMS = (10, 1000, 1 << 20)
+_FURTHEST_TERMS = (10, 1 << 20, 1 << 20)
 """A forged term within reason costs an election, and nothing else; several add up."""
 
 
@@ -28,7 +28,9 @@ def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write terms and indices beyond reason."""
     kind = rng.choice((_APPEND, _ACKNOWLEDGE, _VOTE, _PRE_VOTE, _HEARTBEAT))
     numbers = {_TERM: target.replica.driver.core.term, _LOG_TERM: 1, _INDEX: 1}
-    numbers[rng.choice((_TERM, _LOG_TERM, _INDEX, _COMMIT))] = 1 << rng.randrange(50, 64)
+    numbers[rng.choice((_TERM, _TERM, _LOG_TERM, _INDEX, _COMMIT))] = 1 << rng.choice(
+        (50, 61, 62, 63)
+    )
     return _message(kind, sender.id, target.id, numbers)
 
 
@@ -76,8 +78,18 @@ def _asked(_: random.Random, sender: SimNode, target: SimNode) -> bytes:
 def _pointless(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write a proposal that has to be applied: a scan of nothing, with a limit that is none."""
     scan = _bytes(1, b"z") + _bytes(2, b"a") + _fields({3: 1 << rng.randrange(64)})
-    origin = {1: _NOBODY, 2: 1, 3: rng.randrange(1, 1 << 40)}
+    origin = {1: rng.choice((sender.id, _NOBODY)), 2: 1, 3: rng.randrange(1, 1 << 40)}
     entry = _bytes(_ENTRY_DATA, _fields(origin) + _bytes(5, _bytes(1, _bytes(4, scan))))
+    return _message(_PROPOSE, sender.id, target.id, {}) + _bytes(_ENTRIES, entry)
+
+
+def _named(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
+    """Write a proposal in a member's name: of a later life, or under a number not yet used."""
+    owner = rng.choice((sender, target))
+    incarnation = owner.replica.origin.incarnation
+    later = incarnation + rng.choice((1, 2, 1 << 20, 1 << 40)), rng.randrange(10)
+    place = rng.choice((later, (incarnation, 1 << rng.randrange(30, 64)), ((1 << 64) - 1, 1)))
+    entry = _bytes(_ENTRY_DATA, _fields({1: owner.id, 2: place[0], 3: place[1]}))
     return _message(_PROPOSE, sender.id, target.id, {}) + _bytes(_ENTRIES, entry)
 
 
@@ -104,9 +116,11 @@ _KINDS: tuple[Callable[[random.Random, SimNode, SimNode], bytes], ...] = (
     _proposed,
     _appended,
     _usurped,
+    _usurped,
     _ordered,
     _asked,
     _pointless,
+    _named,
     _offered,
     _noise,
 )

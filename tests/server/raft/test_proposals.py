@@ -113,6 +113,78 @@ def test_a_skipped_entry_decides_nothing_any_more():
     assert caller.answers == {10: [1], 11: [1]}
 
 
+def test_an_entry_that_takes_this_nodes_name_voids_what_is_before_it_and_asks_for_a_new_one():
+    for claim in (Origin(1, 8), Origin(1, 2**64 - 1)):
+        proposals, raft, caller = setup()
+        proposals.submit([write(10)], caller, now=0)
+        proposals.launch(raft, now=0)
+
+        deliver(proposals.resolve(applied(1, [], origin=claim), now=1))
+        deliver(proposals.resolve(applied(1, [], skipped=True), now=1))
+
+        assert proposals.usurped
+        assert proposals.parked
+        assert caller.answers == {}
+
+
+def test_a_number_that_was_not_used_yet_is_a_taken_name_too():
+    proposals, raft, caller = setup()
+    for ticket in (10, 11):
+        proposals.submit([write(ticket)], caller, now=0)
+        proposals.launch(raft, now=0)
+    deliver(proposals.resolve(applied(1, [[1]]), now=1))
+    assert not proposals.usurped
+
+    deliver(proposals.resolve(applied(9, [[1]]), now=1))
+
+    assert proposals.usurped
+    assert caller.answers == {10: [1]}
+
+
+def test_a_skipped_entry_in_flight_shows_that_a_later_one_was_applied_unseen():
+    proposals, raft, caller = setup()
+    proposals.submit([write(10)], caller, now=0)
+    proposals.launch(raft, now=0)
+
+    deliver(proposals.resolve(applied(1, [], skipped=True), now=1))
+
+    assert proposals.usurped
+    assert proposals.parked
+
+
+def test_another_number_of_results_is_not_the_answer_to_these_writes():
+    for results in ([], [[1], [1]]):
+        proposals, raft, caller = setup()
+        proposals.submit([write(10)], caller, now=0)
+        proposals.launch(raft, now=0)
+
+        deliver(proposals.resolve(applied(1, results), now=1))
+
+        assert proposals.usurped
+        assert proposals.parked
+        assert caller.answers == {}
+
+
+def test_a_later_incarnation_goes_on_and_nothing_is_answered_or_applied_twice():
+    proposals, raft, caller = setup()
+    for ticket in (10, 11, 12):
+        proposals.submit([write(ticket)], caller, now=0)
+        proposals.launch(raft, now=0)
+    later = Origin(1, 9)
+
+    # Taken between the first and the third: the third may still be applied, and is not repeated.
+    deliver(proposals.resolve(applied(1, [[1]]), now=1))
+    deliver(proposals.resolve(applied(2, []), now=1))
+    proposals.renew(later)
+    proposals.launch(raft, now=2)
+    deliver(proposals.resolve(applied(3, [[1]]), now=2))
+    deliver(proposals.resolve(applied(1, [[1]], origin=later), now=2))
+
+    assert raft.proposed[3:] == [(1, [11])]
+    assert caller.answers == {10: [1], 11: [1], 12: [1]}
+    assert proposals.count == 0
+
+
 def test_silence_after_a_change_of_leader_is_broken_by_a_barrier():
     proposals, raft, caller = setup()
     proposals.submit([write(10)], caller, now=0)

@@ -245,8 +245,8 @@ class RaftNode:
         """Take in one message from another member.
 
         `ConsensusError` when it is malformed, not for this node, of a kind no member sends,
-        contradicts the log (a commit beyond the end, entries with a gap), has a term or index
-        beyond reason, or carries an entry that cannot be applied; nothing has
+        contradicts the log (a commit beyond the end, entries with a gap), has a term, index or
+        incarnation beyond reason, or carries an entry that cannot be applied; nothing has
         changed then, and the message can be dropped. Stale messages, and messages of unknown
         members, are no error. `FarTerm` when only a member itself could make the term credible:
         ask the sender at its own address, and tell `confirm_term`.
@@ -256,6 +256,13 @@ class RaftNode:
         """Say in which term a member was found: messages of about that term are believed now.
 
         A term that leaves too few for later elections is ignored.
+        """
+
+    def note_incarnation(self, member: int, incarnation: int) -> None:
+        """Say which incarnation the newest applied proposal of that member had.
+
+        `step` refuses a forwarded proposal that lies 2**20 incarnations above it (above 0 for a
+        member never noted), and one whose origin is no member.
         """
 
     def propose(self, context: bytes, data: bytes) -> None:

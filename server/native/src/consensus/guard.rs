@@ -1,18 +1,24 @@
 //! What may be stepped into raft. Raft panics on messages no correct member sends; a listener
 //! on a network cannot take correctness for granted, so such messages stop here.
 
+use std::collections::HashMap;
+
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Raft, StateRole};
 
 use super::convert::{check_conf_state, CEILING};
 use super::log::Log;
-use super::payload;
+use super::payload::{self, Origin};
 
 /// How far an index may lie behind the end of this node's log: more entries than anybody writes.
 const MAX_INDEX_AHEAD: u64 = 1 << 40;
 
 /// No member confirms a term beyond it: what lies between it and the ceiling is left for elections.
 const HIGHEST_CONFIRMED: u64 = 3 << 60;
+
+/// How far a proposal's incarnation may lie above the newest known one: more restarts than anybody
+/// makes between two writes.
+const MAX_INCARNATIONS_AHEAD: u64 = 1 << 20;
 
 /// What to do with a message that is not refused.
 #[derive(Debug, PartialEq)]
@@ -32,6 +38,8 @@ pub struct Trust {
     terms_ahead: u64,
     /// The highest term in which a member was found by asking it at its own address.
     confirmed_term: u64,
+    /// The newest incarnation of each member that has had a proposal applied.
+    incarnations: HashMap<u64, u64>,
 }
 
 impl Trust {
@@ -40,7 +48,29 @@ impl Trust {
             payloads,
             terms_ahead,
             confirmed_term: 0,
+            incarnations: HashMap::new(),
         }
+    }
+
+    pub fn note_incarnation(&mut self, member: u64, incarnation: u64) {
+        self.incarnations.insert(member, incarnation);
+    }
+
+    /// Check who proposes: applying an entry voids everything that its origin proposed in earlier
+    /// incarnations, so one far ahead would silence a member for good.
+    fn check_origin(&self, raft: &Raft<Log>, origin: &Origin) -> Result<(), String> {
+        let (member, theirs) = (origin.member, origin.incarnation);
+        if raft.prs().get(member).is_none() {
+            return Err(format!("a proposal of {member}, which is no member"));
+        }
+        let known = self.incarnations.get(&member).copied().unwrap_or(0);
+        if theirs > known.saturating_add(MAX_INCARNATIONS_AHEAD) {
+            return Err(format!(
+                "a proposal of member {member} in incarnation {theirs}, which is beyond reason: \
+                 the newest known is {known}"
+            ));
+        }
+        Ok(())
     }
 
     pub fn confirm(&mut self, term: u64) {
@@ -116,7 +146,13 @@ pub fn judge(raft: &Raft<Log>, m: &Message, trust: &Trust) -> Result<Verdict, St
     }
     // The entries of read barriers hold their contexts.
     if trust.payloads && matches!(kind, T::MsgPropose | T::MsgAppend) {
-        m.entries.iter().try_for_each(payload::check)?;
+        for entry in &m.entries {
+            let origin = payload::origin(entry)?;
+            // What a leader has appended is judged already, and the same on every member.
+            if let (T::MsgPropose, Some(origin)) = (kind, origin) {
+                trust.check_origin(raft, &origin)?;
+            }
+        }
     }
     Ok(verdict(raft, kind))
 }

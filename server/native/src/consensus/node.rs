@@ -123,6 +123,10 @@ impl RaftNode {
         self.trust.confirm(term);
     }
 
+    fn note_incarnation(&mut self, member: u64, incarnation: u64) {
+        self.trust.note_incarnation(member, incarnation);
+    }
+
     fn propose(&mut self, context: &[u8], data: &[u8]) -> PyResult<()> {
         let outcome = self
             .engine

@@ -51,8 +51,8 @@ const COMMAND: &Shape = &[
     (7, Numbers),
 ];
 const ENTRY: &Shape = &[
-    (1, Number),
-    (2, Number),
+    (ORIGIN, Number),
+    (INCARNATION, Number),
     (3, Number),
     (4, Number),
     (COMMANDS, Message(COMMAND)),
@@ -72,6 +72,8 @@ const MEMBER: &Shape = &[
     (7, Number),
     (8, Number),
 ];
+const ORIGIN: u32 = 1;
+const INCARNATION: u32 = 2;
 const COMMANDS: u32 = 5;
 const KEYS: u32 = 6;
 const VALUES: u32 = 7;
@@ -83,16 +85,28 @@ const ID: u32 = 1;
 /// Bytes that a field number or a length can take; Python's protobuf reads no more.
 const LONGEST_KEY: usize = 5;
 
+/// Which member an entry says it was proposed by, and in which of its lives.
+#[derive(Debug, Default, PartialEq)]
+pub struct Origin {
+    pub member: u64,
+    pub incarnation: u64,
+}
+
 /// Say why the entry could not be applied, if it could not.
 pub fn check(entry: &Entry) -> Result<(), String> {
-    let wrong = match EntryType::from_i32(entry.entry_type) {
+    origin(entry).map(|_| ())
+}
+
+/// The same, and return who proposed it; None for entries that hold no commands.
+pub fn origin(entry: &Entry) -> Result<Option<Origin>, String> {
+    let checked = match EntryType::from_i32(entry.entry_type) {
         // Leaders begin their term with an entry that holds nothing.
-        Some(EntryType::EntryNormal) if entry.data.is_empty() => Ok(()),
-        Some(EntryType::EntryNormal) => check_commands(&entry.data),
-        Some(EntryType::EntryConfChangeV2) => check_change(entry),
+        Some(EntryType::EntryNormal) if entry.data.is_empty() => Ok(None),
+        Some(EntryType::EntryNormal) => check_commands(&entry.data).map(Some),
+        Some(EntryType::EntryConfChangeV2) => check_change(entry).map(|()| None),
         _ => Err(format!("it is of the unknown type {}", entry.entry_type)),
     };
-    wrong.map_err(|why| {
+    checked.map_err(|why| {
         format!(
             "an entry of {} bytes that no member could apply: {why}",
             entry.data.len()
@@ -128,15 +142,21 @@ fn check_change(entry: &Entry) -> Result<(), String> {
 }
 
 /// The columns of lone puts, as `machine/codec.py` demands them.
-fn check_commands(data: &[u8]) -> Result<(), String> {
+fn check_commands(data: &[u8]) -> Result<Origin, String> {
+    let mut origin = Origin::default();
     let mut counts = [0_u64; SEQUENCES as usize + 1];
     let mut highest = None;
     let mut ascending = true;
     walk(data, ENTRY, &mut |field, value| {
         counts[field as usize] += 1;
-        if field == POSITIONS {
-            ascending &= highest.is_none_or(|before| before < value);
-            highest = Some(value);
+        match field {
+            ORIGIN => origin.member = value,
+            INCARNATION => origin.incarnation = value,
+            POSITIONS => {
+                ascending &= highest.is_none_or(|before| before < value);
+                highest = Some(value);
+            }
+            _ => {}
         }
         Ok(())
     })?;
@@ -152,7 +172,7 @@ fn check_commands(data: &[u8]) -> Result<(), String> {
     if keys > 0 && commands > 0 && !placed {
         return Err("its commands have no places".into());
     }
-    Ok(())
+    Ok(origin)
 }
 
 /// Call `see` for every number and every other value (with 0) of the outermost message.
@@ -255,6 +275,18 @@ mod tests {
         assert_eq!(check(&normal(b"")), Ok(()));
         // A field that a later version adds.
         assert_eq!(check(&normal(b"\x08\x01\xa2\x06\x01x")), Ok(()));
+    }
+
+    #[test]
+    fn an_entry_names_its_origin() {
+        let named = origin(&normal(b"\x08\x07\x10\x80\x01\x18\x01"));
+        let expected = Origin {
+            member: 7,
+            incarnation: 128,
+        };
+        assert_eq!(named, Ok(Some(expected)));
+        assert_eq!(origin(&normal(b"")), Ok(None));
+        assert_eq!(origin(&normal(b"\x18\x01")), Ok(Some(Origin::default())));
     }
 
     #[test]

@@ -43,6 +43,7 @@ BY_SERVER_CODE: dict[str, type[AmatersError]] = {
     "not_applied": NotAppliedError,
     "deadline": DeadlineExceededError,
     "overloaded": OverloadedError,
+    "answers_not_taken": OverloadedError,
     "shutting_down": UnavailableError,
     "not_ready": UnavailableError,
     "invalid_request": InvalidRequestError,

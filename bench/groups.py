@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Protocol, Self
 
-from amaters.client import AmatersClient
+from amaters.data.client import AmatersClient
 from amaters.errors import AmatersError
 from amaters.values import ClientOptions, WriteRetries
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import tomli_w
-from amaters.admin import AdminClient
-from amaters.cluster import NodeStatus
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import NodeStatus
 from amaters.errors import AmatersError
 from amaters_server.testing.ports import free_ports
 

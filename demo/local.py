@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from amaters import AmatersClient
-from amaters.admin import AdminClient
+from amaters.admin.client import AdminClient
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import track

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amaters.admin import AdminClient
-from amaters.cluster import NodeStatus
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import NodeStatus
 from amaters.errors import AmatersError
 from amaters_server.testing.ports import free_ports
 

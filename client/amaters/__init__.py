@@ -9,8 +9,9 @@ from amaters.version import __version__
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from amaters.admin import AdminClient
-    from amaters.client import AmatersClient
+    from amaters.admin.client import AdminClient
+    from amaters.data.client import AmatersClient
+    from amaters.data.transactions import Transaction
     from amaters.errors import (
         AccessDeniedError,
         AmatersError,
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnreachableError,
     )
-    from amaters.tls import TlsFiles, TlsMaterial
-    from amaters.transactions import Transaction
+    from amaters.transport.tls import TlsFiles, TlsMaterial
     from amaters.values import (
         ClientOptions,
         Compression,
@@ -87,8 +87,8 @@ __all__ = [
 
 _HOMES = {
     "AccessDeniedError": "amaters.errors",
-    "AdminClient": "amaters.admin",
-    "AmatersClient": "amaters.client",
+    "AdminClient": "amaters.admin.client",
+    "AmatersClient": "amaters.data.client",
     "AmatersError": "amaters.errors",
     "ClientOptions": "amaters.values",
     "Compression": "amaters.values",
@@ -114,9 +114,9 @@ _HOMES = {
     "ServerFaultError": "amaters.errors",
     "ServerInfo": "amaters.values",
     "Set": "amaters.values",
-    "TlsFiles": "amaters.tls",
-    "TlsMaterial": "amaters.tls",
-    "Transaction": "amaters.transactions",
+    "TlsFiles": "amaters.transport.tls",
+    "TlsMaterial": "amaters.transport.tls",
+    "Transaction": "amaters.data.transactions",
     "UnavailableError": "amaters.errors",
     "UnreachableError": "amaters.errors",
     "WriteRetries": "amaters.values",

@@ -4,8 +4,8 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from amaters.deadlines import require_span
 from amaters.errors import ConfigurationError
+from amaters.transport.deadlines import require_span
 
 KeyLike = bytes | str
 """A key: bytes as they are, text as its UTF-8."""

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from amaters.admin import AdminClient
+from amaters.admin.client import AdminClient
 from amaters.cli.main import cli as program
-from amaters.client import AmatersClient
+from amaters.data.client import AmatersClient
 from amaters.testing.admin import FakeAdmin, serve_admin
 from amaters.testing.aql import FakeAql, FakeCluster, serve_aql
 from amaters.testing.threads import serve_in_threads

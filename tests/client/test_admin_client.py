@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from amaters.admin import AdminClient
-from amaters.cluster import NodeState
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import NodeState
 from amaters.errors import (
     ConfigurationError,
     DeadlineExceededError,

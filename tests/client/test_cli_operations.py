@@ -12,9 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from amaters.cli import cluster_tables, cluster_view, plain, tables
-from amaters.cli.cluster_view import ClusterView, MemberView
-from amaters.cluster import (
+from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
     IncompatibleMember,
@@ -22,6 +20,9 @@ from amaters.cluster import (
     NodeState,
     NodeStatus,
 )
+from amaters.cli import formatting
+from amaters.cli.commands import cluster_tables, cluster_view
+from amaters.cli.commands.cluster_view import ClusterView, MemberView
 from amaters.errors import UnreachableError
 from amaters.testing.admin import FakeAdmin
 from amaters.testing.aql import FakeAql, stored
@@ -152,7 +153,7 @@ def test_a_member_kept_out_for_its_version_is_named_with_what_to_do() -> None:
 
     assert (
         "demo-1: runs 1.0.0 and is kept out by demo-0, demo-2 since "
-        f"{plain.moment(MISFIT.since)}: version 1.0.0 cannot work with 0.3.0; correct it"
+        f"{formatting.moment(MISFIT.since)}: version 1.0.0 cannot work with 0.3.0; correct it"
     ) in " ".join(shown.split())
     assert "demo-0: runs" not in shown
     facts = cluster_view.cluster_facts(kept_apart(led=True))
@@ -524,4 +525,4 @@ def test_server_metrics_are_words_and_units_for_people_and_raw_for_programs(
     [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (90_000, "1d 1h"), (-61, "-1m 1s")],
 )
 def test_spans_are_spoken_in_two_units(seconds: int, spoken: str) -> None:
-    assert tables.span(seconds) == spoken
+    assert formatting.span(seconds) == spoken

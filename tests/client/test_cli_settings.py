@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from amaters.cli.config_file import TEMPLATE, FileSettings, TlsSettings
-from amaters.cli.output import Format
-from amaters.cli.settings import Flags, Settings, settle
+from amaters.cli.flags import Flags, Format
+from amaters.cli.settings import Settings, settle
 from amaters.errors import ConfigurationError
 from amaters.testing.aql import FakeAql
-from amaters.tls import TlsFiles
+from amaters.transport.tls import TlsFiles
 from click.testing import Result
 
 Cli = Callable[..., Result]

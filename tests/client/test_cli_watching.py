@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 import yaml
-from amaters.cli import alerts, logs
-from amaters.observations import Alert, LogRecord, Severity
+from amaters.admin.observations import Alert, LogRecord, Severity
+from amaters.cli.commands import alerts, logs
 from amaters.testing.admin import FakeAdmin
 from amaters.testing.faults import Fault
 from amaters.testing.threads import serve_in_threads

@@ -4,7 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from amaters.client import AmatersClient
+from amaters.data.client import AmatersClient
+from amaters.data.transactions import Transaction
 from amaters.errors import (
     ConfigurationError,
     CorruptedValueError,
@@ -12,10 +13,9 @@ from amaters.errors import (
     ProtocolError,
     UnreachableError,
 )
-from amaters.surroundings import Surroundings
 from amaters.testing.aql import FakeAql, stored
 from amaters.testing.faults import Fault
-from amaters.transactions import Transaction
+from amaters.transport.runtime import Surroundings
 from amaters.values import Consistency, Delete, Get, Range, ScanProgress, Set
 from amaters.wire import aql_pb2, errors_pb2
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from amaters.client import AmatersClient
+from amaters.data.client import AmatersClient
 from amaters.errors import (
     DeadlineExceededError,
     NoLeaderError,

@@ -4,7 +4,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from amaters import codec
+from amaters.data import codec
 from amaters.errors import CorruptedValueError, InvalidRequestError, ProtocolError
 from amaters.keys import END_OF_KEYS, after, as_bytes, prefix_end
 from amaters.values import Compression, Delete, Get, Operation, Range, Set

@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
+from amaters.admin.client import AdminClient
 from amaters.compat import ClientConfig, RetryConfig
+from amaters.data.client import AmatersClient
 from amaters.errors import (
     ConfigurationError,
     DeadlineExceededError,

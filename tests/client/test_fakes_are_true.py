@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
-from amaters.cluster import NodeState
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import NodeState
+from amaters.admin.observations import ShardState
+from amaters.data.client import AmatersClient
 from amaters.errors import InvalidRequestError, RefusedError
-from amaters.observations import ShardState
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import serve_aql, stored
 from amaters.values import ClientOptions, Consistency, Delete, Get, Range, Set, WriteRetries

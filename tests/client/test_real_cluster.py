@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
+from amaters.admin.client import AdminClient
+from amaters.data.client import AmatersClient
 from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
 
 pytestmark = pytest.mark.slow

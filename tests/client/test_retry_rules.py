@@ -4,8 +4,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from amaters.channels import ChannelOptions
-from amaters.endpoints import COOLING_SECONDS, Endpoints
+from amaters.data.sessions import Sessions
 from amaters.errors import (
     AccessDeniedError,
     AmatersError,
@@ -15,8 +14,9 @@ from amaters.errors import (
     OverloadedError,
     UnreachableError,
 )
-from amaters.retries import Backoff, Repeatable, may_repeat
-from amaters.sessions import Sessions
+from amaters.transport.channels import ChannelOptions
+from amaters.transport.endpoints import COOLING_SECONDS, Endpoints
+from amaters.transport.retries import Backoff, Repeatable, may_repeat
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,21 +9,21 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
+from amaters.admin.client import AdminClient
 from amaters.compat import AmateRSClient, ClientConfig
-from amaters.connections import completed
-from amaters.endpoint import MAX_DRAINING
+from amaters.data.client import AmatersClient
 from amaters.errors import (
     DeadlineExceededError,
     InvalidRequestError,
     OutcomeUnknownError,
     UnreachableError,
 )
-from amaters.patience import LONGEST_SECONDS, MEMORY_SECONDS, Patience
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import CallContext, FakeAql, FakeCluster, serve_aql, stored
 from amaters.testing.proxy import Proxy, proxied
+from amaters.transport.connections import completed
+from amaters.transport.endpoint import MAX_DRAINING
+from amaters.transport.probe_timeout import LONGEST_SECONDS, MEMORY_SECONDS, Patience
 from amaters.values import ClientOptions, WriteRetries
 from amaters.wire import aql_pb2, errors_pb2
 

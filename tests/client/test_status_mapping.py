@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from amaters import errors, status
+from amaters import errors
 from amaters.errors import AmatersError
+from amaters.transport import status
 from amaters.wire.errors_pb2 import ErrorCode, ErrorResponse
 from amaters_server.model import errors as server_errors
 from amaters_server.rpc import status as server_status

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from amaters.admin import AdminClient
-from amaters.client import AmatersClient
+from amaters.admin.client import AdminClient
+from amaters.data.client import AmatersClient
 from amaters.errors import ConfigurationError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import FakeAql, serve_aql
 from amaters.testing.proxy import proxied
-from amaters.tls import TlsFiles, TlsMaterial
+from amaters.transport.tls import TlsFiles, TlsMaterial
 from amaters.values import ClientOptions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

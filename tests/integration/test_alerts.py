@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from aiohttp import web
 from amaters import AdminClient
-from amaters.observations import Alert, Severity
+from amaters.admin.observations import Alert, Severity
 from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
 
 PUBLISHED_SECONDS = 1.0

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from amaters.cluster import NodeState
+from amaters.admin.cluster import NodeState
 from amaters.errors import AmatersError, UnavailableError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters_operator.api import AmatersCluster

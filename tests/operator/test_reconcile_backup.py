@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from amaters.cluster import SnapshotInfo, StoreCredentials
+from amaters.admin.cluster import SnapshotInfo, StoreCredentials
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAME, NAMESPACE

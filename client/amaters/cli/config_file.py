@@ -1,7 +1,6 @@
 """The configuration file `~/.amaters/config.toml`: read, checked, written, one key at a time."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,10 +14,10 @@ from pydantic import (
     ValidationError,
 )
 
-from amaters.addresses import distinct_addresses
 from amaters.cli import toml_text
-from amaters.cli.output import parse_format
+from amaters.cli.flags import checked_timeout, parse_format
 from amaters.errors import AmatersError, ConfigurationError, NotFoundError
+from amaters.transport.addresses import distinct_addresses
 
 TEMPLATE = """\
 # amaters-cli. Flags and AMATERS_* variables of the environment come before what stands here.
@@ -47,18 +46,7 @@ enabled = false
 """
 
 
-LONGEST_TIMEOUT_SECONDS = 7 * 86_400
 LONGEST_SHOWN = 80
-
-
-def checked_timeout(seconds: float) -> timedelta:
-    """Return it as a duration; ConfigurationError when no clock can keep it."""
-    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
-        raise ConfigurationError(
-            f"a timeout of {seconds} s cannot be kept: choose one of at most "
-            f"{LONGEST_TIMEOUT_SECONDS} s"
-        )
-    return timedelta(seconds=seconds)
 
 
 T = TypeVar("T")

@@ -12,26 +12,31 @@ from typing import Any, NoReturn, TypeVar
 import click
 from typing_extensions import override
 
-from amaters.addresses import distinct_addresses
-from amaters.cli import data
-from amaters.cli.admins import admin
-from amaters.cli.clusters import cluster
-from amaters.cli.completions import completions
-from amaters.cli.config_file import checked_timeout
-from amaters.cli.configs import config
-from amaters.cli.groups import ForgivingGroup
-from amaters.cli.output import Format, Output, parse_format
-from amaters.cli.servers import server
-from amaters.cli.settings import Flags, default_file, settle
-from amaters.cli.terminal import Terminal
+from amaters.cli.flags import Flags, Format, checked_timeout, parse_format
+from amaters.command_tree import LazyGroup
 from amaters.errors import AmatersError, ConfigurationError
+from amaters.transport.addresses import distinct_addresses
 from amaters.version import __version__
 
+COMMANDS = {
+    "admin": "amaters.cli.commands.admin:admin",
+    "batch": "amaters.cli.commands.data:batch",
+    "cluster": "amaters.cli.commands.cluster:cluster",
+    "completions": "amaters.cli.commands.completions:completions",
+    "config": "amaters.cli.commands.config:config",
+    "delete": "amaters.cli.commands.data:delete_value",
+    "get": "amaters.cli.commands.data:get_value",
+    "range": "amaters.cli.commands.data:range_of_keys",
+    "scan": "amaters.cli.commands.data:scan_prefix",
+    "server": "amaters.cli.commands.server:server",
+    "set": "amaters.cli.commands.data:set_value",
+}
+"""Where each command is: only the one that runs is imported."""
 WITHOUT_SETTINGS = ("config", "completions")
 """Commands that must work when the configuration file does not."""
 
 
-class Program(ForgivingGroup):
+class Program(LazyGroup):
     """The root of all commands: the one place where a failure becomes words and an exit code."""
 
     @override
@@ -62,7 +67,12 @@ def _must_pass(
     return checked
 
 
-@click.group("amaters-cli", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "amaters-cli",
+    cls=Program,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "-s",
     "--server",
@@ -120,6 +130,11 @@ def cli(
     """
     if ctx.invoked_subcommand in WITHOUT_SETTINGS:
         return
+    # Only here: they bring gRPC with them.
+    from amaters.cli.output import Output  # noqa: PLC0415
+    from amaters.cli.settings import default_file, settle  # noqa: PLC0415
+    from amaters.cli.terminal import Terminal  # noqa: PLC0415
+
     flags = Flags(
         server=server,
         admin=admin,
@@ -135,22 +150,6 @@ def cli(
     ctx.obj = Terminal(settings, Output(settings.format, color=settings.color))
 
 
-for command in (
-    data.set_value,
-    data.get_value,
-    data.delete_value,
-    data.range_of_keys,
-    data.scan_prefix,
-    data.batch,
-    server,
-    cluster,
-    admin,
-    config,
-    completions,
-):
-    cli.add_command(command)
-
-
 def main() -> None:
     """Run the program with the process's arguments."""
     cli(prog_name="amaters-cli")
@@ -161,6 +160,9 @@ def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn
         # Whoever read our output has had enough; what is left in the buffer has nowhere to go.
         sys.stdout = None
         ctx.exit(1)
+    from amaters.cli.output import Output  # noqa: PLC0415
+    from amaters.cli.terminal import Terminal  # noqa: PLC0415
+
     terminal = ctx.find_object(Terminal)
     out = terminal.out if terminal is not None else Output(_asked(ctx), color=True)
     out.error(error)

@@ -1,6 +1,5 @@
 """The terminal: results on stdout in the format asked for, notes and errors on stderr."""
 
-import enum
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -9,32 +8,13 @@ from typing import IO
 import yaml
 from rich.console import Console, RenderableType
 
-from amaters.cli.plain import Plain, text_or_base64
-from amaters.errors import AmatersError, ConfigurationError
+from amaters.cli.flags import Format
+from amaters.cli.formatting import Plain, text_or_base64
+from amaters.errors import AmatersError
 from amaters.values import Entry
 
 PIPED_WIDTH = 240
 """Columns of a table nobody looks at through a terminal: wide enough not to fold anything."""
-
-
-class Format(enum.Enum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-    NDJSON = "ndjson"
-    NUL = "nul"
-
-
-def parse_format(name: str) -> Format:
-    """Return the format of that name, in any case; `yml` is `yaml`."""
-    lowered = name.lower()
-    try:
-        return Format("yaml" if lowered == "yml" else lowered)
-    except ValueError as error:
-        known = ", ".join(one.value for one in Format)
-        raise ConfigurationError(f"{name!r} is no output format: choose one of {known}") from error
 
 
 class Output:

@@ -6,27 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from amaters.addresses import checked_address, distinct_addresses
-from amaters.cli.config_file import FileSettings, checked_timeout, load
-from amaters.cli.output import Format, parse_format
-from amaters.tls import TlsFiles
+from amaters.cli.config_file import FileSettings, load
+from amaters.cli.flags import Flags, Format, checked_timeout, parse_format
+from amaters.transport.addresses import checked_address, distinct_addresses
+from amaters.transport.tls import TlsFiles
 
 DEFAULT_ADMIN_PORT = 7879
-
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What was said on the command line; None where nothing was."""
-
-    server: str | None = None
-    admin: str | None = None
-    collection: str | None = None
-    format: str | None = None
-    ca_cert: Path | None = None
-    client_cert: Path | None = None
-    client_key: Path | None = None
-    server_name: str | None = None
-    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

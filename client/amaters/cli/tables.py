@@ -1,8 +1,7 @@
 """Results as tables for people. Pure: values in, something rich can print out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from rich import box
 from rich.cells import cell_len
@@ -11,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from amaters.cli.pages import Found
-from amaters.cli.plain import moment, text_or_base64
+from amaters.cli.formatting import Plain, moment, spoken, text_or_base64
+from amaters.cli.pagination import Found
 from amaters.values import Entry
 
 PREVIEW = 60
@@ -31,16 +30,6 @@ def shortened(text: str, limit: int = PREVIEW) -> str:
     """Return one line of at most so many characters."""
     flat = text.replace("\n", "⏎").replace("\t", " ")
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
-
-
-def size(count: int) -> str:
-    """Return bytes in a unit a person reads at a glance."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004
-            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def plain_table(*headers: str) -> Table:
@@ -129,22 +118,6 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(one.width for one in columns) + _BETWEEN * (len(columns) - 1)
 
 
-def since(at: datetime | None, now: datetime) -> str:
-    """Return how long ago that was, in one or two units."""
-    if at is None:
-        return "-"
-    return span(int((now - at).total_seconds()))
-
-
-def span(seconds: int) -> str:
-    """Return a length of time in one or two units."""
-    past = seconds < 0
-    left = abs(seconds)
-    days, left = divmod(left, 86_400)
-    hours, left = divmod(left, 3600)
-    minutes, left = divmod(left, 60)
-    units = [(days, "d"), (hours, "h"), (minutes, "m"), (left, "s")]
-    while len(units) > 1 and not units[0][0]:
-        units.pop(0)
-    spoken = " ".join(f"{count}{unit}" for count, unit in units[:2] if count) or "0s"
-    return f"-{spoken}" if past else spoken
+def figures(facts: Mapping[str, Plain]) -> RenderableType:
+    """Return the figures, one a line."""
+    return pairs([(name, Text(value)) for name, value in spoken(facts)])

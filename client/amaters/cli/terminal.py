@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import click
 
-from amaters.admin import AdminClient
+from amaters.admin.client import AdminClient
 from amaters.cli.output import Output
 from amaters.cli.settings import Settings
-from amaters.client import AmatersClient
+from amaters.data.client import AmatersClient
 from amaters.errors import AmatersError, UnreachableError
 from amaters.values import ClientOptions
 

@@ -7,7 +7,6 @@ from typing import Self, cast
 
 from typing_extensions import override
 
-from amaters.client import AmatersClient
 from amaters.compat.config import ClientConfig
 from amaters.compat.errors import AmateRSError, InvalidArgumentError, translated
 from amaters.compat.results import (
@@ -19,6 +18,7 @@ from amaters.compat.results import (
     StreamIterator,
     key_bytes,
 )
+from amaters.data.client import AmatersClient
 from amaters.keys import prefix_end
 from amaters.values import Delete, Entry, Get, Operation, Range, Set
 

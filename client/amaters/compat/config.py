@@ -6,7 +6,7 @@ from typing import Self, cast
 from typing_extensions import override
 
 from amaters.compat.errors import InvalidArgumentError
-from amaters.deadlines import LONGEST
+from amaters.transport.deadlines import LONGEST
 from amaters.values import ClientOptions
 
 LARGEST = 2**63

@@ -7,7 +7,7 @@ from typing import NoReturn, Protocol
 
 import grpc
 
-from amaters.status import CODE_TRAILER, LEADER_TRAILER
+from amaters.transport.status import CODE_TRAILER, LEADER_TRAILER
 
 
 class Context(Protocol):

@@ -8,9 +8,9 @@ and one that was interrupted is looked for in the store before another is made.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from amaters.cluster import SnapshotInfo
+from amaters.admin.cluster import SnapshotInfo
 from amaters.errors import AmatersError
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 from pydantic import ValidationError
 
 from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster

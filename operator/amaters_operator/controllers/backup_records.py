@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from amaters.cluster import SnapshotInfo
+from amaters.admin.cluster import SnapshotInfo
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BackupRecord, BackupStatus

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from amaters.errors import AmatersError
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers import nodes

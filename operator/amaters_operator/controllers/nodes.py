@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from amaters.cluster import CertificateInfo, ClusterMembers, NodeStatus
+from amaters.admin.cluster import CertificateInfo, ClusterMembers, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.database.port import NodeAddress

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amaters.cluster import ClusterMembers, NodeStatus
+from amaters.admin.cluster import ClusterMembers, NodeStatus
 from amaters.errors import AmatersError
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers import nodes, pods

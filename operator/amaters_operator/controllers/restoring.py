@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amaters.errors import AmatersError, ConfigurationError
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 from pydantic import ValidationError
 
 from amaters_operator.api.cluster import AmatersCluster

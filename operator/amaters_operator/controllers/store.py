@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amaters.cluster import SnapshotInfo, StoreCredentials
+from amaters.admin.cluster import SnapshotInfo, StoreCredentials
 from amaters.errors import RefusedError
 
 from amaters_operator.database.port import Keeping

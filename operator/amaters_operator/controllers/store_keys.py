@@ -8,7 +8,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from amaters.cluster import StoreCredentials
+from amaters.admin.cluster import StoreCredentials
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.kube import kinds

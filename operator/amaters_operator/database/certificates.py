@@ -7,9 +7,9 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from amaters.certificate_rules import Offer, unusable, unusable_authorities
 from amaters.errors import ConfigurationError
-from amaters.tls import TlsMaterial
+from amaters.transport.certificate_rules import Offer, unusable, unusable_authorities
+from amaters.transport.tls import TlsMaterial
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (

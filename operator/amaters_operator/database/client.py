@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
-from amaters.admin import AdminClient
+from amaters.admin.client import AdminClient
 from amaters.errors import UnavailableError
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.database.certificates import served_serial
 from amaters_operator.database.port import Admin, NodeAddress

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from amaters.cluster import (
+from amaters.admin.cluster import (
     ClusterMembers,
     Leadership,
     MemberInfo,
@@ -16,7 +16,7 @@ from amaters.cluster import (
     SnapshotInfo,
     StoreCredentials,
 )
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 
 
 @dataclass(frozen=True, slots=True)

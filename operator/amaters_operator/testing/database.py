@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from amaters.cluster import (
+from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
     IncompatibleMember,
@@ -25,7 +25,7 @@ from amaters.errors import (
     RefusedError,
     UnreachableError,
 )
-from amaters.tls import TlsMaterial
+from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.database.port import Admin, NodeAddress
 from amaters_operator.kube import kinds

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from amaters.certificate_rules import Offer, unusable, unusable_authorities
+from amaters.transport.certificate_rules import Offer, unusable, unusable_authorities
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes

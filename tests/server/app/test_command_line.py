@@ -190,7 +190,7 @@ def test_grpc_writes_nothing_of_its_own_unless_the_user_wants_it(set_by_user, us
         "        print(os.environ.get('GRPC_VERBOSITY'))\n"
         "    return real(name, *rest, **named)\n"
         "builtins.__import__ = spy\n"
-        "import amaters_server.app.cli\n"
+        "import amaters_server.app.cli, amaters_server.rpc.probe\n"
     )
 
     answer = subprocess.run(
@@ -198,6 +198,33 @@ def test_grpc_writes_nothing_of_its_own_unless_the_user_wants_it(set_by_user, us
     )
 
     assert answer.stdout.split() == [used]
+
+
+MOST_IMPORTED = 230
+"""Modules that a program has loaded when it says its version; 150 of them are Python's own."""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from amaters.cli.main import cli as main; sys.argv = ['amaters-cli', '--version']",
+        "from amaters_server.app.cli import main; sys.argv = ['amaters-server', 'version']",
+    ],
+)
+def test_a_version_is_told_without_loading_what_commands_need(program: str):
+    asked = (
+        f"import sys; {program}\n"
+        "try:\n    main()\nfinally:\n    print(len(sys.modules), *sys.modules, file=sys.stderr)"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, check=True, text=True
+    )
+
+    count, *modules = answer.stderr.split()
+    assert "0.3" in answer.stdout
+    assert {"grpc", "pydantic", "rich", "cryptography", "asyncio"}.isdisjoint(modules)
+    assert int(count) < MOST_IMPORTED
 
 
 @pytest.mark.parametrize("entry", ["amaters_server.app.entry", "amaters_operator.entry"])
@@ -216,7 +243,7 @@ def test_signals_are_caught_before_anything_that_takes_time_is_imported(entry: s
 @pytest.mark.parametrize(
     ("entry", "needless"),
     [
-        ("amaters_server.app.cli", "amaters_server.app.lifecycle"),
+        ("amaters_server.app.commands", "amaters_server.app.lifecycle"),
         ("amaters_server.app.lifecycle", "boto3"),
     ],
 )

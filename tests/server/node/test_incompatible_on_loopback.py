@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from amaters import admin_codec
+from amaters.admin import codec as admin_codec
 from amaters_server.alerts.events import IncompatibleMember
 from amaters_server.alerts.watchman import AlertSettings, Watchman
 from amaters_server.rpc import admin_encode

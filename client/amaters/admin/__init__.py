@@ -1,0 +1,1 @@
+"""The admin service of one member: the cluster, its backups, its observations."""

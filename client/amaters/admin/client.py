@@ -1,0 +1,359 @@
+"""The admin service of one node as an async client: what the operator and the CLI are built on.
+
+    async with AdminClient.connect("127.0.0.1:7879") as admin:
+        print(await admin.status())
+
+Answers are the frozen values of `amaters.admin.client.cluster`; failures are those of `amaters.errors`, and
+the messages of protobuf and gRPC stay in here. Nothing is retried: callers that look after a
+cluster look again before they ask again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self, TypeVar, cast
+
+import grpc
+
+from amaters.admin import codec as admin_codec
+from amaters.admin import observation_codec
+from amaters.admin.cluster import (
+    ClusterMembers,
+    Leadership,
+    MemberInfo,
+    NodeStatus,
+    ReloadReport,
+    RestoreProgress,
+    SnapshotInfo,
+    StoreCredentials,
+)
+from amaters.admin.downloads import DownloadCheck
+from amaters.admin.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
+from amaters.transport import status
+from amaters.transport.channels import ChannelOptions
+from amaters.transport.connections import SilentConnectionError
+from amaters.transport.deadlines import call_seconds, require_span
+from amaters.transport.endpoint import Endpoint
+from amaters.transport.tls import Credentials
+from amaters.wire import admin_pb2
+from amaters.wire.admin_pb2_grpc import AdminServiceStub
+
+if TYPE_CHECKING:
+    # Exists for type checkers only; at run time one stub class serves both kinds of channel.
+    from amaters.wire.admin_pb2_grpc import AdminServiceAsyncStub
+
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+"""Enough for a membership change on a slow disk."""
+
+SNAPSHOT_TIMEOUT = timedelta(minutes=30)
+"""For calls that move all the data: creating, uploading and restoring snapshots."""
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[Request, Response]
+StreamMethod = grpc.aio.UnaryStreamMultiCallable[Request, Response]
+
+
+class AdminClient:
+    """One node's admin service. Make it with `connect`, and close it or use it as a context."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        credentials: Credentials | None = None,
+        server_name: str = "",
+        timeout: timedelta = DEFAULT_TIMEOUT,
+    ) -> Self:
+        """Return a client of the internal listener at HOST:PORT; the first call dials.
+
+        Must be called where an event loop runs. `server_name` overrides the name expected in the
+        server's certificate. Each call ends within `timeout`, connecting included.
+        """
+        require_span("timeout", timeout)
+        options = ChannelOptions(connect_timeout=timeout, server_name=server_name)
+        return cls(Endpoint(address, credentials=credentials, options=options), timeout=timeout)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the node this client talks to."""
+        return self._endpoint.address
+
+    async def reach(self, within: timedelta | None = None) -> None:
+        """Return once connected; UnreachableError says why not. Calls connect by themselves."""
+        await self._endpoint.connect(self._timeout if within is None else within)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._endpoint.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def status(self) -> NodeStatus:
+        """Ask the node about itself; every node answers, leader or not, formed or not."""
+        answer = await self._ask(lambda to: to.Status, admin_pb2.StatusRequest())
+        return admin_codec.node_status(answer)
+
+    async def members(self, *, from_leader: bool = True) -> ClusterMembers:
+        """List the members; match and lag are only true when they come from the leader."""
+        request = admin_pb2.MembersRequest(from_leader=from_leader)
+        return admin_codec.members(await self._ask(lambda to: to.Members, request))
+
+    async def add_member(
+        self, *, peer_address: str, client_address: str, name: str = ""
+    ) -> MemberInfo:
+        """Add a learner; returns once the change is committed."""
+        request = admin_pb2.AddMemberRequest(
+            peer_address=peer_address, client_address=client_address, name=name
+        )
+        return admin_codec.member((await self._change(lambda to: to.AddMember, request)).member)
+
+    async def promote_member(self, member_id: int) -> MemberInfo:
+        """Make a learner a voter; refused while it is not caught up."""
+        request = admin_pb2.PromoteMemberRequest(id=member_id)
+        return admin_codec.member((await self._change(lambda to: to.PromoteMember, request)).member)
+
+    async def remove_member(self, member_id: int) -> ClusterMembers:
+        """Remove a member for good: its id is never used again."""
+        request = admin_pb2.RemoveMemberRequest(id=member_id)
+        return admin_codec.members(await self._change(lambda to: to.RemoveMember, request))
+
+    async def transfer_leadership(self, to: int | None = None) -> Leadership:
+        """Hand leadership to that member, or to the most caught-up voter, and wait until it is."""
+        request = admin_pb2.TransferLeadershipRequest(to=to or 0)
+        answer = await self._change(lambda to: to.TransferLeadership, request)
+        return Leadership(leader_id=answer.leader_id, term=answer.term)
+
+    async def create_snapshot(
+        self,
+        *,
+        upload: bool = False,
+        destination: str = "",
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
+    ) -> SnapshotInfo:
+        """Write a snapshot of the data on that node, and upload it too when asked.
+
+        An empty destination is the store the node is configured with, and without `keys` it uses
+        those that it has. What is returned was read back by the node.
+        """
+        request = admin_pb2.CreateSnapshotRequest(
+            upload=upload,
+            destination=destination,
+            credentials=admin_codec.store_credentials(keys),
+        )
+        answer = await self._change(lambda to: to.CreateSnapshot, request, timeout=timeout)
+        return admin_codec.snapshot(answer.snapshot)
+
+    async def list_snapshots(
+        self,
+        *,
+        remote: bool = False,
+        destination: str = "",
+        every_cluster: bool = False,
+        keys: StoreCredentials | None = None,
+    ) -> tuple[SnapshotInfo, ...]:
+        """List the node's own snapshots, or those in a store, oldest first: by id, by no clock.
+
+        Of a store, those of the node's cluster only, unless `every_cluster` is set.
+        """
+        request = admin_pb2.ListSnapshotsRequest(
+            remote=remote,
+            destination=destination,
+            every_cluster=every_cluster,
+            credentials=admin_codec.store_credentials(keys),
+        )
+        answer = await self._ask(lambda to: to.ListSnapshots, request)
+        found = [admin_codec.snapshot(one) for one in answer.snapshots]
+        return tuple(sorted(found, key=lambda one: (one.id, one.uri)))
+
+    async def upload_snapshot(
+        self,
+        snapshot_id: int,
+        *,
+        destination: str = "",
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
+    ) -> str:
+        """Upload a snapshot the node holds; returns the URI to restore it from."""
+        request = admin_pb2.UploadSnapshotRequest(
+            id=snapshot_id,
+            destination=destination,
+            credentials=admin_codec.store_credentials(keys),
+        )
+        return (await self._change(lambda to: to.UploadSnapshot, request, timeout=timeout)).uri
+
+    async def delete_snapshot(
+        self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
+    ) -> None:
+        """Delete a snapshot the node holds, or the uploaded one at that URI."""
+        request = admin_pb2.DeleteSnapshotRequest(
+            id=snapshot_id, uri=uri, credentials=admin_codec.store_credentials(keys)
+        )
+        await self._change(lambda to: to.DeleteSnapshot, request)
+
+    async def restore_snapshot(
+        self,
+        uri: str,
+        *,
+        replace: bool = False,
+        remote: bool = False,
+        timeout: timedelta = SNAPSHOT_TIMEOUT,
+        keys: StoreCredentials | None = None,
+    ) -> AsyncIterator[RestoreProgress]:
+        """Load a snapshot into the cluster, telling how far it is; the last one is `done`.
+
+        `uri` is what a backup was made to, or what came of it: a place, whose newest is meant, the
+        URI of one, an id or `newest`; with `remote` the id is one in the configured store. Refused
+        when the cluster holds data, unless `replace` is set. A stream that ends before `done`
+        raises OutcomeUnknownError.
+        """
+        request = admin_pb2.RestoreSnapshotRequest(
+            uri=uri,
+            replace=replace,
+            remote=remote,
+            credentials=admin_codec.store_credentials(keys),
+        )
+        done = False
+        async for progress in self._follow(
+            lambda to: to.RestoreSnapshot, request, timeout, changing=True
+        ):
+            done = progress.done
+            yield admin_codec.restore_progress(progress)
+        if not done:
+            why = "the restore's progress ended before it was done"
+            raise status.lost_change(why, self.address)
+
+    async def download_snapshot(
+        self, snapshot_id: int = 0, *, timeout: timedelta = SNAPSHOT_TIMEOUT
+    ) -> AsyncIterator[SnapshotChunk]:
+        """Read a snapshot file the node holds (0: the newest), checked as it comes.
+
+        ProtocolError when it is not whole: what came before is then of no use.
+        """
+        request = admin_pb2.DownloadSnapshotRequest(id=snapshot_id)
+        check = DownloadCheck()
+        async for chunk in self._follow(lambda to: to.DownloadSnapshot, request, timeout):
+            check.take(chunk)
+            yield observation_codec.snapshot_chunk(chunk)
+        check.end()
+
+    async def health(self) -> NodeHealth:
+        """Ask whether the node is alive, ready and healthy, and how its probes went."""
+        answer = await self._ask(lambda to: to.Health, admin_pb2.HealthRequest())
+        return observation_codec.health(answer)
+
+    async def shards(self) -> tuple[ShardInfo, ...]:
+        """List the shards; none while the node belongs to no cluster."""
+        answer = await self._ask(lambda to: to.ListShards, admin_pb2.ListShardsRequest())
+        return tuple(observation_codec.shard(one) for one in answer.shards)
+
+    async def alerts(self, *, recent: int = 0, follow: bool = False) -> AsyncIterator[Alert]:
+        """Read the alerts that node has fired, the oldest first (0: all it keeps).
+
+        With `follow`, further ones as they are fired; the stream ends when the node stops.
+        """
+        request = admin_pb2.WatchAlertsRequest(recent=recent, follow=follow)
+        async for one in self._follow(
+            lambda to: to.WatchAlerts, request, None if follow else self._timeout
+        ):
+            yield observation_codec.alert(one)
+
+    async def log(
+        self, *, lines: int = 0, follow: bool = False, level: str = ""
+    ) -> AsyncIterator[LogRecord]:
+        """Read the last records of that node's log (0: all it keeps), of that level or worse.
+
+        With `follow`, further ones as they are logged; the stream ends when the node stops.
+        """
+        request = admin_pb2.TailLogRequest(lines=lines, follow=follow, level=level)
+        async for one in self._follow(
+            lambda to: to.TailLog, request, None if follow else self._timeout
+        ):
+            yield observation_codec.log_record(one)
+
+    async def reload(self) -> ReloadReport:
+        """Have the node load its configuration and certificates anew."""
+        answer = await self._change(lambda to: to.Reload, admin_pb2.ReloadRequest())
+        return admin_codec.reload_report(answer)
+
+    @property
+    def _stub(self) -> "AdminServiceAsyncStub":
+        return AdminServiceStub(self._endpoint.channel)
+
+    async def _ask(
+        self,
+        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
+        request: Request,
+        *,
+        timeout: timedelta | None = None,
+        changing: bool = False,
+    ) -> Response:
+        """Ask once; a question is asked again over a new connection when the old one is silent."""
+        seconds = self._seconds(self._timeout if timeout is None else timeout)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            await self.reach(min(self._timeout, timedelta(seconds=deadline - loop.time())))
+            left = max(deadline - loop.time(), 0.001)
+            try:
+                async with self._endpoint.connection.awaited(repeatable=not changing):
+                    return await method(self._stub)(request, timeout=left)
+            except grpc.aio.AioRpcError as error:
+                raise status.from_rpc(error, address=self.address, changing=changing) from error
+            except SilentConnectionError as error:
+                if changing or loop.time() >= deadline:
+                    raise status.silent(error, self.address, changing=changing) from error
+
+    async def _follow(
+        self,
+        method: Callable[["AdminServiceAsyncStub"], StreamMethod[Request, Response]],
+        request: Request,
+        timeout: timedelta | None,
+        *,
+        changing: bool = False,
+    ) -> AsyncIterator[Response]:
+        """Read a stream to its end; without a timeout, for as long as it goes on.
+
+        One that only reads ends when its connection falls silent.
+        """
+        seconds = None if timeout is None else self._seconds(timeout)
+        await self.reach()
+        connection = self._endpoint.connection
+        stream = method(self._stub)(request, timeout=seconds)
+        try:
+            with connection.in_use():
+                while True:
+                    async with connection.awaited(repeatable=not changing):
+                        message = await stream.read()
+                    if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # Not in the stubs.
+                        return
+                    yield cast("Response", message)
+        except grpc.aio.AioRpcError as error:
+            raise status.from_rpc(error, address=self.address, changing=changing) from error
+        except SilentConnectionError as error:
+            raise status.silent(error, self.address, changing=changing) from error
+        finally:
+            stream.cancel()
+
+    def _seconds(self, timeout: timedelta) -> float:
+        return call_seconds(timeout, address=self.address)
+
+    async def _change(
+        self,
+        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
+        request: Request,
+        *,
+        timeout: timedelta | None = None,
+    ) -> Response:
+        """Ask for a change: when the answer is lost, its outcome is unknown."""
+        return await self._ask(method, request, timeout=timeout, changing=True)

@@ -1,0 +1,1 @@
+"""The commands of `amaters-cli`, a module for each group and what only it needs."""

@@ -1,0 +1,294 @@
+"""`amaters-cli admin …`: snapshots of the data and where they go; reload."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import click
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import ReloadReport, RestoreProgress, SnapshotInfo
+from amaters.cli import formatting, tables
+from amaters.cli.commands.cluster_view import certificate_facts
+from amaters.cli.commands.downloads import download
+from amaters.cli.commands.health import health, stats
+from amaters.cli.commands.logs import logs
+from amaters.cli.formatting import Plain, moment
+from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import ForgivingGroup
+from amaters.errors import RefusedError
+
+destination_option = click.option(
+    "--destination",
+    default="",
+    metavar="URI",
+    help="s3://BUCKET/PREFIX or a folder on the node, one that it is configured with or below one; "
+    "default: `snapshots.destination`.",
+)
+
+
+@click.group("admin", cls=ForgivingGroup)
+def admin() -> None:
+    """Look after a node: its snapshots, its health, its log, its configuration."""
+
+
+for command in (download, health, logs, stats):
+    admin.add_command(command)
+
+
+@admin.command("backup")
+@click.argument("destination", required=False)
+@click.argument(
+    "kind", required=False, type=click.Choice(["full", "incremental"], case_sensitive=False)
+)
+@click.option("--upload", is_flag=True, help="Upload it to the store the node is configured with.")
+@click.option("-i", "--incremental", is_flag=True, hidden=True)
+@pass_terminal
+def backup(
+    terminal: Terminal,
+    *,
+    destination: str | None,
+    kind: str | None,
+    upload: bool,
+    incremental: bool,
+) -> None:
+    """Write a snapshot of all the data, and upload it to DESTINATION when one is given.
+
+    DESTINATION is s3://BUCKET/PREFIX or a folder on the node, one of those that it is configured
+    with (`snapshots.destination`, `snapshots.allowed_destinations`) or below one. Without it and
+    without --upload the snapshot stays on the node. `restore` takes what was given here.
+    """
+    if incremental or kind == "incremental":
+        raise click.UsageError("backups are always full here: leave `incremental` out")
+
+    async def create(node: AdminClient) -> tuple[SnapshotInfo, list[str]]:
+        with terminal.out.notes.status("Writing the snapshot"):
+            made = await node.create_snapshot(
+                upload=upload or bool(destination), destination=destination or ""
+            )
+            there = await node.list_snapshots(
+                remote=bool(made.uri), destination=destination or "", every_cluster=True
+            )
+        _require_there(made, there)
+        return made, sorted({one.cluster_id for one in there} - {made.cluster_id, ""})
+
+    made, others = terminal.with_admin(create)
+    where = made.uri or "on the node"
+    if made.uri and others:
+        terminal.out.notes.print(
+            f"Note: this place also holds backups of other clusters ({', '.join(others)}); nothing "
+            "deletes them from here. Give each cluster a place of its own.",
+            markup=False,
+        )
+    terminal.out.done(
+        {"status": "success", "operation": "backup", "snapshot": snapshot_facts(made)},
+        f"Snapshot {made.id} with {made.key_count} keys, {formatting.size(made.size_bytes)}: "
+        f"{tables.safe(where)}",
+    )
+
+
+@admin.command("restore")
+@click.argument("source", metavar="PLACE|URI|ID|newest")
+@click.argument("kind", required=False, type=click.Choice(["full"], case_sensitive=False))
+@click.option("--replace", is_flag=True, help="Throw away the data the cluster holds now.")
+@click.option("--remote", is_flag=True, help="ID or `newest` in the store, not on the node.")
+@pass_terminal
+def restore(
+    terminal: Terminal, *, source: str, kind: str | None, replace: bool, remote: bool
+) -> None:
+    """Load a snapshot into the cluster: what `backup` was given, or what came of it.
+
+    A folder or s3://BUCKET/PREFIX means the newest snapshot there: of this cluster, where there
+    are any. A URI, an id, or `newest` (on the node; with --remote in its store) names one.
+    The snapshot is verified before anything is loaded; clients are refused until it is done.
+    """
+    del kind  # As published; every backup is a full one.
+
+    async def load(node: AdminClient) -> RestoreProgress:
+        reports = node.restore_snapshot(source, replace=replace, remote=remote)
+        return await _watched(terminal, reports)
+
+    last = terminal.with_admin(load)
+    facts: dict[str, Plain] = {
+        "status": "success",
+        "operation": "restore",
+        "uri": source,
+        "snapshot": last.snapshot or source,
+        "keys_restored": last.keys_restored,
+        "bytes_restored": last.bytes_restored,
+    }
+    terminal.out.done(
+        facts,
+        f"Restored {last.keys_restored} keys, {formatting.size(last.bytes_restored)}, from "
+        f"{tables.safe(last.snapshot or source)}",
+    )
+
+
+@admin.command("snapshots")
+@click.option("--remote", is_flag=True, help="Those in the store rather than those on the node.")
+@click.option("--own", is_flag=True, help="Of the store, those of this cluster only.")
+@destination_option
+@pass_terminal
+def snapshots(terminal: Terminal, remote: bool, own: bool, destination: str) -> None:
+    """List snapshots, oldest first; of a store, those of every cluster."""
+    remote = remote or bool(destination)
+
+    async def look(node: AdminClient) -> tuple[SnapshotInfo, ...]:
+        return await node.list_snapshots(
+            remote=remote, destination=destination, every_cluster=not own
+        )
+
+    found = terminal.with_admin(look)
+    terminal.out.show_items(
+        {"snapshots": [listed_facts(one) for one in found]},
+        "snapshots",
+        lambda: _snapshots_table(found, remote=remote),
+    )
+
+
+@admin.command("upload")
+@click.argument("snapshot_id", metavar="ID", type=click.IntRange(min=0))
+@destination_option
+@pass_terminal
+def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
+    """Upload a snapshot that is on the node."""
+
+    async def send(node: AdminClient) -> str:
+        with terminal.out.notes.status("Uploading"):
+            return await node.upload_snapshot(snapshot_id, destination=destination)
+
+    uri = terminal.with_admin(send)
+    terminal.out.done(
+        {"status": "success", "operation": "upload", "id": snapshot_id, "uri": uri},
+        f"Uploaded snapshot {snapshot_id} to {tables.safe(uri)}",
+    )
+
+
+@admin.command("delete")
+@click.argument("uri", metavar="URI|ID")
+@pass_terminal
+def delete(terminal: Terminal, uri: str) -> None:
+    """Delete a snapshot: the one at URI, or the one with that id on the node."""
+    local = int(uri) if uri.isdecimal() else 0
+
+    async def drop(node: AdminClient) -> None:
+        await node.delete_snapshot(local, uri="" if uri.isdecimal() else uri)
+
+    terminal.with_admin(drop)
+    terminal.out.done(
+        {"status": "success", "operation": "delete", "snapshot": uri},
+        f"Deleted snapshot {tables.safe(uri)}",
+    )
+
+
+@admin.command("reload")
+@pass_terminal
+def reload(terminal: Terminal) -> None:
+    """Have the node read its configuration and certificates anew; exits with 1 if it refused."""
+
+    async def ask(node: AdminClient) -> ReloadReport:
+        return await node.reload()
+
+    report = terminal.with_admin(ask)
+    terminal.out.show(reload_facts(report), lambda: _reload_table(report))
+    if not report.success:
+        raise RefusedError("the reload was refused, and nothing was changed: correct the file")
+
+
+def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
+    """Spell a snapshot's description."""
+    return {
+        "id": one.id,
+        "created_at": moment(one.created_at),
+        "size_bytes": one.size_bytes,
+        "original_size_bytes": one.original_size_bytes,
+        "applied_index": one.applied_index,
+        "term": one.term,
+        "key_count": one.key_count,
+        "uri": one.uri,
+        "cluster_id": one.cluster_id,
+    }
+
+
+def listed_facts(one: SnapshotInfo) -> dict[str, Plain]:
+    """Spell a snapshot of a list: a server that has not opened the file says 0, we say null."""
+    facts = snapshot_facts(one)
+    unknown = ("size_bytes", "original_size_bytes", "applied_index", "term")
+    return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
+
+
+def _require_there(made: SnapshotInfo, there: Sequence[SnapshotInfo]) -> None:
+    """Say "done" of nothing that is not where it should be."""
+    if not any((one.id, one.uri, one.size_bytes) == _place(made) for one in there):
+        where = tables.safe(made.uri) or "the node"
+        raise RefusedError(
+            f"snapshot {made.id} was made and is not on {where} now: look at `admin snapshots`, "
+            "and make another one"
+        )
+
+
+def _place(made: SnapshotInfo) -> tuple[int, str, int]:
+    return made.id, made.uri, made.size_bytes
+
+
+def reload_facts(report: ReloadReport) -> dict[str, Plain]:
+    """Spell what a reload did."""
+    return {
+        "success": report.success,
+        "sections_updated": list(report.sections_updated),
+        "sections_skipped": list(report.sections_skipped),
+        "errors": list(report.errors),
+        "certificates": [certificate_facts(one) for one in report.certificates],
+    }
+
+
+async def _watched(terminal: Terminal, reports: AsyncIterator[RestoreProgress]) -> RestoreProgress:
+    """Show the progress as a bar on stderr, and return the last report."""
+    last = RestoreProgress(keys_restored=0, keys_total=0, bytes_restored=0, done=False)
+    bar = Progress(
+        TextColumn("Restoring"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} keys"),
+        TimeElapsedColumn(),
+        console=terminal.out.notes,
+        transient=True,
+        disable=not terminal.out.notes.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("restore", total=0)
+        async for last in reports:
+            bar.update(task, completed=last.keys_restored, total=last.keys_total)
+    return last
+
+
+def _snapshots_table(found: Sequence[SnapshotInfo], *, remote: bool) -> RenderableType:
+    """Show what is known: a store tells names and sizes, a node opens its files."""
+    if not found:
+        return Text("No snapshots")
+    last = ("Cluster", "URI") if remote else (">Index", ">Keys")
+    table = tables.plain_table("Id", "Created At", ">Size", *last)
+    for one in found:
+        keys = "-" if one.key_count is None else str(one.key_count)
+        here = (str(one.applied_index or "-"), keys)
+        told = (Text(one.cluster_id[:12] or "unknown"), Text(one.uri)) if remote else here
+        table.add_row(
+            str(one.id),
+            moment(one.created_at),
+            formatting.size(one.size_bytes) if one.size_bytes else "-",
+            *told,
+        )
+    return table
+
+
+def _reload_table(report: ReloadReport) -> RenderableType:
+    served = ", ".join(f"{one.listener} {one.serial}" for one in report.certificates)
+    rows: list[tuple[str, RenderableType]] = [
+        ("Reloaded", Text("yes", "green") if report.success else Text("no", "red")),
+        ("Updated", ", ".join(report.sections_updated) or "-"),
+        ("Needs A Restart", ", ".join(report.sections_skipped) or "-"),
+        ("Certificates", served or "-"),
+    ]
+    rows += [("Error", Text(one, "red")) for one in report.errors]
+    return tables.pairs(rows)

@@ -1,0 +1,291 @@
+"""The whole cluster at one moment: what the leader says of the members, and each says of itself.
+
+A node that cannot be asked stays in the picture, with the reason; nothing is made up for it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from amaters.admin.client import AdminClient
+from amaters.admin.cluster import (
+    CertificateInfo,
+    ClusterMembers,
+    IncompatibleMember,
+    MemberInfo,
+    NodeState,
+    NodeStatus,
+)
+from amaters.cli.formatting import Plain, moment
+from amaters.errors import AmatersError, DeadlineExceededError, UnavailableError
+
+PATIENCE = timedelta(seconds=2)
+"""How long one node may take to answer before it counts as unreachable."""
+
+AdminAt = Callable[[str], AdminClient]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One member: as the cluster knows it, and as it knows itself unless `error` is set."""
+
+    member: MemberInfo
+    status: NodeStatus | None
+    error: AmatersError | None
+
+    @property
+    def role(self) -> str:
+        """What it is to the cluster."""
+        if self.member.is_leader:
+            return "leader"
+        return "learner" if self.member.is_learner else "follower"
+
+    @property
+    def state(self) -> str:
+        """What it is doing, by its own word."""
+        if self.status is not None:
+            return self.status.state.value
+        return "unreachable" if self.member.started else "not started"
+
+    @property
+    def remark(self) -> str:
+        """Why it is not simply fine; empty when it is."""
+        if self.error is not None and not self.member.started:
+            return "no node has claimed it yet: start one there with an empty disk"
+        if self.error is not None:
+            return str(self.error)
+        if self.status is not None and self.status.reason:
+            return self.status.reason
+        if self.status is not None and self.status.restoring:
+            return "a snapshot is being restored: clients are refused until it is done"
+        return ""
+
+    @property
+    def next_expiry(self) -> CertificateInfo | None:
+        """The certificate it serves that expires first."""
+        served = self.status.certificates if self.status is not None else ()
+        return min(served, key=lambda one: one.not_after, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A member that others do not work with, because of its version."""
+
+    found: IncompatibleMember
+    """By the first that told it."""
+    told_by: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The cluster, as seen through one node."""
+
+    asked: NodeStatus
+    members: ClusterMembers
+    nodes: tuple[MemberView, ...]
+    from_leader: bool
+    """False: no leader could be asked, so match and lag are unknown."""
+
+    @property
+    def formed(self) -> bool:
+        """Whether the asked node belongs to a cluster."""
+        return bool(self.members.members)
+
+    @property
+    def outsider(self) -> NodeStatus | None:
+        """The asked node when it is no member (any more); None when it is one."""
+        known = self.members.by_id(self.asked.node_id)
+        return self.asked if known is None else None
+
+    @property
+    def misfits(self) -> tuple[Misfit, ...]:
+        """Which members are kept out for their version: by the word of those who have a leader.
+
+        Two members refuse each other, so without a leader all that are concerned are named.
+        """
+        told = [one.status for one in self.nodes if one.status is not None]
+        judges = [one for one in told if one.leader_id] or told
+        found: dict[int, list[tuple[IncompatibleMember, int]]] = {}
+        for judge in judges:
+            for one in judge.incompatible:
+                found.setdefault(one.member_id, []).append((one, judge.node_id))
+        return tuple(
+            Misfit(
+                min((one for one, _ in by), key=lambda one: one.since),
+                tuple(judge for _, judge in by),
+            )
+            for _, by in sorted(found.items())
+        )
+
+    @property
+    def reachable_voters(self) -> int:
+        """How many voters answered."""
+        return sum(not one.member.is_learner and one.status is not None for one in self.nodes)
+
+
+async def observe(admin: AdminClient, admin_at: AdminAt) -> ClusterView:
+    """Ask the node for the members, and every member for its status, all at once."""
+    asked = await admin.status()
+    members, unheard = await listed(admin)
+    async with asyncio.TaskGroup() as tasks:
+        views = [
+            tasks.create_task(_view(one, asked, admin_at), name=f"status-{one.id}")
+            for one in members.members
+        ]
+    nodes = tuple(one.result() for one in views)
+    return ClusterView(asked, members, nodes, from_leader=unheard is None)
+
+
+async def listed(admin: AdminClient) -> tuple[ClusterMembers, AmatersError | None]:
+    """List the members as the leader has them; as the asked node has them if none answers soon.
+
+    The error says why it is not by the leader's word.
+    """
+    try:
+        # A node waits for a leader as long as it is given: who looks while there is none wants
+        # to see that, not to wait.
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            return await admin.members(), None
+    except (UnavailableError, DeadlineExceededError) as error:
+        why: AmatersError = error
+    except TimeoutError:
+        seconds = f"{PATIENCE.total_seconds():g} s"
+        why = UnavailableError(f"no leader answered within {seconds}", address=admin.address)
+    return await admin.members(from_leader=False), why
+
+
+async def _view(member: MemberInfo, asked: NodeStatus, admin_at: AdminAt) -> MemberView:
+    if member.id == asked.node_id:
+        return MemberView(member, asked, None)
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()), admin_at(member.peer_address) as node:
+            await node.reach(PATIENCE)
+            status = await node.status()
+    except AmatersError as error:
+        return MemberView(member, None, error)
+    except TimeoutError:
+        return MemberView(member, None, _silent(member))
+    return MemberView(member, status, None)
+
+
+def _silent(member: MemberInfo) -> AmatersError:
+    return UnavailableError(
+        f"no answer within {PATIENCE.total_seconds():g} s: look at that node's log",
+        address=member.peer_address,
+    )
+
+
+def status_facts(status: NodeStatus) -> dict[str, Plain]:
+    """Spell what a node says of itself."""
+    return {
+        "node_id": status.node_id,
+        "name": status.name,
+        "state": status.state.value,
+        "reason": status.reason,
+        "ready": status.ready,
+        "restoring": status.restoring,
+        "is_leader": status.is_leader,
+        "leader_id": status.leader_id,
+        "cluster_id": status.cluster_id,
+        "term": status.term,
+        "commit_index": status.commit_index,
+        "applied_index": status.applied_index,
+        "first_log_index": status.first_log_index,
+        "last_log_index": status.last_log_index,
+        "version": status.version,
+        "peer_address": status.peer_address,
+        "client_address": status.client_address,
+        "started_at": _maybe_moment(status.started_at),
+        "certificates": [certificate_facts(one) for one in status.certificates],
+        "incompatible": [incompatible_facts(one) for one in status.incompatible],
+    }
+
+
+def incompatible_facts(one: IncompatibleMember) -> dict[str, Plain]:
+    """Spell a member that a node does not work with."""
+    return {
+        "member_id": one.member_id,
+        "version": one.version,
+        "reason": one.reason,
+        "advice": one.advice,
+        "since": moment(one.since),
+    }
+
+
+def certificate_facts(one: CertificateInfo) -> dict[str, Plain]:
+    """Spell a certificate that is being served."""
+    return {
+        "listener": one.listener,
+        "serial": one.serial,
+        "not_after": moment(one.not_after),
+        "subject": one.subject,
+    }
+
+
+def member_facts(member: MemberInfo, *, from_leader: bool = True) -> dict[str, Plain]:
+    """Spell a member; what only a leader knows is null when none was asked."""
+    return {
+        "id": member.id,
+        "name": member.name,
+        "peer_address": member.peer_address,
+        "client_address": member.client_address,
+        "is_leader": member.is_leader,
+        "is_learner": member.is_learner,
+        "started": member.started,
+        "recent_active": member.recent_active if from_leader else None,
+        "match_index": member.match_index if from_leader else None,
+        "lag_entries": member.lag_entries if from_leader else None,
+        "version": member.version,
+    }
+
+
+def members_facts(members: ClusterMembers, *, from_leader: bool = True) -> dict[str, Plain]:
+    """Spell the list of members."""
+    return {
+        "cluster_id": members.cluster_id,
+        "leader_id": members.leader_id,
+        "term": members.term,
+        "commit_index": members.commit_index,
+        "members": [member_facts(one, from_leader=from_leader) for one in members.members],
+    }
+
+
+def cluster_facts(view: ClusterView) -> dict[str, Plain]:
+    """Spell the whole picture."""
+    if not view.formed:
+        return {"formed": False, "node": status_facts(view.asked), "members": []}
+    nodes: list[Plain] = [_node_facts(one, view.from_leader) for one in view.nodes]
+    return {
+        **members_facts(view.members, from_leader=view.from_leader),
+        "formed": True,
+        "from_leader": view.from_leader,
+        "voters": len(view.members.voters),
+        "reachable_voters": view.reachable_voters,
+        "outsider": None if view.outsider is None else status_facts(view.outsider),
+        "members": nodes,
+        "incompatible": [
+            {**incompatible_facts(one.found), "told_by": list(one.told_by)} for one in view.misfits
+        ],
+    }
+
+
+def _node_facts(one: MemberView, from_leader: bool) -> dict[str, Plain]:
+    return {
+        **member_facts(one.member, from_leader=from_leader),
+        "role": one.role,
+        "state": one.state,
+        "remark": one.remark,
+        "status": None if one.status is None else status_facts(one.status),
+        "error": None if one.error is None else str(one.error),
+    }
+
+
+def _maybe_moment(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)
+
+
+def is_well(view: MemberView) -> bool:
+    """Whether there is nothing to say about it."""
+    fine = (NodeState.LEADER, NodeState.FOLLOWER, NodeState.LEARNER)
+    return view.status is not None and view.status.state in fine and view.status.ready

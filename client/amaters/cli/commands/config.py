@@ -1,0 +1,129 @@
+"""`amaters-cli config …`: the configuration file of this program."""
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from amaters.cli import config_file, tables, toml_text
+from amaters.cli.flags import Flags, Format, parse_format
+from amaters.cli.formatting import Plain
+from amaters.cli.output import Output
+from amaters.cli.settings import default_file, settle
+from amaters.command_tree import ForgivingGroup
+from amaters.errors import RefusedError
+
+path_option = click.option(
+    "-p",
+    "--path",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Another file than ~/.amaters/config.toml.",
+)
+
+
+@click.group("config", cls=ForgivingGroup)
+def config() -> None:
+    """Show and change the configuration file of this program."""
+
+
+@config.command("show")
+@path_option
+@click.option("-f", "--format", "written", type=click.Choice(["toml", "json", "yaml"]))
+@click.option("-s", "--section", help="Only this table, for example tls.")
+def show(path: Path | None, written: str | None, section: str | None) -> None:
+    """Show the settings of the file, defaults included."""
+    stored = config_file.load(path or default_file())
+    facts: dict[str, object] = stored.model_dump(mode="json", exclude_none=True)
+    if section is not None:
+        facts = {section: config_file.get_key(facts, section)}
+    out = _output() if written in (None, "toml") else Output(parse_format(written), color=False)
+    if written == "toml" or out.is_table:
+        print(config_file.as_toml(facts), end="")
+    else:
+        out.show(as_plain(facts), lambda: Text(""))
+
+
+@config.command("init")
+@path_option
+@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+def init(path: Path | None, force: bool) -> None:
+    """Write a file with every setting explained."""
+    target = path or default_file()
+    if target.exists() and not force:
+        raise RefusedError(f"{target} exists already: overwrite it with --force")
+    config_file.write_text(target, config_file.TEMPLATE)
+    _said({"status": "success", "path": str(target)}, f"Wrote {target}")
+
+
+@config.command("validate")
+@path_option
+def validate(path: Path | None) -> None:
+    """Check the file; exits with 1 and says what is wrong, or warns of keys without a meaning."""
+    target = path or default_file()
+    stored = config_file.load(target)
+    settle(Flags(), environment={}, file=target)
+    unknown = stored.unknown_keys()
+    for one in unknown:
+        click.echo(f"note: {one!r} means nothing here: misspelt, or of another version?", err=True)
+    state = "is valid" if target.exists() else "does not exist: the defaults count"
+    _said({"status": "success", "path": str(target), "unknown_keys": unknown}, f"{target} {state}")
+
+
+@config.command("get")
+@click.argument("key")
+@path_option
+def get(key: str, path: Path | None) -> None:
+    """Show one setting, such as server_url or tls.ca_cert."""
+    stored = config_file.load(path or default_file())
+    value = config_file.get_key(stored.model_dump(mode="json", exclude_none=True), key)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    _show({key: as_plain(value)}, text)
+
+
+@config.command("set", context_settings={"ignore_unknown_options": True})
+@click.argument("key")
+@click.argument("value")
+@path_option
+def set_setting(key: str, value: str, path: Path | None) -> None:
+    """Change one setting. It is checked before the file is written; comments in it are lost."""
+    target = path or default_file()
+    config_file.require_known(key)
+    changed = config_file.set_key(toml_text.read(target), key, value)
+    config_file.write(target, changed)
+    for other, said in config_file.faults(changed).items():
+        click.echo(f"note: {other} is still wrong: {said}", err=True)
+    _said({"status": "success", "key": key, "path": str(target)}, f"Set {key} in {target}")
+
+
+def as_plain(value: object) -> Plain:
+    """Return settings as machine formats can say them."""
+    if isinstance(value, dict):
+        return {str(name): as_plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(one) for one in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def _output() -> Output:
+    """Write in the format of the flag or the environment: the file may be what is broken."""
+    root = click.get_current_context().find_root()
+    written = root.params.get("format") or os.environ.get("AMATERS_OUTPUT_FORMAT") or "table"
+    return Output(parse_format(written), color=True)
+
+
+def _said(facts: dict[str, Plain], said: str) -> None:
+    _output().done(facts, tables.safe(said))
+
+
+def _show(facts: dict[str, Plain], text: str) -> None:
+    out = _output()
+    renderable: RenderableType = Text(text)
+    if out.format is Format.NUL:
+        print(text, end="\0")
+    else:
+        out.show(facts, lambda: renderable)

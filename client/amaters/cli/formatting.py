@@ -1,0 +1,127 @@
+"""How values are written: bytes, moments, spans, sizes, and a server's figures. Pure."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+from amaters.values import Entry
+
+Plain: TypeAlias = bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"] | None
+"""Anything JSON and YAML can say."""
+
+BASE64_MARK = "BASE64:"
+
+
+def text_or_base64(data: bytes) -> str:
+    """Return printable text as it is, and everything else as BASE64: and its base64.
+
+    Text that begins with the mark itself is marked too, so that reading back is unambiguous.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return _marked(data)
+    if text.startswith(BASE64_MARK) or not _is_printable(text):
+        return _marked(data)
+    return text
+
+
+def moment(at: datetime) -> str:
+    """Return the moment in RFC 3339, in UTC."""
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def entry_facts(entry: Entry) -> dict[str, Plain]:
+    """Return what is known about a value, and the value."""
+    facts: dict[str, Plain] = {
+        "checksum": entry.checksum,
+        "created_at": moment(entry.created_at),
+        "data": text_or_base64(entry.value),
+        "size": len(entry.value),
+    }
+    if entry.age is not None:
+        facts["stale_by_at_most_ms"] = int(entry.age.total_seconds() * 1000)
+    return facts
+
+
+def _marked(data: bytes) -> str:
+    return BASE64_MARK + base64.b64encode(data).decode()
+
+
+def _is_printable(text: str) -> bool:
+    return all(letter.isprintable() or letter in "\n\t" for letter in text)
+
+
+def size(count: int) -> str:
+    """Return bytes in a unit a person reads at a glance."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def since(at: datetime | None, now: datetime) -> str:
+    """Return how long ago that was, in one or two units."""
+    if at is None:
+        return "-"
+    return span(int((now - at).total_seconds()))
+
+
+def span(seconds: int) -> str:
+    """Return a length of time in one or two units."""
+    past = seconds < 0
+    left = abs(seconds)
+    days, left = divmod(left, 86_400)
+    hours, left = divmod(left, 3600)
+    minutes, left = divmod(left, 60)
+    units = [(days, "d"), (hours, "h"), (minutes, "m"), (left, "s")]
+    while len(units) > 1 and not units[0][0]:
+        units.pop(0)
+    spoken = " ".join(f"{count}{unit}" for count, unit in units[:2] if count) or "0s"
+    return f"-{spoken}" if past else spoken
+
+
+WORDS: Mapping[str, str] = {
+    "storage_type": "Storage",
+    "uptime_seconds": "Up",
+    "key_count": "Keys",
+    "database_size_bytes": "Size",
+    "cache_hit_rate": "Cache Hits",
+    "queries_per_second": "Queries",
+    "avg_query_latency_ms": "Latency, average",
+    "p95_latency_ms": "Latency, 95 %",
+    "p99_latency_ms": "Latency, 99 %",
+    "network_bytes_per_second": "Network",
+}
+"""What we know, in the order it is shown; a newer server's other figures follow as they are."""
+
+UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
+    ("_bytes_per_second", lambda number: f"{size(int(number))}/s"),
+    ("_per_second", lambda number: f"{number:,.1f}/s"),
+    ("_bytes", lambda number: size(int(number))),
+    ("_seconds", lambda number: span(int(number))),
+    ("_ms", lambda number: f"{number:,.2f} ms"),
+    ("_rate", lambda number: f"{number:.1f} %"),
+    ("_count", lambda number: f"{number:,.0f}"),
+)
+"""By how a figure's name ends; the first that fits."""
+
+
+def spoken(facts: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
+    """Yield what each figure is called, and its value with a unit."""
+    for name in (*WORDS, *(name for name in facts if name not in WORDS)):
+        if name in facts:
+            yield WORDS.get(name, name), _amount(name, facts[name])
+
+
+def _amount(name: str, value: Plain) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    unit = next((unit for ending, unit in UNITS if name.endswith(ending)), None)
+    return f"{value:,}" if unit is None else unit(value)

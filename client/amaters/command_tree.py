@@ -1,0 +1,51 @@
+"""Groups of commands that import a command only when it is asked for.
+
+A program that answers `--version` needs nothing of what its commands need; importing all of them
+would take most of its time.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+from typing_extensions import override
+
+
+class ForgivingGroup(click.Group):
+    """A group in which BACKUP means backup, as the published manuals write it."""
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find the command whatever the case."""
+        return super().get_command(ctx, cmd_name.lower())
+
+
+class LazyGroup(ForgivingGroup):
+    """A group whose commands are named as `module:attribute`, by what people call them."""
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 They are click's own.
+        places: Mapping[str, str],
+        **attributes: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self._places = places
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in alphabetical order."""
+        return sorted({*self._places, *super().list_commands(ctx)})
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find the command whatever the case, importing its module."""
+        place = self._places.get(cmd_name.lower())
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{place} is no command")
+        return command

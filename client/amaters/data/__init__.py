@@ -1,0 +1,1 @@
+"""The data service: reads, writes, scans and transactions."""

@@ -1,0 +1,161 @@
+"""One call, as many attempts as it takes and is right: over several servers, within one deadline.
+
+Knows endpoints, deadlines and the rules of `retries`; never what a call is about.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+import grpc
+
+from amaters.errors import (
+    AmatersError,
+    DeadlineExceededError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
+from amaters.transport import status
+from amaters.transport.connections import SilentConnectionError
+from amaters.transport.deadlines import call_seconds
+from amaters.transport.endpoint import Endpoint
+from amaters.transport.endpoints import Endpoints
+from amaters.transport.retries import Backoff, Repeatable, may_repeat
+from amaters.transport.runtime import Surroundings
+from amaters.values import ClientOptions
+
+Answer = TypeVar("Answer")
+
+Attempt = Callable[[Endpoint, float], Awaitable[Answer]]
+"""Ask that server, and give up after that many seconds."""
+
+
+@dataclass(slots=True)
+class _Effort:
+    """What has been tried for one call so far."""
+
+    repeatable: Repeatable
+    deadline: float
+    timeout: timedelta
+    attempts: int = 0
+    rounds: int = 0
+    silences: int = 0
+    tried: set[str] = field(default_factory=set)
+    """In this round."""
+    failures: dict[str, AmatersError] = field(default_factory=dict)
+    """The last failure of each server."""
+    doubt: OutcomeUnknownError | None = None
+    """Set once an attempt may have taken effect: nothing later can make that untrue."""
+
+    def note(self, endpoint: Endpoint, error: AmatersError) -> None:
+        """Remember a failed attempt."""
+        self.attempts += 1
+        self.tried.add(endpoint.address)
+        self.failures[endpoint.address] = error
+        if isinstance(error, OutcomeUnknownError):
+            self.doubt = error
+        if isinstance(error, (DeadlineExceededError, OutcomeUnknownError)):
+            self.silences += 1
+
+    def verdict(self, last: AmatersError) -> AmatersError:
+        """Return what the caller is told when nothing more is tried."""
+        if self.doubt is not None:
+            return self.doubt
+        unreachable = [e for e in self.failures.values() if isinstance(e, UnreachableError)]
+        if len(self.failures) == 1 or len(unreachable) < len(self.failures):
+            return last
+        reasons = "; ".join(str(one) for one in unreachable)
+        return UnreachableError(
+            f"none of {len(unreachable)} servers could be reached in {self.attempts} attempts "
+            f"within {self.timeout.total_seconds():g} s: {reasons}"
+        )
+
+
+class Caller:
+    """Makes calls to whichever server answers."""
+
+    def __init__(
+        self, endpoints: Endpoints, *, options: ClientOptions, surroundings: Surroundings
+    ) -> None:
+        self._endpoints = endpoints
+        self._options = options
+        self._around = surroundings
+        self._backoff = Backoff(
+            first=options.backoff_first, limit=options.backoff_limit, draw=surroundings.draw
+        )
+
+    async def call(
+        self,
+        attempt: Attempt[Answer],
+        *,
+        repeatable: Repeatable,
+        timeout: timedelta | None = None,
+    ) -> Answer:
+        """Return the first answer; else raise what is true of all attempts together."""
+        limit = self._options.request_timeout if timeout is None else timeout
+        seconds = call_seconds(limit)
+        effort = _Effort(repeatable, self._around.monotonic() + seconds, limit)
+        while True:
+            endpoint = self._endpoints.best(passing_over=effort.tried)
+            try:
+                answer = await self._attempt(endpoint, attempt, effort)
+            except AmatersError as error:
+                pause = self._settle(endpoint, error, effort)
+            else:
+                self._endpoints.succeeded(endpoint)
+                return answer
+            if pause:
+                await self._around.sleep(pause)
+
+    def pass_over(self, endpoint: Endpoint, error: AmatersError) -> None:
+        """Ask other servers for a while: this one failed after its call had begun well."""
+        self._endpoints.failed(endpoint, error)
+
+    async def _attempt(
+        self, endpoint: Endpoint, attempt: Attempt[Answer], effort: _Effort
+    ) -> Answer:
+        left = effort.deadline - self._around.monotonic()
+        several = len(self._endpoints) > 1
+        if not endpoint.is_connected():
+            dial = self._options.failover_dial if several else self._options.connect_timeout
+            await endpoint.connect(min(dial, timedelta(seconds=left)))
+            left = effort.deadline - self._around.monotonic()
+        last = effort.attempts + 1 == self._options.max_attempts
+        repeatable = effort.repeatable is not Repeatable.NEVER and not last
+        if several and repeatable:
+            silence = self._options.failover_silence.total_seconds() * 2 ** min(effort.silences, 30)
+            left = min(left, silence)
+        changing = effort.repeatable is not Repeatable.FREELY
+        try:
+            async with endpoint.connection.awaited(repeatable=repeatable):
+                return await attempt(endpoint, max(left, 0.001))
+        except grpc.aio.AioRpcError as error:
+            raise status.from_rpc(error, address=endpoint.address, changing=changing) from error
+        except SilentConnectionError as error:
+            raise status.silent(error, endpoint.address, changing=changing) from error
+        except DeadlineExceededError as error:
+            if changing and not error.server_code:
+                # A stranger's timeout says nothing about what it did before.
+                raise status.lost_change("the server timed out", endpoint.address) from error
+            raise
+
+    def _settle(self, endpoint: Endpoint, error: AmatersError, effort: _Effort) -> float:
+        """Return the pause before the next attempt, or raise when there is none."""
+        effort.note(endpoint, error)
+        if not may_repeat(error, effort.repeatable):
+            raise effort.verdict(error) from error
+        if isinstance(error, NotLeaderError) and error.leader_address:
+            self._endpoints.prefer(error.leader_address)
+        else:
+            self._endpoints.failed(endpoint, error)
+        pause = 0.0
+        if effort.tried.issuperset(self._endpoints.addresses):
+            effort.rounds += 1
+            effort.tried.clear()
+            pause = self._backoff.pause(effort.rounds, error)
+        out_of_attempts = effort.attempts == self._options.max_attempts
+        if out_of_attempts or self._around.monotonic() + pause >= effort.deadline:
+            raise effort.verdict(error) from error
+        return pause

@@ -1,0 +1,1 @@
+"""How calls reach a server: addresses, TLS, connections and their replacement, retries."""

@@ -1,0 +1,322 @@
+"""The commands of `amaters-server` that read its configuration."""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from amaters_server.app.cli import common_options
+from amaters_server.app.pidfile import PidFile
+from amaters_server.config.addresses import host_port
+from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load, locate
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError, DatabaseError
+
+COMMON = {
+    "config": None,
+    "bind": "server.bind_address",
+    "data_dir": "server.data_dir",
+    "log_level": "logging.level",
+    "name": "cluster.name",
+    "advertise": "cluster.advertise_address",
+    "client_advertise": "cluster.client_advertise_address",
+}
+"""Options that may stand before or after the subcommand, and the keys they set."""
+
+STATUS_LABELS = {
+    "pid_file": "PID file",
+    "data_dir": "Data directory",
+    "bind_address": "Bind address",
+}
+
+POLL_SECONDS = 0.05
+FLUSH_SECONDS = 10
+"""What a server may need to close its disk, once the calls under way have had their time."""
+KILL_WAIT_SECONDS = 5.0
+
+
+def with_sources(command: Callable[..., None]) -> Callable[..., None]:
+    """Hand the command its `Sources`, made of the options before and after its name."""
+
+    @common_options
+    @click.pass_context
+    @wraps(command)
+    def run(context: click.Context, /, **options: object) -> None:
+        given = dict(context.obj)
+        for name in COMMON:
+            value = options.pop(name, None)
+            if value is not None:
+                given[name] = value
+        try:
+            command(sources=_sources(given), **options)
+        except ConfigurationError as wrong:
+            _fail(str(wrong))
+
+    return run
+
+
+def _sources(given: dict[str, object]) -> Sources:
+    flags = {key: given[name] for name, key in COMMON.items() if key and name in given}
+    path = given.get("config")
+    return Sources(
+        path=path if isinstance(path, Path) else _default_path(),
+        environment=dict(os.environ),
+        flags=flags,
+    )
+
+
+def _default_path() -> Path:
+    """Return the file that the environment names, as an image does, when it is there."""
+    named = os.environ.get("AMATERS_CONFIG", "")
+    return Path(named) if named and Path(named).is_file() else DEFAULT_PATH
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"Error: {line}", err=True)
+    sys.exit(1)
+
+
+def _loaded(sources: Sources) -> Loaded:
+    with _told_of_configuration():
+        return load(sources)
+
+
+def _located(sources: Sources) -> Settings:
+    with _told_of_configuration():
+        return locate(sources)
+
+
+@contextmanager
+def _told_of_configuration() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as wrong:
+        lines = [f"Configuration validation failed: {line}" for line in str(wrong).splitlines()]
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+@click.command()
+@click.option("-f", "--foreground", is_flag=True, help="Accepted; the server never forks.")
+@click.option("--generate-config", is_flag=True, help="Write the default file if it is missing.")
+@click.option("--name", help="This node's name; in Kubernetes the pod's.")
+@click.option("--advertise", metavar="HOST:PORT", help="Where other members reach this node.")
+@click.option("--client-advertise", metavar="HOST:PORT", help="Where clients reach this node.")
+@with_sources
+def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
+    """Run the server until it is told to stop, by SIGTERM or SIGINT (Ctrl-C); the exit code is 0.
+
+    Calls under way, streams included, may end within server.shutdown_timeout_secs. A second
+    signal gives them up and closes everything in order all the same. A third one leaves at once
+    with exit code 1: the next start recovers as from a crash. SIGHUP reloads.
+    """
+    del foreground
+    if generate_config and not sources.path.exists():
+        _write_default(sources.path)
+    # Only here: the other commands need nothing of the server, and answer at once without it.
+    from amaters_server.app import lifecycle  # noqa: PLC0415
+
+    try:
+        lifecycle.run(sources, _loaded(sources))
+    except DatabaseError as wrong:
+        _fail(str(wrong))
+
+
+def _write_default(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_toml(Settings()))
+    except OSError as wrong:
+        if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
+            # It was not there before, and half of it would be taken for what a person wants.
+            path.unlink(missing_ok=True)
+        _fail(
+            f"{path} cannot be written ({wrong.strerror}): name another file with --config, or "
+            "leave out --generate-config, for every setting has a default"
+        )
+    click.echo(f"Default configuration written to {path}", err=True)
+
+
+@click.command()
+@click.option("-f", "--force", is_flag=True, help="SIGKILL at once: nothing is flushed.")
+@click.option("-t", "--timeout", type=click.IntRange(min=0), help="Seconds until SIGKILL.")
+@with_sources
+def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
+    """Stop the running server and wait until it is gone."""
+    server = _located(sources).server
+    file = PidFile(server.pid_file)
+    pid = file.running()
+    if pid is None:
+        click.echo("Server is not running", err=True)
+        return
+    if not force:
+        grace = server.shutdown_timeout_secs + FLUSH_SECONDS if timeout is None else timeout
+        _signal(pid, signal.SIGTERM)
+        if _gone(file, grace):
+            click.echo("Server stopped", err=True)
+            return
+        click.echo(f"Server did not stop within {grace} s: killing it", err=True)
+    _signal(pid, signal.SIGKILL)
+    if not _gone(file, KILL_WAIT_SECONDS):
+        _fail(f"process {pid} does not end even when killed: its disk may hang")
+    file.path.unlink(missing_ok=True)
+    click.echo("Server killed", err=True)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        _fail(f"process {pid} belongs to another user: run this as that user")
+
+
+def _gone(file: PidFile, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while file.running() is not None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["human", "json"], case_sensitive=False),
+    default="human",
+)
+@click.option("--addr", metavar="HOST:PORT", help="Ask the server there instead of the pid file.")
+@with_sources
+def status(sources: Sources, *, form: str, addr: str | None) -> None:
+    """Say whether the server runs."""
+    # Only here: the other commands need nothing of gRPC.
+    from amaters_server.rpc.probe import Found, State, probe  # noqa: PLC0415
+
+    settings = _located(sources)
+    if addr is None:
+        running = PidFile(settings.server.pid_file).running() is not None
+        found = Found(State.RUNNING if running else State.STOPPED)
+    else:
+        _require_address(addr)
+        network = settings.network
+        found = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
+    facts = {"status": found.state.value, "bind_address": addr or settings.server.bind_address}
+    if addr is None:
+        # Files of this host say nothing about a server elsewhere.
+        facts["pid_file"] = str(settings.server.pid_file)
+        facts["data_dir"] = str(settings.server.data_dir)
+    elif found.detail:
+        facts["detail"] = found.detail
+    if form.lower() == "json":
+        click.echo(json.dumps(facts, indent=2, sort_keys=True))
+        return
+    click.echo(f"AmateRS Server Status\n=====================\nStatus: {found}")
+    for name, label in STATUS_LABELS.items():
+        if name in facts:
+            click.echo(f"{label}: {facts[name]}")
+
+
+def _require_address(text: str) -> None:
+    try:
+        host_port(text)
+    except ValueError as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--addr") from None
+
+
+@click.command("validate-config")
+@click.option("-s", "--show", is_flag=True, help="Print what is in force.")
+@with_sources
+def validate_config(sources: Sources, *, show: bool) -> None:
+    """Say whether the configuration is right, naming every key that is not."""
+    loaded = _loaded(sources)
+    for notice in loaded.notices:
+        click.echo(f"Notice: {notice}", err=True)
+    # As for `start`: only here.
+    from amaters_server.app import from_settings, lifecycle  # noqa: PLC0415
+
+    try:
+        lifecycle.require_certificates(loaded.settings)
+    except ConfigurationError as wrong:
+        # Not a fault of the configuration: it may be checked elsewhere than it is used.
+        click.echo(f"Notice: a server would not start here: {wrong}", err=True)
+    click.echo("Configuration is valid")
+    if show:
+        shown = as_toml(from_settings.in_force(loaded.settings))
+        click.echo(f"\nConfiguration:\n{shown}", nl=False)
+
+
+@click.command()
+@with_sources
+def reload(sources: Sources) -> None:
+    """Have the running server read its configuration and certificates again."""
+    file = _located(sources).server.pid_file
+    pid = PidFile(file).running()
+    if pid is None:
+        _fail(
+            f"Server is not running: nobody holds {file}. If it runs with another configuration "
+            "file, name that one with --config"
+        )
+    _signal(pid, signal.SIGHUP)
+    click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
+
+
+@click.command()
+@click.option(
+    "--drop-entry",
+    "drop",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="INDEX",
+    help="Make this entry do nothing. Name the same entries on every member.",
+)
+@click.option("--reset-term", is_flag=True, help="Replace a term that is beyond reason.")
+@click.option("--accept-loss", is_flag=True, help="Go on with less than was acknowledged.")
+@with_sources
+def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_loss: bool) -> None:
+    """Examine the log of a stopped member, and repair what is named.
+
+    Without options nothing is changed: the report says what is wrong and which command repairs
+    it. Stop all members first, and repair every one of them before the first is started again.
+    --accept-loss is for a lone node without a backup whose disk lost acknowledged writes.
+    """
+    # As for `start`: only here.
+    from amaters_server.app import repair as repairs  # noqa: PLC0415
+    from amaters_server.app.private import private_files  # noqa: PLC0415
+
+    private_files()
+
+    settings = _loaded(sources).settings
+    try:
+        if accept_loss:
+            repairs.accept_loss(settings)
+            click.echo("Accepted. The node starts with what its disk holds.")
+        if drop or reset_term:
+            repairs.mend_folder(settings, drop, reset_term=reset_term)
+            click.echo("Repaired. Repair the other members in the same way, then start them all.")
+        found = repairs.examine_folder(settings)
+    except DatabaseError as wrong:
+        _fail(str(wrong))
+    click.echo(f"Member {found.node_id}, log up to entry {found.last_index}, term {found.term}")
+    for index, why in found.entries:
+        click.echo(f"  entry {index}: {why}")
+    if found.term != found.reset_term:
+        click.echo(f"  term {found.term} is beyond reason: it would become {found.reset_term}")
+    if found.sound:
+        click.echo("Nothing to repair")
+        return
+    options = [f"--drop-entry {index}" for index, _ in found.entries]
+    options += ["--reset-term"] if found.term != found.reset_term else []
+    click.echo(f"To repair it on every member: amaters-server repair {' '.join(options)}")

@@ -7,7 +7,7 @@ the engine and never writes it; what `apply` changed must be written by the call
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from amaters_server.machine import state
 from amaters_server.machine.census import Census, Count, Counts, Recent, sizes_after
@@ -218,9 +218,10 @@ class Machine:
         return changes
 
     def _continue_from(self, kept: Kept) -> None:
-        if kept.counts is None and self._is_empty():
-            kept = replace(kept, counts={})
         self._replicated = Replicated(kept)
+        if kept.counts is None and self._is_empty():
+            # Counts from before an earlier version wrote here may be stored still: they are void.
+            self._replicated.census.clear()
         self._recent = Recent()
         self._written = self._version
 

@@ -7,10 +7,10 @@ from amaters_server.machine.codec import Proposal, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
-from amaters_server.model.keys import data_key
+from amaters_server.model.keys import DATA_KEYS_END, data_key
 from amaters_server.model.queries import Operation, Put, Remove, Write
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.storage.engine import Space
+from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +63,20 @@ def test_writing_a_key_again_reads_nothing(member: Member, monkeypatch: pytest.M
     member.apply(Put(data_key("users", b"a"), b"22"))
 
     assert member.machine.total == Count(1, 3)
+
+
+def test_counts_from_before_an_earlier_version_emptied_the_data_are_void(member: Member) -> None:
+    member.apply(Put(data_key("users", b"a"), b"1"))
+    emptied = Changes()
+    emptied.clear(Space.DATA, b"", DATA_KEYS_END)
+    state.save_position(emptied, 3, 1, counted=False)
+    member.engine.write(emptied, sync=True)
+    member.machine = Machine(member.engine)
+
+    member.apply(Put(data_key("orders", b"b"), b"22"))
+
+    assert member.machine.total == Count(1, 3)
+    assert Machine(member.engine).total == Count(1, 3)
 
 
 def test_a_member_that_knows_no_counts_gets_an_image_of_the_same_bytes(member: Member) -> None:

@@ -97,10 +97,10 @@ def write(load: Load, stages: Stages, caught: Caught, machine: Machine, life: in
     proposals = Proposals(Origin(1, life), Patience(1, 1))
     entries: list[bytes] = []
 
-    def propose(number: int, writes: Sequence[object]) -> bool:
+    def propose(number: int, writes: Sequence[object]) -> bytes:
         proposal = codec.Proposal(1, life, number)
         entries.append(codec.encode_writes(proposal, writes, unix_ms=1))  # type: ignore[arg-type]
-        return True
+        return entries[-1]
 
     def submit() -> None:
         proposals.submit(caught.writes, caught.answers, 0.0)

@@ -117,10 +117,10 @@ class TakesItsOwnWay(SimNode):
         super().start()
         apply = self.machine._replicated.apply_commands
 
-        def applied(entry, workspace):
+        def applied(entry, data, workspace):
             if self.id == 2 and entry.put_keys and entry.proposal.sequence % 20 == 0:
                 entry.put_values[0] = b"its own"
-            return apply(entry, workspace)
+            return apply(entry, data, workspace)
 
         self.machine._replicated.apply_commands = applied
 

@@ -128,7 +128,7 @@ class Machine:
         memberships: list[MembershipOutcome] = []
         for entry, decoded in [(entry, _decode(entry)) for entry in entries]:
             if isinstance(decoded, Entry):
-                outcomes.append(replicated.apply_commands(decoded, workspace))
+                outcomes.append(replicated.apply_commands(decoded, entry.data, workspace))
             elif decoded is not None and entry.conf_state is not None:
                 memberships.append(replicated.apply_membership(entry, decoded, entry.conf_state))
             replicated.index, replicated.term = entry.index, entry.term

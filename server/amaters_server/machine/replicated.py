@@ -70,16 +70,16 @@ class Replicated:
             anew, counts = census.take_changed()
             state.save_counts(changes, counts, anew=anew)
 
-    def apply_commands(self, entry: Entry, workspace: Workspace) -> Outcome:
-        """Carry out the entry's commands, unless its origin has gone past it."""
+    def apply_commands(self, entry: Entry, data: bytes, workspace: Workspace) -> Outcome:
+        """Carry out the entry's commands, unless its origin has gone past it; `data` encodes it."""
         if not self._origins.accept(entry.proposal):
-            return Outcome(*entry.proposal, results=[], skipped=True)
+            return Outcome(*entry.proposal, results=[], entry=data, skipped=True)
         results: list[Answer]
         if self.restoring is None and entry.only_sound_puts:
             results = self._put_all(entry, workspace.batch)
         else:
             results = [self._answer(command, workspace) for command in entry.in_order()]
-        return Outcome(*entry.proposal, results=results)
+        return Outcome(*entry.proposal, results=results, entry=data)
 
     def apply_membership(
         self, entry: Committed, record: command_pb2.MemberRecord, conf_state: ConfState

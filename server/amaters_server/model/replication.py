@@ -41,5 +41,7 @@ class Outcome:
     sequence: int
     results: list[Answer]
     """One per command, in order."""
+    entry: bytes
+    """What was applied, as it lies in the log: the name on it may be forged."""
     skipped: bool = False
     """True: an equal or later proposal of that origin was applied before, so this one was not."""

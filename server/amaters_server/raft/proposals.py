@@ -11,8 +11,9 @@ costs every member a round of messages, a sync and turns of its loop, whatever i
 When nothing is heard for a while, an empty proposal (a barrier) is sent after the others: once it
 is applied, the fate of all of them is known.
 
-A forged entry may name this node as its origin. What it does to the fate of this node's proposals
-is the same as if it were one of them: those before it can never be applied. When it names a later
+A forged entry may name this node as its origin. Its results answer nobody: only the very bytes that
+were proposed do. What it does to the fate of this node's proposals is the same as if it were one of
+them: it and those before it can never be applied. When it names a later
 incarnation or a number not yet used, later proposals would be skipped as well: `usurped` asks for a
 new incarnation above it.
 """
@@ -51,6 +52,8 @@ class Proposal:
     """The earliest of the writes that wait."""
     size: int = 0
     """Bytes of its writes, roughly."""
+    entry: bytes = b""
+    """What was put into the log; nothing while it is parked."""
     late: set[int] = field(default_factory=set)
     """Positions of writes that were answered before the entry was applied."""
 
@@ -106,8 +109,9 @@ class Patience:
     """Before callers are told that there is none."""
 
 
-Propose = Callable[[int, Sequence[Waiting]], bool]
-"""Puts writes into the log under a sequence number; False when raft refuses for now."""
+Propose = Callable[[int, Sequence[Waiting]], bytes | None]
+"""Puts writes into the log under a sequence number, and returns the entry; None when raft refuses
+for now."""
 
 
 class Proposals:
@@ -190,10 +194,11 @@ class Proposals:
         self.suspect()
 
     def _propose(self, proposal: Proposal, propose: Propose, now: float) -> bool:
-        if not propose(self._sequence + 1, proposal.writes):
+        entry = propose(self._sequence + 1, proposal.writes)
+        if entry is None:
             return False
         self._sequence += 1
-        proposal.since = now
+        proposal.entry, proposal.since = entry, now
         self._in_flight[self.newest] = proposal
         return True
 
@@ -205,7 +210,7 @@ class Proposals:
             return []
         place = (outcome.incarnation, outcome.sequence)
         proposal = self._in_flight.get(place)
-        if proposal is None or outcome.skipped or len(outcome.results) != len(proposal.writes):
+        if proposal is None or outcome.skipped or outcome.entry != proposal.entry:
             # Usually the outcome of an earlier life, or of one whose fate a later one has settled.
             self.usurped |= proposal is not None or place > self.newest
             self._settle_up_to(place, now)

@@ -356,17 +356,18 @@ class Replica:
         self.proposals.suspect()
         self.reads.suspect()
 
-    def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bool:
+    def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bytes | None:
         if self._refused or self._leader == 0 or self.driver.resting or self.proposals.usurped:
-            return False
+            return None
+        entry = self._encode(self.origin, sequence, writes)
         try:
-            self._core.propose(b"", self._encode(self.origin, sequence, writes))
+            self._core.propose(b"", entry)
         except ProposalDropped:
             self.counters.dropped += 1
             self._refused = True
-            return False
+            return None
         self.counters.proposals += 1
-        return True
+        return entry
 
     def _hopeless(self, now: float) -> NoLeaderError | None:
         since = self._leaderless_since

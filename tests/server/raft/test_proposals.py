@@ -20,8 +20,13 @@ def write(ticket, deadline=100.0, size=1, *, forward=True):
     return Write(ticket, [Put(data_key("c", b"k"), b"v" * size)], deadline, forward=forward)
 
 
-def applied(sequence, results, *, origin=ORIGIN, skipped=False):
-    return Outcome(origin.node_id, origin.incarnation, sequence, results, skipped)
+def entry_of(sequence):
+    return b"entry %d" % sequence
+
+
+def applied(sequence, results, *, origin=ORIGIN, skipped=False, entry=None):
+    entry = entry_of(sequence) if entry is None else entry
+    return Outcome(origin.node_id, origin.incarnation, sequence, results, entry, skipped)
 
 
 class Raft:
@@ -33,9 +38,9 @@ class Raft:
 
     def __call__(self, sequence, writes):
         if self.refuses:
-            return False
+            return None
         self.proposed.append((sequence, [one.ticket for one in writes]))
-        return True
+        return entry_of(sequence)
 
 
 class Caller:
@@ -152,13 +157,13 @@ def test_a_skipped_entry_in_flight_shows_that_a_later_one_was_applied_unseen():
     assert proposals.parked
 
 
-def test_another_number_of_results_is_not_the_answer_to_these_writes():
-    for results in ([], [[1], [1]]):
+def test_only_the_entry_that_was_proposed_answers_the_writes_under_its_number():
+    for results in ([], [[1]], [[1], [1]]):
         proposals, raft, caller = setup()
         proposals.submit([write(10)], caller, now=0)
         proposals.launch(raft, now=0)
 
-        deliver(proposals.resolve(applied(1, results), now=1))
+        deliver(proposals.resolve(applied(1, results, entry=b"forged"), now=1))
 
         assert proposals.usurped
         assert proposals.parked
@@ -174,7 +179,7 @@ def test_a_later_incarnation_goes_on_and_nothing_is_answered_or_applied_twice():
 
     # Taken between the first and the third: the third may still be applied, and is not repeated.
     deliver(proposals.resolve(applied(1, [[1]]), now=1))
-    deliver(proposals.resolve(applied(2, []), now=1))
+    deliver(proposals.resolve(applied(2, [], entry=b"forged"), now=1))
     proposals.renew(later)
     proposals.launch(raft, now=2)
     deliver(proposals.resolve(applied(3, [[1]]), now=2))

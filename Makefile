@@ -20,12 +20,14 @@ READY  := $(VENV)/.ready
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 NATIVE := $(VENV)/.native
+# Runs a command with its output in .cache/log, and shows one line of it.
+STAGE  := tools/stage.sh
 
 NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/target/*')
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images \
+.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -35,36 +37,36 @@ setup: $(READY) $(NATIVE) ## Install everything into .venv (the other targets do
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@echo "First run: setting up takes 2 to 5 minutes, nearly all of it the native code. Later runs skip it."
+	@$(STAGE) "Python environment" venv bash -c '$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --upgrade "pip>=25.1"'
 	@touch $@
 
 $(NATIVE): $(VENV)/.made $(NATIVE_SOURCES)
 	@command -v cargo >/dev/null || { echo "cargo is needed to build server/native: install Rust 1.85 or newer, then run this again"; exit 1; }
-	$(BIN)/python -m pip install --quiet --group native
-	$(BIN)/maturin build --quiet --release --locked --manifest-path server/native/Cargo.toml --interpreter $(BIN)/python --out .cache/wheels
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps "$$(ls -t .cache/wheels/amaters_native-*.whl | head -n 1)"
+	@$(STAGE) "build tools" tools $(BIN)/python -m pip install --group native
+	@$(STAGE) "native code" native $(BIN)/maturin build --release --locked --manifest-path server/native/Cargo.toml --interpreter $(BIN)/python --out .cache/wheels
+	@$(STAGE) "native module" wheel $(BIN)/python -m pip install --force-reinstall --no-deps "$$(ls -t .cache/wheels/amaters_native-*.whl 2>/dev/null | head -n 1)"
 	@touch $@
 
 $(READY): $(VENV)/.made $(NATIVE) pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[server,operator]' --group test --group lint
+	@$(STAGE) "Python packages" packages $(BIN)/python -m pip install --editable '.[server,operator]' --group test --group lint
 	@touch $@
 
 demo: setup ## Three local nodes: write, read, kill the leader, snapshot and restore
 	@$(BIN)/python -m demo.local
 
 test: check ## All checks and all tests that need no Kubernetes
-	cargo test --quiet --release --locked --manifest-path server/native/Cargo.toml
+	@$(STAGE) "Rust tests" cargo-test cargo test --release --locked --manifest-path server/native/Cargo.toml
 	$(BIN)/pytest tests
 
 check: setup ## Formatting, lint, types, import contracts
-	$(BIN)/ruff format --check $(CHECKED)
-	$(BIN)/ruff check $(CHECKED)
-	$(BIN)/mypy $(PACKAGES) demo bench tools
-	MYPYPATH=tests/testbed:tests/faultbed $(BIN)/mypy tests/testbed/*.py tests/faultbed/*.py
-	$(BIN)/lint-imports --no-cache
-	cargo fmt --manifest-path server/native/Cargo.toml --check
-	cargo clippy --quiet --release --locked --manifest-path server/native/Cargo.toml -- -D warnings
+	@$(STAGE) "format" format $(BIN)/ruff format --check $(CHECKED)
+	@$(STAGE) "lint" lint $(BIN)/ruff check $(CHECKED)
+	@$(STAGE) "types" types $(BIN)/mypy $(PACKAGES) demo bench tools
+	@MYPYPATH=tests/testbed:tests/faultbed $(STAGE) "types of the test beds" testbed-types $(BIN)/mypy tests/testbed/*.py tests/faultbed/*.py
+	@$(STAGE) "import contracts" contracts $(BIN)/lint-imports --no-cache
+	@$(STAGE) "Rust format" cargo-fmt cargo fmt --manifest-path server/native/Cargo.toml --check
+	@$(STAGE) "Rust lint" clippy cargo clippy --release --locked --manifest-path server/native/Cargo.toml -- -D warnings
 
 fix: setup ## Repair what `make check` can repair
 	$(BIN)/ruff format $(CHECKED)
@@ -110,6 +112,9 @@ proto: setup ## Regenerate the protobuf stubs
 
 crds: setup ## Regenerate crds/ and the chart's copy
 	$(BIN)/python -m amaters_operator.api.generate
+
+picture: setup ## Regenerate the picture of `make demo` that the README shows
+	@$(BIN)/python -m demo.local --picture docs/images/demo.svg
 
 docs: setup ## Regenerate the reference pages
 	$(BIN)/python tools/configuration_reference.py

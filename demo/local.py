@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from amaters.admin.client import AdminClient
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import track
+from rich.text import Text
 
 from demo.nodes import (
     LocalNode,
@@ -56,13 +58,24 @@ async def write_and_read(nodes: list[LocalNode]) -> None:
         done(f"node 3 counts {count} records")
 
 
-def show_cluster(node: LocalNode) -> None:
-    """Run `amaters-cli cluster status`, as a person would."""
-    subprocess.run(
-        [program("amaters-cli"), "--admin", node.admin_address, "cluster", "status"],
-        check=True,
-        env=quiet_environment(),
-    )
+def placeless(text: str) -> str:
+    """Leave out of a picture where this checkout is."""
+    return text.replace(str(ROOT.parent), "/home/you/amaters") if screen.record else text
+
+
+def show(node: LocalNode, *command: str) -> None:
+    """Run `amaters-cli` against that node, as a person would, and show what it prints."""
+    words = [program("amaters-cli"), "--admin", node.admin_address, *command]
+    environment = quiet_environment() | {"FORCE_COLOR": "1", "COLUMNS": str(screen.width)}
+    if not screen.record and screen.is_terminal:
+        subprocess.run(words, check=True, env=environment)  # It may draw over itself.
+        return
+    printed = subprocess.run(words, check=True, env=environment, capture_output=True, text=True)
+    screen.print(Text.from_ansi(placeless(printed.stdout).rstrip()), soft_wrap=True)
+    notes = [Text.from_ansi(placeless(line)) for line in printed.stderr.splitlines()]
+    for note in notes:
+        if note.plain.strip() and "━" not in note.plain:
+            screen.print(note, soft_wrap=True)
 
 
 def start_workload(nodes: list[LocalNode], stop: Path, said: Path) -> subprocess.Popen[bytes]:
@@ -128,16 +141,12 @@ async def snapshot_and_restore(nodes: list[LocalNode], store: Path) -> LocalNode
         f"{snapshot.key_count} records of all collections at log index "
         f"{snapshot.applied_index}, {snapshot.size_bytes} bytes:"
     )
-    screen.print(f"    {snapshot.uri}", soft_wrap=True)
+    screen.print(placeless(f"    {snapshot.uri}"), soft_wrap=True)
     say("Restoring it into a new, empty one-node cluster")
     [fresh] = create_nodes(ROOT / "restored", 1, store=store)
     fresh.start()
     await until_ready([fresh])
-    subprocess.run(
-        [program("amaters-cli"), "--admin", fresh.admin_address, "admin", "restore", snapshot.uri],
-        check=True,
-        env=quiet_environment(),
-    )
+    show(fresh, "admin", "restore", snapshot.uri)
     original, restored = await contents(nodes[0]), await contents(fresh)
     if original != restored:
         raise SystemExit(f"contents differ: {len(original)} records, {len(restored)} restored")
@@ -159,16 +168,35 @@ async def story(nodes: list[LocalNode], store: Path) -> None:
         node.start()
     done(f"all three ready after {await until_ready(nodes):.1f} s")
     await write_and_read(nodes)
-    show_cluster(nodes[0])
+    show(nodes[0], "cluster", "status")
     await kill_the_leader(nodes)
     fresh = await snapshot_and_restore(nodes, store)
     nodes.append(fresh)
     say("The cluster, as `amaters-cli cluster status` shows it")
-    show_cluster(nodes[0])
+    show(nodes[0], "cluster", "status")
+
+
+PICTURE_WIDTH = 132
 
 
 def main() -> None:
-    """Run the story; leave nothing running, whatever happens."""
+    """Run the story; leave nothing running, whatever happens.
+
+    With `--picture FILE`, write what was shown as an SVG.
+    """
+    picture = Path(sys.argv[2]) if sys.argv[1:2] == ["--picture"] else None
+    if picture is not None:
+        screen.record, screen.width = True, PICTURE_WIDTH
+    run()
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        # A page may not load fonts for a picture: the reader's own monospace font does.
+        drawn = screen.export_svg(title="make demo")
+        picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
+
+
+def run() -> None:
+    """Run the story, then say where to look."""
     screen.print(Panel("AmateRS: three nodes on this machine", expand=False, style="bold"))
     store = ROOT / "snapshots"
     nodes = create_nodes(ROOT / "cluster", 3, store=store)

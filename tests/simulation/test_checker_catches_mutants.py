@@ -10,8 +10,8 @@ from amaters_server.node import answering
 from amaters_server.raft import core as door
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.testing.sim_cluster import SimCluster
-from amaters_server.testing.sim_node import SimNode
+from amaters_server.testing.simulation.cluster import SimCluster
+from amaters_server.testing.simulation.node import SimNode
 
 SEEDS = range(120)
 TROUBLED_SECONDS = 9.0

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from amaters_server.testing.sim_cluster import SimCluster
+from amaters_server.testing.simulation.cluster import SimCluster
 
 SEEDS = int(os.environ.get("AMATERS_SIM_SEEDS", "200"))
 PER_TEST = 5

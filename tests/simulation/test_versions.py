@@ -3,9 +3,9 @@
 import pytest
 from amaters_server.raft import membership as rules
 from amaters_server.raft import seniority
-from amaters_server.testing.sim_cluster import SimCluster
-from amaters_server.testing.sim_faults import Faults
-from amaters_server.testing.sim_node import NEW, OLD, SimNode
+from amaters_server.testing.simulation.cluster import SimCluster
+from amaters_server.testing.simulation.faults import Faults
+from amaters_server.testing.simulation.node import NEW, OLD, SimNode
 
 SEEDS = range(6)
 OLD_LEADS = "newest leads"

@@ -7,7 +7,7 @@ replay --from A --count N      a range of them; stops with status 1 if any faile
 import argparse
 import sys
 
-from amaters_server.testing.sim_cluster import SimCluster
+from amaters_server.testing.simulation.cluster import SimCluster
 
 
 def main(arguments: list[str]) -> int:

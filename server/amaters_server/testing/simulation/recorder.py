@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from amaters_server.model.replication import Committed
 from amaters_server.storage.engine import Changes, Space
-from amaters_server.testing.sim_model import Model
+from amaters_server.testing.simulation.model import Model
 
 Place = tuple[int, int]
 """Index and term of a log entry."""

@@ -1,6 +1,6 @@
 """The clocks of one simulated machine: they run fast or slow, leap, and agree with nobody's."""
 
-from amaters_server.testing.sim_world import World
+from amaters_server.testing.simulation.world import World
 
 _WALL_START_MS = 1_700_000_000_000
 

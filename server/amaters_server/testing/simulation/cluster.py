@@ -19,13 +19,13 @@ from amaters_server.node.settings import InitialMember
 from amaters_server.raft.log import Identity
 from amaters_server.testing import history
 from amaters_server.testing.history import Operation, Outcome
-from amaters_server.testing.sim_clients import Client
-from amaters_server.testing.sim_clock import SimClock
-from amaters_server.testing.sim_faults import ORDINARY_RATES, Faults
-from amaters_server.testing.sim_node import SimNode
-from amaters_server.testing.sim_place import SimPlace
-from amaters_server.testing.sim_recorder import Recorder
-from amaters_server.testing.sim_world import Network, World
+from amaters_server.testing.simulation.clients import Client
+from amaters_server.testing.simulation.clock import SimClock
+from amaters_server.testing.simulation.faults import ORDINARY_RATES, Faults
+from amaters_server.testing.simulation.node import SimNode
+from amaters_server.testing.simulation.place import SimPlace
+from amaters_server.testing.simulation.recorder import Recorder
+from amaters_server.testing.simulation.world import Network, World
 
 CLIENTS = 4
 TROUBLED_SECONDS = 7.0

@@ -8,8 +8,8 @@ from amaters_server.model.errors import DatabaseError, OutcomeUnknownError
 from amaters_server.model.keys import DataKey, data_key
 from amaters_server.model.queries import Answer, Answers, Get, Put, Read, Write
 from amaters_server.testing.history import Operation, Outcome
-from amaters_server.testing.sim_node import SimNode
-from amaters_server.testing.sim_place import SimPlace
+from amaters_server.testing.simulation.node import SimNode
+from amaters_server.testing.simulation.place import SimPlace
 
 KEYS = tuple(data_key("c", name) for name in (b"a", b"b", b"c"))
 PATIENCE_SECONDS = 1.0

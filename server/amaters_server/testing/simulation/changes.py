@@ -7,10 +7,10 @@ from amaters_server.model.errors import MembershipError
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import Change
-from amaters_server.testing.sim_node import SimNode
+from amaters_server.testing.simulation.node import SimNode
 
 if TYPE_CHECKING:
-    from amaters_server.testing.sim_cluster import SimCluster
+    from amaters_server.testing.simulation.cluster import SimCluster
 
 MOST_MEMBERS = 6
 FEWEST_OTHERS = 3

@@ -19,11 +19,11 @@ from amaters_server.raft.replica import Outbox, Replica
 from amaters_server.raft.seniority import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.testing.sim_clock import SimClock
-from amaters_server.testing.sim_disk import SimDisk
-from amaters_server.testing.sim_images import SimImages
-from amaters_server.testing.sim_place import RecordingMachine, SimPlace
-from amaters_server.testing.sim_world import Event
+from amaters_server.testing.simulation.clock import SimClock
+from amaters_server.testing.simulation.disk import SimDisk
+from amaters_server.testing.simulation.images import SimImages
+from amaters_server.testing.simulation.place import RecordingMachine, SimPlace
+from amaters_server.testing.simulation.world import Event
 
 OLD, NEW = (0, 3, 0), (0, 4, 0)
 """Versions that members may run."""

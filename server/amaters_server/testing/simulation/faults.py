@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import StorageFullError
-from amaters_server.testing.sim_changes import MemberChanges
-from amaters_server.testing.sim_forgery import forged
-from amaters_server.testing.sim_node import NEW, OLD, SimNode
-from amaters_server.testing.sim_world import Weather
+from amaters_server.testing.simulation.changes import MemberChanges
+from amaters_server.testing.simulation.forgery import forged
+from amaters_server.testing.simulation.node import NEW, OLD, SimNode
+from amaters_server.testing.simulation.world import Weather
 
 if TYPE_CHECKING:
-    from amaters_server.testing.sim_cluster import SimCluster
+    from amaters_server.testing.simulation.cluster import SimCluster
 
 ORDINARY_RATES = (0.85, 1.2)
 """How many of its own seconds a clock counts in one of the world's."""

@@ -11,7 +11,7 @@ from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
 from amaters_server.storage.memory import MemoryEngine
 
 if TYPE_CHECKING:
-    from amaters_server.testing.sim_node import SimNode
+    from amaters_server.testing.simulation.node import SimNode
 
 RETRY_SECONDS = 1.0
 ONE_IN_SO_MANY_FAILS = 5

@@ -10,11 +10,11 @@ from typing_extensions import override
 from amaters_server.machine.machine import Applied, Machine
 from amaters_server.model.replication import Committed
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.testing.sim_recorder import Recorder
-from amaters_server.testing.sim_world import Network, World
+from amaters_server.testing.simulation.recorder import Recorder
+from amaters_server.testing.simulation.world import Network, World
 
 if TYPE_CHECKING:
-    from amaters_server.testing.sim_node import SimNode
+    from amaters_server.testing.simulation.node import SimNode
 
 
 OVERHEARD = 2000

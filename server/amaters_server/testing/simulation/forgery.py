@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from amaters_server.machine.adoption import position
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.testing.sim_node import SimNode
+from amaters_server.testing.simulation.node import SimNode
 
 _TYPE, _TO, _FROM, _TERM, _LOG_TERM, _INDEX, _ENTRIES, _COMMIT, _SNAPSHOT = range(1, 10)
 _ENTRY_TYPE, _ENTRY_TERM, _ENTRY_INDEX, _ENTRY_DATA = range(1, 5)

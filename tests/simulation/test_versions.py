@@ -5,7 +5,8 @@ from amaters_server.raft import membership as rules
 from amaters_server.raft import seniority
 from amaters_server.testing.simulation.cluster import SimCluster
 from amaters_server.testing.simulation.faults import Faults
-from amaters_server.testing.simulation.node import NEW, OLD, SimNode
+from amaters_server.testing.simulation.node import SimNode
+from amaters_server.testing.simulation.place import NEW, OLD
 
 SEEDS = range(6)
 OLD_LEADS = "newest leads"

@@ -1,16 +1,13 @@
 """Changes of a simulated cluster's members and leader, asked for at any time by the seed's choice."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import MembershipError
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import Change
+from amaters_server.testing.simulation.members import SimMembers
 from amaters_server.testing.simulation.node import SimNode
-
-if TYPE_CHECKING:
-    from amaters_server.testing.simulation.cluster import SimCluster
 
 MOST_MEMBERS = 6
 FEWEST_OTHERS = 3
@@ -19,7 +16,7 @@ FEWEST_OTHERS = 3
 class MemberChanges:
     """What an administrator, or an operator, does to the cluster."""
 
-    def __init__(self, cluster: "SimCluster", over: Callable[[], bool]) -> None:
+    def __init__(self, cluster: SimMembers, over: Callable[[], bool]) -> None:
         self._cluster = cluster
         self._world = cluster.world
         self._over = over

@@ -2,6 +2,8 @@
 
 from amaters_server.testing.simulation.world import World
 
+ORDINARY_RATES = (0.85, 1.2)
+"""How many of its own seconds a clock counts in one of the world's."""
 _WALL_START_MS = 1_700_000_000_000
 
 

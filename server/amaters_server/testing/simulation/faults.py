@@ -3,19 +3,16 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from amaters_server.model.errors import StorageFullError
 from amaters_server.testing.simulation.changes import MemberChanges
+from amaters_server.testing.simulation.clock import ORDINARY_RATES
 from amaters_server.testing.simulation.forgery import forged
-from amaters_server.testing.simulation.node import NEW, OLD, SimNode
+from amaters_server.testing.simulation.members import SimMembers
+from amaters_server.testing.simulation.node import SimNode
+from amaters_server.testing.simulation.place import NEW, OLD
 from amaters_server.testing.simulation.world import Weather
 
-if TYPE_CHECKING:
-    from amaters_server.testing.simulation.cluster import SimCluster
-
-ORDINARY_RATES = (0.85, 1.2)
-"""How many of its own seconds a clock counts in one of the world's."""
 WILD_RATES = (0.5, 2.0)
 ONE_IN_SO_MANY_IS_REPLACED = 3
 """Crashes that end with another version's binary."""
@@ -30,7 +27,7 @@ Brings = Callable[[], bool]
 class Faults:
     """Brings trouble until it is stopped; then repairs everything."""
 
-    def __init__(self, cluster: "SimCluster") -> None:
+    def __init__(self, cluster: SimMembers) -> None:
         self.counts: Counter[str] = Counter()
         self._cluster = cluster
         self._world = cluster.world

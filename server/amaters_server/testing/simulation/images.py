@@ -1,7 +1,6 @@
 """Images between simulated members: made, fetched and installed, with power failing around it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from amaters_server.machine.adoption import adopting, position, require
 from amaters_server.model.cluster import ConfState
@@ -9,9 +8,7 @@ from amaters_server.model.errors import SnapshotError
 from amaters_server.raft.driver import ImageToInstall
 from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
 from amaters_server.storage.memory import MemoryEngine
-
-if TYPE_CHECKING:
-    from amaters_server.testing.simulation.node import SimNode
+from amaters_server.testing.simulation.place import SimProcess
 
 RETRY_SECONDS = 1.0
 ONE_IN_SO_MANY_FAILS = 5
@@ -20,7 +17,7 @@ ONE_IN_SO_MANY_FAILS = 5
 class SimImages:
     """Both ends of catching up by image, of one member in one of its lives."""
 
-    def __init__(self, node: "SimNode") -> None:
+    def __init__(self, node: SimProcess) -> None:
         self._node = node
         self._offered_at = 0.0
         self._members: frozenset[int] = frozenset()

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError, StorageFullError
@@ -20,13 +22,10 @@ from amaters_server.raft.seniority import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.clock import SimClock
-from amaters_server.testing.simulation.disk import SimDisk
 from amaters_server.testing.simulation.images import SimImages
-from amaters_server.testing.simulation.place import RecordingMachine, SimPlace
-from amaters_server.testing.simulation.world import Event
+from amaters_server.testing.simulation.place import SimPlace, SimProcess
+from amaters_server.testing.simulation.recorder import RecordingMachine
 
-OLD, NEW = (0, 3, 0), (0, 4, 0)
-"""Versions that members may run."""
 TICK_SECONDS = 0.02
 TICKS_BETWEEN_HANDSHAKES = 5
 FULL_DISK_RETRY_SECONDS = 0.1
@@ -34,28 +33,20 @@ KEPT_ENTRIES = 40
 _NOWHERE = Path("/nonexistent")
 
 
-class SimNode:
-    """One member, up or down. Down, it keeps its disk and nothing else."""
+class SimNode(SimProcess):
+    """One member with its replica, state machine, log and images."""
 
     syncs = True
     """False simulates an engine that lies about durability."""
 
     def __init__(self, node_id: int, place: SimPlace, pinned: int, clock: SimClock) -> None:
-        self.id = node_id
-        self.place = place
-        self.clock = clock
-        self.storage = SimDisk()
-        self.up = False
-        self.life = 0
-        self.retired = False
-        self.version = NEW
+        super().__init__(node_id, place, clock)
         self.pinned = pinned
         """The election timeout in ticks; different on every node."""
         self._queue: list[Batch] = []
         self._writing = False
         self._awaiting: ImageToInstall | None = None
         self._scheduled = False
-        self._backlog: list[Event] | None = None
         self._ticks = 0
         self._lonely_ticks = 0
 
@@ -79,6 +70,7 @@ class SimNode:
         engine.write(changes, sync=True)
         engine.close()
 
+    @override
     def start(self) -> None:
         """Come up with what the disk holds."""
         self.life += 1
@@ -106,6 +98,7 @@ class SimNode:
         """Open the replica; mutants do something to it here."""
         return opening.open_replica(disk, identity, settings, self.clock, core)
 
+    @override
     def crash(self) -> None:
         """Lose power: memory is gone, and so are writes that no sync has reached."""
         rng = self.place.world.rng
@@ -115,11 +108,6 @@ class SimNode:
             self._write_now()  # It had reached the disk; only nobody heard of it any more.
         self.storage.disk.crash(keep=rng.randrange(3))
 
-    def come_back(self) -> None:
-        """Start again, if it is down and still a member."""
-        if not self.up and not self.retired:
-            self.start()
-
     def show_state(self) -> None:
         """Have all data compared with what it should be."""
         view = self.machine.view()
@@ -127,33 +115,10 @@ class SimNode:
         self.place.recorder.state(self.id, self.machine.applied_index, rows)
         view.close()
 
-    def suspend(self) -> None:
-        """Stand still; whatever happens meanwhile is noticed by `resume`, all at once."""
-        self._backlog = self._backlog or []
-
-    def resume(self) -> None:
-        """Go on where it stopped."""
-        backlog, self._backlog = self._backlog or [], None
-        for event in backlog:
-            event()
-
     @property
     def leads(self) -> bool:
         """Whether the node is up and believes to lead."""
         return self.up and self.replica.driver.core.is_leader
-
-    def later(self, seconds: float, event: Event) -> None:
-        """Have something happen to this life of the node; its clock does not matter."""
-        life = self.life
-
-        def happen() -> None:
-            if self.up and life == self.life:
-                if self._backlog is None:
-                    event()
-                else:
-                    self._backlog.append(happen)
-
-        self.place.world.later(seconds, happen)
 
     def _settings(self) -> NodeSettings:
         return NodeSettings(
@@ -166,14 +131,6 @@ class SimNode:
 
     # --- what arrives ---------------------------------------------------------
 
-    def arrive(self, event: Event) -> None:
-        """Have something from outside happen now, or as soon as the node moves again."""
-        if self.up:
-            if self._backlog is None:
-                event()
-            else:
-                self._backlog.append(lambda: self.arrive(event))
-
     def write(self, write: Write, answers: Answers) -> None:
         """Take a client's write in."""
         self.replica.write([write], answers, self.clock.now())
@@ -184,7 +141,8 @@ class SimNode:
         self.replica.read([read], answers, self.clock.now())
         self.kick()
 
-    def receive(self, sender: "SimNode", message: bytes) -> None:
+    @override
+    def receive(self, sender: SimProcess, message: bytes) -> None:
         """Take a message of another member in; a removed one is told so, as in a handshake."""
         membership = self.machine.membership
         if membership is not None and rules.was_removed(membership, sender.id):
@@ -203,6 +161,7 @@ class SimNode:
 
     # --- the loop ---------------------------------------------------------------
 
+    @override
     def kick(self) -> None:
         """Have the replica advance soon, with everything else that arrives by then."""
         if self.up and not self._scheduled:

@@ -1,24 +1,21 @@
-"""Where simulated members live, and the real state machine with somebody looking over its shoulder."""
+"""What simulated members share, and what each of them is to the others and to its images."""
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
-from amaters_server.machine.machine import Applied, Machine
-from amaters_server.model.replication import Committed
+from amaters_server.raft.replica import Replica
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.testing.simulation.recorder import Recorder
-from amaters_server.testing.simulation.world import Network, World
-
-if TYPE_CHECKING:
-    from amaters_server.testing.simulation.node import SimNode
-
+from amaters_server.testing.simulation.clock import SimClock
+from amaters_server.testing.simulation.disk import SimDisk
+from amaters_server.testing.simulation.recorder import Recorder, RecordingMachine
+from amaters_server.testing.simulation.world import Event, Network, World
 
 OVERHEARD = 2000
 """Messages that can be sent once more: those of the last seconds."""
+OLD, NEW = (0, 3, 0), (0, 4, 0)
+"""Versions that members may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class SimPlace:
     world: World
     network: Network
     recorder: Recorder
-    nodes: "dict[int, SimNode]"
+    nodes: "Mapping[int, SimProcess]"
     images: dict[tuple[int, int], bytes]
     """Finished images by (maker, index)."""
     overheard: deque[tuple[int, int, bytes]] = field(
@@ -37,19 +34,73 @@ class SimPlace:
     """The newest messages between members: sender, receiver, message."""
 
 
-class RecordingMachine(Machine):
-    """The real state machine; everything it applies is compared with what others applied."""
+class SimProcess(ABC):
+    """The process of one member: up, down or suspended. Down, it keeps its disk and nothing else."""
 
-    def __init__(self, engine: MemoryEngine, node: int, recorder: Recorder) -> None:
-        super().__init__(engine)
-        self._node = node
-        self._recorder = recorder
+    engine: MemoryEngine
+    machine: RecordingMachine
+    replica: Replica
 
-    @override
-    def apply(self, entries: Sequence[Committed]) -> Applied:
-        """Apply the next entries."""
-        for entry in entries:
-            self._recorder.applied(self._node, entry)
-        applied = super().apply(entries)
-        self._recorder.changed(self._node, entries[-1].index, applied.changes)
-        return applied
+    def __init__(self, node_id: int, place: SimPlace, clock: SimClock) -> None:
+        self.id = node_id
+        self.place = place
+        self.clock = clock
+        self.storage = SimDisk()
+        self.up = False
+        self.life = 0
+        self.retired = False
+        self.version = NEW
+        self._backlog: list[Event] | None = None
+        """What happened while the process was suspended."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Come up with what the disk holds."""
+
+    @abstractmethod
+    def crash(self) -> None:
+        """Lose power: memory is gone, and so are writes that no sync has reached."""
+
+    @abstractmethod
+    def kick(self) -> None:
+        """Have the replica advance soon, with everything else that arrives by then."""
+
+    @abstractmethod
+    def receive(self, sender: "SimProcess", message: bytes) -> None:
+        """Process a message of another member."""
+
+    def come_back(self) -> None:
+        """Start again, if it is down and still a member."""
+        if not self.up and not self.retired:
+            self.start()
+
+    def suspend(self) -> None:
+        """Stand still; whatever happens meanwhile is noticed by `resume`, all at once."""
+        self._backlog = self._backlog or []
+
+    def resume(self) -> None:
+        """Go on where it stopped."""
+        backlog, self._backlog = self._backlog or [], None
+        for event in backlog:
+            event()
+
+    def later(self, seconds: float, event: Event) -> None:
+        """Have something happen to this life of the process; its clock does not matter."""
+        life = self.life
+
+        def happen() -> None:
+            if self.up and life == self.life:
+                if self._backlog is None:
+                    event()
+                else:
+                    self._backlog.append(happen)
+
+        self.place.world.later(seconds, happen)
+
+    def arrive(self, event: Event) -> None:
+        """Have something from outside happen now, or as soon as the process moves again."""
+        if self.up:
+            if self._backlog is None:
+                event()
+            else:
+                self._backlog.append(lambda: self.arrive(event))

@@ -3,10 +3,14 @@
 Each check that fails says its name first, so that the tests can tell which one caught a mutant.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from typing_extensions import override
+
+from amaters_server.machine.machine import Applied, Machine
 from amaters_server.model.replication import Committed
 from amaters_server.storage.engine import Changes, Space
+from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.model import Model
 
 Place = tuple[int, int]
@@ -86,3 +90,21 @@ class Recorder:
         for value in values:
             if value not in self.model.written:
                 self.accuse("no acknowledged write lost", f"{value!r} is in no member's log")
+
+
+class RecordingMachine(Machine):
+    """The real state machine; everything it applies is compared with what others applied."""
+
+    def __init__(self, engine: MemoryEngine, node: int, recorder: Recorder) -> None:
+        super().__init__(engine)
+        self._node = node
+        self._recorder = recorder
+
+    @override
+    def apply(self, entries: Sequence[Committed]) -> Applied:
+        """Apply the next entries."""
+        for entry in entries:
+            self._recorder.applied(self._node, entry)
+        applied = super().apply(entries)
+        self._recorder.changed(self._node, entries[-1].index, applied.changes)
+        return applied

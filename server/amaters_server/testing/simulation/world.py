@@ -1,6 +1,6 @@
 """A virtual world: time that jumps from event to event, chance from one seed, a bad network.
 
-The time is the world's own: no member sees it, they have clocks (`sim_clock`) that may be wrong.
+The time is the world's own: no member sees it, they have clocks (`clock`) that may be wrong.
 """
 
 import heapq

@@ -63,7 +63,7 @@ check: setup ## Formatting, lint, types, import contracts
 	@$(STAGE) "format" format $(BIN)/ruff format --check $(CHECKED)
 	@$(STAGE) "lint" lint $(BIN)/ruff check $(CHECKED)
 	@$(STAGE) "types" types $(BIN)/mypy $(PACKAGES) demo bench tools
-	@MYPYPATH=tests/testbed:tests/faultbed $(STAGE) "types of the test beds" testbed-types $(BIN)/mypy tests/testbed/*.py tests/faultbed/*.py
+	@MYPYPATH=tests $(STAGE) "types of the test beds" testbed-types $(BIN)/mypy tests/testbed tests/faultbed
 	@$(STAGE) "import contracts" contracts $(BIN)/lint-imports --no-cache
 	@$(STAGE) "Rust format" cargo-fmt cargo fmt --manifest-path server/native/Cargo.toml --check
 	@$(STAGE) "Rust lint" clippy cargo clippy --release --locked --manifest-path server/native/Cargo.toml -- -D warnings

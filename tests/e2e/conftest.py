@@ -6,10 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-import lifecycle
-import object_store
-import places
 import pytest
+from testbed import lifecycle, object_store, places
 
 from demo.clusters import Cluster, Workload
 from demo.kubectl import ROOT, Kubectl, eventually

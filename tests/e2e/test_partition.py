@@ -3,9 +3,8 @@
 import os
 import time
 
-import addresses
-import faults
 import pytest
+from testbed import addresses, faults
 
 from demo.kubectl import eventually
 

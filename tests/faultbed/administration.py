@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 
-from load import History
-from members import Cluster, Member
-from namespaces import inside
+from testbed.namespaces import inside
+
+from faultbed.load import History
+from faultbed.members import Cluster, Member
 
 
 def administer(cluster: Cluster, *arguments: str) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import mount_name
-from members import Member
-from shell import run
+from testbed.shell import run
+
+from faultbed.lab import mount_name
+from faultbed.members import Member
 
 # From the kernel's include/uapi/linux/ext4.h.
 SHUTDOWN = 0x8004587D

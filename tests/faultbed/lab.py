@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import namespaces
-from namespaces import Bridge
-from shell import attempt, run
+from testbed import namespaces
+from testbed.namespaces import Bridge
+from testbed.shell import attempt, run
 
 _T = TypeVar("_T")
 PREFIX = "amfault"

@@ -12,12 +12,13 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from binaries import TOXIPROXY, ensure, is_fresh
-from lab import Lab, within
-from members import INTERNAL_PORT, Cluster, Member
-from namespaces import inside, rule
-from places import places
-from shell import TestbedError, run, wait_until
+from testbed.binaries import TOXIPROXY, ensure, is_fresh
+from testbed.namespaces import inside, rule
+from testbed.places import places
+from testbed.shell import TestbedError, run, wait_until
+
+from faultbed.lab import Lab, within
+from faultbed.members import INTERNAL_PORT, Cluster, Member
 
 API_PORT = 8474
 FIRST_PORT = 20_000

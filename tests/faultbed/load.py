@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -15,11 +16,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from amaters_server.testing.history import violations
-from calls import Call, parsed
-from members import Cluster, Member
-from namespaces import inside
+from testbed.namespaces import inside
 
-RECORDER = Path(__file__).with_name("recorder.py")
+from faultbed.calls import Call, parsed
+from faultbed.members import Cluster, Member
+
+PACKAGES = Path(__file__).resolve().parents[1]
+"""The folder from which `faultbed` is imported."""
 STOP_SECONDS = 40.0
 
 
@@ -118,11 +121,15 @@ async def load(cluster: Cluster, seed: int) -> AsyncIterator[History]:
     complaints = cluster.folder / "recorder.log"
     addresses = [member.client for member in cluster.members]
     setting = inside(cluster.lab.hub.namespace, "setpriv", "--pdeathsig", "KILL")
-    record = [str(RECORDER), str(history.file), f"load-{uuid.uuid4().hex}", str(seed)]
+    record = ["-m", "faultbed.recorder", str(history.file), f"load-{uuid.uuid4().hex}", str(seed)]
     command = [*setting, sys.executable, *record, *addresses]
     with complaints.open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(PACKAGES)},
         )
     try:
         assert process.stdout is not None

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaters_server.testing.processes import NotUpError, ServerProcess, kill_all, start_all
-from lab import Host, Lab, within
-from namespaces import inside
+from testbed.namespaces import inside
 from typing_extensions import override
+
+from faultbed.lab import Host, Lab, within
 
 CLIENT_PORT, INTERNAL_PORT, HTTP_PORT = 7878, 7879, 9090
 POLL_SECONDS = 0.05

@@ -1,6 +1,6 @@
 """A client that records its history; runs on the hub, and ends when its input does.
 
-usage: recorder.py HISTORY_FILE COLLECTION SEED ADDRESS...
+usage: python -m faultbed.recorder HISTORY_FILE COLLECTION SEED ADDRESS...
 
 Each node has two callers that ask nobody else and never repeat anything: one gives up soon, one
 waits long enough to hear what a frozen node says when it wakes. Further callers use the client as
@@ -23,7 +23,8 @@ from typing import TextIO
 
 from amaters import AmatersClient, AmatersError, ClientOptions, OutcomeUnknownError, WriteRetries
 from amaters_server.testing.history import Outcome
-from calls import Call
+
+from faultbed.calls import Call
 
 KEYS = tuple(f"key-{number}" for number in range(6))
 SHORT, LONG = timedelta(seconds=1), timedelta(seconds=6)

@@ -4,13 +4,12 @@ import contextlib
 import os
 from zlib import crc32
 
-import lab
-import members
 import pytest
 from amaters_server.testing.processes import NotUpError
-from disks import disk
-from links import proxied, toxiproxy_lacking
-from requirements import lacking, require
+from faultbed import lab, members
+from faultbed.disks import disk
+from faultbed.links import proxied, toxiproxy_lacking
+from faultbed.requirements import lacking, require
 
 DISK_MEBIBYTES = 256
 

@@ -4,10 +4,10 @@ import asyncio
 import time
 
 import pytest
-from administration import replace
-from ballast import full_disk
-from disks import failing_syncs, slow_syncs, tear_log
-from load import load
+from faultbed.administration import replace
+from faultbed.disks import failing_syncs, slow_syncs, tear_log
+from faultbed.load import load
+from testbed.ballast import full_disk
 
 CALM_SECONDS = 2.0
 FAULT_SECONDS = 3.0

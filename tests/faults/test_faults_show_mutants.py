@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 
 import pytest
-from disks import disk
-from links import late_messages, parted
-from load import load
+from faultbed.disks import disk
+from faultbed.links import late_messages, parted
+from faultbed.load import load
 
 PARTED_SECONDS = 2.0
 ATTEMPTS = 4

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from load import load
+from faultbed.load import load
 
 LONGER_THAN_AN_ELECTION = 2.0
 

@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 
-from links import one_way, parted
-from load import load
+from faultbed.links import one_way, parted
+from faultbed.load import load
 
 PARTED_SECONDS = 3.0
 LONGEST_ELECTION = 0.4

@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 
-from administration import replace, wipe
-from load import load
+from faultbed.administration import replace, wipe
+from faultbed.load import load
 
 KILLS = 3
 POWER_CUTS = 2

@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 
-from links import Toxic, late_messages, narrow
-from load import load
+from faultbed.links import Toxic, late_messages, narrow
+from faultbed.load import load
 
 CALM_SECONDS = 2.0
 FAULT_SECONDS = 4.0

@@ -9,16 +9,13 @@ import json
 import tarfile
 from pathlib import Path
 
-import addresses
-import kubeconfigs
-import pki
 import pytest
-import recycler
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from oci_layout import OciLayout, program_layer
-from pki import Identity
+from testbed import addresses, kubeconfigs, pki, recycler
+from testbed.oci_layout import OciLayout, program_layer
+from testbed.pki import Identity
 
 
 def test_no_two_nodes_share_an_address_or_a_pod_network() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from places import Places
-from shell import TestbedError, attempt, run
+from testbed.places import Places
+from testbed.shell import TestbedError, attempt, run
 
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"

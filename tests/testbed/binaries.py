@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from places import TOOLS, Places
-from shell import TestbedError, run
+from testbed.places import TOOLS, Places
+from testbed.shell import TestbedError, run
 
 KUBERNETES = "v1.34.4"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from shell import TestbedError, wait_until
+from testbed.shell import TestbedError, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
 TOP = "amaters"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import cgroups
-import kubeconfigs
-import pki
-from addresses import (
+from testbed import cgroups, kubeconfigs, pki
+from testbed.addresses import (
     API_PORT,
     API_SERVICE,
     CLUSTER_NAMESPACE,
@@ -17,11 +15,11 @@ from addresses import (
     POD_NETWORK,
     SERVICE_NETWORK,
 )
-from daemons import Daemons, Seat
-from kube import Kube, Manifest
-from pki import Authority, Identity
-from places import Places
-from shell import TestbedError
+from testbed.daemons import Daemons, Seat
+from testbed.kube import Kube, Manifest
+from testbed.pki import Authority, Identity
+from testbed.places import Places
+from testbed.shell import TestbedError
 
 GROUP = "control-plane"
 SEAT = Seat(CLUSTER_NAMESPACE, GROUP)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cgroups
-from places import Places
-from shell import TestbedError
+from testbed import cgroups
+from testbed.places import Places
+from testbed.shell import TestbedError
 
 # The shell joins the group before anything else runs, so that no child can be born outside it.
 # nsenter, not `ip netns exec`: that one remounts /sys, and kubelet then finds no control groups.

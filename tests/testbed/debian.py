@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from shell import TestbedError, attempt, run
+from testbed.shell import TestbedError, attempt, run
 
 # What must be there, and the package that brings it.
 PROGRAMS = {

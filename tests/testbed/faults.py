@@ -18,15 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import addresses
-import cgroups
-import networks
-from addresses import CLUSTER_NAMESPACE, Node
-from ballast import full_disk as full_disk
-from kube import Kube
-from lifecycle import Cluster
-from namespaces import rule
-from shell import TestbedError
+from testbed import addresses, cgroups, networks
+from testbed.addresses import CLUSTER_NAMESPACE, Node
+from testbed.ballast import full_disk as full_disk
+from testbed.kube import Kube
+from testbed.lifecycle import Cluster
+from testbed.namespaces import rule
+from testbed.shell import TestbedError
 
 
 @dataclass(frozen=True, slots=True)

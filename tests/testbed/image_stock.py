@@ -13,10 +13,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import node_files
-from oci_layout import OciLayout
-from places import Places
-from shell import CommandFailedError, attempt, run, wait_until
+from testbed import node_files
+from testbed.oci_layout import OciLayout
+from testbed.places import Places
+from testbed.shell import CommandFailedError, attempt, run, wait_until
 
 CONTENT = "io.containerd.content.v1.content/blobs/sha256"
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"

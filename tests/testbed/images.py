@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import base_images
-from addresses import Node
-from base_images import Buildah
-from nodes import Nodes
-from oci_layout import OciLayout
-from places import REPOSITORY, Places
-from shell import TestbedError, run
+from testbed import base_images
+from testbed.addresses import Node
+from testbed.base_images import Buildah
+from testbed.nodes import Nodes
+from testbed.oci_layout import OciLayout
+from testbed.places import REPOSITORY, Places
+from testbed.shell import TestbedError, run
 
 NAMES = ("amaters-server", "amaters-operator")
 NEXT = "next"

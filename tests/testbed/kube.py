@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from addresses import CLUSTER_NAMESPACE
-from namespaces import inside
-from places import Places
-from shell import CommandFailedError, run
+from testbed.addresses import CLUSTER_NAMESPACE
+from testbed.namespaces import inside
+from testbed.places import Places
+from testbed.shell import CommandFailedError, run
 
 Manifest = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from pki import Pair
+from testbed.pki import Pair
 
 NAME = "amaters-testbed"
 

@@ -12,25 +12,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import addresses
-import binaries
-import cgroups
-import control_plane
-import debian
-import image_stock
-import kubeconfigs
-import networks
-import pause_image
-import pki
-import relay
-import volumes
-from addresses import Node
-from control_plane import ControlPlane
-from daemons import Daemons
-from kube import Kube
-from nodes import Nodes, shim_sockets
-from places import Places
-from shell import TestbedError, attempt, wait_until
+from testbed import (
+    addresses,
+    binaries,
+    cgroups,
+    control_plane,
+    debian,
+    image_stock,
+    kubeconfigs,
+    networks,
+    pause_image,
+    pki,
+    relay,
+    volumes,
+)
+from testbed.addresses import Node
+from testbed.control_plane import ControlPlane
+from testbed.daemons import Daemons
+from testbed.kube import Kube
+from testbed.nodes import Nodes, shim_sockets
+from testbed.places import PACKAGES, Places
+from testbed.shell import TestbedError, attempt, wait_until
 
 LOCK = Path("/run/lock/amaters-testbed")
 # Folders that kubelet and containerd make outside of what they are told; `down` removes those
@@ -142,9 +144,9 @@ class Cluster:
                 *volumes.persistent_volumes(self.places, members),
             ]
         )
-        program = Path(__file__).with_name("recycler.py")
-        recycler = [sys.executable, str(program), str(self.places.pki)]
-        self.daemons.start("recycler", control_plane.SEAT, recycler)
+        recycler = [sys.executable, "-m", "testbed.recycler", str(self.places.pki)]
+        path = {"PYTHONPATH": str(PACKAGES)}
+        self.daemons.start("recycler", control_plane.SEAT, recycler, env=path)
         port = self.open_relay("relay", addresses.CONTROL_PLANE, addresses.API_PORT)
         certificate = (self.places.pki / "admin.crt").read_bytes()
         key = (self.places.pki / "admin.key").read_bytes()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shell import run
+from testbed.shell import run
 
 NAMESPACES = Path("/run/netns")
 _numbers = itertools.count(1)

@@ -9,11 +9,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import namespaces
-from addresses import CLUSTER_NAMESPACE, CONTROL_PLANE, NODE_PREFIX, SERVICE_NETWORK, Node
-from namespaces import Bridge, ip
-from namespaces import inside as inside
-from shell import attempt, run
+from testbed import namespaces
+from testbed.addresses import CLUSTER_NAMESPACE, CONTROL_PLANE, NODE_PREFIX, SERVICE_NETWORK, Node
+from testbed.namespaces import Bridge, ip
+from testbed.namespaces import inside as inside
+from testbed.shell import attempt, run
 
 SWITCH = Bridge(CLUSTER_NAMESPACE)
 

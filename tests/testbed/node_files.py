@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from addresses import DNS_SERVICE, POD_NETWORK, Node
+from testbed.addresses import DNS_SERVICE, POD_NETWORK, Node
 
 PAUSE_IMAGE = "localhost/pause:1"
 

@@ -7,16 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cgroups
-import image_stock
-import node_files
-from addresses import CONTROL_PLANE, Node
-from control_plane import SEAT, ControlPlane
-from daemons import Daemons, Seat
-from oci_layout import OciLayout
-from pki import Authority, Identity
-from places import Places
-from shell import run, wait_until
+from testbed import cgroups, image_stock, node_files
+from testbed.addresses import CONTROL_PLANE, Node
+from testbed.control_plane import SEAT, ControlPlane
+from testbed.daemons import Daemons, Seat
+from testbed.oci_layout import OciLayout
+from testbed.pki import Authority, Identity
+from testbed.places import Places
+from testbed.shell import run, wait_until
 
 FOLDERS = ("containerd/root", "containerd/state", "kubelet", "cni", "pod-logs", "runc")
 

@@ -7,14 +7,14 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import binaries
 import boto3
-import control_plane
-from addresses import CONTROL_PLANE, OBJECT_STORE_PORT
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from lifecycle import Cluster
-from shell import TestbedError, wait_until
+
+from testbed import binaries, control_plane
+from testbed.addresses import CONTROL_PLANE, OBJECT_STORE_PORT
+from testbed.lifecycle import Cluster
+from testbed.shell import TestbedError, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

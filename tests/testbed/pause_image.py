@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node_files import PAUSE_IMAGE
-from oci_layout import OciLayout, program_layer
-from places import TOOLS, Places
-from shell import run
+from testbed.node_files import PAUSE_IMAGE
+from testbed.oci_layout import OciLayout, program_layer
+from testbed.places import TOOLS, Places
+from testbed.shell import run
 
 SOURCE = TOOLS / "pause.c"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = REPOSITORY / "tests"
+"""The folder from which `testbed` is imported."""
 TOOLS = Path(__file__).resolve().parent / "tools"
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
-from addresses import API_PORT, CONTROL_PLANE
+from testbed.addresses import API_PORT, CONTROL_PLANE
 
 PATIENCE = 1.0
 RESOURCE = "/api/v1/persistentvolumes"

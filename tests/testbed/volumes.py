@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from addresses import Node
-from kube import Manifest
-from places import Places
-from shell import run
+from testbed.addresses import Node
+from testbed.kube import Manifest
+from testbed.places import Places
+from testbed.shell import run
 
 DEFAULT_CLASS = "local"
 SMALL_CLASS = "local-small"

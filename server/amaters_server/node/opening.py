@@ -1,6 +1,7 @@
 """Opens a replica from its disk, and closes it: what was applied, what the log holds, which life."""
 
 import logging
+import secrets
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
@@ -94,7 +95,8 @@ def open_replica(
         stored = stored.restarted_at(machine.applied_index, machine.applied_term)
         disk.log.restart_at(changes, *stored.compacted)
         disk.log.put_hard_state(changes, stored.hard_state)
-    origin = Origin(identity.node_id, _next_incarnation(disk, identity.node_id))
+    incarnation = _next_incarnation(disk, identity.node_id)
+    origin = Origin(identity.node_id, incarnation, secrets.token_bytes(8))
     disk.log.put_incarnation(changes, origin.incarnation)
     disk.engine.write(changes, sync=True)
     term, vote, commit = stored.hard_state

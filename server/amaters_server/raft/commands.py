@@ -19,6 +19,8 @@ class Origin:
 
     node_id: int
     incarnation: int
+    secret: bytes = b""
+    """Random, new with each start: no other can name what this life asks for."""
 
 
 class Waiting(Protocol):

@@ -62,6 +62,8 @@ class Reads:
         """Reads that wait for an answer."""
         self.barriers = 0
         self._prefix = origin.node_id.to_bytes(8, "big") + origin.incarnation.to_bytes(8, "big")
+        # Whoever foretold a name could answer the barrier with an index of long ago.
+        self._prefix += origin.secret
         self._repeat_soon = repeat_soon
         self._repeat_after = self._patience = repeat_after
         self._give_up_after = give_up_after

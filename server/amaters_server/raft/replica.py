@@ -5,7 +5,7 @@ server's shell is asyncio (`node`), the simulation's is a virtual world (`testin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from amaters_server.model.cluster import ConfState, Membership
@@ -349,7 +349,7 @@ class Replica:
                 f"{known}, which is beyond reason; remove this member and add a new one"
             )
             return
-        outbox.renewal = Origin(self.origin.node_id, incarnation)
+        outbox.renewal = replace(self.origin, incarnation=incarnation)
         self._renewal = self.driver.renew(incarnation), outbox.renewal
 
     def _suspect(self) -> None:

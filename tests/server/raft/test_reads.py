@@ -25,7 +25,8 @@ class Raft:
 
 
 def setup():
-    return Reads(Origin(1, 7), repeat_soon=0.125, repeat_after=1.0, give_up_after=3.0), Raft(), {}
+    reads = Reads(Origin(1, 7, b"a secret"), repeat_soon=0.125, repeat_after=1.0, give_up_after=3.0)
+    return reads, Raft(), {}
 
 
 def tickets(batches):
@@ -44,6 +45,20 @@ def test_reads_that_arrive_together_share_a_barrier():
     assert tickets(reads.ready(applied=8)) == []
     assert tickets(reads.ready(applied=9)) == [1, 2, 3]
     assert reads.count == 0
+
+
+def test_an_answer_under_a_foretold_name_confirms_nothing():
+    reads, raft, answers = setup()
+    reads.submit([read(1)], answers.update, now=0)
+    reads.ask(raft, now=0)
+    node, incarnation, number = (one.to_bytes(8, "big") for one in (1, 7, 0))
+
+    for foretold in (node + incarnation + number, node + incarnation + bytes(8) + number):
+        reads.confirm(0, foretold)
+
+    assert tickets(reads.ready(applied=9)) == []
+    reads.confirm(9, raft.asked[0])
+    assert tickets(reads.ready(applied=9)) == [1]
 
 
 def test_a_read_never_rides_on_a_barrier_asked_before_it_arrived():

@@ -103,6 +103,8 @@ class Driver:
         self._log = log
         self._keep = keep
         self._hold = 0
+        self._incarnation = 0
+        """The newest one that this driver had written; 0: none."""
         self._next = Batch(token=1)
         self._in_flight: deque[Batch] = deque()
         self._released: Messages = []
@@ -153,6 +155,7 @@ class Driver:
 
     def renew(self, incarnation: int) -> int:
         """Have a new incarnation written; it is durable once the returned token is written."""
+        self._incarnation = incarnation
         self._log.put_incarnation(self._next.changes, incarnation)
         self._next.sync = True
         return self._next.token
@@ -257,6 +260,8 @@ class Driver:
         index, term = ready.snapshot[0], ready.snapshot[1]
         self._next = Batch(token=self._next.token, changes=changes, sync=True, applied=index)
         self._log.restart_at(changes, index, term)
+        if self._incarnation:  # It may have waited in the batch that this one replaces.
+            self._log.put_incarnation(changes, self._incarnation)
         effects = Effects(members_changed=True)
         self._record(ready, effects)
         if ready.committed:

@@ -1,5 +1,7 @@
 """The driver's order: durable before promised, applied once, compacted only when written."""
 
+from types import SimpleNamespace
+
 import pytest
 from amaters_server.machine import codec
 from amaters_server.machine.machine import Machine
@@ -254,6 +256,26 @@ def test_nothing_moves_while_an_image_is_being_installed():
     bench.driver.step(b"not even a message")
 
     assert bench.driver.resting
+
+
+def test_an_incarnation_that_waits_to_be_written_outlives_an_image():
+    bench = Bench(voters=(1, 2, 3))
+    bench.driver.renew(9)
+    bench.driver._installing = SimpleNamespace(
+        number=1,
+        snapshot=(7, 2, ([1, 2, 3], [], [], [], False), b""),
+        entries=[],
+        hard_state=(2, 0, 7),
+        must_sync=True,
+        persisted_messages=[],
+        committed=[],
+    )
+
+    written = bench.driver.installed(Changes()).write
+
+    assert written is not None
+    bench.engine.write(written.changes, sync=True)
+    assert bench.log.incarnation() == 9
 
 
 def test_going_on_without_an_image_is_a_mistake():

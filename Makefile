@@ -2,6 +2,7 @@
 #
 #   make demo        three local nodes, a killed leader, a snapshot there and back
 #   make test        all checks and all tests that need no Kubernetes
+#   make test-fast   the tests that take no longer than half a second each
 #   make e2e         the same promises on a real three-node Kubernetes
 #   make help        the rest
 #
@@ -27,7 +28,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
+.PHONY: help setup demo test test-fast check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -55,9 +56,14 @@ $(READY): $(VENV)/.made $(NATIVE) pyproject.toml
 demo: setup ## Three local nodes: write, read, kill the leader, snapshot and restore
 	@$(BIN)/python -m demo.local
 
-test: check ## All checks and all tests that need no Kubernetes
+test: $(if $(K),setup,check) ## All checks and all tests that need no Kubernetes (K=expression: only those tests)
+ifndef K
 	@$(STAGE) "Rust tests" cargo-test cargo test --release --locked --manifest-path server/native/Cargo.toml
-	$(BIN)/pytest tests
+endif
+	$(BIN)/pytest tests $(if $(K),-k '$(K)')
+
+test-fast: setup ## The tests without the slow ones, within two minutes (K=expression picks some)
+	$(BIN)/pytest tests -m 'not slow' --durations=10 --durations-min=0.5 $(if $(K),-k '$(K)')
 
 check: setup ## Formatting, lint, types, import contracts
 	@$(STAGE) "format" format $(BIN)/ruff format --check $(CHECKED)

@@ -1,0 +1,105 @@
+"""The shape of the native code: the modules of its transport import each other in no circle."""
+
+import re
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).resolve().parents[2] / "server" / "native" / "src"
+PATH = re.compile(r"\b(crate::|(?:super::)+)(\{[^;]*\}(?=;)|\w+(?:::\w+)*)")
+COMMENT = re.compile(r"//.*")
+KNOWN = {
+    ("transport::connection", "transport::worker"),
+    ("transport::exchange", "transport::worker"),
+    ("transport::handler", "transport::worker"),
+    ("transport::shared", "transport::inbound"),
+    ("transport::outgoing::outflow", "transport::outgoing::sink"),
+}
+"""(Module, what it imports): without these imports there is no circle. The list only becomes shorter."""
+
+
+def imports(sources: Path) -> dict[str, set[str]]:
+    """Return which module names which others, by `crate::` and `super::`, in tests too.
+
+    A `mod.rs` joins its children; what it says about them is no import.
+    """
+    modules = {_name(path, sources): path for path in sources.rglob("*.rs")}
+    modules.pop("lib", None)
+    return {name: _named_by(name, path, set(modules)) for name, path in modules.items()}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules of one circle, or nothing."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as found:
+        return list(found.args[1])
+    return []
+
+
+def _name(path: Path, sources: Path) -> str:
+    parts = path.relative_to(sources).with_suffix("").parts
+    return "::".join(parts[:-1] if parts[-1] == "mod" else parts)
+
+
+def _named_by(name: str, path: Path, modules: set[str]) -> set[str]:
+    found = set()
+    for start, rest in PATH.findall(COMMENT.sub("", path.read_text())):
+        # Of `super::{a::B, c}`, `a` and `c`; deeper braces name items of modules found already.
+        names = re.findall(r"(?:^\{|,)\s*([\w:]+)", rest) if rest[0] == "{" else [rest]
+        base = [] if start == "crate::" else name.split("::")[: -start.count("super")]
+        found |= {_longest([*base, *one.split("::")], modules) for one in names}
+    return found - {name, ""}
+
+
+def _longest(path: list[str], modules: set[str]) -> str:
+    """Return the module in which the item of this path lies."""
+    prefixes = ("::".join(path[:end]) for end in range(len(path), 0, -1))
+    return next((one for one in prefixes if one in modules), "")
+
+
+def test_the_modules_of_the_transport_import_each_other_in_no_circle():
+    graph = imports(SOURCES)
+
+    without = {
+        name: found - {to for at, to in KNOWN if at == name} for name, found in graph.items()
+    }
+
+    assert len(graph) > 30
+    assert not circle(without)
+    for at, to in KNOWN:
+        again = {**without, at: without.get(at, set()) | {to} & graph.get(at, set())}
+        assert circle(again), f"no circle any more: take {at}, {to} out of KNOWN"
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> Path:
+    """Modules of which `room::second` imports `room::first`."""
+    (tmp_path / "room").mkdir()
+    (tmp_path / "lib.rs").write_text("mod room;\n")
+    (tmp_path / "room" / "mod.rs").write_text("mod first;\nmod second;\n")
+    (tmp_path / "room" / "first.rs").write_text("// use super::second::B; in a comment only\n")
+    (tmp_path / "room" / "second.rs").write_text("use super::first::A;\n")
+    return tmp_path
+
+
+def test_modules_without_a_circle_pass(made_up: Path):
+    assert imports(made_up)["room::second"] == {"room::first"}
+    assert circle(imports(made_up)) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "use super::second::B;",
+        "use crate::room::second::B;",
+        "use super::{third, second::B};",
+        "use super::{\n    third,\n    second::{B, C},\n};",
+        "fn f() -> super::second::B { todo!() }",
+    ],
+)
+def test_a_circle_is_found(made_up: Path, back: str):
+    (made_up / "room" / "first.rs").write_text(f"{back}\n")
+
+    assert set(circle(imports(made_up))) == {"room::first", "room::second"}

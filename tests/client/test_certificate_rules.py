@@ -42,12 +42,14 @@ def taken(tmp_path, issued: Issued, ca: bytes | None, listener="peer") -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listener", ["client", "peer"])
 @pytest.mark.parametrize("kind", ["P-256", "P-384", "RSA-2048", "RSA-4096"])
 def test_keys_that_everybody_can_use_are_taken(tmp_path, authority, kind, listener):
     assert taken(tmp_path, authority.issue(key=KEYS[kind]()), authority.pem, listener) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listener", ["client", "peer"])
 @pytest.mark.parametrize(
     ("kind", "told"),

@@ -332,6 +332,7 @@ def test_a_quoted_key_is_deleted(cli: Cli, served: FakeAql) -> None:
     assert served.store.data == {}
 
 
+@pytest.mark.slow
 def test_a_pipe_is_read_to_its_end_before_anything_is_written(served: FakeAql, home: Path) -> None:
     run = [sys.executable, "-c", ENTRY, "-s", served.address, "batch", "-"]
     text = "".join(f"put k{number} {'v' * 1000}\n" for number in range(1000))

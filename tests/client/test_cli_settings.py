@@ -263,6 +263,7 @@ def test_a_file_with_two_faults_can_be_mended_one_by_one(bare: Cli, home: Path) 
     assert bare("config", "validate").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "said"),
     [

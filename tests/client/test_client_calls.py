@@ -240,6 +240,7 @@ async def test_no_address_at_all_is_a_configuration_error() -> None:
         AmatersClient([])
 
 
+@pytest.mark.slow
 async def test_many_calls_at_once_share_one_connection(client: AmatersClient) -> None:
     await asyncio.gather(*(client.set("c", f"k{one}", b"v") for one in range(200)))
 

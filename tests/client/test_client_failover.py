@@ -167,6 +167,7 @@ async def test_an_election_that_never_ends_is_reported_when_the_time_is_up(fake:
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.slow
 async def test_a_server_that_comes_back_is_found_again(cluster: FakeCluster) -> None:
     """One address, as behind a Kubernetes Service."""
     server = cluster.servers[0]

@@ -38,6 +38,7 @@ def read_back(message: query_pb2.Query) -> Operation:
             return Range(span.collection, span.start.data, span.end.data, limit)
 
 
+@pytest.mark.slow
 @given(operations, st.integers(0, 2**40))
 def test_an_operation_survives_the_wire(operation: Operation, now: int) -> None:
     wire = codec.query(operation, now=now).SerializeToString()

@@ -63,6 +63,7 @@ async def admin(addresses: tuple[str, str]) -> AsyncIterator[AdminClient]:
         yield connected
 
 
+@pytest.mark.slow
 async def test_values_keep_every_byte(client: AmatersClient) -> None:
     for value in (b"", b"\x00\xff", b"x" * 100_000):
         await client.set("bytes", b"\x00k\xff", value)
@@ -85,6 +86,7 @@ async def test_collections_are_apart(client: AmatersClient) -> None:
     assert [one async for one in client.scan("two")] == []
 
 
+@pytest.mark.slow
 async def test_ranges_and_scans_agree(client: AmatersClient) -> None:
     for number in range(230):
         await client.set("rows", f"p{number:03}", b"v")

@@ -27,6 +27,8 @@ from amaters.transport.probe_timeout import LONGEST_SECONDS, MEMORY_SECONDS, Pat
 from amaters.values import ClientOptions, WriteRetries
 from amaters.wire import aql_pb2, errors_pb2
 
+pytestmark = pytest.mark.slow
+
 QUICK = timedelta(milliseconds=500)
 SOON = 3.0
 """Seconds: 1.0 to 1.1 on an idle machine, and 30 if nothing were done."""

@@ -119,6 +119,7 @@ async def test_a_client_with_a_certificate_is_let_in(secured: Secured) -> None:
         assert await client.get("c", "k") == b"v"
 
 
+@pytest.mark.slow
 async def test_a_silent_connection_with_tls_is_replaced_by_another_one_with_tls(
     secured: Secured,
 ) -> None:

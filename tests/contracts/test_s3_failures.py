@@ -71,6 +71,7 @@ def test_missing_credentials_are_told(
         uploader.upload_snapshot(path, 1, OURS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize(
     ("endpoint", "more", "says"),
@@ -255,6 +256,7 @@ def test_snapshots_on_several_pages_are_all_listed_and_nothing_else(store, bucke
     assert [one.id for one in listed] == list(range(13))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("spoilt", [False, True])
 def test_a_tag_that_says_nothing_has_the_bytes_read_back(
@@ -280,6 +282,7 @@ def test_a_tag_that_says_nothing_has_the_bytes_read_back(
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("credentials")
 def test_what_the_tag_proves_is_not_fetched_again(store, bucket: str, path: Path) -> None:
     asked = []

@@ -95,6 +95,7 @@ def test_what_was_uploaded_is_downloaded_byte_for_byte(
     assert (tmp_path / "back.bin").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_several_parts_comes_back_whole(
     uploader: SnapshotUploader, tmp_path: Path
 ) -> None:

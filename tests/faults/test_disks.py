@@ -9,6 +9,8 @@ from faultbed.disks import failing_syncs, slow_syncs, tear_log
 from faultbed.load import load
 from testbed.ballast import full_disk
 
+pytestmark = pytest.mark.slow
+
 CALM_SECONDS = 2.0
 FAULT_SECONDS = 3.0
 SYNC_SECONDS = 0.2

@@ -8,6 +8,8 @@ from faultbed.disks import disk
 from faultbed.links import late_messages, parted
 from faultbed.load import load
 
+pytestmark = pytest.mark.slow
+
 PARTED_SECONDS = 2.0
 ATTEMPTS = 4
 """A broken promise shows only when somebody happens to look in time."""

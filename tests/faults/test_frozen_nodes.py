@@ -3,7 +3,10 @@
 import asyncio
 import time
 
+import pytest
 from faultbed.load import load
+
+pytestmark = pytest.mark.slow
 
 LONGER_THAN_AN_ELECTION = 2.0
 

@@ -4,8 +4,11 @@ import asyncio
 import random
 import time
 
+import pytest
 from faultbed.links import one_way, parted
 from faultbed.load import load
+
+pytestmark = pytest.mark.slow
 
 PARTED_SECONDS = 3.0
 LONGEST_ELECTION = 0.4

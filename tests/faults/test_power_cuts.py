@@ -4,8 +4,11 @@ import asyncio
 import random
 import time
 
+import pytest
 from faultbed.administration import replace, wipe
 from faultbed.load import load
+
+pytestmark = pytest.mark.slow
 
 KILLS = 3
 POWER_CUTS = 2

@@ -4,8 +4,11 @@ import asyncio
 import random
 import time
 
+import pytest
 from faultbed.links import Toxic, late_messages, narrow
 from faultbed.load import load
+
+pytestmark = pytest.mark.slow
 
 CALM_SECONDS = 2.0
 FAULT_SECONDS = 4.0

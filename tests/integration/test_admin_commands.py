@@ -4,12 +4,15 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from amaters import AdminClient, AmatersClient
 from amaters_server.machine.state import COUNTS, POSITION
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.rocks import RocksEngine
 from amaters_server.testing.processes import ServerProcess
 from amaters_server.wire import state_pb2
+
+pytestmark = pytest.mark.slow
 
 
 async def ask(server: ServerProcess, command: str) -> dict:

@@ -11,6 +11,8 @@ from amaters import AdminClient
 from amaters.admin.observations import Alert, Severity
 from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED_SECONDS = 1.0
 """Three heartbeats, the longest election timeout, and the published jitter."""
 STEADY: dict[str, dict[str, object]] = {

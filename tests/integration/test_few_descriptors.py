@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 64
 CROWD = 150
 

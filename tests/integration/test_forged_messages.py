@@ -5,9 +5,12 @@ import random
 import time
 
 import grpc
+import pytest
 from amaters import AdminClient
 from amaters_server.testing.processes import kill_all, start_all
 from amaters_server.wire import peer_pb2
+
+pytestmark = pytest.mark.slow
 
 DELIVER = "/amaters.peer.v1.PeerService/Deliver"
 GARBAGE = b"\xff" * 7

@@ -7,6 +7,8 @@ import pytest
 from amaters import AdminClient, AmatersError
 from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all
 
+pytestmark = pytest.mark.slow
+
 
 def newcomer(cluster: list[ServerProcess], folder) -> ServerProcess:
     """Return a server with the founders' configuration and its own address by flag."""

@@ -9,6 +9,8 @@ import pytest
 from amaters.wire import errors_pb2
 from amaters_server.testing.certificates import Authority
 
+pytestmark = pytest.mark.slow
+
 TRANSPORTS = ["native", "grpcio"]
 
 

@@ -13,6 +13,8 @@ import grpc
 import pytest
 from amaters_server.testing.history import Operation, Outcome, violations
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 20
 CALLERS = 8
 KEYS = 12
@@ -67,7 +69,6 @@ class Load:
         return (Outcome.FAILED if certain else Outcome.UNKNOWN), value
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(LONGEST_SECONDS)
 async def test_twenty_kills_under_load_lose_nothing_acknowledged(cluster, call):
     seed = random.randrange(2**32)

@@ -13,6 +13,8 @@ import pytest
 from amaters.wire import aql_pb2
 from amaters_server.testing.processes import NotUpError
 
+pytestmark = pytest.mark.slow
+
 AS_PROCESS_1 = ("unshare", "--pid", "--fork", "--kill-child")
 
 

@@ -12,6 +12,8 @@ import pytest
 from amaters import AdminClient, RefusedError
 from amaters_server.snapshots.names import local_name, remote_name
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def filled(server, call, tmp_path):

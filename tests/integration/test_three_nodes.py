@@ -3,9 +3,12 @@
 import asyncio
 import time
 
+import pytest
 from amaters import AdminClient
 from amaters.wire import aql_pb2
 from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
+
+pytestmark = pytest.mark.slow
 
 
 async def leader_of(servers: list[ServerProcess]) -> ServerProcess:

@@ -11,6 +11,8 @@ from amaters import AdminClient, TlsFiles
 from amaters_server.testing.certificates import Authority
 from amaters_server.testing.processes import cluster_of, kill_all, start_all
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def authority():

@@ -3,6 +3,10 @@
 import asyncio
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PATH = "/amaters.aql.AqlService/ExecuteQuery"
 
 

@@ -9,6 +9,8 @@ import pytest
 from amaters.wire import aql_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 
+pytestmark = pytest.mark.slow
+
 ROW = 200_000
 ROWS = 19
 GROWTH_BYTES = 64 << 20

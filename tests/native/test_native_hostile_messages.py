@@ -370,6 +370,7 @@ a_message = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     start=st.sampled_from([follower, candidate, leader]),

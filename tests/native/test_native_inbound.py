@@ -90,6 +90,7 @@ async def test_a_client_that_leaves_is_told_of(serving) -> None:
         assert server.cancelled == [server.calls[0][0]]
 
 
+@pytest.mark.slow
 async def test_what_nobody_takes_holds_the_client_back(serving) -> None:
     backlog, piece = 1 << 20, b"x" * (256 << 10)
     sent = 0

@@ -186,6 +186,7 @@ async def test_a_new_certificate_under_load_disturbs_nobody(
         assert min(await asyncio.gather(*clients)) > 0
 
 
+@pytest.mark.slow
 async def test_a_slow_handshake_holds_up_nobody(serving, ca: Issued, leaf: Issued) -> None:
     async with serving(tls=identity(leaf), handshake_timeout_seconds=0.5) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)

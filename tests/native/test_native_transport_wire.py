@@ -108,6 +108,7 @@ MESSAGE = b"\0\0\0\0\x02hi"
 BEGUN = b"\0\0\1\0\0"  # the prefix of a message of 64 KiB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
@@ -167,6 +168,7 @@ async def test_a_message_in_many_small_pieces_is_one_message(serving, dial) -> N
         assert data == MESSAGE
 
 
+@pytest.mark.slow
 async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> None:
     async with serving() as server, asyncio.timeout(60):
         opening = frame(HEADERS, END_HEADERS, 1, headers(grpc_timeout="200m"))
@@ -176,6 +178,7 @@ async def test_a_request_that_never_ends_meets_its_deadline(serving, dial) -> No
         assert server.calls == []
 
 
+@pytest.mark.slow
 async def test_a_request_that_never_ends_is_over_without_a_deadline_too(serving, dial) -> None:
     async with serving(message_timeout_seconds=0.2) as server, asyncio.timeout(60):
         opening = frame(HEADERS, END_HEADERS, 1, headers())
@@ -186,6 +189,7 @@ async def test_a_request_that_never_ends_is_over_without_a_deadline_too(serving,
         assert server.listener.stats().calls_in_flight == 0
 
 
+@pytest.mark.slow
 async def test_a_request_that_trickles_does_not_get_more_time(serving, dial) -> None:
     async with serving(message_timeout_seconds=0.3) as server, asyncio.timeout(60):
         wire = await dial(server)
@@ -199,6 +203,7 @@ async def test_a_request_that_trickles_does_not_get_more_time(serving, dial) -> 
         assert digits(4) in answer.result()[-1][2]
 
 
+@pytest.mark.slow
 async def test_a_stream_may_rest_between_its_messages_but_not_inside_one(serving, dial) -> None:
     kept = {"message_timeout_seconds": 0.2, "inbound_streams": ["/a/b"]}
     async with serving(lambda *_: None, **kept) as server, asyncio.timeout(60):
@@ -247,6 +252,7 @@ async def test_a_client_that_never_speaks_is_disconnected(serving, dial) -> None
         assert server.listener.stats().handshake_failures == 2
 
 
+@pytest.mark.slow
 async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
     async with serving(handshake_timeout_seconds=0.1) as server, asyncio.timeout(60):
         wire = await dial(server)

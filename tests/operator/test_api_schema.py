@@ -165,6 +165,7 @@ CRON = st.tuples(
 ).map(" ".join)
 
 
+@pytest.mark.slow
 @given(CRON)
 def test_the_crd_takes_every_schedule_and_the_operator_understands_it(schedule: str) -> None:
     assert re.search(SCHEDULE_PATTERN, schedule)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from amaters_operator.decisions import upgrade
 from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
 from amaters_operator.decisions.seen import Cause, Member, Node, Pod, Seen, State
@@ -219,6 +220,7 @@ def test_a_healthy_voter_is_only_replaced_while_all_others_are_well(seen: Seen) 
         assert seen.leader() is not None
 
 
+@pytest.mark.slow
 @given(clusters())
 def test_what_is_replaced_is_outdated_and_the_leader_only_if_alone(seen: Seen) -> None:
     move = step(seen)

@@ -60,6 +60,7 @@ def test_a_clock_that_was_set_back_silences_nothing_for_long() -> None:
     assert events.told(about(now=now), about(), now) is not None
 
 
+@pytest.mark.slow
 def test_a_restore_that_keeps_failing_is_one_event_and_few_writes() -> None:
     driver = Driver()
     driver.world.wish(replicas=3, bootstrap={"restoreFrom": "s3://backups/old/1"})
@@ -71,6 +72,7 @@ def test_a_restore_that_keeps_failing_is_one_event_and_few_writes() -> None:
     assert failed["series"]["count"] == writes(driver, "RestoreFailed")
 
 
+@pytest.mark.slow
 def test_a_volume_that_cannot_grow_is_one_event_and_few_writes() -> None:
     driver = Driver()
     driver.world.wish(replicas=1, storage={"size": "10Gi"})

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from amaters_operator.api.generate import generated, stale
 
 ROOT = Path(__file__).parents[2]
@@ -9,6 +10,7 @@ def test_crd_chart_and_reference_say_what_the_models_say() -> None:
     assert stale(ROOT) == [], "run `python -m amaters_operator.api.generate`"
 
 
+@pytest.mark.slow
 def test_a_stale_file_is_noticed(tmp_path: Path) -> None:
     for path, text in generated(tmp_path).items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -204,6 +204,7 @@ async def test_it_counts_as_held_only_as_long_as_nobody_else_can_have_it() -> No
     assert not first.held
 
 
+@pytest.mark.slow
 async def test_work_that_blocks_its_loop_starves_no_lease() -> None:
     store = Store()
     first = quick(store, "a")
@@ -226,6 +227,7 @@ async def test_work_that_blocks_its_loop_starves_no_lease() -> None:
         await asyncio.gather(holding, rival, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_work_that_blocked_while_the_lease_was_lost_may_change_nothing() -> None:
     store = Store()
     first = quick(store, "a")
@@ -272,6 +274,7 @@ async def until(what: str, done) -> None:
     raise AssertionError(f"not within 8 s: {what}")
 
 
+@pytest.mark.slow
 async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -> None:
     store, driver, metrics = Store(), Driver(), Metrics(CollectorRegistry())
     driver.world.wish(replicas=1)

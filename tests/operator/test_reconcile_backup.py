@@ -27,6 +27,7 @@ def wait(driver: Driver, minutes: int) -> None:
     driver.passes(minutes * 2, seconds=30)
 
 
+@pytest.mark.slow
 def test_the_schedule_makes_one_backup_for_each_time(driver: Driver) -> None:
     wait(driver, 35)
 
@@ -70,6 +71,7 @@ def test_a_new_token_asks_for_one_at_once_and_only_for_one(driver: Driver) -> No
     assert len(driver.database.stored) == 2
 
 
+@pytest.mark.slow
 def test_only_the_newest_are_kept(driver: Driver) -> None:
     driver.world.wish(backup=BACKUP | {"retention": {"count": 2}})
     wait(driver, 45)
@@ -89,6 +91,7 @@ def test_the_status_leaves_out_what_is_not_known(driver: Driver) -> None:
     assert all(one["message"] is not None for one in written["conditions"])
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_and_tried_again_ever_more_slowly(driver: Driver) -> None:
     driver.database.store_fails = "wrong credentials: correct the Secret"
     driver.world.annotate(backup="now")
@@ -220,6 +223,7 @@ def test_a_backup_waits_until_a_node_knows_where_it_goes() -> None:
     assert driver.world.cluster().status.backup.waiting == ""
 
 
+@pytest.mark.slow
 def test_a_secret_that_is_corrected_in_place_takes_effect_with_the_next_attempt() -> None:
     driver = Driver()
     secret(driver, WRONG)
@@ -248,6 +252,7 @@ def asked() -> Driver:
     return made
 
 
+@pytest.mark.slow
 def test_a_new_annotation_is_acted_on_though_earlier_attempts_failed(asked: Driver) -> None:
     driver = asked
     driver.database.store_fails = "the bucket is gone"
@@ -264,6 +269,7 @@ def test_a_new_annotation_is_acted_on_though_earlier_attempts_failed(asked: Driv
     assert (status.last.trigger, status.failures) == ("second", 0)
 
 
+@pytest.mark.slow
 def test_a_new_annotation_that_fails_too_is_told_at_once_and_once(asked: Driver) -> None:
     driver = asked
     driver.database.store_fails = "the bucket is gone"
@@ -375,6 +381,7 @@ def test_retention_leaves_the_backups_of_other_clusters_alone(driver: Driver) ->
     assert (status.kept, status.others) == (1, ["of-the-other"])
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_place_are_told_in_a_condition_and_one_event(driver: Driver) -> None:
     for token in ("a", "b"):
         driver.world.annotate(backup=token)
@@ -407,6 +414,7 @@ def test_a_backup_that_is_not_where_it_should_be_is_no_success(driver: Driver) -
     assert (failed.status.backup.last, failed.status.backup.last_token) == (None, "")
 
 
+@pytest.mark.slow
 def test_a_new_cluster_is_restored_with_keys_that_are_corrected_later() -> None:
     driver = Driver()
     secret(driver, WRONG)

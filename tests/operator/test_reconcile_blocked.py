@@ -236,6 +236,7 @@ def test_volumes_that_have_yet_to_grow_are_named(driver: Driver) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     driver: Driver,
 ) -> None:

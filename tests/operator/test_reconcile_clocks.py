@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from amaters_operator.testing import Driver
 
+pytestmark = pytest.mark.slow
+
 AHEAD = [400, -400, 3600, -3600]
 BACKUP = {"destination": "s3://backups/orders"}
 

@@ -4,6 +4,8 @@ import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 
+pytestmark = pytest.mark.slow
+
 SHOP = "shop"
 
 

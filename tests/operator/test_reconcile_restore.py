@@ -57,6 +57,7 @@ async def passes(driver: Driver, number: int) -> None:
         driver.world.step(2)
 
 
+@pytest.mark.slow
 async def test_a_load_that_takes_long_holds_up_no_pass(formed: Driver) -> None:
     load = await begun(formed)
 
@@ -153,6 +154,7 @@ def test_an_attempt_waits_until_every_node_knows_the_corrected_place(formed: Dri
     assert cluster.status.bootstrap.restored_from == OLD
 
 
+@pytest.mark.slow
 def test_wrong_credentials_are_one_event_object_for_one_state(formed: Driver) -> None:
     before = events(formed)
     formed.passes(38)  # 76 seconds

@@ -71,6 +71,7 @@ def test_progress_is_told_while_it_rolls(driver: Driver) -> None:
     assert upgrading.message.startswith("1/3 updated; ")
 
 
+@pytest.mark.slow
 def test_a_bad_image_stops_after_one_pod_and_says_why(driver: Driver) -> None:
     driver.world.bad_images = {"amaters:bad"}
     driver.world.wish(image="amaters:bad")
@@ -116,6 +117,7 @@ def test_two_edits_in_a_row_end_in_the_second(driver: Driver) -> None:
     assert driver.most_down == 1
 
 
+@pytest.mark.slow
 def test_a_pod_that_never_becomes_ready_makes_the_roll_stuck(driver: Driver) -> None:
     driver.world.wish(image="amaters:2", upgrade={"progressDeadlineSeconds": 60})
     driver.until(lambda _: bool(replaced(driver)))
@@ -145,6 +147,7 @@ def test_a_paused_roll_replaces_nothing(driver: Driver) -> None:
     assert len(replaced(driver)) == 3
 
 
+@pytest.mark.slow
 def test_nothing_healthy_is_touched_while_a_voter_is_down(driver: Driver) -> None:
     victim = next(one for one in range(3) if f"orders-{one}" != leader_pod(driver))
     driver.world.unschedulable = {victim}

@@ -63,6 +63,7 @@ def decoded_or_corrupted(data: bytes) -> list[Command | MalformedError]:
     return []
 
 
+@pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, max_size=8))
 def test_decoding_gives_the_writes_back_in_order(proposal: Proposal, writes: list[Write]) -> None:
     entry = decode_entry(encode_writes(proposal, writes, unix_ms=5), index=1)
@@ -93,6 +94,7 @@ def test_any_bytes_decode_or_are_called_corrupted(data: bytes) -> None:
     assert all(isinstance(one, Command | MalformedError) for one in decoded_or_corrupted(data))
 
 
+@pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
 def test_damaged_entries_decode_or_are_called_corrupted(
     proposal: Proposal, writes: list[Write], data: st.DataObject
@@ -105,6 +107,7 @@ def test_damaged_entries_decode_or_are_called_corrupted(
         decoded_or_corrupted(damaged)
 
 
+@pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, max_size=8))
 def test_what_members_propose_is_let_into_every_log(proposal: Proposal, writes: list[Write]):
     assert entry_fault(NORMAL, encode_writes(proposal, writes, unix_ms=5), b"") is None
@@ -170,6 +173,7 @@ SCAN_OF_TOO_MUCH = b'*\x12\n\x10"\x0e\x12\x01z\x18' + varint(2**63)
 CHANGED = ConfState((1, 2, 3))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.recursive(st.binary(max_size=4), wire_fields, max_leaves=12))
 @example(SCAN_OF_TOO_MUCH)

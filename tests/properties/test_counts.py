@@ -36,6 +36,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+pytestmark = pytest.mark.slow
+
 KEYS = st.builds(
     data_key, st.sampled_from(["", "a", "ab", "é"]), st.sampled_from([b"", b"k", b"x"])
 )

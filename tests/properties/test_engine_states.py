@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.storage.rocks import RocksEngine
@@ -12,6 +13,8 @@ from amaters_server.storage.tuning import RocksTuning
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+pytestmark = pytest.mark.slow
 
 KEYS = st.binary(max_size=2) | st.sampled_from([b"\xff\xff", b"a", b"b", b"ab"])
 SPACES = st.sampled_from(list(Space))

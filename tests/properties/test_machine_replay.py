@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
 from amaters_server.machine.machine import Applied, Machine
 from amaters_server.machine.restore import RestoreKind, RestoreStep
@@ -19,6 +20,8 @@ from amaters_server.storage.tuning import RocksTuning
 from amaters_server.wire import command_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.slow
 
 KEYS = st.sampled_from([DataKey(b"\0\1a" + bytes([n])) for n in range(6)] + [DataKey(b"\0")])
 VALUES = st.binary(max_size=2)

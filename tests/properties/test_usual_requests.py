@@ -156,6 +156,7 @@ def columns(message: bytes) -> tuple | None:
     return ([one.key for one in operations], values, *framed(request))
 
 
+@pytest.mark.slow
 @given(st.lists(SOUND, max_size=3))
 def test_usual_requests_are_read_as_the_generated_classes_read_them(requests) -> None:
     messages = [request.SerializeToString() for request in requests]
@@ -175,6 +176,7 @@ def test_mutated_requests_are_read_the_same_or_left_alone(message: bytes) -> Non
     assert decode.USUAL.queries([message])[0] in (None, lone(message))
 
 
+@pytest.mark.slow
 @given(st.lists(SOUND_BATCHES, max_size=2))
 def test_usual_batches_are_read_as_the_generated_classes_read_them(requests) -> None:
     messages = [request.SerializeToString() for request in requests]

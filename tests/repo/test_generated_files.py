@@ -16,6 +16,7 @@ def load(tool: str):
     return module
 
 
+@pytest.mark.slow
 def test_protobuf_stubs_are_fresh(tmp_path: Path):
     load("protobuf").generate(tmp_path)
 

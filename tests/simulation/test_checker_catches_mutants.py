@@ -13,6 +13,8 @@ from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.cluster import SimCluster
 from amaters_server.testing.simulation.node import SimNode
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(120)
 TROUBLED_SECONDS = 9.0
 

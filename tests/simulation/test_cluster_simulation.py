@@ -5,11 +5,12 @@ import os
 import pytest
 from amaters_server.testing.simulation.cluster import SimCluster
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("AMATERS_SIM_SEEDS", "200"))
 PER_TEST = 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))
 def test_nothing_acknowledged_is_lost_and_every_read_is_fresh(first):
     for seed in range(first, min(first + PER_TEST, SEEDS)):

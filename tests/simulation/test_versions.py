@@ -8,6 +8,8 @@ from amaters_server.testing.simulation.faults import Faults
 from amaters_server.testing.simulation.node import SimNode
 from amaters_server.testing.simulation.place import NEW, OLD
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(6)
 OLD_LEADS = "newest leads"
 

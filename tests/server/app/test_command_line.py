@@ -143,6 +143,7 @@ def test_a_default_file_on_a_full_disk_is_not_left_empty(run, full_disk):
     assert result.stderr.startswith(f"Error: {path} cannot be written (No space left on device)")
 
 
+@pytest.mark.slow
 def test_a_start_on_a_full_disk_says_what_to_do_in_one_line(config, full_disk, tmp_path):
     config.write_text(f'[server]\ndata_dir = "{full_disk}/data"\npid_file = "{tmp_path}/pid"\n')
     command = [sys.executable, "-m", "amaters_server.app.cli", "start", "-c", str(config)]
@@ -240,6 +241,7 @@ def test_signals_are_caught_before_anything_that_takes_time_is_imported(entry: s
     assert slow.isdisjoint(answer.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "needless"),
     [

@@ -115,6 +115,7 @@ def test_the_digest_is_of_the_file_that_is_in_force(process):
     assert process.reloader.digest == taken_over
 
 
+@pytest.mark.slow
 async def test_many_requests_at_once_are_one_reload_and_those_that_follow_one_more():
     reloading, reloader = Reloading(), Counted()
     reloading.begin(reloader)

@@ -60,6 +60,7 @@ def test_a_number_that_fits_nothing_is_named(tmp_path, text, key):
     assert len(said) < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["[server]\nbind_address" + ".a" * 5000 + " = 1", f"[{'a.' * 5000}a]"]
 )
@@ -82,6 +83,7 @@ def test_a_file_too_large_for_a_configuration_is_not_read_to_its_end(tmp_path):
         load(Sources(path=Path("/dev/zero")))
 
 
+@pytest.mark.slow
 def test_many_unknown_keys_are_counted_and_cost_no_time(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(

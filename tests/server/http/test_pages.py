@@ -212,6 +212,7 @@ async def test_options_names_the_methods(served, path):
     assert headers["allow"] == "GET, HEAD, OPTIONS"
 
 
+@pytest.mark.slow
 async def test_a_caller_that_takes_nothing_holds_no_stop_up(served):
     reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port, limit=1)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3000)

@@ -105,6 +105,7 @@ def test_a_run_that_changes_no_size_writes_no_count(member: Member) -> None:
     assert not any(key.startswith(state.COUNTS) for key in written)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.tuples(names, st.binary(max_size=3)), st.binary(max_size=3), max_size=12))
 def test_rows_that_were_never_counted_are_counted_in_a_view(rows: dict) -> None:
     laid = {data_key(*place): value for place, value in rows.items()}

@@ -269,6 +269,7 @@ class Nonsense:
         return b"\xff\xff"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialing", ["native", "grpcio"])
 async def test_answers_that_make_no_sense_are_a_broken_connection(dialing) -> None:
     pair = Pair(dialing, "native")
@@ -301,6 +302,7 @@ class Secret:
         return self.now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
 async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
     secret = Secret()
@@ -407,6 +409,7 @@ async def secured(request) -> AsyncIterator[tuple[Pair, Secret]]:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_no_message_is_lost_while_a_connection_is_renewed(secured) -> None:
     pair, secret = secured
     under_way = asyncio.create_task(sending(pair, 2.5))
@@ -465,6 +468,7 @@ async def test_a_member_in_doubt_is_asked_again_but_not_all_the_time(pair, monke
     await until(lambda: pair.link.channel not in channels)
 
 
+@pytest.mark.slow
 async def test_a_connection_goes_on_while_no_other_can_be_had(secured, monkeypatch) -> None:
     monkeypatch.setattr(peer_link, "RENEW_AGAIN_SECONDS", 0.05)
     pair, good = secured
@@ -490,6 +494,7 @@ async def test_streams_that_nobody_renews_are_ended_after_a_while(pair) -> None:
     await until(lambda: pair.link.channel not in (before, None))
 
 
+@pytest.mark.slow
 async def test_a_renewed_stream_outlives_the_end_of_the_old_ones(pair) -> None:
     await pair.connected()
     before = pair.link.channel

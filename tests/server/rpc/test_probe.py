@@ -130,6 +130,7 @@ def answering(answer: bytes | None):
         thread.join(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "state", "told"),
     [

@@ -189,6 +189,7 @@ SWAPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swap", SWAPS)
 async def test_every_kind_of_swap_is_seen_each_time(tmp_path, authority, monkeypatch, swap):
     monkeypatch.setattr(tls, "LOOK_SECONDS", 0.02)
@@ -208,6 +209,7 @@ async def test_every_kind_of_swap_is_seen_each_time(tmp_path, authority, monkeyp
     await asyncio.gather(watching, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_contents_are_compared_though_nothing_shows(tmp_path, authority, monkeypatch):
     monkeypatch.setattr(tls, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(tls, "_looks_like", lambda paths: [])
@@ -388,6 +390,7 @@ async def test_a_pair_that_clients_cannot_use_never_replaces_one_that_they_can(
     assert (await call(running.port, authority)).status == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -60,6 +60,7 @@ def test_the_file_is_laid_out_as_published(tmp_path: Path) -> None:
     assert lz4.frame.decompress(payload) == content
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=300), max_size=6))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_was_written_is_read_back(tmp_path: Path, pieces: list[bytes]) -> None:

@@ -214,6 +214,7 @@ STORED = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(STORED, st.integers(1, 5), st.sets(st.integers(0, 50)))
 def test_retention_keeps_the_newest_the_busy_and_what_is_not_its_own(
     stored: list[Owned], keep: int, busy: set[int]

@@ -431,6 +431,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(small_disk: Path) -> None:
     engine = RocksEngine(small_disk / "db", SMALL)
     acknowledged: list[bytes] = []
@@ -457,6 +458,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(small_disk:
     again.close()
 
 
+@pytest.mark.slow
 def test_writing_goes_on_by_itself_once_there_is_room(small_disk: Path) -> None:
     engine = RocksEngine(small_disk / "db", SMALL)
     (small_disk / "more").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))

@@ -217,6 +217,7 @@ def test_debug_lines_are_never_suppressed(set_up):
     assert stream.getvalue().count("step") == 100
 
 
+@pytest.mark.slow
 def test_an_output_that_stalls_holds_nobody_up_and_what_it_lost_is_reported(set_up):
     stream = BlockedStream()
     logs = set_up(stream=stream, throttle=EventThrottle(burst=10**6))

@@ -1,3 +1,4 @@
+import pytest
 from amaters_server.telemetry.throttle import (
     BURST,
     LINES_PER_SECOND,
@@ -43,6 +44,7 @@ def test_a_count_that_no_line_reports_becomes_overdue_once():
     assert throttle.overdue(REPORT_SECONDS) == []
 
 
+@pytest.mark.slow
 def test_any_number_of_events_is_kept_in_bounded_memory():
     throttle = EventThrottle()
 

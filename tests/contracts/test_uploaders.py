@@ -120,6 +120,7 @@ def test_snapshots_are_listed_in_ascending_order(
     assert [one.size_bytes for one in listed] == sizes
 
 
+@pytest.mark.slow
 def test_uploading_an_id_again_replaces_it(uploader: SnapshotUploader, tmp_path: Path) -> None:
     first = uploader.upload_snapshot(archive(tmp_path, 1, b"first"), 1, OURS)
 

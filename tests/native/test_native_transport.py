@@ -36,6 +36,7 @@ async def test_a_call_is_answered(serving) -> None:
         assert connection > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 16_379, 16_384, 1_000_000, 15 << 20])
 async def test_messages_of_any_size_come_back_whole(serving, size: int) -> None:
     message = os.urandom(size)
@@ -47,6 +48,7 @@ async def test_messages_of_any_size_come_back_whole(serving, size: int) -> None:
         assert await channel.unary_unary(ECHO)(message) == message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 async def test_many_calls_at_once_on_many_connections(serving, threads: int) -> None:
     async def client(target: str, number: int) -> list[bytes]:

@@ -142,6 +142,7 @@ def test_conditions_merge_by_type(schema: dict) -> None:
     assert conditions["items"]["required"] == ["type"]
 
 
+@pytest.mark.slow
 def test_defaults_satisfy_their_own_schema(schema: dict) -> None:
     for path, node in nodes(schema):
         if "default" in node:
@@ -197,6 +198,7 @@ def test_helm_refuses_it_too(values: dict) -> None:
         )
 
 
+@pytest.mark.slow
 def test_helm_lets_through_what_kubernetes_may_add(schema: dict) -> None:
     term = {"topologyKey": "zone", "matchLabelKeys": ["a"]}
     anti = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}

@@ -86,6 +86,7 @@ STORED = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(STORED, st.integers(1, 10), st.integers(0, 40))
 def test_retention_keeps_the_newest_the_known_good_and_all_of_others(
     stored: list[retention.Backup], keep: int, chosen: int

@@ -39,6 +39,7 @@ def test_the_schedule_makes_one_backup_for_each_time(driver: Driver) -> None:
     assert condition(driver.world.cluster()).status == "True"
 
 
+@pytest.mark.slow
 def test_a_follower_makes_it(driver: Driver) -> None:
     leader = driver.world.members[driver.world.leader].ordinal
 
@@ -48,6 +49,7 @@ def test_a_follower_makes_it(driver: Driver) -> None:
     assert leader not in driver.database.backups_by
 
 
+@pytest.mark.slow
 def test_the_only_member_makes_it_itself() -> None:
     driver = Driver()
     driver.world.wish(replicas=1, backup=BACKUP)
@@ -138,6 +140,7 @@ def test_a_schedule_that_means_nothing_says_what_to_write(driver: Driver, spec, 
     assert said in condition(driver.world.cluster()).message
 
 
+@pytest.mark.slow
 def test_nothing_is_backed_up_before_the_first_backup_is_loaded() -> None:
     driver = Driver()
     driver.world.wish(backup=BACKUP, bootstrap={"restoreFrom": "s3://backups/old/1"})
@@ -201,6 +204,7 @@ def test_a_destination_that_is_set_later_rolls_no_pod() -> None:
     assert condition(driver.world.cluster()).status == "True"
 
 
+@pytest.mark.slow
 def test_a_backup_waits_until_a_node_knows_where_it_goes() -> None:
     """The configuration reaches the pods when the kubelet gets to it."""
     driver = Driver()
@@ -331,6 +335,7 @@ def everything(driver: Driver) -> str:
     return str([one for one in owned if one["kind"] != "Secret"])
 
 
+@pytest.mark.slow
 def test_the_keys_of_the_store_are_written_nowhere(caplog) -> None:
     driver = Driver()
     secret(driver, RIGHT)
@@ -363,6 +368,7 @@ def foreign(number: int, cluster_id: str) -> SnapshotInfo:
     )
 
 
+@pytest.mark.slow
 def test_retention_leaves_the_backups_of_other_clusters_alone(driver: Driver) -> None:
     """A cluster restored from another one, with the same destination."""
     theirs = [foreign(number, "of-the-other") for number in (1, 2, 900)]
@@ -404,6 +410,7 @@ def test_two_writers_of_one_place_are_told_in_a_condition_and_one_event(driver: 
     assert "BackupPlaceShared" not in {one.type for one in driver.world.cluster().status.conditions}
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_not_where_it_should_be_is_no_success(driver: Driver) -> None:
     driver.database.store_forgets = True
     driver.world.annotate(backup="now")

@@ -57,6 +57,7 @@ def driver() -> Driver:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "question", "advice"), ANSWERS)
 def test_a_refused_change_is_a_condition_and_what_runs_stays_ready(
     driver: Driver, answer: KubeError, question: str, advice: str

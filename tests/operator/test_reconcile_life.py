@@ -44,6 +44,7 @@ def test_the_operator_rests_when_everything_is_as_wished(driver: Driver) -> None
     assert not [one for one in driver.strikes.changes[before:] if one.endswith("status")]
 
 
+@pytest.mark.slow
 def test_it_grows_and_shrinks_one_member_at_a_time(driver: Driver) -> None:
     driver.world.wish(replicas=1)
     driver.settled()
@@ -114,6 +115,7 @@ def test_a_lost_disk_is_a_new_member_under_a_new_id(driver: Driver) -> None:
     assert driver.world.clusters_formed == 1
 
 
+@pytest.mark.slow
 def test_the_only_member_without_its_disk_founds_no_second_cluster(driver: Driver) -> None:
     driver.world.wish(replicas=1)
     driver.settled()
@@ -126,6 +128,7 @@ def test_the_only_member_without_its_disk_founds_no_second_cluster(driver: Drive
     assert condition(cluster, "Ready").status == "False"
 
 
+@pytest.mark.slow
 def test_no_service_for_clients_before_the_backup_is_loaded(driver: Driver) -> None:
     backup = {"destination": "s3://backups/orders"}
     driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
@@ -144,6 +147,7 @@ def test_no_service_for_clients_before_the_backup_is_loaded(driver: Driver) -> N
     assert driver.world.store.get(kinds.SERVICE, SHOP, "orders") is not None
 
 
+@pytest.mark.slow
 def test_what_the_operator_cannot_reach_is_not_dead(driver: Driver) -> None:
     driver.settled()
     driver.world.wish(image="amaters:2")
@@ -422,6 +426,7 @@ def test_a_spec_that_becomes_invalid_forgets_nothing(driver: Driver) -> None:
     assert (after.pods, after.bootstrap) == (before.pods, before.bootstrap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(50))
 def test_a_lost_disk_converges_though_the_world_moves_within_a_look(
     driver: Driver, seed: int

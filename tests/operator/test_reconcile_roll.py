@@ -91,6 +91,7 @@ def test_a_bad_image_stops_after_one_pod_and_says_why(driver: Driver) -> None:
     assert driver.most_down == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", ["amaters:1", "amaters:2"])
 def test_a_corrected_spec_frees_a_stuck_roll(driver: Driver, corrected: str) -> None:
     driver.world.bad_images = {"amaters:bad"}
@@ -133,6 +134,7 @@ def test_a_pod_that_never_becomes_ready_makes_the_roll_stuck(driver: Driver) -> 
     assert len(replaced(driver)) == 1
 
 
+@pytest.mark.slow
 def test_a_paused_roll_replaces_nothing(driver: Driver) -> None:
     driver.world.wish(image="amaters:2", upgrade={"paused": True})
     driver.passes(20)
@@ -165,6 +167,7 @@ def test_nothing_healthy_is_touched_while_a_voter_is_down(driver: Driver) -> Non
     assert driver.most_down == 1
 
 
+@pytest.mark.slow
 def test_the_roll_waits_for_those_that_lag(driver: Driver) -> None:
     leader = driver.world.members[driver.world.leader].ordinal
     driver.world.index = 100_000
@@ -209,6 +212,7 @@ def test_one_member_is_replaced_though_writes_pause() -> None:
     assert any("writes pause" in note for note in driver.notes())
 
 
+@pytest.mark.slow
 def test_growing_waits_for_the_roll_and_then_goes_on(driver: Driver) -> None:
     driver.world.wish(image="amaters:2", replicas=5)
 
@@ -219,6 +223,7 @@ def test_growing_waits_for_the_roll_and_then_goes_on(driver: Driver) -> None:
     assert driver.most_down == 1
 
 
+@pytest.mark.slow
 def test_a_change_of_the_log_level_rolls_nothing(driver: Driver) -> None:
     driver.world.wish(config={"logging": {"level": "debug"}})
 
@@ -247,6 +252,7 @@ def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Dr
     assert len(driver.database.reloads) == asked
 
 
+@pytest.mark.slow
 def test_only_bad_news_is_a_warning(driver: Driver) -> None:
     driver.world.wish(image="amaters:2")
     driver.settled()

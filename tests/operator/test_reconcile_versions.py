@@ -32,6 +32,7 @@ def driver() -> Driver:
     return made
 
 
+@pytest.mark.slow
 def test_a_member_that_the_others_keep_out_is_told_once_with_what_to_do(driver: Driver) -> None:
     driver.world.wish(image="amaters:far")
     cluster = driver.until(lambda one: bool(misfits(one)))

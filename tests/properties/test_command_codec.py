@@ -113,6 +113,7 @@ def test_what_members_propose_is_let_into_every_log(proposal: Proposal, writes: 
     assert entry_fault(NORMAL, encode_writes(proposal, writes, unix_ms=5), b"") is None
 
 
+@pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
 def test_what_is_let_into_a_log_decodes(
     proposal: Proposal, writes: list[Write], data: st.DataObject

@@ -164,6 +164,7 @@ def test_usual_requests_are_read_as_the_generated_classes_read_them(requests) ->
     assert decode.USUAL.queries(messages) == [lone(message) for message in messages]
 
 
+@pytest.mark.slow
 @given(ANY)
 def test_odd_requests_are_read_the_same_or_left_alone(request) -> None:
     message = request.SerializeToString()

@@ -3,6 +3,7 @@
 import itertools
 from math import inf
 
+import pytest
 from amaters_server.testing.history import Operation, Outcome, violations
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,7 @@ def histories(draw):
     return history
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(histories())
 def test_the_verdict_is_that_of_trying_every_order(history):

@@ -162,6 +162,7 @@ EVENTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(EVENTS, st.floats(0, 2 * WINDOW))))
 def test_the_first_is_never_swallowed_and_nothing_is_told_twice_within_the_window(happenings):
     engine, now = RuleEngine(WINDOW), 0.0

@@ -1,5 +1,6 @@
 """What is assembled byte by byte is what the generated classes would have written."""
 
+import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters_server.rpc import encode
 from hypothesis import given
@@ -49,6 +50,7 @@ def test_a_value_or_a_miss(data):
     assert aql_pb2.QueryResponse.FromString(made) == expected
 
 
+@pytest.mark.slow
 @given(rows, st.none() | st.text(max_size=200), st.integers(0, 2**40))
 def test_rows_with_request_id_and_time(pairs, request_id, milliseconds):
     expected = aql_pb2.QueryResponse(
@@ -64,6 +66,7 @@ def test_rows_with_request_id_and_time(pairs, request_id, milliseconds):
     )
 
 
+@pytest.mark.slow
 @given(rows, st.integers(0, 2**40), st.booleans())
 def test_a_stream_batch(pairs, sequence, has_more):
     expected = aql_pb2.StreamResponse(
@@ -82,6 +85,7 @@ def test_a_stream_end(total, sequence):
     assert aql_pb2.StreamResponse.FromString(encode.stream_end(total, sequence)) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | st.binary(max_size=50) | st.just(1), max_size=5))
 def test_a_batch(results):
     def result(one):

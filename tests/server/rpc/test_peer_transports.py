@@ -125,6 +125,7 @@ async def pair(request) -> AsyncIterator[Pair]:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_messages_arrive_in_order_and_large_ones_too(pair) -> None:
     await pair.connected()
     sent = [b"%d" % number for number in range(500)] + [b"x" * 5_000_000, b"", b"last"]
@@ -253,6 +254,7 @@ async def test_images_travel(pair) -> None:
     assert [chunk.offset for chunk in chunks] == list(range(1_000_000, 4_000_000, 500_000))
 
 
+@pytest.mark.slow
 async def test_a_peer_that_takes_nothing_costs_a_bounded_queue(pair) -> None:
     await pair.connected()
     piece, kept = b"x" * 4_000_000, 0

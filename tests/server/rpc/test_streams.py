@@ -124,6 +124,7 @@ async def test_a_stale_stream_tells_its_age(served, ask):
     assert dict(await call.trailing_metadata())["amaters-read-age-ms"] == "250"
 
 
+@pytest.mark.slow
 async def test_a_slow_caller_holds_the_rows_back(served, ask):
     await filled(served, ask, 4000, size=5000)
     call = served.stub.ExecuteStream(ask.request(ask.range(b"0", b"9")))

@@ -179,6 +179,7 @@ def test_a_mark_that_is_cut_under_a_running_engine_harms_nobody(tmp_path: Path) 
     RocksEngine(tmp_path / "db", SMALL).close()
 
 
+@pytest.mark.slow
 def test_a_damaged_mark_stops_nobody(tmp_path: Path) -> None:
     folder = tmp_path / "db"
     killed_after_writing(folder, 3)

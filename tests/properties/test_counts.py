@@ -341,7 +341,7 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_comparison_finds_a_wrong_counter(name: str) -> None:
     unhurried = settings(
-        max_examples=300,
+        max_examples=3000,
         stateful_step_count=25,
         deadline=None,
         database=None,

@@ -234,7 +234,11 @@ def test_every_mutant_is_caught_by_the_check_that_is_meant_for_it(mutant, check)
 
 def complaints(mutant, seed):
     try:
-        violations = SimCluster(seed, 3, TROUBLED_SECONDS, mutant).run().violations
+        violations = (
+            SimCluster(seed, 3, troubled_seconds=TROUBLED_SECONDS, make_node=mutant)
+            .run()
+            .violations
+        )
     except StorageCorruptedError as error:  # the disk contradicts itself, and the node says so
         return {"refuses to go on" if "does not decode" in str(error) else "refuses to start"}
     return {violation.partition(":")[0] for violation in violations}

@@ -489,8 +489,11 @@ async def test_a_connection_goes_on_while_no_other_can_be_had(secured, monkeypat
 async def test_streams_that_nobody_renews_are_ended_after_a_while(pair) -> None:
     await pair.connected()
     before = pair.link.channel
+    sent = await sending(pair, 0.01)
+    # Only now is the stream open on the other side, too; one that opens later is not recycled.
+    await until(lambda: len(pair.node.received) == len(sent))
     pair.service.recycle(0.3)
-    await sending(pair, 0.2)
+    await sending(pair, 0.1)
     assert pair.link.channel is before
 
     await until(lambda: pair.link.channel not in (before, None))

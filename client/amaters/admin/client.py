@@ -3,7 +3,7 @@
     async with AdminClient.connect("127.0.0.1:7879") as admin:
         print(await admin.status())
 
-Answers are the frozen values of `amaters.admin.client.cluster`; failures are those of `amaters.errors`, and
+Answers are the frozen values of `amaters.admin.cluster`; failures are those of `amaters.errors`, and
 the messages of protobuf and gRPC stay in here. Nothing is retried: callers that look after a
 cluster look again before they ask again.
 """

@@ -1,4 +1,4 @@
-"""Messages of the admin service to the values of `amaters.admin.client.cluster`: pure and total."""
+"""Messages of the admin service to the values of `amaters.admin.cluster`: pure and total."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Messages of the admin service to the values of `amaters.admin.client.observations`: pure and total."""
+"""Messages of the admin service to the values of `amaters.admin.observations`: pure and total."""
 
 from amaters.admin.codec import moment
 from amaters.admin.observations import (

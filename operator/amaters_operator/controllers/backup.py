@@ -21,7 +21,7 @@ from amaters_operator.controllers import nodes
 from amaters_operator.controllers.certificates import Rotation
 from amaters_operator.controllers.observing import Observer
 from amaters_operator.controllers.store import Store, described, require_there
-from amaters_operator.controllers.store_keys import StoreKeys, store_keys
+from amaters_operator.controllers.store_keys import StoreKeys, given_with, store_keys
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import backup_schedule, retention
@@ -87,7 +87,7 @@ class BackupController:
     async def _next(self, cluster: AmatersCluster, spec: BackupSpec) -> timedelta:
         status = cluster.status.backup or BackupStatus()
         now, keys = self._kube.now(), await store_keys(self._kube, cluster)
-        given = f"{cluster.metadata.generation}/{keys.version}"
+        given = given_with(cluster, keys)
         asked = Asked(spec.schedule, spec.time_zone, _token(cluster), given)
         try:
             due = backup_schedule.due(records.history(cluster, status, now), asked, now=now)

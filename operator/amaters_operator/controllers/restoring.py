@@ -20,7 +20,7 @@ from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.controllers import nodes
 from amaters_operator.controllers.certificates import Rotation
 from amaters_operator.controllers.observing import Observer
-from amaters_operator.controllers.store_keys import StoreKeys, store_keys
+from amaters_operator.controllers.store_keys import StoreKeys, given_with, store_keys
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap
@@ -80,7 +80,7 @@ class RestoreController:
             cluster.spec.bootstrap,
             cluster.status.bootstrap or BootstrapStatus(),
             status,
-            given=_given(cluster, keys),
+            given=given_with(cluster, keys),
             now=self._kube.now(),
         )
         if not isinstance(move, Restore):
@@ -173,7 +173,7 @@ class RestoreController:
 
     async def _failed(self, job: Job, begun: RestoreStatus, why: str) -> None:
         """Record the failure; an event tells it once, however often it repeats."""
-        given = _given(job.cluster, job.keys)
+        given = given_with(job.cluster, job.keys)
         repeated = given == begun.failed_with
         await self._teller.event(job.cluster, "RestoreFailed", why, kind="Warning")
         update = {
@@ -183,11 +183,6 @@ class RestoreController:
             "failed_with": given,
         }
         await self._teller.restore(job.cluster, begun.model_copy(update=update))
-
-
-def _given(cluster: AmatersCluster, keys: StoreKeys) -> str:
-    """Return what an attempt is made with: it differs once anything was corrected."""
-    return f"{cluster.metadata.generation}/{keys.version}"
 
 
 def _made_with(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:

@@ -60,6 +60,11 @@ async def store_keys(kube: KubeApi, cluster: AmatersCluster) -> StoreKeys:
     return StoreKeys(keys, version)
 
 
+def given_with(cluster: AmatersCluster, keys: StoreKeys) -> str:
+    """Return what an attempt is made with: it differs once the spec or a key was corrected."""
+    return f"{cluster.metadata.generation}/{keys.version}"
+
+
 def _decoded(secret: Manifest, key: str, *, optional: bool = False) -> str:
     value = (secret.get("data") or {}).get(key)
     if not value and not optional:

@@ -17,9 +17,9 @@ from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.node import answering
 from amaters_server.raft.commands import Origin
 from amaters_server.raft.proposals import Patience, Proposals
-from amaters_server.rpc.aql import SERVICE, AqlService
-from amaters_server.rpc.arrivals import QueryLimits
-from amaters_server.rpc.calls import Call, Failure
+from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.aql.service import SERVICE, AqlService
+from amaters_server.rpc.transport.calls import Call, Failure
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.telemetry.counters import CallCounters
 from google.protobuf import json_format

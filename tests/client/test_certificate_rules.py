@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 
 import pytest
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc.tls import Certificates, TlsPaths
+from amaters_server.rpc.transport.tls import Certificates, TlsPaths
 from amaters_server.testing.certificates import CLIENT, DAY, SERVER, Authority, Issued
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 

@@ -10,7 +10,7 @@ from amaters.errors import AmatersError
 from amaters.transport import status
 from amaters.wire.errors_pb2 import ErrorCode, ErrorResponse
 from amaters_server.model import errors as server_errors
-from amaters_server.rpc import status as server_status
+from amaters_server.rpc.transport import status as server_status
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Operation, Put, Remove
-from amaters_server.rpc import decode, encode
+from amaters_server.rpc.aql import decode, encode
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st

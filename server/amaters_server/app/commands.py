@@ -203,7 +203,7 @@ def _gone(file: PidFile, seconds: float) -> bool:
 def status(sources: Sources, *, form: str, addr: str | None) -> None:
     """Say whether the server runs."""
     # Only here: the other commands need nothing of gRPC.
-    from amaters_server.rpc.probe import Found, State, probe  # noqa: PLC0415
+    from amaters_server.rpc.aql.probe import Found, State, probe  # noqa: PLC0415
 
     settings = _located(sources)
     if addr is None:

@@ -24,20 +24,20 @@ from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
-from amaters_server.rpc.admin import AdminService
-from amaters_server.rpc.admin_ports import AdminParts, Reloading
-from amaters_server.rpc.aql import AqlService
-from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio_channels import GrpcioDialer
-from amaters_server.rpc.grpcio_tls import server_credentials
-from amaters_server.rpc.intercept import Intercept, Observed
-from amaters_server.rpc.native import NativeListener, NativeSettings
-from amaters_server.rpc.native_channels import NativeDialer
-from amaters_server.rpc.peer_connections import PeerConnections
-from amaters_server.rpc.peer_credentials import PeerCredentials
-from amaters_server.rpc.peer_listener import InternalLimits, InternalListener
-from amaters_server.rpc.peers import PeerService
-from amaters_server.rpc.tls import Certificates
+from amaters_server.rpc.admin.ports import AdminParts, Reloading
+from amaters_server.rpc.admin.service import AdminService
+from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
+from amaters_server.rpc.aql.service import AqlService
+from amaters_server.rpc.grpcio.channels import GrpcioDialer
+from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio.tls import server_credentials
+from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.listener import InternalLimits, InternalListener
+from amaters_server.rpc.peer.service import PeerService
+from amaters_server.rpc.transport.credentials import PeerCredentials
+from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.native_channels import NativeDialer
+from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.snapshots.destinations import uploader_for
 from amaters_server.storage import swap
 from amaters_server.storage.engine import Engine
@@ -158,7 +158,7 @@ def compose(
     traffic = _Traffic()
     service = AqlService(
         node,
-        Intercept(
+        AdminKeys(
             Observed(
                 status=node.status,
                 members=members.of_leader,

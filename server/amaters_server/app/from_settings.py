@@ -19,8 +19,8 @@ from amaters_server.node.settings import (
     Retention,
     Timing,
 )
-from amaters_server.rpc.arrivals import QueryLimits
-from amaters_server.rpc.tls import TlsPaths
+from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.transport.tls import TlsPaths
 from amaters_server.snapshots.s3_settings import S3Settings
 from amaters_server.storage.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings

@@ -35,8 +35,8 @@ from amaters_server.config.reloadable import NOT_YET
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
 from amaters_server.model.errors import ConfigurationError, StorageFullError
-from amaters_server.rpc.crowding import tell_of_crowding
-from amaters_server.rpc.tls import Certificates
+from amaters_server.rpc.transport.rejection_log import log_rejections
+from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.telemetry.logs import Logs
 
 _log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.watchman.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
-            tasks.create_task(tell_of_crowding(server.listener.traffic), name="crowding"),
+            tasks.create_task(log_rejections(server.listener.traffic), name="rejection-log"),
         ]
         try:
             yield

@@ -15,12 +15,12 @@ from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result,
 from amaters_server.node.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
-from amaters_server.rpc.grpcio_channels import GrpcioDialer
-from amaters_server.rpc.native_channels import NativeDialer
-from amaters_server.rpc.peer_connections import PeerConnections
-from amaters_server.rpc.peer_credentials import PeerCredentials
-from amaters_server.rpc.peer_listener import InternalListener, Transport
-from amaters_server.rpc.peers import PeerService
+from amaters_server.rpc.grpcio.channels import GrpcioDialer
+from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.listener import InternalListener, Transport
+from amaters_server.rpc.peer.service import PeerService
+from amaters_server.rpc.transport.credentials import PeerCredentials
+from amaters_server.rpc.transport.native_channels import NativeDialer
 from amaters_server.snapshots.destinations import uploader_for
 from amaters_server.snapshots.places import Place
 from amaters_server.snapshots.s3_settings import S3Credentials, S3Settings

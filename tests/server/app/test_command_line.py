@@ -191,7 +191,7 @@ def test_grpc_writes_nothing_of_its_own_unless_the_user_wants_it(set_by_user, us
         "        print(os.environ.get('GRPC_VERBOSITY'))\n"
         "    return real(name, *rest, **named)\n"
         "builtins.__import__ = spy\n"
-        "import amaters_server.app.cli, amaters_server.rpc.probe\n"
+        "import amaters_server.app.cli, amaters_server.rpc.aql.probe\n"
     )
 
     answer = subprocess.run(

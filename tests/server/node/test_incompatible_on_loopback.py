@@ -6,7 +6,7 @@ import pytest
 from amaters.admin import codec as admin_codec
 from amaters_server.alerts.events import IncompatibleMember
 from amaters_server.alerts.watchman import AlertSettings, Watchman
-from amaters_server.rpc import admin_encode
+from amaters_server.rpc.admin import encode as admin_encode
 from amaters_server.testing.loopback import LoopClock, founders, leader_of, ready, until
 
 pytestmark = pytest.mark.slow

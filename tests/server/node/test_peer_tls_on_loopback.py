@@ -1,7 +1,7 @@
 """Mutual TLS between members: who gets in, and certificates that change while everything runs."""
 
 import pytest
-from amaters_server.rpc.peer_credentials import PeerCredentials
+from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.testing.certificates import Authority
 from amaters_server.testing.loopback import leader_of, newcomer, until
 

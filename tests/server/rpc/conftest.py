@@ -16,11 +16,11 @@ from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
-from amaters_server.rpc.aql import AqlService
-from amaters_server.rpc.arrivals import QueryLimits
-from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.intercept import Intercept, Observed
-from amaters_server.rpc.native import NativeListener, NativeSettings
+from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
+from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.aql.service import AqlService
+from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.counters import CallCounters, Traffic
 
@@ -206,7 +206,7 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
         counters=counters,
         storage_type="memory",
     )
-    service = AqlService(database, Intercept(observed), counters, limits=limits, now=now)
+    service = AqlService(database, AdminKeys(observed), counters, limits=limits, now=now)
     listener = made_listener(kind, service.methods, limits)
     await listener.start()
     channel = grpc.aio.insecure_channel(

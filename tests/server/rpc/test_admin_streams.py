@@ -10,8 +10,8 @@ from amaters_server.alerts.events import NodeFailed
 from amaters_server.alerts.rules import RuleEngine
 from amaters_server.alerts.view import ClusterView
 from amaters_server.model.errors import InvalidRequestError
-from amaters_server.rpc import admin_streams
-from amaters_server.rpc.admin_streams import Streams
+from amaters_server.rpc.admin import streams as admin_streams
+from amaters_server.rpc.admin.streams import Streams
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 from amaters_native.transport import Listener
-from amaters_server.rpc import budget as budgets
-from amaters_server.rpc.budget import AnswerBudget, Share
-from amaters_server.rpc.status import AnswersNotTakenError
+from amaters_server.rpc.transport import budget as budgets
+from amaters_server.rpc.transport.budget import AnswerBudget, Share
+from amaters_server.rpc.transport.status import AnswersNotTakenError
 
 
 class FakeSending:

@@ -2,7 +2,7 @@
 
 import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
-from amaters_server.rpc import encode
+from amaters_server.rpc.aql import encode
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,13 +9,13 @@ import grpc
 import pytest
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc import peer_link
-from amaters_server.rpc.grpcio_channels import GrpcioDialer
-from amaters_server.rpc.native_channels import NativeDialer
-from amaters_server.rpc.peer_connections import PeerConnections
-from amaters_server.rpc.peer_credentials import PeerCredentials
-from amaters_server.rpc.peer_listener import InternalListener
-from amaters_server.rpc.peers import DELIVER, SERVICE, PeerService
+from amaters_server.rpc.grpcio.channels import GrpcioDialer
+from amaters_server.rpc.peer import link as peer_link
+from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.listener import InternalListener
+from amaters_server.rpc.peer.service import DELIVER, SERVICE, PeerService
+from amaters_server.rpc.transport.credentials import PeerCredentials
+from amaters_server.rpc.transport.native_channels import NativeDialer
 from amaters_server.testing.certificates import Authority
 from amaters_server.testing.loopback import free_address, until
 from amaters_server.wire import peer_pb2
@@ -332,7 +332,7 @@ async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
 
 
 async def test_a_refusal_at_first_is_information_and_a_lost_link_a_warning(pair, caplog) -> None:
-    caplog.set_level("INFO", logger="amaters_server.rpc.peer_link")
+    caplog.set_level("INFO", logger="amaters_server.rpc.peer.link")
     pair.node.refusal = "not yet"
     pair.connect()
     await until(lambda: pair.refused)

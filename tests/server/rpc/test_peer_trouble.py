@@ -1,6 +1,6 @@
 import logging
 
-from amaters_server.rpc.peer_trouble import PATIENCE_SECONDS, Trouble
+from amaters_server.rpc.peer.trouble import PATIENCE_SECONDS, Trouble
 
 START = 100.0
 LATER = START + PATIENCE_SECONDS

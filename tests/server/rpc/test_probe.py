@@ -7,13 +7,13 @@ import threading
 
 import pytest
 from amaters_server.node.values import Verdict
-from amaters_server.rpc.aql import AqlService
-from amaters_server.rpc.arrivals import QueryLimits
-from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio_tls import server_credentials
-from amaters_server.rpc.native import NativeListener, NativeSettings
-from amaters_server.rpc.probe import Found, State, probe
-from amaters_server.rpc.tls import Certificates, TlsPaths
+from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.aql.probe import Found, State, probe
+from amaters_server.rpc.aql.service import AqlService
+from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio.tls import server_credentials
+from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.tls import Certificates, TlsPaths
 from amaters_server.telemetry.counters import CallCounters
 from amaters_server.testing.certificates import Authority
 

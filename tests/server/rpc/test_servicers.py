@@ -6,9 +6,9 @@ import grpc
 import pytest
 from amaters.wire import admin_pb2, admin_pb2_grpc
 from amaters_server.model.errors import NotLeaderError, SnapshotError
-from amaters_server.rpc.admin import SERVICE
-from amaters_server.rpc.peer_listener import MAX_CONNECTIONS_PER_HOST, InternalListener
-from amaters_server.rpc.servicers import served
+from amaters_server.rpc.admin.service import SERVICE
+from amaters_server.rpc.peer.listener import MAX_CONNECTIONS_PER_HOST, InternalListener
+from amaters_server.rpc.transport.servicers import served
 from typing_extensions import override
 
 

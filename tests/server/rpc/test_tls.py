@@ -13,11 +13,11 @@ import pytest
 from amaters.wire.aql_pb2 import HealthCheckRequest
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc import tls
-from amaters_server.rpc.grpcio import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio_tls import news, server_credentials
-from amaters_server.rpc.native import NativeListener, NativeSettings
-from amaters_server.rpc.tls import Certificates, TlsPaths
+from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
+from amaters_server.rpc.grpcio.tls import news, server_credentials
+from amaters_server.rpc.transport import tls
+from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.tls import Certificates, TlsPaths
 from amaters_server.testing.certificates import CLIENT, DAY, Authority
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

@@ -1,1 +1,0 @@
-"""Judging stored values: tests on plain bytes, and which rows of a scan pass. Pure."""

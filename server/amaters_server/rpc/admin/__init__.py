@@ -1,0 +1,1 @@
+"""The administration service: what the operator and `amaters-cli` ask of one node."""

@@ -1,0 +1,225 @@
+"""AdminService: what the operator and `amaters-cli` ask of one node, on its internal listener."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from amaters.wire import admin_pb2, admin_pb2_grpc
+from typing_extensions import override
+
+from amaters_server.model.errors import InvalidRequestError
+from amaters_server.rpc.admin import decode as admin_decode
+from amaters_server.rpc.admin import encode as admin_encode
+from amaters_server.rpc.admin import streams as admin_streams
+from amaters_server.rpc.admin.ports import AdminParts
+from amaters_server.rpc.admin.streams import Streams
+from amaters_server.rpc.transport.calls import Service
+from amaters_server.rpc.transport.servicers import served
+from amaters_server.rpc.transport.tasks import TaskScope
+
+DEFAULT_SECONDS = 30.0
+"""How long a call may take that brings no deadline."""
+END_SECONDS = 1.0
+"""How long a stop waits for callers to hear that their stream has ended."""
+
+SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+
+
+class Context(Protocol):
+    """What the methods ask of a call."""
+
+    def time_remaining(self) -> float | None:
+        """Return how long the caller still waits; None when it did not say."""
+        ...
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Speaks for one node; a DatabaseError ends a call with the status that belongs to it."""
+
+    def __init__(self, parts: AdminParts) -> None:
+        self._parts = parts
+        self._streams, self._downloads = Streams(), Streams()
+
+    def methods(self, tasks: TaskScope) -> Service:
+        """Return what a listener offers; the calls under way belong to the scope."""
+        return served(self, SERVICE, tasks)
+
+    async def drained(self) -> None:
+        """Return once no snapshot is being downloaded."""
+        await self._downloads.ended()
+
+    async def end_streams(self) -> None:
+        """End what would go on for ever; returns when the callers have been told, or soon."""
+        self._parts.alerts.close()
+        self._parts.log.close()
+        await self._streams.ended(END_SECONDS)
+
+    @override
+    async def Status(
+        self, request: admin_pb2.StatusRequest, context: Context
+    ) -> admin_pb2.StatusResponse:
+        """Answer what this node knows of itself."""
+        node, certificates = self._parts.node, self._parts.certificates()
+        answer = admin_encode.status(node.status(), certificates, ready=node.readiness().ok)
+        answer.config_digest = self._parts.reloading.digest()
+        return answer
+
+    @override
+    async def Members(
+        self, request: admin_pb2.MembersRequest, context: Context
+    ) -> admin_pb2.MembersResponse:
+        """Answer who belongs to the cluster."""
+        report = await self._parts.members.report(
+            from_leader=request.from_leader, deadline=self._deadline(context)
+        )
+        return admin_encode.members(report)
+
+    @override
+    async def AddMember(
+        self, request: admin_pb2.AddMemberRequest, context: Context
+    ) -> admin_pb2.MemberResponse:
+        """Add a learner."""
+        if not request.peer_address:
+            raise InvalidRequestError("peer_address is missing: say where the new member listens")
+        added = await self._parts.members.add(
+            request.peer_address,
+            request.client_address,
+            request.name,
+            deadline=self._deadline(context),
+        )
+        return admin_pb2.MemberResponse(member=admin_encode.member(added))
+
+    @override
+    async def PromoteMember(
+        self, request: admin_pb2.PromoteMemberRequest, context: Context
+    ) -> admin_pb2.MemberResponse:
+        """Let a learner vote."""
+        promoted = await self._parts.members.promote(request.id, deadline=self._deadline(context))
+        return admin_pb2.MemberResponse(member=admin_encode.member(promoted))
+
+    @override
+    async def RemoveMember(
+        self, request: admin_pb2.RemoveMemberRequest, context: Context
+    ) -> admin_pb2.MembersResponse:
+        """Remove a member for good."""
+        report = await self._parts.members.remove(request.id, deadline=self._deadline(context))
+        return admin_encode.members(report)
+
+    @override
+    async def TransferLeadership(
+        self, request: admin_pb2.TransferLeadershipRequest, context: Context
+    ) -> admin_pb2.TransferLeadershipResponse:
+        """Move leadership."""
+        now = await self._parts.members.transfer(request.to, deadline=self._deadline(context))
+        return admin_pb2.TransferLeadershipResponse(leader_id=now.leader_id, term=now.term)
+
+    @override
+    async def CreateSnapshot(
+        self, request: admin_pb2.CreateSnapshotRequest, context: Context
+    ) -> admin_pb2.SnapshotResponse:
+        """Write a snapshot, and upload it when asked."""
+        upload = admin_decode.access(request) if request.upload else None
+        created = await self._parts.backups.create(upload)
+        return admin_pb2.SnapshotResponse(snapshot=admin_encode.snapshot(created))
+
+    @override
+    async def ListSnapshots(
+        self, request: admin_pb2.ListSnapshotsRequest, context: Context
+    ) -> admin_pb2.ListSnapshotsResponse:
+        """List the snapshots here, or those in a store."""
+        backups = self._parts.backups
+        if request.remote:
+            access = admin_decode.access(request)
+            found = await backups.list_remote(access, every_cluster=request.every_cluster)
+        else:
+            found = await backups.list_local()
+        return admin_pb2.ListSnapshotsResponse(
+            snapshots=[admin_encode.snapshot(facts) for facts in found]
+        )
+
+    @override
+    async def UploadSnapshot(
+        self, request: admin_pb2.UploadSnapshotRequest, context: Context
+    ) -> admin_pb2.UploadSnapshotResponse:
+        """Upload a snapshot that is here."""
+        uri = await self._parts.backups.upload(request.id, admin_decode.access(request))
+        return admin_pb2.UploadSnapshotResponse(uri=uri)
+
+    @override
+    async def RestoreSnapshot(
+        self, request: admin_pb2.RestoreSnapshotRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.RestoreProgress, None]:
+        """Load a snapshot into the cluster; goes on when the caller leaves, or fails as a whole."""
+        restoring = self._parts.backups.restore(
+            request.uri,
+            replace=request.replace,
+            remote=request.remote,
+            credentials=admin_decode.credentials(request),
+        )
+        async for progress in restoring:
+            yield admin_encode.restore_progress(progress)
+
+    @override
+    async def DeleteSnapshot(
+        self, request: admin_pb2.DeleteSnapshotRequest, context: Context
+    ) -> admin_pb2.DeleteSnapshotResponse:
+        """Delete a snapshot here, or an uploaded one."""
+        if request.uri:
+            credentials = admin_decode.credentials(request)
+            await self._parts.backups.delete_remote(request.uri, credentials)
+        else:
+            await self._parts.backups.delete_local(request.id)
+        return admin_pb2.DeleteSnapshotResponse()
+
+    @override
+    async def Reload(
+        self, request: admin_pb2.ReloadRequest, context: Context
+    ) -> admin_pb2.ReloadResponse:
+        """Have the process reload, and answer with its report."""
+        report = await self._parts.reloading.ask()
+        return admin_encode.reload_report(report, self._parts.certificates())
+
+    @override
+    async def Health(
+        self, request: admin_pb2.HealthRequest, context: Context
+    ) -> admin_pb2.HealthResponse:
+        """Answer as `/health` does."""
+        return admin_encode.health(self._parts.health())
+
+    @override
+    async def ListShards(
+        self, request: admin_pb2.ListShardsRequest, context: Context
+    ) -> admin_pb2.ListShardsResponse:
+        """List the shards."""
+        found = [admin_encode.shard(one) for one in self._parts.sight.shards()]
+        return admin_pb2.ListShardsResponse(shards=found)
+
+    @override
+    async def WatchAlerts(
+        self, request: admin_pb2.WatchAlertsRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.Alert, None]:
+        """Tell the alerts of this node."""
+        with self._streams.counted():
+            async for alert in admin_streams.alerts(self._parts.alerts, request):
+                yield alert
+
+    @override
+    async def TailLog(
+        self, request: admin_pb2.TailLogRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.LogRecord, None]:
+        """Tell this node's log."""
+        with self._streams.counted():
+            async for record in admin_streams.log_records(self._parts.log, request):
+                yield record
+
+    @override
+    async def DownloadSnapshot(
+        self, request: admin_pb2.DownloadSnapshotRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.SnapshotChunk, None]:
+        """Send a snapshot that is here."""
+        with self._downloads.counted():
+            async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
+                yield chunk
+
+    def _deadline(self, context: Context) -> float:
+        left = context.time_remaining()
+        return self._parts.now() + (DEFAULT_SECONDS if left is None else left)

@@ -1,0 +1,152 @@
+"""ExecuteBatch: all its queries take effect together, or none does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaters.wire.aql_pb2 import BatchRequest
+from amaters.wire.query_pb2 import Query
+from google.protobuf.message import DecodeError
+
+from amaters_server.model.errors import DatabaseError, MalformedError
+from amaters_server.model.keys import DataKey, collection_prefix
+from amaters_server.model.queries import Columns, Get, Operation, Put, Read, Remove, Result, Write
+from amaters_server.rpc.aql import decode, encode
+from amaters_server.rpc.aql.executor import Executor
+from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
+from amaters_server.rpc.transport.calls import Call, Outlet
+from amaters_server.telemetry.counters import Op
+
+
+class Batches:
+    """Decodes batches of queries and gives each to the node as one write or one read."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
+        """Take all waiting calls; those that make no sense are answered at once."""
+        executor = self._executor
+        batch = Gathering(outlet, now=executor.now(), longest=executor.limits.request_seconds)
+        usual = decode.USUAL.batches([call[2] for call in calls])
+        for call, columns in zip(calls, usual, strict=True):
+            if columns is None:
+                self._decode(call, batch)
+            else:
+                self._take(call, columns, batch)
+        executor.hand_over(batch)
+
+    def _take(self, call: Call, columns: decode.Columns, batch: Gathering) -> None:
+        keys, values, request_id, timeout_ms = columns
+        try:
+            arrival = batch.arrival(call, request_id, timeout_ms)
+            self._accept(_Plan.of_columns(keys, values), arrival, batch)
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+
+    def _decode(self, call: Call, batch: Gathering) -> None:
+        request_id = None
+        try:
+            request = BatchRequest.FromString(call[2])
+            if request.HasField("request_id"):
+                request_id = request.request_id
+            arrival = batch.arrival(call, request_id, request.timeout_ms)
+            self._accept(_Plan.of(request), arrival, batch)
+        except _QueryRefusedError as wrong:
+            text = f"Query {wrong.index} in batch failed to parse: "
+            batch.refuse(call, request_id, wrong.error, context=text)
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+        except DecodeError:
+            batch.refuse(call, None, MalformedError("this is no BatchRequest"))
+
+    def _accept(self, plan: "_Plan", arrival: Arrival, batch: Gathering) -> None:
+        if plan.commands:
+            waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+            self._executor.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
+            return
+        session = arrival.session
+        ticket = self._executor.pending.enter(
+            arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+        )
+        if not plan.operations:
+            self._executor.pending.answered([(ticket, [])])
+        elif plan.writing:
+            batch.writes.append(
+                Write(ticket, plan.operations, arrival.deadline, *session, forward=arrival.forward)
+            )
+        else:
+            batch.reads.append(Read(ticket, plan.operations, arrival.deadline, stale=arrival.stale))
+
+    async def _with_commands(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
+        results: list[Result] = []
+        if plan.operations:
+            results = await self._executor.perform(plan.operations, arrival, writing=plan.writing)
+        for index, key in sorted(plan.commands.items()):
+            results.insert(index, await self._executor.admin_keys.answer(key))
+        return results
+
+    def _encoder(self, plan: "_Plan") -> Encoder:
+        count = len(plan.prefix_lengths)
+
+        def encoder(results: list[Result]) -> bytes:
+            if results.count(1) == len(results) == count:
+                body = encode.batch_successes(count)
+            else:
+                pairs = zip(results, plan.prefix_lengths, strict=True)
+                body = encode.batch_response(encode.query_result(*pair) for pair in pairs)
+            return self._executor.fitting(body, written=plan.writing)
+
+        return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A batch taken apart."""
+
+    operations: Sequence[Operation]
+    commands: dict[int, bytes]
+    """Administrative commands among its Gets, by their place in the batch."""
+    prefix_lengths: list[int]
+    """For every query, how much of its data keys is the collection's."""
+
+    writing: bool
+    """Whether anything in it changes something."""
+
+    @classmethod
+    def of(cls, request: BatchRequest) -> "_Plan":
+        """Decode every query; _QueryRefusedError names the first that makes no sense."""
+        operations: list[Operation] = []
+        commands: dict[int, bytes] = {}
+        prefix_lengths: list[int] = []
+        for index, query in enumerate(request.queries):
+            try:
+                prefix_lengths.append(_prefix_length(query))
+                if query.get.key.data.startswith(decode.ADMIN_PREFIX):
+                    commands[index] = query.get.key.data
+                else:
+                    operations.append(decode.operation(query))
+            except DatabaseError as error:
+                raise _QueryRefusedError(index, error) from error
+        writing = any(isinstance(one, Put | Remove) for one in operations)
+        return cls(operations, commands, prefix_lengths, writing)
+
+    @classmethod
+    def of_columns(cls, keys: list[bytes], values: list[bytes | None] | None) -> "_Plan":
+        """Take over what was decoded all together; without values it is Gets."""
+        operations: Sequence[Operation] = (
+            [Get(DataKey(key)) for key in keys] if values is None else Columns(keys, values)
+        )
+        return cls(operations, {}, [0] * len(keys), writing=values is not None)
+
+
+def _prefix_length(query: Query) -> int:
+    return len(collection_prefix(query.range.collection)) if query.HasField("range") else 0
+
+
+class _QueryRefusedError(Exception):
+    """One query of a batch makes no sense."""
+
+    def __init__(self, index: int, error: DatabaseError) -> None:
+        self.index = index
+        self.error = error
+        super().__init__(f"query {index}: {error}")

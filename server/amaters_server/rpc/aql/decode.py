@@ -1,0 +1,115 @@
+"""From query messages to operations on data keys. Pure; refuses what cannot mean anything.
+
+What is checked is what the wire contract demands, each once.
+"""
+
+from zlib import crc32
+
+from amaters.wire.query_pb2 import (
+    DeleteQuery,
+    GetQuery,
+    Query,
+    RangeQuery,
+    SetQuery,
+)
+from amaters.wire.types_pb2 import CipherBlob
+from amaters_native.queries import DELETE as DELETE
+from amaters_native.queries import GET as GET
+from amaters_native.queries import SET as SET
+from amaters_native.queries import Columns as Columns
+from amaters_native.queries import Lone as Lone
+from amaters_native.queries import QueryReader
+
+from amaters_server.model.errors import ChecksumError, MalformedError, MissingFieldError
+from amaters_server.model.keys import MAX_COLLECTION_BYTES, MAX_KEY_BYTES, data_key
+from amaters_server.model.queries import Get, Operation, Put, Remove, Scan
+from amaters_server.rpc.transport.status import UnsupportedQueryError
+
+HIGHEST_COMPRESSION = 2
+EARLIEST_CREATED_AT = -8_334_601_228_800
+LATEST_CREATED_AT = 8_210_266_876_799
+"""The years -262143 to 262142, which the published clients' clock can hold."""
+
+ADMIN_PREFIX = b"__admin__:"
+
+USUAL = QueryReader(
+    longest_collection=MAX_COLLECTION_BYTES,
+    longest_key=MAX_KEY_BYTES,
+    highest_compression=HIGHEST_COMPRESSION,
+    created_at=(EARLIEST_CREATED_AT, LATEST_CREATED_AT),
+    commands=ADMIN_PREFIX,
+)
+"""Reads whole lists of requests, but only sound ones of the usual kind: what it has no answer to
+goes through the functions below, and what it answers is what they would have said."""
+
+
+def get(query: GetQuery) -> Get:
+    """Turn a GetQuery into the read of one key."""
+    if not query.HasField("key"):
+        raise MissingFieldError("key")
+    return Get(data_key(query.collection, query.key.data))
+
+
+def put(query: SetQuery) -> Put:
+    """Turn a SetQuery into a write; the value stays the bytes it was sent as."""
+    if not query.HasField("key"):
+        raise MissingFieldError("key")
+    if not query.HasField("value"):
+        raise MissingFieldError("value")
+    return Put(data_key(query.collection, query.key.data), checked_value(query.value))
+
+
+def checked_value(blob: CipherBlob) -> bytes:
+    """Return the blob's serialized form once its metadata and checksum are right."""
+    if not blob.HasField("metadata"):
+        raise MissingFieldError("metadata")
+    metadata = blob.metadata
+    if not 0 <= metadata.compression <= HIGHEST_COMPRESSION:
+        raise MalformedError("invalid compression type")
+    if not EARLIEST_CREATED_AT <= metadata.created_at <= LATEST_CREATED_AT:
+        raise MalformedError("invalid timestamp")
+    computed = crc32(blob.data)
+    if computed != metadata.checksum:
+        raise ChecksumError(expected=metadata.checksum, computed=computed)
+    return blob.SerializeToString()
+
+
+def remove(query: DeleteQuery) -> Remove:
+    """Turn a DeleteQuery into the removal of one key."""
+    if not query.HasField("key"):
+        raise MissingFieldError("key")
+    return Remove(data_key(query.collection, query.key.data))
+
+
+def scan(query: RangeQuery) -> Scan:
+    """Turn a RangeQuery into the scan of [start, end) within its collection."""
+    if not query.HasField("start"):
+        raise MissingFieldError("start")
+    if not query.HasField("end"):
+        raise MissingFieldError("end")
+    limit = query.limit if query.HasField("limit") else None
+    start = data_key(query.collection, query.start.data)
+    return Scan(start, data_key(query.collection, query.end.data), limit)
+
+
+def whole_collection(prefix: bytes) -> tuple[bytes, bytes]:
+    """Return the half-open range of all data keys of the collection with that prefix."""
+    # The length prefix makes the collection's last key smaller than its prefix plus one.
+    return prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
+
+
+def operation(query: Query) -> Operation:
+    """Turn a query of a batch into an operation."""
+    match query.WhichOneof("query"):
+        case "get":
+            return get(query.get)
+        case "set":
+            return put(query.set)
+        case "delete":
+            return remove(query.delete)
+        case "range":
+            return scan(query.range)
+        case None:
+            raise MissingFieldError("query")
+        case other:
+            raise UnsupportedQueryError(f"{other} queries are not carried out in batches")

@@ -1,0 +1,291 @@
+"""Calls that wait for the node: read as they arrive, gathered by batch, answered by ticket.
+
+This is the second half of a Set's or Get's path; the first is `queries.Queries.execute_query`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from amaters_server.model.errors import DatabaseError, MalformedError, OverloadedError
+from amaters_server.model.queries import Answer, Read, Result, Write
+from amaters_server.rpc.aql import encode
+from amaters_server.rpc.transport import status
+from amaters_server.rpc.transport.calls import Call, Metadata, Outlet
+from amaters_server.telemetry.counters import CallCounters, OpCounters
+
+_log = logging.getLogger(__name__)
+
+STALE_READ = ("amaters-read", "stale")
+"""Metadata of a caller that prefers an answer from this node, however old, to asking the leader."""
+NEVER_FORWARD = ("amaters-forward", "never")
+"""Metadata of a caller that wants to be told who leads rather than be helped."""
+
+SESSION_MARK = "s:"
+"""How a request id begins that names a write session: s:SESSION IN HEXADECIMAL:SEQUENCE."""
+LONGEST_SESSION_BYTES = 64
+_NO_SESSION = (b"", 0)
+HIGHEST_SEQUENCE = 2**63 - 1
+
+Encoder: TypeAlias = Callable[[list[Result]], bytes]
+"""Makes the `response` part of an answer from one result per operation."""
+
+
+class Waiting(NamedTuple):
+    """One call whose answer is not known yet."""
+
+    outlet: Outlet
+    call_id: int
+    counters: OpCounters
+    request_id: str | None
+    started: float
+    encoder: Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """What one call may take."""
+
+    request_seconds: float = 30.0
+    """How long a call may take that names no shorter time itself."""
+    message_bytes: int = 4 * 1024 * 1024
+    active_calls: int = 1000
+
+
+class Arrival(NamedTuple):
+    """One call while it is being decoded."""
+
+    outlet: Outlet
+    call_id: int
+    request_id: str | None
+    started: float
+    deadline: float
+    metadata: Metadata | None
+
+    def waiting(self, counters: OpCounters, encoder: Encoder) -> Waiting:
+        """Return what is kept of it while it is pending."""
+        outlet, call_id, request_id, started, _, _ = self
+        return Waiting(outlet, call_id, counters, request_id, started, encoder)
+
+    @property
+    def stale(self) -> bool:
+        """Whether a stale answer will do."""
+        return wants_stale(self.metadata)
+
+    @property
+    def forward(self) -> bool:
+        """Whether the leader may be asked on the caller's behalf."""
+        return wants_forwarding(self.metadata)
+
+    @property
+    def session(self) -> tuple[bytes, int]:
+        """The write session and its sequence that the request id names; empty and 0 for none."""
+        return session_of(self.request_id)
+
+
+def wants_stale(metadata: Metadata | None) -> bool:
+    """Whether a stale answer will do."""
+    return metadata is not None and STALE_READ in metadata
+
+
+def wants_forwarding(metadata: Metadata | None) -> bool:
+    """Whether the leader may be asked on the caller's behalf."""
+    return metadata is None or NEVER_FORWARD not in metadata
+
+
+def session_of(request_id: str | None) -> tuple[bytes, int]:
+    """Return the write session and its sequence; empty and 0 for none, MalformedError if half."""
+    if request_id is None or not request_id.startswith(SESSION_MARK):
+        return _NO_SESSION
+    return _session(request_id)
+
+
+def _session(request_id: str) -> tuple[bytes, int]:
+    """Read SESSION and SEQUENCE; taken for no session, a repeated write would be made twice."""
+    name, _, count = request_id.removeprefix(SESSION_MARK).partition(":")
+    try:
+        session, sequence = bytes.fromhex(name), int(count)
+    except ValueError:
+        session, sequence = b"", 0
+    if not 0 < len(session) <= LONGEST_SESSION_BYTES or not 0 < sequence <= HIGHEST_SEQUENCE:
+        raise MalformedError(
+            f"request id {request_id[:100]!r} names no write session: write s:HEXADECIMAL:SEQUENCE "
+            f"with up to {LONGEST_SESSION_BYTES} bytes and a sequence from 1"
+        )
+    return session, sequence
+
+
+def seconds_for(timeout_ms: int, left: float | None, longest: float) -> float:
+    """Return how long a call may take: the least of its own two limits and the server's."""
+    if timeout_ms and timeout_ms < longest * 1000:
+        longest = timeout_ms / 1000
+    return longest if left is None or left > longest else left
+
+
+class Gathering:
+    """The calls of one outlet that arrived together."""
+
+    __slots__ = ("longest", "now", "outlet", "reads", "refused", "writes")
+
+    def __init__(self, outlet: Outlet, *, now: float, longest: float) -> None:
+        self.outlet = outlet
+        self.now = now
+        self.longest = longest
+        """Seconds that a call may take which names no shorter time itself."""
+        self.writes: list[Write] = []
+        self.reads: list[Read] = []
+        self.refused: list[tuple[int, bytes]] = []
+        """Call ids and answers."""
+
+    def arrival(self, call: Call, request_id: str | None, timeout_ms: int) -> Arrival:
+        """Return the call with what its message says of itself."""
+        call_id, _, _, left, metadata, _ = call
+        deadline = self.now + seconds_for(timeout_ms, left, self.longest)
+        return Arrival(self.outlet, call_id, request_id, self.now, deadline, metadata)
+
+    def refuse(
+        self, call: Call, request_id: str | None, error: DatabaseError, *, context: str = ""
+    ) -> None:
+        """Answer a call that makes no sense, or finds no room."""
+        body = refusal(error, context=context) + encode.tail(request_id, 0)
+        self.refused.append((call[0], body))
+
+
+class PendingCalls:
+    """All calls in progress of one service, by ticket. Belongs to the event loop."""
+
+    def __init__(self, counters: CallCounters, *, now: Callable[[], float], limit: int) -> None:
+        self.ops = counters.ops
+        """What is counted, by kind of operation."""
+        self._counters = counters
+        self._now = now
+        self._limit = limit
+        self._waiting: dict[int, Waiting] = {}
+        self._next = 0
+        self._streams = 0
+        self._empty: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting) + self._streams
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Note a stream as in progress until the block ends; OverloadedError when there are too many.
+
+        Streams go on for as long as their callers like, so half the room is kept from them.
+        """
+        most = max(1, self._limit // 2)
+        if self._streams >= most:
+            raise OverloadedError(waiting=self._streams, limit=most)
+        self._require_room()
+        self._streams += 1
+        self._counters.active = len(self)
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            self._counters.active = len(self)
+            self._ended()
+
+    async def drained(self) -> None:
+        """Return once nothing is in progress."""
+        self._empty = asyncio.Event()
+        self._ended()
+        await self._empty.wait()
+
+    def _ended(self) -> None:
+        if self._empty is not None and not len(self):
+            self._empty.set()
+
+    def _require_room(self) -> None:
+        taken = len(self._waiting) + self._streams
+        if taken >= self._limit:
+            raise OverloadedError(waiting=taken, limit=self._limit)
+
+    def enter(self, waiting: Waiting) -> int:
+        """Note a call as in progress; returns its ticket. OverloadedError when there are too many."""
+        if len(self._waiting) + self._streams >= self._limit:
+            self._require_room()
+        self._next = ticket = self._next + 1
+        self._waiting[ticket] = waiting
+        return ticket
+
+    def refuse(self, refused: list[tuple[int, bytes]], outlet: Outlet) -> None:
+        """Send the answers of calls that never came to wait, and count them."""
+        if refused:
+            self._counters.refused += len(refused)
+            outlet.reply(refused)
+
+    def answered(self, answered: list[tuple[int, Answer]]) -> None:
+        """Encode and send the answers of these tickets; unknown ones are ignored."""
+        now, take = self._now(), self._waiting.pop
+        replies: dict[Outlet, list[tuple[int, bytes]]] = {}
+        taken = _Elapsed(now)
+        for ticket, answer in answered:
+            waiting = take(ticket, None)
+            if waiting is None:
+                continue
+            outlet, call_id, counters, request_id, started, encoder = waiting
+            if started != taken.started or counters is not taken.counters:
+                taken.settle(started, counters)
+            taken.number += 1
+            if type(answer) is list:
+                body = _encoded(answer, encoder, counters)
+            else:
+                counters.errors += 1
+                body = _refused(answer)
+            body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
+            replies.setdefault(outlet, []).append((call_id, body))
+        taken.settle(now, None)
+        self._counters.active = len(self)
+        self._ended()
+        for outlet, done in replies.items():
+            outlet.reply(done)
+
+
+class _Elapsed:
+    """Counts how long calls took; those that began and ended together are counted at once."""
+
+    __slots__ = ("_now", "counters", "number", "started", "tail")
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.started = now
+        self.counters: OpCounters | None = None
+        self.number = 0
+        """How many calls of these counters that began at that moment are not counted yet."""
+        self.tail = b""
+        """What their answers end with: the time they took, in whole milliseconds."""
+
+    def settle(self, started: float, counters: OpCounters | None) -> None:
+        """Count those that are not counted yet, and go on with others."""
+        if self.counters is not None:
+            self.counters.latency.observe(self._now - self.started, self.number)
+        self.started, self.counters, self.number = started, counters, 0
+        self.tail = encode.tail(None, int((self._now - started) * 1000))
+
+
+def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> bytes:
+    try:
+        return encoder(results)
+    except DatabaseError as error:
+        counters.errors += 1
+        return refusal(error)
+    except Exception:  # noqa: BLE001 A defect must not leave the other calls of the batch unanswered.
+        _log.exception("rpc.encode_failed")
+        counters.errors += 1
+        return refusal(DatabaseError("the answer could not be encoded; see the log"))
+
+
+def _refused(answer: object) -> bytes:
+    if isinstance(answer, DatabaseError):
+        return refusal(answer)
+    return refusal(DatabaseError(f"the answer is a {type(answer).__name__}; this is a defect"))
+
+
+def refusal(error: DatabaseError, *, context: str = "") -> bytes:
+    """Return the `error` part of a QueryResponse or BatchResponse."""
+    return encode.error_response(status.response(error, context=context))

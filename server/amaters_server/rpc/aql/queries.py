@@ -1,0 +1,186 @@
+"""ExecuteQuery: all waiting calls in, one batch of writes and one of reads to the node.
+
+The path of a Set or a Get is `Queries.execute` -> node -> `PendingCalls.answered`; nothing in between
+makes a task, a future or a lock. Calls that walk many rows run as tasks of their own.
+"""
+
+from collections.abc import Sequence
+
+from amaters.wire.aql_pb2 import QueryRequest
+from amaters.wire.query_pb2 import Query
+from google.protobuf.message import DecodeError
+
+from amaters_server.model.errors import DatabaseError, MalformedError, MissingFieldError
+from amaters_server.model.keys import collection_prefix
+from amaters_server.model.queries import Get, Put, Read, Remove, Result, Write, made
+from amaters_server.rpc.aql import decode, encode
+from amaters_server.rpc.aql.executor import Executor
+from amaters_server.rpc.aql.pending import (
+    Arrival,
+    Gathering,
+    Waiting,
+    seconds_for,
+    session_of,
+    wants_forwarding,
+    wants_stale,
+)
+from amaters_server.rpc.aql.predicates import compiled
+from amaters_server.rpc.aql.scans import Walk
+from amaters_server.rpc.transport.calls import Call, Outlet
+from amaters_server.rpc.transport.status import MissingQueryError, UnsupportedQueryError
+from amaters_server.telemetry.counters import Op, OpCounters
+
+DIRECT_ROWS = 100
+"""Ranges of at most so many rows are answered together with the other reads of their batch."""
+
+
+class Queries:
+    """Decodes single queries and gives the node its batches."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._ops = executor.pending.ops
+        self._gets, self._puts = self._ops[Op.GET], self._ops[Op.PUT]
+        self._deletes = self._ops[Op.DELETE]
+
+    def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
+        """Take all waiting calls; those that make no sense are answered at once."""
+        executor = self._executor
+        batch = Gathering(outlet, now=executor.now(), longest=executor.limits.request_seconds)
+        usual = decode.USUAL.queries([call[2] for call in calls])
+        for call, lone in zip(calls, usual, strict=True):
+            if lone is None:
+                self._decode(call, batch)
+            else:
+                self._take(call, lone, batch)
+        executor.hand_over(batch)
+
+    def _take(self, call: Call, lone: decode.Lone, batch: Gathering) -> None:
+        """Accept a usual query; every line here counts at some ten thousand calls a second."""
+        kind, key, value, request_id, timeout_ms = lone
+        call_id, _, _, left, metadata, _ = call
+        outlet, now = batch.outlet, batch.now
+        deadline = now + seconds_for(timeout_ms, left, batch.longest)
+        enter = self._executor.pending.enter
+        try:
+            if kind == decode.GET:
+                ticket = enter(
+                    made(Waiting, (outlet, call_id, self._gets, request_id, now, _value))
+                )
+                get = made(Get, (key,))
+                batch.reads.append(made(Read, (ticket, (get,), deadline, wants_stale(metadata))))
+                return
+            session, sequence = session_of(request_id)
+            counters = self._puts if kind == decode.SET else self._deletes
+            ticket = enter(made(Waiting, (outlet, call_id, counters, request_id, now, _success)))
+            change = made(Put, (key, value)) if kind == decode.SET else made(Remove, (key,))
+            forward = wants_forwarding(metadata)
+            batch.writes.append(
+                made(Write, (ticket, (change,), deadline, session, sequence, forward))
+            )
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+
+    def _decode(self, call: Call, batch: Gathering) -> None:
+        """Accept or refuse whatever else it is."""
+        request_id = None
+        try:
+            request = QueryRequest.FromString(call[2])
+            if request.HasField("request_id"):
+                request_id = request.request_id
+            arrival = batch.arrival(call, request_id, request.timeout_ms)
+            self._accept(request, arrival, batch.writes, batch.reads)
+        except DatabaseError as error:
+            batch.refuse(call, request_id, error)
+        except DecodeError:
+            batch.refuse(call, None, MalformedError("this is no QueryRequest"))
+
+    def _accept(
+        self, request: QueryRequest, arrival: Arrival, writes: list[Write], reads: list[Read]
+    ) -> None:
+        query = request.query
+        kind = query.WhichOneof("query")
+        if kind == "set":
+            writes.append(self._write(decode.put(query.set), self._puts, arrival))
+        elif kind == "get":
+            get = decode.get(query.get)
+            if query.get.key.data.startswith(decode.ADMIN_PREFIX):
+                self._executor.administer(query.get.key.data, arrival)
+                return
+            ticket = self._executor.pending.enter(arrival.waiting(self._gets, _value))
+            reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
+        elif kind == "delete":
+            writes.append(self._write(decode.remove(query.delete), self._deletes, arrival))
+        else:
+            self._accept_many_rows(request, query, arrival, reads)
+
+    def _write(self, operation: Put | Remove, counters: OpCounters, arrival: Arrival) -> Write:
+        session = arrival.session
+        ticket = self._executor.pending.enter(arrival.waiting(counters, _success))
+        return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
+
+    def _accept_many_rows(
+        self, request: QueryRequest, query: Query, arrival: Arrival, reads: list[Read]
+    ) -> None:
+        match query.WhichOneof("query"):
+            case "range":
+                self._range(query, arrival, reads)
+            case "filter":
+                self._executor.walk(filter_walk(query), arrival)
+            case "update":
+                raise UnsupportedQueryError(
+                    "Update queries are not carried out: read the values, and set new ones in a "
+                    "batch"
+                )
+            case _ if request.HasField("query"):
+                raise MissingFieldError("query")
+            case _:
+                raise MissingQueryError
+
+    def _range(self, query: Query, arrival: Arrival, reads: list[Read]) -> None:
+        scan = decode.scan(query.range)
+        prefix_length = len(collection_prefix(query.range.collection))
+        if scan.limit is None or scan.limit > DIRECT_ROWS:
+            self._executor.walk(
+                Walk(scan.start, scan.end, prefix_length, limit=scan.limit), arrival
+            )
+            return
+
+        def encoder(results: list[Result]) -> bytes:
+            return encode.query_response(encode.query_result(results[0], prefix_length))
+
+        ticket = self._executor.pending.enter(arrival.waiting(self._ops[Op.RANGE], encoder))
+        reads.append(Read(ticket, (scan,), arrival.deadline, stale=arrival.stale))
+
+
+def filter_walk(query: Query) -> Walk:
+    """Turn a FilterQuery into a walk over its whole collection."""
+    wanted = query.filter
+    if not wanted.HasField("predicate"):
+        raise MissingFieldError("predicate")
+    prefix = collection_prefix(wanted.collection)
+    start, end = decode.whole_collection(prefix)
+    return Walk(
+        start,
+        end,
+        len(prefix),
+        matches=compiled(wanted.predicate),
+        offset=wanted.offset,
+        limit=wanted.limit if wanted.HasField("limit") else None,
+    )
+
+
+def _success(results: list[Result]) -> bytes:
+    result = results[0]
+    return encode.success_response() if result == 1 else _any(result)
+
+
+def _value(results: list[Result]) -> bytes:
+    value = results[0]
+    if value is None or type(value) is bytes:
+        return encode.value_response(value)
+    return _any(value)
+
+
+def _any(result: Result) -> bytes:
+    return encode.query_response(encode.query_result(result, 0))

@@ -1,0 +1,98 @@
+"""ExecuteStream: the rows of a Range, or of one Get, in messages of bounded size.
+
+Rows are read as the caller takes them: a slow caller costs a view, not memory.
+"""
+
+import asyncio
+from contextlib import closing
+
+from amaters.wire.aql_pb2 import QueryRequest
+from amaters.wire.query_pb2 import Query
+from google.protobuf.message import DecodeError
+
+from amaters_server.model.errors import (
+    DatabaseError,
+    DeadlineError,
+    InvalidRequestError,
+    MalformedError,
+    MissingFieldError,
+)
+from amaters_server.model.keys import collection_prefix
+from amaters_server.node.ports import MachineView
+from amaters_server.rpc.aql import decode, scans
+from amaters_server.rpc.aql.executor import Executor
+from amaters_server.rpc.aql.pending import STALE_READ, seconds_for
+from amaters_server.rpc.transport.calls import Call, Metadata, Send
+from amaters_server.telemetry.counters import CallCounters, Op
+
+AGE_TRAILER = "amaters-read-age-ms"
+"""Trailing metadata of a stale stream: how old what it carried may have been."""
+
+
+class Streams:
+    """Answers one call with many messages."""
+
+    def __init__(self, executor: Executor, counters: CallCounters) -> None:
+        self._executor = executor
+        self._counters = counters.ops[Op.STREAM]
+
+    async def execute(self, call: Call, send: Send) -> Metadata | None:
+        """Send all rows in key order, then the end; DatabaseError says why not."""
+        started = self._executor.now()
+        try:
+            with self._executor.pending.stream():
+                return await self._execute(call, send, started)
+        except DatabaseError:
+            self._counters.errors += 1
+            raise
+        except TimeoutError as late:
+            self._counters.errors += 1
+            raise DeadlineError("the rest of the rows") from late
+        finally:
+            self._counters.latency.observe(self._executor.now() - started)
+
+    async def _execute(self, call: Call, send: Send, started: float) -> Metadata | None:
+        _, _, message, left, metadata, _ = call
+        request = _parsed(message)
+        stale = metadata is not None and STALE_READ in metadata
+        barrier = started + seconds_for(
+            request.timeout_ms, left, self._executor.limits.request_seconds
+        )
+        # The server's own limit is for waiting, not for reading: a long walk is no fault.
+        bounded = left is not None or request.timeout_ms
+        walk = _walk(request)
+        async with asyncio.timeout_at(barrier if bounded else None):
+            # A stream that waits for memory holds no view, which would pin what is deleted.
+            await self._executor.budget.admit(barrier)
+            view = await self._executor.database.view(barrier, stale=stale)
+            age = self._executor.database.read_age() if stale else None
+            with closing(view), self._executor.ending_with_the_node():
+                await self._send_all(walk, view, send)
+        return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
+
+    async def _send_all(self, walk: scans.Walk, view: MachineView, send: Send) -> None:
+        limit, budget = self._executor.limits.message_bytes, self._executor.budget
+        with budget.share() as share:
+            await scans.stream(scans.Reading(view, walk), send, budget, share, limit_bytes=limit)
+
+
+def _parsed(message: bytes) -> QueryRequest:
+    try:
+        return QueryRequest.FromString(message)
+    except DecodeError as wrong:
+        raise MalformedError("this is no QueryRequest") from wrong
+
+
+def _walk(request: QueryRequest) -> scans.Walk:
+    query: Query = request.query
+    match query.WhichOneof("query"):
+        case "get":
+            key, prefix = decode.get(query.get).key, collection_prefix(query.get.collection)
+            return scans.Walk(key, key + b"\0", len(prefix))
+        case "range":
+            scan, prefix = decode.scan(query.range), collection_prefix(query.range.collection)
+            return scans.Walk(scan.start, scan.end, len(prefix), limit=scan.limit)
+        case None:
+            raise MissingFieldError("query")
+        case _:
+            raise InvalidRequestError("Only Range and Get queries are supported for streaming")

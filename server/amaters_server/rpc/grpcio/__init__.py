@@ -1,0 +1,1 @@
+"""The grpc.aio listener and channels, beside the native transport."""

@@ -1,0 +1,1 @@
+"""The service between members: its methods, its listener, and the connections to other members."""

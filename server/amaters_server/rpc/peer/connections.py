@@ -1,0 +1,130 @@
+"""All outgoing connections of a node: one link per member, and calls to anyone."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from amaters_server.model.cluster import Member
+from amaters_server.node.ports import PeerIdentity
+from amaters_server.rpc.grpcio.channels import open_channel, translated
+from amaters_server.rpc.peer.link import Answered, LinkParts, PeerLink
+from amaters_server.rpc.peer.messages import answer_to, introduction
+from amaters_server.rpc.transport.channels import PeerDialer
+from amaters_server.rpc.transport.credentials import ProvideCredentials
+from amaters_server.wire import peer_pb2, peer_pb2_grpc
+
+
+class PeerConnections:
+    """The transport of a node (`node.ports.PeerTransport`)."""
+
+    def __init__(
+        self, dialer: PeerDialer, credentials: ProvideCredentials, rng: random.Random
+    ) -> None:
+        """Own the dialer: it is closed with the connections."""
+        self._dialer = dialer
+        self._credentials = credentials
+        self._rng = rng
+        self._links: dict[int, PeerLink] = {}
+        self._own: PeerIdentity | None = None
+        self._answered: Answered = _taken_at_its_word
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def on_answer(self, answered: Answered) -> None:
+        """Ask this about every answer to a handshake: it may not want the connection either."""
+        self._answered = answered
+
+    def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
+        """Keep connections to exactly these members from now on."""
+        self._own = identity
+        wanted = {member.id: member for member in others}
+        for member_id, link in list(self._links.items()):
+            member = wanted.get(link.member.id)
+            if member is None or member.peer_address != link.member.peer_address:
+                del self._links[member_id]
+                self._close_later(link)
+        parts = LinkParts(identity, self._dialer, self._credentials, self._heard, self._rng)
+        for member in others:
+            if member.id not in self._links:
+                self._links[member.id] = PeerLink(member, parts)
+
+    def send(self, to: int, messages: Sequence[bytes]) -> bool:
+        """Queue messages for a member; False when they were dropped."""
+        link = self._links.get(to)
+        return link is not None and link.send(messages)
+
+    def nudge(self, member: int, *, anew: bool = False) -> None:
+        """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
+        link = self._links.get(member)
+        if link is not None:
+            link.nudge()
+            if anew:
+                link.renew(announce=False)
+
+    def ask_again(self, member: int) -> None:
+        """Have a member answer another handshake soon, at its own address."""
+        link = self._links.get(member)
+        if link is not None:
+            link.ask_again()
+
+    def renew(self) -> None:
+        """Hear that the listener shows another certificate: replace connections both ways."""
+        for link in self._links.values():
+            link.renew(announce=True)
+
+    def versions(self) -> Mapping[int, str]:
+        """Return the versions that members told in their handshakes."""
+        return {member_id: link.version for member_id, link in self._links.items()}
+
+    async def identify(
+        self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
+    ) -> peer_pb2.IdentifyResponse:
+        """Ask whoever listens there; OSError when unreachable."""
+        channel = self._dialer.dial(address, self._credentials())
+        try:
+            return await answer_to(request, peer_pb2.IdentifyResponse, channel, "Identify", timeout)
+        finally:
+            await channel.close()
+
+    async def forward(
+        self, to: int, request: peer_pb2.ForwardRequest, timeout: float
+    ) -> peer_pb2.ForwardResponse:
+        """Have another member answer; OSError when it cannot be reached in time."""
+        link = self._links.get(to)
+        channel = link.channel if link is not None else None
+        if channel is None or self._own is None:
+            raise ConnectionError(f"there is no connection to member {to} right now")
+        metadata = introduction(self._own, to)
+        kind = peer_pb2.ForwardResponse
+        return await answer_to(request, kind, channel, "Forward", timeout, metadata)
+
+    async def fetch_image(
+        self, source: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image over a connection of its own; OSError when it breaks off."""
+        link = self._links.get(source)
+        if link is None or self._own is None:
+            raise ConnectionError(f"member {source} is not known")
+        where = link.member.peer_address
+        metadata = tuple(introduction(self._own, source))
+        async with open_channel(where, self._credentials()) as channel, translated(where):
+            stub = peer_pb2_grpc.PeerServiceStub(channel)
+            async for chunk in stub.FetchImage(request, metadata=metadata):
+                yield chunk
+
+    async def close(self) -> None:
+        """Close all connections."""
+        links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links), *self._closing)
+        await self._dialer.close()
+
+    def _heard(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
+        return self._answered(member, response)
+
+    def _close_later(self, link: PeerLink) -> None:
+        task = asyncio.get_running_loop().create_task(link.close(), name="peer-link-close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _taken_at_its_word(_: int, response: peer_pb2.HandshakeResponse) -> str:
+    return "" if response.accepted else response.reason

@@ -1,0 +1,189 @@
+"""`PeerService`: what other members ask, decoded, handed to the node, encoded."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+from typing_extensions import override
+
+from amaters_server.model.errors import DatabaseError, InvalidRequestError, MalformedError
+from amaters_server.rpc.peer.messages import introduced
+from amaters_server.rpc.transport import status
+from amaters_server.rpc.transport.calls import Call, Inbound, Metadata, Outlet, Service
+from amaters_server.rpc.transport.servicers import CallContext, served
+from amaters_server.rpc.transport.tasks import TaskScope
+from amaters_server.wire import peer_pb2
+
+RECYCLE_SECONDS = 60.0
+"""How long streams go on whose owners do not connect anew of their own accord when asked to: their
+files may be on their way still, and whoever shows no valid certificate is to be cut off."""
+
+SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
+DELIVER = f"/{SERVICE.full_name}/Deliver"
+
+
+class PeerNode(Protocol):
+    """The node's half: `node.peers` is one."""
+
+    def handshake(self, request: peer_pb2.HandshakeRequest, /) -> peer_pb2.HandshakeResponse:
+        """Accept or refuse a connection."""
+        ...
+
+    def receive(self, sender: int, messages: Sequence[bytes], /) -> bool:
+        """Take in raft messages; False ends the connection."""
+        ...
+
+    async def identify(self, request: peer_pb2.IdentifyRequest, /) -> peer_pb2.IdentifyResponse:
+        """Tell an empty disk who it is to be."""
+        ...
+
+    async def forward(self, request: peer_pb2.ForwardRequest, /) -> peer_pb2.ForwardResponse:
+        """Answer a call passed on by another member."""
+        ...
+
+    def on_expelled(self, expel: Callable[[int], None], /) -> None:
+        """Call this with the id of every member that is removed."""
+        ...
+
+    def image(
+        self, sender: int, request: peer_pb2.FetchImageRequest, /
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image in chunks."""
+        ...
+
+
+class PeerService:
+    """One node's PeerService on its internal listener."""
+
+    def __init__(self, node: PeerNode) -> None:
+        self._node = node
+        self._deliveries = Deliveries(node)
+        self._tasks: TaskScope | None = None
+        node.on_expelled(self._deliveries.expel)
+
+    def methods(self, tasks: TaskScope) -> Service:
+        """Return what a listener offers; the calls under way belong to the scope."""
+        self._tasks = tasks
+        return served(self, SERVICE, tasks) | Service(inbound={DELIVER: self._deliveries})
+
+    def recycle(self, after_seconds: float = RECYCLE_SECONDS) -> None:
+        """End the streams open now if they still are by then; their owners connect anew."""
+        if self._tasks is not None:
+            ending = self._deliveries.recycle(after_seconds)
+            self._tasks.spawn(ending, name="peer-streams-recycle")
+
+    async def Handshake(  # noqa: N802 - the name in the .proto file
+        self, request: peer_pb2.HandshakeRequest, context: CallContext
+    ) -> peer_pb2.HandshakeResponse:
+        """Accept or refuse a connection."""
+        return self._node.handshake(request)
+
+    async def FetchImage(  # noqa: N802
+        self, request: peer_pb2.FetchImageRequest, context: CallContext
+    ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
+        """Send an image from an offset on."""
+        sender = admitted(self._node, context.invocation_metadata())
+        async for chunk in self._node.image(sender, request):
+            yield chunk
+
+    async def Identify(  # noqa: N802
+        self, request: peer_pb2.IdentifyRequest, context: CallContext
+    ) -> peer_pb2.IdentifyResponse:
+        """Tell an empty disk who it is to be."""
+        return await self._node.identify(request)
+
+    async def Forward(  # noqa: N802
+        self, request: peer_pb2.ForwardRequest, context: CallContext
+    ) -> peer_pb2.ForwardResponse:
+        """Answer a call that another member passed on."""
+        admitted(self._node, context.invocation_metadata())
+        if request.hops > 1:
+            raise InvalidRequestError("passed on too often")
+        try:
+            return await self._node.forward(request)
+        except DecodeError as wrong:
+            raise MalformedError(f"this is no request of {request.method!r}") from wrong
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One open stream."""
+
+    sender: int
+    outlet: Outlet
+    count: int = 0
+
+
+class Deliveries(Inbound):
+    """The streams of raft messages that other members have open here."""
+
+    def __init__(self, node: PeerNode) -> None:
+        self._node = node
+        self._open: dict[int, _Delivery] = {}
+
+    @override
+    def opened(self, call: Call, outlet: Outlet) -> None:
+        """Let a member begin, or say why not."""
+        try:
+            sender = admitted(self._node, call[4] or [])
+        except DatabaseError as error:
+            outlet.fail([status.failure(call[0], error)])
+        else:
+            self._open[call[0]] = _Delivery(sender, outlet)
+
+    @override
+    def received(self, call_id: int, messages: list[bytes], *, ended: bool) -> None:
+        """Hand frames to the node."""
+        delivery = self._open.get(call_id)
+        if delivery is None:
+            return
+        try:
+            going_on = all(self._take(delivery, frame) for frame in messages)
+        except DecodeError:
+            del self._open[call_id]
+            delivery.outlet.fail([status.failure(call_id, MalformedError("this is no Frame"))])
+            return
+        if ended or not going_on:
+            self._end(call_id)
+
+    @override
+    def gone(self, call_id: int) -> None:
+        """Forget a stream that its owner has ended."""
+        self._open.pop(call_id, None)
+
+    async def recycle(self, after_seconds: float) -> None:
+        """End the streams that are open now, unless they have ended by then."""
+        outdated = list(self._open.items())
+        await asyncio.sleep(after_seconds)
+        for call_id, delivery in outdated:
+            if self._open.get(call_id) is delivery:
+                self._end(call_id)
+
+    def expel(self, member: int) -> None:
+        """End the streams of a member that was removed; its next handshake tells it so."""
+        for call_id, delivery in list(self._open.items()):
+            if delivery.sender == member:
+                self._end(call_id)
+
+    def _take(self, delivery: _Delivery, frame: bytes) -> bool:
+        messages = peer_pb2.Frame.FromString(frame).messages
+        delivery.count += len(messages)
+        return self._node.receive(delivery.sender, messages)
+
+    def _end(self, call_id: int) -> None:
+        # Receiving may have expelled the sender already.
+        delivery = self._open.pop(call_id, None)
+        if delivery is not None:
+            summary = peer_pb2.DeliverSummary(messages=delivery.count)
+            delivery.outlet.reply([(call_id, summary.SerializeToString())])
+
+
+def admitted(node: PeerNode, metadata: Metadata) -> int:
+    """Return who is calling; InvalidRequestError for one who may not."""
+    request = introduced(metadata)
+    answer = node.handshake(request)
+    if not answer.accepted:
+        raise InvalidRequestError(answer.reason)
+    return int(getattr(request, "from"))

@@ -1,0 +1,1 @@
+"""Listeners, channels, calls, tasks, TLS and the status table. It knows no service."""

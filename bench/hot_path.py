@@ -14,9 +14,9 @@ from amaters_server.machine import codec
 from amaters_server.machine.machine import Machine
 from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.node import answering
+from amaters_server.node.loop import answering
 from amaters_server.raft.commands import Origin
-from amaters_server.raft.proposals import Patience, Proposals
+from amaters_server.raft.proposals import Proposals, Timeouts
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import SERVICE, AqlService
 from amaters_server.rpc.transport.calls import Call, Failure
@@ -94,7 +94,7 @@ def calls(load: Load) -> tuple[str, list[Call]]:
 
 def write(load: Load, stages: Stages, caught: Caught, machine: Machine, life: int) -> None:
     """Take the writes the way from the node to their answers."""
-    proposals = Proposals(Origin(1, life), Patience(1, 1))
+    proposals = Proposals(Origin(1, life), Timeouts(1, 1))
     entries: list[bytes] = []
 
     def propose(number: int, writes: Sequence[object]) -> bytes:

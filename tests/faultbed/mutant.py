@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from amaters_server.app import cli
 from amaters_server.machine.sessions import Sessions
 from amaters_server.model.queries import Answers, Read
-from amaters_server.node.pump import Pump
+from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.raft.commands import Waiting
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.rocks import RocksEngine
@@ -21,25 +21,25 @@ from amaters_server.storage.rocks import RocksEngine
 
 def acknowledge_before_commit() -> None:
     """Answer a write as soon as the leader has taken it."""
-    write = Pump.write
+    write = ReplicaLoop.write
 
-    def hasty(self: Pump, writes: Sequence[Waiting], answers: Answers) -> None:
+    def hasty(self: ReplicaLoop, writes: Sequence[Waiting], answers: Answers) -> None:
         if not self.replica.driver.core.is_leader:
             write(self, writes, answers)
             return
         write(self, writes, lambda _: None)
         answers([(one.ticket, [1]) for one in writes])
 
-    _replace(Pump, "write", hasty)
+    _replace(ReplicaLoop, "write", hasty)
 
 
 def read_without_barrier() -> None:
     """Answer linearizable reads from whatever has been applied here."""
 
-    def unasked(self: Pump, reads: Sequence[Read], answers: Answers) -> None:
+    def unasked(self: ReplicaLoop, reads: Sequence[Read], answers: Answers) -> None:
         self.answer(reads, answers)
 
-    _replace(Pump, "read", unasked)
+    _replace(ReplicaLoop, "read", unasked)
 
 
 def skip_sync() -> None:

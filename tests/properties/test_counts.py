@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from amaters_server.machine import census
-from amaters_server.machine.adoption import adopting
-from amaters_server.machine.census import Census, Count, Recent
+from amaters_server.machine import collection_count
 from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
+from amaters_server.machine.collection_count import CollectionCount, Count, Recent
 from amaters_server.machine.machine import Machine, Uncounted
 from amaters_server.machine.restore import RestoreKind, RestoreStep
+from amaters_server.machine.snapshot_install import adopting
 from amaters_server.machine.state import POSITION
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError
@@ -219,7 +219,7 @@ class Member(RuleBasedStateMachine):
     @rule()
     def counting_ends(self) -> None:
         begun = self.uncounted.pop(0)
-        counts = census.counted(begun.view, lambda: True)
+        counts = collection_count.counted(begun.view, lambda: True)
         assert counts is not None
         changes = self.machine.counted(begun, counts)
         if changes is not None:
@@ -250,7 +250,7 @@ class Member(RuleBasedStateMachine):
 
     def require_exact(self, counts: dict[bytes, Count]) -> None:
         expected = counted(self.rows[-1])
-        held = census.holdings(counts)
+        held = collection_count.holdings(counts)
         assert {prefix[2:].decode(): one for prefix, one in counts.items()} == expected
         assert held.total == self.machine.total
         assert held.total.keys == len(self.rows[-1])
@@ -288,7 +288,7 @@ def _cleared() -> Changes:
 @pytest.fixture(autouse=True)
 def few_recent_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let rows be forgotten soon, so that they are read again."""
-    monkeypatch.setattr(census, "_MOST_RECENT", 4)
+    monkeypatch.setattr(collection_count, "_MOST_RECENT", 4)
 
 
 @pytest.mark.parametrize(("member", "examples"), [(Member, 100), (MemberWithDisk, 12)])
@@ -314,7 +314,7 @@ def _never_existed(*_: object) -> list[int]:
     return [0] * len(_[1])  # type: ignore[arg-type]
 
 
-def _clear_all_but_the_sum(self: Census) -> None:
+def _clear_all_but_the_sum(self: CollectionCount) -> None:
     kept = self._keys
     self._begin({})
     self._keys, self._anew = kept, True
@@ -324,17 +324,21 @@ def _forgets_unwritten(self: Recent, batch: object, after: object, **_: int) -> 
     self.clear()
 
 
-def _differences_are_left_out(self: Census, counts: census.Counts) -> None:
+def _differences_are_left_out(self: CollectionCount, counts: collection_count.Counts) -> None:
     self._begin(counts)
     self._anew = True
 
 
 MUTANTS = {
     "every write is of a new key": (Recent, "sizes", _never_existed),
-    "a cleared total stays": (Census, "clear", _clear_all_but_the_sum),
+    "a cleared total stays": (CollectionCount, "clear", _clear_all_but_the_sum),
     "rows on their way to the disk are not known": (Recent, "note", _forgets_unwritten),
-    "changes during the first count are lost": (Census, "complete_with", _differences_are_left_out),
-    "what is kept is not replaced": (Census, "take_changed", lambda _: (False, {})),
+    "changes during the first count are lost": (
+        CollectionCount,
+        "complete_with",
+        _differences_are_left_out,
+    ),
+    "what is kept is not replaced": (CollectionCount, "take_changed", lambda _: (False, {})),
 }
 
 

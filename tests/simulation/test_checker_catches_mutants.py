@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from amaters_server.machine import state
 from amaters_server.model.errors import StorageCorruptedError
-from amaters_server.node import answering
+from amaters_server.node.loop import answering
 from amaters_server.raft import core as door
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine

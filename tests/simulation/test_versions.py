@@ -2,7 +2,7 @@
 
 import pytest
 from amaters_server.raft import membership as rules
-from amaters_server.raft import seniority
+from amaters_server.raft import version_preference as seniority
 from amaters_server.testing.simulation.cluster import SimCluster
 from amaters_server.testing.simulation.faults import Faults
 from amaters_server.testing.simulation.node import SimNode
@@ -40,7 +40,7 @@ class IgnoresVersions(Watched):
 
     def _shake_hands(self):
         super()._shake_hands()
-        self.replica.candidacy.know({})
+        self.replica.version_preference.know({})
 
 
 def could_lead(rival, elected):
@@ -140,7 +140,9 @@ class Rolls(Faults):
 
     def _finish(self, leader, version):
         view = leader.replica.leader_view(leader.clock.now())
-        heirs = rules.heirs(leader.machine.membership, view, leader.replica.candidacy.versions)
+        heirs = rules.heirs(
+            leader.machine.membership, view, leader.replica.version_preference.versions
+        )
         leader.replica.transfer_leader(seniority.successor(heirs))
         leader.handing_over = True
         leader.kick()

@@ -18,10 +18,10 @@ from amaters_server.http.exposition import Sources as MetricSources
 from amaters_server.http.health import Health
 from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
-from amaters_server.machine import census
+from amaters_server.machine import collection_count
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import ConfigurationError, DatabaseError
-from amaters_server.node.backups import SnapshotPlaces
+from amaters_server.node.backup.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin.ports import AdminParts, Reloading
@@ -199,7 +199,7 @@ def compose(
             certificates.facts,
             reloading,
             clock.now,
-            node.sight,
+            node.cluster_view,
             health.facts,
             told.alerts,
             recent_log,
@@ -208,7 +208,7 @@ def compose(
     peer_service = PeerService(node.peers)
     watchman = Watchman(
         from_settings.alert_settings(settings),
-        lambda: node.sight.cluster(clock.now()),
+        lambda: node.cluster_view.cluster(clock.now()),
         clock,
         (LogSink(), fired, told, webhook),
         node.peers.tell_failed,
@@ -319,9 +319,11 @@ class _Held:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def __call__(self) -> census.Holdings | None:
+    async def __call__(self) -> collection_count.Holdings | None:
         counts = self._machine.counts()
-        return None if counts is None else await asyncio.to_thread(census.holdings, counts)
+        return (
+            None if counts is None else await asyncio.to_thread(collection_count.holdings, counts)
+        )
 
 
 class _Members:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
-from amaters_server.machine.census import Count, Holdings
+from amaters_server.machine.collection_count import Count, Holdings
 from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from amaters_server.machine import state
 from amaters_server.machine.machine import ImageSource
-from amaters_server.machine.state import Kept
+from amaters_server.machine.state import SavedState
 from amaters_server.model.errors import SnapshotError, StorageCorruptedError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Row
@@ -55,7 +55,7 @@ class ImageReader:
         if header is None:
             raise SnapshotError("the snapshot is empty, it is no image of a cluster's data")
         try:
-            self.kept: Kept = state.kept_from_header(header)
+            self.kept: SavedState = state.kept_from_header(header)
         except StorageCorruptedError as error:
             raise SnapshotError(
                 f"the snapshot is no image of a cluster's data: choose another one ({error})"
@@ -89,7 +89,7 @@ class ImageReader:
             raise _damaged("something follows its trailer")
 
 
-def verify_image(content: Iterable[bytes]) -> tuple[Kept, int]:
+def verify_image(content: Iterable[bytes]) -> tuple[SavedState, int]:
     """Read the image to its end; returns its state and count of rows, or raises SnapshotError."""
     image = ImageReader(content)
     return image.kept, sum(len(rows) for rows in image.batches())

@@ -10,13 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine import state
-from amaters_server.machine.census import Census, Count, Counts, Recent, sizes_after
 from amaters_server.machine.codec import Entry, decode_entry
+from amaters_server.machine.collection_count import (
+    CollectionCount,
+    Count,
+    Counts,
+    Recent,
+    sizes_after,
+)
 from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import MembershipOutcome, decode_record
 from amaters_server.machine.overlay import ABSENT, Overlay
-from amaters_server.machine.replicated import Replicated
-from amaters_server.machine.state import Kept
+from amaters_server.machine.replicated_state import ReplicatedState
+from amaters_server.machine.state import SavedState
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import NotReadyError, StorageError
@@ -50,7 +56,7 @@ class Applied:
 class ImageSource:
     """Everything an image holds, of one moment; whoever asked for it closes the view."""
 
-    kept: Kept
+    kept: SavedState
     view: MachineView
 
 
@@ -59,10 +65,10 @@ class Uncounted:
     """Rows to be counted; whoever asked for them closes the view."""
 
     view: MachineView
-    census: Census
+    count: CollectionCount
     """Adds up the differences to them."""
     epoch: int
-    """For as long as the census is of this one."""
+    """For as long as the count is of this one."""
 
 
 class Machine:
@@ -106,7 +112,7 @@ class Machine:
 
     def form(self, formed: Membership, *, index: int, term: int) -> Changes:
         """Begin a cluster with these members as of that entry; returns what must be written."""
-        self._continue_from(Kept(index=index, term=term, membership=formed))
+        self._continue_from(SavedState(index=index, term=term, membership=formed))
         return state.save_all(self._replicated.kept())
 
     def suspend(self) -> None:
@@ -189,39 +195,39 @@ class Machine:
     @property
     def total(self) -> Count | None:
         """How many rows there are; None while nobody has counted them."""
-        return None if self._suspended else self._replicated.census.total
+        return None if self._suspended else self._replicated.collection_count.total
 
     def counts(self) -> Counts | None:
         """Return what every collection holds; None while nobody has counted it."""
-        return None if self._suspended else self._replicated.census.counts()
+        return None if self._suspended else self._replicated.collection_count.counts()
 
     def uncounted(self) -> Uncounted | None:
         """Return the rows for someone to count, if that is needed; hand the result to `counted`."""
-        census = self._replicated.census
-        if census.complete or self._suspended:
+        count = self._replicated.collection_count
+        if count.complete or self._suspended:
             return None
         view = self.view()
-        census.forget()
-        return Uncounted(view, census, census.epoch)
+        count.forget()
+        return Uncounted(view, count, count.epoch)
 
     def counted(self, uncounted: Uncounted, counts: Counts) -> Changes | None:
         """Take over what the rows amount to; None when the answer is no longer needed.
 
         Returns what the engine must hold for it after everything that was applied.
         """
-        census = self._replicated.census
-        if (census, census.epoch) != (uncounted.census, uncounted.epoch) or self._suspended:
+        count = self._replicated.collection_count
+        if (count, count.epoch) != (uncounted.count, uncounted.epoch) or self._suspended:
             return None
-        census.complete_with(counts)
+        count.complete_with(counts)
         changes = Changes()
         self._replicated.save_counts(changes)
         return changes
 
-    def _continue_from(self, kept: Kept) -> None:
-        self._replicated = Replicated(kept)
+    def _continue_from(self, kept: SavedState) -> None:
+        self._replicated = ReplicatedState(kept)
         if kept.counts is None and self._is_empty():
             # Counts from before an earlier version wrote here may be stored still: they are void.
-            self._replicated.census.clear()
+            self._replicated.collection_count.clear()
         self._recent = Recent()
         self._written = self._version
 
@@ -234,10 +240,10 @@ class Machine:
 
     def _count(self, workspace: Workspace) -> None:
         """Count what the run changes; what cannot be read is counted later, as a whole."""
-        census, recent, batch = self._replicated.census, self._recent, workspace.batch
+        count, recent, batch = self._replicated.collection_count, self._recent, workspace.batch
         if workspace.clears:
             recent.clear()
-            census.clear()
+            count.clear()
         if not batch:
             return
         hidden = workspace.clears or self._overlay.hides_engine
@@ -246,9 +252,9 @@ class Machine:
             before = recent.sizes(batch, _nothing if hidden else self._measure)
         except StorageError as error:
             log.warning("census.lost", extra={"reason": str(error)})
-            census.forget()
+            count.forget()
         else:
-            census.take(batch, before, after)
+            count.take(batch, before, after)
         recent.note(batch, after, version=self._version, written=self._written)
 
     def _measure(self, keys: list[bytes]) -> list[int]:

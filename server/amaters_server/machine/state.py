@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from amaters_server.machine.census import Count, Counts
 from amaters_server.machine.codec import Proposal
+from amaters_server.machine.collection_count import Count, Counts
 from amaters_server.machine.restore import Restoring
 from amaters_server.machine.sessions import Session, session
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
@@ -30,7 +30,7 @@ EVERYTHING = (b"machine/", b"machine0")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedState:
     """The machine's whole state but for the data."""
 
     index: int = 0
@@ -43,7 +43,7 @@ class Kept:
     """None when nobody has counted the data."""
 
 
-def load(engine: Engine) -> Kept:
+def load(engine: Engine) -> SavedState:
     """Read everything back; raises StorageCorruptedError when it does not decode."""
     view = engine.view()
     try:
@@ -58,7 +58,7 @@ def load(engine: Engine) -> Kept:
         ) from error
 
 
-def save_all(kept: Kept) -> Changes:
+def save_all(kept: SavedState) -> Changes:
     """Return the changes that make META hold exactly this state."""
     changes = Changes()
     changes.clear(Space.META, *EVERYTHING)
@@ -124,7 +124,7 @@ def save_restoring(changes: Changes, restoring: Restoring | None) -> None:
     changes.put(Space.META, RESTORING, message.SerializeToString())
 
 
-def header_of(kept: Kept, *, created_unix_ms: int) -> bytes:
+def header_of(kept: SavedState, *, created_unix_ms: int) -> bytes:
     """Encode the state as the header of an image; whoever loads the rows counts them."""
     header = state_pb2.ImageHeader(
         format=1,
@@ -140,7 +140,7 @@ def header_of(kept: Kept, *, created_unix_ms: int) -> bytes:
     return header.SerializeToString()
 
 
-def kept_from_header(header: bytes) -> Kept:
+def kept_from_header(header: bytes) -> SavedState:
     """Decode the header of an image; raises StorageCorruptedError when it is none."""
     try:
         message = state_pb2.ImageHeader.FromString(header)
@@ -151,7 +151,7 @@ def kept_from_header(header: bytes) -> Kept:
             f"the image has format {message.format}, this version reads format 1: use the version "
             "that wrote it, or a newer one"
         )
-    return Kept(
+    return SavedState(
         index=message.position.index,
         term=message.position.term,
         membership=_membership(message.membership) if message.HasField("membership") else None,
@@ -161,11 +161,11 @@ def kept_from_header(header: bytes) -> Kept:
     )
 
 
-def _decode(stored: dict[bytes, bytes]) -> Kept:
+def _decode(stored: dict[bytes, bytes]) -> SavedState:
     position = state_pb2.Position.FromString(stored.get(POSITION, b""))
     membership = stored.get(MEMBERSHIP)
     restoring = stored.get(RESTORING)
-    return Kept(
+    return SavedState(
         index=position.index,
         term=position.term,
         membership=None

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from amaters_server.raft.seniority import dotted
+from amaters_server.raft.version_preference import dotted
 
 log = logging.getLogger(__name__)
 

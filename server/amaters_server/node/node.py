@@ -22,28 +22,29 @@ from amaters_server.model.errors import (
     StorageError,
 )
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
-from amaters_server.node import opening, transfer
-from amaters_server.node.admission import Joined, PeerParts
-from amaters_server.node.backups import Backups, SnapshotPlaces
-from amaters_server.node.belonging import Belonging
-from amaters_server.node.counting import Counting
-from amaters_server.node.founding import Found, Join
-from amaters_server.node.image_receiver import ImageReceiver
-from amaters_server.node.image_sender import ImageSender
-from amaters_server.node.images import Images
-from amaters_server.node.leadership import Leadership, barrier
-from amaters_server.node.members import Members
-from amaters_server.node.peers import PeerRequests
+from amaters_server.node.backup.backups import Backups, SnapshotPlaces
+from amaters_server.node.joining import open_replica
+from amaters_server.node.joining.discovery import search
+from amaters_server.node.joining.founding import Found, Join
+from amaters_server.node.loop.counting import Counting
+from amaters_server.node.loop.leadership import Leadership, barrier
+from amaters_server.node.loop.loop import LoopHooks, LoopParts, ReplicaLoop
+from amaters_server.node.membership import leadership_transfer
+from amaters_server.node.membership.admission import Joined, PeerParts
+from amaters_server.node.membership.members import Members
+from amaters_server.node.membership.peer_membership import PeerMembership
+from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.ports import Clock, MachineView, PeerTransport
-from amaters_server.node.pump import Pump, PumpHooks, PumpParts
-from amaters_server.node.search import search
+from amaters_server.node.report.cluster_view import ClusterReport
+from amaters_server.node.report.lifecycle import Lifecycle, readiness, status
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.sight import Sight
-from amaters_server.node.standing import Standing, readiness, status
+from amaters_server.node.snapshot_transfer.receiver import ImageReceiver
+from amaters_server.node.snapshot_transfer.sender import ImageSender
+from amaters_server.node.snapshot_transfer.transfer import Images
 from amaters_server.node.values import Counters, NodeStatus, Verdict
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.membership import voters
-from amaters_server.raft.seniority import dotted
+from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -74,33 +75,26 @@ class Node:
         self.settings = settings
         self.counters = Counters()
         self._parts = parts
-        self._standing = Standing(started_unix_ms=parts.clock.unix_ms())
+        self._lifecycle = Lifecycle(started_unix_ms=parts.clock.unix_ms())
         self._leadership = Leadership(parts.clock)
-        self._disk = opening.Disk(parts.engine, parts.machine, Log(parts.engine))
-        self._pump: Pump | None = None
+        self._disk = open_replica.Disk(parts.engine, parts.machine, Log(parts.engine))
+        self._loop: ReplicaLoop | None = None
         self._identity: Identity | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         version = dotted(settings.version)
-        self.members = Members(
-            parts.machine, parts.transport, self._leadership, parts.clock, version
-        )
+        machine, transport, clock = parts.machine, parts.transport, parts.clock
+        self.members = Members(machine, transport, self._leadership, clock, version)
+        folder, engine = settings.image_folder, parts.engine
         self._images = Images(
-            ImageSender(settings, parts.engine, parts.clock, self.counters),
-            ImageReceiver(
-                settings.image_folder,
-                parts.engine,
-                parts.machine,
-                parts.transport,
-                parts.clock,
-                self.counters,
-            ),
+            ImageSender(settings, engine, clock, self.counters),
+            ImageReceiver(folder, engine, machine, transport, clock, self.counters),
         )
-        self._counting = Counting(parts.machine, parts.clock)
-        self.backups = Backups(parts.snapshots, parts.machine, parts.clock)
-        peer_parts = PeerParts(settings, parts.machine, self.members, parts.transport, parts.clock)
+        self._counting = Counting(machine, clock)
+        self.backups = Backups(parts.snapshots, machine, clock)
+        peer_parts = PeerParts(settings, machine, self.members, transport, clock)
         self.peers = PeerRequests(peer_parts, self._removed)
-        self._belonging = Belonging(peer_parts, self.peers, self._removed)
-        self.sight = Sight(settings, self._standing, parts.engine, parts.machine, self.peers)
+        self._peer_membership = PeerMembership(peer_parts, self.peers, self._removed)
+        self.cluster_view = ClusterReport(settings, self._lifecycle, engine, machine, self.peers)
 
     # --- life -----------------------------------------------------------------
 
@@ -113,9 +107,9 @@ class Node:
         identity = self._disk.log.identity()
         machine = self._parts.machine
         if identity is None:
-            loop = asyncio.get_running_loop()
-            disk_id = await loop.run_in_executor(
-                None, opening.name_disk, self._disk, self._parts.disk_id
+            events = asyncio.get_running_loop()
+            disk_id = await events.run_in_executor(
+                None, open_replica.name_disk, self._disk, self._parts.disk_id
             )
             self.peers.begin(disk_id)
             self._own_task(self._find_place(disk_id), "find-place")
@@ -133,13 +127,13 @@ class Node:
         returned too, or at the end of the grace. May be cancelled.
         """
         deadline = self._parts.clock.now() + grace_seconds
-        self._standing.stopping = True
+        self._lifecycle.stopping = True
         await self._hand_over(deadline)
-        self._standing.refusing = True
+        self._lifecycle.refusing = True
         self.peers.failures.close()
-        waits = [self._belonging.say_farewell(), *(ended() for ended in others)]
-        if self._pump is not None:
-            waits.append(self._pump.drained(deadline - self._parts.clock.now()))
+        waits = [self._peer_membership.say_farewell(), *(ended() for ended in others)]
+        if self._loop is not None:
+            waits.append(self._loop.drained(deadline - self._parts.clock.now()))
         await asyncio.gather(*waits)
 
     async def close(self) -> None:
@@ -147,72 +141,74 @@ class Node:
 
         The disk is flushed; closes the engine and the transport. Idempotent.
         """
-        if self._standing.closed:
+        if self._lifecycle.closed:
             return
-        standing = self._standing
-        standing.stopping = standing.refusing = standing.closed = True
+        lifecycle = self._lifecycle
+        lifecycle.stopping = lifecycle.refusing = lifecycle.closed = True
         self.peers.failures.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._images.close()
         await self._counting.close()
-        if self._pump is not None:
-            await self._pump.stop(ShuttingDownError())
+        if self._loop is not None:
+            await self._loop.stop(ShuttingDownError())
         await self._parts.transport.close()
-        flush = not standing.failure
-        await asyncio.get_running_loop().run_in_executor(None, opening.close, self._disk, flush)
+        flush = not lifecycle.failure
+        await asyncio.get_running_loop().run_in_executor(
+            None, open_replica.close, self._disk, flush
+        )
 
     # --- calls ----------------------------------------------------------------
 
     def write(self, writes: Sequence[Write], answers: Answers) -> None:
         """Replicate the writes, as few log entries; `answers` hears of every ticket once."""
-        pump = self._pump
+        loop = self._loop
         refusal = self._refusal(len(writes))
-        if refusal is not None or pump is None:
-            _refuse(writes, answers, refusal or NotReadyError(self._standing.reason))
+        if refusal is not None or loop is None:
+            _refuse(writes, answers, refusal or NotReadyError(self._lifecycle.reason))
         else:
-            pump.write(writes, answers)
+            loop.write(writes, answers)
 
     def read(self, reads: Sequence[Read], answers: Answers) -> None:
         """Answer the reads, linearizably unless they say `stale`."""
-        pump = self._pump
+        loop = self._loop
         refusal = self._refusal(len(reads))
         if refusal is None and self._parts.machine.restoring:
             refusal = NotReadyError("its data is being restored")
-        if refusal is not None or pump is None:
-            _refuse(reads, answers, refusal or NotReadyError(self._standing.reason))
+        if refusal is not None or loop is None:
+            _refuse(reads, answers, refusal or NotReadyError(self._lifecycle.reason))
             return
         fresh = [read for read in reads if not read.stale]
         if len(fresh) < len(reads):
             stale = [read for read in reads if read.stale]
             self.counters.reads_stale += len(stale)
-            pump.answer(stale, answers)
+            loop.answer(stale, answers)
         if fresh:
-            pump.read(fresh, answers)
+            loop.read(fresh, answers)
 
     async def view(self, deadline: float, *, stale: bool = False) -> MachineView:
         """Return a consistent view, taken after a read barrier unless `stale`; the caller closes it.
 
         DeadlineError or NoLeaderError when the barrier cannot be had in time.
         """
-        pump = self._serving()
+        loop = self._serving()
         if not stale:
-            await barrier(pump, self._parts.clock, deadline)
+            await barrier(loop, self._parts.clock, deadline)
         if self._parts.machine.restoring:
             raise NotReadyError("its data is being restored")
         return self._parts.machine.view()
 
     def read_age(self) -> ReadAge:
         """Return how old a stale read answered now may be."""
-        pump = self._serving()
-        core = pump.replica.driver.core
+        loop = self._serving()
+        core = loop.replica.driver.core
         membership = self._parts.machine.membership
         alone = membership is not None and len(voters(membership)) == 1
         if core.is_leader:
             # A leader that lost its quorum notices within two rounds of its check.
             return ReadAge(0.0 if alone else 2 * self.settings.timing.longest_election_timeout)
-        return ReadAge(pump.leader_silence())
+        return ReadAge(loop.leader_silence())
 
     # --- what it knows --------------------------------------------------------
 
@@ -220,9 +216,9 @@ class Node:
         """Return what this node knows of itself and of its cluster."""
         return status(
             self.settings,
-            self._standing,
+            self._lifecycle,
             self._identity,
-            self._pump,
+            self._loop,
             self._parts.machine,
             tuple(self.peers.incompatible),
         )
@@ -230,14 +226,14 @@ class Node:
     def readiness(self) -> Verdict:
         """Say whether this node takes part: leader known, applied close to commit, disk fine."""
         incompatible = tuple(self.peers.incompatible)
-        return readiness(self._standing, self._pump, self._parts.machine, incompatible)
+        return readiness(self._lifecycle, self._loop, self._parts.machine, incompatible)
 
     def liveness(self) -> Verdict:
         """Say whether the event loop and the storage thread make progress; peers do not matter."""
-        if self._standing.failure:
-            return Verdict(ok=False, reason=self._standing.failure)
-        pump = self._pump
-        stuck = pump.storage.stuck_for() if pump is not None and pump.full is None else 0.0
+        if self._lifecycle.failure:
+            return Verdict(ok=False, reason=self._lifecycle.failure)
+        loop = self._loop
+        stuck = loop.storage.stuck_for() if loop is not None and loop.full is None else 0.0
         if stuck > STUCK_SECONDS:
             return Verdict(ok=False, reason=f"a write to the disk has hung for {stuck:.0f} s")
         return Verdict(ok=True)
@@ -251,8 +247,8 @@ class Node:
     async def _find_place(self, disk_id: str) -> None:
         decision = await self._search(disk_id)
         log.info("node.placed", extra={"decision": type(decision).__name__})
-        loop = asyncio.get_running_loop()
-        identity = await loop.run_in_executor(None, opening.settle, self._disk, decision)
+        events = asyncio.get_running_loop()
+        identity = await events.run_in_executor(None, open_replica.settle, self._disk, decision)
         await self._take_part(identity, decision.others)
 
     async def _find_others(self, identity: Identity) -> None:
@@ -260,17 +256,17 @@ class Node:
         await self._take_part(identity, (await self._search(identity.disk_id)).others)
 
     async def _search(self, disk_id: str) -> Found | Join:
-        return await search(self.settings, disk_id, self._parts.transport, self._standing.wait)
+        return await search(self.settings, disk_id, self._parts.transport, self._lifecycle.wait)
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
-        loop = asyncio.get_running_loop()
-        replica = await loop.run_in_executor(
-            None, opening.open_replica, self._disk, identity, self.settings, self._parts.clock
+        events = asyncio.get_running_loop()
+        replica = await events.run_in_executor(
+            None, open_replica.open_replica, self._disk, identity, self.settings, self._parts.clock
         )
         parts = self._parts
-        hooks = PumpHooks(
+        hooks = LoopHooks(
             leadership=self._led_by,
-            members=self._belonging.connect,
+            members=self._peer_membership.connect,
             conf_applied=self.members.conf_applied,
             image_offered=self._images.receiver.offered,
             images_wanted=self._images.sender.wanted,
@@ -279,76 +275,78 @@ class Node:
             alone=self._is_alone,
             failed=self._failed,
         )
-        pump_parts = PumpParts(
+        loop_parts = LoopParts(
             replica, parts.machine, parts.engine, parts.transport, parts.clock, self.counters, hooks
         )
         settings = self.settings
-        pump = Pump(
-            pump_parts, settings.timing, sync=settings.sync, min_free=settings.min_free_bytes
+        loop = ReplicaLoop(
+            loop_parts, settings.timing, sync=settings.sync, min_free=settings.min_free_bytes
         )
-        self._pump, self._identity = pump, identity
-        self._standing.joined = True
-        self.members.attach(pump)
-        self._images.attach(pump)
-        self.backups.attach(pump)
-        self.sight.attach(pump)
-        self.peers.attach(Joined(identity, pump, self._images.sender))
-        self._belonging.begin(identity, hints)
-        pump.start()
+        self._loop, self._identity = loop, identity
+        self._lifecycle.joined = True
+        self.members.attach(loop)
+        self._images.attach(loop)
+        self.backups.attach(loop)
+        self.cluster_view.attach(loop)
+        self.peers.attach(Joined(identity, loop, self._images.sender))
+        self._peer_membership.begin(identity, hints)
+        loop.start()
         if self._is_alone():
             replica.driver.core.campaign()
-        self._own_task(self._belonging.announce(), "announce")
-        self._own_task(self._look_after(pump), "look-after")
+        self._own_task(self._peer_membership.announce(), "announce")
+        self._own_task(self._look_after(loop), "look-after")
 
-    # --- news from the pump ---------------------------------------------------
+    # --- news from the loop ---------------------------------------------------
 
     def _led_by(self, leader: int, role: str) -> None:
-        pump = self._pump
-        if pump is None:
+        loop = self._loop
+        if loop is None:
             return
-        term = pump.replica.driver.core.term
+        term = loop.replica.driver.core.term
         self.counters.elections_started += role == "candidate"
-        if leader != self._standing.leader:
-            self._standing.leader = leader
+        if leader != self._lifecycle.leader:
+            self._lifecycle.leader = leader
             self.counters.leader_changes += bool(leader)
             node = self._identity.node_id if self._identity is not None else 0
             log.info("leader.changed", extra={"node": node, "leader": leader, "term": term})
         self._leadership.tell(leader, term)
 
     def _failed(self, error: DatabaseError) -> None:
-        self._standing.failure = str(error)
+        self._lifecycle.failure = str(error)
         log.error("node.failed", extra={"reason": str(error)})
 
     def _removed(self, reason: str) -> None:
-        if self._standing.removed:
+        if self._lifecycle.removed:
             return
-        self._standing.removed = f"{reason}: delete its disk, or add it again as a new member"
-        self._belonging.part()
-        log.error("node.removed", extra={"reason": self._standing.removed})
-        if self._pump is not None:
-            self._own_task(self._pump.stop(NotReadyError(self._standing.removed)), "retire")
+        self._lifecycle.removed = f"{reason}: delete its disk, or add it again as a new member"
+        self._peer_membership.part()
+        log.error("node.removed", extra={"reason": self._lifecycle.removed})
+        if self._loop is not None:
+            self._own_task(self._loop.stop(NotReadyError(self._lifecycle.removed)), "retire")
 
-    async def _look_after(self, pump: Pump) -> None:
+    async def _look_after(self, loop: ReplicaLoop) -> None:
         """Once a second: mend image transfers, count, lead no longer with a disk that is full."""
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             self._images.sender.look_after()
-            self._counting.look_after(pump)
-            if pump.full is not None:
+            self._counting.look_after(loop)
+            if loop.full is not None:
                 deadline = self._parts.clock.now() + LOOK_EVERY_SECONDS
                 await self._hand_over(deadline)
 
     # --- leaving --------------------------------------------------------------
 
     async def _hand_over(self, deadline: float) -> None:
-        pump, membership = self._pump, self._parts.machine.membership
-        if pump is None or membership is None or self._standing.failure:
+        loop, membership = self._loop, self._parts.machine.membership
+        if loop is None or membership is None or self._lifecycle.failure:
             return
-        if not pump.replica.driver.core.is_leader or self._is_alone():
+        if not loop.replica.driver.core.is_leader or self._is_alone():
             return
         try:
-            to = transfer.chosen(pump.replica, membership, 0, self._parts.clock.now())
-            await transfer.hand_over(pump, self._leadership, self._parts.clock, to, deadline)
+            to = leadership_transfer.chosen(loop.replica, membership, 0, self._parts.clock.now())
+            await leadership_transfer.hand_over(
+                loop, self._leadership, self._parts.clock, to, deadline
+            )
         except DatabaseError as error:
             log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
 
@@ -358,21 +356,21 @@ class Node:
         membership = self._parts.machine.membership
         return membership is not None and len(voters(membership)) == 1
 
-    def _serving(self) -> Pump:
+    def _serving(self) -> ReplicaLoop:
         refusal = self._refusal(0)
-        if refusal is not None or self._pump is None:
-            raise refusal or NotReadyError(self._standing.reason)
-        return self._pump
+        if refusal is not None or self._loop is None:
+            raise refusal or NotReadyError(self._lifecycle.reason)
+        return self._loop
 
     def _refusal(self, more: int) -> DatabaseError | None:
-        standing, pump = self._standing, self._pump
-        if standing.refusing:
+        lifecycle, loop = self._lifecycle, self._loop
+        if lifecycle.refusing:
             return ShuttingDownError()
-        if standing.failure:
-            return StorageError(standing.failure)
-        if standing.removed or pump is None:
-            return NotReadyError(standing.removed or standing.reason)
-        waiting = pump.replica.waiting
+        if lifecycle.failure:
+            return StorageError(lifecycle.failure)
+        if lifecycle.removed or loop is None:
+            return NotReadyError(lifecycle.removed or lifecycle.reason)
+        waiting = loop.replica.waiting
         if waiting + more > self.settings.waiting_limit:
             return OverloadedError(waiting=waiting, limit=self.settings.waiting_limit)
         return None
@@ -390,7 +388,7 @@ class Node:
         log.error("node.task_failed", extra={"task": task.get_name()}, exc_info=error)
         if isinstance(error, DatabaseError):
             self._failed(error)
-        elif self._pump is None:
+        elif self._loop is None:
             # Without a place among the members it would only look alive.
             self._failed(NotReadyError(f"it cannot find its place: {error!r}: see the log"))
 

@@ -36,7 +36,7 @@ MOST_HELD = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class LogRetention:
     """How much of the log stays for followers that lag."""
 
     entries: int
@@ -96,7 +96,7 @@ class Effects:
 class Driver:
     """One member, driven by its shell: inputs in, then `advance()`, then do what it says."""
 
-    def __init__(self, core: Consensus, applier: Applier, log: Log, keep: Keep) -> None:
+    def __init__(self, core: Consensus, applier: Applier, log: Log, keep: LogRetention) -> None:
         self.core = core
         """For reading its properties; its inputs go through this driver."""
         self._applier = applier

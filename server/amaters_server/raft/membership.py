@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from amaters_server.model.cluster import Member, Membership, NodeId
 from amaters_server.model.errors import MembershipError
 from amaters_server.raft.core import ChangeKind
-from amaters_server.raft.seniority import UNKNOWN, Heir, Version
+from amaters_server.raft.version_preference import UNKNOWN, Heir, Version
 from amaters_server.wire import command_pb2
 
 MAX_PROMOTION_LAG = 1000

@@ -100,7 +100,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait before doing something about silence, in seconds."""
 
     for_an_outcome: float
@@ -117,7 +117,7 @@ for now."""
 class Proposals:
     """Own proposals in flight and parked ones."""
 
-    def __init__(self, origin: Origin, patience: Patience) -> None:
+    def __init__(self, origin: Origin, timeouts: Timeouts) -> None:
         self.origin = origin
         self.count = 0
         """Writes that wait for an answer."""
@@ -125,7 +125,7 @@ class Proposals:
         self.unknown = 0
         self.usurped = False
         """Whether an entry that is none of these took this node's name; `renew` clears it."""
-        self._patience = patience
+        self._timeouts = timeouts
         self._sequence = 0
         self._in_flight: dict[Place, Proposal] = {}
         """In the order of their places."""
@@ -168,11 +168,11 @@ class Proposals:
 
     def barrier(self, propose: Propose, now: float) -> None:
         """Propose a barrier when the fate of what is in flight should be known by now."""
-        patience = self._patience.for_an_outcome
-        if not self._in_flight or now < self._asked_at + patience:
+        timeout = self._timeouts.for_an_outcome
+        if not self._in_flight or now < self._asked_at + timeout:
             return
         oldest = next(iter(self._in_flight.values()))
-        overdue = self._suspicious or now >= oldest.since + patience
+        overdue = self._suspicious or now >= oldest.since + timeout
         if overdue and self._propose(Proposal([], None, now, inf), propose, now):
             self._asked_at = now
             self._suspicious = False
@@ -261,7 +261,7 @@ class Proposals:
 
     def _expire_parked(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
         deliveries: list[Delivery] = []
-        patient_since = now - self._patience.for_a_leader
+        patient_since = now - self._timeouts.for_a_leader
         for proposal in self._parked:
             if no_leader is not None and proposal.since <= patient_since:
                 self._refuse(proposal, inf, no_leader, deliveries)

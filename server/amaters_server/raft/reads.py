@@ -65,7 +65,7 @@ class Reads:
         # Whoever foretold a name could answer the barrier with an index of long ago.
         self._prefix += origin.secret
         self._repeat_soon = repeat_soon
-        self._repeat_after = self._patience = repeat_after
+        self._repeat_after = self._timeout = repeat_after
         self._give_up_after = give_up_after
         self._waiting: list[WaitingReads] = []
         self._asked: dict[bytes, _Barrier] = {}
@@ -91,7 +91,7 @@ class Reads:
         """Take in a barrier's answer; one that was given up already is ignored."""
         barrier = self._asked.pop(name, None)
         if barrier is not None:
-            self._patience = self._repeat_after
+            self._timeout = self._repeat_after
             self._confirmed.append((index, barrier.batches))
             # Names ascend with the order of asking.
             self._wait_again([earlier for earlier in self._asked if earlier < name])
@@ -114,18 +114,16 @@ class Reads:
     def repeat(self, now: float) -> None:
         """Put reads back whose barrier was not answered in time."""
         overdue = [
-            name
-            for name, barrier in self._asked.items()
-            if barrier.asked_at + self._patience <= now
+            name for name, barrier in self._asked.items() if barrier.asked_at + self._timeout <= now
         ]
         if overdue:
-            self._patience = min(2 * self._patience, self._repeat_after)
+            self._timeout = min(2 * self._timeout, self._repeat_after)
         self._wait_again(overdue)
 
     def suspect(self) -> None:
         """Hear that the leader changed: barriers on their way to the old one are lost."""
         self._wait_again(list(self._asked))
-        self._patience = self._repeat_soon
+        self._timeout = self._repeat_soon
 
     def expire(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
         """Answer reads whose time is up, and all that found no leader for too long."""

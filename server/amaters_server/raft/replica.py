@@ -19,17 +19,17 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
-from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.commands import Encode, Origin, Waiting
+from amaters_server.raft.commit_notices import CommitNotices
 from amaters_server.raft.core import ConsensusError, FarTerm, ProposalDropped, to_core
 from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
 from amaters_server.raft.log import HIGHEST_INCARNATION
 from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.messages import proposer
-from amaters_server.raft.notices import Notices
 from amaters_server.raft.ports import Applier
-from amaters_server.raft.proposals import Delivery, Patience, Proposals
+from amaters_server.raft.proposals import Delivery, Proposals, Timeouts
 from amaters_server.raft.reads import Reads, WaitingReads
+from amaters_server.raft.version_preference import VersionPreference
 from amaters_server.storage.engine import Changes
 
 
@@ -70,9 +70,9 @@ class Replica:
         driver: Driver,
         applier: Applier,
         origin: Origin,
-        patience: Patience,
+        timeouts: Timeouts,
         encode: Encode,
-        candidacy: Candidacy,
+        version_preference: VersionPreference,
     ) -> None:
         self.driver = driver
         self.origin = origin
@@ -81,22 +81,22 @@ class Replica:
         """Why a message was refused last; empty again once a leader is known."""
         self.far_term = False
         """Whether it was for a term that its sender has to confirm."""
-        self.proposals = Proposals(origin, patience)
+        self.proposals = Proposals(origin, timeouts)
         self.reads = Reads(
             origin,
             # 50 ms by default: a new leader commits its first entry within a round trip and a sync.
-            repeat_soon=patience.for_an_outcome / 16,
-            repeat_after=patience.for_an_outcome,
-            give_up_after=patience.for_a_leader,
+            repeat_soon=timeouts.for_an_outcome / 16,
+            repeat_after=timeouts.for_an_outcome,
+            give_up_after=timeouts.for_a_leader,
         )
-        self.candidacy = candidacy
+        self.version_preference = version_preference
         self._core = driver.core
         self._applier = applier
-        self._patience = patience
+        self._timeouts = timeouts
         self._encode = encode
         self._leader = 0
         self._heard: dict[int, float] = {}
-        self._notices = Notices()
+        self._commit_notices = CommitNotices()
         self._leaderless_since: float | None = None
         self._refused = False
         self._deliveries: list[Delivery] = []
@@ -154,7 +154,7 @@ class Replica:
         try:
             self.driver.step(message)
             if member := proposer(message):
-                self._notices.proposed(member, now)
+                self._commit_notices.proposed(member, now)
         except ConsensusError as error:
             self.counters.messages_refused += 1
             self.refusal = str(error)
@@ -226,7 +226,7 @@ class Replica:
         """Do everything that can be done now; `flush` also writes what could wait."""
         outbox = Outbox()
         if flush:
-            outbox.messages = self._notices.release()
+            outbox.messages = self._commit_notices.release()
         for flushing in (flush, False):
             self._launch(outbox, now)
             self._take(self.driver.advance(flush=flushing), outbox, now)
@@ -274,7 +274,7 @@ class Replica:
         return LeaderView(self._core.leader, self._core.last_index(), following)
 
     def _heard_lately(self, member: int, now: float) -> bool:
-        return now - self._heard.get(member, -inf) < self._patience.for_an_outcome
+        return now - self._heard.get(member, -inf) < self._timeouts.for_an_outcome
 
     # --- inside ---------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Replica:
     def _take(self, effects: Effects, outbox: Outbox, now: float) -> None:
         if self._core.leader == 0:
             effects.messages = self._let_newer_go_first(effects.messages, now)
-        outbox.messages += self._notices.sift(effects.messages, now)
+        outbox.messages += self._commit_notices.sift(effects.messages, now)
         if effects.write is not None:
             outbox.writes.append(effects.write)
         outbox.conf_contexts += effects.conf_contexts
@@ -312,7 +312,7 @@ class Replica:
             return messages
         voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
         since = self._leaderless_since
-        return self.candidacy.sift(messages, voters, 0.0 if since is None else now - since)
+        return self.version_preference.sift(messages, voters, 0.0 if since is None else now - since)
 
     def _lead_by(self, leadership: tuple[int, str], outbox: Outbox, now: float) -> None:
         outbox.leadership = leadership
@@ -323,7 +323,7 @@ class Replica:
         self._leaderless_since = None if leader else now
         self._refused = False
         if leader:
-            self.candidacy.led()
+            self.version_preference.led()
             self._suspect()
             self.proposals.barrier(self._propose, now)
 
@@ -371,7 +371,7 @@ class Replica:
 
     def _hopeless(self, now: float) -> NoLeaderError | None:
         since = self._leaderless_since
-        if since is None or now < since + self._patience.for_a_leader:
+        if since is None or now < since + self._timeouts.for_a_leader:
             return None
         return NoLeaderError(node=self.origin.node_id)
 

@@ -12,7 +12,7 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result, Write
-from amaters_server.node.backups import SnapshotPlaces
+from amaters_server.node.backup.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
 from amaters_server.rpc.grpcio.channels import GrpcioDialer

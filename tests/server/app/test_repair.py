@@ -10,7 +10,7 @@ from amaters_server.app.cli import main
 from amaters_server.app.compose import database_folder, open_engine
 from amaters_server.config.load import Sources, load
 from amaters_server.machine.machine import Machine
-from amaters_server.node import founding
+from amaters_server.node.joining import founding
 from amaters_server.node.settings import InitialMember
 from amaters_server.raft.core import ENTRY_NORMAL
 from amaters_server.raft.log import HIGHEST_TERM, Identity, Log

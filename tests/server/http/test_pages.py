@@ -11,7 +11,7 @@ from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.exposition import Exposition, Sources
 from amaters_server.http.health import Health
 from amaters_server.http.server import MAX_CONNECTIONS, HttpServer, MetricsSwitch
-from amaters_server.machine.census import Count, Holdings
+from amaters_server.machine.collection_count import Count, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from amaters_server.model.errors import NotReadyError, SnapshotError
-from amaters_server.node.snapshot_files import StoreAccess
+from amaters_server.node.backup.files import StoreAccess
 from amaters_server.snapshots.archive import ArchiveReader
 from amaters_server.snapshots.names import remote_name
 from amaters_server.testing.loopback import founders, leader_of, ready

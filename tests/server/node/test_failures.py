@@ -2,7 +2,7 @@
 
 import asyncio
 
-from amaters_server.node.failures import Failures
+from amaters_server.node.membership.failures import Failures
 from amaters_server.wire import peer_pb2
 
 

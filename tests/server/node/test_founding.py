@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from amaters_server.model.cluster import NodeState
-from amaters_server.node import founding
-from amaters_server.node.founding import Found, Join, Wait
+from amaters_server.node.joining import founding
+from amaters_server.node.joining.founding import Found, Join, Wait
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
 from amaters_server.wire import peer_pb2
 

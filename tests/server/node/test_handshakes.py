@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
-from amaters_server.node.admission import Joined, PeerParts
 from amaters_server.node.compatibility import ADVICE, Incompatible, compatible, objection
-from amaters_server.node.peers import PeerRequests
+from amaters_server.node.membership.admission import Joined, PeerParts
+from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.log import Identity
 from amaters_server.storage.memory import MemoryEngine
@@ -33,7 +33,7 @@ class Clock:
         return self.ms
 
 
-class Pump:
+class ReplicaLoop:
     def __init__(self):
         self.met = []
         self.confirmed = []
@@ -53,7 +53,7 @@ def peers():
     removed = []
     parts = PeerParts(settings, machine, None, Transport(), Clock())
     requests = PeerRequests(parts, removed.append)
-    requests.attach(Joined(Identity("c", 1, "disk"), Pump(), None))
+    requests.attach(Joined(Identity("c", 1, "disk"), ReplicaLoop(), None))
     requests.heard_removed = removed
     return requests
 
@@ -88,7 +88,7 @@ def test_nobody_but_the_member_itself_confirms_its_term(peers, cluster, node_id,
 
     peers.answered(3, answer)
 
-    assert peers._joined.pump.confirmed == confirmed
+    assert peers._joined.loop.confirmed == confirmed
 
 
 def test_a_member_with_another_certificate_is_connected_to_anew(peers):
@@ -142,11 +142,11 @@ def test_only_the_own_cluster_can_retire_a_node(peers):
 def test_messages_of_removed_members_end_their_connection(peers):
     received = []
 
-    class Pump:
+    class ReplicaLoop:
         def receive(self, sender, messages):
             received.append(sender)
 
-    peers._joined = dataclasses.replace(peers._joined, pump=Pump())
+    peers._joined = dataclasses.replace(peers._joined, loop=ReplicaLoop())
 
     assert not peers.receive(2, [b"m"])
     assert peers.receive(3, [b"m"])

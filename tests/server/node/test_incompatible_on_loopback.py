@@ -32,7 +32,7 @@ def watched(node):
     """Return what looks at the cluster for alerts, and what it told."""
     heard = Heard()
     clock = LoopClock()
-    sight = node.node.sight
+    sight = node.node.cluster_view
     return Watchman(AlertSettings(), lambda: sight.cluster(clock.now()), clock, [heard]), heard
 
 

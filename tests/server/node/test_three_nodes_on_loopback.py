@@ -253,7 +253,7 @@ async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path)
 async def test_a_change_waits_for_an_earlier_one_that_is_not_applied_yet(cluster):
     nodes = await cluster(3)
     leader = leader_of(nodes)
-    members, pump = leader.node.members, leader.node._pump
+    members, loop = leader.node.members, leader.node._loop
     followers = [node for node in nodes if node is not leader]
 
     def announced():
@@ -262,7 +262,7 @@ async def test_a_change_waits_for_an_earlier_one_that_is_not_applied_yet(cluster
     await until(lambda: announced() == {"node-1", "node-2", "node-3"})
     gone, renamed = (node.node.status().node_id for node in followers)
     known = leader.node._parts.machine.membership.member(renamed)
-    pump.replica.change_membership(Change("add_voter", replace(known, name="renamed")), 999)
+    loop.replica.change_membership(Change("add_voter", replace(known, name="renamed")), 999)
 
     report = await members.remove(gone, deadline=leader.deadline())
 

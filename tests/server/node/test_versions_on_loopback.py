@@ -29,12 +29,12 @@ async def led_by_the_first(tmp_path, versions):
 
 
 def known_versions(node):
-    return dict(node.node._pump.replica.candidacy.versions)
+    return dict(node.node._loop.replica.version_preference.versions)
 
 
 def answering(leader):
-    pump, membership = leader.node._pump, leader.node._parts.machine.membership
-    view = pump.replica.leader_view(leader.deadline(0))
+    loop, membership = leader.node._loop, leader.node._parts.machine.membership
+    view = loop.replica.leader_view(leader.deadline(0))
     return {heir.id for heir in rules.heirs(membership, view, {})}
 
 

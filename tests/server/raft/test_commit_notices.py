@@ -1,8 +1,8 @@
 """Messages that say nothing but "committed up to here" travel with others."""
 
 from amaters_native.consensus import RaftNode, decode_message
+from amaters_server.raft.commit_notices import CommitNotices
 from amaters_server.raft.messages import is_commit_notice, proposer
-from amaters_server.raft.notices import Notices
 
 
 def group():
@@ -74,7 +74,7 @@ def notice_and_append():
 def test_a_notice_waits_for_the_next_message_and_keeps_its_place():
     notice, append = notice_and_append()
     heartbeat = next(one for one, _ in group() if decode_message(one)[0] == "MsgHeartbeat")
-    notices = Notices()
+    notices = CommitNotices()
 
     assert notices.sift([(2, notice), (3, append)], now=5.0) == [(3, append)]
     assert notices.sift([(2, heartbeat)], now=5.1) == [(2, notice), (2, heartbeat)]
@@ -83,7 +83,7 @@ def test_a_notice_waits_for_the_next_message_and_keeps_its_place():
 
 def test_an_append_with_entries_makes_the_notice_before_it_superfluous():
     notice, append = notice_and_append()
-    notices = Notices()
+    notices = CommitNotices()
 
     notices.sift([(2, notice), (3, notice)], now=5.0)
 
@@ -93,7 +93,7 @@ def test_an_append_with_entries_makes_the_notice_before_it_superfluous():
 
 def test_only_the_newest_notice_is_kept():
     older, *_, newer = [one for one, _ in group() if is_commit_notice(one)]
-    notices = Notices()
+    notices = CommitNotices()
 
     assert notices.sift([(2, older), (2, newer)], now=5.0) == []
     assert notices.release() == [(2, newer)]
@@ -102,7 +102,7 @@ def test_only_the_newest_notice_is_kept():
 
 def test_a_notice_waits_for_one_tick_at_most():
     notice, _ = notice_and_append()
-    notices = Notices()
+    notices = CommitNotices()
     notices.sift([(2, notice)], now=5.0)
 
     assert notices.release() == [(2, notice)]
@@ -111,7 +111,7 @@ def test_a_notice_waits_for_one_tick_at_most():
 
 def test_a_member_whose_callers_wait_is_told_at_once():
     notice, _ = notice_and_append()
-    notices = Notices()
+    notices = CommitNotices()
     notices.proposed(2, now=5.0)
 
     assert notices.sift([(2, notice), (3, notice)], now=5.5) == [(2, notice)]

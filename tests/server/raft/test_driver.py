@@ -9,13 +9,13 @@ from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.raft.core import CoreSettings, StartState, open_consensus
-from amaters_server.raft.driver import Driver, Keep
+from amaters_server.raft.driver import Driver, LogRetention
 from amaters_server.raft.log import Log
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 
 KEY = data_key("c", b"k")
-PLENTY = Keep(1000, 1 << 20)
+PLENTY = LogRetention(1000, 1 << 20)
 
 
 class Bench:
@@ -205,7 +205,7 @@ def test_after_a_crash_the_log_is_applied_again_from_where_the_disk_stands():
 
 
 def test_the_log_never_loses_what_the_engine_has_not_applied():
-    bench = Bench(keep=Keep(3, 1 << 20)).lead_alone()
+    bench = Bench(keep=LogRetention(3, 1 << 20)).lead_alone()
     lost = 0
     for number in range(50):
         bench.propose(b"%d" % number)
@@ -222,7 +222,7 @@ def test_the_log_never_loses_what_the_engine_has_not_applied():
 
 
 def test_the_log_is_held_for_an_image_on_its_way():
-    bench = Bench(keep=Keep(10, 1 << 20)).lead_alone()
+    bench = Bench(keep=LogRetention(10, 1 << 20)).lead_alone()
     bench.driver.hold_log(5)
     for number in range(50):
         bench.propose(b"%d" % number)
@@ -236,7 +236,7 @@ def test_the_log_is_held_for_an_image_on_its_way():
 
 
 def test_large_entries_count_by_their_bytes():
-    bench = Bench(keep=Keep(1000, 10_000)).lead_alone()
+    bench = Bench(keep=LogRetention(1000, 10_000)).lead_alone()
     for _ in range(40):
         bench.propose(b"x" * 1000)
         bench.settle()

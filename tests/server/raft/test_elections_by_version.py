@@ -2,11 +2,11 @@
 
 import pytest
 from amaters_server.model.cluster import ConfState
-from amaters_server.node.opening import core_settings_of
+from amaters_server.node.joining.open_replica import core_settings_of
 from amaters_server.node.settings import Addresses, NodeSettings
-from amaters_server.raft.candidacy import Candidacy
 from amaters_server.raft.core import ENTRY_NORMAL, StartState, open_consensus
 from amaters_server.raft.messages import is_vote_request, refused_candidate
+from amaters_server.raft.version_preference import VersionPreference
 
 OLD, NEW = (0, 3, 0), (0, 4, 0)
 VOTERS = (1, 2, 3)
@@ -73,36 +73,36 @@ def test_requests_for_votes_stay_here_while_a_newer_member_may_lead(tmp_path, ow
     for _ in range(10):
         candidate.tick()
     campaign = messages_of(candidate)
-    candidacy = Candidacy(own, patience=1.0)
-    candidacy.know({1: "0.3.0", 3: "0.4.0"})
+    version_preference = VersionPreference(own, timeout=1.0)
+    version_preference.know({1: "0.3.0", 3: "0.4.0"})
 
-    sent = candidacy.sift(campaign, (1, 3), 0.5)
+    sent = version_preference.sift(campaign, (1, 3), 0.5)
 
     assert [to for to, message in campaign if is_vote_request(message)] == [1, 3]
     assert sent == ([] if held else campaign)
-    assert candidacy.sift(campaign, (1, 3), 1.0) == campaign
-    assert candidacy.sift(campaign, (1,), 0.5) == campaign  # 3 is a learner or gone
+    assert version_preference.sift(campaign, (1, 3), 1.0) == campaign
+    assert version_preference.sift(campaign, (1,), 0.5) == campaign  # 3 is a learner or gone
 
 
 def test_a_newer_member_that_was_refused_for_its_log_is_not_waited_for(tmp_path):
     own = node(2, OLD, tmp_path, [(2, 1), (3, 3)], 12)
     newer = node(3, NEW, tmp_path, [(2, 1)], 10)
-    candidacy = Candidacy(OLD, patience=1.0)
-    candidacy.know({3: "0.4.0"})
+    version_preference = VersionPreference(OLD, timeout=1.0)
+    version_preference.know({3: "0.4.0"})
     for _ in range(11):
         own.tick()
         newer.tick()
     for _, message in (one for one in messages_of(newer) if one[0] == 2):
         own.step(message)
 
-    answers = candidacy.sift(messages_of(own), (1, 3), 0.0)
+    answers = version_preference.sift(messages_of(own), (1, 3), 0.0)
     own.tick()
     campaign = messages_of(own)
 
     assert [refused_candidate(message) for to, message in answers if to == 3] == [True]
-    assert candidacy.sift(campaign, (1, 3), 0.1) == campaign
-    candidacy.led()
-    assert candidacy.sift(campaign, (1, 3), 0.1) == []
+    assert version_preference.sift(campaign, (1, 3), 0.1) == campaign
+    version_preference.led()
+    assert version_preference.sift(campaign, (1, 3), 0.1) == []
 
 
 def test_a_vote_that_was_granted_is_no_refusal(tmp_path):

@@ -5,7 +5,7 @@ from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.errors import MembershipError
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Following, LeaderView
-from amaters_server.raft.seniority import UNKNOWN, Heir
+from amaters_server.raft.version_preference import UNKNOWN, Heir
 
 
 def member(node, *, learner=False, disk="disk"):

@@ -10,7 +10,7 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.model.replication import Outcome
 from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin
-from amaters_server.raft.proposals import MAX_IN_FLIGHT, Patience, Proposals
+from amaters_server.raft.proposals import MAX_IN_FLIGHT, Proposals, Timeouts
 
 ORIGIN = Origin(1, 7)
 NO_LEADER = NoLeaderError(node=1)
@@ -56,7 +56,7 @@ class Caller:
 
 
 def setup():
-    return Proposals(ORIGIN, Patience(for_an_outcome=1.0, for_a_leader=3.0)), Raft(), Caller()
+    return Proposals(ORIGIN, Timeouts(for_an_outcome=1.0, for_a_leader=3.0)), Raft(), Caller()
 
 
 def deliver(deliveries):

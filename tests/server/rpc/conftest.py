@@ -11,7 +11,7 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
-from amaters_server.machine.census import Count, Holdings
+from amaters_server.machine.collection_count import Count, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from amaters.wire import admin_pb2
 
-from amaters_server.node.snapshot_files import StoreAccess
+from amaters_server.node.backup.files import StoreAccess
 from amaters_server.snapshots.s3_settings import S3Credentials
 
 Placed: TypeAlias = (

@@ -15,7 +15,7 @@ from amaters_server.node.values import (
     ShardInfo,
     ShardState,
 )
-from amaters_server.raft.seniority import dotted
+from amaters_server.raft.version_preference import dotted
 from amaters_server.rpc.admin.ports import SnapshotFacts
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.health import HealthFacts

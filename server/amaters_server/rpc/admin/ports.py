@@ -7,7 +7,7 @@ from typing import Protocol
 from amaters_server.alerts.events import FiredAlert
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
-from amaters_server.node.snapshot_files import StoreAccess
+from amaters_server.node.backup.files import StoreAccess
 from amaters_server.node.values import (
     Leadership,
     MembersReport,

@@ -15,7 +15,7 @@ from zlib import crc32
 from amaters.wire.types_pb2 import CipherBlob, CipherMetadata
 
 from amaters_server import __version__
-from amaters_server.machine.census import Holdings
+from amaters_server.machine.collection_count import Holdings
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
 from amaters_server.rpc.aql.decode import ADMIN_PREFIX

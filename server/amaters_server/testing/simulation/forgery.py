@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from amaters_server.machine.adoption import position
+from amaters_server.machine.snapshot_install import position
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.node import SimNode
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaters_server.machine.adoption import adopting, position, require
+from amaters_server.machine.snapshot_install import adopting, position, require
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import SnapshotError
 from amaters_server.raft.driver import ImageToInstall

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from amaters_server.model.cluster import Member, Membership, NodeId
-from amaters_server.node import founding
+from amaters_server.node.joining import founding
 from amaters_server.node.settings import InitialMember
 from amaters_server.raft.log import Identity
 from amaters_server.testing.simulation.clock import ORDINARY_RATES, SimClock

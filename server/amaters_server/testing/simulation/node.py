@@ -10,7 +10,8 @@ from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError, StorageFullError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Answers, Read, Write
-from amaters_server.node import answering, opening
+from amaters_server.node.joining import open_replica as opening
+from amaters_server.node.loop import answering
 from amaters_server.node.settings import Addresses, NodeSettings, Retention, Timing
 from amaters_server.raft import membership as rules
 from amaters_server.raft.core import CoreSettings
@@ -18,7 +19,7 @@ from amaters_server.raft.driver import Batch, ImageToInstall
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.messages import is_snapshot
 from amaters_server.raft.replica import Outbox, Replica
-from amaters_server.raft.seniority import dotted
+from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.clock import SimClock
@@ -228,7 +229,7 @@ class SimNode(SimProcess):
                 self.replica.confirm_term(other.replica.driver.core.term)
                 if other.machine.membership is not None:
                     self.retired |= rules.was_removed(other.machine.membership, self.id)
-        self.replica.candidacy.know(self._versions)
+        self.replica.version_preference.know(self._versions)
 
     def _carry_out(self, outbox: Outbox) -> None:
         for to, message in outbox.messages:

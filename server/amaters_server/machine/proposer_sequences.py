@@ -1,0 +1,35 @@
+"""Which proposals of each member were applied: none twice, and none out of order."""
+
+from collections.abc import Iterable
+
+from amaters_server.machine.codec import Proposal
+from amaters_server.model.replication import Place
+
+
+class ProposerSequences:
+    """The last applied proposal of every member that ever proposed."""
+
+    def __init__(self, last: Iterable[Proposal] = ()) -> None:
+        self._last = {one.origin: one for one in last}
+        self._changed: dict[int, Proposal] = {}
+
+    def accept(self, proposal: Proposal) -> bool:
+        """Note the proposal as applied; False, and nothing noted, when it comes too late."""
+        last = self._last.get(proposal.origin)
+        if last is not None and proposal[1:] <= last[1:]:
+            return False
+        self._last[proposal.origin] = self._changed[proposal.origin] = proposal
+        return True
+
+    def all(self) -> list[Proposal]:
+        """Return the last applied proposal of every member, by member id."""
+        return [self._last[origin] for origin in sorted(self._last)]
+
+    def newest(self) -> dict[int, Place]:
+        """Return the place of the last applied proposal of every member."""
+        return {origin: (one.incarnation, one.sequence) for origin, one in self._last.items()}
+
+    def take_changed(self) -> list[Proposal]:
+        """Return what changed since the last call, and forget that it did."""
+        changed, self._changed = list(self._changed.values()), {}
+        return changed

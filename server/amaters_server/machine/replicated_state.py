@@ -1,0 +1,143 @@
+"""All the state but the data: the place in the log, the members, the sessions, the counts.
+
+Decides what each entry does; the data it changes goes into a `Workspace`.
+"""
+
+from amaters_server.machine import membership, state
+from amaters_server.machine.codec import Command, Entry
+from amaters_server.machine.collection_count import CollectionCount
+from amaters_server.machine.execute import Workspace
+from amaters_server.machine.membership import MembershipOutcome
+from amaters_server.machine.proposer_sequences import ProposerSequences
+from amaters_server.machine.restore import RestoreStep, advance, refusal
+from amaters_server.machine.sessions import Sessions, digest, put_digest
+from amaters_server.machine.state import SavedState
+from amaters_server.model.cluster import ConfState, Membership
+from amaters_server.model.errors import MalformedError, SnapshotError
+from amaters_server.model.queries import Answer, Result
+from amaters_server.model.replication import Committed, Outcome, Place
+from amaters_server.storage.engine import Changes
+from amaters_server.wire import command_pb2
+
+
+class ReplicatedState:
+    """The small part of the replicated state, held in memory as a whole."""
+
+    def __init__(self, kept: SavedState) -> None:
+        self.index = kept.index
+        self.term = kept.term
+        self.membership = kept.membership
+        self.restoring = kept.restoring
+        self.collection_count = CollectionCount(kept.counts)
+        self._proposer_sequences = ProposerSequences(kept.origins)
+        self._sessions = Sessions(kept.sessions)
+        self._members_saved = kept.membership
+        self._restoring_saved = kept.restoring
+
+    def kept(self) -> SavedState:
+        """Return all of it as a value."""
+        return SavedState(
+            self.index,
+            self.term,
+            self.membership,
+            self._proposer_sequences.all(),
+            self._sessions.all(),
+            self.restoring,
+            self.collection_count.counts(),
+        )
+
+    def newest_proposals(self) -> dict[int, Place]:
+        """Return the place of the last applied proposal of every member."""
+        return self._proposer_sequences.newest()
+
+    def save(self, changes: Changes) -> None:
+        """Add what changed since the last call."""
+        self.save_counts(changes)
+        state.save_origins(changes, self._proposer_sequences.take_changed())
+        state.save_sessions(changes, self._sessions.take_changed())
+        if self.membership is not None and self.membership is not self._members_saved:
+            state.save_membership(changes, self.membership)
+            self._members_saved = self.membership
+        if self.restoring is not self._restoring_saved:
+            state.save_restoring(changes, self.restoring)
+            self._restoring_saved = self.restoring
+
+    def save_counts(self, changes: Changes) -> None:
+        """Add the position with the counts that belong to it, as far as they changed."""
+        count = self.collection_count
+        state.save_position(changes, self.index, self.term, counted=count.complete)
+        if count.complete:
+            anew, counts = count.take_changed()
+            state.save_counts(changes, counts, anew=anew)
+
+    def apply_commands(self, entry: Entry, data: bytes, workspace: Workspace) -> Outcome:
+        """Carry out the entry's commands, unless its origin has gone past it; `data` encodes it."""
+        if not self._proposer_sequences.accept(entry.proposal):
+            return Outcome(*entry.proposal, results=[], entry=data, skipped=True)
+        results: list[Answer]
+        if self.restoring is None and entry.only_sound_puts:
+            results = self._put_all(entry, workspace.batch)
+        else:
+            results = [self._answer(command, workspace) for command in entry.in_order()]
+        return Outcome(*entry.proposal, results=results, entry=data)
+
+    def apply_membership(
+        self, entry: Committed, record: command_pb2.MemberRecord, conf_state: ConfState
+    ) -> MembershipOutcome:
+        """Take over who votes, and what the record says of one member."""
+        before = self.membership or Membership(cluster_id="")
+        self.membership, refused = membership.changed(before, record, conf_state)
+        return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
+
+    def _put_all(self, entry: Entry, batch: dict[bytes, bytes | None]) -> list[Answer]:
+        """Carry out lone puts: what `_answer` would do with each, at a fraction of the cost."""
+        puts = zip(entry.put_keys, entry.put_values, strict=True)
+        if not entry.put_sessions:
+            batch.update(puts)
+            return [[1] for _ in entry.put_keys]
+        results: list[Answer] = []
+        recall, remember = self._sessions.recall, self._sessions.remember
+        for (key, value), (session, sequence) in zip(puts, entry.put_sessions, strict=True):
+            content = put_digest(key, value) if session else 0
+            answer = recall(session, sequence, content) if session else None
+            if answer is None:
+                batch[key] = value
+                answer = [1]
+                if session:
+                    remember(session, sequence, answer, content)
+            results.append(answer)
+        return results
+
+    def _answer(self, command: Command | MalformedError, workspace: Workspace) -> Answer:
+        if isinstance(command, MalformedError):
+            return command
+        session, sequence = command.session, command.session_sequence
+        if not session:
+            return self._carry_out(command, workspace)
+        content = digest(command.operations)
+        count = len(command.operations)
+        known = self._sessions.recall(session, sequence, content, count=count)
+        if known is not None:
+            return known
+        answer = self._carry_out(command, workspace)
+        if isinstance(answer, list):
+            self._sessions.remember(session, sequence, answer, content)
+        return answer
+
+    def _carry_out(self, command: Command, workspace: Workspace) -> Answer:
+        if command.restore is not None:
+            return self._restore(command.restore, workspace)
+        if self.restoring is not None:
+            return refusal(self.restoring)
+        return workspace.run(command.operations)
+
+    def _restore(self, step: RestoreStep, workspace: Workspace) -> list[Result] | SnapshotError:
+        try:
+            advanced = advance(self.restoring, step)
+        except SnapshotError as refused:
+            return refused
+        if advanced.clear:
+            workspace.clear()
+        workspace.run(advanced.records)
+        self.restoring = advanced.restoring
+        return [len(advanced.records)]

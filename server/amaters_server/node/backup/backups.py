@@ -1,0 +1,228 @@
+"""Snapshots of the data: written here, uploaded elsewhere, and loaded back through the log."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
+from amaters_server.node.backup.downloads import DownloadReader
+from amaters_server.node.backup.files import SnapshotFiles, StoreAccess, Wanted, others
+from amaters_server.node.backup.restoring import Restoring, is_empty
+from amaters_server.node.loop.leadership import barrier
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.ports import Clock
+from amaters_server.node.values import RestoreProgress, SnapshotInfo, SnapshotPiece
+from amaters_server.snapshots.folder import SnapshotManager
+from amaters_server.snapshots.places import Place, places
+from amaters_server.snapshots.s3_settings import S3Credentials
+from amaters_server.snapshots.uploader import SnapshotUploader
+
+BARRIER_SECONDS = 10.0
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlaces:
+    """Where snapshots are kept."""
+
+    folder: Path
+    uploader_for: Callable[[Place, S3Credentials | None], SnapshotUploader]
+    """Returns what stores in that place."""
+    destination: str = ""
+    """Where uploads go when the caller does not say."""
+    allowed: tuple[str, ...] = ()
+    """Where else a caller may have them stored, or read from."""
+    keep_local: int = 3
+    """So many stay in the folder; older ones are deleted after each new one."""
+
+    def files(self) -> SnapshotFiles:
+        """Return the files there; ConfigurationError when a destination is none."""
+        return SnapshotFiles(
+            manager=lambda: SnapshotManager(self.folder),
+            uploader_for=self.uploader_for,
+            places=places([one for one in (self.destination, *self.allowed) if one]),
+            destination=self.destination,
+            keep_local=self.keep_local,
+        )
+
+
+class Backups:
+    """The snapshots of one node. All methods belong to the event loop; none blocks it."""
+
+    def __init__(self, where: SnapshotPlaces | None, machine: Machine, clock: Clock) -> None:
+        self._files = None if where is None else where.files()
+        self._machine = machine
+        self._clock = clock
+        self._loop: ReplicaLoop | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._uploading: list[int] = []
+        self._counted: dict[int, int] = {}
+        """Keys in the snapshots this process wrote: a file would have to be read to its end."""
+
+    def attach(self, loop: ReplicaLoop) -> None:
+        """Begin to work: this node is a member now."""
+        self._loop = loop
+
+    def move(self, where: SnapshotPlaces) -> None:
+        """Use these places from the next call on; ConfigurationError when one is none."""
+        self._files = where.files()
+
+    # --- writing --------------------------------------------------------------
+
+    async def create(self, upload: StoreAccess | None = None) -> SnapshotInfo:
+        """Write a snapshot of everything acknowledged so far, and upload it when asked.
+
+        What is returned was read back. SnapshotError when something failed; what was written here
+        by then stays.
+        """
+        files, loop = self._configured(), self._running()
+        async with self._one_at_a_time:
+            # Before the work: a place that cannot be reached takes no snapshot either.
+            found = [] if upload is None else await _away(lambda: files.remote(upload))
+            own = self._tell_of_others(found)
+            taken = [one.id for one in found if one.cluster_id == own]
+            await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)
+            if self._machine.restoring:
+                raise NotReadyError("its data is being restored")
+            source, now = self._machine.image_source(), self._clock.unix_ms()
+            busy = tuple(self._uploading)
+            made = await _away(lambda: files.write(source, now, taken=taken, busy=busy))
+            self._counted[made.id] = made.key_count or 0
+        if upload is None:
+            return made
+        return replace(made, uri=await self.upload(made.id, upload))
+
+    async def upload(self, snapshot_id: int, access: StoreAccess) -> str:
+        """Upload a local snapshot; returns its URI."""
+        files = self._configured()
+        with self._kept(snapshot_id):
+            return await _away(lambda: files.upload(snapshot_id, access))
+
+    # --- looking and deleting -------------------------------------------------
+
+    async def list_local(self) -> list[SnapshotInfo]:
+        """Return the snapshots here, newest first."""
+        found = await _away(self._configured().local)
+        self._counted = {one.id: self._counted[one.id] for one in found if one.id in self._counted}
+        return [replace(one, key_count=self._counted.get(one.id)) for one in found]
+
+    async def list_remote(
+        self, access: StoreAccess, *, every_cluster: bool = False
+    ) -> list[SnapshotInfo]:
+        """Return this cluster's snapshots there, or those of every cluster; oldest first."""
+        files = self._configured()
+        found = await _away(lambda: files.remote(access))
+        own = self._own()
+        return [one for one in found if every_cluster or one.cluster_id == own]
+
+    async def download(self, snapshot_id: int) -> AsyncIterator[SnapshotPiece]:
+        """Read a local snapshot file (0: the newest), after its checksum was compared.
+
+        It stays readable when it is deleted meanwhile. SnapshotError when there is none.
+        """
+        folder = self._configured().manager
+        reader = await _away(lambda: DownloadReader(folder(), snapshot_id))
+        try:
+            while (piece := await _away(reader.next_piece)) is not None:
+                yield piece
+        finally:
+            reader.close()
+
+    async def delete_local(self, snapshot_id: int) -> None:
+        """Delete one here; SnapshotError when there is none."""
+        files = self._configured()
+        await _away(lambda: files.manager().delete(snapshot_id))
+
+    async def delete_remote(self, uri: str, credentials: S3Credentials | None = None) -> None:
+        """Delete one there; one that is gone already is no error."""
+        files = self._configured()
+        await _away(lambda: files.delete_remote(uri, credentials))
+
+    # --- restoring ------------------------------------------------------------
+
+    async def restore(
+        self,
+        uri: str,
+        *,
+        replace: bool,
+        remote: bool = False,
+        credentials: S3Credentials | None = None,
+    ) -> AsyncIterator[RestoreProgress]:
+        """Load a snapshot's data into the cluster, telling how far it is.
+
+        `uri` is that of an uploaded snapshot, or a place, whose newest is meant; an id or `newest`
+        means one here, and with `remote` one there. Unless `replace` is set, refused when the
+        cluster holds data. The snapshot is read to its end before anything is touched; a restore
+        that fails later leaves an empty database, and can be begun again.
+        """
+        files, loop = self._configured(), self._running()
+        async with self._one_at_a_time:
+            await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)
+            if not replace and not await _away(lambda: is_empty(self._machine.view())):
+                raise SnapshotError(
+                    "this cluster holds data, and a restore would delete it: restore into an "
+                    "empty cluster, or ask to replace the data"
+                )
+            wanted = Wanted(uri, remote=remote, credentials=credentials, own=self._own())
+            archive, called = await _away(lambda: files.fetch(wanted))
+            try:
+                async for progress in Restoring(loop, self._clock, archive, called).run():
+                    yield progress
+            finally:
+                archive.close()
+
+    # --- small things ---------------------------------------------------------
+
+    def _configured(self) -> SnapshotFiles:
+        if self._files is None:
+            raise SnapshotError("this node has no folder for snapshots: set `snapshots.dir`")
+        return self._files
+
+    def _running(self) -> ReplicaLoop:
+        if self._loop is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        return self._loop
+
+    def _own(self) -> str:
+        membership = self._machine.membership
+        return "" if membership is None else membership.cluster_id
+
+    def _tell_of_others(self, found: list[SnapshotInfo]) -> str:
+        own = self._own()
+        strangers = others(found, own)
+        if strangers:
+            _log.warning(
+                "snapshot.destination_shared",
+                extra={
+                    "clusters": ", ".join(strangers),
+                    "advice": "theirs are left alone: give each cluster a destination of its own",
+                },
+            )
+        return own
+
+    @contextmanager
+    def _kept(self, snapshot_id: int) -> Iterator[None]:
+        """Keep a snapshot from retention while it is uploaded."""
+        self._uploading.append(snapshot_id)
+        try:
+            yield
+        finally:
+            self._uploading.remove(snapshot_id)
+
+
+async def _away(work: Callable[[], T]) -> T:
+    """Do blocking work in a worker thread; foreign errors become SnapshotError."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+    except DatabaseError:
+        raise
+    except OSError as error:
+        raise SnapshotError(f"the snapshot could not be handled: {error}") from error

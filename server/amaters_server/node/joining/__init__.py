@@ -1,0 +1,1 @@
+"""How a disk gets its place: discovery, founding a cluster, and opening the replica."""

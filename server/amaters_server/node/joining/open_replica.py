@@ -1,0 +1,164 @@
+"""Opens a replica from its disk, and closes it: what was applied, what the log holds, which life."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import ConfState, Membership
+from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+from amaters_server.node.joining.founding import FOUNDED_AT, Found, Join
+from amaters_server.node.loop.encoding import encoder
+from amaters_server.node.ports import Clock
+from amaters_server.node.settings import NodeSettings
+from amaters_server.raft.commands import Origin
+from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
+from amaters_server.raft.driver import Driver, LogRetention
+from amaters_server.raft.log import HIGHEST_INCARNATION, HIGHEST_TERM, Identity, Log
+from amaters_server.raft.proposals import Timeouts
+from amaters_server.raft.replica import Replica
+from amaters_server.raft.version_preference import CHANCES, VersionPreference
+from amaters_server.storage.engine import Changes, Engine
+
+log = logging.getLogger(__name__)
+
+NO_LEADER_TIMEOUT_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An engine, and the two that keep their state on it."""
+
+    engine: Engine
+    machine: Machine
+    log: Log
+
+
+def name_disk(disk: Disk, fresh: str) -> str:
+    """Return the disk's own id, giving it one if it has none; blocks for a synced write."""
+    known = disk.log.disk_id()
+    if known is not None:
+        return known
+    changes = Changes()
+    disk.log.put_disk_id(changes, fresh)
+    disk.engine.write(changes, sync=True)
+    return fresh
+
+
+def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executor by position.
+    """Let go of the disk, if wished with everything in its tables; blocks."""
+    try:
+        if flush:
+            disk.engine.flush()
+    except StorageFullError:
+        why = "the disk is full: make room before the next start; its log has what is missing"
+        log.warning("storage.flush_failed", extra={"reason": why})
+    except StorageError as error:
+        log.warning("storage.flush_failed", extra={"reason": str(error)})
+    finally:
+        disk.engine.close()
+
+
+def settle(disk: Disk, decision: Found | Join) -> Identity:
+    """Make the disk a member's, durably; blocks for a synced write."""
+    changes = Changes()
+    if isinstance(decision, Found):
+        form(disk, changes, decision.membership)
+    disk.log.put_identity(changes, decision.identity)
+    disk.engine.write(changes, sync=True)
+    return decision.identity
+
+
+def form(disk: Disk, changes: Changes, membership: Membership) -> None:
+    """Add the state that all founding members begin with."""
+    formed = disk.machine.form(membership, index=FOUNDED_AT, term=FOUNDED_AT)
+    changes.extend(formed)
+    disk.log.restart_at(changes, FOUNDED_AT, FOUNDED_AT)
+    disk.log.put_hard_state(changes, (FOUNDED_AT, 0, FOUNDED_AT))
+
+
+def open_replica(
+    disk: Disk,
+    identity: Identity,
+    settings: NodeSettings,
+    clock: Clock,
+    core_settings: CoreSettings | None = None,
+) -> Replica:
+    """Continue as that member, in a new life; blocks for a synced write.
+
+    StorageCorruptedError when log and state contradict each other.
+    """
+    stored = disk.log.load()
+    changes = Changes()
+    machine = disk.machine
+    if not stored.follows(machine.applied_index, machine.applied_term):
+        stored = stored.restarted_at(machine.applied_index, machine.applied_term)
+        disk.log.restart_at(changes, *stored.compacted)
+        disk.log.put_hard_state(changes, stored.hard_state)
+    incarnation = _next_incarnation(disk, identity.node_id)
+    origin = Origin(identity.node_id, incarnation, secrets.token_bytes(8))
+    disk.log.put_incarnation(changes, origin.incarnation)
+    disk.engine.write(changes, sync=True)
+    term, vote, commit = stored.hard_state
+    if term > HIGHEST_TERM:
+        raise StorageCorruptedError(
+            f"term {term} on this disk is beyond reason: an earlier version believed a forged "
+            "message; stop all members and run `amaters-server repair` on each"
+        )
+    membership = machine.membership
+    start = StartState(
+        applied=machine.applied_index,
+        hard_state=(term, vote, max(commit, machine.applied_index)),
+        conf_state=membership.conf_state if membership is not None else ConfState(),
+        compacted=stored.compacted,
+        entries=stored.entries,
+    )
+    try:
+        core = open_consensus(core_settings or core_settings_of(identity.node_id, settings), start)
+    except StorageGap as gap:
+        raise StorageCorruptedError(
+            f"the raft log contradicts the state: {gap}; remove this member and add a new one"
+        ) from gap
+    keep = LogRetention(settings.retention.entries, settings.retention.bytes)
+    driver = Driver(core, machine, disk.log, keep)
+    return Replica(
+        driver,
+        machine,
+        origin,
+        timeouts(settings),
+        encoder(clock.unix_ms),
+        version_preference(settings),
+    )
+
+
+def _next_incarnation(disk: Disk, node_id: int) -> int:
+    """Return one above every incarnation that this member has had or was said to have."""
+    own = disk.log.incarnation()
+    applied, _ = disk.machine.newest_proposals().get(node_id, (0, 0))
+    # One beyond reason is left to the replica, which says so to every writer.
+    return max(own, applied if applied < HIGHEST_INCARNATION else 0) + 1
+
+
+def core_settings_of(node_id: int, settings: NodeSettings) -> CoreSettings:
+    """Translate a node's settings into raft's units."""
+    return CoreSettings(
+        id=node_id,
+        heartbeat_ticks=settings.timing.heartbeat_ticks,
+        election_ticks=settings.timing.election_ticks,
+    )
+
+
+def version_preference(settings: NodeSettings) -> VersionPreference:
+    """Say which version this node runs, and how long it lets newer ones go first."""
+    return VersionPreference(
+        settings.version, timeout=CHANCES * settings.timing.longest_election_timeout
+    )
+
+
+def timeouts(settings: NodeSettings) -> Timeouts:
+    """Say how long this node bears silence."""
+    longest = settings.timing.longest_election_timeout
+    return Timeouts(
+        for_an_outcome=2 * longest,
+        for_a_leader=max(NO_LEADER_TIMEOUT_SECONDS, 5 * longest),
+    )

@@ -1,0 +1,399 @@
+"""The asyncio shell around one replica: ticks, the storage thread, messages, answers.
+
+Nothing is scheduled per call: everything that arrives during one turn of the event loop goes
+through the replica together, once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import (
+    DatabaseError,
+    OutcomeUnknownError,
+    StorageError,
+    StorageFullError,
+)
+from amaters_server.model.queries import Answers, Read
+from amaters_server.node.loop import answering, disk_room
+from amaters_server.node.loop.disk_room import RoomGuard
+from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.settings import Timing
+from amaters_server.node.values import Counters
+from amaters_server.raft.commands import Waiting
+from amaters_server.raft.core import ConsensusError
+from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.messages import is_snapshot
+from amaters_server.raft.proposals import Delivery
+from amaters_server.raft.replica import Outbox, Replica
+from amaters_server.storage.engine import Changes, Engine
+
+log = logging.getLogger(__name__)
+
+MAX_KEPT_DURATIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoopHooks:
+    """What the loop tells the rest of the node; all are called on the event loop."""
+
+    leadership: Callable[[int, str], None]
+    members: Callable[[], None]
+    """The membership is another one now."""
+    conf_applied: Callable[[Sequence[bytes]], None]
+    image_offered: Callable[[bytes], None]
+    """A MsgSnapshot arrived; it is stepped once its image is here."""
+    images_wanted: Callable[[Sequence[int]], None]
+    far_term: Callable[[int], None]
+    """That member sends messages of a term so far ahead that it has to confirm it."""
+    install: Callable[[ImageToInstall], None]
+    """Everything handed out is written: install it, then call `resume`."""
+    alone: Callable[[], bool]
+    """Whether this is the only voter."""
+    failed: Callable[[DatabaseError], None]
+    """The disk or raft is beyond help: the loop has stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """What the loop works with."""
+
+    replica: Replica
+    machine: Machine
+    engine: Engine
+    transport: PeerTransport
+    clock: Clock
+    counters: Counters
+    hooks: LoopHooks
+
+
+@dataclass(slots=True)
+class _Heard:
+    """When things last happened, on the node's clock."""
+
+    leader: float = 0.0
+    tick: float = 0.0
+    unreachable: set[int] = field(default_factory=set)
+    refusal: tuple[int, str] = (0, "")
+
+
+class ReplicaLoop:
+    """Keeps one replica going. All methods belong to the event loop."""
+
+    def __init__(
+        self, parts: LoopParts, timing: Timing, *, sync: bool, min_free: int | None
+    ) -> None:
+        self.replica = parts.replica
+        self.timing = timing
+        self.full: StorageFullError | None = None
+        """Set while the disk is full."""
+        self.low: StorageFullError | None = None
+        """Set while the disk has less room than is to stay free."""
+        self._parts = parts
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._awaiting: ImageToInstall | None = None
+        self._heard = _Heard()
+        self._empty: asyncio.Event | None = None
+        self._slow: set[asyncio.Future[None]] = set()
+        reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
+        self.storage = StorageThread(parts.engine, reports, sync=sync, guard=RoomGuard(min_free))
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._running = True
+        self._heard.leader = self._heard.tick = self._parts.clock.now()
+        self.storage.start()
+        self._ticked()
+
+    async def stop(self, why: DatabaseError) -> None:
+        """Answer what waits, write what was handed out, end the storage thread."""
+        self._halt(why)
+        await self._loop.run_in_executor(None, self.storage.stop)
+        if self._slow:
+            await asyncio.wait(self._slow, timeout=1)
+
+    async def drained(self, seconds: float) -> None:
+        """Return once nobody waits for an answer, or after that time."""
+        self._empty = asyncio.Event()
+        if not self.replica.waiting:
+            return
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("node.calls_left", extra={"waiting": self.replica.waiting})
+
+    def _halt(self, why: DatabaseError) -> None:
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._deliver(self.replica.abandon(why))
+
+    # --- what arrives ---------------------------------------------------------
+
+    def write(self, writes: Sequence[Waiting], answers: Answers) -> None:
+        """Take writes in; StorageFullError at once for those that the disk has no room for."""
+        if self.full is not None or self.low is not None:
+            writes, refused = disk_room.apart(writes, full=self.full is not None)
+            if refused:
+                answers([(write.ticket, self._without_room()) for write in refused])
+            if not writes:
+                return
+        self._parts.counters.proposed_writes += len(writes)
+        self.replica.write(writes, answers, self._parts.clock.now())
+        self.kick()
+
+    def read(self, reads: Sequence[Read], answers: Answers) -> None:
+        """Take linearizable reads in."""
+        self._parts.counters.reads += len(reads)
+        self.replica.read(reads, answers, self._parts.clock.now())
+        self.kick()
+
+    def _without_room(self) -> DatabaseError:
+        """Say why a write cannot be taken here, and where it can, if another member leads."""
+        elsewhere = self.replica.leader not in (0, self.replica.origin.node_id)
+        why = None if elsewhere else self.full or self.low
+        return why or self.replica.not_leader()
+
+    def receive(self, sender: int, messages: Sequence[bytes]) -> None:
+        """Take in messages of another member, in order."""
+        counters, step = self._parts.counters, self.replica.step
+        counters.messages_received += len(messages)
+        now = self._parts.clock.now()
+        self.replica.hear(sender, now)
+        if sender == self.replica.leader:
+            self._heard.leader = now
+        for message in messages:
+            if is_snapshot(message):
+                self._parts.hooks.image_offered(message)
+            elif not step(message, now):
+                self._tell_refusal(sender)
+                if self.replica.far_term:
+                    self._parts.hooks.far_term(sender)
+        self.kick()
+
+    def connected(self, member: int) -> None:
+        """Hear of a new connection to another member."""
+        self.replica.connected(member)
+        self.kick()
+
+    def _tell_refusal(self, sender: int) -> None:
+        """Log why a message was refused; once, for as long as the reason stays the same."""
+        refusal = (sender, self.replica.refusal)
+        if refusal != self._heard.refusal:
+            self._heard.refusal = refusal
+            log.warning("raft.message_refused", extra={"sender": sender, "reason": refusal[1]})
+
+    def leader_silence(self) -> float:
+        """Return the seconds since a leader was last heard."""
+        return self._parts.clock.now() - self._heard.leader
+
+    def tick_delay(self) -> float:
+        """Return the seconds since the last tick: how far the event loop lags."""
+        return self._parts.clock.now() - self._heard.tick
+
+    def answer(self, reads: Sequence[Read], answers: Answers) -> None:
+        """Answer reads from the state as it is now."""
+        machine = self._parts.machine
+        keys = answering.lone_gets(reads)
+        if keys is not None:
+            answers(answering.answer_gets(machine, reads, keys))
+            return
+        quick = [read for read in reads if answering.is_quick(read)]
+        if quick:
+            answers(answering.answer_quick(machine, quick))
+        if len(quick) < len(reads):
+            slow = [read for read in reads if not answering.is_quick(read)]
+            self._answer_slowly(slow, answers)
+
+    def kick(self) -> None:
+        """Have a cycle run in this turn of the event loop, after everything else that arrived."""
+        if not self._scheduled and self._running:
+            self._scheduled = True
+            self._loop.call_soon(self._cycle)
+
+    def fail(self, why: str) -> None:
+        """Stop for good: what is on the disk is needed to go on, and cannot be had."""
+        self._failed(StorageError(why))
+
+    def resume(self, changes: Changes) -> None:
+        """Carry on after an image was installed; the changes end that."""
+        try:
+            outbox = self.replica.installed(changes, self._parts.clock.now())
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
+        else:
+            self._carry_out(outbox)
+            self.kick()
+
+    # --- the cycle ------------------------------------------------------------
+
+    def _cycle(self) -> None:
+        self._scheduled = False
+        if self._running:
+            self._advance(flush=False)
+
+    def _advance(self, *, flush: bool) -> None:
+        try:
+            outbox = self.replica.advance(self._parts.clock.now(), flush=flush)
+        except Exception as error:  # noqa: BLE001 What raft handed out is lost with it.
+            self._cannot_go_on(error)
+        else:
+            self._carry_out(outbox)
+
+    def _cannot_go_on(self, error: Exception) -> None:
+        """Stop for good: to go on would leave out entries that others apply."""
+        if isinstance(error, DatabaseError):
+            self._failed(StorageError(f"replication cannot go on: {error}"))
+            return
+        if not isinstance(error, ConsensusError):
+            log.error("replication.defect", exc_info=error)
+        why = str(error) if isinstance(error, ConsensusError) else repr(error)
+        self._failed(StorageError(f"replication cannot go on: {why}; restart this node"))
+
+    def _carry_out(self, outbox: Outbox) -> None:
+        if outbox.messages:
+            self._send(outbox.messages)
+        for batch in outbox.writes:
+            self.storage.submit(batch)
+        for waiting in outbox.reads:
+            self.answer(waiting.reads, waiting.answers)
+        if outbox.deliveries or self._empty is not None:
+            self._deliver(outbox.deliveries)
+        self._tell(outbox)
+
+    def _tell(self, outbox: Outbox) -> None:
+        hooks = self._parts.hooks
+        if outbox.members_changed:
+            hooks.members()
+        if outbox.conf_contexts:
+            hooks.conf_applied(outbox.conf_contexts)
+        if outbox.leadership is not None:
+            self._heard.leader = self._parts.clock.now()
+            hooks.leadership(*outbox.leadership)
+        if outbox.renewal is not None:
+            log.warning("raft.name_taken", extra={"incarnation": outbox.renewal.incarnation})
+        if outbox.images_wanted:
+            hooks.images_wanted(outbox.images_wanted)
+        if outbox.install is not None:
+            self._awaiting = outbox.install
+        if self._awaiting is not None and self.replica.driver.idle:
+            image, self._awaiting = self._awaiting, None
+            hooks.install(image)
+
+    def _send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        by_member: dict[int, list[bytes]] = {}
+        for to, message in messages:
+            if to in by_member:
+                by_member[to].append(message)
+            else:
+                by_member[to] = [message]
+        counters = self._parts.counters
+        for to, some in by_member.items():
+            if self._parts.transport.send(to, some):
+                counters.messages_sent += len(some)
+            else:
+                counters.messages_dropped += len(some)
+                self._heard.unreachable.add(to)
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for answers, answered in deliveries:
+            if answered:
+                answers(answered)
+        if self._empty is not None and not self.replica.waiting:
+            self._empty.set()
+
+    def _answer_slowly(self, reads: Sequence[Read], answers: Answers) -> None:
+        try:
+            view = self._parts.machine.view()
+        except DatabaseError as error:
+            answers([(read.ticket, error) for read in reads])
+            return
+        answered = self._loop.run_in_executor(None, answering.answer_slow, view, list(reads))
+        finished = asyncio.ensure_future(_hand_over(answered, answers))
+        self._slow.add(finished)
+        finished.add_done_callback(self._slow.discard)
+
+    # --- ticks and the storage thread -----------------------------------------
+
+    def _ticked(self) -> None:
+        now = self._parts.clock.now()
+        self._heard.tick = now
+        self._timer = self._loop.call_later(self.timing.tick, self._ticked)
+        self._count()
+        unreachable, self._heard.unreachable = self._heard.unreachable, set()
+        self.replica.version_preference.know(self._parts.transport.versions())
+        try:
+            for member in unreachable:
+                self.replica.unreachable(member)
+            self.replica.tick(now)
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
+        else:
+            self._advance(flush=True)
+
+    def _count(self) -> None:
+        """Copy what the replica counts to where telemetry reads."""
+        counters, replica = self._parts.counters, self.replica
+        counters.proposals = replica.counters.proposals
+        counters.proposals_dropped = replica.counters.dropped
+        counters.proposals_repeated = replica.proposals.repeated
+        counters.outcomes_unknown = replica.proposals.unknown
+        counters.read_barriers = replica.reads.barriers
+        counters.entries_applied = replica.counters.applied
+        counters.log_compactions = replica.driver.compactions
+
+    def _post(self, callback: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
+
+    def _written(self, written: Written) -> None:
+        counters = self._parts.counters
+        counters.storage_writes += 1
+        counters.storage_syncs += written.synced
+        counters.storage_seconds += written.seconds
+        if len(counters.storage_durations) < MAX_KEPT_DURATIONS:
+            counters.storage_durations.append(written.seconds)
+        if not self._running:
+            return
+        try:
+            self.replica.persisted(written.token)
+        except Exception as error:  # noqa: BLE001 As in `_advance`.
+            self._cannot_go_on(error)
+        else:
+            self._advance(flush=False)
+
+    def _full(self, full: StorageFullError | None) -> None:
+        self.full = full
+        if full is None:
+            log.warning("storage.room_again")
+        else:
+            log.error("storage.full", extra={"reason": str(full)})
+            if self._parts.hooks.alone():
+                # Nobody else can make what waits durable: its callers need not wait any longer.
+                unknown = OutcomeUnknownError(f"the write may be made later: {full}")
+                self._deliver(self.replica.refuse_writes(unknown, full))
+
+    def _low(self, low: StorageFullError | None) -> None:
+        self.low = low
+        if low is None:
+            log.warning("storage.room_again")
+        else:
+            log.error("storage.low", extra={"reason": str(low)})
+
+    def _failed(self, error: StorageError) -> None:
+        if not self._running:
+            return
+        self._parts.counters.storage_failures += 1
+        self._halt(error)
+        self._parts.hooks.failed(error)
+
+
+async def _hand_over(answered: asyncio.Future[answering.Answered], answers: Answers) -> None:
+    answers(await answered)

@@ -1,0 +1,198 @@
+"""The one thread that writes to the engine, so that the event loop never waits for a disk.
+
+Everything handed over while a write is under way joins the next one: one fsync for all of it. A
+full disk is retried until there is room; any other failure is final, for nobody can tell what a
+disk holds that has failed once.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from amaters_server.model.errors import StorageError, StorageFullError
+from amaters_server.node.loop.disk_room import RoomGuard
+from amaters_server.raft.driver import Batch
+from amaters_server.storage.engine import Changes, Engine
+
+log = logging.getLogger(__name__)
+
+FULL_DISK_RETRY_SECONDS = 1.0
+MEASURE_SECONDS = 0.5
+"""Between two looks at the disk's room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One write is done: everything up to the token is as durable as it asked to be."""
+
+    token: int
+    synced: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StorageReports:
+    """What the thread tells; each is called on the event loop through `post`."""
+
+    post: Callable[[Callable[[], None]], None]
+    """Runs a callback on the event loop, from any thread."""
+    written: Callable[[Written], None]
+    full: Callable[[StorageFullError | None], None]
+    """The disk is full; None when it is no longer."""
+    low: Callable[[StorageFullError | None], None]
+    """The disk has less room than is to stay free; None when it has enough again."""
+    failed: Callable[[StorageError], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something else that must not overlap a write, in its place among the writes."""
+
+    run: Callable[[], None]
+    done: Callable[[BaseException | None], None]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    changes: Changes = field(default_factory=Changes)
+    token: int = 0
+    sync: bool = False
+
+
+class StorageThread:
+    """Writes batches in order; stops at the first failure that waiting does not mend."""
+
+    def __init__(
+        self, engine: Engine, reports: StorageReports, *, sync: bool, guard: RoomGuard
+    ) -> None:
+        self._guard = guard
+        self._measured_at = 0.0
+        self._engine = engine
+        self._reports = reports
+        self._may_sync = sync
+        self._queue: queue.SimpleQueue[Batch | _Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="amaters-storage", daemon=True)
+        self._stopping = threading.Event()
+        self._busy_since = 0.0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Have the batch written after all that was submitted before."""
+        self._queue.put(batch)
+
+    def run(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Run a blocking job in its place among the writes; `done` is called on the event loop."""
+        self._queue.put(_Job(job, done))
+
+    def stuck_for(self) -> float:
+        """Return for how many seconds the present write has been going on, 0.0 when idle."""
+        since = self._busy_since
+        return time.monotonic() - since if since else 0.0
+
+    def stop(self) -> None:
+        """Write what was submitted, then end the thread; blocks until it has."""
+        self._stopping.set()
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._measure()
+            batches, job, more = self._take()
+            try:
+                if batches:
+                    self._write(batches)
+            except StorageError as error:
+                self._reports.post(partial(self._reports.failed, error))
+                return
+            if job is not None:
+                self._carry_out(job)
+            if not more:
+                return
+
+    def _take(self) -> tuple[list[Batch], _Job | None, bool]:
+        """Wait for something, then take all there is up to a job or the end."""
+        batches: list[Batch] = []
+        try:
+            item = self._queue.get(timeout=MEASURE_SECONDS)
+        except queue.Empty:
+            return batches, None, True
+        while True:
+            if item is None:
+                return batches, None, False
+            if isinstance(item, _Job):
+                return batches, item, True
+            batches.append(item)
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return batches, None, True
+
+    def _measure(self) -> None:
+        """Look at the disk's room, now and then; a disk that cannot be asked has some."""
+        now = time.monotonic()
+        if now - self._measured_at < MEASURE_SECONDS:
+            return
+        self._measured_at = now
+        try:
+            room = self._engine.room()
+        except OSError:
+            return
+        if self._guard.changed(room):
+            self._reports.post(partial(self._reports.low, self._guard.low))
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        gathered = _merged(batches)
+        sync = gathered.sync and self._may_sync
+        self._busy_since = began = time.monotonic()
+        try:
+            self._write_when_there_is_room(gathered.changes, sync=sync)
+        finally:
+            self._busy_since = 0.0
+        written = Written(gathered.token, sync, time.monotonic() - began)
+        self._reports.post(partial(self._reports.written, written))
+
+    def _write_when_there_is_room(self, changes: Changes, *, sync: bool) -> None:
+        was_full = False
+        while True:
+            try:
+                self._engine.write(changes, sync=sync)
+            except StorageFullError as error:
+                if not was_full:
+                    self._reports.post(partial(self._reports.full, error))
+                was_full = True
+                if self._stopping.wait(FULL_DISK_RETRY_SECONDS):
+                    raise
+            else:
+                break
+        if was_full:
+            self._reports.post(partial(self._reports.full, None))
+
+    def _carry_out(self, job: _Job) -> None:
+        failure: BaseException | None = None
+        self._busy_since = 0.0
+        try:
+            job.run()
+        except Exception as error:  # noqa: BLE001 - the one who asked decides what it means
+            failure = error
+        self._reports.post(partial(job.done, failure))
+
+
+def _merged(batches: Sequence[Batch]) -> _Gathered:
+    if len(batches) == 1:
+        only = batches[0]
+        return _Gathered(only.changes, only.token, only.sync)
+    gathered = _Gathered()
+    for batch in batches:
+        gathered.changes.extend(batch.changes)
+        gathered.sync |= batch.sync
+        gathered.token = batch.token
+    return gathered

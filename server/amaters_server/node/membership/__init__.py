@@ -1,0 +1,1 @@
+"""Changes of the membership, what peers ask of this node, and moving leadership."""

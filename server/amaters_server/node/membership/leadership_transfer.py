@@ -1,0 +1,67 @@
+"""Handing leadership over, and knowing that it arrived."""
+
+from amaters_server.model.cluster import Membership
+from amaters_server.model.errors import DeadlineError, MembershipError, NoLeaderError
+from amaters_server.node.loop.leadership import Leadership, barrier
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.ports import Clock
+from amaters_server.raft import membership as rules
+from amaters_server.raft import version_preference as seniority
+from amaters_server.raft.replica import Replica
+
+ASK_AGAIN_SECONDS = 0.05
+"""Between two looks whether a voter answers."""
+
+
+def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:
+    """Return who is to lead next: the member named, or with 0 the best of the others.
+
+    MembershipError when no other voter answers, or when the one named runs an older version than
+    another that can lead.
+    """
+    if membership is None:
+        raise MembershipError("the members are not known yet: try again later")
+    heirs = rules.heirs(membership, replica.leader_view(now), replica.version_preference.versions)
+    if to:
+        if why := seniority.objection(to, heirs):
+            raise MembershipError(f"leadership stays where it is: {why}")
+        return to
+    best = seniority.successor(heirs)
+    if best is None:
+        raise MembershipError("no other voter answers: bring one up before leadership can move")
+    return best
+
+
+async def hand_over(
+    loop: ReplicaLoop, leadership: Leadership, clock: Clock, to: int, deadline: float
+) -> None:
+    """Move leadership from this node to a voter; returns once a quorum confirms it.
+
+    Raft gives an attempt up after an election timeout; it is repeated until the deadline, as long
+    as that voter answers: no write is taken during an attempt. MembershipError when it does not,
+    DeadlineError when leadership did not move; it stays where it is then.
+    """
+    replica = loop.replica
+    own = replica.origin.node_id
+    turn = loop.timing.longest_election_timeout
+    give_up_at = clock.now() + turn
+    while replica.leader != to:
+        now = clock.now()
+        if now >= deadline:
+            raise DeadlineError(f"member {to} to take over leadership")
+        attempt_ends = now + turn
+        if replica.leader == own:
+            if rules.answers(to, replica.leader_view(now)):
+                replica.transfer_leader(to)
+                loop.kick()
+            elif now >= give_up_at:
+                why = f"leadership stays where it is: member {to} does not answer"
+                raise MembershipError(f"{why}: bring it up first, or name another")
+            else:
+                # A leader that has just been elected has not heard of everybody yet.
+                attempt_ends = now + ASK_AGAIN_SECONDS
+        await leadership.wait(min(deadline, attempt_ends))
+    try:
+        await barrier(loop, clock, deadline)
+    except (DeadlineError, NoLeaderError) as error:
+        raise DeadlineError(f"a quorum to confirm member {to} as leader") from error

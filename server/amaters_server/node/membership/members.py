@@ -1,0 +1,300 @@
+"""The membership use cases: any node accepts them, the leader carries them out, one at a time."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from amaters_server.config.addresses import member_name, reachable
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member, Membership
+from amaters_server.model.errors import (
+    DatabaseError,
+    MembershipError,
+    NoLeaderError,
+    NotReadyError,
+    OutcomeUnknownError,
+)
+from amaters_server.node.loop.leadership import Leadership
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.membership import forwarding, leadership_transfer
+from amaters_server.node.membership.membership_changes import (
+    LeadershipMovedError,
+    MembershipChanges,
+)
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.values import Leadership as Leader
+from amaters_server.node.values import MembersReport, MemberStatus
+from amaters_server.raft import membership as rules
+from amaters_server.raft.membership import Change, LeaderView
+from amaters_server.wire import peer_pb2
+
+Local = Callable[[peer_pb2.MemberCall, float], Awaitable[peer_pb2.MemberReply]]
+
+
+class Members:
+    """Who belongs to the cluster, and changes of it. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        transport: PeerTransport,
+        leadership: Leadership,
+        clock: Clock,
+        version: str,
+    ) -> None:
+        self._machine = machine
+        self._transport = transport
+        self._leadership = leadership
+        self._clock = clock
+        self._version = version
+        self._loop: ReplicaLoop | None = None
+        self._changes: MembershipChanges | None = None
+        self._calls: dict[str, Local] = {
+            "report": self._lead_report,
+            "add": self._lead_add,
+            "promote": self._lead_promote,
+            "remove": self._lead_remove,
+            "announce": self._lead_announce,
+            "transfer": self._lead_transfer,
+        }
+
+    def attach(self, loop: ReplicaLoop) -> None:
+        """Begin to work: this node is a member now."""
+        self._loop = loop
+        self._changes = MembershipChanges(self._machine, loop, self._clock)
+
+    def conf_applied(self, contexts: Sequence[bytes]) -> None:
+        """Hear which membership entries were applied."""
+        self._proposing().applied(contexts)
+
+    # --- use cases ------------------------------------------------------------
+
+    async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
+        """Return the members; progress is filled only by the leader's word."""
+        if not from_leader:
+            return self._report()
+        return forwarding.report(await self._call("report", peer_pb2.MemberCall(), deadline))
+
+    async def add(
+        self, peer_address: str, client_address: str, name: str, *, deadline: float
+    ) -> Member:
+        """Add a learner under a new id; MembershipError says why not."""
+        try:
+            reachable(peer_address)
+            if client_address:
+                reachable(client_address)
+            member_name(name)
+        except ValueError as wrong:
+            raise MembershipError(f"no member can be added: {wrong}") from None
+        call = peer_pb2.MemberCall(
+            peer_address=peer_address, client_address=client_address, name=name
+        )
+        return _member(await self._call("add", call, deadline))
+
+    async def promote(self, node: int, *, deadline: float) -> Member:
+        """Let a learner vote once it has caught up; MembershipError says what is missing."""
+        call = peer_pb2.MemberCall(id=node)
+        return _member(await self._call("promote", call, deadline))
+
+    async def remove(self, node: int, *, deadline: float) -> MembersReport:
+        """Remove a member for good; a leader hands leadership over first."""
+        call = peer_pb2.MemberCall(id=node)
+        return forwarding.report(await self._call("remove", call, deadline))
+
+    async def transfer(self, to: int, *, deadline: float) -> Leader:
+        """Move leadership to a voter (0: the most caught-up one); confirmed by a quorum."""
+        reply = await self._call("transfer", peer_pb2.MemberCall(id=to), deadline)
+        return Leader(reply.leader_id, reply.term)
+
+    async def announce(self, own: Member, *, deadline: float) -> None:
+        """Have the cluster record this node's addresses and name."""
+        call = peer_pb2.MemberCall(
+            id=own.id,
+            peer_address=own.peer_address,
+            client_address=own.client_address,
+            name=own.name,
+        )
+        await self._call("announce", call, deadline)
+
+    async def claim(self, seen: Member, *, deadline: float) -> None:
+        """Bind a member to a disk; only on the leader. MembershipError when another disk has it."""
+        await self._proposing().carry_out(lambda now, _: rules.claim(now, seen), deadline)
+
+    # --- forwarding -----------------------------------------------------------
+
+    async def _call(
+        self, method: str, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        """Carry the call out here, or have the leader do it; a new leader is asked again."""
+        loop = self._running()
+        while True:
+            leader = await self._leadership.leader(loop, deadline)
+            if leader == loop.replica.origin.node_id:
+                try:
+                    return await self._calls[method](call, deadline)
+                except LeadershipMovedError:
+                    continue
+            response = await self._ask(leader, method, call, deadline)
+            if response.error_code == NoLeaderError.code and self._clock.now() < deadline:
+                await self._leadership.wait(min(deadline, self._clock.now() + 0.1))
+                continue
+            if response.error_code:
+                raise forwarding.error_from(response)
+            return peer_pb2.MemberReply.FromString(response.response)
+
+    async def _ask(
+        self, leader: int, method: str, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.ForwardResponse:
+        left = max(deadline - self._clock.now(), 0.0)
+        request = forwarding.passed_on(method, call.SerializeToString(), left)
+        try:
+            return await self._transport.forward(leader, request, left)
+        except OSError as error:
+            if method == "report":
+                raise NoLeaderError(node=self._running().replica.origin.node_id) from error
+            why = f"the leader (member {leader}) did not answer: {error}"
+            raise OutcomeUnknownError(why) from error
+
+    async def forwarded(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
+        """Carry out a call that another member passed on; never passes it on again."""
+        loop = self._running()
+        local = self._calls.get(request.method)
+        if local is None:
+            unknown = MembershipError(f"this version knows no call {request.method!r}: upgrade it")
+            return forwarding.refused(unknown)
+        own = loop.replica.origin.node_id
+        try:
+            if loop.replica.leader != own:
+                raise NoLeaderError(node=own)
+            deadline = self._clock.now() + request.timeout_ms / 1000
+            reply = await local(peer_pb2.MemberCall.FromString(request.request), deadline)
+        except LeadershipMovedError:
+            return forwarding.refused(NoLeaderError(node=own))
+        except DatabaseError as error:
+            return forwarding.refused(error)
+        return peer_pb2.ForwardResponse(response=reply.SerializeToString())
+
+    # --- on the leader --------------------------------------------------------
+
+    async def _lead_report(self, _: peer_pb2.MemberCall, __: float) -> peer_pb2.MemberReply:
+        return forwarding.reply(self._report())
+
+    async def _lead_add(self, call: peer_pb2.MemberCall, deadline: float) -> peer_pb2.MemberReply:
+        def decide(now: Membership, _: LeaderView) -> Change:
+            return rules.add(
+                now,
+                peer_address=call.peer_address,
+                client_address=call.client_address,
+                name=call.name,
+            )
+
+        added = await self._proposing().carry_out(decide, deadline)
+        return self._reply(added.member.id if added else 0)
+
+    async def _lead_promote(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        await self._proposing().carry_out(
+            lambda now, view: rules.promote(now, call.id, view), deadline
+        )
+        return self._reply(call.id)
+
+    async def _lead_remove(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        loop = self._running()
+        if call.id == loop.replica.origin.node_id:
+            rules.remove(self._membership(), call.id, loop.replica.leader_view(self._clock.now()))
+            await self._lead_transfer(peer_pb2.MemberCall(), deadline)
+            raise LeadershipMovedError
+        await self._proposing().carry_out(
+            lambda now, view: rules.remove(now, call.id, view), deadline
+        )
+        return self._reply(call.id)
+
+    async def _lead_announce(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        def decide(now: Membership, _: LeaderView) -> Change | None:
+            known = now.member(call.id)
+            disk = known.disk_id if known is not None else ""
+            return rules.claim(now, forwarding.announced(call, disk))
+
+        await self._proposing().carry_out(decide, deadline)
+        return self._reply(call.id)
+
+    async def _lead_transfer(
+        self, call: peer_pb2.MemberCall, deadline: float
+    ) -> peer_pb2.MemberReply:
+        loop = self._running()
+        membership = self._membership()
+        target = membership.member(call.id)
+        if call.id and (target is None or target.is_learner):
+            raise MembershipError(f"member {call.id} is no voter: name one of the voters")
+        to = leadership_transfer.chosen(loop.replica, membership, call.id, self._clock.now())
+        await leadership_transfer.hand_over(loop, self._leadership, self._clock, to, deadline)
+        return self._reply(to)
+
+    # --- reports --------------------------------------------------------------
+
+    def _report(self) -> MembersReport:
+        loop = self._running()
+        core, view = loop.replica.driver.core, loop.replica.leader_view(self._clock.now())
+        membership = self._machine.membership
+        members = membership.members if membership is not None else ()
+        return MembersReport(
+            cluster_id=membership.cluster_id if membership is not None else "",
+            leader_id=core.leader,
+            term=core.term,
+            commit_index=core.commit,
+            members=tuple(self._status(member, view, loop) for member in members),
+        )
+
+    def _status(self, member: Member, view: LeaderView, loop: ReplicaLoop) -> MemberStatus:
+        own = member.id == loop.replica.origin.node_id
+        following = view.following.get(member.id)
+        matched = following.matched if following is not None else 0
+        return MemberStatus(
+            member,
+            is_leader=member.id == view.leader,
+            match_index=matched,
+            lag_entries=max(view.last_index - matched, 0) if following is not None else 0,
+            recent_active=own or (following is not None and following.recent_active),
+            version=self._version if own else self._transport.versions().get(member.id, ""),
+            silent_ms=0 if own else self._silent_ms(member, loop),
+        )
+
+    def _silent_ms(self, member: Member, loop: ReplicaLoop) -> int | None:
+        heard = loop.replica.heard_at(member.id)
+        return None if heard is None else int(max(self._clock.now() - heard, 0) * 1000)
+
+    def _reply(self, member_id: int) -> peer_pb2.MemberReply:
+        return forwarding.reply(self._report(), member_id)
+
+    def _membership(self) -> Membership:
+        membership = self._machine.membership
+        if membership is None:
+            raise NotReadyError("it has not received the cluster's state yet")
+        return membership
+
+    def _proposing(self) -> MembershipChanges:
+        if self._changes is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        return self._changes
+
+    def _running(self) -> ReplicaLoop:
+        if self._loop is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        return self._loop
+
+
+def _member(reply: peer_pb2.MemberReply) -> Member:
+    found = next(
+        (
+            one.member
+            for one in forwarding.report(reply).members
+            if one.member.id == reply.member_id
+        ),
+        None,
+    )
+    if found is None:
+        raise OutcomeUnknownError("the leader does not list the member")
+    return found

@@ -1,0 +1,210 @@
+"""What other members, and nodes that may become members, ask of this one."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from amaters_server.model.cluster import Membership
+from amaters_server.model.errors import DatabaseError, NotReadyError
+from amaters_server.node import compatibility
+from amaters_server.node.compatibility import Incompatibles
+from amaters_server.node.membership import forwarding
+from amaters_server.node.membership.admission import IDENTIFY, Admission, Joined, PeerParts
+from amaters_server.node.membership.failures import FAILED, Failures
+from amaters_server.raft import membership as rules
+from amaters_server.wire import peer_pb2
+
+log = logging.getLogger(__name__)
+
+LEAVING = "leaving"
+"""The call by which a member announces that it stops; members that do not know it refuse it."""
+
+
+class PeerRequests:
+    """The inbound half of the internal listener, without its network."""
+
+    def __init__(self, parts: PeerParts, removed: Callable[[str], None]) -> None:
+        self._parts = parts
+        self._removed = removed
+        self.leaving: dict[int, float] = {}
+        """When members announced that they stop, on this node's clock."""
+        self.incompatible = Incompatibles()
+        """Members that this one refuses, or that refuse it, for their versions."""
+        self.failures = Failures(parts.transport)
+        self._admission = Admission(parts)
+        self._joined: Joined | None = None
+        self._seen: Membership | None = None
+        self._gone: dict[int, bool] = {}
+        self._known: frozenset[int] = frozenset()
+        self._expel: Callable[[int], None] = lambda _: None
+
+    def begin(self, disk_id: str) -> None:
+        """Answer as an empty disk from now on."""
+        self._admission.begin(disk_id)
+
+    def attach(self, joined: Joined) -> None:
+        """Answer as a member from now on."""
+        self._joined = joined
+        self._admission.attach(joined)
+
+    # --- connections ----------------------------------------------------------
+
+    def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
+        """Accept a connection of a compatible member of the same cluster, or say why not."""
+        major, minor, patch = self._parts.settings.version
+        response = peer_pb2.HandshakeResponse(
+            version_major=major, version_minor=minor, version_patch=patch
+        )
+        if self._joined is not None:
+            response.cluster_id = self._joined.identity.cluster_id
+            response.node_id = self._joined.identity.node_id
+            response.term = self._joined.loop.replica.driver.core.term
+        response.reason = self._objection(request) or self._misfit(request)
+        response.accepted = not response.reason
+        response.incompatible = not compatibility.compatible(
+            (major, minor, patch), _version(request)
+        )
+        response.removed = self._is_removed(request)
+        if response.accepted:
+            self._parts.transport.nudge(getattr(request, "from"), anew=request.anew)
+            self.incompatible.changed(getattr(request, "from"), _version(request))
+            self.failures.unsure(getattr(request, "from"))
+        return response
+
+    def on_expelled(self, expel: Callable[[int], None]) -> None:
+        """Call this with the id of every member that is removed, to end its connections."""
+        self._expel = expel
+
+    def members_changed(self, membership: Membership) -> None:
+        """Hear of another membership than before."""
+        before, self._known = self._known, frozenset(one.id for one in membership.members)
+        self.incompatible.keep(self._known)
+        for member in before - self._known:
+            self._expel(member)
+
+    def answered(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
+        """Hear what a member says to this node's handshake; return why not to connect, if so."""
+        joined = self._joined
+        if joined is None or response.cluster_id != joined.identity.cluster_id:
+            return "" if response.accepted else response.reason
+        if response.node_id == member:
+            joined.loop.replica.confirm_term(response.term)
+        if response.removed:
+            self._removed(response.reason)
+        theirs = _version(response)
+        # An older version may let in whom this one may not work with, and the other way round.
+        ours = compatibility.objection(self._parts.settings.version, theirs)
+        if ours or (response.incompatible and not response.accepted):
+            self._found(member, theirs, ours or f"it refuses this member: {response.reason}")
+        elif response.accepted:
+            self.incompatible.settled(member)
+            joined.loop.connected(member)
+        return ours if response.accepted else response.reason
+
+    def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
+        """Take in raft messages over an accepted connection; False ends it.
+
+        A member that was removed meanwhile is told so when it shakes hands again.
+        """
+        if self._joined is None or self._no_member(sender):
+            return False
+        self._joined.loop.receive(sender, messages)
+        return True
+
+    def _no_member(self, sender: int) -> bool:
+        membership = self._parts.machine.membership
+        if membership is not self._seen:
+            self._seen, self._gone = membership, {}
+        gone = self._gone.get(sender)
+        if gone is None:
+            gone = membership is not None and rules.was_removed(membership, sender)
+            self._gone[sender] = gone
+        return gone
+
+    def _objection(self, request: peer_pb2.HandshakeRequest) -> str:
+        joined = self._joined
+        if joined is None:
+            return "this node is not part of a cluster yet: try again later"
+        identity = joined.identity
+        if request.cluster_id != identity.cluster_id:
+            return (
+                f"this is cluster {identity.cluster_id}, the caller belongs to "
+                f"{request.cluster_id or 'none'}: correct its addresses"
+            )
+        if request.to != identity.node_id:
+            return f"this is member {identity.node_id}, not {request.to}: its address has changed"
+        if self._is_removed(request):
+            return f"member {getattr(request, 'from')} was removed from the cluster"
+        return ""
+
+    def _misfit(self, request: peer_pb2.HandshakeRequest) -> str:
+        theirs = _version(request)
+        reason = compatibility.objection(self._parts.settings.version, theirs)
+        if reason:
+            self._found(getattr(request, "from"), theirs, reason)
+        return reason
+
+    def _found(self, member: int, theirs: compatibility.Version, reason: str) -> None:
+        membership = self._parts.machine.membership
+        # Of strangers nothing is kept: whoever reaches the port could name any number of them.
+        if membership is not None and membership.member(member) is not None:
+            self.incompatible.found(member, theirs, reason, self._parts.clock.unix_ms())
+
+    def _is_removed(self, request: peer_pb2.HandshakeRequest) -> bool:
+        membership = self._parts.machine.membership
+        sender = int(getattr(request, "from"))
+        if membership is None or self._joined is None:
+            return False
+        if request.cluster_id != self._joined.identity.cluster_id:
+            return False
+        return rules.was_removed(membership, sender)
+
+    async def image(
+        self, sender: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read an image in chunks; SnapshotError when it is gone."""
+        if self._joined is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        async for chunk in self._joined.images.chunks(sender, request.image_id, request.offset):
+            yield chunk
+
+    async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+        """Tell an empty disk what it is to be."""
+        return await self._admission.identify(request)
+
+    def tell_failed(self, failed: frozenset[int]) -> None:
+        """Have the others know, as their leader, whom this one told to have failed."""
+        joined, membership = self._joined, self._parts.machine.membership
+        if joined is None or membership is None:
+            return
+        own, term = joined.identity.node_id, joined.loop.replica.driver.core.term
+        others = [one.id for one in membership.members if one.started and one.id != own]
+        self.failures.tell(term, failed, others)
+
+    # --- forwarded calls ------------------------------------------------------
+
+    async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
+        """Carry out, as the leader, what another member passed on; some calls are for everybody."""
+        if request.method == LEAVING:
+            return self._farewell(peer_pb2.MemberCall.FromString(request.request).id)
+        if request.method == FAILED:
+            known = self.failures.hear(peer_pb2.FailedMembers.FromString(request.request))
+            return peer_pb2.ForwardResponse(response=known.SerializeToString())
+        try:
+            if request.method == IDENTIFY:
+                return await self._admission.forwarded(request)
+            return await self._parts.members.forwarded(request)
+        except DatabaseError as error:
+            return forwarding.refused(error)
+
+    def _farewell(self, member: int) -> peer_pb2.ForwardResponse:
+        membership = self._parts.machine.membership
+        if membership is not None and membership.member(member) is not None:
+            self.leaving[member] = self._parts.clock.now()
+            log.info("member.leaving", extra={"member": member})
+        return peer_pb2.ForwardResponse(response=peer_pb2.MemberReply().SerializeToString())
+
+
+def _version(
+    said: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
+) -> compatibility.Version:
+    return said.version_major, said.version_minor, said.version_patch

@@ -1,0 +1,84 @@
+"""What this node sees of its cluster: for alerts to judge, and for administrators to look at."""
+
+from amaters_server.alerts.view import ClusterView, MemberView
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.membership.peer_requests import PeerRequests
+from amaters_server.node.report.lifecycle import Lifecycle
+from amaters_server.node.report.sharding import shards
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.values import ShardInfo
+from amaters_server.raft.membership import LeaderView
+from amaters_server.storage.engine import Engine
+
+_NOBODY = LeaderView(0, 0, {})
+
+
+class ClusterReport:
+    """One node's outlook. Changes nothing; belongs to the event loop."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        lifecycle: Lifecycle,
+        engine: Engine,
+        machine: Machine,
+        peers: PeerRequests,
+    ) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._engine = engine
+        self._machine = machine
+        self._peers = peers
+        self._loop: ReplicaLoop | None = None
+
+    def attach(self, loop: ReplicaLoop) -> None:
+        """Begin to look: this node is a member now."""
+        self._loop = loop
+
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Return the shards, with this node's estimates of their size."""
+        leader = 0 if self._loop is None else self._loop.replica.leader
+        total = self._machine.total
+        keys = None if total is None else total.keys
+        return shards(self._machine.membership, leader, self._engine.statistics(), keys)
+
+    def cluster(self, now: float) -> ClusterView:
+        """Return what alerts are judged from; of nobody while this node belongs to no cluster."""
+        loop, membership, name = self._loop, self._machine.membership, self._settings.addresses.name
+        if loop is None or membership is None:
+            return ClusterView(0, name, votes=False, leader=0, confirmed=False)
+        core, lifecycle = loop.replica.driver.core, self._lifecycle
+        own = membership.member(loop.replica.origin.node_id)
+        progress = loop.replica.leader_view(now) if core.is_leader else _NOBODY
+        return ClusterView(
+            own=loop.replica.origin.node_id,
+            name=name,
+            votes=own is not None and not own.is_learner,
+            leader=core.leader,
+            confirmed=core.is_leader and core.committed_in_term,
+            muted=lifecycle.stopping or bool(lifecycle.removed or lifecycle.failure),
+            failed=self._peers.failures.open,
+            others=tuple(
+                self._member(member, loop, progress)
+                for member in membership.members
+                if member is not own
+            ),
+        )
+
+    def _member(self, member: Member, loop: ReplicaLoop, progress: LeaderView) -> MemberView:
+        following = progress.following.get(member.id)
+        misfit = self._peers.incompatible.of(member.id)
+        return MemberView(
+            id=member.id,
+            name=member.name,
+            votes=not member.is_learner,
+            started=member.started,
+            heard_at=loop.replica.heard_at(member.id),
+            leaving_at=self._peers.leaving.get(member.id),
+            incompatible=None if misfit is None else misfit.version,
+            lag_entries=(
+                None if following is None else max(progress.last_index - following.matched, 0)
+            ),
+        )

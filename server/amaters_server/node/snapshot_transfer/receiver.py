@@ -1,0 +1,189 @@
+"""The follower's half of catching up by image: fetch, check, let raft decide, install.
+
+The MsgSnapshot that offers an image is held back until the image lies here whole. A fetch that
+breaks off goes on where it stopped, after a restart of this node too. Installing is all or nothing:
+a crash leaves the old state, and the image is offered again, or the new one.
+"""
+
+import asyncio
+import logging
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from amaters_server.machine import snapshot_install as adoption
+from amaters_server.machine.machine import Machine
+from amaters_server.model.errors import DatabaseError, StorageFullError
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.snapshot_transfer.files import IncomingImage
+from amaters_server.node.values import Counters
+from amaters_server.raft.core import ConsensusError
+from amaters_server.raft.driver import ImageToInstall
+from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
+from amaters_server.storage.engine import Changes, Engine
+from amaters_server.wire import peer_pb2
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+BETWEEN_ATTEMPTS_SECONDS = 0.2
+INCOMING, WHOLE = "incoming", "whole"
+"""What folders with parts of an image, and with a whole one, begin with."""
+
+
+class ImageReceiver:
+    """Fetches and installs images offered by a leader. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: Engine,
+        machine: Machine,
+        transport: PeerTransport,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._machine = machine
+        self._transport = transport
+        self._clock = clock
+        self._counters = counters
+        self._fetching: asyncio.Task[None] | None = None
+        self._loop: ReplicaLoop | None = None
+        self._whole: tuple[tuple[int, int], Path] | None = None
+        """The image that is here: its index and term, and the folder with its files."""
+        self._installing = False
+
+    def attach(self, loop: ReplicaLoop) -> None:
+        """Begin to work for this loop."""
+        self._loop = loop
+
+    async def close(self) -> None:
+        """Stop fetching; what was fetched so far stays for the next time."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    # --- fetching -------------------------------------------------------------
+
+    def offered(self, message: bytes) -> None:
+        """Take in a MsgSnapshot: fetch its image, then let raft have the message."""
+        if self._installing or (self._fetching is not None and not self._fetching.done()):
+            return  # The leader repeats its offer; one image at a time is enough.
+        events = asyncio.get_running_loop()
+        self._fetching = events.create_task(self._fetch(message), name="fetch-image")
+
+    async def _fetch(self, message: bytes) -> None:
+        loop = self._loop
+        if loop is None or loop.replica.driver.resting:
+            return  # The one that raft has accepted already must stay as it is.
+        try:
+            offer = snapshot_offer(message)
+            if self._whole is None or self._whole[0] != (offer.index, offer.term):
+                image = peer_pb2.ImageOffer.FromString(offer.data)
+                whole = await self._fetched(offer, image)
+                self._whole = ((offer.index, offer.term), whole)
+                log.info("image.fetched", extra={"index": offer.index, "bytes": image.size_bytes})
+        except (ConsensusError, DatabaseError, DecodeError, OSError) as error:
+            log.warning("image.not_fetched", extra={"reason": str(error)})
+            return
+        if loop.replica.step(message, self._clock.now()):
+            loop.kick()
+
+    async def _fetched(self, offer: SnapshotOffer, image: peer_pb2.ImageOffer) -> Path:
+        """Return the folder with the whole, checked image."""
+        # Another leader's image of the same entry has other bytes: never continue one by the other.
+        name = f"{INCOMING}-{offer.index}-{offer.term}-{image.source}-{image.size_bytes}"
+        events = asyncio.get_running_loop()
+        incoming = await events.run_in_executor(None, _begin, self._folder, name)
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._read_on(image, incoming)
+                break
+            except OSError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(BETWEEN_ATTEMPTS_SECONDS * 2**attempt)
+        whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
+        await events.run_in_executor(None, incoming.finish, whole)
+        await events.run_in_executor(None, self._require, whole, offer)
+        return whole
+
+    def _require(self, whole: Path, offer: SnapshotOffer) -> None:
+        """Give the image up when it is not what the offer says of it."""
+        checkpoint = self._engine.opened(whole)
+        try:
+            adoption.require(
+                checkpoint, index=offer.index, term=offer.term, conf_state=offer.conf_state
+            )
+        finally:
+            checkpoint.close()
+
+    async def _read_on(self, image: peer_pb2.ImageOffer, incoming: IncomingImage) -> None:
+        """Append what is missing; OSError when the connection breaks or a chunk is damaged."""
+        events = asyncio.get_running_loop()
+        offset = await events.run_in_executor(None, incoming.measure)
+        request = peer_pb2.FetchImageRequest(image_id=image.image_id, offset=offset)
+        async for chunk in self._transport.fetch_image(image.source, request):
+            if chunk.offset != offset or zlib.crc32(chunk.data) != chunk.checksum:
+                raise ConnectionError(f"a chunk at {offset} of image {image.image_id} is damaged")
+            await events.run_in_executor(None, incoming.append, chunk.data)
+            offset += len(chunk.data)
+            self._counters.image_bytes_received += len(chunk.data)
+        if offset != image.size_bytes:
+            raise ConnectionError(f"image {image.image_id} ended after {offset} bytes")
+
+    # --- installing -----------------------------------------------------------
+
+    def install(self, image: ImageToInstall) -> None:
+        """Replace everything by the image, on the storage thread; then go on."""
+        loop = self._loop
+        if loop is None:
+            return
+        if self._whole is None:
+            loop.fail(f"the image of entry {image.index} is not here; restart this node")
+            return
+        folder = self._whole[1]
+        self._installing = True
+        self._machine.suspend()
+        log.info("image.installing", extra={"index": image.index})
+
+        def done(failure: BaseException | None) -> None:
+            if isinstance(failure, StorageFullError):
+                asyncio.get_running_loop().call_later(1.0, self.install, image)
+                return
+            failure = failure or self._reloaded()
+            if failure is not None:
+                loop.fail(f"the image {folder.name} could not be installed: {failure}")
+                return
+            self._counters.images_installed += 1
+            log.info("image.installed", extra={"index": image.index})
+            loop.resume(Changes())
+            self._whole, self._installing = None, False
+
+        loop.storage.run(self._installer(image, folder), done)
+
+    def _reloaded(self) -> DatabaseError | None:
+        try:
+            self._machine.reload()
+        except DatabaseError as error:
+            return error
+        return None
+
+    def _installer(self, image: ImageToInstall, folder: Path) -> Callable[[], None]:
+        amend = adoption.adopting(self._engine, index=image.index, term=image.term)
+        return lambda: self._engine.replace(folder, amend)
+
+
+def _begin(folder: Path, name: str) -> IncomingImage:
+    """Go on with that image, or begin it; any other that came or was to come is given up."""
+    for pattern in (INCOMING, WHOLE):
+        for path in folder.glob(f"{pattern}-*"):
+            if path.name != name:
+                shutil.rmtree(path, ignore_errors=True)
+    return IncomingImage(folder / name)

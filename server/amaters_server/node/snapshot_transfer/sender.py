@@ -1,0 +1,197 @@
+"""The leader's half of catching up by image: makes one image at a time, and serves its chunks."""
+
+import asyncio
+import logging
+import shutil
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from amaters_server.machine import snapshot_install as adoption
+from amaters_server.machine.state import SavedState
+from amaters_server.model.cluster import ConfState
+from amaters_server.model.errors import DatabaseError, SnapshotError
+from amaters_server.node.ports import Clock
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.snapshot_transfer.files import OutgoingImage
+from amaters_server.node.values import Counters
+from amaters_server.raft.replica import Replica
+from amaters_server.storage.engine import Engine
+from amaters_server.wire import peer_pb2
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 512 * 1024
+FORGET_AFTER_SECONDS = 60.0
+"""An image that nobody reads any more is deleted, and the log may be compacted past it."""
+OUTGOING = "outgoing"
+"""What folders with an image on offer begin with."""
+SILENCE_SECONDS = 10.0
+"""A member that stopped reading before the end is offered the image again after this."""
+
+
+@dataclass(slots=True)
+class _Image:
+    """A finished image, on offer."""
+
+    id: int
+    files: OutgoingImage
+    touched: float
+    members: frozenset[int]
+    """Who can use it: raft takes an image over only where it is named in it."""
+
+
+class ImageSender:
+    """Images for members that are too far behind. All methods belong to the event loop."""
+
+    def __init__(
+        self, settings: NodeSettings, engine: Engine, clock: Clock, counters: Counters
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._clock = clock
+        self._counters = counters
+        self._replica: Replica | None = None
+        self._making: asyncio.Task[None] | None = None
+        self._current: _Image | None = None
+        self._deleting: set[asyncio.Future[None]] = set()
+        self._reading: dict[int, float] = {}
+        self._pace = _Pace(settings.image_bytes_per_second, clock)
+
+    def attach(self, replica: Replica) -> None:
+        """Begin to work for this replica; what an earlier life was sending is deleted."""
+        self._replica = replica
+        for leftover in self._settings.image_folder.glob(f"{OUTGOING}-*"):
+            self._delete(leftover)
+
+    def wanted(self, _: Sequence[int]) -> None:
+        """Hear that members need an image newer than the one on offer; makes one."""
+        if self._making is None or self._making.done():
+            events = asyncio.get_running_loop()
+            self._making = events.create_task(self._make(), name="make-image")
+
+    async def close(self) -> None:
+        """Stop, and delete the image."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.gather(self._making, return_exceptions=True)
+        if self._current is not None:
+            self._delete(self._current.files.folder)
+        await asyncio.gather(*self._deleting)
+
+    # --- making ---------------------------------------------------------------
+
+    async def _make(self) -> None:
+        replica = self._attached()
+        replica.driver.hold_log(replica.driver.written_applied)
+        folder = self._settings.image_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
+        events = asyncio.get_running_loop()
+        try:
+            kept, files = await events.run_in_executor(None, make, self._engine, folder)
+        except (DatabaseError, OSError) as error:
+            replica.driver.hold_log(0)
+            log.warning("image.not_made", extra={"reason": str(error)})
+            return
+        replica.driver.hold_log(kept.index)
+        conf_state = kept.membership.conf_state if kept.membership is not None else ConfState()
+        members = frozenset((*conf_state.voters, *conf_state.learners))
+        if self._current is not None:
+            self._delete(self._current.files.folder)
+        self._current = _Image(kept.index, files, self._clock.now(), members)
+        offer = peer_pb2.ImageOffer(
+            image_id=kept.index, source=replica.origin.node_id, size_bytes=files.size
+        )
+        replica.offer_image(kept.index, kept.term, conf_state, offer.SerializeToString())
+        log.info("image.made", extra={"index": kept.index, "bytes": files.size})
+
+    # --- serving --------------------------------------------------------------
+
+    async def chunks(
+        self, member: int, image_id: int, offset: int
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Read the image from an offset on, no faster than the limit; SnapshotError when gone."""
+        image = self._current
+        if image is None or image.id != image_id:
+            raise SnapshotError(f"image {image_id} is gone: a newer one will be offered")
+        events = asyncio.get_running_loop()
+        while offset < image.files.size:
+            data = await events.run_in_executor(None, image.files.read, offset, CHUNK_BYTES)
+            await self._pace.wait(len(data))
+            image.touched = self._reading[member] = self._clock.now()
+            self._counters.image_bytes_sent += len(data)
+            yield peer_pb2.ImageChunk(offset=offset, data=data, checksum=zlib.crc32(data))
+            offset += len(data)
+        self._counters.images_sent += 1
+
+    # --- looking after ----------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Call this every second or so: repeats what got stuck, forgets what is not needed."""
+        replica, now = self._replica, self._clock.now()
+        if replica is None:
+            return
+        waiting = replica.awaiting_image()
+        for member in waiting:
+            if now - self._reading.setdefault(member, now) > SILENCE_SECONDS:
+                self._reading[member] = now
+                replica.image_sent(member, arrived=False)
+        self._reading = {one: at for one, at in self._reading.items() if one in waiting}
+        image = self._current
+        if image is None:
+            return
+        if not waiting and now - image.touched > FORGET_AFTER_SECONDS:
+            self._forget(replica, image)
+        elif late := [member for member in waiting if member not in image.members]:
+            # They joined after it was made: a newer one is asked for as soon as it is gone.
+            self._forget(replica, image)
+            for member in late:
+                replica.image_sent(member, arrived=False)
+
+    def _forget(self, replica: Replica, image: _Image) -> None:
+        self._current = None
+        replica.withdraw_image()
+        replica.driver.hold_log(0)
+        self._delete(image.files.folder)
+
+    def _delete(self, folder: Path) -> None:
+        events = asyncio.get_running_loop()
+        deleting = events.run_in_executor(None, partial(shutil.rmtree, ignore_errors=True), folder)
+        self._deleting.add(deleting)
+        deleting.add_done_callback(self._deleting.discard)
+
+    def _attached(self) -> Replica:
+        if self._replica is None:
+            raise SnapshotError("this node is not part of a cluster yet")
+        return self._replica
+
+
+class _Pace:
+    """Spreads bytes over time; a rate of 0 is no limit."""
+
+    def __init__(self, bytes_per_second: int, clock: Clock) -> None:
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._free_at = 0.0
+
+    async def wait(self, size: int) -> None:
+        """Return when so many more bytes may be sent."""
+        if not self._rate:
+            return
+        now = self._clock.now()
+        begin = max(self._free_at, now)
+        self._free_at = begin + size / self._rate
+        if begin > now:
+            await asyncio.sleep(begin - now)
+
+
+def make(engine: Engine, folder: Path) -> tuple[SavedState, OutgoingImage]:
+    """Take a checkpoint of the engine; returns what it is of. Blocks."""
+    engine.checkpoint(folder)
+    checkpoint = engine.opened(folder)
+    try:
+        kept = adoption.position(checkpoint)
+    finally:
+        checkpoint.close()
+    return kept, OutgoingImage(folder)

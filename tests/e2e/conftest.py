@@ -2,12 +2,14 @@
 Pod Security. The test bed provides the Kubernetes, unless KUBECONFIG names one."""
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
-from testbed import lifecycle, object_store, places
+from testbed import evidence, lifecycle, object_store, places
 
 from demo.clusters import Cluster, Workload
 from demo.kubectl import ROOT, Kubectl, eventually
@@ -15,12 +17,26 @@ from demo.kubectl import ROOT, Kubectl, eventually
 NAMESPACE = "amaters-e2e"
 OPERATOR_IMAGE = "amaters-operator:0.3.0"
 HELM = os.environ.get("HELM", str(ROOT / ".cache" / "testbed" / "bin" / "helm"))
+KUBECTL = pytest.StashKey[Kubectl]()
+KEPT = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    """Keep what a failure is explained from, before its clusters are deleted."""
+    report = yield
+    kubectl = item.config.stash.get(KUBECTL, None)
+    if report.failed and kubectl and KEPT not in item.stash:
+        folder = ROOT / ".cache" / "e2e" / re.sub(r"[^\w.-]+", "-", item.name)
+        item.stash[KEPT] = evidence.keep(kubectl, folder)
+        report.sections.append(("evidence", f"logs, events and objects: {folder}"))
+    return report
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
+def kubectl(pytestconfig: pytest.Config) -> Kubectl:
     kubeconfig = os.environ.get("KUBECONFIG") or run_testbed("kubeconfig").strip()
-    kubectl = Kubectl(kubeconfig, NAMESPACE)
+    pytestconfig.stash[KUBECTL] = kubectl = Kubectl(kubeconfig, NAMESPACE)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.apply(
         {
@@ -67,7 +83,7 @@ def s3(kubectl):
 
 
 @pytest.fixture
-def cluster(operator: Kubectl, request: pytest.FixtureRequest) -> Iterator[Callable[..., Cluster]]:
+def cluster(operator: Kubectl) -> Iterator[Callable[..., Cluster]]:
     """Make clusters; they are deleted, disks included, when the test ends."""
     made: list[Cluster] = []
 
@@ -78,14 +94,6 @@ def cluster(operator: Kubectl, request: pytest.FixtureRequest) -> Iterator[Calla
         return one
 
     yield make
-    for one in made:
-        if request.session.testsfailed:
-            print(one.describe())
-            print(
-                operator(
-                    "logs", "--selector", "app.kubernetes.io/name=amaters-operator", "--tail", "40"
-                )
-            )
     for one in made:
         operator("delete", "amc", one.name, "--ignore-not-found", "--timeout", "60s")
         eventually(f"pods of {one.name} gone", lambda one=one: not one.pods, within=60)

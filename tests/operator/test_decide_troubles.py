@@ -86,13 +86,13 @@ TABLE = [
     (
         {"terminating": True, "due": NOW - timedelta(seconds=70)},
         None,
-        "PodDoesNotGo",
+        "PodStuckTerminating",
         ["was to be gone 70 s ago", "kubelet of node2 has not confirmed", "Only when it surely"],
     ),
     (
         {"terminating": True, "due": NOW - timedelta(seconds=70), "finalizers": ("a.io/b",)},
         None,
-        "PodDoesNotGo",
+        "PodStuckTerminating",
         ["its finalizers hold it: a.io/b"],
     ),
 ]

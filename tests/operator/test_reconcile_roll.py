@@ -262,7 +262,7 @@ def test_only_bad_news_is_a_warning(driver: Driver) -> None:
 
     told = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
     warnings = {one["reason"] for one in told if one["type"] == "Warning"}
-    assert warnings == {"PodDoesNotComeUp"}
+    assert warnings == {"PodNotReady"}
 
 
 def test_every_step_is_told_with_its_reason(driver: Driver) -> None:

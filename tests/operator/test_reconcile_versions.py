@@ -58,7 +58,7 @@ def test_a_corrected_image_replaces_the_member_that_was_kept_out_and_the_next_ti
     driver.until(lambda one: bool(misfits(one)))
     driver.world.wish(image="amaters:1")
     assert misfits(driver.settled()) == {}
-    assert condition(driver.world.cluster(), "Degraded").reason == "AllMembers"
+    assert condition(driver.world.cluster(), "Degraded").reason == "AllMembersReady"
 
     driver.world.wish(image="amaters:far")
     driver.until(lambda one: bool(misfits(one)))

@@ -74,7 +74,7 @@ def _degraded(cluster: AmatersCluster, found: Findings) -> Condition:
         reason, text = _silence(cluster, found, silent)
         return say(cluster, found, question, "Unknown", reason, text)
     if not absent:
-        return say(cluster, found, question, "False", "AllMembers", "every member takes part")
+        return say(cluster, found, question, "False", "AllMembersReady", "every member takes part")
     text = f"not taking part: {listed(absent)}. {troubles.details(cluster, found.seen)}"
     return say(cluster, found, question, "True", "MembersMissing", text)
 

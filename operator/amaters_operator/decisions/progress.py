@@ -101,7 +101,7 @@ def stuck(cluster: AmatersCluster, found: Findings) -> Condition:
     question = ConditionType.ROLLOUT_STUCK
     if found.stuck is None:
         return say(cluster, found, question, "False", "NotStuck", "no roll is stuck")
-    return say(cluster, found, question, "True", "PodDoesNotComeUp", found.stuck.because)
+    return say(cluster, found, question, "True", "PodNotReady", found.stuck.because)
 
 
 def _waits(seen: Seen) -> Hold | None:
@@ -113,7 +113,7 @@ def _lasting(cluster: AmatersCluster, found: Findings) -> Iterator[Blocked]:
     """Name everything that only a person can change, the plainest first."""
     yield from (one for one in found.blocked if one.lasting)
     if found.stuck is not None:
-        yield Blocked("PodDoesNotComeUp", found.stuck.because)
+        yield Blocked("PodNotReady", found.stuck.because)
         return
     for trouble in troubles.all_of(cluster, found.seen):
         if trouble.final or not found.bootstrap.cluster_id:

@@ -148,13 +148,13 @@ def _leaving(seen: Seen, pod: Pod) -> Trouble | None:
         held = f"{since}, and its finalizers hold it: {listed(pod.finalizers)}"
         return Trouble(
             pod.name,
-            "PodDoesNotGo",
+            "PodStuckTerminating",
             f"{held}. Whoever set them has to remove them",
             final=True,
         )
     return Trouble(
         pod.name,
-        "PodDoesNotGo",
+        "PodStuckTerminating",
         f"{since}, and the kubelet of {pod.node or 'its node'} has not confirmed that. See "
         f"`kubectl get node {pod.node}`: bring that node back or restart its kubelet. Only when "
         f"it surely runs no more: `kubectl delete pod {pod.name} --force`",

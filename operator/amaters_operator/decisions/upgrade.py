@@ -64,7 +64,7 @@ def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
         if found := troubles.of(seen, pod):
             healed = " A corrected spec replaces the broken pod first" if found.by_spec else ""
             return Stuck(
-                f"{pod.name} runs the newest revision and does not come up: {found.text}. "
+                f"{pod.name} runs the newest revision and is not ready: {found.text}. "
                 f"No healthy pod is touched.{healed}".removesuffix(".")
             )
         since = pod.unready_since
@@ -85,7 +85,9 @@ def _lingering(seen: Seen) -> Stuck | None:
     """Return why an outdated pod that was told to go does not go."""
     for pod in seen.outdated():
         if pod.terminating and (found := troubles.of(seen, pod)):
-            return Stuck(f"{pod.name} does not go: {found.text}. No healthy pod is touched")
+            return Stuck(
+                f"{pod.name} is stuck terminating: {found.text}. No healthy pod is touched"
+            )
     return None
 
 

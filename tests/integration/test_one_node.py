@@ -190,9 +190,9 @@ async def test_the_pages_for_probes_and_people(server, call):
     assert health["status"] == "healthy"
     assert one.page("/nothing") == (404, '{"error":"not found"}')
     assert json.loads(one.page("/metrics.json")[1])["history_count"] >= 1
-    assert 'amaters_op_count{op="put"} 1\n' in metrics
-    assert 'amaters_op_count{op="get"} 1\n' in metrics
-    assert "amaters_cluster_is_leader 1\n" in metrics
+    assert 'amaters_op_count{op="put"} 1.0\n' in metrics
+    assert 'amaters_op_count{op="get"} 1.0\n' in metrics
+    assert "amaters_cluster_is_leader 1.0\n" in metrics
 
 
 async def test_a_second_server_on_the_same_folder_is_refused(server):

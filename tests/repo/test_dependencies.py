@@ -23,10 +23,8 @@ SHARED = {"google": ["protobuf"]}
 """Top-level modules that several distributions add to; which one is meant."""
 PART_OF = {"pydantic-core": "pydantic", "botocore": "boto3", "mypy-boto3-s3": "boto3"}
 """Distributions that another one brings along, or that are imported for type checkers alone."""
-NOT_IMPORTED = {
-    "python-dateutil",  # bounds the version of what others bring along
-    "prometheus-client",  # the server's page of metrics is about to use it
-}
+NOT_IMPORTED = {"python-dateutil"}
+"""Listed to bound the version of what others bring along."""
 FOR_BOTH_EXTRAS = {"cryptography"}
 """What one module of the client imports, which only server and operator use."""
 

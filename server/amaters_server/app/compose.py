@@ -13,9 +13,8 @@ from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
 from amaters_server.config.settings import Settings
-from amaters_server.http.exposition import Exposition
-from amaters_server.http.exposition import Sources as MetricSources
 from amaters_server.http.health import Health
+from amaters_server.http.metric_sources import MetricSources
 from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.machine import collection_count
@@ -66,7 +65,7 @@ class Server:
     internal: InternalListener
     http: HttpServer
     health: Health
-    exposition: Exposition
+    metrics: MetricSources
     switch: MetricsSwitch
     certificates: Certificates
     probes: dict[str, Probe]
@@ -176,20 +175,18 @@ def compose(
     traffic.listener = listener = _listener(settings, service, certificates, shares)
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
-    exposition = Exposition(
-        MetricSources(
-            calls=counters,
-            node=node.counters,
-            traffic=traffic,
-            storage=engine.statistics,
-            holdings=held,
-            status=node.status,
-            readiness=health.ready,
-            members=members.here,
-            certificates=certificates.facts,
-            alerts=fired.fired,
-            webhook=webhook.counts,
-        )
+    metrics = MetricSources(
+        calls=counters,
+        node=node.counters,
+        traffic=traffic,
+        storage=engine.statistics,
+        holdings=held,
+        status=node.status,
+        readiness=health.ready,
+        members=members.here,
+        certificates=certificates.facts,
+        alerts=fired.fired,
+        webhook=webhook.counts,
     )
     admin = AdminService(
         AdminParts(
@@ -229,12 +226,12 @@ def compose(
         http=HttpServer(
             settings.metrics.bind_address,
             health,
-            exposition,
+            metrics,
             switch,
             max_connections=shares.pages,
         ),
         health=health,
-        exposition=exposition,
+        metrics=metrics,
         switch=switch,
         certificates=certificates,
         probes=_probes(settings),

@@ -153,7 +153,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
         running = [
             tasks.create_task(keep_probing(server.health, server.probes), name="probes"),
             tasks.create_task(
-                keep_history(server.health, server.exposition, server.switch), name="history"
+                keep_history(server.health, server.metrics, server.switch), name="history"
             ),
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.watchman.run(), name="alerts"),

@@ -1,6 +1,6 @@
 """Counts kept on the hot path: plain integers that only the event loop writes.
 
-Nothing here knows of Prometheus; `telemetry.exposition` reads these when it is scraped.
+Nothing here knows of Prometheus: `http.exposition` reads these when a scraper asks.
 """
 
 import enum

@@ -1,0 +1,38 @@
+"""Where the page of metrics takes its numbers from."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from amaters_server.alerts.webhook import WebhookCounts
+from amaters_server.machine.collection_count import Holdings
+from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
+from amaters_server.storage.engine import EngineStatistics
+from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.counters import CallCounters, Histogram, Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSources:
+    """What is counted anyway, and whom to ask for the rest when a scraper comes."""
+
+    calls: CallCounters
+    node: Counters
+    traffic: Callable[[], Traffic]
+    storage: Callable[[], EngineStatistics]
+    holdings: Callable[[], Awaitable[Holdings | None]]
+    """How much data there is; None while it is being counted."""
+    status: Callable[[], NodeStatus]
+    readiness: Callable[[], Verdict]
+    members: Callable[[], Awaitable[MembersReport]]
+    certificates: Callable[[], Sequence[CertificateFacts]]
+    alerts: Mapping[tuple[str, str], int]
+    """Alerts fired, by rule and severity."""
+    webhook: WebhookCounts
+    storage_writes: Histogram = field(default_factory=Histogram)
+    """What `drain` has taken from the node so far."""
+
+    def drain(self) -> None:
+        """Count the storage writes since the last time, so that they do not pile up."""
+        for seconds in self.node.storage_durations:
+            self.storage_writes.observe(seconds)
+        self.node.storage_durations.clear()

@@ -24,7 +24,7 @@ def acknowledge_before_commit() -> None:
     write = ReplicaLoop.write
 
     def hasty(self: ReplicaLoop, writes: Sequence[Waiting], answers: Answers) -> None:
-        if not self.replica.driver.core.is_leader:
+        if not self.replica.leads:
             write(self, writes, answers)
             return
         write(self, writes, lambda _: None)

@@ -51,17 +51,17 @@ def could_lead(rival, elected):
 
 
 def last_entry(node):
-    core = node.replica.driver.core
-    return core.term_of(core.last_index()), core.last_index()
+    last = node.replica.status().last
+    return node.replica.term_of(last), last
 
 
 def before_leading(node):
     """A new leader's first entry is its own: the one before decided the election."""
-    core = node.replica.driver.core
-    index = core.last_index()
-    while index >= core.first_index() and core.term_of(index) == core.term:
+    replica, raft = node.replica, node.replica.status()
+    index = raft.last
+    while index >= raft.first and replica.term_of(index) == raft.term:
         index -= 1
-    return core.term_of(index), index
+    return replica.term_of(index), index
 
 
 class LeadersDie(Faults):

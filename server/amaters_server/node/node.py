@@ -202,10 +202,9 @@ class Node:
     def read_age(self) -> ReadAge:
         """Return how old a stale read answered now may be."""
         loop = self._serving()
-        core = loop.replica.driver.core
         membership = self._parts.machine.membership
         alone = membership is not None and len(voters(membership)) == 1
-        if core.is_leader:
+        if loop.replica.leads:
             # A leader that lost its quorum notices within two rounds of its check.
             return ReadAge(0.0 if alone else 2 * self.settings.timing.longest_election_timeout)
         return ReadAge(loop.leader_silence())
@@ -292,7 +291,7 @@ class Node:
         self._peer_membership.begin(identity, hints)
         loop.start()
         if self._is_alone():
-            replica.driver.core.campaign()
+            replica.campaign()
         self._own_task(self._peer_membership.announce(), "announce")
         self._own_task(self._look_after(loop), "look-after")
 
@@ -302,7 +301,7 @@ class Node:
         loop = self._loop
         if loop is None:
             return
-        term = loop.replica.driver.core.term
+        term = loop.replica.term
         self.counters.elections_started += role == "candidate"
         if leader != self._lifecycle.leader:
             self._lifecycle.leader = leader
@@ -340,7 +339,7 @@ class Node:
         loop, membership = self._loop, self._parts.machine.membership
         if loop is None or membership is None or self._lifecycle.failure:
             return
-        if not loop.replica.driver.core.is_leader or self._is_alone():
+        if not loop.replica.leads or self._is_alone():
             return
         try:
             to = leadership_transfer.chosen(loop.replica, membership, 0, self._parts.clock.now())

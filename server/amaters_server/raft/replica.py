@@ -29,6 +29,7 @@ from amaters_server.raft.messages import proposer
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposals import Delivery, Proposals, Timeouts
 from amaters_server.raft.reads import Reads, WaitingReads
+from amaters_server.raft.status import RaftStatus, ReplicaCounters
 from amaters_server.raft.version_preference import VersionPreference
 from amaters_server.storage.engine import Changes
 
@@ -50,16 +51,6 @@ class Outbox:
     install: ImageToInstall | None = None
     """Once everything handed out is written: install it, then call `installed`."""
     images_wanted: list[int] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class ReplicaCounters:
-    """Counts since the start."""
-
-    proposals: int = 0
-    dropped: int = 0
-    applied: int = 0
-    messages_refused: int = 0
 
 
 class Replica:
@@ -260,6 +251,28 @@ class Replica:
     def waiting(self) -> int:
         """Return how many calls wait for an answer."""
         return self.proposals.count + self.reads.count
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node leads, as far as it knows; cheap enough for every call."""
+        return self._core.is_leader
+
+    @property
+    def term(self) -> int:
+        """Return the present term."""
+        return self._core.term
+
+    def status(self) -> RaftStatus:
+        """Return the state of the raft node; built by every call, so not for a hot path."""
+        return RaftStatus.of(self._core, installing=self.driver.resting)
+
+    def term_of(self, index: int) -> int:
+        """Return the term of an entry that is still in the log."""
+        return self._core.term_of(index)
+
+    def campaign(self) -> None:
+        """Start an election now instead of after a timeout."""
+        self._core.campaign()
 
     def leader_view(self, now: float) -> LeaderView:
         """Return what a leader knows of its followers; empty on any other node."""

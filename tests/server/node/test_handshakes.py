@@ -37,8 +37,7 @@ class ReplicaLoop:
     def __init__(self):
         self.met = []
         self.confirmed = []
-        driver = SimpleNamespace(core=SimpleNamespace(term=7))
-        self.replica = SimpleNamespace(driver=driver, confirm_term=self.confirmed.append)
+        self.replica = SimpleNamespace(term=7, confirm_term=self.confirmed.append)
 
     def connected(self, member):
         self.met.append(member)

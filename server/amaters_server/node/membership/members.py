@@ -237,14 +237,14 @@ class Members:
 
     def _report(self) -> MembersReport:
         loop = self._running()
-        core, view = loop.replica.driver.core, loop.replica.leader_view(self._clock.now())
+        raft, view = loop.replica.status(), loop.replica.leader_view(self._clock.now())
         membership = self._machine.membership
         members = membership.members if membership is not None else ()
         return MembersReport(
             cluster_id=membership.cluster_id if membership is not None else "",
-            leader_id=core.leader,
-            term=core.term,
-            commit_index=core.commit,
+            leader_id=raft.leader,
+            term=raft.term,
+            commit_index=raft.commit,
             members=tuple(self._status(member, view, loop) for member in members),
         )
 

@@ -57,7 +57,7 @@ class PeerRequests:
         if self._joined is not None:
             response.cluster_id = self._joined.identity.cluster_id
             response.node_id = self._joined.identity.node_id
-            response.term = self._joined.loop.replica.driver.core.term
+            response.term = self._joined.loop.replica.term
         response.reason = self._objection(request) or self._misfit(request)
         response.accepted = not response.reason
         response.incompatible = not compatibility.compatible(
@@ -176,7 +176,7 @@ class PeerRequests:
         joined, membership = self._joined, self._parts.machine.membership
         if joined is None or membership is None:
             return
-        own, term = joined.identity.node_id, joined.loop.replica.driver.core.term
+        own, term = joined.identity.node_id, joined.loop.replica.term
         others = [one.id for one in membership.members if one.started and one.id != own]
         self.failures.tell(term, failed, others)
 

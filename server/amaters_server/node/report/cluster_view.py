@@ -49,15 +49,15 @@ class ClusterReport:
         loop, membership, name = self._loop, self._machine.membership, self._settings.addresses.name
         if loop is None or membership is None:
             return ClusterView(0, name, votes=False, leader=0, confirmed=False)
-        core, lifecycle = loop.replica.driver.core, self._lifecycle
+        raft, lifecycle = loop.replica.status(), self._lifecycle
         own = membership.member(loop.replica.origin.node_id)
-        progress = loop.replica.leader_view(now) if core.is_leader else _NOBODY
+        progress = loop.replica.leader_view(now) if raft.leads else _NOBODY
         return ClusterView(
             own=loop.replica.origin.node_id,
             name=name,
             votes=own is not None and not own.is_learner,
-            leader=core.leader,
-            confirmed=core.is_leader and core.committed_in_term,
+            leader=raft.leader,
+            confirmed=raft.confirmed,
             muted=lifecycle.stopping or bool(lifecycle.removed or lifecycle.failure),
             failed=self._peers.failures.open,
             others=tuple(

@@ -58,12 +58,12 @@ def state(lifecycle: Lifecycle, loop: ReplicaLoop | None) -> NodeState:
         return NodeState.SHUTTING_DOWN
     if loop is None:
         return lifecycle.waiting.state
-    core = loop.replica.driver.core
-    if core.is_leader:
+    raft = loop.replica.status()
+    if raft.leads:
         return NodeState.LEADER
-    if core.is_learner or not core.promotable:
+    if not raft.votes:
         return NodeState.LEARNER
-    return NodeState.FOLLOWER if core.role == "follower" else NodeState.CANDIDATE
+    return NodeState.FOLLOWER if raft.role == "follower" else NodeState.CANDIDATE
 
 
 def readiness(
@@ -82,20 +82,20 @@ def readiness(
 
 
 def _objection(loop: ReplicaLoop, machine: Machine, incompatible: Sequence[Incompatible]) -> str:
-    core = loop.replica.driver.core
-    lag = core.commit - machine.applied_index
+    raft = loop.replica.status()
+    lag = raft.commit - machine.applied_index
     refusal = loop.replica.refusal
     silent = loop.leader_silence() > 2 * loop.timing.longest_election_timeout
     objections = (
         (loop.full is not None, str(loop.full)),
-        (machine.membership is None or loop.replica.driver.resting, "it is receiving its state"),
+        (machine.membership is None or raft.installing, "it is receiving its state"),
         (machine.restoring, "its data is being restored"),
-        (not core.leader and bool(refusal), f"it refuses what other members send: {refusal}"),
-        (not core.leader and bool(incompatible), _refused(incompatible)),
-        (not core.leader, "it knows no leader: an election is under way, or a majority is down"),
-        (core.is_leader and not core.committed_in_term, "it leads, but no quorum confirmed that"),
+        (not raft.leader and bool(refusal), f"it refuses what other members send: {refusal}"),
+        (not raft.leader and bool(incompatible), _refused(incompatible)),
+        (not raft.leader, "it knows no leader: an election is under way, or a majority is down"),
+        (raft.leads and not raft.confirmed, "it leads, but no quorum confirmed that"),
         (lag > MAX_READY_LAG, f"it has {lag} committed entries to apply"),
-        (not core.is_leader and silent, "its leader has fallen silent"),
+        (not raft.leads and silent, "its leader has fallen silent"),
     )
     return next((reason for holds, reason in objections if holds), "")
 
@@ -117,8 +117,8 @@ def status(
     """Gather what the node knows of itself and of its cluster."""
     verdict = readiness(lifecycle, loop, machine, incompatible)
     membership = machine.membership
-    core = loop.replica.driver.core if loop is not None else None
-    leader = core.leader if core is not None else 0
+    raft = loop.replica.status() if loop is not None else None
+    leader = raft.leader if raft is not None else 0
     leading = membership.member(leader) if membership is not None else None
     return NodeStatus(
         node_id=identity.node_id if identity is not None else 0,
@@ -128,13 +128,13 @@ def status(
         client_address=settings.addresses.client,
         state=state(lifecycle, loop),
         reason=lifecycle.reason or verdict.reason,
-        term=core.term if core is not None else 0,
+        term=raft.term if raft is not None else 0,
         leader_id=leader,
         leader_client_address=leading.client_address if leading is not None else "",
-        commit_index=core.commit if core is not None else 0,
+        commit_index=raft.commit if raft is not None else 0,
         applied_index=machine.applied_index,
-        first_log_index=core.first_index() if core is not None else 0,
-        last_log_index=core.last_index() if core is not None else 0,
+        first_log_index=raft.first if raft is not None else 0,
+        last_log_index=raft.last if raft is not None else 0,
         member_count=len(membership.members) if membership is not None else 0,
         version=dotted(settings.version),
         started_unix_ms=lifecycle.started_unix_ms,

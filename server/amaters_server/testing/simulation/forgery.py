@@ -27,7 +27,7 @@ def forged(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write terms and indices beyond reason."""
     kind = rng.choice((_APPEND, _ACKNOWLEDGE, _VOTE, _PRE_VOTE, _HEARTBEAT))
-    numbers = {_TERM: target.replica.driver.core.term, _LOG_TERM: 1, _INDEX: 1}
+    numbers = {_TERM: target.replica.term, _LOG_TERM: 1, _INDEX: 1}
     numbers[rng.choice((_TERM, _TERM, _LOG_TERM, _INDEX, _COMMIT))] = 1 << rng.choice(
         (50, 61, 62, 63)
     )
@@ -36,7 +36,7 @@ def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 def _stranger(rng: random.Random, _: SimNode, target: SimNode) -> bytes:
     """Write a message of nobody."""
-    numbers = {_TERM: target.replica.driver.core.term}
+    numbers = {_TERM: target.replica.term}
     return _message(_ACKNOWLEDGE, rng.choice((0, _NOBODY, 1 << 63)), target.id, numbers)
 
 
@@ -48,9 +48,9 @@ def _proposed(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 def _appended(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Append an entry after the target's last that no member could apply."""
-    core = target.replica.driver.core
-    last, term = core.last_index(), core.term
-    after = {_TERM: term, _LOG_TERM: core.term_of(last), _INDEX: last}
+    raft = target.replica.status()
+    last, term = raft.last, raft.term
+    after = {_TERM: term, _LOG_TERM: target.replica.term_of(last), _INDEX: last}
     kind = rng.choice((0, _CONF_CHANGE))
     place = _fields({_ENTRY_TYPE: kind, _ENTRY_TERM: term, _ENTRY_INDEX: last + 1})
     entry = place + _bytes(_ENTRY_DATA, _GARBAGE)
@@ -59,14 +59,14 @@ def _appended(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 def _usurped(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write a heartbeat of a leader that nobody elected, in a later term."""
-    term = target.replica.driver.core.term + rng.randint(1, rng.choice(_FURTHEST_TERMS))
+    term = target.replica.term + rng.randint(1, rng.choice(_FURTHEST_TERMS))
     return _message(_HEARTBEAT, sender.id, target.id, {_TERM: term})
 
 
 def _ordered(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     """Write an order to hand leadership over, or to take it."""
     kind = rng.choice((_TRANSFER, _TIMEOUT_NOW))
-    return _message(kind, sender.id, target.id, {_TERM: target.replica.driver.core.term})
+    return _message(kind, sender.id, target.id, {_TERM: target.replica.term})
 
 
 def _asked(_: random.Random, sender: SimNode, target: SimNode) -> bytes:
@@ -102,7 +102,7 @@ def _offered(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
     # Raft takes no configuration without the target; alone, it would elect itself.
     announced = _bytes(2, _bytes(1, _fields({1: target.id})) + _fields({2: index, 3: of}))
     offer = _bytes(1, maker.to_bytes(8, "big")) + announced
-    now = {_TERM: target.replica.driver.core.term}
+    now = {_TERM: target.replica.term}
     return _message(_OFFER, sender.id, target.id, now) + _bytes(_SNAPSHOT, offer)
 
 

@@ -68,7 +68,7 @@ class SimMembers:
     def leader(self) -> SimNode | None:
         """Return who leads in the newest term."""
         leading = [node for node in self.nodes.values() if node.leads]
-        return max(leading, key=lambda node: node.replica.driver.core.term, default=None)
+        return max(leading, key=lambda node: node.replica.term, default=None)
 
     def membership(self) -> Membership | None:
         """Return the membership as the most advanced node that is up knows it."""

@@ -119,7 +119,7 @@ class SimNode(SimProcess):
     @property
     def leads(self) -> bool:
         """Whether the node is up and believes to lead."""
-        return self.up and self.replica.driver.core.is_leader
+        return self.up and self.replica.leads
 
     def _settings(self) -> NodeSettings:
         return NodeSettings(
@@ -226,7 +226,7 @@ class SimNode(SimProcess):
         for other in self.place.nodes.values():
             if other.up and other is not self and self.place.network.connects(self.id, other.id):
                 self._versions[other.id] = dotted(other.version)
-                self.replica.confirm_term(other.replica.driver.core.term)
+                self.replica.confirm_term(other.replica.term)
                 if other.machine.membership is not None:
                     self.retired |= rules.was_removed(other.machine.membership, self.id)
         self.replica.version_preference.know(self._versions)
@@ -251,13 +251,13 @@ class SimNode(SimProcess):
     def _notice(self, outbox: Outbox) -> None:
         membership = self.machine.membership
         if outbox.leadership is not None:
-            core, recorder = self.replica.driver.core, self.place.recorder
+            replica, recorder = self.replica, self.place.recorder
             recorder.trace.append(
-                f"{self.place.world.now():.4f} {self.id} {outbox.leadership} {core.term}"
+                f"{self.place.world.now():.4f} {self.id} {outbox.leadership} {replica.term}"
             )
-            if core.is_leader:
+            if replica.leads:
                 own = membership.member(self.id) if membership is not None else None
-                recorder.led(self.id, core.term, votes=own is not None and not own.is_learner)
+                recorder.led(self.id, replica.term, votes=own is not None and not own.is_learner)
         if outbox.members_changed and membership is not None:
             self.retired = membership.member(self.id) is None
 

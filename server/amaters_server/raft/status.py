@@ -1,0 +1,59 @@
+"""What a replica reports of itself: the state of its raft node, and counts."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from amaters_server.raft.core import Consensus
+
+
+@dataclass(frozen=True, slots=True)
+class RaftStatus:
+    """The state of a raft node at one moment; a later message does not change it."""
+
+    role: str
+    """`follower`, `candidate`, `pre-candidate` or `leader`."""
+    leader: int
+    """0 when none is known."""
+    term: int
+    commit: int
+    applied: int
+    first: int
+    """The first index that is still in the log."""
+    last: int
+    votes: bool
+    """False for a learner, and for a node that no configuration names yet."""
+    confirmed: bool
+    """An entry of the present term is committed: a quorum follows this leader."""
+    installing: bool
+    """A snapshot replaces the state: ticks and messages are dropped until it has."""
+
+    @classmethod
+    def of(cls, core: Consensus, *, installing: bool) -> Self:
+        """Read it from the raft node."""
+        return cls(
+            role=core.role,
+            leader=core.leader,
+            term=core.term,
+            commit=core.commit,
+            applied=core.applied,
+            first=core.first_index(),
+            last=core.last_index(),
+            votes=core.promotable,
+            confirmed=core.is_leader and core.committed_in_term,
+            installing=installing,
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this node leads, as far as it knows."""
+        return self.role == "leader"
+
+
+@dataclass(slots=True)
+class ReplicaCounters:
+    """Counts since the start."""
+
+    proposals: int = 0
+    dropped: int = 0
+    applied: int = 0
+    messages_refused: int = 0

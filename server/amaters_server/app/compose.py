@@ -202,7 +202,7 @@ def compose(
             recent_log,
         )
     )
-    peer_service = PeerService(node.peers)
+    peer_service = PeerService(node.peers, peers.heard)
     watchman = Watchman(
         from_settings.alert_settings(settings),
         lambda: node.cluster_view.cluster(clock.now()),

@@ -83,7 +83,7 @@ class Loopback:
         )
         self.node = Node(self.settings, parts)
         self.transport.on_answer(self.node.peers.answered)
-        service = PeerService(self.node.peers)
+        service = PeerService(self.node.peers, self.transport.heard)
         self.listener = InternalListener(
             self.settings.addresses.peer,
             self.credentials,

@@ -13,6 +13,7 @@ from amaters_server.rpc.grpcio.channels import GrpcioDialer
 from amaters_server.rpc.peer import link as peer_link
 from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.listener import InternalListener
+from amaters_server.rpc.peer.messages import frames, introduction, path
 from amaters_server.rpc.peer.service import DELIVER, SERVICE, PeerService
 from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.rpc.transport.native_channels import NativeDialer
@@ -490,13 +491,83 @@ async def test_streams_that_nobody_renews_are_ended_after_a_while(pair) -> None:
     await pair.connected()
     before = pair.link.channel
     sent = await sending(pair, 0.01)
-    # Only now is the stream open on the other side, too; one that opens later is not recycled.
     await until(lambda: len(pair.node.received) == len(sent))
     pair.service.recycle(0.3)
     await sending(pair, 0.1)
     assert pair.link.channel is before
 
     await until(lambda: pair.link.channel not in (before, None))
+
+
+async def test_a_stream_that_opens_late_on_a_recycled_connection_is_ended_too() -> None:
+    pair = Pair("native", "native")
+    await pair.listen()
+    introduced = introduction(PeerIdentity("c", ME, (0, 3, 0)), OTHER)
+    dialer = NativeDialer()
+    old = dialer.dial(pair.address, None)
+    try:
+        await old.ask(path("Handshake"), b"", 5)
+        pair.service.recycle(0.2)
+        new = dialer.dial(pair.address, None)
+        late, renewed = (one.open(path("Deliver"), introduced, frames) for one in (old, new))
+        renewed.send([b"m"])
+        await asyncio.wait_for(late.carry(), 5)
+
+        renewed.send([b"n"])
+        await until(lambda: pair.node.received == [b"m", b"n"])
+    finally:
+        await dialer.close()
+        await pair.close()
+
+
+@pytest.fixture
+def short_silence(monkeypatch) -> None:
+    monkeypatch.setattr(peer_link, "SILENT_SECONDS", 0.05)
+
+
+@pytest.mark.slow
+async def test_a_member_of_which_nothing_is_heard_is_connected_to_anew(
+    pair, short_silence, caplog
+) -> None:
+    receive = pair.node.receive
+
+    def answered(sender, messages) -> bool:
+        pair.connections.heard(OTHER)
+        return receive(sender, messages)
+
+    pair.node.receive = answered
+    await pair.connected()
+    before = pair.link.channel
+    await sending(pair, 0.5)
+    assert pair.link.channel is before
+
+    # The connection lives, and its stream leads nowhere: what arrives is nobody's.
+    pair.node.receive = lambda sender, messages: True
+    pair.service._deliveries._heard = lambda member: None
+    until_renewed = asyncio.create_task(sending(pair, 1))
+    await until(lambda: pair.link.channel is not before)
+    assert pair.node.anew, "the other side connects anew as well"
+    assert [one.message for one in caplog.records if one.levelname == "WARNING"] == ["peer.silent"]
+
+    pair.node.receive = answered
+    await until_renewed
+    assert pair.node.received
+
+
+@pytest.mark.slow
+async def test_reconnecting_in_vain_becomes_rare(pair, short_silence) -> None:
+    await pair.connected()
+    await sending(pair, 2.2)
+
+    assert 2 <= pair.node.anew <= 4
+
+
+async def test_a_member_that_is_asked_nothing_may_be_silent(pair, short_silence) -> None:
+    await pair.connected()
+    before = pair.link.channel
+    await asyncio.sleep(0.4)
+
+    assert pair.link.channel is before
 
 
 @pytest.mark.slow

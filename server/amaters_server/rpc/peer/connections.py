@@ -60,6 +60,12 @@ class PeerConnections:
             if anew:
                 link.renew(announce=False)
 
+    def heard(self, member: int) -> None:
+        """Note that messages of a member arrive."""
+        link = self._links.get(member)
+        if link is not None:
+            link.heard = True
+
     def ask_again(self, member: int) -> None:
         """Have a member answer another handshake soon, at its own address."""
         link = self._links.get(member)

@@ -35,6 +35,10 @@ ASK_AGAIN_SECONDS = 3.0
 """Between two handshakes that were asked for because of what arrived in the member's name."""
 RENEW_AGAIN_SECONDS = 1.0
 """After a connection that should replace another one could not be had."""
+SILENT_SECONDS = 5.0
+SILENT_PERIODS, MOST_SILENT_PERIODS = 2, 24
+"""How many such periods in a row messages leave, and none comes back, before both sides reconnect;
+twice as many each time that did not help."""
 LINGER_SECONDS = 10.0
 """How long a connection that was replaced lives on, for what was queued and asked on it."""
 
@@ -86,6 +90,10 @@ class PeerLink:
     def __init__(self, member: Member, parts: LinkParts) -> None:
         self.member = member
         self.version = ""
+        self.heard = False
+        """Messages of the member have arrived in this period."""
+        self._sent = False
+        self._silent, self._most_silent = 0, SILENT_PERIODS
         self._parts = parts
         self._nudged = asyncio.Event()
         self._outdated = asyncio.Event()
@@ -99,7 +107,10 @@ class PeerLink:
 
     def send(self, messages: Sequence[bytes]) -> bool:
         """Queue the messages; False when they were dropped."""
-        return self._current is not None and self._current.deliver.send(messages)
+        if self._current is None:
+            return False
+        self._sent = True
+        return self._current.deliver.send(messages)
 
     @property
     def channel(self) -> PeerChannel | None:
@@ -170,13 +181,31 @@ class PeerLink:
 
     async def _ended_before_renewal(self, current: _Connection) -> bool:
         outdated = asyncio.ensure_future(self._outdated.wait())
+        ends, first = {current.carrying, outdated}, asyncio.FIRST_COMPLETED
         try:
-            await asyncio.wait({current.carrying, outdated}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait(ends, timeout=SILENT_SECONDS, return_when=first))[0]:
+                self._check_silence()
         finally:
             outdated.cancel()
         if current.carrying.done():
             current.carrying.result()
         return current.carrying.done()
+
+    def _check_silence(self) -> None:
+        """Reconnect both ways when messages leave and none comes back.
+
+        A connection whose pings are answered may still lead nowhere: the other side has lost the
+        stream, or this side's messages arrive and the answers do not.
+        """
+        self._silent = self._silent + 1 if self._sent and not self.heard else 0
+        if self.heard:
+            self._most_silent = SILENT_PERIODS
+        self._sent = self.heard = False
+        if self._silent >= self._most_silent:
+            facts = {"peer": self.member.id, "seconds": self._silent * SILENT_SECONDS}
+            log.warning("peer.silent", extra=facts)
+            self._silent, self._most_silent = 0, min(self._most_silent * 2, MOST_SILENT_PERIODS)
+            self.renew(announce=True)
 
     async def _replaced(self, current: _Connection) -> _Connection:
         """Return another connection, or the same one when there is no other to be had now."""

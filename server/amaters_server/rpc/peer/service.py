@@ -57,9 +57,10 @@ class PeerNode(Protocol):
 class PeerService:
     """One node's PeerService on its internal listener."""
 
-    def __init__(self, node: PeerNode) -> None:
+    def __init__(self, node: PeerNode, heard: Callable[[int], None] = lambda _: None) -> None:
+        """Call `heard` with the id of each member that sends messages."""
         self._node = node
-        self._deliveries = Deliveries(node)
+        self._deliveries = Deliveries(node, heard)
         self._tasks: TaskScope | None = None
         node.on_expelled(self._deliveries.expel)
 
@@ -69,7 +70,7 @@ class PeerService:
         return served(self, SERVICE, tasks) | Service(inbound={DELIVER: self._deliveries})
 
     def recycle(self, after_seconds: float = RECYCLE_SECONDS) -> None:
-        """End the streams open now if they still are by then; their owners connect anew."""
+        """End, by then, the streams of all connections there are now; their owners reconnect."""
         if self._tasks is not None:
             ending = self._deliveries.recycle(after_seconds)
             self._tasks.spawn(ending, name="peer-streams-recycle")
@@ -78,6 +79,7 @@ class PeerService:
         self, request: peer_pb2.HandshakeRequest, context: CallContext
     ) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
+        self._deliveries.connected(context.connection)
         return self._node.handshake(request)
 
     async def FetchImage(  # noqa: N802
@@ -107,31 +109,39 @@ class PeerService:
             raise MalformedError(f"this is no request of {request.method!r}") from wrong
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Delivery:
     """One open stream."""
 
     sender: int
     outlet: Outlet
+    connection: int
     count: int = 0
 
 
 class Deliveries(Inbound):
     """The streams of raft messages that other members have open here."""
 
-    def __init__(self, node: PeerNode) -> None:
+    def __init__(self, node: PeerNode, heard: Callable[[int], None]) -> None:
         self._node = node
+        self._heard = heard
         self._open: dict[int, _Delivery] = {}
+        self._newest = 0
+
+    def connected(self, connection: int) -> None:
+        """Know of a connection, before it has a stream."""
+        self._newest = max(self._newest, connection)
 
     @override
     def opened(self, call: Call, outlet: Outlet) -> None:
         """Let a member begin, or say why not."""
+        self.connected(call[5])
         try:
             sender = admitted(self._node, call[4] or [])
         except DatabaseError as error:
             outlet.fail([status.failure(call[0], error)])
         else:
-            self._open[call[0]] = _Delivery(sender, outlet)
+            self._open[call[0]] = _Delivery(sender, outlet, call[5])
 
     @override
     def received(self, call_id: int, messages: list[bytes], *, ended: bool) -> None:
@@ -154,11 +164,12 @@ class Deliveries(Inbound):
         self._open.pop(call_id, None)
 
     async def recycle(self, after_seconds: float) -> None:
-        """End the streams that are open now, unless they have ended by then."""
-        outdated = list(self._open.items())
+        """End what is open by then on the connections that there are now."""
+        # Connections are numbered in the order of their beginning; one may open its stream later.
+        outdated, newest = list(self._open.values()), self._newest
         await asyncio.sleep(after_seconds)
-        for call_id, delivery in outdated:
-            if self._open.get(call_id) is delivery:
+        for call_id, delivery in list(self._open.items()):
+            if delivery in outdated or 0 < delivery.connection <= newest:
                 self._end(call_id)
 
     def expel(self, member: int) -> None:
@@ -170,6 +181,7 @@ class Deliveries(Inbound):
     def _take(self, delivery: _Delivery, frame: bytes) -> bool:
         messages = peer_pb2.Frame.FromString(frame).messages
         delivery.count += len(messages)
+        self._heard(delivery.sender)
         return self._node.receive(delivery.sender, messages)
 
     def _end(self, call_id: int) -> None:

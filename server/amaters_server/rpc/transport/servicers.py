@@ -33,6 +33,7 @@ class CallContext:
     """What a method may ask of its call: a part of grpc's own context."""
 
     def __init__(self, call: Call) -> None:
+        self.connection = call[5]
         self._metadata = call[4]
         self._deadline = None if call[3] is None else _now() + call[3]
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Accepted, Place};
+use super::connection::Accepted;
+use super::permit::ConnectionPermit;
 use super::shared::{Counters, Peer, Shared};
 use super::tls::Material;
 use super::worker::{Order, Worker};
@@ -96,7 +97,7 @@ impl Acceptor {
 fn accept(socket: &TcpListener, stopping: &AtomicBool, door: &Door) {
     let mut id = 0;
     while !stopping.load(Ordering::Acquire) {
-        wait_for_somebody(socket);
+        wait_for_a_client(socket);
         match socket.accept() {
             Ok((stream, address)) => {
                 id += 1;
@@ -109,14 +110,14 @@ fn accept(socket: &TcpListener, stopping: &AtomicBool, door: &Door) {
     }
 }
 
-/// Accepting sets a descriptor aside before it waits: its number would tell of times gone by.
-fn wait_for_somebody(socket: &TcpListener) {
+/// Accepting reserves a descriptor before it waits: its number would be that of an earlier time.
+fn wait_for_a_client(socket: &TcpListener) {
     let mut waited_for = libc::pollfd {
         fd: socket.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: one valid entry and an open descriptor. Whatever it returns, accepting tells more.
+    // SAFETY: one valid entry and an open descriptor. Accepting reports what is wrong.
     unsafe {
         libc::poll(&raw mut waited_for, 1, -1);
     }
@@ -140,12 +141,6 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         Counters::add(&shared.counters.rejected, 1);
         return;
     }
-    let most = shared.settings.max_connections_per_client.load(Relaxed);
-    let Some(seat) = shared.hosts.seat(address.ip(), most) else {
-        Counters::add(&shared.counters.rejected_per_client, 1);
-        Counters::add(&shared.counters.rejected, 1);
-        return;
-    };
     let tls = door
         .tls
         .lock()
@@ -157,7 +152,7 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         certificate: None,
         load: Arc::default(),
     };
-    let Some(place) = Place::take(shared, id, peer, seat) else {
+    let Some(permit) = ConnectionPermit::acquire(shared, id, address.ip(), peer) else {
         Counters::add(&shared.counters.rejected, 1);
         return;
     };
@@ -169,6 +164,6 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         id,
         stream,
         tls,
-        place,
+        permit,
     }));
 }

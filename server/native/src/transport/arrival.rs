@@ -1,5 +1,5 @@
-//! How long a request may take to arrive: whoever stops in the middle of a message must not hold
-//! its bytes for ever, whether the call names a deadline or not.
+//! How long a request may take to arrive: a client that stops in the middle of a message must not
+//! hold its bytes for ever, whether the call names a deadline or not.
 
 use std::future::{poll_fn, Future};
 use std::pin::{pin, Pin};

@@ -32,7 +32,7 @@ pub struct Outbox {
     pub queued: usize,
     pub end: Option<End>,
     pub waker: Option<Waker>,
-    /// Python was told that more is queued than the low-water mark.
+    /// Python knows that more is queued than the low-water mark.
     pub held: bool,
 }
 
@@ -63,7 +63,7 @@ impl Call {
         self.marks.load(Ordering::Acquire) & TAKEN != 0
     }
 
-    /// The client is gone. True when Python must be told: it knows the call and has not answered.
+    /// The client is gone. True when Python must be notified: it knows the call and has not answered.
     pub fn abandon(&self) -> bool {
         let before = self.marks.fetch_or(GONE | ANSWERED, Ordering::AcqRel);
         before & TAKEN != 0 && before & (GONE | ANSWERED) == 0
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn python_hears_once_of_a_lost_call_it_knows() {
+    fn python_is_notified_once_of_a_lost_call_it_knows() {
         let call = Call::new(1, Arc::default());
         assert!(call.take());
 

@@ -17,82 +17,26 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::backlog::Load;
 use super::handler::{handle, Origin};
-use super::hosts::Seat;
-use super::shared::{Counters, Peer, Shared};
-use super::worker::State;
+use super::permit::ConnectionPermit;
+use super::shared::{Counters, Shared};
+use super::state::{Phase, State};
 
 /// How much of one answer HTTP/2 may take before the socket does.
 const SEND_BUFFER: usize = 128 << 10;
-
-/// Where a listener is in its life.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Phase {
-    Serving,
-    Draining,
-}
 
 /// A connection nobody has talked on yet.
 pub struct Accepted {
     pub id: u64,
     pub stream: StdStream,
     pub tls: Option<Arc<ServerConfig>>,
-    pub place: Place,
-}
-
-/// A place among the `max_connections`; dropping it gives it back.
-pub struct Place {
-    shared: Arc<Shared>,
-    id: u64,
-    load: Arc<Load>,
-    _seat: Seat,
-}
-
-impl Place {
-    /// Register a connection, unless there are too many.
-    pub fn take(shared: &Arc<Shared>, id: u64, peer: Peer, seat: Seat) -> Option<Self> {
-        let load = peer.load.clone();
-        let mut peers = shared.peers.lock();
-        if peers.len() as u64 >= shared.settings.max_connections.load(Relaxed) {
-            return None;
-        }
-        peers.insert(id, Arc::new(peer));
-        Some(Place {
-            shared: shared.clone(),
-            id,
-            load,
-            _seat: seat,
-        })
-    }
-
-    fn identify(&self, certificate: Option<Vec<u8>>) {
-        let mut peers = self.shared.peers.lock();
-        if let Some(peer) = peers.get_mut(&self.id) {
-            *peer = Arc::new(Peer {
-                address: peer.address.clone(),
-                tls: peer.tls,
-                certificate,
-                load: self.load.clone(),
-            });
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut peers = self.shared.peers.lock();
-        peers.remove(&self.id);
-        if peers.is_empty() {
-            self.shared.quiet.notify_all();
-        }
-    }
+    pub permit: ConnectionPermit,
 }
 
 pub fn spawn(state: &State, accepted: Accepted) {
     let origin = Arc::new(Origin {
         connection: accepted.id,
-        load: accepted.place.load.clone(),
+        load: accepted.permit.load().clone(),
         shared: state.shared.clone(),
         calls: state.calls.clone(),
     });
@@ -100,7 +44,7 @@ pub fn spawn(state: &State, accepted: Accepted) {
 }
 
 async fn serve(accepted: Accepted, origin: Arc<Origin>, phase: watch::Receiver<Phase>) {
-    let place = accepted.place;
+    let permit = accepted.permit;
     let Ok(stream) = TcpStream::from_std(accepted.stream) else {
         return;
     };
@@ -115,7 +59,7 @@ async fn serve(accepted: Accepted, origin: Arc<Origin>, phase: watch::Receiver<P
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
             if let Some(leaf) = session.peer_certificates().and_then(<[_]>::first) {
-                place.identify(Some(leaf.to_vec()));
+                permit.identify(leaf.to_vec());
             }
             Counters::add(&origin.shared.counters.connections_total, 1);
             speak(stream, origin, phase).await;
@@ -143,7 +87,7 @@ where
     loop {
         tokio::select! {
             biased;
-            // How a connection broke is of no interest: its calls have been told.
+            // How a connection broke is of no interest: its calls end with it.
             _ = connection.as_mut() => return,
             () = load.until_cut() => return,
             _ = patience.as_mut(), if !greeted => {

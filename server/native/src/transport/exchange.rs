@@ -16,10 +16,10 @@ use tokio::time::Sleep;
 
 use super::backlog::Held;
 use super::call::{Call, End};
+use super::calls::Calls;
 use super::framing::PREFIX;
 use super::shared::{Counters, Shared};
 use super::status;
-use super::worker::Calls;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -77,7 +77,7 @@ impl Exchange {
                 let free = outbox.held && outbox.queued <= self.shared.settings.stream_low_water;
                 if free {
                     outbox.held = false;
-                    self.shared.tell_writable(self.call.id);
+                    self.shared.notify_writable(self.call.id);
                 }
                 return Poll::Ready(Ok(piece));
             }
@@ -104,7 +104,7 @@ impl Exchange {
     fn abandon(&self) {
         self.calls.remove(self.call.id);
         if self.call.abandon() {
-            self.shared.tell_cancelled(self.call.id);
+            self.shared.notify_cancelled(self.call.id);
         }
     }
 }

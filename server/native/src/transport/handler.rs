@@ -14,13 +14,14 @@ use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::arrival::Arrival;
 use super::backlog::Load;
+use super::calls::Calls;
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::framing::{self, Splitter};
 use super::headers;
-use super::inbound::{Inbound, Upload};
+use super::inbound::Inbound;
+use super::request_reader::RequestReader;
 use super::shared::{Counters, Queued, Shared};
 use super::status;
-use super::worker::Calls;
 
 /// What the calls of one connection have in common.
 pub struct Origin {
@@ -39,7 +40,7 @@ pub async fn handle(
     let inbound = &origin.shared.settings.inbound;
     let answer = if inbound.contains(request.uri().path()) {
         match begin(&origin, request) {
-            Ok((exchange, mut upload)) => exchange.respond_while(|cx| upload.poll(cx)).await,
+            Ok((exchange, mut reader)) => exchange.respond_while(|cx| reader.poll(cx)).await,
             Err(refusal) => *refusal,
         }
     } else {
@@ -74,7 +75,10 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
 }
 
 /// Announce a request that is a stream, before anything of it has been read.
-fn begin(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<(Exchange, Upload), Refusal> {
+fn begin(
+    origin: &Arc<Origin>,
+    request: Request<Incoming>,
+) -> Result<(Exchange, RequestReader), Refusal> {
     let (head, body) = request.into_parts();
     check_protocol(&head.method, &head.headers)?;
     Counters::add(&origin.shared.counters.calls_total, 1);
@@ -83,7 +87,7 @@ fn begin(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<(Exchange, 
     let limit = origin.shared.settings.max_message_bytes;
     let splitter = Splitter::new(limit, headers::encoding(&head.headers));
     let exchange = announce(origin, head, Bytes::new(), deadline, timer)?;
-    let upload = Upload {
+    let reader = RequestReader {
         body,
         inbound: Inbound::new(exchange.call.clone()),
         splitter,
@@ -91,7 +95,7 @@ fn begin(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<(Exchange, 
         shared: origin.shared.clone(),
         ended: false,
     };
-    Ok((exchange, upload))
+    Ok((exchange, reader))
 }
 
 fn announce(

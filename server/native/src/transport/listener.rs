@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use super::acceptor::{bind, Acceptor, Door};
 use super::backlog::Held;
 use super::call::End;
-use super::connection::Phase;
-use super::pieces::{self, Failure, Paths, PyMetadata};
+use super::calls::{worker_of, MAX_WORKERS};
+use super::py_convert::{self, Failure, Paths, PyMetadata};
 use super::shared::{Settings, Shared};
+use super::state::Phase;
 use super::stats::{Connection, ListenerStats};
 use super::status;
 use super::tls::{Material, TlsIdentity};
-use super::worker::{worker_of, Order, Worker, MAX_WORKERS};
+use super::worker::{Order, Worker};
 
 /// How long the last words of a closing listener may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -220,14 +221,14 @@ impl Listener {
         let mut calls = Vec::new();
         for queued in self.shared.take(limit) {
             if queued.call.take() {
-                calls.push(pieces::call_tuple(py, &self.paths, now, &queued)?);
+                calls.push(py_convert::call_tuple(py, &self.paths, now, &queued)?);
             }
         }
         PyList::new(py, calls)
     }
 
     fn take_messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        pieces::taken_list(py, self.shared.take_messages())
+        py_convert::taken_list(py, self.shared.take_messages())
     }
 
     fn take_cancelled(&self) -> Vec<u64> {
@@ -241,7 +242,7 @@ impl Listener {
     fn reply(&self, answers: &Bound<'_, PyList>) -> PyResult<()> {
         let mut batch = Vec::with_capacity(answers.len());
         for item in answers.iter() {
-            batch.push(pieces::answer(&item, &self.shared.backlog)?);
+            batch.push(py_convert::answer(&item, &self.shared.backlog)?);
         }
         self.order(batch, Order::Answer);
         Ok(())
@@ -250,7 +251,7 @@ impl Listener {
     fn fail(&self, failures: Vec<Failure<'_>>) -> PyResult<()> {
         let mut batch = Vec::with_capacity(failures.len());
         for (id, code, message, metadata) in failures {
-            let trailers = pieces::trailers(code, &message, metadata)?;
+            let trailers = py_convert::trailers(code, &message, metadata)?;
             batch.push((id, trailers.unwrap_or_else(|| Box::new(status::ok()))));
         }
         self.order(batch, Order::Fail);
@@ -258,7 +259,7 @@ impl Listener {
     }
 
     fn send(&self, call_id: u64, message: &Bound<'_, PyBytes>) -> PyResult<i64> {
-        let frame = Held::new(pieces::frame(message.as_bytes())?, &self.shared.backlog);
+        let frame = Held::new(py_convert::frame(message.as_bytes())?, &self.shared.backlog);
         let Some(call) = self
             .worker(call_id)
             .and_then(|worker| worker.calls.get(call_id))
@@ -288,7 +289,7 @@ impl Listener {
         message: &str,
         metadata: Option<PyMetadata<'_>>,
     ) -> PyResult<()> {
-        let end = pieces::trailers(code, message, metadata)?.map_or(End::Ok, End::Failed);
+        let end = py_convert::trailers(code, message, metadata)?.map_or(End::Ok, End::Failed);
         let call = self
             .worker(call_id)
             .and_then(|worker| worker.calls.remove(call_id));

@@ -2,13 +2,14 @@
 //!
 //! Path of a call: `acceptor` → `connection` (TLS, HTTP/2) → `handler` (one message read) → `shared`
 //! (queue, eventfd) → `listener` (Python takes and answers) → `worker` (one order per batch) →
-//! `exchange` (the response body). A request that is a stream goes through `inbound` instead of being read
-//! to its end first.
+//! `exchange` (the response body). A request that is a stream is not read to its end first:
+//! `request_reader` moves its messages to `inbound`, where Python takes them.
 
 mod acceptor;
 mod arrival;
 mod backlog;
 mod call;
+mod calls;
 mod connection;
 mod exchange;
 mod framing;
@@ -21,8 +22,11 @@ mod inbound;
 mod listener;
 mod memory;
 mod outgoing;
-mod pieces;
+mod permit;
+mod py_convert;
+mod request_reader;
 mod shared;
+mod state;
 mod stats;
 mod status;
 mod tls;

@@ -82,14 +82,14 @@ pub struct Shared {
     pub settings: Settings,
     pub counters: Counters,
     pub peers: Mutex<HashMap<u64, Arc<Peer>>>,
-    pub hosts: Arc<Hosts>,
+    pub hosts: Hosts,
     /// Signalled when the last connection is gone.
     pub quiet: Condvar,
     queue: Mutex<VecDeque<Queued>>,
     cancelled: Mutex<Vec<u64>>,
     writable: Mutex<Vec<u64>>,
     /// Inbound streams with something Python has not taken.
-    stirred: Mutex<Vec<Arc<Inbound>>>,
+    readable: Mutex<Vec<Arc<Inbound>>>,
     pub backlog: Arc<Backlog>,
     wakeup: Arc<Wakeup>,
 }
@@ -101,12 +101,12 @@ impl Shared {
             settings,
             counters: Counters::default(),
             peers: Mutex::default(),
-            hosts: Arc::default(),
+            hosts: Hosts::default(),
             quiet: Condvar::new(),
             queue: Mutex::default(),
             cancelled: Mutex::default(),
             writable: Mutex::default(),
-            stirred: Mutex::default(),
+            readable: Mutex::default(),
             backlog: Arc::new(Backlog::new(wakeup.clone())),
             wakeup,
         })
@@ -163,7 +163,7 @@ impl Shared {
         cut
     }
 
-    pub fn tell_cancelled(&self, id: u64) {
+    pub fn notify_cancelled(&self, id: u64) {
         self.cancelled.lock().push(id);
         self.wakeup.wake();
     }
@@ -172,7 +172,7 @@ impl Shared {
         std::mem::take(&mut *self.cancelled.lock())
     }
 
-    pub fn tell_writable(&self, id: u64) {
+    pub fn notify_writable(&self, id: u64) {
         self.writable.lock().push(id);
         self.wakeup.wake();
     }
@@ -181,19 +181,19 @@ impl Shared {
         std::mem::take(&mut *self.writable.lock())
     }
 
-    pub fn tell_stirred(&self, inbound: Arc<Inbound>) {
-        self.stirred.lock().push(inbound);
+    pub fn notify_readable(&self, inbound: Arc<Inbound>) {
+        self.readable.lock().push(inbound);
         self.wakeup.wake();
     }
 
-    /// What inbound streams hold; those that Python has not been told of yet have to wait.
+    /// What inbound streams hold; those that are not announced to Python yet have to wait.
     pub fn take_messages(&self) -> Vec<Taken> {
-        let stirred = std::mem::take(&mut *self.stirred.lock());
-        let (known, unknown): (Vec<_>, Vec<_>) = stirred
+        let readable = std::mem::take(&mut *self.readable.lock());
+        let (known, unknown): (Vec<_>, Vec<_>) = readable
             .into_iter()
             .partition(|inbound| inbound.call.is_taken());
         // Their announcement is still queued, so Python will be woken for it.
-        self.stirred.lock().extend(unknown);
+        self.readable.lock().extend(unknown);
         known.iter().filter_map(|inbound| inbound.take()).collect()
     }
 }

@@ -1,8 +1,7 @@
 //! gRPC status as HTTP/2 trailers.
 
-use std::fmt::Write as _;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{percent_decode, utf8_percent_encode, AsciiSet, CONTROLS};
 
 pub const UNKNOWN: u16 = 2;
 pub const DEADLINE_EXCEEDED: u16 = 4;
@@ -14,18 +13,12 @@ pub const UNAVAILABLE: u16 = 14;
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Percent-encode what HTTP header values or gRPC do not allow.
+/// What a grpc-message escapes beside everything that is not ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
 fn encoded(message: &str) -> HeaderValue {
-    let mut text = String::with_capacity(message.len());
-    for byte in message.bytes() {
-        if (0x20..=0x7e).contains(&byte) && byte != b'%' {
-            text.push(byte as char);
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    let text = utf8_percent_encode(message, ESCAPED).to_string();
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 pub fn ok() -> HeaderMap {
@@ -58,25 +51,11 @@ pub fn read(trailers: &HeaderMap) -> Result<(), (u16, String)> {
     }
 }
 
-/// Undo the percent-encoding; what is not encoded properly is left as it is.
+/// What is not encoded properly is left as it is.
 fn decoded(value: &HeaderValue) -> String {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) if first == b'%' => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode(value.as_bytes())
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

@@ -3,9 +3,7 @@
 //! Answers of a whole batch arrive as one order, so that the thread is woken once for all of them
 //! and hands them on without leaving it.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -15,68 +13,13 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-use super::backlog::{Held, Load};
-use super::call::{Call, End};
-use super::connection::{self, Accepted, Phase};
+use super::backlog::Held;
+use super::call::End;
+use super::calls::Calls;
+use super::connection::{self, Accepted};
 use super::shared::Shared;
+use super::state::{Phase, State};
 use super::status;
-
-/// Bits of a call id that name its worker.
-const WORKER_BITS: u32 = 6;
-pub const MAX_WORKERS: usize = 1 << WORKER_BITS;
-
-pub fn worker_of(call_id: u64) -> usize {
-    (call_id & (MAX_WORKERS as u64 - 1)) as usize
-}
-
-/// The open calls of one worker.
-pub struct Calls {
-    worker: u64,
-    sequence: AtomicU64,
-    /// None once the worker takes no more.
-    open: Mutex<Option<HashMap<u64, Arc<Call>>>>,
-}
-
-impl Calls {
-    fn new(worker: usize) -> Self {
-        Calls {
-            worker: worker as u64,
-            sequence: AtomicU64::new(1),
-            open: Mutex::new(Some(HashMap::new())),
-        }
-    }
-
-    pub fn open(&self, load: &Arc<Load>) -> Option<Arc<Call>> {
-        let id = self.sequence.fetch_add(1, Relaxed) << WORKER_BITS | self.worker;
-        let call = Arc::new(Call::new(id, load.clone()));
-        self.open.lock().as_mut()?.insert(id, call.clone());
-        Some(call)
-    }
-
-    pub fn get(&self, id: u64) -> Option<Arc<Call>> {
-        self.open.lock().as_ref()?.get(&id).cloned()
-    }
-
-    pub fn remove(&self, id: u64) -> Option<Arc<Call>> {
-        self.open.lock().as_mut()?.remove(&id)
-    }
-
-    fn remove_all<T>(&self, items: Vec<(u64, T)>) -> Vec<(Arc<Call>, T)> {
-        let mut open = self.open.lock();
-        let Some(open) = open.as_mut() else {
-            return Vec::new();
-        };
-        items
-            .into_iter()
-            .filter_map(|(id, item)| Some((open.remove(&id)?, item)))
-            .collect()
-    }
-
-    fn shut(&self) -> Vec<Arc<Call>> {
-        let open = self.open.lock().take();
-        open.map_or_else(Vec::new, |open| open.into_values().collect())
-    }
-}
 
 pub enum Order {
     Serve(Accepted),
@@ -128,12 +71,6 @@ impl Worker {
             let _ = thread.join();
         }
     }
-}
-
-pub struct State {
-    pub shared: Arc<Shared>,
-    pub calls: Arc<Calls>,
-    pub phase: watch::Receiver<Phase>,
 }
 
 async fn work(state: State, mut inbox: UnboundedReceiver<Order>) {

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::done::Reason;
-use super::line::Line;
+use super::completions::Reason;
+use super::connection::Connection;
 use super::request::Request;
 
 /// Where to connect, and how.
@@ -31,11 +31,11 @@ pub struct Target {
     pub keepalive_timeout: Duration,
 }
 
-/// Serve the requests until the connection breaks or nobody holds the channel any more.
+/// Serve the requests until the connection breaks or the channel is dropped.
 pub async fn run(target: Target, reason: Reason, mut requests: UnboundedReceiver<Request>) {
     let why = connect(&target, &mut requests).await;
     *reason.lock() = why;
-    // Only now the requests left over may be dropped: each tells the reason.
+    // Only now the requests left over may be dropped: each reports the reason.
     drop(requests);
 }
 
@@ -61,7 +61,7 @@ async fn connect(target: &Target, requests: &mut UnboundedReceiver<Request>) -> 
     }
 }
 
-/// The name is resolved anew every time, and every address it stands for is tried.
+/// The name is resolved every time, and each of its addresses is tried.
 async fn dial(address: &str) -> Result<TcpStream, std::io::Error> {
     let mut failure = std::io::Error::other("the name stands for no address");
     for candidate in lookup_host(address).await? {
@@ -93,24 +93,24 @@ where
         .initial_connection_window_size(4 << 20)
         .max_header_list_size(64 << 10)
         .handshake::<_, Bytes>(stream);
-    let (sender, mut connection) = match opening.await {
+    let (sender, mut protocol) = match opening.await {
         Ok(pair) => pair,
         Err(error) => return spelled(&error),
     };
-    let pings = connection.ping_pong();
+    let pings = protocol.ping_pong();
     let mut silence = pin!(silence(pings, target));
-    let line = Arc::new(Line::new(connection));
+    let connection = Arc::new(Connection::new(protocol));
     let mut calls = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            ended = poll_fn(|cx| line.poll(cx)) => return match ended {
+            ended = poll_fn(|cx| connection.poll(cx)) => return match ended {
                 Ok(()) => "the other side has closed the connection".into(),
                 Err(error) => spelled(&error),
             },
             () = silence.as_mut() => return "the other side does not answer pings".into(),
             request = requests.recv() => match request {
-                Some(request) => spawn(&mut calls, request, &sender, &line),
+                Some(request) => spawn(&mut calls, request, &sender, &connection),
                 None => return "the channel was closed".into(),
             },
             Some(_) = calls.join_next() => {}
@@ -118,8 +118,13 @@ where
     }
 }
 
-fn spawn(calls: &mut JoinSet<()>, request: Request, sender: &SendRequest<Bytes>, line: &Arc<Line>) {
-    calls.spawn(request.perform(sender.clone(), line.clone()));
+fn spawn(
+    calls: &mut JoinSet<()>,
+    request: Request,
+    sender: &SendRequest<Bytes>,
+    connection: &Arc<Connection>,
+) {
+    calls.spawn(request.perform(sender.clone(), connection.clone()));
 }
 
 /// Ends when a ping was not answered in time.
@@ -135,7 +140,7 @@ async fn silence(pings: Option<PingPong>, target: &Target) {
 }
 
 async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, h2::Error>>) -> bool {
-    // A ping that fails tells of a broken connection, which the connection itself tells better.
+    // A ping that fails means a broken connection, and the connection itself says more about it.
     timeout(limit, answer).await.is_ok()
 }
 

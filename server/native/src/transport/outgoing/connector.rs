@@ -16,16 +16,16 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::listener::{os_error, seconds};
-use super::super::pieces::{self, PyMetadata};
+use super::super::py_convert::{self, PyMetadata};
 use super::super::tls::ClientIdentity;
 use super::channel::{self, Target};
-use super::done::{Done, Reason, Ticket};
+use super::completions::{Completions, Reason, Ticket};
 use super::outflow::Outflow;
 use super::request::{Emptied, Request, Upload};
 
 #[pyclass(module = "amaters_native.transport", frozen)]
 pub struct Connector {
-    done: Arc<Done>,
+    completions: Arc<Completions>,
     ids: Arc<AtomicU64>,
     runtime: Handle,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -51,9 +51,9 @@ impl Connector {
     #[new]
     #[pyo3(signature = (*, event_fd))]
     fn new(event_fd: i32) -> PyResult<Self> {
-        let done = Done::new(event_fd)
+        let completions = Completions::new(event_fd)
             .map_err(|error| os_error(&error, "event_fd is no usable eventfd"))?;
-        start(done).map_err(|error| os_error(&error, "cannot start a thread"))
+        start(completions).map_err(|error| os_error(&error, "cannot start a thread"))
     }
 
     #[pyo3(signature = (address, *, tls=None, connect_timeout_seconds=5.0,
@@ -86,7 +86,7 @@ impl Connector {
             scheme: if tls.is_some() { "https" } else { "http" },
             address,
             limit: max_message_bytes,
-            done: self.done.clone(),
+            completions: self.completions.clone(),
             ids: self.ids.clone(),
             reason,
             requests: Mutex::new(Some(requests)),
@@ -95,7 +95,7 @@ impl Connector {
 
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let items = self
-            .done
+            .completions
             .take()
             .into_iter()
             .map(|(id, outcome)| match outcome {
@@ -110,7 +110,7 @@ impl Connector {
     }
 }
 
-fn start(done: Done) -> io::Result<Connector> {
+fn start(completions: Completions) -> io::Result<Connector> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel();
@@ -122,7 +122,7 @@ fn start(done: Done) -> io::Result<Connector> {
             runtime.shutdown_background();
         })?;
     Ok(Connector {
-        done: Arc::new(done),
+        completions: Arc::new(completions),
         ids: Arc::new(AtomicU64::new(1)),
         runtime: handle,
         running: Mutex::new(Some((stop, thread))),
@@ -134,7 +134,7 @@ pub struct Channel {
     scheme: &'static str,
     address: String,
     limit: usize,
-    done: Arc<Done>,
+    completions: Arc<Completions>,
     ids: Arc<AtomicU64>,
     reason: Reason,
     requests: Mutex<Option<UnboundedSender<Request>>>,
@@ -154,7 +154,7 @@ impl Channel {
             .header("te", "trailers")
             .body(())
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        pieces::append(head.headers_mut(), metadata)?;
+        py_convert::append(head.headers_mut(), metadata)?;
         if let Some(timeout) = timeout {
             let left = timeout.as_millis().clamp(1, 99_999_999);
             let value = http::HeaderValue::try_from(format!("{left}m"))
@@ -165,7 +165,7 @@ impl Channel {
         let request = Request {
             ticket: Ticket {
                 id,
-                done: self.done.clone(),
+                completions: self.completions.clone(),
                 reason: self.reason.clone(),
                 outcome: None,
             },
@@ -174,7 +174,7 @@ impl Channel {
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             limit: self.limit,
         };
-        // A request that finds no taker is dropped, and tells the reason.
+        // A request that finds no taker is dropped, and reports the reason.
         if let Some(requests) = &*self.requests.lock() {
             let _ = requests.send(request);
         }
@@ -195,7 +195,7 @@ impl Channel {
         let timeout = timeout_seconds
             .map(|value| seconds("timeout_seconds", value))
             .transpose()?;
-        let upload = Upload::Single(pieces::frame(message)?.into());
+        let upload = Upload::Single(py_convert::frame(message)?.into());
         self.request(path, metadata, timeout, upload)
     }
 
@@ -233,7 +233,7 @@ impl Stream {
     fn send(&self, messages: Vec<Bound<'_, PyBytes>>) -> PyResult<bool> {
         let frames = messages
             .iter()
-            .map(|message| pieces::frame(message.as_bytes()).map(Into::into))
+            .map(|message| py_convert::frame(message.as_bytes()).map(Into::into))
             .collect::<PyResult<Vec<_>>>()?;
         Ok(self.outflow.send(frames))
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
+use h2::SendStream;
 use parking_lot::Mutex;
 
-use super::line::{Quiet, Summons};
-use super::sink::Sink;
+use super::connection::{Connection, Quiet, Summons};
 
 /// Up to this much is copied together, so that it leaves in one write.
 const TOGETHER: usize = 64 << 10;
@@ -20,7 +20,7 @@ struct Queue {
     queued: usize,
     /// Nothing more will be added.
     finished: bool,
-    /// Nobody takes anything any more.
+    /// Nothing is taken any more.
     lost: bool,
     taker: Option<Waker>,
 }
@@ -44,7 +44,7 @@ impl Outflow {
         }
     }
 
-    /// Add frames, and send them from this thread if they are small and nobody else is at it.
+    /// Add frames, and send them from this thread if they are small and no other thread sends.
     pub fn send(&self, frames: Vec<Bytes>) -> bool {
         if frames.iter().map(Bytes::len).sum::<usize>() > TOGETHER {
             return self.put(frames);
@@ -60,7 +60,7 @@ impl Outflow {
         if let Some(sink) = &mut *sink {
             let _ = self.poll_drain(sink);
             drop(quiet);
-            sink.line.drive();
+            sink.connection.drive();
         }
         true
     }
@@ -95,7 +95,7 @@ impl Outflow {
         queue.frames.extend(frames);
         queue.queued += size;
         let taker = queue.taker.take();
-        drop(queue); // Whoever is woken takes the lock first of all.
+        drop(queue); // The woken task takes the lock first of all.
         wake(taker);
         true
     }
@@ -131,6 +131,58 @@ impl Outflow {
         let taken = together(first, &mut queue.frames);
         queue.queued -= taken.len();
         Poll::Ready(Some(taken))
+    }
+}
+
+/// The sending half of an open stream: into HTTP/2's own buffer.
+pub struct Sink {
+    stream: SendStream<Bytes>,
+    /// The connection that carries the stream.
+    pub connection: Arc<Connection>,
+    /// What was taken from the outflow and found no room yet.
+    rest: Bytes,
+    finished: bool,
+}
+
+impl Sink {
+    pub fn new(stream: SendStream<Bytes>, connection: Arc<Connection>) -> Self {
+        Sink {
+            stream,
+            connection,
+            rest: Bytes::new(),
+            finished: false,
+        }
+    }
+
+    /// Ready when nothing more can or will be sent.
+    pub fn poll_drain(&mut self, outflow: &Outflow, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.finished {
+            if self.rest.is_empty() {
+                match outflow.poll_take(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(taken)) => self.rest = taken,
+                    Poll::Ready(None) => {
+                        let _ = self.stream.send_data(Bytes::new(), true);
+                        self.finished = true;
+                        break;
+                    }
+                }
+            }
+            self.stream.reserve_capacity(self.rest.len());
+            if self.stream.capacity() == 0 {
+                match self.stream.poll_capacity(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(_) => self.finished = true,
+                }
+                continue;
+            }
+            let piece = self
+                .rest
+                .split_to(self.rest.len().min(self.stream.capacity()));
+            self.finished = self.stream.send_data(piece, false).is_err();
+        }
+        Poll::Ready(())
     }
 }
 

@@ -13,17 +13,16 @@ use tokio::time::{timeout_at, Instant};
 
 use super::super::framing::{Fault, Single};
 use super::super::status::{self, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
-use super::done::{Outcome, Ticket};
-use super::line::Line;
-use super::outflow::Outflow;
-use super::sink::Sink;
+use super::completions::{Outcome, Ticket};
+use super::connection::Connection;
+use super::outflow::{Outflow, Sink};
 
 pub enum Upload {
     Single(Bytes),
     Stream(Emptied),
 }
 
-/// Tells the outflow when nobody empties it any more.
+/// Closes the outflow when the call that empties it is over.
 pub struct Emptied(pub Arc<Outflow>);
 
 impl Drop for Emptied {
@@ -43,8 +42,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Carry the call out and tell its outcome.
-    pub async fn perform(self, sender: SendRequest<Bytes>, line: Arc<Line>) {
+    /// Carry the call out and report its outcome.
+    pub async fn perform(self, sender: SendRequest<Bytes>, connection: Arc<Connection>) {
         let Request {
             mut ticket, upload, ..
         } = self;
@@ -52,7 +51,7 @@ impl Request {
             match upload {
                 Upload::Single(message) => unary(sender, self.head, message, self.limit).await,
                 Upload::Stream(outflow) => {
-                    stream(sender, self.head, &outflow.0, line, self.limit).await
+                    stream(sender, self.head, &outflow.0, connection, self.limit).await
                 }
             }
         };
@@ -97,11 +96,11 @@ async fn stream(
     sender: SendRequest<Bytes>,
     head: Head<()>,
     outflow: &Outflow,
-    line: Arc<Line>,
+    connection: Arc<Connection>,
     limit: usize,
 ) -> Outcome {
     let (response, stream) = begun(sender, head).await?;
-    outflow.open(Sink::new(stream, line));
+    outflow.open(Sink::new(stream, connection));
     let mut answer = pin!(answer(response, limit));
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = answer.as_mut().poll(cx) {

@@ -12,21 +12,21 @@ use super::super::wakeup::Wakeup;
 /// The answer's message, or a status that is not OK.
 pub type Outcome = Result<Bytes, (u16, String)>;
 
-/// Calls that have ended and that Python has not heard of.
-pub struct Done {
+/// Calls that have ended and that Python has not taken.
+pub struct Completions {
     ended: Mutex<Vec<(u64, Outcome)>>,
     wakeup: Wakeup,
 }
 
-impl Done {
+impl Completions {
     pub fn new(event_fd: i32) -> io::Result<Self> {
-        Ok(Done {
+        Ok(Completions {
             ended: Mutex::default(),
             wakeup: Wakeup::new(event_fd)?,
         })
     }
 
-    fn tell(&self, id: u64, outcome: Outcome) {
+    fn push(&self, id: u64, outcome: Outcome) {
         self.ended.lock().push((id, outcome));
         self.wakeup.wake();
     }
@@ -40,10 +40,10 @@ impl Done {
 /// Why a channel is of no use any more.
 pub type Reason = Arc<Mutex<String>>;
 
-/// The promise that Python will hear how a call ended: at the latest when this is dropped.
+/// Reports a call's outcome to Python: at the latest when this is dropped.
 pub struct Ticket {
     pub id: u64,
-    pub done: Arc<Done>,
+    pub completions: Arc<Completions>,
     pub reason: Reason,
     pub outcome: Option<Outcome>,
 }
@@ -52,6 +52,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let outcome = self.outcome.take();
         let outcome = outcome.unwrap_or_else(|| Err((UNAVAILABLE, self.reason.lock().clone())));
-        self.done.tell(self.id, outcome);
+        self.completions.push(self.id, outcome);
     }
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use parking_lot::Mutex;
 
 pub type Ended = Result<(), h2::Error>;
-type Connection = Pin<Box<dyn Future<Output = Ended> + Send>>;
+type Protocol = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -73,21 +73,21 @@ impl Wake for Summons {
 }
 
 enum Progress {
-    Running(Connection),
-    /// The task has not heard of it yet.
+    Running(Protocol),
+    /// The task does not know of it yet.
     Ended(Ended),
-    Told,
+    Reported,
 }
 
 /// A connection that its task and any sender may drive, one at a time.
-pub struct Line {
+pub struct Connection {
     progress: Mutex<Progress>,
     summons: Arc<Summons>,
 }
 
-impl Line {
+impl Connection {
     pub fn new(connection: impl Future<Output = Ended> + Send + 'static) -> Self {
-        Line {
+        Connection {
             progress: Mutex::new(Progress::Running(Box::pin(connection))),
             summons: Arc::default(),
         }
@@ -97,16 +97,16 @@ impl Line {
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.summons.register(cx.waker());
         let mut progress = self.progress.lock();
-        match std::mem::replace(&mut *progress, Progress::Told) {
-            Progress::Running(mut connection) => {
-                let polled = self.poll_connection(&mut connection);
+        match std::mem::replace(&mut *progress, Progress::Reported) {
+            Progress::Running(mut protocol) => {
+                let polled = self.poll_protocol(&mut protocol);
                 if polled.is_pending() {
-                    *progress = Progress::Running(connection);
+                    *progress = Progress::Running(protocol);
                 }
                 polled
             }
             Progress::Ended(how) => Poll::Ready(how),
-            Progress::Told => Poll::Pending,
+            Progress::Reported => Poll::Pending,
         }
     }
 
@@ -115,18 +115,18 @@ impl Line {
         let Some(mut progress) = self.progress.try_lock() else {
             return self.summons.send();
         };
-        if let Progress::Running(connection) = &mut *progress {
-            if let Poll::Ready(how) = self.poll_connection(connection) {
+        if let Progress::Running(protocol) = &mut *progress {
+            if let Poll::Ready(how) = self.poll_protocol(protocol) {
                 *progress = Progress::Ended(how);
-                drop(progress); // Whoever is woken takes the lock first of all.
+                drop(progress); // The woken task takes the lock first of all.
                 self.summons.send();
             }
         }
     }
 
-    fn poll_connection(&self, connection: &mut Connection) -> Poll<Ended> {
+    fn poll_protocol(&self, protocol: &mut Protocol) -> Poll<Ended> {
         let waker = Waker::from(self.summons.clone());
-        connection.as_mut().poll(&mut Context::from_waker(&waker))
+        protocol.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 
@@ -147,9 +147,9 @@ mod tests {
     }
 
     /// A connection that is over after so many polls, and the times its task was woken.
-    fn line(polls: usize) -> (Line, Waker, Arc<Counted>) {
+    fn connection(polls: usize) -> (Connection, Waker, Arc<Counted>) {
         let mut left = polls;
-        let line = Line::new(poll_fn(move |_| {
+        let connection = Connection::new(poll_fn(move |_| {
             left -= 1;
             match left {
                 0 => Poll::Ready(Ok(())),
@@ -157,39 +157,47 @@ mod tests {
             }
         }));
         let woken = Arc::new(Counted::default());
-        (line, Waker::from(woken.clone()), woken)
+        (connection, Waker::from(woken.clone()), woken)
     }
 
     #[test]
     fn a_sender_drives_without_waking_the_task() {
-        let (line, task, woken) = line(3);
-        assert!(line.poll(&mut Context::from_waker(&task)).is_pending());
+        let (connection, task, woken) = connection(3);
+        assert!(connection
+            .poll(&mut Context::from_waker(&task))
+            .is_pending());
 
-        line.drive();
+        connection.drive();
 
         assert_eq!(woken.0.load(Relaxed), 0);
     }
 
     #[test]
-    fn the_task_hears_of_an_end_that_a_sender_met() {
-        let (line, task, woken) = line(2);
-        assert!(line.poll(&mut Context::from_waker(&task)).is_pending());
+    fn the_task_learns_of_an_end_that_a_sender_met() {
+        let (connection, task, woken) = connection(2);
+        assert!(connection
+            .poll(&mut Context::from_waker(&task))
+            .is_pending());
 
-        line.drive();
+        connection.drive();
 
         assert_eq!(woken.0.load(Relaxed), 1);
-        assert!(line.poll(&mut Context::from_waker(&task)).is_ready());
-        line.drive();
-        assert!(line.poll(&mut Context::from_waker(&task)).is_pending());
+        assert!(connection.poll(&mut Context::from_waker(&task)).is_ready());
+        connection.drive();
+        assert!(connection
+            .poll(&mut Context::from_waker(&task))
+            .is_pending());
     }
 
     #[test]
-    fn a_line_at_work_is_summoned_instead() {
-        let (line, task, woken) = line(9);
-        assert!(line.poll(&mut Context::from_waker(&task)).is_pending());
+    fn a_connection_at_work_is_summoned_instead() {
+        let (connection, task, woken) = connection(9);
+        assert!(connection
+            .poll(&mut Context::from_waker(&task))
+            .is_pending());
 
-        let working = line.progress.lock();
-        line.drive();
+        let working = connection.progress.lock();
+        connection.drive();
         drop(working);
 
         assert_eq!(woken.0.load(Relaxed), 1);

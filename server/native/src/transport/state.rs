@@ -1,0 +1,21 @@
+//! What a worker hands to its connections.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::calls::Calls;
+use super::shared::Shared;
+
+/// Where a listener is in its life.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Phase {
+    Serving,
+    Draining,
+}
+
+pub struct State {
+    pub shared: Arc<Shared>,
+    pub calls: Arc<Calls>,
+    pub phase: watch::Receiver<Phase>,
+}

@@ -17,7 +17,6 @@ NOT_YET = {
     "README.md",
     "SECURITY.md",
     "docs/architecture.md",
-    "docs/performance.md",
     "docs/testing.md",
     *(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "adr").glob("*.md")),
     *(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "operations").glob("*.md")),

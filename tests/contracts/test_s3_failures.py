@@ -8,16 +8,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import ArchiveWriter
-from amaters_server.snapshots.places import S3Place, place_of
-from amaters_server.snapshots.s3 import S3SnapshotUploader
-from amaters_server.snapshots.s3_settings import (
+from amaters_server.backups.file.archive import ArchiveWriter
+from amaters_server.backups.places import S3Place, place_of
+from amaters_server.backups.stores.s3 import S3SnapshotUploader
+from amaters_server.backups.stores.s3_settings import (
     S3Credentials,
     S3Settings,
     S3Tuning,
     stored_credentials,
 )
+from amaters_server.model.errors import SnapshotError
 
 MIB = 1024 * 1024
 OURS = "0123456789abcdef" * 2

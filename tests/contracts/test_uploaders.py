@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+from amaters_server.backups.file.archive import ArchiveReader, ArchiveWriter
+from amaters_server.backups.names import local_name, remote_name
+from amaters_server.backups.places import FolderPlace, S3Place, place_of
+from amaters_server.backups.stores.destinations import uploader_for
+from amaters_server.backups.stores.local import LocalSnapshotUploader
+from amaters_server.backups.stores.s3 import S3SnapshotUploader
+from amaters_server.backups.stores.s3_settings import S3Settings, S3Tuning
+from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.model.errors import ConfigurationError, SnapshotError
-from amaters_server.snapshots.archive import ArchiveReader, ArchiveWriter
-from amaters_server.snapshots.destinations import uploader_for
-from amaters_server.snapshots.local import LocalSnapshotUploader
-from amaters_server.snapshots.names import local_name, remote_name
-from amaters_server.snapshots.places import FolderPlace, S3Place, place_of
-from amaters_server.snapshots.s3 import S3SnapshotUploader
-from amaters_server.snapshots.s3_settings import S3Settings, S3Tuning
-from amaters_server.snapshots.uploader import SnapshotUploader
 
 MIB = 1024 * 1024
 OURS, THEIRS = "0123456789abcdef" * 2, "f" * 32

@@ -12,6 +12,7 @@ from amaters_server.alerts.watchman import Watchman
 from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
+from amaters_server.backups.stores.destinations import uploader_for
 from amaters_server.config.settings import Settings
 from amaters_server.http.health import Health
 from amaters_server.http.metric_sources import MetricSources
@@ -37,7 +38,6 @@ from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
 from amaters_server.rpc.transport.native_channels import NativeDialer
 from amaters_server.rpc.transport.tls import Certificates
-from amaters_server.snapshots.destinations import uploader_for
 from amaters_server.storage import swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
@@ -96,18 +96,18 @@ def examine_engine(settings: Settings) -> Engine:
 
 def _require_fitting(settings: Settings, folder: Path) -> None:
     """Raise ConfigurationError when the folder holds what this engine does not go on with."""
-    # A promised folder takes the place of whatever a crash has left of this one.
-    promised = swap.is_promised(folder)
+    # A staged folder takes the place of whatever a crash has left of this one.
+    staged = swap.is_staged(folder)
     file = folder.exists() and not folder.is_dir()
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if settings.storage.engine == "memory" and (promised or file or names):
+    if settings.storage.engine == "memory" and (staged or file or names):
         raise ConfigurationError(
             f'storage.engine is "memory", but {folder} holds a database, which would seem to be '
             'gone: set storage.engine to "lsm", or server.data_dir to an empty folder'
         )
     # What a creation that was cut short leaves is no obstacle.
     foreign = "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
-    if not promised and (file or foreign):
+    if not staged and (file or foreign):
         raise ConfigurationError(
             f"{folder} is not empty and no database: restore the missing files, or set "
             "server.data_dir to another folder"

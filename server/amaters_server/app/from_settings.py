@@ -6,6 +6,7 @@ from pathlib import Path
 from amaters_server.alerts.watch import Patience
 from amaters_server.alerts.watchman import AlertSettings
 from amaters_server.alerts.webhook import WebhookSettings
+from amaters_server.backups.stores.s3_settings import S3Settings
 from amaters_server.config.addresses import EVERYWHERE, beside, host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, S3Section
@@ -21,7 +22,6 @@ from amaters_server.node.settings import (
 )
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.transport.tls import TlsPaths
-from amaters_server.snapshots.s3_settings import S3Settings
 from amaters_server.storage.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings
 

@@ -73,7 +73,7 @@ class RocksEngine:
         self._columns: dict[Space, Rdict] = {}
         self._handles: dict[Space, ColumnFamily] = {}
         with self._translated("finishing what a crash interrupted"):
-            swap.fulfil(folder)
+            swap.commit(folder)
             self._synced = SyncedSoFar(folder) if compacts else None
         self._open()
         self._check(accept_loss=accept_loss)
@@ -167,11 +167,11 @@ class RocksEngine:
         finally:
             other.close()
         with self._opening:
-            swap.promise(self._folder, folder)
+            swap.stage(self._folder, folder)
             self._let_go()
             with self._translated("replacing the database"):
                 self._wait_for_readers()
-                swap.fulfil(self._folder)
+                swap.commit(self._folder)
             self._open()
             self._check()
 

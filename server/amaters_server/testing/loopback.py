@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from amaters_server.backups.places import Place
+from amaters_server.backups.stores.destinations import uploader_for
+from amaters_server.backups.stores.s3_settings import S3Credentials, S3Settings
+from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import data_key
@@ -21,10 +25,6 @@ from amaters_server.rpc.peer.listener import InternalListener, Transport
 from amaters_server.rpc.peer.service import PeerService
 from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.rpc.transport.native_channels import NativeDialer
-from amaters_server.snapshots.destinations import uploader_for
-from amaters_server.snapshots.places import Place
-from amaters_server.snapshots.s3_settings import S3Credentials, S3Settings
-from amaters_server.snapshots.uploader import SnapshotUploader
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.testing.ports import free_ports

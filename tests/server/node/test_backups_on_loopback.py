@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from amaters_server.backups.file.archive import ArchiveReader
+from amaters_server.backups.names import remote_name
 from amaters_server.model.errors import NotReadyError, SnapshotError
 from amaters_server.node.backup.files import StoreAccess
-from amaters_server.snapshots.archive import ArchiveReader
-from amaters_server.snapshots.names import remote_name
 from amaters_server.testing.loopback import founders, leader_of, ready
 
 pytestmark = pytest.mark.slow

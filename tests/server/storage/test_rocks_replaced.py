@@ -79,9 +79,9 @@ def test_a_reader_that_never_ends_stops_the_node_and_not_the_new_content(
     again.close()
 
 
-def test_a_crash_after_the_promise_ends_with_the_new_content(tmp_path: Path, image: Path) -> None:
+def test_a_crash_after_staging_ends_with_the_new_content(tmp_path: Path, image: Path) -> None:
     filled(tmp_path / "db", b"old").close()
-    swap.promise(tmp_path / "db", image)
+    swap.stage(tmp_path / "db", image)
 
     engine = RocksEngine(tmp_path / "db", SMALL)
 
@@ -90,13 +90,13 @@ def test_a_crash_after_the_promise_ends_with_the_new_content(tmp_path: Path, ima
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"db", "other"}
 
 
-def test_a_crash_before_the_promise_leaves_the_old_content(
+def test_a_crash_before_staging_leaves_the_old_content(
     engine: RocksEngine, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: object) -> None:
         raise StorageError("killed")
 
-    monkeypatch.setattr(swap, "promise", dies)
+    monkeypatch.setattr(swap, "stage", dies)
     with pytest.raises(StorageError, match="killed"):
         engine.replace(image, lambda _: OWN)
     engine.close()

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from amaters_server.backups.folder import SnapshotManager
+from amaters_server.backups.places import Place, places
+from amaters_server.backups.stores.s3_settings import S3Credentials
+from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
 from amaters_server.node.backup.downloads import DownloadReader
@@ -17,10 +21,6 @@ from amaters_server.node.loop.leadership import barrier
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.ports import Clock
 from amaters_server.node.values import RestoreProgress, SnapshotInfo, SnapshotPiece
-from amaters_server.snapshots.folder import SnapshotManager
-from amaters_server.snapshots.places import Place, places
-from amaters_server.snapshots.s3_settings import S3Credentials
-from amaters_server.snapshots.uploader import SnapshotUploader
 
 BARRIER_SECONDS = 10.0
 

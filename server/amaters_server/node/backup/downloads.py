@@ -3,9 +3,9 @@
 import hashlib
 import os
 
+from amaters_server.backups.folder import SnapshotManager
 from amaters_server.model.errors import SnapshotError
 from amaters_server.node.values import SnapshotPiece
-from amaters_server.snapshots.folder import SnapshotManager
 
 PIECE_BYTES = 1024 * 1024
 """Well below what a gRPC message may hold."""

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
+from amaters_server.backups import retention
+from amaters_server.backups.file.archive import ArchiveReader, HeldArchive, beginning_of_content
+from amaters_server.backups.file.header import SIZE as HEADER_BYTES
+from amaters_server.backups.folder import SnapshotManager, StoredSnapshot
+from amaters_server.backups.names import next_id
+from amaters_server.backups.places import Place, Places, names_a_snapshot
+from amaters_server.backups.retention import Owned
+from amaters_server.backups.stores.s3_settings import S3Credentials
+from amaters_server.backups.stores.uploader import RemoteSnapshot, SnapshotUploader
 from amaters_server.machine.image import ImageReader, write_image
 from amaters_server.machine.machine import ImageSource
 from amaters_server.model.errors import SnapshotError
 from amaters_server.node.values import SnapshotInfo
-from amaters_server.snapshots import retention
-from amaters_server.snapshots.archive import ArchiveReader, HeldArchive, beginning_of_content
-from amaters_server.snapshots.folder import SnapshotManager, StoredSnapshot
-from amaters_server.snapshots.header import SIZE as HEADER_BYTES
-from amaters_server.snapshots.names import next_id
-from amaters_server.snapshots.places import Place, Places, names_a_snapshot
-from amaters_server.snapshots.retention import Owned
-from amaters_server.snapshots.s3_settings import S3Credentials
-from amaters_server.snapshots.uploader import RemoteSnapshot, SnapshotUploader
 
 NEWEST = "newest"
 _MOST_DIGITS = 20

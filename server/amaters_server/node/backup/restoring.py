@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+from amaters_server.backups.file.archive import ArchiveReader
 from amaters_server.machine.image import ImageReader, verify_image
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import DatabaseError
@@ -12,7 +13,6 @@ from amaters_server.node.loop.encoding import RestoreWrite
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.ports import Clock, MachineView
 from amaters_server.node.values import RestoreProgress
-from amaters_server.snapshots.archive import ArchiveReader
 
 STEP_BYTES = 1024 * 1024
 STEP_SECONDS = 30.0

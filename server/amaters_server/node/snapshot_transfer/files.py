@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import sync
-from amaters_server.storage.swap import sync_folder
+from amaters_server.storage.swap import sync, sync_folder
 
 FORMAT = 1
 _LENGTH_BYTES = 4

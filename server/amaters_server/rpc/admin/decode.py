@@ -4,8 +4,8 @@ from typing import TypeAlias
 
 from amaters.wire import admin_pb2
 
+from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.node.backup.files import StoreAccess
-from amaters_server.snapshots.s3_settings import S3Credentials
 
 Placed: TypeAlias = (
     admin_pb2.CreateSnapshotRequest

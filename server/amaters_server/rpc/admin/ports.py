@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from amaters_server.alerts.events import FiredAlert
+from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
 from amaters_server.node.backup.files import StoreAccess
@@ -17,7 +18,6 @@ from amaters_server.node.values import (
     SnapshotPiece,
     Verdict,
 )
-from amaters_server.snapshots.s3_settings import S3Credentials
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.health import HealthFacts

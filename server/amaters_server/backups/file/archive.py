@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from amaters_server.backups.beneath import create, open_regular
+from amaters_server.backups.file import frame, header
+from amaters_server.backups.file.checksum import Variant, fnv1a, matching
+from amaters_server.backups.file.header import ArchiveHeader, decode_header
 from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots import frame, header
-from amaters_server.snapshots.beneath import create, open_regular
-from amaters_server.snapshots.checksum import Variant, fnv1a, matching
-from amaters_server.snapshots.header import ArchiveHeader, decode_header
-from amaters_server.storage.swap import sync_folder
+from amaters_server.storage.swap import sync, sync_folder
 
 PARTIAL = ".partial"
 """What temporary names end with."""
@@ -223,12 +223,6 @@ def appearing_whole(target: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-
-
-def sync(file: BinaryIO) -> None:
-    """Make what was written to the file durable."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def cannot_write(path: Path, error: OSError) -> SnapshotError:

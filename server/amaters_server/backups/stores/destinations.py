@@ -1,9 +1,9 @@
 """From a place to what stores there."""
 
-from amaters_server.snapshots.local import LocalSnapshotUploader
-from amaters_server.snapshots.places import FolderPlace, Place
-from amaters_server.snapshots.s3_settings import S3Credentials, S3Settings
-from amaters_server.snapshots.uploader import SnapshotUploader
+from amaters_server.backups.places import FolderPlace, Place
+from amaters_server.backups.stores.local import LocalSnapshotUploader
+from amaters_server.backups.stores.s3_settings import S3Credentials, S3Settings
+from amaters_server.backups.stores.uploader import SnapshotUploader
 
 
 def uploader_for(
@@ -16,6 +16,6 @@ def uploader_for(
     if isinstance(place, FolderPlace):
         return LocalSnapshotUploader(place)
     # A fifth of a second of processor time that no node needs in order to start.
-    from amaters_server.snapshots.s3 import S3SnapshotUploader  # noqa: PLC0415
+    from amaters_server.backups.stores.s3 import S3SnapshotUploader  # noqa: PLC0415
 
     return S3SnapshotUploader(place, settings, credentials=credentials)

@@ -8,10 +8,10 @@ from pathlib import Path
 import lz4.block
 import lz4.frame
 import pytest
+from amaters_server.backups.file.archive import ArchiveReader, ArchiveWriter
+from amaters_server.backups.file.checksum import Variant
+from amaters_server.backups.file.header import decode_header
 from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import ArchiveReader, ArchiveWriter
-from amaters_server.snapshots.checksum import Variant
-from amaters_server.snapshots.header import decode_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from typing_extensions import override
 
+from amaters_server.backups.names import id_of_any, is_cluster_id, remote_name
 from amaters_server.model.errors import ConfigurationError, SnapshotError
-from amaters_server.snapshots.names import id_of_any, is_cluster_id, remote_name
 
 S3 = "s3://"
 LOCAL = "local://"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from amaters_server.backups.names import remote_name
+from amaters_server.backups.places import FolderPlace, S3Place, place_of, places
 from amaters_server.model.errors import ConfigurationError, SnapshotError
-from amaters_server.snapshots.names import remote_name
-from amaters_server.snapshots.places import FolderPlace, S3Place, place_of, places
 
 CLUSTER = "0123456789abcdef" * 2
 CONFIGURED = places(["/backups/orders", "s3://bucket/orders/", "local:///mnt/share", "s3://whole"])

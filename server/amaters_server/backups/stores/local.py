@@ -7,19 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import (
+from amaters_server.backups.beneath import FolderBelow, open_regular
+from amaters_server.backups.file.archive import (
     PARTIAL,
     ArchiveReader,
     appearing_whole,
     cannot_read,
     cannot_write,
-    sync,
 )
-from amaters_server.snapshots.beneath import FolderBelow, open_regular
-from amaters_server.snapshots.names import id_of_remote, is_cluster_id, remote_name
-from amaters_server.snapshots.places import LOCAL, FolderPlace, named_in
-from amaters_server.snapshots.uploader import RemoteSnapshot
+from amaters_server.backups.names import id_of_remote, is_cluster_id, remote_name
+from amaters_server.backups.places import LOCAL, FolderPlace, named_in
+from amaters_server.backups.stores.uploader import RemoteSnapshot
+from amaters_server.model.errors import SnapshotError
+from amaters_server.storage.swap import sync
 
 _PIECE = 1024 * 1024
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from amaters import AdminClient, RefusedError
-from amaters_server.snapshots.names import local_name, remote_name
+from amaters_server.backups.names import local_name, remote_name
 
 pytestmark = pytest.mark.slow
 

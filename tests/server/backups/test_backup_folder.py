@@ -5,10 +5,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from amaters_server.model.errors import ConfigurationError, SnapshotError
-from amaters_server.snapshots.archive import ArchiveWriter
-from amaters_server.snapshots.folder import SnapshotManager
-from amaters_server.snapshots.names import (
+from amaters_server.backups.file.archive import ArchiveWriter
+from amaters_server.backups.folder import SnapshotManager
+from amaters_server.backups.names import (
     FIRST_ID,
     MOST_ID,
     id_of_local,
@@ -17,7 +16,8 @@ from amaters_server.snapshots.names import (
     next_id,
     remote_name,
 )
-from amaters_server.snapshots.retention import Owned, expired
+from amaters_server.backups.retention import Owned, expired
+from amaters_server.model.errors import ConfigurationError, SnapshotError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -19,8 +19,8 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import (
+from amaters_server.backups.beneath import open_regular
+from amaters_server.backups.file.archive import (
     ArchiveReader,
     Pace,
     Verified,
@@ -28,19 +28,19 @@ from amaters_server.snapshots.archive import (
     at_full_speed,
     cannot_read,
 )
-from amaters_server.snapshots.beneath import open_regular
-from amaters_server.snapshots.checksum import fnv1a
-from amaters_server.snapshots.header import SIZE as HEADER_BYTES
-from amaters_server.snapshots.names import id_of_remote, is_cluster_id, remote_name
-from amaters_server.snapshots.places import S3Place, named_in
-from amaters_server.snapshots.s3_answers import failed, refused, require_same
-from amaters_server.snapshots.s3_settings import (
+from amaters_server.backups.file.checksum import fnv1a
+from amaters_server.backups.file.header import SIZE as HEADER_BYTES
+from amaters_server.backups.names import id_of_remote, is_cluster_id, remote_name
+from amaters_server.backups.places import S3Place, named_in
+from amaters_server.backups.stores.s3_answers import failed, refused, require_same
+from amaters_server.backups.stores.s3_settings import (
     S3Credentials,
     S3Settings,
     S3Tuning,
     stored_credentials,
 )
-from amaters_server.snapshots.uploader import RemoteSnapshot
+from amaters_server.backups.stores.uploader import RemoteSnapshot
+from amaters_server.model.errors import SnapshotError
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client

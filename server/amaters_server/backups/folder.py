@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amaters_server.model.errors import SnapshotError
-from amaters_server.snapshots.archive import (
+from amaters_server.backups.file.archive import (
     PARTIAL,
     ArchiveReader,
     ArchiveWriter,
@@ -15,7 +14,8 @@ from amaters_server.snapshots.archive import (
     cannot_read,
     cannot_write,
 )
-from amaters_server.snapshots.names import id_of_local, local_name
+from amaters_server.backups.names import id_of_local, local_name
+from amaters_server.model.errors import SnapshotError
 
 Fill = Callable[[Callable[[bytes], None]], None]
 """Writes a snapshot's content by calling what it is given with one piece after the other."""

@@ -1,0 +1,1 @@
+"""Backups: files of all data, and the places where they are kept."""

@@ -1,0 +1,1 @@
+"""Places that backups are uploaded to."""

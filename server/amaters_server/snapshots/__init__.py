@@ -1,1 +1,0 @@
-"""Snapshot files, and the places where they are kept."""

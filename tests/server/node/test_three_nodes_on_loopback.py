@@ -1,6 +1,7 @@
 """Real nodes, real gRPC between them: forming, serving anywhere, losing and moving the leader."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,24 @@ async def test_stopping_the_leader_fails_no_write(cluster):
     assert leader.node.status().state is NodeState.SHUTTING_DOWN
     with pytest.raises(ShuttingDownError):
         await leader.put(b"k", b"late")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one after the other"])
+async def test_the_last_of_a_deleted_cluster_does_not_wait_for_members_that_are_gone(
+    cluster, together
+):
+    nodes = await cluster(3)
+    leader = leader_of(nodes)
+    others = [node for node in nodes if node is not leader]
+    leaving = asyncio.gather(*(node.stop(0) for node in others))
+    if not together:
+        await leaving
+    begun = time.monotonic()
+
+    await leader.stop(30)
+
+    assert time.monotonic() - begun < 8
+    await leaving
 
 
 async def test_a_leader_that_vanishes_is_replaced_and_nothing_is_lost(cluster):

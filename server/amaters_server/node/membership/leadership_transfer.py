@@ -11,6 +11,8 @@ from amaters_server.raft.replica import Replica
 
 ASK_AGAIN_SECONDS = 0.05
 """Between two looks whether a voter answers."""
+LEADERLESS_SECONDS = 3.0
+"""Without any leader for so long, and for several election timeouts, there is no quorum to elect one."""
 
 
 def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:
@@ -39,16 +41,28 @@ async def hand_over(
 
     Raft gives an attempt up after an election timeout; it is repeated until the deadline, as long
     as that voter answers: no write is taken during an attempt. MembershipError when it does not,
-    DeadlineError when leadership did not move; it stays where it is then.
+    DeadlineError when leadership did not move; it stays where it is then. NoLeaderError when the
+    quorum is lost meanwhile.
     """
+    await _move(loop, leadership, clock, to, deadline)
+    await _confirm(loop, clock, to, deadline)
+
+
+async def _move(
+    loop: ReplicaLoop, leadership: Leadership, clock: Clock, to: int, deadline: float
+) -> None:
     replica = loop.replica
     own = replica.origin.node_id
     turn = loop.timing.longest_election_timeout
-    give_up_at = clock.now() + turn
+    led_at = clock.now()
+    give_up_at = led_at + turn
     while replica.leader != to:
         now = clock.now()
         if now >= deadline:
             raise DeadlineError(f"member {to} to take over leadership")
+        led_at = now if replica.leader else led_at
+        if now - led_at >= max(LEADERLESS_SECONDS, 3 * turn):
+            raise NoLeaderError(node=own)
         attempt_ends = now + turn
         if replica.leader == own:
             if rules.answers(to, replica.leader_view(now)):
@@ -61,7 +75,14 @@ async def hand_over(
                 # A leader that has just been elected has not heard of everybody yet.
                 attempt_ends = now + ASK_AGAIN_SECONDS
         await leadership.wait(min(deadline, attempt_ends))
-    try:
-        await barrier(loop, clock, deadline)
-    except (DeadlineError, NoLeaderError) as error:
-        raise DeadlineError(f"a quorum to confirm member {to} as leader") from error
+
+
+async def _confirm(loop: ReplicaLoop, clock: Clock, to: int, deadline: float) -> None:
+    while True:
+        try:
+            await barrier(loop, clock, min(deadline, clock.now() + LEADERLESS_SECONDS))
+        except (DeadlineError, NoLeaderError) as error:
+            if loop.replica.leader and clock.now() < deadline:
+                continue
+            raise DeadlineError(f"a quorum to confirm member {to} as leader") from error
+        return

@@ -38,6 +38,11 @@ class DatabaseError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
+    def __init__(self, text: str = "", *, reason: str | None = None) -> None:
+        super().__init__(text)
+        self.reason = text if reason is None else reason
+        """The part of the text that its class does not add."""
+
 
 class NotLeaderError(DatabaseError):
     """The call must run on the leader, and asked not to be forwarded."""
@@ -74,7 +79,8 @@ class OutcomeUnknownError(DatabaseError):
     def __init__(self, why: str) -> None:
         super().__init__(
             f"{why}: the write may or may not have been applied; read it back, or retry it with "
-            "the same request id"
+            "the same request id",
+            reason=why,
         )
 
 
@@ -85,7 +91,7 @@ class NotAppliedError(DatabaseError):
     retryable = True
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"{why}: the write was not applied, retry it")
+        super().__init__(f"{why}: the write was not applied, retry it", reason=why)
 
 
 class DeadlineError(DatabaseError):
@@ -95,7 +101,10 @@ class DeadlineError(DatabaseError):
     retryable = True
 
     def __init__(self, waited_for: str) -> None:
-        super().__init__(f"time ran out while waiting for {waited_for}: nothing was changed, retry")
+        super().__init__(
+            f"time ran out while waiting for {waited_for}: nothing was changed, retry",
+            reason=waited_for,
+        )
 
 
 class OverloadedError(DatabaseError):
@@ -126,7 +135,7 @@ class NotReadyError(DatabaseError):
     retryable = True
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"this node does not serve now: {reason}")
+        super().__init__(f"this node does not serve now: {reason}", reason=reason)
 
 
 class InvalidRequestError(DatabaseError):

@@ -13,6 +13,8 @@ from amaters_server.raft.version_preference import dotted
 log = logging.getLogger(__name__)
 
 OLDEST_COMPATIBLE_MINOR = 2
+PROTOCOL_REVISION = 1
+"""What this version answers in handshakes: `HandshakeResponse.protocol_revision`."""
 ADVICE = (
     "bring whichever of the two differs from the rest of the cluster to the others' version; on "
     "Kubernetes correct spec.image (docs/operations/incompatible-member.md)"

@@ -19,6 +19,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -26,7 +31,7 @@ class HandshakeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
     VERSION_MAJOR_FIELD_NUMBER: _builtins.int
     VERSION_MINOR_FIELD_NUMBER: _builtins.int
@@ -34,6 +39,7 @@ class HandshakeRequest(_message.Message):
     BUILD_ID_FIELD_NUMBER: _builtins.int
     ANEW_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
+    sender: _builtins.int
     to: _builtins.int
     version_major: _builtins.int
     version_minor: _builtins.int
@@ -45,6 +51,7 @@ class HandshakeRequest(_message.Message):
         self,
         *,
         cluster_id: _builtins.str = ...,
+        sender: _builtins.int = ...,
         to: _builtins.int = ...,
         version_major: _builtins.int = ...,
         version_minor: _builtins.int = ...,
@@ -54,7 +61,7 @@ class HandshakeRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "build_id", b"build_id", "cluster_id", b"cluster_id", "from", b"from", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "build_id", b"build_id", "cluster_id", b"cluster_id", "sender", b"sender", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,6 +81,7 @@ class HandshakeResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     INCOMPATIBLE_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    PROTOCOL_REVISION_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     reason: _builtins.str
     """What is wrong and what to do, when not accepted."""
@@ -88,6 +96,10 @@ class HandshakeResponse(_message.Message):
     """The caller's version does not fit this one's."""
     term: _builtins.int
     """The term this member is in: one that lies far ahead is believed of nobody but the member itself."""
+    protocol_revision: _builtins.int
+    """The newest form of calls that this member understands: 0 names methods by strings (versions
+    without this field), 1 has a field for each call.
+    """
     def __init__(
         self,
         *,
@@ -101,10 +113,11 @@ class HandshakeResponse(_message.Message):
         removed: _builtins.bool = ...,
         incompatible: _builtins.bool = ...,
         term: _builtins.int = ...,
+        protocol_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "incompatible", b"incompatible", "node_id", b"node_id", "reason", b"reason", "removed", b"removed", "term", b"term", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "cluster_id", b"cluster_id", "incompatible", b"incompatible", "node_id", b"node_id", "protocol_revision", b"protocol_revision", "reason", b"reason", "removed", b"removed", "term", b"term", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,12 +332,57 @@ class ForwardRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     HOPS_FIELD_NUMBER: _builtins.int
-    method: _builtins.str
-    request: _builtins.bytes
+    LIST_MEMBERS_FIELD_NUMBER: _builtins.int
+    ADD_MEMBER_FIELD_NUMBER: _builtins.int
+    PROMOTE_MEMBER_FIELD_NUMBER: _builtins.int
+    REMOVE_MEMBER_FIELD_NUMBER: _builtins.int
+    ANNOUNCE_MEMBER_FIELD_NUMBER: _builtins.int
+    TRANSFER_LEADERSHIP_FIELD_NUMBER: _builtins.int
+    IDENTIFY_FIELD_NUMBER: _builtins.int
+    FAILED_MEMBERS_FIELD_NUMBER: _builtins.int
+    STOPPING_MEMBER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def method(self) -> _builtins.str:
+        """The string form of a call, until revision 0 is history (rpc/peer/string_calls.py)."""
+
+    @method.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def method(self, value: _builtins.str) -> None:
+        """The string form of a call, until revision 0 is history (rpc/peer/string_calls.py)."""
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def request(self) -> _builtins.bytes: ...
+    @request.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def request(self, value: _builtins.bytes) -> None: ...
     timeout_ms: _builtins.int
     """Milliseconds left."""
     hops: _builtins.int
     """How often it has been passed on already; a node that is not the leader refuses one."""
+    @_builtins.property
+    def list_members(self) -> Global___ListMembers: ...
+    @_builtins.property
+    def add_member(self) -> Global___AddMember: ...
+    @_builtins.property
+    def promote_member(self) -> Global___PromoteMember: ...
+    @_builtins.property
+    def remove_member(self) -> Global___RemoveMember: ...
+    @_builtins.property
+    def announce_member(self) -> Global___AnnounceMember: ...
+    @_builtins.property
+    def transfer_leadership(self) -> Global___TransferLeadership: ...
+    @_builtins.property
+    def identify(self) -> Global___IdentifyRequest:
+        """A member has its leader answer an empty disk."""
+
+    @_builtins.property
+    def failed_members(self) -> Global___FailedMembers:
+        """For every member, not only the leader."""
+
+    @_builtins.property
+    def stopping_member(self) -> Global___StoppingMember: ...
     def __init__(
         self,
         *,
@@ -332,12 +390,23 @@ class ForwardRequest(_message.Message):
         request: _builtins.bytes = ...,
         timeout_ms: _builtins.int = ...,
         hops: _builtins.int = ...,
+        list_members: Global___ListMembers | None = ...,
+        add_member: Global___AddMember | None = ...,
+        promote_member: Global___PromoteMember | None = ...,
+        remove_member: Global___RemoveMember | None = ...,
+        announce_member: Global___AnnounceMember | None = ...,
+        transfer_leadership: Global___TransferLeadership | None = ...,
+        identify: Global___IdentifyRequest | None = ...,
+        failed_members: Global___FailedMembers | None = ...,
+        stopping_member: Global___StoppingMember | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "identify", b"identify", "list_members", b"list_members", "promote_member", b"promote_member", "remove_member", b"remove_member", "stopping_member", b"stopping_member", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hops", b"hops", "method", b"method", "request", b"request", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "hops", b"hops", "identify", b"identify", "list_members", b"list_members", "method", b"method", "promote_member", b"promote_member", "remove_member", b"remove_member", "request", b"request", "stopping_member", b"stopping_member", "timeout_ms", b"timeout_ms", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["list_members", "add_member", "promote_member", "remove_member", "announce_member", "transfer_leadership", "identify", "failed_members", "stopping_member"]  # noqa: Y015
+    _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 
 Global___ForwardRequest: _TypeAlias = ForwardRequest  # noqa: Y015
 
@@ -348,28 +417,150 @@ class ForwardResponse(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     ERROR_CODE_FIELD_NUMBER: _builtins.int
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
-    response: _builtins.bytes
-    error_code: _builtins.str
-    """A stable error code and its text when the leader refused."""
-    error_message: _builtins.str
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    FAILED_MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def response(self) -> _builtins.bytes:
+        """The string form of an answer, to a call in that form: a stable error code and its text when
+        the leader refused.
+        """
+
+    @response.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def response(self, value: _builtins.bytes) -> None:
+        """The string form of an answer, to a call in that form: a stable error code and its text when
+        the leader refused.
+        """
+
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def error_code(self) -> _builtins.str: ...
+    @error_code.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def error_code(self, value: _builtins.str) -> None: ...
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def error_message(self) -> _builtins.str: ...
+    @error_message.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def error_message(self, value: _builtins.str) -> None: ...
+    @_builtins.property
+    def refusal(self) -> Global___Refusal: ...
+    @_builtins.property
+    def members(self) -> Global___MemberReply: ...
+    @_builtins.property
+    def identity(self) -> Global___IdentifyResponse: ...
+    @_builtins.property
+    def failed_members(self) -> Global___FailedMembers:
+        """What the member knew before."""
+
     def __init__(
         self,
         *,
         response: _builtins.bytes = ...,
         error_code: _builtins.str = ...,
         error_message: _builtins.str = ...,
+        refusal: Global___Refusal | None = ...,
+        members: Global___MemberReply | None = ...,
+        identity: Global___IdentifyResponse | None = ...,
+        failed_members: Global___FailedMembers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "error_message", b"error_message", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error_code", b"error_code", "error_message", b"error_message", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["refusal", "members", "identity", "failed_members"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
 Global___ForwardResponse: _TypeAlias = ForwardResponse  # noqa: Y015
 
 @_typing.final
-class MemberCall(_message.Message):
-    """What `Forward` carries for the membership methods; which fields count depends on the method."""
+class ListMembers(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMembers: _TypeAlias = ListMembers  # noqa: Y015
+
+@_typing.final
+class AddMember(_message.Message):
+    """Adds a learner under a new id. Numbered as AnnounceMember, for the string form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    peer_address: _builtins.str
+    client_address: _builtins.str
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        peer_address: _builtins.str = ...,
+        client_address: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_address", b"client_address", "name", b"name", "peer_address", b"peer_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddMember: _TypeAlias = AddMember  # noqa: Y015
+
+@_typing.final
+class PromoteMember(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteMember: _TypeAlias = PromoteMember  # noqa: Y015
+
+@_typing.final
+class RemoveMember(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveMember: _TypeAlias = RemoveMember  # noqa: Y015
+
+@_typing.final
+class AnnounceMember(_message.Message):
+    """Records the addresses and the name that a member has now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,11 +586,53 @@ class MemberCall(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MemberCall: _TypeAlias = MemberCall  # noqa: Y015
+Global___AnnounceMember: _TypeAlias = AnnounceMember  # noqa: Y015
+
+@_typing.final
+class TransferLeadership(_message.Message):
+    """Moves leadership to a voter; 0: the one that lacks least."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_FIELD_NUMBER: _builtins.int
+    to: _builtins.int
+    def __init__(
+        self,
+        *,
+        to: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferLeadership: _TypeAlias = TransferLeadership  # noqa: Y015
+
+@_typing.final
+class StoppingMember(_message.Message):
+    """A member stops on purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoppingMember: _TypeAlias = StoppingMember  # noqa: Y015
 
 @_typing.final
 class FailedMembers(_message.Message):
-    """What `Forward` carries for `failed`: whom the leader of that term has told to have failed."""
+    """The members that have failed, as the leader of that term observes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -421,6 +654,69 @@ class FailedMembers(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FailedMembers: _TypeAlias = FailedMembers  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """Why a call was not carried out: which error, and what its text is made of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Code:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Refusal._Code.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CODE_UNSPECIFIED: Refusal._Code.ValueType  # 0
+        """Any error without a code of its own."""
+        CODE_NO_LEADER: Refusal._Code.ValueType  # 1
+        CODE_NOT_READY: Refusal._Code.ValueType  # 2
+        CODE_MEMBERSHIP: Refusal._Code.ValueType  # 3
+        CODE_OUTCOME_UNKNOWN: Refusal._Code.ValueType  # 4
+        CODE_NOT_APPLIED: Refusal._Code.ValueType  # 5
+        CODE_DEADLINE: Refusal._Code.ValueType  # 6
+        CODE_SHUTTING_DOWN: Refusal._Code.ValueType  # 7
+        CODE_INVALID_REQUEST: Refusal._Code.ValueType  # 8
+        CODE_STORAGE: Refusal._Code.ValueType  # 9
+        CODE_STORAGE_FULL: Refusal._Code.ValueType  # 10
+        CODE_STORAGE_CORRUPTED: Refusal._Code.ValueType  # 11
+
+    class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
+    CODE_UNSPECIFIED: Refusal.Code.ValueType  # 0
+    """Any error without a code of its own."""
+    CODE_NO_LEADER: Refusal.Code.ValueType  # 1
+    CODE_NOT_READY: Refusal.Code.ValueType  # 2
+    CODE_MEMBERSHIP: Refusal.Code.ValueType  # 3
+    CODE_OUTCOME_UNKNOWN: Refusal.Code.ValueType  # 4
+    CODE_NOT_APPLIED: Refusal.Code.ValueType  # 5
+    CODE_DEADLINE: Refusal.Code.ValueType  # 6
+    CODE_SHUTTING_DOWN: Refusal.Code.ValueType  # 7
+    CODE_INVALID_REQUEST: Refusal.Code.ValueType  # 8
+    CODE_STORAGE: Refusal.Code.ValueType  # 9
+    CODE_STORAGE_FULL: Refusal.Code.ValueType  # 10
+    CODE_STORAGE_CORRUPTED: Refusal.Code.ValueType  # 11
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    code: Global___Refusal.Code.ValueType
+    reason: _builtins.str
+    node: _builtins.int
+    """With CODE_NO_LEADER: the member that knows none."""
+    def __init__(
+        self,
+        *,
+        code: Global___Refusal.Code.ValueType = ...,
+        reason: _builtins.str = ...,
+        node: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "node", b"node", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
 
 @_typing.final
 class MemberReply(_message.Message):

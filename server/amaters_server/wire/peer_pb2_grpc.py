@@ -93,7 +93,7 @@ class PeerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Forward(self, request, context):
-        """A call of the admin service or a client's call, passed on to the leader.
+        """A call about the members, answered by the leader; some calls are for every member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

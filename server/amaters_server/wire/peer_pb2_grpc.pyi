@@ -42,7 +42,7 @@ class PeerServiceStub:
     Identify: _grpc.UnaryUnaryMultiCallable[_peer_pb2.IdentifyRequest, _peer_pb2.IdentifyResponse]
     """What a node with an empty disk asks before it forms, joins or waits."""
     Forward: _grpc.UnaryUnaryMultiCallable[_peer_pb2.ForwardRequest, _peer_pb2.ForwardResponse]
-    """A call of the admin service or a client's call, passed on to the leader."""
+    """A call about the members, answered by the leader; some calls are for every member."""
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -56,7 +56,7 @@ class PeerServiceAsyncStub(PeerServiceStub):
     Identify: _aio.UnaryUnaryMultiCallable[_peer_pb2.IdentifyRequest, _peer_pb2.IdentifyResponse]  # type: ignore[assignment]
     """What a node with an empty disk asks before it forms, joins or waits."""
     Forward: _aio.UnaryUnaryMultiCallable[_peer_pb2.ForwardRequest, _peer_pb2.ForwardResponse]  # type: ignore[assignment]
-    """A call of the admin service or a client's call, passed on to the leader."""
+    """A call about the members, answered by the leader; some calls are for every member."""
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -97,6 +97,6 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _peer_pb2.ForwardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.ForwardResponse, _abc.Awaitable[_peer_pb2.ForwardResponse]]:
-        """A call of the admin service or a client's call, passed on to the leader."""
+        """A call about the members, answered by the leader; some calls are for every member."""
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

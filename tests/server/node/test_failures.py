@@ -17,9 +17,9 @@ class Transport:
     async def forward(self, to, request, timeout):
         if to in self.down:
             raise ConnectionError("down")
-        said = peer_pb2.FailedMembers.FromString(request.request)
+        said = request.failed_members
         self.sent.append((to, said.term, list(said.members)))
-        return peer_pb2.ForwardResponse(response=self.knows.SerializeToString())
+        return peer_pb2.ForwardResponse(failed_members=self.knows)
 
 
 async def told(failures, transport, term, failed, others=(2, 3)):

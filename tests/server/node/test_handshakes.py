@@ -59,11 +59,14 @@ def peers():
 
 def hello(sender=3, to=1, cluster="c", version=(0, 3, 0)):
     major, minor, patch = version
-    request = peer_pb2.HandshakeRequest(
-        cluster_id=cluster, to=to, version_major=major, version_minor=minor, version_patch=patch
+    return peer_pb2.HandshakeRequest(
+        cluster_id=cluster,
+        sender=sender,
+        to=to,
+        version_major=major,
+        version_minor=minor,
+        version_patch=patch,
     )
-    setattr(request, "from", sender)
-    return request
 
 
 def test_a_member_is_let_in_and_connected_back(peers):

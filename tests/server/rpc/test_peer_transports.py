@@ -32,6 +32,7 @@ class Node:
         self.received: list[bytes] = []
         self.senders: set[int] = set()
         self.refusal = ""
+        self.revision = 1
         self.shaken = 0
         self.introductions: list[peer_pb2.HandshakeRequest] = []
         self.anew = 0
@@ -43,7 +44,11 @@ class Node:
         self.introductions.append(request)
         self.anew += request.anew
         return peer_pb2.HandshakeResponse(
-            accepted=not self.refusal, reason=self.refusal, version_minor=3, version_patch=7
+            accepted=not self.refusal,
+            reason=self.refusal,
+            version_minor=3,
+            version_patch=7,
+            protocol_revision=self.revision,
         )
 
     def receive(self, sender, messages) -> bool:
@@ -55,13 +60,11 @@ class Node:
         return peer_pb2.IdentifyResponse(reason=f"hello {request.name}")
 
     async def forward(self, request):
-        if request.method == "slow":
+        if request.add_member.name == "slow":
             await asyncio.sleep(60)
-        if request.method == "add":
-            peer_pb2.MemberCall.FromString(request.request)
-        if request.method == "broken":
+        if request.add_member.name == "broken":
             raise RuntimeError("a defect")
-        return peer_pb2.ForwardResponse(response=request.request[::-1])
+        return peer_pb2.ForwardResponse(members=peer_pb2.MemberReply(member_id=4))
 
     def on_expelled(self, expel) -> None:
         self.expel = expel
@@ -218,22 +221,46 @@ async def test_calls_are_answered_or_fail_as_errors_of_the_system(pair) -> None:
         await pair.connections.forward(OTHER, peer_pb2.ForwardRequest(), 5)
     await pair.connected()
 
-    async def forward(seconds: float = 5, **fields) -> peer_pb2.ForwardResponse:
-        request = peer_pb2.ForwardRequest(**fields)
+    async def forward(
+        seconds: float = 5, name: str = "", hops: int = 1
+    ) -> peer_pb2.ForwardResponse:
+        request = peer_pb2.ForwardRequest(add_member=peer_pb2.AddMember(name=name), hops=hops)
         return await pair.connections.forward(OTHER, request, seconds)
 
-    assert (await forward(request=b"abc")).response == b"cba"
+    assert (await forward()).members.member_id == 4
     with pytest.raises(TimeoutError):
-        await forward(0.2, method="slow")
+        await forward(0.2, name="slow")
     with pytest.raises(TimeoutError):
         await forward(-1)
     with pytest.raises(ConnectionError):
-        await forward(method="broken")
+        await forward(name="broken")
     with pytest.raises(ConnectionError, match="too often"):
         await forward(hops=2)
     pair.node.refusal = "not you"
     with pytest.raises(ConnectionError, match="not you"):
         await forward()
+
+
+@pytest.mark.parametrize(("revision", "method"), [(0, "add"), (1, "")])
+async def test_calls_take_the_form_that_the_other_member_understands(pair, revision, method):
+    pair.node.revision, sent = revision, []
+    await pair.connected()
+    channel = pair.link.channel
+    ask = channel.ask
+
+    def recorded(path, request, *rest):
+        sent.append(peer_pb2.ForwardRequest.FromString(request))
+        return ask(path, request, *rest)
+
+    channel.ask = recorded
+    request = peer_pb2.ForwardRequest(add_member=peer_pb2.AddMember(name="new"), hops=1)
+    answer = await pair.connections.forward(OTHER, request, 5)
+
+    assert (sent[0].method, sent[0].WhichOneof("call")) == (
+        method,
+        None if method else "add_member",
+    )
+    assert answer.members.member_id == 4
 
 
 async def test_anyone_may_ask_who_is_there(pair) -> None:
@@ -388,7 +415,7 @@ async def test_an_introduction_with_a_number_no_field_holds_is_answered(pair, nu
         await deliver(iter([b""]), timeout=10, metadata=introduced)
 
     said = pair.node.introductions[-1]
-    assert (getattr(said, "from"), said.to, said.version_major) == (0, 0, 0)
+    assert (said.sender, said.to, said.version_major) == (0, 0, 0)
 
 
 async def sending(pair, seconds: float) -> list[bytes]:
@@ -433,14 +460,14 @@ async def test_a_call_under_way_is_answered_although_its_connection_is_renewed(p
     async def forward(request):
         asked.set()
         await until(lambda: pair.link.channel is not before)
-        return peer_pb2.ForwardResponse(response=b"late")
+        return peer_pb2.ForwardResponse(members=peer_pb2.MemberReply(member_id=4))
 
     pair.node.forward = forward
     call = asyncio.create_task(pair.connections.forward(OTHER, peer_pb2.ForwardRequest(), 5))
     await asked.wait()
     pair.connections.renew()
 
-    assert (await call).response == b"late"
+    assert (await call).members.member_id == 4
 
 
 async def test_a_member_that_asks_for_it_is_connected_to_anew(pair) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, NoLeaderError, NotReadyError
 from amaters_server.node.joining import founding
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import forwarding
@@ -16,8 +16,6 @@ from amaters_server.node.values import MemberStatus
 from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
 
-IDENTIFY = "identify"
-"""The forwarded call by which a member has its leader answer an empty disk."""
 CLAIM_SECONDS = 5.0
 
 Verdict = peer_pb2.IdentifyResponse
@@ -73,15 +71,15 @@ class Admission:
             return _welcome(membership, known)
         return await self._ask_leader(joined, request)
 
-    async def forwarded(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
-        """Carry out, as the leader, what another member was asked."""
+    async def forwarded(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+        """Answer, as the leader, an empty disk that asked another member."""
         joined = self._joined
-        if joined is None or joined.loop.replica.leader != joined.identity.node_id:
-            return peer_pb2.ForwardResponse(
-                error_code="no_leader", error_message="this member does not lead any more"
-            )
-        answer = await self._as_leader(peer_pb2.IdentifyRequest.FromString(request.request))
-        return peer_pb2.ForwardResponse(response=answer.SerializeToString())
+        if joined is None:
+            raise NotReadyError("it is not part of a cluster yet")
+        own = joined.identity.node_id
+        if joined.loop.replica.leader != own:
+            raise NoLeaderError(node=own)
+        return await self._as_leader(request)
 
     async def _ask_leader(
         self, joined: Joined, request: peer_pb2.IdentifyRequest
@@ -91,14 +89,15 @@ class Admission:
             return await self._as_leader(request)
         if not leader:
             return _later("no leader is known right now")
-        forward = forwarding.passed_on(IDENTIFY, request.SerializeToString(), CLAIM_SECONDS)
+        call = peer_pb2.ForwardRequest(identify=request)
+        forward = forwarding.addressed(call, CLAIM_SECONDS)
         try:
             response = await self._parts.transport.forward(leader, forward, CLAIM_SECONDS)
         except OSError as error:
             return _later(f"the leader (member {leader}) does not answer: {error}")
-        if response.error_code:
-            return _later(response.error_message)
-        return Verdict.FromString(response.response)
+        if response.HasField("refusal"):
+            return _later(str(forwarding.error_of(response.refusal)))
+        return response.identity
 
     async def _as_leader(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
         membership = self._parts.machine.membership

@@ -16,8 +16,6 @@ from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-FAILED = "failed"
-"""The call by which a leader tells it; members that do not know it refuse it, and that is all."""
 TELL_SECONDS = 1.0
 
 
@@ -73,14 +71,15 @@ class Failures:
 
     async def _tell(self, to: int, term: int, failed: frozenset[int]) -> None:
         said = peer_pb2.FailedMembers(term=term, members=sorted(failed))
-        request = forwarding.passed_on(FAILED, said.SerializeToString(), TELL_SECONDS)
+        call = peer_pb2.ForwardRequest(failed_members=said)
+        request = forwarding.addressed(call, TELL_SECONDS)
         try:
             response = await self._transport.forward(to, request, TELL_SECONDS)
         except OSError as error:
             log.debug("member.failures_unheard", extra={"member": to, "reason": str(error)})
         else:
             self._heard[to] = failed
-            self._inherit(peer_pb2.FailedMembers.FromString(response.response), term)
+            self._inherit(response.failed_members, term)
         finally:
             del self._telling[to]
 

@@ -1,19 +1,47 @@
 """How membership calls and their errors travel between members inside `Forward`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 
-from amaters_server.model import errors
 from amaters_server.model.cluster import Member, NodeId
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import (
+    DatabaseError,
+    DeadlineError,
+    InvalidRequestError,
+    MembershipError,
+    NoLeaderError,
+    NotAppliedError,
+    NotReadyError,
+    OutcomeUnknownError,
+    ShuttingDownError,
+    StorageCorruptedError,
+    StorageError,
+    StorageFullError,
+)
 from amaters_server.node.values import MembersReport, MemberStatus
 from amaters_server.wire import peer_pb2
+from amaters_server.wire.peer_pb2 import Refusal
+
+FROM_REASON: Mapping["Refusal.Code.ValueType", Callable[[str], DatabaseError]] = {
+    Refusal.CODE_UNSPECIFIED: DatabaseError,
+    Refusal.CODE_NOT_READY: NotReadyError,
+    Refusal.CODE_MEMBERSHIP: MembershipError,
+    Refusal.CODE_OUTCOME_UNKNOWN: OutcomeUnknownError,
+    Refusal.CODE_NOT_APPLIED: NotAppliedError,
+    Refusal.CODE_DEADLINE: DeadlineError,
+    Refusal.CODE_INVALID_REQUEST: InvalidRequestError,
+    Refusal.CODE_STORAGE: StorageError,
+    Refusal.CODE_STORAGE_FULL: StorageFullError,
+    Refusal.CODE_STORAGE_CORRUPTED: StorageCorruptedError,
+}
+"""Errors that a reason is enough to raise again."""
+_CODES = {kind: code for code, kind in FROM_REASON.items()}
 
 
-def passed_on(method: str, call: bytes, seconds: float) -> peer_pb2.ForwardRequest:
-    """Wrap a call for another member, which answers within that time and passes it on no further."""
-    return peer_pb2.ForwardRequest(
-        method=method, request=call, timeout_ms=int(seconds * 1000), hops=1
-    )
+def addressed(call: peer_pb2.ForwardRequest, seconds: float) -> peer_pb2.ForwardRequest:
+    """Return the call for another member, which answers in that time and does not pass it on."""
+    request = peer_pb2.ForwardRequest(timeout_ms=int(seconds * 1000), hops=1)
+    request.MergeFrom(call)
+    return request
 
 
 def entry(status: MemberStatus) -> peer_pb2.MemberEntry:
@@ -57,7 +85,7 @@ def report(message: peer_pb2.MemberReply) -> MembersReport:
     )
 
 
-def announced(call: peer_pb2.MemberCall, disk_id: str) -> Member:
+def announced(call: peer_pb2.AnnounceMember, disk_id: str) -> Member:
     """Decode what a member says of itself; which disk it is, the cluster knows already."""
     return Member(
         NodeId(call.id), call.name, call.peer_address, call.client_address, disk_id=disk_id
@@ -66,15 +94,23 @@ def announced(call: peer_pb2.MemberCall, disk_id: str) -> Member:
 
 def refused(error: DatabaseError) -> peer_pb2.ForwardResponse:
     """Encode a refusal."""
-    return peer_pb2.ForwardResponse(error_code=error.code, error_message=str(error))
+    if isinstance(error, NoLeaderError):
+        refusal = Refusal(code=Refusal.CODE_NO_LEADER, node=error.node)
+    elif isinstance(error, ShuttingDownError):
+        refusal = Refusal(code=Refusal.CODE_SHUTTING_DOWN)
+    else:
+        code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+        refusal = Refusal(code=code, reason=error.reason)
+    return peer_pb2.ForwardResponse(refusal=refusal)
 
 
-def error_from(response: peer_pb2.ForwardResponse) -> DatabaseError:
-    """Rebuild a refusal from its stable code and its text."""
-    kind = _BY_CODE.get(response.error_code, DatabaseError)
-    rebuilt = kind.__new__(kind)
-    Exception.__init__(rebuilt, response.error_message)
-    return rebuilt
+def error_of(refusal: Refusal) -> DatabaseError:
+    """Decode a refusal; a code of a later version is an error without a code of its own."""
+    if refusal.code == Refusal.CODE_NO_LEADER:
+        return NoLeaderError(node=refusal.node)
+    if refusal.code == Refusal.CODE_SHUTTING_DOWN:
+        return ShuttingDownError()
+    return FROM_REASON.get(refusal.code, DatabaseError)(refusal.reason)
 
 
 def _status(one: peer_pb2.MemberEntry, leader: int) -> MemberStatus:
@@ -95,14 +131,3 @@ def _status(one: peer_pb2.MemberEntry, leader: int) -> MemberStatus:
         version=one.version,
         silent_ms=one.silent_ms if one.HasField("silent_ms") else None,
     )
-
-
-def _kinds(kind: type[DatabaseError]) -> Iterator[type[DatabaseError]]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _kinds(below)
-
-
-_WITH_FACTS = {errors.NotLeaderError, errors.OverloadedError}
-# Their handlers read attributes that the wire does not carry.
-_BY_CODE = {kind.code: kind for kind in _kinds(DatabaseError) if kind not in _WITH_FACTS}

@@ -1,12 +1,11 @@
 """The membership use cases: any node accepts them, the leader carries them out, one at a time."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from amaters_server.config.addresses import member_name, reachable
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import (
-    DatabaseError,
     MembershipError,
     NoLeaderError,
     NotReadyError,
@@ -25,8 +24,7 @@ from amaters_server.node.values import MembersReport, MemberStatus
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Change, LeaderView
 from amaters_server.wire import peer_pb2
-
-Local = Callable[[peer_pb2.MemberCall, float], Awaitable[peer_pb2.MemberReply]]
+from amaters_server.wire.peer_pb2 import ForwardRequest
 
 
 class Members:
@@ -47,14 +45,6 @@ class Members:
         self._version = version
         self._loop: ReplicaLoop | None = None
         self._changes: MembershipChanges | None = None
-        self._calls: dict[str, Local] = {
-            "report": self._lead_report,
-            "add": self._lead_add,
-            "promote": self._lead_promote,
-            "remove": self._lead_remove,
-            "announce": self._lead_announce,
-            "transfer": self._lead_transfer,
-        }
 
     def attach(self, loop: ReplicaLoop) -> None:
         """Begin to work: this node is a member now."""
@@ -71,7 +61,8 @@ class Members:
         """Return the members; progress is filled only by the leader's word."""
         if not from_leader:
             return self._report()
-        return forwarding.report(await self._call("report", peer_pb2.MemberCall(), deadline))
+        call = ForwardRequest(list_members=peer_pb2.ListMembers())
+        return forwarding.report(await self._call(call, deadline))
 
     async def add(
         self, peer_address: str, client_address: str, name: str, *, deadline: float
@@ -84,35 +75,36 @@ class Members:
             member_name(name)
         except ValueError as wrong:
             raise MembershipError(f"no member can be added: {wrong}") from None
-        call = peer_pb2.MemberCall(
+        call = peer_pb2.AddMember(
             peer_address=peer_address, client_address=client_address, name=name
         )
-        return _member(await self._call("add", call, deadline))
+        return _member(await self._call(ForwardRequest(add_member=call), deadline))
 
     async def promote(self, node: int, *, deadline: float) -> Member:
         """Let a learner vote once it has caught up; MembershipError says what is missing."""
-        call = peer_pb2.MemberCall(id=node)
-        return _member(await self._call("promote", call, deadline))
+        call = ForwardRequest(promote_member=peer_pb2.PromoteMember(id=node))
+        return _member(await self._call(call, deadline))
 
     async def remove(self, node: int, *, deadline: float) -> MembersReport:
         """Remove a member for good; a leader hands leadership over first."""
-        call = peer_pb2.MemberCall(id=node)
-        return forwarding.report(await self._call("remove", call, deadline))
+        call = ForwardRequest(remove_member=peer_pb2.RemoveMember(id=node))
+        return forwarding.report(await self._call(call, deadline))
 
     async def transfer(self, to: int, *, deadline: float) -> Leader:
         """Move leadership to a voter (0: the most caught-up one); confirmed by a quorum."""
-        reply = await self._call("transfer", peer_pb2.MemberCall(id=to), deadline)
+        call = ForwardRequest(transfer_leadership=peer_pb2.TransferLeadership(to=to))
+        reply = await self._call(call, deadline)
         return Leader(reply.leader_id, reply.term)
 
     async def announce(self, own: Member, *, deadline: float) -> None:
         """Have the cluster record this node's addresses and name."""
-        call = peer_pb2.MemberCall(
+        call = peer_pb2.AnnounceMember(
             id=own.id,
             peer_address=own.peer_address,
             client_address=own.client_address,
             name=own.name,
         )
-        await self._call("announce", call, deadline)
+        await self._call(ForwardRequest(announce_member=call), deadline)
 
     async def claim(self, seen: Member, *, deadline: float) -> None:
         """Bind a member to a disk; only on the leader. MembershipError when another disk has it."""
@@ -120,64 +112,68 @@ class Members:
 
     # --- forwarding -----------------------------------------------------------
 
-    async def _call(
-        self, method: str, call: peer_pb2.MemberCall, deadline: float
-    ) -> peer_pb2.MemberReply:
+    async def _call(self, call: ForwardRequest, deadline: float) -> peer_pb2.MemberReply:
         """Carry the call out here, or have the leader do it; a new leader is asked again."""
         loop = self._running()
         while True:
             leader = await self._leadership.leader(loop, deadline)
             if leader == loop.replica.origin.node_id:
                 try:
-                    return await self._calls[method](call, deadline)
+                    return await self._carry_out(call, deadline)
                 except LeadershipMovedError:
                     continue
-            response = await self._ask(leader, method, call, deadline)
-            if response.error_code == NoLeaderError.code and self._clock.now() < deadline:
-                await self._leadership.wait(min(deadline, self._clock.now() + 0.1))
-                continue
-            if response.error_code:
-                raise forwarding.error_from(response)
-            return peer_pb2.MemberReply.FromString(response.response)
+            response = await self._ask(leader, call, deadline)
+            if not response.HasField("refusal"):
+                return response.members
+            error = forwarding.error_of(response.refusal)
+            if not isinstance(error, NoLeaderError) or self._clock.now() >= deadline:
+                raise error
+            await self._leadership.wait(min(deadline, self._clock.now() + 0.1))
 
     async def _ask(
-        self, leader: int, method: str, call: peer_pb2.MemberCall, deadline: float
+        self, leader: int, call: ForwardRequest, deadline: float
     ) -> peer_pb2.ForwardResponse:
         left = max(deadline - self._clock.now(), 0.0)
-        request = forwarding.passed_on(method, call.SerializeToString(), left)
         try:
-            return await self._transport.forward(leader, request, left)
+            return await self._transport.forward(leader, forwarding.addressed(call, left), left)
         except OSError as error:
-            if method == "report":
+            if call.HasField("list_members"):
                 raise NoLeaderError(node=self._running().replica.origin.node_id) from error
             why = f"the leader (member {leader}) did not answer: {error}"
             raise OutcomeUnknownError(why) from error
 
-    async def forwarded(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
+    async def forwarded(self, request: ForwardRequest) -> peer_pb2.ForwardResponse:
         """Carry out a call that another member passed on; never passes it on again."""
         loop = self._running()
-        local = self._calls.get(request.method)
-        if local is None:
-            unknown = MembershipError(f"this version knows no call {request.method!r}: upgrade it")
-            return forwarding.refused(unknown)
         own = loop.replica.origin.node_id
+        if loop.replica.leader != own:
+            raise NoLeaderError(node=own)
+        deadline = self._clock.now() + request.timeout_ms / 1000
         try:
-            if loop.replica.leader != own:
-                raise NoLeaderError(node=own)
-            deadline = self._clock.now() + request.timeout_ms / 1000
-            reply = await local(peer_pb2.MemberCall.FromString(request.request), deadline)
+            return peer_pb2.ForwardResponse(members=await self._carry_out(request, deadline))
         except LeadershipMovedError:
-            return forwarding.refused(NoLeaderError(node=own))
-        except DatabaseError as error:
-            return forwarding.refused(error)
-        return peer_pb2.ForwardResponse(response=reply.SerializeToString())
+            raise NoLeaderError(node=own) from None
+
+    async def _carry_out(self, call: ForwardRequest, deadline: float) -> peer_pb2.MemberReply:
+        match call.WhichOneof("call"):
+            case "list_members":
+                return forwarding.reply(self._report())
+            case "add_member":
+                return await self._lead_add(call.add_member, deadline)
+            case "promote_member":
+                return await self._lead_promote(call.promote_member.id, deadline)
+            case "remove_member":
+                return await self._lead_remove(call.remove_member.id, deadline)
+            case "announce_member":
+                return await self._lead_announce(call.announce_member, deadline)
+            case "transfer_leadership":
+                return await self._lead_transfer(call.transfer_leadership.to, deadline)
+            case _:
+                raise MembershipError("this version does not know the call: upgrade this member")
 
     # --- on the leader --------------------------------------------------------
 
-    async def _lead_report(self, _: peer_pb2.MemberCall, __: float) -> peer_pb2.MemberReply:
-        return forwarding.reply(self._report())
-
-    async def _lead_add(self, call: peer_pb2.MemberCall, deadline: float) -> peer_pb2.MemberReply:
+    async def _lead_add(self, call: peer_pb2.AddMember, deadline: float) -> peer_pb2.MemberReply:
         def decide(now: Membership, _: LeaderView) -> Change:
             return rules.add(
                 now,
@@ -189,29 +185,23 @@ class Members:
         added = await self._proposing().carry_out(decide, deadline)
         return self._reply(added.member.id if added else 0)
 
-    async def _lead_promote(
-        self, call: peer_pb2.MemberCall, deadline: float
-    ) -> peer_pb2.MemberReply:
+    async def _lead_promote(self, node: int, deadline: float) -> peer_pb2.MemberReply:
         await self._proposing().carry_out(
-            lambda now, view: rules.promote(now, call.id, view), deadline
+            lambda now, view: rules.promote(now, node, view), deadline
         )
-        return self._reply(call.id)
+        return self._reply(node)
 
-    async def _lead_remove(
-        self, call: peer_pb2.MemberCall, deadline: float
-    ) -> peer_pb2.MemberReply:
+    async def _lead_remove(self, node: int, deadline: float) -> peer_pb2.MemberReply:
         loop = self._running()
-        if call.id == loop.replica.origin.node_id:
-            rules.remove(self._membership(), call.id, loop.replica.leader_view(self._clock.now()))
-            await self._lead_transfer(peer_pb2.MemberCall(), deadline)
+        if node == loop.replica.origin.node_id:
+            rules.remove(self._membership(), node, loop.replica.leader_view(self._clock.now()))
+            await self._lead_transfer(0, deadline)
             raise LeadershipMovedError
-        await self._proposing().carry_out(
-            lambda now, view: rules.remove(now, call.id, view), deadline
-        )
-        return self._reply(call.id)
+        await self._proposing().carry_out(lambda now, view: rules.remove(now, node, view), deadline)
+        return self._reply(node)
 
     async def _lead_announce(
-        self, call: peer_pb2.MemberCall, deadline: float
+        self, call: peer_pb2.AnnounceMember, deadline: float
     ) -> peer_pb2.MemberReply:
         def decide(now: Membership, _: LeaderView) -> Change | None:
             known = now.member(call.id)
@@ -221,15 +211,13 @@ class Members:
         await self._proposing().carry_out(decide, deadline)
         return self._reply(call.id)
 
-    async def _lead_transfer(
-        self, call: peer_pb2.MemberCall, deadline: float
-    ) -> peer_pb2.MemberReply:
+    async def _lead_transfer(self, to: int, deadline: float) -> peer_pb2.MemberReply:
         loop = self._running()
         membership = self._membership()
-        target = membership.member(call.id)
-        if call.id and (target is None or target.is_learner):
-            raise MembershipError(f"member {call.id} is no voter: name one of the voters")
-        to = leadership_transfer.chosen(loop.replica, membership, call.id, self._clock.now())
+        target = membership.member(to)
+        if to and (target is None or target.is_learner):
+            raise MembershipError(f"member {to} is no voter: name one of the voters")
+        to = leadership_transfer.chosen(loop.replica, membership, to, self._clock.now())
         await leadership_transfer.hand_over(loop, self._leadership, self._clock, to, deadline)
         return self._reply(to)
 

@@ -8,7 +8,7 @@ from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import DatabaseError
 from amaters_server.node.membership import forwarding
 from amaters_server.node.membership.admission import PeerParts
-from amaters_server.node.membership.peer_requests import LEAVING, PeerRequests
+from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity
@@ -84,13 +84,14 @@ class PeerMembership:
             return
         others = [one.id for one in membership.members if one.started]
         others = [one for one in others if one != identity.node_id]
-        call = peer_pb2.MemberCall(id=identity.node_id).SerializeToString()
+        stopping = peer_pb2.StoppingMember(id=identity.node_id)
+        call = peer_pb2.ForwardRequest(stopping_member=stopping)
         # A connection that is closed meanwhile cancels the calls on it: that is no reason to stay.
         telling = (self._tell_farewell(to, call) for to in others)
         await asyncio.gather(*telling, return_exceptions=True)
 
-    async def _tell_farewell(self, to: int, call: bytes) -> None:
-        request = forwarding.passed_on(LEAVING, call, FAREWELL_SECONDS)
+    async def _tell_farewell(self, to: int, call: peer_pb2.ForwardRequest) -> None:
+        request = forwarding.addressed(call, FAREWELL_SECONDS)
         try:
             await self._parts.transport.forward(to, request, FAREWELL_SECONDS)
         except OSError as error:

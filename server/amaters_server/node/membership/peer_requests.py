@@ -8,15 +8,12 @@ from amaters_server.model.errors import DatabaseError, NotReadyError
 from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.membership import forwarding
-from amaters_server.node.membership.admission import IDENTIFY, Admission, Joined, PeerParts
-from amaters_server.node.membership.failures import FAILED, Failures
+from amaters_server.node.membership.admission import Admission, Joined, PeerParts
+from amaters_server.node.membership.failures import Failures
 from amaters_server.raft import membership as rules
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
-
-LEAVING = "leaving"
-"""The call by which a member announces that it stops; members that do not know it refuse it."""
 
 
 class PeerRequests:
@@ -52,7 +49,10 @@ class PeerRequests:
         """Accept a connection of a compatible member of the same cluster, or say why not."""
         major, minor, patch = self._parts.settings.version
         response = peer_pb2.HandshakeResponse(
-            version_major=major, version_minor=minor, version_patch=patch
+            version_major=major,
+            version_minor=minor,
+            version_patch=patch,
+            protocol_revision=compatibility.PROTOCOL_REVISION,
         )
         if self._joined is not None:
             response.cluster_id = self._joined.identity.cluster_id
@@ -65,9 +65,9 @@ class PeerRequests:
         )
         response.removed = self._is_removed(request)
         if response.accepted:
-            self._parts.transport.nudge(getattr(request, "from"), anew=request.anew)
-            self.incompatible.changed(getattr(request, "from"), _version(request))
-            self.failures.unsure(getattr(request, "from"))
+            self._parts.transport.nudge(request.sender, anew=request.anew)
+            self.incompatible.changed(request.sender, _version(request))
+            self.failures.unsure(request.sender)
         return response
 
     def on_expelled(self, expel: Callable[[int], None]) -> None:
@@ -133,14 +133,14 @@ class PeerRequests:
         if request.to != identity.node_id:
             return f"this is member {identity.node_id}, not {request.to}: its address has changed"
         if self._is_removed(request):
-            return f"member {getattr(request, 'from')} was removed from the cluster"
+            return f"member {request.sender} was removed from the cluster"
         return ""
 
     def _misfit(self, request: peer_pb2.HandshakeRequest) -> str:
         theirs = _version(request)
         reason = compatibility.objection(self._parts.settings.version, theirs)
         if reason:
-            self._found(getattr(request, "from"), theirs, reason)
+            self._found(request.sender, theirs, reason)
         return reason
 
     def _found(self, member: int, theirs: compatibility.Version, reason: str) -> None:
@@ -151,7 +151,7 @@ class PeerRequests:
 
     def _is_removed(self, request: peer_pb2.HandshakeRequest) -> bool:
         membership = self._parts.machine.membership
-        sender = int(getattr(request, "from"))
+        sender = request.sender
         if membership is None or self._joined is None:
             return False
         if request.cluster_id != self._joined.identity.cluster_id:
@@ -184,14 +184,16 @@ class PeerRequests:
 
     async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
         """Carry out, as the leader, what another member passed on; some calls are for everybody."""
-        if request.method == LEAVING:
-            return self._farewell(peer_pb2.MemberCall.FromString(request.request).id)
-        if request.method == FAILED:
-            known = self.failures.hear(peer_pb2.FailedMembers.FromString(request.request))
-            return peer_pb2.ForwardResponse(response=known.SerializeToString())
+        call = request.WhichOneof("call")
+        if call == "stopping_member":
+            return self._farewell(request.stopping_member.id)
+        if call == "failed_members":
+            known = self.failures.hear(request.failed_members)
+            return peer_pb2.ForwardResponse(failed_members=known)
         try:
-            if request.method == IDENTIFY:
-                return await self._admission.forwarded(request)
+            if call == "identify":
+                identity = await self._admission.forwarded(request.identify)
+                return peer_pb2.ForwardResponse(identity=identity)
             return await self._parts.members.forwarded(request)
         except DatabaseError as error:
             return forwarding.refused(error)
@@ -201,7 +203,7 @@ class PeerRequests:
         if membership is not None and membership.member(member) is not None:
             self.leaving[member] = self._parts.clock.now()
             log.info("member.leaving", extra={"member": member})
-        return peer_pb2.ForwardResponse(response=peer_pb2.MemberReply().SerializeToString())
+        return peer_pb2.ForwardResponse(members=peer_pb2.MemberReply())
 
 
 def _version(

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.grpcio.channels import open_channel, translated
+from amaters_server.rpc.peer import string_calls
 from amaters_server.rpc.peer.link import Answered, LinkParts, PeerLink
 from amaters_server.rpc.peer.messages import answer_to, introduction
 from amaters_server.rpc.transport.channels import PeerDialer
 from amaters_server.rpc.transport.credentials import ProvideCredentials
 from amaters_server.wire import peer_pb2, peer_pb2_grpc
+
+TYPED_CALLS = 1
+"""The protocol revision from which on a call has a field of its own."""
 
 
 class PeerConnections:
@@ -96,12 +100,14 @@ class PeerConnections:
     ) -> peer_pb2.ForwardResponse:
         """Have another member answer; OSError when it cannot be reached in time."""
         link = self._links.get(to)
-        channel = link.channel if link is not None else None
-        if channel is None or self._own is None:
+        if link is None or link.channel is None or self._own is None:
             raise ConnectionError(f"there is no connection to member {to} right now")
+        in_strings = link.revision < TYPED_CALLS
+        sent = string_calls.request(request) if in_strings else request
         metadata = introduction(self._own, to)
         kind = peer_pb2.ForwardResponse
-        return await answer_to(request, kind, channel, "Forward", timeout, metadata)
+        answer = await answer_to(sent, kind, link.channel, "Forward", timeout, metadata)
+        return string_calls.typed_answer(to, request, answer) if in_strings else answer
 
     async def fetch_image(
         self, source: int, request: peer_pb2.FetchImageRequest

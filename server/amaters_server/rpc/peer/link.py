@@ -94,6 +94,8 @@ class PeerLink:
         """Messages of the member have arrived in this period."""
         self._sent = False
         self._silent, self._most_silent = 0, SILENT_PERIODS
+        self.revision = 0
+        """Which form of calls the member understands."""
         self._parts = parts
         self._nudged = asyncio.Event()
         self._outdated = asyncio.Event()
@@ -246,13 +248,13 @@ class PeerLink:
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(
             cluster_id=own.cluster_id,
+            sender=own.node_id,
             to=self.member.id,
             version_major=major,
             version_minor=minor,
             version_patch=patch,
             anew=anew,
         )
-        setattr(request, "from", own.node_id)
         kind = peer_pb2.HandshakeResponse
         response = await answer_to(request, kind, channel, "Handshake", HANDSHAKE_SECONDS)
         theirs = (response.version_major, response.version_minor, response.version_patch)
@@ -260,6 +262,7 @@ class PeerLink:
         objection = self._parts.answered(self.member.id, response)
         if objection or not response.accepted:
             raise PeerRefusedError(objection, refused_us=not response.accepted)
+        self.revision = response.protocol_revision
 
     def _note(self, error: OSError) -> None:
         """Tell each kind of trouble once until it is over, not with every attempt."""

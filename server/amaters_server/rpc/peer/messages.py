@@ -66,15 +66,14 @@ def introduced(metadata: Metadata) -> peer_pb2.HandshakeRequest:
     said = {key: str(value) for key, value in metadata}
     parts = said.get("amaters-version", "").split(".")
     numbers = [_number(part, bits=32) for part in parts] + [0, 0, 0]
-    request = peer_pb2.HandshakeRequest(
+    return peer_pb2.HandshakeRequest(
         cluster_id=said.get("amaters-cluster", ""),
+        sender=_number(said.get("amaters-from", "")),
         to=_number(said.get("amaters-to", "")),
         version_major=numbers[0],
         version_minor=numbers[1],
         version_patch=numbers[2],
     )
-    setattr(request, "from", _number(said.get("amaters-from", "")))
-    return request
 
 
 def _number(text: str, *, bits: int = 64) -> int:

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from amaters_server.model.errors import DatabaseError, InvalidRequestError, MalformedError
+from amaters_server.rpc.peer import string_calls
 from amaters_server.rpc.peer.messages import introduced
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Inbound, Metadata, Outlet, Service
@@ -103,10 +104,9 @@ class PeerService:
         admitted(self._node, context.invocation_metadata())
         if request.hops > 1:
             raise InvalidRequestError("passed on too often")
-        try:
+        if not request.method:
             return await self._node.forward(request)
-        except DecodeError as wrong:
-            raise MalformedError(f"this is no request of {request.method!r}") from wrong
+        return string_calls.answer(await self._node.forward(string_calls.typed(request)))
 
 
 @dataclass(slots=True, eq=False)
@@ -198,4 +198,4 @@ def admitted(node: PeerNode, metadata: Metadata) -> int:
     answer = node.handshake(request)
     if not answer.accepted:
         raise InvalidRequestError(answer.reason)
-    return int(getattr(request, "from"))
+    return request.sender

@@ -11,7 +11,7 @@ from amaters.admin.cluster import NodeState
 from amaters.errors import AmatersError, UnavailableError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters_operator.api import AmatersCluster
-from amaters_operator.controllers import nodes
+from amaters_operator.controllers.observing import nodes
 from amaters_operator.database.certificates import CertificateError, material, served_serial
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import NodeAddress

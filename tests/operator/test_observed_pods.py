@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from amaters_operator.api.status import MemberStatus
-from amaters_operator.controllers import pods
+from amaters_operator.controllers.observing import pods
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 

@@ -309,7 +309,7 @@ def test_an_annotation_without_a_destination_is_refused_once_and_made_up_for() -
         ({"AWS_ACCESS_KEY_ID": "a2V5"}, "AWS_SECRET_ACCESS_KEY is missing"),
         (
             {"AWS_ACCESS_KEY_ID": "a2V5", "AWS_SECRET_ACCESS_KEY": "hunter2!"},
-            "AWS_SECRET_ACCESS_KEY is not a text in base64",
+            "AWS_SECRET_ACCESS_KEY is not base64",
         ),
     ],
 )

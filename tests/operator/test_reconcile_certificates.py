@@ -65,6 +65,27 @@ def test_a_new_certificate_is_reloaded_and_proven_without_a_restart(
     assert {pod["metadata"]["uid"] for pod in driver.world.pods()} == uids
 
 
+def test_a_node_behind_in_file_and_certificate_is_asked_once_a_pass(
+    driver: Driver, authority: Authority
+) -> None:
+    second = authority.issue()
+    hand_out(driver, second)
+    driver.database.files_arrive = False
+    driver.world.wish(config={"logging": {"level": "debug"}})
+
+    driver.passes(1)
+
+    assert sorted(driver.database.reloads) == [0, 1, 2]
+    waiting = driver.world.cluster()
+    assert condition(waiting).reason == "Rotating"
+    assert condition(waiting, "Reconciling").reason == "Reloading"
+
+    driver.database.arrived, driver.database.files_arrive = second.serial, True
+    done = driver.settled()
+    assert condition(done).status == "True"
+    assert {one["logging"]["level"] for one in driver.world.configs.values()} == {"debug"}
+
+
 def test_the_rotation_is_not_done_before_a_handshake_proves_it(
     driver: Driver, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

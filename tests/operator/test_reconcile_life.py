@@ -4,8 +4,11 @@ import asyncio
 import random
 
 import pytest
+from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.kube import kinds
-from amaters_operator.testing import Driver
+from amaters_operator.manifests.names import Manifest
+from amaters_operator.testing import Driver, FakeKube
+from amaters_operator.testing.world import NAME, NAMESPACE
 
 SHOP = "shop"
 
@@ -42,6 +45,25 @@ def test_the_operator_rests_when_everything_is_as_wished(driver: Driver) -> None
 
     assert {one.split()[0] for one in driver.strikes.changes[before:]} == {"apply"}
     assert not [one for one in driver.strikes.changes[before:] if one.endswith("status")]
+
+
+def test_a_pass_reads_and_applies_the_statefulset_once(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.settled()
+    read, get = [], type(driver.kube).get
+
+    async def counted(self: FakeKube, kind: kinds.Kind, namespace: str, name: str) -> Manifest:
+        read.append(kind)
+        return await get(self, kind, namespace, name)
+
+    monkeypatch.setattr(FakeKube, "get", counted)
+    before = len(driver.strikes.changes)
+    controller = ClusterController(driver.kube, driver.database, instance="test")
+    asyncio.run(controller.reconcile(NAMESPACE, NAME))
+
+    assert read.count(kinds.STATEFUL_SET) == 1
+    assert driver.strikes.changes[before:].count("apply StatefulSet orders") == 1
 
 
 @pytest.mark.slow

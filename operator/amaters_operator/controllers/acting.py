@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_never
 
-from amaters.transport.tls import TlsMaterial
-
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.controllers import nodes
-from amaters_operator.database.port import Changing, Database
+from amaters_operator.controllers.pass_context import Nodes
+from amaters_operator.database.port import Changing
 from amaters_operator.decisions.moves import (
     AddMember,
     DeleteClaim,
@@ -39,16 +37,10 @@ class Actor:
     """Makes moves on one Kubernetes and its databases."""
 
     kube: KubeApi
-    database: Database
 
-    async def perform(
-        self,
-        move: SimpleMove,
-        cluster: AmatersCluster,
-        seen: Seen,
-        tls: TlsMaterial | None,
-    ) -> None:
+    async def perform(self, move: SimpleMove, nodes: Nodes, seen: Seen) -> None:
         """Make the move; NotNowError, KubeError or AmatersError when it was not made."""
+        cluster = nodes.cluster
         match move:
             case ReplacePod():
                 await self._replace(move, cluster)
@@ -57,9 +49,7 @@ class Actor:
             case DeleteClaim(claim, uid):
                 await self.kube.delete(kinds.CLAIM, cluster.namespace, claim, uid=uid)
             case AddMember() | PromoteMember() | RemoveMember() | TransferLeadership():
-                pod = _leading_pod(seen)
-                address = nodes.address(cluster, pod)
-                async with self.database.admin(address, tls, timeout=PATIENCE) as admin:
+                async with nodes.admin(_leading_pod(seen), timeout=PATIENCE) as admin:
                     await _change(move, cluster, admin)
             case _:
                 assert_never(move)

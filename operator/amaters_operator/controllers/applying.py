@@ -37,18 +37,19 @@ class Applier:
     async def apply(
         self, cluster: AmatersCluster, shape: manifests.Shape, existing: Manifest | None
     ) -> Applied:
-        """Apply what is wanted and delete what is not; `existing` is the StatefulSet so far."""
+        """Apply what is wanted and delete what is not; `existing` is our StatefulSet so far."""
         monitors = await self.kube.serves(kinds.MONITOR)
         blocked = [
             await self._delete(gone, cluster)
             for gone in manifests.unwanted(cluster, monitors=monitors)
         ]
         *around, last = manifests.wanted(cluster, shape, monitors=monitors)
-        taken = await asyncio.gather(*(self._taken(cluster, one) for one in (*around, last)))
+        unread = around if existing is not None else [*around, last]
+        taken = await asyncio.gather(*(self._taken(cluster, one) for one in unread))
         strange = "; ".join(why for why in taken if why)
         if strange and existing is None:
             return Applied(None, strange)
-        own = [made for made, why in zip(around, taken[:-1], strict=True) if not why]
+        own = [made for made, why in zip(around, taken, strict=False) if not why]
         answers = await asyncio.gather(*(self._applied(made) for made in own))
         blocked += [answer for _, answer in answers]
         made = {_name(one) for one, _ in answers if one is not None}

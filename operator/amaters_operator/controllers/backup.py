@@ -10,18 +10,15 @@ from datetime import datetime, timedelta
 
 from amaters.admin.cluster import SnapshotInfo
 from amaters.errors import AmatersError
-from amaters.transport.tls import TlsMaterial
-from pydantic import ValidationError
 
 from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
 from amaters_operator.controllers import backup_records as records
-from amaters_operator.controllers import nodes
-from amaters_operator.controllers.certificates import Rotation
-from amaters_operator.controllers.observing import Observer
+from amaters_operator.controllers.observing.observer import Observer
+from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
 from amaters_operator.controllers.store import Store, described, require_there
-from amaters_operator.controllers.store_keys import StoreKeys, given_with, store_keys
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import backup_schedule, retention
@@ -56,18 +53,15 @@ class BackupController:
     def __init__(self, kube: KubeApi, database: Database, *, instance: str) -> None:
         self._kube = kube
         self._database = database
-        self._observer = Observer(kube, database)
-        self._rotation = Rotation(kube, database)
+        self._observer = Observer(kube)
         self._teller = Teller(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
-        raw = await self._kube.get(kinds.CLUSTER, namespace, name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        cluster = await fetch_cluster(self._kube, namespace, name)
+        if cluster is None:
             return None
-        try:
-            cluster = AmatersCluster.model_validate(raw)
-        except ValidationError:
+        if isinstance(cluster, InvalidCluster):
             return _AT_REST  # the cluster's own controller says so
         if cluster.spec.backup is None:
             await self._refuse(cluster)
@@ -108,8 +102,9 @@ class BackupController:
         return await self._begin(Job(cluster, spec, status, due, asked, keys, now))
 
     async def _begin(self, job: Job) -> timedelta:
-        wanted = await self._rotation.wanted(job.cluster)
-        maker = await self._maker(job.cluster, wanted.tls)
+        secret = await tls_secret(self._kube, job.cluster)
+        nodes = Nodes(self._database, job.cluster, secret.tls)
+        maker = await self._maker(nodes)
         if isinstance(maker, str):
             waits = job.status.model_copy(update={"waiting": maker})
             await self._teller.backup(job.cluster, waits)
@@ -118,14 +113,14 @@ class BackupController:
             await self._failed(job, job.keys.problem)
             return timedelta(seconds=1)
         try:
-            await self._make(job, maker, wanted.tls)
+            await self._make(job, nodes, maker)
         except AmatersError as error:
             await self._failed(job, f"by {maker.name}: {error}")
         return timedelta(seconds=1)
 
-    async def _make(self, job: Job, maker: Pod, tls: TlsMaterial | None) -> None:
-        own, address = _cluster_id(job.cluster), nodes.address(job.cluster, maker)
-        async with self._database.admin(address, tls, timeout=_PATIENCE) as admin:
+    async def _make(self, job: Job, nodes: Nodes, maker: Pod) -> None:
+        own = _cluster_id(job.cluster)
+        async with nodes.admin(maker, timeout=_PATIENCE) as admin:
             store = Store(admin, job.keys.keys, own)
             before = await store.look()
             begun = job.status if job.status.running_since else None
@@ -140,8 +135,9 @@ class BackupController:
             done = await self._succeeded(job, maker, made, there)
             await self._retain(job, done, store, there)
 
-    async def _maker(self, cluster: AmatersCluster, tls: TlsMaterial | None) -> Pod | str:
+    async def _maker(self, nodes: Nodes) -> Pod | str:
         """Return the pod that is to make the backup, or what is to be waited for."""
+        cluster = nodes.cluster
         record = cluster.status.bootstrap
         if record is None or not record.cluster_id:
             return "the cluster has yet to form"
@@ -150,7 +146,7 @@ class BackupController:
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         if statefulset is None:
             return "the StatefulSet is not there"
-        seen = await self._observer.look(cluster, statefulset, tls)
+        seen = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
         ordinal = backup_schedule.maker(seen, config.digests(cluster, shape))
         pod = None if ordinal is None else seen.pod(ordinal)

@@ -16,12 +16,12 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.acting import Actor, NotNowError
 from amaters_operator.controllers.applying import Applied, Applier, refusal, stranger
-from amaters_operator.controllers.certificates import Rotation, Wanted
 from amaters_operator.controllers.claims import Claims
-from amaters_operator.controllers.observing import Observer
-from amaters_operator.controllers.reloading import Reloader
+from amaters_operator.controllers.observing.observer import Observer
+from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.reload import Reloaded, reload
+from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.controllers.telling import Teller
-from amaters_operator.controllers.webhook import unusable_webhook
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import (
     answers,
@@ -34,7 +34,7 @@ from amaters_operator.decisions import (
     upgrade,
     volumes,
 )
-from amaters_operator.decisions.findings import Blocked, Certificates, Findings
+from amaters_operator.decisions.findings import Blocked, Findings
 from amaters_operator.decisions.moves import (
     DeleteClaim,
     Hold,
@@ -62,18 +62,19 @@ class Pass:
     """What one pass works with."""
 
     cluster: AmatersCluster
+    nodes: Nodes
     shape: manifests.Shape
     applied: Applied
     record: BootstrapStatus
-    wanted: Wanted
+    secret: TlsSecret
     seen: Seen
-    rotation: Certificates | None
+    reloaded: Reloaded
     claims: list[Claim]
 
     @property
     def blind(self) -> str:
         """Why the nodes cannot be asked anything; empty when they can."""
-        return "" if self.cluster.spec.tls is None or self.wanted.tls else self.wanted.problem
+        return self.secret.problem
 
     def blocked(self) -> list[Blocked]:
         """Return what is in the way of the spec before anything is decided."""
@@ -99,22 +100,19 @@ class ClusterController:
         self._kube = kube
         self._on_move = on_move
         self._applier = Applier(kube)
-        self._observer = Observer(kube, database)
-        self._actor = Actor(kube, database)
-        self._rotation = Rotation(kube, database)
+        self._database = database
+        self._observer = Observer(kube)
+        self._actor = Actor(kube)
         self._teller = Teller(kube, instance)
         self._claims = Claims(kube, self._teller)
-        self._reloader = Reloader(database)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
-        raw = await self._kube.get(kinds.CLUSTER, namespace, name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        cluster = await fetch_cluster(self._kube, namespace, name)
+        if cluster is None:
             return None
-        try:
-            cluster = AmatersCluster.model_validate(raw)
-        except ValidationError as error:
-            await self._report_invalid(raw, error)
+        if isinstance(cluster, InvalidCluster):
+            await self._report_invalid(cluster.raw, cluster.error)
             return AT_REST
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
         if statefulset is not None and stranger(cluster, statefulset):
@@ -123,17 +121,18 @@ class ClusterController:
 
     async def _advance(self, cluster: AmatersCluster, existing: Manifest | None) -> timedelta:
         record = bootstrap.restored(await self._begun(cluster), cluster.status.restore)
-        wanted = await self._rotation.wanted(cluster)
+        secret = await tls_secret(self._kube, cluster)
+        nodes = Nodes(self._database, cluster, secret.tls)
         claims = await self._claims.look(cluster)
         shape = _shape(cluster, record, existing, claims)
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.taken and applied.statefulset is None:
             await self._report_taken(cluster, applied.taken)
             return AT_REST
-        seen = await self._observer.look(cluster, applied.statefulset, wanted.tls)
-        rotation = await self._rotation.advance(cluster, seen, wanted)
+        seen = await self._observer.look(nodes, applied.statefulset)
+        reloaded = await reload(nodes, seen, secret, config.digests(cluster, shape))
         record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
-        work = Pass(cluster, shape, applied, record, wanted, seen, rotation, claims)
+        work = Pass(cluster, nodes, shape, applied, record, secret, seen, reloaded, claims)
         return await self._move(work)
 
     async def _move(self, work: Pass) -> timedelta:
@@ -152,19 +151,17 @@ class ClusterController:
         pods = work.shape.replicas
         if isinstance(planned.move, SetReplicas):
             pods = planned.move.replicas
-        files = config.digests(cluster, work.shape)
-        reloading = await self._reloader.advance(cluster, seen, files, work.wanted.tls)
         rolling = progress.rolling(cluster, seen)
         found = Findings(
             seen,
             planned,
             work.record,
             plan.stuck(planned, seen, policy, rolling=rolling),
-            work.rotation,
+            work.reloaded.certificates,
             tuple(blocked),
             blind=work.blind,
             pods=pods,
-            reloading=reloading,
+            reloading=work.reloaded.configuration,
             growing=volumes.growing(claims),
             notes=budgets.notes(cluster, seen, blocked),
             volume_size=volumes.least_size(claims),
@@ -172,9 +169,7 @@ class ClusterController:
         await self._teller.status(cluster, status.status(cluster, found))
         for note in found.notes:
             await self._teller.change(cluster, budgets.TWO, note)
-        verdict = work.rotation.verdict if work.rotation is not None else None
-        settled = work.rotation is None or (verdict is not None and verdict.done)
-        calm = settled and formed and not reloading
+        calm = formed and work.reloaded.done
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
         return AT_REST if obstacle else _pause(planned.move, cluster, calm=calm)
@@ -184,7 +179,7 @@ class ClusterController:
         planned = _decide(work.cluster, work.seen, work.claims)
         if not isinstance(planned.move, RemoveMember | DeleteClaim):
             return planned
-        again = await self._observer.look(work.cluster, work.applied.statefulset, work.wanted.tls)
+        again = await self._observer.look(work.nodes, work.applied.statefulset)
         confirmed = _decide(work.cluster, again, await self._claims.look(work.cluster))
         if _target(confirmed.move) == _target(planned.move):
             return planned
@@ -196,7 +191,7 @@ class ClusterController:
             return None
         reason = type(move).__name__
         try:
-            await self._actor.perform(move, work.cluster, work.seen, work.wanted.tls)
+            await self._actor.perform(move, work.nodes, work.seen)
         except (NotNowError, RefusedError, UnavailableError) as error:
             # Not yet, says whoever must agree: the condition tells, and the next pass asks again.
             return Blocked(f"{reason}Waits", f"{move}: {error}", lasting=False)

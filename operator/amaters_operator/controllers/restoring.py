@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amaters.errors import AmatersError, ConfigurationError
-from amaters.transport.tls import TlsMaterial
-from pydantic import ValidationError
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, RestoreStatus
-from amaters_operator.controllers import nodes
-from amaters_operator.controllers.certificates import Rotation
-from amaters_operator.controllers.observing import Observer
-from amaters_operator.controllers.store_keys import StoreKeys, given_with, store_keys
+from amaters_operator.controllers.observing.observer import Observer
+from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
 from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap
@@ -51,8 +48,8 @@ class Job:
     move: Restore
     status: RestoreStatus
     keys: StoreKeys
+    nodes: Nodes
     pod: Pod
-    tls: TlsMaterial | None
 
 
 class RestoreController:
@@ -61,18 +58,15 @@ class RestoreController:
     def __init__(self, kube: KubeApi, database: Database, *, instance: str) -> None:
         self._kube = kube
         self._database = database
-        self._observer = Observer(kube, database)
-        self._rotation = Rotation(kube, database)
+        self._observer = Observer(kube)
         self._teller = Teller(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
-        raw = await self._kube.get(kinds.CLUSTER, namespace, name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        cluster = await fetch_cluster(self._kube, namespace, name)
+        if cluster is None:
             return None
-        try:
-            cluster = AmatersCluster.model_validate(raw)
-        except ValidationError:
+        if isinstance(cluster, InvalidCluster):
             return _AT_REST  # the cluster's own controller says so
         status = cluster.status.restore or RestoreStatus()
         keys = await store_keys(self._kube, cluster)
@@ -85,20 +79,21 @@ class RestoreController:
         )
         if not isinstance(move, Restore):
             return _AT_REST if move is None else _SOON
-        wanted = await self._rotation.wanted(cluster)
-        pod = await self._loader(cluster, wanted.tls)
+        nodes = Nodes(self._database, cluster, (await tls_secret(self._kube, cluster)).tls)
+        pod = await self._loader(nodes)
         if isinstance(pod, Hold):
             waits = status.model_copy(update={"waiting": str(pod)})
             await self._teller.restore(cluster, waits)
             return _SOON
-        await self._attempt(Job(cluster, move, status, keys, pod, wanted.tls))
+        await self._attempt(Job(cluster, move, status, keys, nodes, pod))
         return _AGAIN
 
-    async def _loader(self, cluster: AmatersCluster, tls: TlsMaterial | None) -> Pod | Hold:
+    async def _loader(self, nodes: Nodes) -> Pod | Hold:
         """Return the pod that is to load the backup, or what is to be waited for."""
+        cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
-        seen = await self._observer.look(cluster, statefulset, tls)
+        seen = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
         return bootstrap.loader(seen, config.digests(cluster, shape))
 
@@ -127,8 +122,8 @@ class RestoreController:
         """Have a node load the backup; return the status once it has."""
         if job.keys.problem:
             raise ConfigurationError(job.keys.problem)
-        address, told, keys = nodes.address(job.cluster, job.pod), self._kube.now(), 0
-        async with self._database.admin(address, job.tls, timeout=_PATIENCE) as admin:
+        told, keys = self._kube.now(), 0
+        async with job.nodes.admin(job.pod, timeout=_PATIENCE) as admin:
             loading = admin.restore_snapshot(
                 job.move.uri, replace=job.move.replace, timeout=_LONGEST, keys=job.keys.keys
             )
@@ -159,16 +154,18 @@ class RestoreController:
     async def _until_corrected(self, job: Job) -> None:
         """Return once the source, the place or the keys are others, or the cluster is gone."""
         made_with = _made_with(job.cluster, job.keys)
+        place = job.cluster.namespace, job.cluster.name
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                raw = await self._kube.get(kinds.CLUSTER, job.cluster.namespace, job.cluster.name)
-                if raw is None or raw["metadata"].get("uid") != job.cluster.metadata.uid:
+                cluster = await fetch_cluster(self._kube, *place)
+                if isinstance(cluster, InvalidCluster):
+                    continue
+                if cluster is None or cluster.metadata.uid != job.cluster.metadata.uid:
                     return
-                cluster = AmatersCluster.model_validate(raw)
                 if _made_with(cluster, await store_keys(self._kube, cluster)) != made_with:
                     return
-            except (KubeError, ValidationError):
+            except KubeError:
                 continue  # nothing is known now; a load that goes well must not suffer from it
 
     async def _failed(self, job: Job, begun: RestoreStatus, why: str) -> None:

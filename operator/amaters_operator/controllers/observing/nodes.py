@@ -5,14 +5,8 @@ from collections.abc import Iterable
 from amaters.admin.cluster import CertificateInfo, ClusterMembers, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.database.port import NodeAddress
-from amaters_operator.decisions.seen import Certificate, Incompatible, Member, Node, Pod, State
+from amaters_operator.decisions.seen import Certificate, Incompatible, Member, Node, State
 from amaters_operator.manifests import names
-
-
-def address(cluster: AmatersCluster, pod: Pod) -> NodeAddress:
-    """Return where the node of a pod is reached: by IP, as names may lag behind a new pod."""
-    return NodeAddress(pod.ip, names.host(cluster, pod.ordinal), names.PEER_PORT, names.CLIENT_PORT)
 
 
 def node(status: NodeStatus) -> Node:

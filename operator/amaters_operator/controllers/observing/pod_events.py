@@ -26,7 +26,7 @@ _LONGEST: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Complaints:
+class PodEvents:
     """Reads events; changes nothing."""
 
     kube: KubeApi

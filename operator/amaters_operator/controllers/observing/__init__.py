@@ -1,0 +1,1 @@
+"""One look at a cluster: pods by Kubernetes, nodes and members by the database. Changes nothing."""

@@ -1,0 +1,110 @@
+"""One look at a cluster: pods from Kubernetes, nodes and members from the database.
+
+Nodes are asked all at once and each within a short deadline: one that hangs delays nobody, and
+one that does not answer is simply absent from what was seen.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters.admin.cluster import ClusterMembers, NodeStatus
+from amaters.errors import AmatersError
+
+from amaters_operator.controllers.observing import nodes as answers
+from amaters_operator.controllers.observing import pods
+from amaters_operator.controllers.observing.pod_events import PodEvents
+from amaters_operator.controllers.pass_context import Nodes
+from amaters_operator.decisions import budgets
+from amaters_operator.decisions.seen import Pod, Seen
+from amaters_operator.kube import kinds
+from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+PATIENCE = timedelta(seconds=3)
+"""How long a node may take to answer a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Looks; changes nothing."""
+
+    kube: KubeApi
+
+    async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Seen:
+        """Return what there is. `statefulset` is as the API server has it now, if there is one."""
+        cluster = nodes.cluster
+        found, covering = await asyncio.gather(
+            self.kube.find(kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)),
+            self.kube.find(kinds.BUDGET, cluster.namespace, labels={}),
+        )
+        now = self.kube.now()
+        if statefulset is None:
+            return Seen(now)
+        owner = statefulset["metadata"]["uid"]
+        alive = pods.seen(found, owner=owner, known=cluster.status.members, now=now)
+        statuses = await _statuses(nodes, alive)
+        told = await _members(nodes, alive, statuses)
+        return Seen(
+            now=now,
+            pods=alive,
+            nodes={ordinal: answers.node(status) for ordinal, status in statuses.items()},
+            members=None if told is None else answers.members(cluster, told),
+            cluster_id="" if told is None else told.cluster_id,
+            replicas=statefulset["spec"]["replicas"],
+            revision=_revision(statefulset),
+            complaints=await PodEvents(self.kube).look(cluster, statefulset, alive, now),
+            budgets=_covering(covering, found),
+        )
+
+
+async def _statuses(nodes: Nodes, alive: tuple[Pod, ...]) -> dict[int, NodeStatus]:
+    async with asyncio.TaskGroup() as group:
+        asked = {pod.ordinal: group.create_task(_status(nodes, pod)) for pod in alive if pod.ip}
+    answers = {ordinal: task.result() for ordinal, task in asked.items()}
+    return {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
+
+
+async def _status(nodes: Nodes, pod: Pod) -> NodeStatus | None:
+    try:
+        async with nodes.admin(pod, timeout=PATIENCE) as admin:
+            return await admin.status()
+    except AmatersError:
+        return None
+
+
+async def _members(
+    nodes: Nodes, alive: tuple[Pod, ...], statuses: Mapping[int, NodeStatus]
+) -> ClusterMembers | None:
+    """Ask the node that leads in the highest term: only a leader knows who keeps up."""
+    leaders = [pod for pod in alive if pod.ordinal in statuses]
+    leaders = [pod for pod in leaders if statuses[pod.ordinal].is_leader]
+    if not leaders:
+        return None
+    newest = max(leaders, key=lambda pod: statuses[pod.ordinal].term)
+    try:
+        async with nodes.admin(newest, timeout=PATIENCE) as admin:
+            return await admin.members(from_leader=True)
+    except AmatersError:
+        return None
+
+
+def _covering(found: list[Manifest], pods_found: list[Manifest]) -> tuple[str, ...]:
+    """Return the disruption budgets, by name, that cover a pod of the cluster."""
+    worn = [one["metadata"].get("labels") or {} for one in pods_found]
+    selectors = {one["metadata"]["name"]: one["spec"].get("selector") for one in found}
+    return tuple(
+        name
+        for name, selector in sorted(selectors.items())
+        if any(budgets.covers(selector, labels) for labels in worn)
+    )
+
+
+def _revision(statefulset: Manifest) -> str:
+    """Return the newest revision, unless the StatefulSet's controller has not computed it yet."""
+    status = statefulset.get("status") or {}
+    if status.get("observedGeneration") != statefulset["metadata"].get("generation"):
+        return ""
+    return str(status.get("updateRevision", ""))

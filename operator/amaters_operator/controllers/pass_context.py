@@ -1,0 +1,61 @@
+"""What every pass starts from: the AmatersCluster as it is now, and a way to its nodes."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from amaters.transport.tls import TlsMaterial
+from pydantic import ValidationError
+
+from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.database.port import Admin, Database, NodeAddress
+from amaters_operator.decisions.seen import Pod
+from amaters_operator.kube import kinds
+from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import names
+from amaters_operator.manifests.names import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidCluster:
+    """An object that the API server accepted and this operator cannot read."""
+
+    raw: Manifest
+    error: ValidationError
+
+
+async def fetch_cluster(
+    kube: KubeApi, namespace: str, name: str
+) -> AmatersCluster | InvalidCluster | None:
+    """Return the AmatersCluster; None when it is gone or being deleted."""
+    raw = await kube.get(kinds.CLUSTER, namespace, name)
+    if raw is None or "deletionTimestamp" in raw["metadata"]:
+        return None
+    try:
+        return AmatersCluster.model_validate(raw)
+    except ValidationError as error:
+        return InvalidCluster(raw, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of one cluster, reached with the certificate that its Secret holds in this pass."""
+
+    database: Database
+    cluster: AmatersCluster
+    tls: TlsMaterial | None
+
+    def admin(self, pod: Pod, *, timeout: timedelta) -> AbstractAsyncContextManager[Admin]:
+        """Return the admin service of the pod's node; calls end within `timeout`."""
+        return self.database.admin(self._address(pod), self.tls, timeout=timeout)
+
+    async def served_serials(self, pod: Pod, *, timeout: timedelta) -> tuple[str, ...] | None:
+        """Return the serials that the node's listeners prove to own; None when one does not."""
+        if self.tls is None:
+            return None
+        return await self.database.served_serials(self._address(pod), self.tls, timeout=timeout)
+
+    def _address(self, pod: Pod) -> NodeAddress:
+        # By IP: names in DNS may lag behind a new pod.
+        host = names.host(self.cluster, pod.ordinal)
+        return NodeAddress(pod.ip, host, names.PEER_PORT, names.CLIENT_PORT)

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from amaters_operator.api import AmatersCluster
@@ -84,22 +84,32 @@ def test_status_is_read_as_it_was_written() -> None:
 
     assert status.backup is not None
     assert status.backup.last_token == "now"
-    assert status.model_dump(by_alias=True, exclude_unset=True) == given["status"]
+    assert status.model_dump(by_alias=True, mode="json", exclude_unset=True) == given["status"]
 
 
-def condition(status: str, since: str, message: str = "") -> Condition:
+def condition(status: str, since: datetime, message: str = "") -> Condition:
     return Condition(
         type="Ready", status=status, reason="R", message=message, last_transition_time=since
     )
 
 
 def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
-    before = [condition("True", "2026-01-01T00:00:00Z")]
-    later = datetime(2026, 1, 2, tzinfo=UTC).isoformat()
+    earlier, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    before = [condition("True", earlier)]
 
     same = settle([condition("True", later, "another word")], before)
     changed = settle([condition("False", later)], before)
 
-    assert same[0].last_transition_time == "2026-01-01T00:00:00Z"
+    assert same[0].last_transition_time == earlier
     assert same[0].message == "another word"
     assert changed[0].last_transition_time == later
+
+
+def test_a_time_is_written_in_utc_to_the_second_whatever_it_was_made_of() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
+    given = condition("True", moment)
+    copied = given.model_copy(update={"last_transition_time": moment})
+
+    assert given.last_transition_time == datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)
+    for one in (given, copied):
+        assert one.model_dump(mode="json")["last_transition_time"] == "2026-01-02T01:04:05Z"

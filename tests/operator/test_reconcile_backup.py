@@ -1,6 +1,7 @@
 """Backups on a world in memory: due once, made by a follower, kept as long as asked."""
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 from amaters.admin.cluster import SnapshotInfo, StoreCredentials
@@ -35,7 +36,7 @@ def test_the_schedule_makes_one_backup_for_each_time(driver: Driver) -> None:
     status = driver.world.cluster().status.backup
     assert status.last.uri == "s3://backups/orders/3"
     assert status.last.trigger == "schedule"
-    assert status.next == "2026-03-01T12:40:00Z"
+    assert status.next == datetime(2026, 3, 1, 12, 40, tzinfo=UTC)
     assert condition(driver.world.cluster()).status == "True"
 
 

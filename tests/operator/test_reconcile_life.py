@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.kube import kinds
 from amaters_operator.manifests.names import Manifest
@@ -494,7 +495,7 @@ def test_members_that_all_do_not_answer_are_not_called_well(driver: Driver, memb
     again = condition(driver.settled(), "Degraded")
 
     assert (first.status, first.reason) == ("Unknown", "MemberSilent")
-    since = f"since {first.last_transition_time}"
+    since = f"since {timestamp_text(first.last_transition_time)}"
     assert f"none of {members} members answers the operator {since} (orders-0" in first.message
     assert "7879" in first.message
     assert later == first

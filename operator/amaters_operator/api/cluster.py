@@ -1,10 +1,8 @@
 """The AmatersCluster as an object of the Kubernetes API."""
 
-from datetime import datetime
-
 from pydantic import Field
 
-from amaters_operator.api.scalars import Part
+from amaters_operator.api.scalars import Part, Timestamp
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.api.status import ClusterStatus
 
@@ -25,8 +23,8 @@ class Metadata(Part):
     uid: str
     generation: int = 1
     resource_version: str = ""
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Timestamp | None = None
+    deletion_timestamp: Timestamp | None = None
     labels: dict[str, str] = Field(default={})
     annotations: dict[str, str] = Field(default={})
 

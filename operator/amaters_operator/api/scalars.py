@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 _Value = TypeVar("_Value")
@@ -123,8 +132,16 @@ ObjectName = Annotated[
     Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253),
 ]
 
+
+def timestamp_text(moment: datetime) -> str:
+    """Return the moment as Kubernetes writes it: in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 Timestamp = Annotated[
-    str,
+    AwareDatetime,
+    AfterValidator(lambda moment: moment.astimezone(UTC).replace(microsecond=0)),
+    PlainSerializer(timestamp_text, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 

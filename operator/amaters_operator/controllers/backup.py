@@ -94,7 +94,7 @@ class BackupController:
             update = {"failure": str(error), "next": None}
             await self._teller.backup(cluster, status.model_copy(update=update))
             return _AT_REST
-        status = status.model_copy(update={"next": records.text(following), "waiting": ""})
+        status = status.model_copy(update={"next": following, "waiting": ""})
         if due is None:
             await self._teller.backup(cluster, status)
             wait = _AT_REST if following is None else following - now

@@ -1,6 +1,6 @@
 """What `status.backup` says after each step of a backup. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from amaters.admin.cluster import SnapshotInfo
 
@@ -15,9 +15,9 @@ def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> His
     """Return what became of earlier backups."""
     return History(
         created=cluster.metadata.creation_timestamp or now,
-        last_scheduled=time(status.last_scheduled),
+        last_scheduled=status.last_scheduled,
         last_token=status.last_token,
-        failed=time(status.failed),
+        failed=status.failed,
         failures=status.failures,
         failed_token=status.failed_token,
         failed_with=status.failed_with,
@@ -26,7 +26,7 @@ def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> His
 
 def running(status: BackupStatus, began: datetime, above: int) -> BackupStatus:
     """Say that a backup is being made, whose id will be above that one."""
-    return status.model_copy(update={"running_since": text(began), "running_above": above})
+    return status.model_copy(update={"running_since": began, "running_above": above})
 
 
 def record(
@@ -35,7 +35,7 @@ def record(
     """Return what is kept of a backup."""
     return BackupRecord(
         uri=made.uri,
-        completed=text(completed) or "",
+        completed=completed,
         trigger=due.token or "schedule",
         pod=pod,
         size_bytes=made.size_bytes,
@@ -53,7 +53,7 @@ def succeeded(
         update=_AT_REST
         | {
             "last": last,
-            "last_scheduled": text(due.scheduled) or status.last_scheduled,
+            "last_scheduled": due.scheduled or status.last_scheduled,
             "last_token": due.token or status.last_token,
             "failure": "",
             "failed": None,
@@ -71,19 +71,9 @@ def failed(status: BackupStatus, due: Due, asked: Asked, why: str, *, at: dateti
         update=_AT_REST
         | {
             "failure": why,
-            "failed": text(at),
+            "failed": at,
             "failures": status.failures + 1,
             "failed_token": due.token,
             "failed_with": asked.given,
         }
     )
-
-
-def time(said: str | None) -> datetime | None:
-    """Read a moment of the status."""
-    return None if not said else datetime.fromisoformat(said)
-
-
-def text(moment: datetime | None) -> str | None:
-    """Spell a moment for the status."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -229,9 +229,8 @@ class ClusterController:
 
     async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
         """Say in the status that the StatefulSet's name belongs to somebody else."""
-        now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{why}. Until then nothing is changed"
-        told = answers.refused(cluster, now, "False", "NameTaken", text)
+        told = answers.refused(cluster, self._kube.now(), "False", "NameTaken", text)
         refused = {"phase": Phase.INVALID, "conditions": told}
         await self._teller.status(cluster, cluster.status.model_copy(update=refused))
 
@@ -241,9 +240,8 @@ class ClusterController:
         cluster = AmatersCluster.model_validate(bare | {"spec": {"image": "none"}})
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        now = self._kube.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
-        told = answers.refused(cluster, now, "Unknown", "InvalidSpec", text)
+        told = answers.refused(cluster, self._kube.now(), "Unknown", "InvalidSpec", text)
         # What the status has recorded of the cluster stays: it outlives any spec.
         known = cluster.model_copy(update={"status": _recorded(raw)})
         invalid = {"phase": Phase.INVALID, "conditions": told}

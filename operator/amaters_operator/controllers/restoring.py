@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from amaters.errors import AmatersError, ConfigurationError
 
@@ -99,7 +99,7 @@ class RestoreController:
 
     async def _attempt(self, job: Job) -> None:
         """Load the backup, unless that fails or what it is made with is corrected meanwhile."""
-        now = _text(self._kube.now())
+        now = self._kube.now()
         # From here on a crash means that half of the data may be there: remember that first.
         begun = job.status.model_copy(update={"started": now, "waiting": "", "keys": 0, "total": 0})
         await self._teller.restore(job.cluster, begun)
@@ -175,7 +175,7 @@ class RestoreController:
         await self._teller.event(job.cluster, "RestoreFailed", why, kind="Warning")
         update = {
             "error": why,
-            "failed": _text(self._kube.now()),
+            "failed": self._kube.now(),
             "failures": begun.failures + 1 if repeated else 1,
             "failed_with": given,
         }
@@ -185,7 +185,3 @@ class RestoreController:
 def _made_with(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:
     """Return what a load that runs depends on; the rest of the spec may change meanwhile."""
     return cluster.spec.bootstrap, cluster.spec.backup, keys.version
-
-
-def _text(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

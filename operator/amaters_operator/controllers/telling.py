@@ -105,17 +105,17 @@ class Teller:
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
         """Write status.backup, if it says anything new."""
-        if status == cluster.status.backup:
-            return
-        made = {"backup": _answers(status.model_dump(by_alias=True, mode="json"))}
-        await self.kube.apply(_manifest(cluster, made), manager=BACKUP_MANAGER, status=True)
+        made = _part(status)
+        if made != _part(cluster.status.backup):
+            manifest = _manifest(cluster, {"backup": made})
+            await self.kube.apply(manifest, manager=BACKUP_MANAGER, status=True)
 
     async def restore(self, cluster: AmatersCluster, status: RestoreStatus) -> None:
         """Write status.restore, if it says anything new."""
-        if status == cluster.status.restore:
-            return
-        made = {"restore": _answers(status.model_dump(by_alias=True, mode="json"))}
-        await self.kube.apply(_manifest(cluster, made), manager=RESTORE_MANAGER, status=True)
+        made = _part(status)
+        if made != _part(cluster.status.restore):
+            manifest = _manifest(cluster, {"restore": made})
+            await self.kube.apply(manifest, manager=RESTORE_MANAGER, status=True)
 
 
 def _written(status: ClusterStatus) -> Manifest:
@@ -124,6 +124,10 @@ def _written(status: ClusterStatus) -> Manifest:
     )
     conditions = status.model_dump(by_alias=True, mode="json", include={"conditions"})
     return {**_answers(made), **conditions}  # Kubernetes wants every field of a condition.
+
+
+def _part(status: BackupStatus | RestoreStatus | None) -> Manifest | None:
+    return None if status is None else _answers(status.model_dump(by_alias=True, mode="json"))
 
 
 def _answers(part: Manifest) -> Manifest:

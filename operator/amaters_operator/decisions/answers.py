@@ -1,5 +1,6 @@
 """How a condition is made of an answer. Pure."""
 
+from datetime import datetime
 from typing import Literal
 
 from amaters_operator.api.cluster import AmatersCluster
@@ -20,12 +21,11 @@ def say(
     message: str,
 ) -> Condition:
     """Return the condition; `reason` is one CamelCase word."""
-    now = found.seen.now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return _condition(cluster, now, question, answer, reason, message)
+    return _condition(cluster, found.seen.now, question, answer, reason, message)
 
 
 def refused(
-    cluster: AmatersCluster, now: str, ready: Answer, reason: str, message: str
+    cluster: AmatersCluster, now: datetime, ready: Answer, reason: str, message: str
 ) -> list[Condition]:
     """Return the conditions of a cluster that nothing can be done for as it is."""
     text = "what the spec says is not reached: see Stalled"
@@ -38,7 +38,7 @@ def refused(
 
 def _condition(
     cluster: AmatersCluster,
-    now: str,
+    now: datetime,
     question: ConditionType,
     answer: Answer,
     reason: str,

@@ -73,7 +73,7 @@ def next_restore(
     if not record.cluster_id:
         return Hold("the backup is loaded once the cluster has formed")
     if restore.failed is not None and restore.failed_with == given:
-        due = datetime.fromisoformat(restore.failed) + pause_after(restore.failures)
+        due = restore.failed + pause_after(restore.failures)
         if now < due:
             return Hold(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
     again = restore.started is not None or record.restore_started is not None

@@ -1,7 +1,10 @@
 """The conditions: each answers one question and says what to do. Pure."""
 
+from datetime import datetime
+
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.decisions import compatibility, progress, retention, troubles
 from amaters_operator.decisions.answers import say
 from amaters_operator.decisions.findings import Findings
@@ -83,7 +86,7 @@ def _silence(cluster: AmatersCluster, found: Findings, silent: list[str]) -> tup
     """Return the reason and the text for members of which nobody knows whether they take part."""
     if found.blind:
         return "SecretUnusable", f"nobody knows whether the members take part: {found.blind}"
-    since = _unknown_since(cluster) or found.seen.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = timestamp_text(_unknown_since(cluster) or found.seen.now)
     if found.seen.nodes:
         return "MemberSilent", (
             f"{listed(silent)} did not answer the operator, which reached the others: nobody knows "
@@ -98,7 +101,7 @@ def _silence(cluster: AmatersCluster, found: Findings, silent: list[str]) -> tup
     )
 
 
-def _unknown_since(cluster: AmatersCluster) -> str | None:
+def _unknown_since(cluster: AmatersCluster) -> datetime | None:
     """Return since when the last status has said that members do not answer."""
     before = (one for one in cluster.status.conditions if one.type == ConditionType.DEGRADED)
     return next((one.last_transition_time for one in before if one.status == "Unknown"), None)

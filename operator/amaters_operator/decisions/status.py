@@ -84,13 +84,12 @@ def _member(
     node = seen.nodes.get(pod.ordinal)
     member = seen.member(pod.ordinal)
     current = certificates.verdict.current if certificates and certificates.verdict else ()
-    since = pod.ready_since or pod.unready_since
     return MemberStatus(
         id=member.id if member else 0,
         pod=pod.name,
         role=_role(pod, seen),
         ready=pod.ready,
-        since=None if since is None else since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        since=pod.ready_since or pod.unready_since,
         transition=pod.transition,
         updated=bool(seen.revision) and pod.revision == seen.revision,
         node=pod.node,
@@ -130,6 +129,6 @@ def _certificates(seen: Certificates | None) -> CertificateStatus | None:
     total = len(verdict.reload) + len(verdict.unproven) + len(verdict.current)
     return CertificateStatus(
         serial=seen.serial,
-        not_after=None if seen.not_after is None else seen.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        not_after=seen.not_after,
         current_pods=f"{len(verdict.current)}/{total}",
     )

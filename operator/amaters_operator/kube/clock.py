@@ -14,6 +14,11 @@ from amaters_operator.kube.errors import UnreachableError
 _RESOLUTION_SECONDS = 1.0
 
 
+def micro_time(moment: datetime) -> str:
+    """Return a moment in UTC as Events and Leases carry it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 class ServerClock:
     """Says what time it is by the API server."""
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
+from amaters_operator.kube.clock import micro_time
 from amaters_operator.manifests.names import Manifest
 
 AGAIN = timedelta(minutes=5)
@@ -48,7 +49,7 @@ def about(
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": cluster.namespace},
-        "eventTime": _text(now),
+        "eventTime": micro_time(now),
         "reportingController": _CONTROLLER,
         "reportingInstance": instance[:128],
         "action": reason,
@@ -76,9 +77,5 @@ def told(
     last = datetime.fromisoformat(series.get("lastObservedTime") or existing["eventTime"])
     if now - quiet < last < now + quiet:
         return None
-    again = {"count": int(series.get("count") or 1) + 1, "lastObservedTime": _text(now)}
+    again = {"count": int(series.get("count") or 1) + 1, "lastObservedTime": micro_time(now)}
     return made | {key: existing[key] for key in _FIXED if key in existing} | {"series": again}
-
-
-def _text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

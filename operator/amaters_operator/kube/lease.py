@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from amaters_operator.kube import kinds
+from amaters_operator.kube.clock import micro_time
 from amaters_operator.kube.errors import ConflictError, KubeError, LeaseLostError
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.manifests.names import Manifest
@@ -161,7 +162,7 @@ class Lease:
         return self._monotonic() - self._observed.since > self._rhythm.duration_seconds
 
     def _written(self, lease: Manifest | None, *, holder: str) -> Manifest:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = micro_time(datetime.now(UTC))
         spec = dict((lease or {}).get("spec") or {})
         taken = spec.get("holderIdentity") != holder
         transitions = int(spec.get("leaseTransitions") or 0) + (1 if taken and holder else 0)

@@ -89,7 +89,7 @@ def _since(
         return None
     if before.since is None:
         return _time(pod["metadata"].get("creationTimestamp"))
-    return _time(before.since) if before.transition == transition else None
+    return before.since if before.transition == transition else None
 
 
 def _troubles(status: Manifest) -> Iterator[_Words]:

@@ -14,13 +14,15 @@ from amaters.errors import (
     OverloadedError,
     UnreachableError,
 )
+from amaters.transport.backoff import Backoff
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import COOLING_SECONDS, Endpoints
-from amaters.transport.retries import Backoff, Repeatable, may_repeat
+from amaters.transport.retries import Repeatable, may_repeat, pause_after
 from hypothesis import given
 from hypothesis import strategies as st
 
 PLAIN = UnreachableError("gone")
+BACKOFF = Backoff(0.05, 1.0, jitter=1)
 
 
 @pytest.mark.parametrize("repeatable", Repeatable)
@@ -50,25 +52,28 @@ def test_an_unknown_outcome_is_repeated_unless_it_would_be_applied_again() -> No
 @given(st.integers(1, 10_000), st.integers(0, 2**32))
 def test_pauses_stay_between_zero_and_the_limit(rounds: int, seed: int) -> None:
     draw = random.Random(seed).random
-    backoff = Backoff(timedelta(milliseconds=50), timedelta(seconds=1), draw)
 
-    assert 0 <= backoff.pause(rounds, PLAIN) <= 1
+    assert 0 <= pause_after(PLAIN, rounds, BACKOFF, draw) <= 1
 
 
 def test_the_ceiling_of_pauses_doubles() -> None:
-    backoff = Backoff(timedelta(milliseconds=50), timedelta(seconds=1), draw=lambda: 1.0)
-
-    ceilings = [backoff.pause(rounds, PLAIN) for rounds in (1, 2, 3, 4, 5, 6)]
+    ceilings = [pause_after(PLAIN, rounds, BACKOFF, lambda: 1.0) for rounds in range(1, 7)]
 
     assert ceilings == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0]
 
 
 def test_an_overloaded_server_is_left_alone_as_long_as_it_asks() -> None:
-    backoff = Backoff(timedelta(milliseconds=50), timedelta(seconds=1), draw=lambda: 0.0)
+    busy = OverloadedError("busy", retry_after=timedelta(seconds=2))
 
-    pause = backoff.pause(1, OverloadedError("busy", retry_after=timedelta(seconds=2)))
+    assert pause_after(busy, 1, BACKOFF, lambda: 0.0) == 2
 
-    assert pause == 2
+
+@given(st.integers(1, 100), st.integers(0, 2**32), st.floats(0, 1))
+def test_chance_takes_at_most_its_share_of_a_pause(failures: int, seed: int, jitter: float) -> None:
+    whole = Backoff(0.2, 30.0).pause(failures)
+    pause = Backoff(0.2, 30.0, jitter).pause(failures, random.Random(seed).random)
+
+    assert whole * (1 - jitter) - 1e-9 <= pause <= whole + 1e-9
 
 
 class Hands:

@@ -18,11 +18,12 @@ from amaters.errors import (
     UnreachableError,
 )
 from amaters.transport import status
+from amaters.transport.backoff import Backoff
 from amaters.transport.connections import SilentConnectionError
 from amaters.transport.deadlines import call_seconds
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.endpoints import Endpoints
-from amaters.transport.retries import Backoff, Repeatable, may_repeat
+from amaters.transport.retries import Repeatable, may_repeat, pause_after
 from amaters.transport.runtime import Surroundings
 from amaters.values import ClientOptions
 
@@ -83,7 +84,7 @@ class Caller:
         self._options = options
         self._around = surroundings
         self._backoff = Backoff(
-            first=options.backoff_first, limit=options.backoff_limit, draw=surroundings.draw
+            options.backoff_first.total_seconds(), options.backoff_limit.total_seconds(), jitter=1
         )
 
     async def call(
@@ -154,7 +155,7 @@ class Caller:
         if effort.tried.issuperset(self._endpoints.addresses):
             effort.rounds += 1
             effort.tried.clear()
-            pause = self._backoff.pause(effort.rounds, error)
+            pause = pause_after(error, effort.rounds, self._backoff, self._around.draw)
         out_of_attempts = effort.attempts == self._options.max_attempts
         if out_of_attempts or self._around.monotonic() + pause >= effort.deadline:
             raise effort.verdict(error) from error

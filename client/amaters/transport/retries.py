@@ -6,10 +6,9 @@ the server is told by a request id to apply the write once.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 
 from amaters.errors import AmatersError, OutcomeUnknownError, OverloadedError
+from amaters.transport.backoff import Backoff
 
 
 class Repeatable(enum.Enum):
@@ -30,23 +29,14 @@ def may_repeat(error: AmatersError, repeatable: Repeatable) -> bool:
     return error.retryable
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses that grow by doubling, drawn evenly from zero up ("full jitter")."""
+def pause_after(
+    error: AmatersError, rounds: int, backoff: Backoff, draw: Callable[[], float]
+) -> float:
+    """Return seconds to wait after that many rounds through all servers have failed.
 
-    first: timedelta
-    limit: timedelta
-    draw: Callable[[], float]
-    """A number in [0, 1)."""
-
-    def pause(self, rounds: int, error: AmatersError) -> float:
-        """Return seconds to wait after that many rounds through all servers have failed.
-
-        An overloaded server's own word counts when it asks for more.
-        """
-        growth = 1 << min(rounds - 1, 30)
-        ceiling = min(self.first.total_seconds() * growth, self.limit.total_seconds())
-        pause = ceiling * self.draw()
-        if isinstance(error, OverloadedError) and error.retry_after is not None:
-            return max(pause, error.retry_after.total_seconds())
-        return pause
+    An overloaded server's own word counts when it asks for more.
+    """
+    pause = backoff.pause(rounds, draw)
+    if isinstance(error, OverloadedError) and error.retry_after is not None:
+        return max(pause, error.retry_after.total_seconds())
+    return pause

@@ -13,14 +13,14 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from amaters.errors import AmatersError
+from amaters.transport.backoff import Backoff
 
 from amaters_operator.controllers.metrics import Metrics
 from amaters_operator.kube.errors import KubeError
 
 _log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
+_AFTER_FAILURES = Backoff(1.0, 60.0)
 _LEAST_PAUSE_SECONDS = 0.2
 _LONGEST_PASS_SECONDS = 7 * 3600.0
 _OVERDUE_SECONDS = 180.0
@@ -128,8 +128,7 @@ class Worker:
     def _failed(self, task: _Task, reason: str) -> timedelta:
         task.failures += 1
         self._metrics.errors.labels(self._controller, reason).inc()
-        doubled = _FIRST_PAUSE_SECONDS * 2 ** min(task.failures - 1, 16)
-        return timedelta(seconds=min(doubled, _LONGEST_PAUSE_SECONDS))
+        return timedelta(seconds=_AFTER_FAILURES.pause(task.failures))
 
     def _about(self, key: Key, error: Exception) -> dict[str, str]:
         return {

@@ -14,15 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-from tenacity import (
-    AsyncRetrying,
-    RetryError,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential,
-)
+from amaters.transport.backoff import Backoff
 
 from amaters_server.alerts.events import FiredAlert
+from amaters_server.retries import attempts
 
 log = logging.getLogger(__name__)
 
@@ -115,18 +110,13 @@ class Webhook:
         self, session: aiohttp.ClientSession, settings: WebhookSettings, alert: FiredAlert
     ) -> str:
         """Return why it was given up; empty when it was delivered."""
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(settings.attempts),
-            wait=wait_exponential(multiplier=settings.first_wait, max=settings.longest_wait),
-            retry=retry_if_exception_type(_PassingError),
-        )
+        backoff = Backoff(settings.first_wait, settings.longest_wait)
         failure = ""
         try:
-            async for attempt in retrying:
+            async for attempt in attempts(settings.attempts, backoff, after=_PassingError):
                 with attempt:
                     failure = await _post(session, await _present(settings), alert)
-        except RetryError as error:
-            last = error.last_attempt.exception()
+        except _PassingError as last:
             return f"{last} ({settings.attempts} attempts)"
         return failure
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import boto3
 import botocore.loaders
 import botocore.session
+from amaters.transport.backoff import Backoff
 from botocore import exceptions
 from botocore.config import Config
 
@@ -41,6 +42,7 @@ from amaters_server.backups.stores.s3_settings import (
 )
 from amaters_server.backups.stores.uploader import RemoteSnapshot
 from amaters_server.model.errors import SnapshotError
+from amaters_server.retries import blocking_attempts
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client
@@ -50,6 +52,8 @@ _PIECE = 1024 * 1024
 _MOST_PARTS = 10_000
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 30
+_BACKOFF = Backoff(0.4, 30.0)
+_CONNECTION_ENDED = (exceptions.HTTPClientError, exceptions.IncompleteReadError)
 # The description of the protocol, which takes longer to read than a call takes.
 _DESCRIPTIONS = botocore.loaders.create_loader()
 
@@ -223,20 +227,18 @@ class S3SnapshotUploader:
         bucket = self._place.bucket
         first = client.head_object(Bucket=bucket, Key=key)
         size, etag = first["ContentLength"], first["ETag"]
-        for attempt in range(1, self._tuning.attempts + 1):
-            try:
+        for attempt in blocking_attempts(
+            self._tuning.attempts, _BACKOFF, after=_CONNECTION_ENDED, sleep=self._pause
+        ):
+            with attempt:
+                if file.tell() == size:
+                    return
                 answer = client.get_object(
                     Bucket=bucket, Key=key, IfMatch=etag, Range=f"bytes={file.tell()}-"
                 )
                 for piece in answer["Body"].iter_chunks(_PIECE):
                     self._pace(len(piece))
                     file.write(piece)
-            except (exceptions.HTTPClientError, exceptions.IncompleteReadError):
-                if attempt == self._tuning.attempts:
-                    raise
-                self._pause(0.2 * 2**attempt)
-            if file.tell() >= size:
-                return
 
     @contextmanager
     def _client(self, doing: str) -> Iterator["S3Client"]:

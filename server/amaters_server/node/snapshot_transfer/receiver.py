@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from amaters.transport.backoff import Backoff
 from google.protobuf.message import DecodeError
 
 from amaters_server.machine import snapshot_install as adoption
@@ -24,13 +25,14 @@ from amaters_server.node.values import Counters
 from amaters_server.raft.core import ConsensusError
 from amaters_server.raft.driver import ImageToInstall
 from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
+from amaters_server.retries import attempts
 from amaters_server.storage.engine import Changes, Engine
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-BETWEEN_ATTEMPTS_SECONDS = 0.2
+BACKOFF = Backoff(0.2, 1.6)
 INCOMING, WHOLE = "incoming", "whole"
 """What folders with parts of an image, and with a whole one, begin with."""
 
@@ -101,14 +103,9 @@ class ImageReceiver:
         name = f"{INCOMING}-{offer.index}-{offer.term}-{image.source}-{image.size_bytes}"
         events = asyncio.get_running_loop()
         incoming = await events.run_in_executor(None, _begin, self._folder, name)
-        for attempt in range(ATTEMPTS):
-            try:
+        async for attempt in attempts(ATTEMPTS, BACKOFF, after=OSError):
+            with attempt:
                 await self._read_on(image, incoming)
-                break
-            except OSError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(BETWEEN_ATTEMPTS_SECONDS * 2**attempt)
         whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
         await events.run_in_executor(None, incoming.finish, whole)
         await events.run_in_executor(None, self._require, whole, offer)

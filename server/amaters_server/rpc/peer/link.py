@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from amaters.transport.backoff import Backoff
+
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.peer.messages import answer_to, frames, introduction, path
@@ -30,7 +32,7 @@ from amaters_server.wire import peer_pb2
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
-FIRST_DELAY, LONGEST_DELAY = 0.05, 0.8
+BACKOFF = Backoff(0.05, 0.8, jitter=0.5)
 ASK_AGAIN_SECONDS = 3.0
 """Between two handshakes that were asked for because of what arrived in the member's name."""
 RENEW_AGAIN_SECONDS = 1.0
@@ -152,15 +154,15 @@ class PeerLink:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_connected(self) -> None:
-        delay = FIRST_DELAY
+        attempts = 1
         while True:
             try:
                 await self._stay_connected(await self._connect())
-                delay = FIRST_DELAY
+                attempts = 1
             except OSError as error:
                 self._note(error)
-                delay = min(delay * 2, LONGEST_DELAY)
-            await self._pause(delay * self._parts.rng.uniform(0.5, 1.0))
+                attempts += 1
+            await self._pause(BACKOFF.pause(attempts, self._parts.rng.random))
 
     async def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, unless the other side is heard of meanwhile."""

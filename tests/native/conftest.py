@@ -13,10 +13,10 @@ from amaters_native.consensus import (
     ENTRY_CONF_CHANGE,
     ConfState,
     Entry,
+    Message,
     RaftNode,
     Ready,
     Snapshot,
-    decode_message,
 )
 from amaters_native.transport import Call, Channel, Connector, Ended, Listener
 
@@ -62,7 +62,7 @@ class Member:
         self.slow_disk = False
         self.slow_install = False
         self.in_flight: deque[Ready] = deque()
-        self.outgoing: list[tuple[int, bytes]] = []
+        self.outgoing: list[Message] = []
         self.node = self._start(0)
 
     def _start(self, applied: int) -> RaftNode:
@@ -180,14 +180,13 @@ class Group:
         moved = False
         for member in self.members.values():
             outgoing, member.outgoing = member.outgoing, []
-            for to, message in outgoing:
+            for to, kind, message in outgoing:
                 moved = True
                 if to not in self.members or {to, member.id} & self.cut:
                     continue
-                self.kinds.append(decode_message(message)[0])
-                if self.kinds[-1] in self.lost:
-                    continue
-                self.members[to].node.step(message)
+                self.kinds.append(kind)
+                if kind not in self.lost:
+                    assert self.members[to].node.step(message)[0] == kind
         return moved
 
     def tick(self, times: int) -> None:

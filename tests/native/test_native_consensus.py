@@ -116,7 +116,7 @@ def test_a_group_of_one_tells_learners_nothing_before_its_vote_is_durable(group)
     assert alone[1].is_leader
     assert alone.members[1].outgoing == []
     alone.members[1].flush()
-    assert {to for to, _ in alone.members[1].outgoing} == {2}
+    assert {to for to, _, _ in alone.members[1].outgoing} == {2}
 
 
 def test_losing_the_quorum_ends_leadership(group) -> None:
@@ -153,7 +153,7 @@ def test_leadership_moves_on_request(group) -> None:
     trio.settle()
 
     assert trio[3].is_leader
-    assert "MsgTimeoutNow" in trio.kinds
+    assert "timeout_now" in trio.kinds
 
 
 def test_a_follower_can_ask_for_leadership(group) -> None:
@@ -391,14 +391,14 @@ def test_an_offer_the_log_cannot_continue_is_not_sent(group) -> None:
     trio.tick(4)
 
     assert trio[1].take_snapshot_requests() == [3]
-    assert "MsgSnapshot" not in trio.kinds
+    assert "snapshot" not in trio.kinds
 
 
 def test_a_failed_snapshot_is_sent_again(group) -> None:
     trio = compacted(group)
     trio.tick(4)
     trio[1].set_snapshot(5, 2, trio[1].conf_state(), b"image")
-    trio.lost = {"MsgSnapshot"}
+    trio.lost = {"snapshot"}
     trio.tick(4)
     state = {member.id: member.state for member in trio[1].status().progress}
     trio.lost = set()

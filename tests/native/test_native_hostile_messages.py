@@ -8,7 +8,7 @@ from amaters_native.consensus import (
     FarTerm,
     RaftNode,
     conf_changes,
-    decode_message,
+    snapshot_offer,
 )
 from hypothesis import example, given, settings
 
@@ -238,7 +238,7 @@ def test_sound_entries_are_appended_and_passed_on() -> None:
     node.step(message(PROPOSE, term=0, sender=3, entries=[entry(0, 0, SOUND)]))
 
     assert node.last_index() == 7
-    assert [decode_message(one)[0] for _, one in node.ready().persisted_messages] == ["MsgPropose"]
+    assert [kind for _, kind, _ in node.ready().persisted_messages] == ["proposal"]
 
 
 def test_a_proposal_far_above_the_known_incarnations_of_its_origin_is_refused() -> None:
@@ -262,7 +262,7 @@ def test_a_proposal_far_above_the_known_incarnations_of_its_origin_is_refused() 
     propose(2, 6)
 
     passed_on = node.ready().persisted_messages
-    assert [decode_message(one)[0] for _, one in passed_on] == ["MsgPropose"] * 2
+    assert [kind for _, kind, _ in passed_on] == ["proposal"] * 2
 
 
 def test_a_member_that_was_away_for_a_million_elections_comes_back() -> None:
@@ -402,7 +402,7 @@ def test_no_sequence_of_messages_breaks_a_node(start, events: list[bytes | str])
 @example(pack((2, pack((1, 9), (2, 1)))))
 def test_arbitrary_bytes_are_refused_or_harmless(data: bytes) -> None:
     node = follower()
-    for call in (node.step, decode_message, conf_changes, node.apply_conf_change):
+    for call in (node.step, snapshot_offer, conf_changes, node.apply_conf_change):
         try:
             call(data)
         except ConsensusError as error:
@@ -410,12 +410,24 @@ def test_arbitrary_bytes_are_refused_or_harmless(data: bytes) -> None:
     work(node)
 
 
-def test_the_envelope_is_read_without_the_entries() -> None:
-    append = message(APPEND, index=5, log_term=3, entries=[entry(6, 3, b"x" * 100_000)])
+def test_a_held_snapshot_changes_nothing_until_it_is_stepped_again() -> None:
+    node = follower()
     image = message(SNAPSHOT, snap=snapshot(9, 3, 1, 2))
 
-    assert decode_message(append) == ("MsgAppend", 2, 1, 3, 5, None)
-    offer = (9, 3, ([1, 2], [], [], [], False), b"image")
-    assert decode_message(image) == ("MsgSnapshot", 2, 1, 3, 0, offer)
-    with pytest.raises(ConsensusError, match="unknown type 44"):
-        decode_message(message(44))
+    assert node.step(image, hold_snapshot=True) == ("snapshot", 2)
+    work(node)
+    assert node.last_index() < 9
+    assert snapshot_offer(image) == (9, 3, ([1, 2], [], [], [], False), b"image")
+
+    assert node.step(image) == ("snapshot", 2)
+    assert node.ready().snapshot == snapshot_offer(image)
+
+
+def test_a_held_snapshot_is_refused_like_any_other() -> None:
+    node = follower()
+    with pytest.raises(ConsensusError, match="in term 3"):
+        node.step(message(SNAPSHOT, snap=snapshot(9, 4, 1, 2)), hold_snapshot=True)
+    with pytest.raises(FarTerm):
+        node.step(message(SNAPSHOT, term=2**40, snap=snapshot(9, 3, 1, 2)), hold_snapshot=True)
+    with pytest.raises(ConsensusError, match="offers no snapshot"):
+        snapshot_offer(message(APPEND, index=5, log_term=3))

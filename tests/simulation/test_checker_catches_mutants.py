@@ -62,7 +62,7 @@ class PromisesBeforePersisting(SimNode):
         super().start()
 
     def hand_to_disk(self, batch):
-        for to, message in batch.promises:
+        for to, _, message in batch.messages:
             self._send(to, message)
         super().hand_to_disk(batch)
 
@@ -72,7 +72,7 @@ class AppliesTwice(SimNode):
 
     def start(self):
         super().start()
-        self.machine._replicated._origins.accept = lambda _: True
+        self.machine._replicated._proposer_sequences.accept = lambda _: True
 
 
 class ForgetsSessions(SimNode):

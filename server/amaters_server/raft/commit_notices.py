@@ -9,41 +9,40 @@ raft notices nothing but a slower network that loses some messages.
 
 from collections.abc import Sequence
 
-from amaters_server.raft.messages import is_append, is_commit_notice
+from amaters_server.raft.core import Message
 
 EAGER_SECONDS = 1.0
-
-Messages = list[tuple[int, bytes]]
 
 
 class CommitNotices:
     """What is held back, one for each member."""
 
     def __init__(self) -> None:
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, Message] = {}
         self._proposed: dict[int, float] = {}
 
     def proposed(self, member: int, now: float) -> None:
-        """Hear that the member has forwarded a proposal."""
+        """Note that the member has forwarded a proposal."""
         self._proposed[member] = now
 
-    def sift(self, messages: Sequence[tuple[int, bytes]], now: float) -> Messages:
+    def sift(self, messages: Sequence[Message], now: float) -> list[Message]:
         """Return what to send now, in order for each member."""
-        sending: Messages = []
-        for to, message in messages:
-            if is_commit_notice(message) and not self._waits(to, now):
+        sending: list[Message] = []
+        for message in messages:
+            to, kind, _ = message
+            if kind == "commit_notice" and not self._waits(to, now):
                 self._held[to] = message
                 continue
             held = self._held.pop(to, None)
-            if held is not None and not is_append(message):
-                sending.append((to, held))
-            sending.append((to, message))
+            if held is not None and kind not in {"append", "commit_notice"}:
+                sending.append(held)
+            sending.append(message)
         return sending
 
-    def release(self) -> Messages:
+    def release(self) -> list[Message]:
         """Return everything held back: a tick is over."""
         held, self._held = self._held, {}
-        return list(held.items())
+        return list(held.values())
 
     def _waits(self, member: int, now: float) -> bool:
         return now - self._proposed.get(member, -EAGER_SECONDS) < EAGER_SECONDS

@@ -1,238 +1,28 @@
-"""The one door to raft-rs: what the driver uses of it, as a protocol that tests can stand behind."""
+"""The only import of raft-rs: its types and errors, and how one of its nodes is opened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from amaters_native import consensus
+from amaters_native.consensus import ENTRY_CONF_CHANGE as ENTRY_CONF_CHANGE
+from amaters_native.consensus import ENTRY_NORMAL as ENTRY_NORMAL
+from amaters_native.consensus import ChangeKind as ChangeKind
 from amaters_native.consensus import ConsensusError as ConsensusError
+from amaters_native.consensus import Entry as Entry
 from amaters_native.consensus import FarTerm as FarTerm
+from amaters_native.consensus import HardState as HardState
+from amaters_native.consensus import Message as Message
+from amaters_native.consensus import MessageKind as MessageKind
 from amaters_native.consensus import ProposalDropped as ProposalDropped
+from amaters_native.consensus import RaftNode as RaftNode
+from amaters_native.consensus import Ready as Ready
 from amaters_native.consensus import StorageGap as StorageGap
-from amaters_native.consensus import decode_message as decode_message
 from amaters_native.consensus import entry_fault as entry_fault
+from amaters_native.consensus import snapshot_offer as snapshot_offer
 
 from amaters_server.model.cluster import ConfState
 
-Entry = tuple[int, int, int, bytes, bytes]
-"""Index, term, type, data, context."""
-HardState = tuple[int, int, int]
-"""Term, vote, commit."""
-CoreConfState = tuple[list[int], list[int], list[int], list[int], bool]
-CoreSnapshot = tuple[int, int, CoreConfState, bytes]
-"""Index, term, conf state, data."""
-
-ChangeKind = Literal["add_voter", "add_learner", "remove"]
-
-ENTRY_NORMAL = consensus.ENTRY_NORMAL
-ENTRY_CONF_CHANGE = consensus.ENTRY_CONF_CHANGE
-
 _NOBODY = ConfState()
-
-
-class Ready(Protocol):
-    """Work that raft hands out; the order is told in `amaters_native.consensus`."""
-
-    @property
-    def number(self) -> int:
-        """Its number, for `on_persist_ready`."""
-        ...
-
-    @property
-    def messages(self) -> list[tuple[int, bytes]]:
-        """What may be sent at once."""
-        ...
-
-    @property
-    def entries(self) -> list[Entry]:
-        """What must be persisted; replaces what is stored from the first on."""
-        ...
-
-    @property
-    def hard_state(self) -> HardState | None:
-        """Term, vote and commit when they changed."""
-        ...
-
-    @property
-    def must_sync(self) -> bool:
-        """Whether persisting needs an fsync."""
-        ...
-
-    @property
-    def persisted_messages(self) -> list[tuple[int, bytes]]:
-        """What may be sent once this is durable."""
-        ...
-
-    @property
-    def committed(self) -> list[Entry]:
-        """What must be applied."""
-        ...
-
-    @property
-    def read_states(self) -> list[tuple[int, bytes]]:
-        """Barriers that were answered: index and context."""
-        ...
-
-    @property
-    def snapshot(self) -> CoreSnapshot | None:
-        """An image to install first."""
-        ...
-
-    @property
-    def soft_state(self) -> tuple[int, str] | None:
-        """Leader and role when they changed."""
-        ...
-
-
-class Consensus(Protocol):
-    """The part of a raft-rs node that the driver uses; see its native stub for the promises."""
-
-    def tick(self) -> None:
-        """Let one tick pass."""
-        ...
-
-    def step(self, message: bytes, /) -> None:
-        """Take in another member's message."""
-        ...
-
-    def confirm_term(self, term: int, /) -> None:
-        """Say in which term a member was found by asking it."""
-        ...
-
-    def note_incarnation(self, member: int, incarnation: int, /) -> None:
-        """Say which incarnation the newest applied proposal of that member had."""
-        ...
-
-    def propose(self, context: bytes, data: bytes, /) -> None:
-        """Append an entry, or forward it to the leader."""
-        ...
-
-    def propose_conf_change(self, context: bytes, changes: list[tuple[ChangeKind, int]], /) -> None:
-        """Propose one change of who belongs to the group."""
-        ...
-
-    def apply_conf_change(self, data: bytes, /) -> CoreConfState:
-        """Put a committed change into force."""
-        ...
-
-    def read_index(self, context: bytes, /) -> bool:
-        """Ask for a barrier; False when nobody would hear it."""
-        ...
-
-    def transfer_leader(self, to: int, /) -> None:
-        """Hand leadership to a voter."""
-        ...
-
-    def campaign(self) -> None:
-        """Start an election now."""
-        ...
-
-    def report_unreachable(self, id: int, /) -> None:  # noqa: A002 - raft-rs' own signature
-        """Say that messages to the member were dropped."""
-        ...
-
-    def report_snapshot(self, id: int, ok: bool, /) -> None:  # noqa: A002, FBT001 - raft-rs' own signature
-        """Say how the image on its way to the member ended."""
-        ...
-
-    def has_ready(self) -> bool:
-        """Whether there is work to hand out."""
-        ...
-
-    def ready(self) -> Ready:
-        """Take all outstanding work."""
-        ...
-
-    def on_persist_ready(self, number: int, /) -> None:
-        """Say that everything up to this number is durable."""
-        ...
-
-    def advance_apply_to(self, index: int, /) -> None:
-        """Say that everything up to this index is applied."""
-        ...
-
-    def compact(self, index: int, /) -> None:
-        """Forget entries up to and including this index."""
-        ...
-
-    def log_bytes(self) -> int:
-        """Return the bytes that the log in memory holds."""
-        ...
-
-    def first_index(self) -> int:
-        """Return the first index still in the log."""
-        ...
-
-    def last_index(self) -> int:
-        """Return the last index of the log."""
-        ...
-
-    def term_of(self, index: int, /) -> int:
-        """Return the term of an entry."""
-        ...
-
-    def set_snapshot(
-        self, index: int, term: int, conf_state: CoreConfState, data: bytes, /
-    ) -> None:
-        """Offer an image to members that are too far behind."""
-        ...
-
-    def clear_snapshot(self) -> None:
-        """Withdraw the offer."""
-        ...
-
-    def take_snapshot_requests(self) -> list[int]:
-        """Return who needs a newer image than the one on offer."""
-        ...
-
-    def status(self) -> consensus.Status:
-        """Return everything about the node."""
-        ...
-
-    @property
-    def leader(self) -> int:
-        """Who leads, 0 when unknown."""
-        ...
-
-    @property
-    def term(self) -> int:
-        """The present term."""
-        ...
-
-    @property
-    def role(self) -> str:
-        """What this node is in it."""
-        ...
-
-    @property
-    def commit(self) -> int:
-        """How far the log is committed."""
-        ...
-
-    @property
-    def applied(self) -> int:
-        """How far the log is applied."""
-        ...
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this node leads."""
-        ...
-
-    @property
-    def is_learner(self) -> bool:
-        """Whether this node is a learner."""
-        ...
-
-    @property
-    def promotable(self) -> bool:
-        """Whether this node may campaign."""
-        ...
-
-    @property
-    def committed_in_term(self) -> bool:
-        """Whether an entry of the present term is committed."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +55,7 @@ class StartState:
     entries: Sequence[Entry] = ()
 
 
-def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
+def open_consensus(settings: CoreSettings, start: StartState) -> RaftNode:
     """Start raft-rs from what the disk holds; StorageGap when that contradicts itself."""
     shortest, beyond_longest = settings.election_ticks
     return consensus.RaftNode(
@@ -289,7 +79,7 @@ def open_consensus(settings: CoreSettings, start: StartState) -> Consensus:
     )
 
 
-def to_core(state: ConfState) -> CoreConfState:
+def to_core(state: ConfState) -> consensus.ConfState:
     """Return the conf state as raft-rs takes it."""
     return (
         list(state.voters),
@@ -300,7 +90,7 @@ def to_core(state: ConfState) -> CoreConfState:
     )
 
 
-def from_core(state: CoreConfState) -> ConfState:
+def from_core(state: consensus.ConfState) -> ConfState:
     """Return the conf state as the model's value."""
     voters, learners, outgoing, following, auto_leave = state
     return ConfState(tuple(voters), tuple(learners), tuple(outgoing), tuple(following), auto_leave)

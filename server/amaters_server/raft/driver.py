@@ -12,24 +12,23 @@ The rules kept here, and nowhere else:
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from amaters_server.model.cluster import ConfState
-from amaters_server.model.replication import Committed, EntryKind, Outcome
+from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.raft.core import (
     ENTRY_CONF_CHANGE,
-    Consensus,
     ConsensusError,
-    CoreSnapshot,
     Entry,
+    Message,
+    MessageKind,
+    RaftNode,
     Ready,
     from_core,
 )
 from amaters_server.raft.log import Log
+from amaters_server.raft.outbox import Batch, Outbox, Snapshot
 from amaters_server.raft.ports import Applier
 from amaters_server.storage.engine import Changes
-
-Messages = list[tuple[int, bytes]]
 
 MOST_HELD = 8
 """How many times the usual log is kept at most for the sake of an image on its way."""
@@ -43,60 +42,10 @@ class LogRetention:
     bytes: int
 
 
-@dataclass(slots=True)
-class Batch:
-    """Changes for the storage thread. Hand the token back once they are written."""
-
-    token: int
-    changes: Changes = field(default_factory=Changes)
-    sync: bool = False
-    """Whether they must be durable, not only written."""
-    ready: int = 0
-    promises: Messages = field(default_factory=list)
-    version: int = 0
-    applied: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ImageToInstall:
-    """A snapshot that raft has accepted: the driver rests until `installed`."""
-
-    index: int
-    term: int
-    conf_state: ConfState
-    data: bytes
-
-
-@dataclass(slots=True)
-class Effects:
-    """What the shell must do now."""
-
-    messages: Messages = field(default_factory=list)
-    write: Batch | None = None
-    outcomes: list[Outcome] = field(default_factory=list)
-    read_states: list[tuple[int, bytes]] = field(default_factory=list)
-    """(index, context): barriers that hold once the index is applied."""
-    conf_contexts: list[bytes] = field(default_factory=list)
-    """Contexts of the membership changes that were applied."""
-    members_changed: bool = False
-    leadership: tuple[int, str] | None = None
-    """Leader (or 0) and own role, when either changed."""
-    install: ImageToInstall | None = None
-    images_wanted: list[int] = field(default_factory=list)
-    """Members that need a newer image than the one on offer."""
-    applied: int = 0
-    """How many entries were applied."""
-
-    def extend(self, later: "Effects") -> None:
-        """Add what came after; writes are not merged."""
-        self.messages += later.messages
-        self.outcomes += later.outcomes
-
-
 class Driver:
-    """One member, driven by its shell: inputs in, then `advance()`, then do what it says."""
+    """One member, driven by its shell: inputs in, then `advance`, then do what the outbox says."""
 
-    def __init__(self, core: Consensus, applier: Applier, log: Log, keep: LogRetention) -> None:
+    def __init__(self, core: RaftNode, applier: Applier, log: Log, keep: LogRetention) -> None:
         self.core = core
         """For reading its properties; its inputs go through this driver."""
         self._applier = applier
@@ -107,10 +56,11 @@ class Driver:
         """The newest one that this driver had written; 0: none."""
         self._next = Batch(token=1)
         self._in_flight: deque[Batch] = deque()
-        self._released: Messages = []
+        self._released: list[Message] = []
         self._installing: Ready | None = None
         self._written_applied = applier.applied_index
         self.compactions = 0
+        self.entries_applied = 0
 
     # --- inputs ---------------------------------------------------------------
 
@@ -129,10 +79,12 @@ class Driver:
         if not self.resting:
             self.core.tick()
 
-    def step(self, message: bytes) -> None:
-        """Take in a message of another member; ConsensusError when it makes no sense."""
-        if not self.resting:
-            self.core.step(message)
+    def step(self, message: bytes, *, fetched: bool = False) -> tuple[MessageKind, int] | None:
+        """Process a message of another member; return its kind and sender, None while resting.
+
+        A snapshot is only checked unless it is `fetched`. ConsensusError for a refused message.
+        """
+        return None if self.resting else self.core.step(message, hold_snapshot=not fetched)
 
     def persisted(self, token: int) -> None:
         """Hear that this batch, and every one before it, is written (durable, if it said sync)."""
@@ -141,7 +93,7 @@ class Driver:
         while self._in_flight and self._in_flight[0].token <= token:
             newest = self._in_flight.popleft()
             ready = max(ready, newest.ready)
-            self._released += newest.promises
+            self._released += newest.messages
             self._written_applied = max(self._written_applied, newest.applied)
         if ready:
             self.core.on_persist_ready(ready)
@@ -170,33 +122,33 @@ class Driver:
 
     # --- output ---------------------------------------------------------------
 
-    def advance(self, *, flush: bool = False) -> Effects:
+    def advance(self, out: Outbox, *, flush: bool = False) -> None:
         """Do all that can be done now; with `flush`, also write what would otherwise wait."""
-        effects = Effects(messages=self._released)
+        out.messages += self._released
         self._released = []
         while not self.resting and self.core.has_ready():
-            self._take(self.core.ready(), effects)
-        effects.images_wanted = self.core.take_snapshot_requests()
+            self._take(self.core.ready(), out)
+        out.images_wanted += self.core.take_snapshot_requests()
         if flush and not self.resting:
             self._compact()
         if self._next.sync or self._next.ready or (flush and self._next.changes):
-            effects.write = self._hand_out()
-        return effects
+            out.writes.append(self._hand_out())
 
-    def _take(self, ready: Ready, effects: Effects) -> None:
-        effects.messages += ready.messages
-        effects.read_states += ready.read_states
+    def _take(self, ready: Ready, out: Outbox) -> None:
+        out.messages += ready.messages
+        out.read_states += ready.read_states
         if ready.soft_state is not None:
-            effects.leadership = ready.soft_state
+            out.leadership = ready.soft_state
         if ready.snapshot is not None:
             self._installing = ready
-            effects.install = _image(ready.snapshot)
+            index, term, conf_state, data = ready.snapshot
+            out.install = Snapshot(index, term, from_core(conf_state), data)
             return
-        self._record(ready, effects)
+        self._record(ready, out)
         if ready.committed:
-            self._apply(ready.committed, effects)
+            self._apply(ready.committed, out)
 
-    def _record(self, ready: Ready, effects: Effects) -> None:
+    def _record(self, ready: Ready, out: Outbox) -> None:
         entries, hard_state = ready.entries, ready.hard_state
         if entries:
             self._log.append(self._next.changes, entries)
@@ -204,31 +156,27 @@ class Driver:
             self._log.put_hard_state(self._next.changes, hard_state)
         if entries or ready.must_sync:
             self._next.sync = True
-            self._promise(self._next, ready)
+            self._next.cover(ready)
         elif self._next.ready:
-            self._promise(self._next, ready)
+            self._next.cover(ready)
         elif self._in_flight:
-            self._promise(self._in_flight[-1], ready)
+            self._in_flight[-1].cover(ready)
         else:
             self.core.on_persist_ready(ready.number)
-            effects.messages += ready.persisted_messages
+            out.messages += ready.persisted_messages
 
-    def _promise(self, batch: Batch, ready: Ready) -> None:
-        batch.ready = ready.number
-        batch.promises += ready.persisted_messages
-
-    def _apply(self, committed: Sequence[Entry], effects: Effects) -> None:
-        entries = [self._committed(entry, effects) for entry in committed]
+    def _apply(self, committed: Sequence[Entry], out: Outbox) -> None:
+        entries = [self._committed(entry, out) for entry in committed]
         applied = self._applier.apply(entries)
         self._next.changes.extend(applied.changes)
         self._next.version = applied.version
         self._next.applied = entries[-1].index
-        effects.outcomes += applied.outcomes
-        effects.members_changed |= applied.members_changed
-        effects.applied += len(entries)
+        out.outcomes += applied.outcomes
+        out.members_changed |= applied.members_changed
+        self.entries_applied += len(entries)
         self.core.advance_apply_to(entries[-1].index)
 
-    def _committed(self, entry: Entry, effects: Effects) -> Committed:
+    def _committed(self, entry: Entry, out: Outbox) -> Committed:
         index, term, kind, data, context = entry
         if kind != ENTRY_CONF_CHANGE:
             return Committed(index, term, EntryKind.NORMAL, data)
@@ -237,7 +185,7 @@ class Driver:
         except ConsensusError:
             # It contradicts the configuration, on every member alike: it changes nothing.
             return Committed(index, term, EntryKind.CONF_CHANGE, data, context)
-        effects.conf_contexts.append(context)
+        out.conf_contexts.append(context)
         return Committed(index, term, EntryKind.CONF_CHANGE, data, context, state)
 
     def _hand_out(self) -> Batch:
@@ -248,7 +196,7 @@ class Driver:
 
     # --- images ---------------------------------------------------------------
 
-    def installed(self, changes: Changes) -> Effects:
+    def installed(self, changes: Changes, out: Outbox) -> None:
         """Go on after an image was installed; the state machine is at its index already.
 
         `changes` end the installation (they make the image the state); the log restarts in the
@@ -262,12 +210,11 @@ class Driver:
         self._log.restart_at(changes, index, term)
         if self._incarnation:  # It may have waited in the batch that this one replaces.
             self._log.put_incarnation(changes, self._incarnation)
-        effects = Effects(members_changed=True)
-        self._record(ready, effects)
+        out.members_changed = True
+        self._record(ready, out)
         if ready.committed:
-            self._apply(ready.committed, effects)
-        effects.write = self._hand_out()
-        return effects
+            self._apply(ready.committed, out)
+        out.writes.append(self._hand_out())
 
     # --- compaction -----------------------------------------------------------
 
@@ -288,8 +235,3 @@ class Driver:
         self.core.compact(target)
         self._log.compact(self._next.changes, target, term)
         self.compactions += 1
-
-
-def _image(snapshot: CoreSnapshot) -> ImageToInstall:
-    index, term, conf_state, data = snapshot
-    return ImageToInstall(index, term, from_core(conf_state), data)

@@ -5,7 +5,7 @@ server's shell is asyncio (`node`), the simulation's is a virtual world (`testin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 
 from amaters_server.model.cluster import ConfState, Membership
@@ -21,36 +21,24 @@ from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
 from amaters_server.raft.commands import Encode, Origin, Waiting
 from amaters_server.raft.commit_notices import CommitNotices
-from amaters_server.raft.core import ConsensusError, FarTerm, ProposalDropped, to_core
-from amaters_server.raft.driver import Batch, Driver, Effects, ImageToInstall, Messages
+from amaters_server.raft.core import (
+    ConsensusError,
+    Message,
+    ProposalDropped,
+    from_core,
+    snapshot_offer,
+    to_core,
+)
+from amaters_server.raft.driver import Driver
 from amaters_server.raft.log import HIGHEST_INCARNATION
 from amaters_server.raft.membership import Change, Following, LeaderView
-from amaters_server.raft.messages import proposer
+from amaters_server.raft.outbox import Outbox, SnapshotOffer
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposals import Delivery, Proposals, Timeouts
-from amaters_server.raft.reads import Reads, WaitingReads
+from amaters_server.raft.reads import Reads
 from amaters_server.raft.status import RaftStatus, ReplicaCounters
 from amaters_server.raft.version_preference import VersionPreference
 from amaters_server.storage.engine import Changes
-
-
-@dataclass(slots=True)
-class Outbox:
-    """What the shell must do now, in any order but writes and messages in theirs."""
-
-    messages: Messages = field(default_factory=list)
-    writes: list[Batch] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
-    reads: list[WaitingReads] = field(default_factory=list)
-    """Reads to be answered from the state machine as it is now."""
-    conf_contexts: list[bytes] = field(default_factory=list)
-    members_changed: bool = False
-    leadership: tuple[int, str] | None = None
-    renewal: Origin | None = None
-    """The incarnation to be written because an entry of somebody else took this node's name."""
-    install: ImageToInstall | None = None
-    """Once everything handed out is written: install it, then call `installed`."""
-    images_wanted: list[int] = field(default_factory=list)
 
 
 class Replica:
@@ -68,10 +56,8 @@ class Replica:
         self.driver = driver
         self.origin = origin
         self.counters = ReplicaCounters()
-        self.refusal = ""
-        """Why a message was refused last; empty again once a leader is known."""
-        self.far_term = False
-        """Whether it was for a term that its sender has to confirm."""
+        self.refusal: ConsensusError | None = None
+        """Why the last refused message was refused."""
         self.proposals = Proposals(origin, timeouts)
         self.reads = Reads(
             origin,
@@ -90,7 +76,8 @@ class Replica:
         self._commit_notices = CommitNotices()
         self._leaderless_since: float | None = None
         self._refused = False
-        self._deliveries: list[Delivery] = []
+        self._out = Outbox()
+        """What the next `advance` returns."""
         self._renewal: tuple[int, Origin] | None = None
         """The token of the batch that makes an incarnation durable, and who this node is then."""
         self._silenced: StorageCorruptedError | None = None
@@ -124,8 +111,8 @@ class Replica:
         self.reads.repeat(now)
         self.proposals.barrier(self._propose, now)
         no_leader = None if self._leader else NoLeaderError(node=self.origin.node_id)
-        self._deliveries += self.proposals.expire(now, no_leader)
-        self._deliveries += self.reads.expire(now, no_leader)
+        self._out.deliveries += self.proposals.expire(now, no_leader)
+        self._out.deliveries += self.reads.expire(now, no_leader)
 
     def hear(self, member: int, now: float) -> None:
         """Note that messages of that member arrived."""
@@ -140,18 +127,25 @@ class Replica:
         """Return when messages of that member last arrived; None: never."""
         return self._heard.get(member)
 
-    def step(self, message: bytes, now: float) -> bool:
-        """Take in a message of another member; False when it made no sense and was dropped."""
+    def step(self, message: bytes, now: float, *, fetched: bool = False) -> bool:
+        """Process a message of another member; False when it was refused and dropped.
+
+        A snapshot goes into the outbox as an offer; step it again once it is `fetched`.
+        """
         try:
-            self.driver.step(message)
-            if member := proposer(message):
-                self._commit_notices.proposed(member, now)
+            stepped = self.driver.step(message, fetched=fetched)
         except ConsensusError as error:
             self.counters.messages_refused += 1
-            self.refusal = str(error)
-            self.far_term = isinstance(error, FarTerm)
+            self.refusal = error
             # A contradiction inside raft makes every further call fail: the next tick raises.
             return False
+        if stepped is not None and stepped[0] == "proposal":
+            self._commit_notices.proposed(stepped[1], now)
+        elif stepped is not None and stepped[0] == "snapshot" and not fetched:
+            index, term, conf_state, data = snapshot_offer(message)
+            self._out.offers.append(
+                SnapshotOffer(index, term, from_core(conf_state), data, message)
+            )
         return True
 
     def confirm_term(self, term: int) -> None:
@@ -215,33 +209,36 @@ class Replica:
 
     def advance(self, now: float, *, flush: bool = False) -> Outbox:
         """Do everything that can be done now; `flush` also writes what could wait."""
-        outbox = Outbox()
-        if flush:
-            outbox.messages = self._commit_notices.release()
+        out = self._out
         for flushing in (flush, False):
-            self._launch(outbox, now)
-            self._take(self.driver.advance(flush=flushing), outbox, now)
+            self._launch(now)
+            self.driver.advance(out, flush=flushing)
+            self._digest(out, now)
             if not self.proposals.parked or self._refused:
                 break
-        outbox.reads = self.reads.ready(self._applier.applied_index)
-        outbox.deliveries, self._deliveries = self._deliveries, []
-        return outbox
+        held = self._commit_notices.release() if flush else []
+        out.messages = held + self._sift(out.messages, now)
+        out.reads = self.reads.ready(self._applier.applied_index)
+        self._out = Outbox()
+        return out
 
     def installed(self, changes: Changes, now: float) -> Outbox:
         """Go on after an image has replaced the state, and with it the outcomes inside it."""
         unknown = OutcomeUnknownError("this node caught up by an image that may contain the write")
-        self._deliveries += self.proposals.abandon(unknown, None)
+        out = self._out
+        out.deliveries += self.proposals.abandon(unknown, None)
         self._note_proposals()
-        outbox = Outbox()
-        self._take(self.driver.installed(changes), outbox, now)
-        return outbox
+        self.driver.installed(changes, out)
+        self._digest(out, now)
+        out.messages = self._sift(out.messages, now)
+        self._out = Outbox()
+        return out
 
     def abandon(self, why: DatabaseError) -> list[Delivery]:
         """Answer everything that waits, for this node stops."""
         unknown = OutcomeUnknownError("this node stopped while the write was under way")
-        deliveries = self._deliveries + self.proposals.abandon(unknown, why)
-        self._deliveries = []
-        return deliveries + self.reads.abandon(why)
+        deliveries, self._out.deliveries = self._out.deliveries, []
+        return deliveries + self.proposals.abandon(unknown, why) + self.reads.abandon(why)
 
     def refuse_writes(self, unknown: DatabaseError, why: DatabaseError) -> list[Delivery]:
         """Answer every write that waits: those under way may still be applied."""
@@ -291,47 +288,27 @@ class Replica:
 
     # --- inside ---------------------------------------------------------------
 
-    def _launch(self, outbox: Outbox, now: float) -> None:
+    def _launch(self, now: float) -> None:
         if self._leader != self.origin.node_id and self.proposals.parked and self._leader:
-            self._deliveries += self.proposals.refuse_local_only(self.not_leader())
+            self._out.deliveries += self.proposals.refuse_local_only(self.not_leader())
         self.proposals.launch(self._propose, now)
         if not self.driver.resting:
             self.reads.ask(self._core.read_index, now)
 
-    def _take(self, effects: Effects, outbox: Outbox, now: float) -> None:
-        if self._core.leader == 0:
-            effects.messages = self._let_newer_go_first(effects.messages, now)
-        outbox.messages += self._commit_notices.sift(effects.messages, now)
-        if effects.write is not None:
-            outbox.writes.append(effects.write)
-        outbox.conf_contexts += effects.conf_contexts
-        outbox.members_changed |= effects.members_changed
-        outbox.install = effects.install or outbox.install
-        outbox.images_wanted += effects.images_wanted
-        self.counters.applied += effects.applied
-        if effects.leadership is not None:
-            self._lead_by(effects.leadership, outbox, now)
-        for outcome in effects.outcomes:
+    def _digest(self, out: Outbox, now: float) -> None:
+        """Follow what raft and the state machine reported, so that the shell need not."""
+        if out.leadership is not None and out.leadership[0] != self._leader:
+            self._lead_by(out.leadership[0], now)
+        for outcome in out.outcomes:
             self._note_incarnation(outcome.origin, outcome.incarnation)
-            self._deliveries += self.proposals.resolve(outcome, now)
+            self._out.deliveries += self.proposals.resolve(outcome, now)
         if self.proposals.usurped and self._renewal is None and self._silenced is None:
-            self._renew(outbox)
-        for index, name in effects.read_states:
+            self._renew(out)
+        for index, name in out.read_states:
             self.reads.confirm(index, name)
+        out.outcomes, out.read_states = [], []
 
-    def _let_newer_go_first(self, messages: Messages, now: float) -> Messages:
-        membership = self._applier.membership
-        if membership is None:
-            return messages
-        voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
-        since = self._leaderless_since
-        return self.version_preference.sift(messages, voters, 0.0 if since is None else now - since)
-
-    def _lead_by(self, leadership: tuple[int, str], outbox: Outbox, now: float) -> None:
-        outbox.leadership = leadership
-        leader = leadership[0]
-        if leader == self._leader:
-            return
+    def _lead_by(self, leader: int, now: float) -> None:
         self._leader = leader
         self._leaderless_since = None if leader else now
         self._refused = False
@@ -339,6 +316,20 @@ class Replica:
             self.version_preference.led()
             self._suspect()
             self.proposals.barrier(self._propose, now)
+
+    def _sift(self, messages: list[Message], now: float) -> list[Message]:
+        """Hold back what can wait: requests for votes, then commit notices."""
+        if self._core.leader == 0:
+            messages = self._let_newer_go_first(messages, now)
+        return self._commit_notices.sift(messages, now)
+
+    def _let_newer_go_first(self, messages: list[Message], now: float) -> list[Message]:
+        membership = self._applier.membership
+        if membership is None:
+            return messages
+        voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
+        since = self._leaderless_since
+        return self.version_preference.sift(messages, voters, 0.0 if since is None else now - since)
 
     def _note_proposals(self) -> None:
         """Take in from a state as a whole how far the members' proposals are applied."""
@@ -352,7 +343,7 @@ class Replica:
             self._incarnations[member] = incarnation
             self._core.note_incarnation(member, incarnation)
 
-    def _renew(self, outbox: Outbox) -> None:
+    def _renew(self, out: Outbox) -> None:
         """Become a later incarnation than the one that somebody used in this node's name."""
         known = self._incarnations.get(self.origin.node_id, 0)
         incarnation = max(known, self.origin.incarnation) + 1
@@ -362,8 +353,8 @@ class Replica:
                 f"{known}, which is beyond reason; remove this member and add a new one"
             )
             return
-        outbox.renewal = replace(self.origin, incarnation=incarnation)
-        self._renewal = self.driver.renew(incarnation), outbox.renewal
+        out.renewal = replace(self.origin, incarnation=incarnation)
+        self._renewal = self.driver.renew(incarnation), out.renewal
 
     def _suspect(self) -> None:
         self.proposals.suspect()
@@ -397,4 +388,4 @@ class Replica:
 
     def _refuse(self, tickets: Sequence[int], answers: Answers, why: DatabaseError) -> None:
         refused: list[tuple[int, Answer]] = [(ticket, why) for ticket in tickets]
-        self._deliveries.append((answers, refused))
+        self._out.deliveries.append((answers, refused))

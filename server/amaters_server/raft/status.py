@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from amaters_server.raft.core import Consensus
+from amaters_server.raft.core import RaftNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RaftStatus:
     """A snapshot replaces the state: ticks and messages are dropped until it has."""
 
     @classmethod
-    def of(cls, core: Consensus, *, installing: bool) -> Self:
+    def of(cls, core: RaftNode, *, installing: bool) -> Self:
         """Read it from the raft node."""
         return cls(
             role=core.role,
@@ -55,5 +55,4 @@ class ReplicaCounters:
 
     proposals: int = 0
     dropped: int = 0
-    applied: int = 0
     messages_refused: int = 0

@@ -16,9 +16,8 @@ no longer than its own, and when its own log is of an older term nobody can ever
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from amaters_server.raft.messages import is_vote_request, refused_candidate
+from amaters_server.raft.core import Message
 
-Messages = list[tuple[int, bytes]]
 Version = tuple[int, int, int]
 CHANCES = 3
 """Election timeouts that newer members are given to be elected in."""
@@ -123,7 +122,9 @@ class VersionPreference:
         """Hear that there is a leader: the next election is a new one."""
         self._unable.clear()
 
-    def sift(self, messages: Messages, voters: Iterable[int], leaderless: float) -> Messages:
+    def sift(
+        self, messages: list[Message], voters: Iterable[int], leaderless: float
+    ) -> list[Message]:
         """Return what may be sent; for use while no leader is known."""
         newer = {
             voter: version
@@ -132,13 +133,13 @@ class VersionPreference:
         }
         if not newer or not messages:
             return messages
-        self._unable.update(to for to, message in messages if refused_candidate(message))
+        self._unable.update(to for to, kind, _ in messages if kind == "pre_vote_rejection")
         rivals = {voter: newer[voter] for voter in newer.keys() - self._unable}
         if not reason_to_wait(self._own, rivals, leaderless=leaderless, timeout=self._timeout):
             return messages
         return self._without_requests(messages)
 
-    def _without_requests(self, messages: Sequence[tuple[int, bytes]]) -> Messages:
-        kept = [one for one in messages if not is_vote_request(one[1])]
+    def _without_requests(self, messages: Sequence[Message]) -> list[Message]:
+        kept = [one for one in messages if one[1] != "pre_vote_request"]
         self.held_back += len(messages) - len(kept)
         return kept

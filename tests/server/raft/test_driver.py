@@ -11,6 +11,7 @@ from amaters_server.model.queries import Put, Write
 from amaters_server.raft.core import CoreSettings, StartState, open_consensus
 from amaters_server.raft.driver import Driver, LogRetention
 from amaters_server.raft.log import Log
+from amaters_server.raft.outbox import Outbox
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 
@@ -58,13 +59,18 @@ class Bench:
         self.engine.write(batch.changes, sync=batch.sync)
         self.driver.persisted(batch.token)
 
+    def advance(self, *, flush=False):
+        out = Outbox()
+        self.driver.advance(out, flush=flush)
+        return out
+
     def settle(self):
         """Let everything that can happen alone happen."""
         while True:
-            effects = self.driver.advance()
-            if effects.write is None:
-                return effects
-            self.write(effects.write)
+            out = self.advance()
+            if not out.writes:
+                return out
+            self.write(out.writes[0])
 
     def lead_alone(self):
         self.core.campaign()
@@ -76,11 +82,11 @@ def test_a_group_of_one_applies_only_what_is_durable():
     bench = Bench().lead_alone()
     bench.propose(b"v")
 
-    before = bench.driver.advance()
-    assert before.write.sync
+    before = bench.advance()
+    assert before.writes[0].sync
     assert before.outcomes == []
-    bench.write(before.write)
-    after = bench.driver.advance()
+    bench.write(before.writes[0])
+    after = bench.advance()
 
     assert [one.results for one in after.outcomes] == [[[1]]]
     assert bench.machine.get(KEY) == b"v"
@@ -92,12 +98,12 @@ def test_a_vote_leaves_only_after_it_is_durable():
     request = vote_request(asker)
 
     bench.driver.step(request)
-    effects = bench.driver.advance()
+    out = bench.advance()
 
-    assert effects.messages == []
-    assert effects.write.sync
-    bench.write(effects.write)
-    assert [to for to, _ in bench.driver.advance().messages] == [2]
+    assert out.messages == []
+    assert out.writes[0].sync
+    bench.write(out.writes[0])
+    assert [message[:2] for message in bench.advance().messages] == [(2, "vote_response")]
 
 
 def vote_request(bench):
@@ -109,23 +115,23 @@ def vote_request(bench):
     core.campaign()
     ready = core.ready()
     core.on_persist_ready(ready.number)
-    (_, pre_vote) = next(one for one in ready.persisted_messages if one[0] == 1)
+    (_, _, pre_vote) = next(one for one in ready.persisted_messages if one[0] == 1)
     answering = Bench(voters=(1, 2))
     answering.driver.step(pre_vote)
-    effects = answering.driver.advance()
-    core.step(effects.messages[0][1])
+    out = answering.advance()
+    core.step(out.messages[0][2])
     ready = core.ready()
-    return next(message for to, message in ready.persisted_messages if to == 1)
+    return next(message for to, _, message in ready.persisted_messages if to == 1)
 
 
 def test_a_leader_sends_its_entries_while_they_are_on_their_way_to_disk():
     leader, _ = elected_leader()
     leader.propose(b"v")
 
-    effects = leader.driver.advance()
+    out = leader.advance()
 
-    assert {to for to, _ in effects.messages} == {2, 3}
-    assert effects.write.sync
+    assert {message[:2] for message in out.messages} == {(2, "append"), (3, "append")}
+    assert out.writes[0].sync
 
 
 def elected_leader():
@@ -146,37 +152,37 @@ def elected_leader():
 
 
 def exchange(leader, others):
-    effects = leader.driver.advance()
-    if effects.write is not None:
-        leader.write(effects.write)
-        effects.messages += leader.driver.advance().messages
-    for to, message in effects.messages:
+    out = leader.advance()
+    if out.writes:
+        leader.write(out.writes[0])
+        out.messages += leader.advance().messages
+    for to, _, message in out.messages:
         others[to].step(message)
     for other in others.values():
         while other.has_ready():
             ready = other.ready()
             other.on_persist_ready(ready.number)
-            for _, message in [*ready.messages, *ready.persisted_messages]:
+            for _, _, message in [*ready.messages, *ready.persisted_messages]:
                 leader.driver.step(message)
 
 
 def test_what_was_committed_by_others_is_applied_here_once_it_is_durable_here():
     leader, others = elected_leader()
     leader.propose(b"v")
-    effects = leader.driver.advance()
-    for to, message in effects.messages:
+    out = leader.advance()
+    for to, _, message in out.messages:
         others[to].step(message)
     for other in others.values():
         ready = other.ready()
         other.on_persist_ready(ready.number)
-        for _, message in [*ready.messages, *ready.persisted_messages]:
+        for _, _, message in [*ready.messages, *ready.persisted_messages]:
             leader.driver.step(message)
 
-    early = leader.driver.advance()
+    early = leader.advance()
     assert early.outcomes == []
-    leader.write(effects.write)
+    leader.write(out.writes[0])
 
-    assert leader.driver.advance().outcomes[0].results == [[1]]
+    assert leader.advance().outcomes[0].results == [[1]]
 
 
 def test_applied_state_waits_for_the_next_write_of_the_log_or_a_flush():
@@ -186,7 +192,7 @@ def test_applied_state_waits_for_the_next_write_of_the_log_or_a_flush():
 
     assert bench.engine.get(Space.DATA, KEY) is None
     assert bench.machine.get(KEY) == b"v"
-    flushed = bench.driver.advance(flush=True).write
+    [flushed] = bench.advance(flush=True).writes
     assert not flushed.sync
     bench.write(flushed)
 
@@ -211,8 +217,7 @@ def test_the_log_never_loses_what_the_engine_has_not_applied():
         bench.propose(b"%d" % number)
         bench.settle()
         if number % 3 == 0:
-            flushed = bench.driver.advance(flush=True).write
-            if flushed is not None:
+            for flushed in bench.advance(flush=True).writes:
                 bench.write(flushed)
         compacted = Log(bench.engine).load().compacted[0]
         lost = max(lost, compacted)
@@ -228,9 +233,8 @@ def test_the_log_is_held_for_an_image_on_its_way():
         bench.propose(b"%d" % number)
         bench.settle()
     for _ in range(2):
-        effects = bench.driver.advance(flush=True)
-        if effects.write is not None:
-            bench.write(effects.write)
+        for batch in bench.advance(flush=True).writes:
+            bench.write(batch)
 
     assert bench.core.first_index() == 6
 
@@ -241,9 +245,8 @@ def test_large_entries_count_by_their_bytes():
         bench.propose(b"x" * 1000)
         bench.settle()
     for _ in range(2):
-        effects = bench.driver.advance(flush=True)
-        if effects.write is not None:
-            bench.write(effects.write)
+        for batch in bench.advance(flush=True).writes:
+            bench.write(batch)
 
     assert bench.core.log_bytes() <= 12_500
 
@@ -271,13 +274,14 @@ def test_an_incarnation_that_waits_to_be_written_outlives_an_image():
         committed=[],
     )
 
-    written = bench.driver.installed(Changes()).write
+    out = Outbox()
+    bench.driver.installed(Changes(), out)
+    [written] = out.writes
 
-    assert written is not None
     bench.engine.write(written.changes, sync=True)
     assert bench.log.incarnation() == 9
 
 
 def test_going_on_without_an_image_is_a_mistake():
     with pytest.raises(RuntimeError, match="no image"):
-        Bench().driver.installed(Changes())
+        Bench().driver.installed(Changes(), Outbox())

@@ -5,7 +5,6 @@ from amaters_server.model.cluster import ConfState
 from amaters_server.node.joining.open_replica import core_settings_of
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.core import ENTRY_NORMAL, StartState, open_consensus
-from amaters_server.raft.messages import is_vote_request, refused_candidate
 from amaters_server.raft.version_preference import VersionPreference
 
 OLD, NEW = (0, 3, 0), (0, 4, 0)
@@ -47,7 +46,7 @@ def elect(cores, ticks):
         while moving:
             moving = False
             for core in cores.values():
-                for to, message in messages_of(core):
+                for to, _, message in messages_of(core):
                     if to in cores:
                         cores[to].step(message)
                         moving = True
@@ -78,7 +77,10 @@ def test_requests_for_votes_stay_here_while_a_newer_member_may_lead(tmp_path, ow
 
     sent = version_preference.sift(campaign, (1, 3), 0.5)
 
-    assert [to for to, message in campaign if is_vote_request(message)] == [1, 3]
+    assert [message[:2] for message in campaign] == [
+        (1, "pre_vote_request"),
+        (3, "pre_vote_request"),
+    ]
     assert sent == ([] if held else campaign)
     assert version_preference.sift(campaign, (1, 3), 1.0) == campaign
     assert version_preference.sift(campaign, (1,), 0.5) == campaign  # 3 is a learner or gone
@@ -92,14 +94,14 @@ def test_a_newer_member_that_was_refused_for_its_log_is_not_waited_for(tmp_path)
     for _ in range(11):
         own.tick()
         newer.tick()
-    for _, message in (one for one in messages_of(newer) if one[0] == 2):
+    for _, _, message in (one for one in messages_of(newer) if one[0] == 2):
         own.step(message)
 
     answers = version_preference.sift(messages_of(own), (1, 3), 0.0)
     own.tick()
     campaign = messages_of(own)
 
-    assert [refused_candidate(message) for to, message in answers if to == 3] == [True]
+    assert [kind for to, kind, _ in answers if to == 3] == ["pre_vote_rejection"]
     assert version_preference.sift(campaign, (1, 3), 0.1) == campaign
     version_preference.led()
     assert version_preference.sift(campaign, (1, 3), 0.1) == []
@@ -111,7 +113,7 @@ def test_a_vote_that_was_granted_is_no_refusal(tmp_path):
     for _ in range(11):
         own.tick()
         newer.tick()
-    for _, message in (one for one in messages_of(newer) if one[0] == 2):
+    for _, _, message in (one for one in messages_of(newer) if one[0] == 2):
         own.step(message)
 
-    assert not any(refused_candidate(message) for _, message in messages_of(own))
+    assert "pre_vote_rejection" not in [kind for _, kind, _ in messages_of(own)]

@@ -24,11 +24,10 @@ from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.values import Counters
 from amaters_server.raft.commands import Waiting
-from amaters_server.raft.core import ConsensusError
-from amaters_server.raft.driver import ImageToInstall
-from amaters_server.raft.messages import is_snapshot
+from amaters_server.raft.core import ConsensusError, FarTerm, Message
+from amaters_server.raft.outbox import Outbox, Snapshot, SnapshotOffer
 from amaters_server.raft.proposals import Delivery
-from amaters_server.raft.replica import Outbox, Replica
+from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
 
 log = logging.getLogger(__name__)
@@ -44,12 +43,12 @@ class LoopHooks:
     members: Callable[[], None]
     """The membership is another one now."""
     conf_applied: Callable[[Sequence[bytes]], None]
-    image_offered: Callable[[bytes], None]
-    """A MsgSnapshot arrived; it is stepped once its image is here."""
+    image_offered: Callable[[SnapshotOffer], None]
+    """Its message is stepped once its image is here."""
     images_wanted: Callable[[Sequence[int]], None]
     far_term: Callable[[int], None]
     """That member sends messages of a term so far ahead that it has to confirm it."""
-    install: Callable[[ImageToInstall], None]
+    install: Callable[[Snapshot], None]
     """Everything handed out is written: install it, then call `resume`."""
     alone: Callable[[], bool]
     """Whether this is the only voter."""
@@ -97,7 +96,7 @@ class ReplicaLoop:
         self._scheduled = False
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
-        self._awaiting: ImageToInstall | None = None
+        self._awaiting: Snapshot | None = None
         self._heard = _Heard()
         self._empty: asyncio.Event | None = None
         self._slow: set[asyncio.Future[None]] = set()
@@ -170,11 +169,9 @@ class ReplicaLoop:
         if sender == self.replica.leader:
             self._heard.leader = now
         for message in messages:
-            if is_snapshot(message):
-                self._parts.hooks.image_offered(message)
-            elif not step(message, now):
+            if not step(message, now):
                 self._tell_refusal(sender)
-                if self.replica.far_term:
+                if isinstance(self.replica.refusal, FarTerm):
                     self._parts.hooks.far_term(sender)
         self.kick()
 
@@ -185,7 +182,7 @@ class ReplicaLoop:
 
     def _tell_refusal(self, sender: int) -> None:
         """Log why a message was refused; once, for as long as the reason stays the same."""
-        refusal = (sender, self.replica.refusal)
+        refusal = (sender, str(self.replica.refusal))
         if refusal != self._heard.refusal:
             self._heard.refusal = refusal
             log.warning("raft.message_refused", extra={"sender": sender, "reason": refusal[1]})
@@ -266,6 +263,8 @@ class ReplicaLoop:
             self.answer(waiting.reads, waiting.answers)
         if outbox.deliveries or self._empty is not None:
             self._deliver(outbox.deliveries)
+        for offer in outbox.offers:
+            self._parts.hooks.image_offered(offer)
         self._tell(outbox)
 
     def _tell(self, outbox: Outbox) -> None:
@@ -287,9 +286,9 @@ class ReplicaLoop:
             image, self._awaiting = self._awaiting, None
             hooks.install(image)
 
-    def _send(self, messages: Sequence[tuple[int, bytes]]) -> None:
+    def _send(self, messages: Sequence[Message]) -> None:
         by_member: dict[int, list[bytes]] = {}
-        for to, message in messages:
+        for to, _, message in messages:
             if to in by_member:
                 by_member[to].append(message)
             else:
@@ -346,7 +345,7 @@ class ReplicaLoop:
         counters.proposals_repeated = replica.proposals.repeated
         counters.outcomes_unknown = replica.proposals.unknown
         counters.read_barriers = replica.reads.barriers
-        counters.entries_applied = replica.counters.applied
+        counters.entries_applied = replica.driver.entries_applied
         counters.log_compactions = replica.driver.compactions
 
     def _post(self, callback: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 
 from amaters_server.model.errors import StorageError, StorageFullError
 from amaters_server.node.loop.disk_room import RoomGuard
-from amaters_server.raft.driver import Batch
+from amaters_server.raft.outbox import Batch
 from amaters_server.storage.engine import Changes, Engine
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,7 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.snapshot_transfer.files import IncomingImage
 from amaters_server.node.values import Counters
-from amaters_server.raft.core import ConsensusError
-from amaters_server.raft.driver import ImageToInstall
-from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
+from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.retries import attempts
 from amaters_server.storage.engine import Changes, Engine
 from amaters_server.wire import peer_pb2
@@ -73,28 +71,27 @@ class ImageReceiver:
 
     # --- fetching -------------------------------------------------------------
 
-    def offered(self, message: bytes) -> None:
-        """Take in a MsgSnapshot: fetch its image, then let raft have the message."""
+    def offered(self, offer: SnapshotOffer) -> None:
+        """Fetch the image of an offer, then let raft have its message."""
         if self._installing or (self._fetching is not None and not self._fetching.done()):
             return  # The leader repeats its offer; one image at a time is enough.
         events = asyncio.get_running_loop()
-        self._fetching = events.create_task(self._fetch(message), name="fetch-image")
+        self._fetching = events.create_task(self._fetch(offer), name="fetch-image")
 
-    async def _fetch(self, message: bytes) -> None:
+    async def _fetch(self, offer: SnapshotOffer) -> None:
         loop = self._loop
         if loop is None or loop.replica.driver.resting:
             return  # The one that raft has accepted already must stay as it is.
         try:
-            offer = snapshot_offer(message)
             if self._whole is None or self._whole[0] != (offer.index, offer.term):
                 image = peer_pb2.ImageOffer.FromString(offer.data)
                 whole = await self._fetched(offer, image)
                 self._whole = ((offer.index, offer.term), whole)
                 log.info("image.fetched", extra={"index": offer.index, "bytes": image.size_bytes})
-        except (ConsensusError, DatabaseError, DecodeError, OSError) as error:
+        except (DatabaseError, DecodeError, OSError) as error:
             log.warning("image.not_fetched", extra={"reason": str(error)})
             return
-        if loop.replica.step(message, self._clock.now()):
+        if loop.replica.step(offer.message, self._clock.now(), fetched=True):
             loop.kick()
 
     async def _fetched(self, offer: SnapshotOffer, image: peer_pb2.ImageOffer) -> Path:
@@ -137,7 +134,7 @@ class ImageReceiver:
 
     # --- installing -----------------------------------------------------------
 
-    def install(self, image: ImageToInstall) -> None:
+    def install(self, image: Snapshot) -> None:
         """Replace everything by the image, on the storage thread; then go on."""
         loop = self._loop
         if loop is None:
@@ -172,7 +169,7 @@ class ImageReceiver:
             return error
         return None
 
-    def _installer(self, image: ImageToInstall, folder: Path) -> Callable[[], None]:
+    def _installer(self, image: Snapshot, folder: Path) -> Callable[[], None]:
         amend = adoption.adopting(self._engine, index=image.index, term=image.term)
         return lambda: self._engine.replace(folder, amend)
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from amaters_server.machine.snapshot_install import adopting, position, require
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import SnapshotError
-from amaters_server.raft.driver import ImageToInstall
-from amaters_server.raft.messages import SnapshotOffer, snapshot_offer
+from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.place import SimProcess
 
@@ -50,10 +49,9 @@ class SimImages:
                 replica.image_sent(member, arrived=False)
                 self._offered_at = now
 
-    def fetch(self, message: bytes) -> None:
-        """Fetch the image that the message offers, then let raft have the message."""
+    def fetch(self, offer: SnapshotOffer) -> None:
+        """Fetch the image of an offer, then let raft have its message."""
         node = self._node
-        offer = snapshot_offer(message)
         maker = int.from_bytes(offer.data, "big")
         image = node.place.images.get((maker, offer.index))
         source = node.place.nodes.get(maker)
@@ -67,12 +65,12 @@ class SimImages:
             except SnapshotError:
                 return
             self._fetched[offer.index, offer.term] = whole
-            node.replica.step(message, node.clock.now())
+            node.replica.step(offer.message, node.clock.now(), fetched=True)
             node.kick()
 
         node.later(node.place.world.rng.uniform(0.01, 0.2), fetched)
 
-    def install(self, image: ImageToInstall, installed: Callable[[], None]) -> None:
+    def install(self, image: Snapshot, installed: Callable[[], None]) -> None:
         """Replace everything by the image; power may fail before or after."""
         node, rng = self._node, self._node.place.world.rng
         node.machine.suspend()

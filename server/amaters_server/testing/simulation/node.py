@@ -15,10 +15,9 @@ from amaters_server.node.loop import answering
 from amaters_server.node.settings import Addresses, NodeSettings, Retention, Timing
 from amaters_server.raft import membership as rules
 from amaters_server.raft.core import CoreSettings
-from amaters_server.raft.driver import Batch, ImageToInstall
 from amaters_server.raft.log import Identity, Log
-from amaters_server.raft.messages import is_snapshot
-from amaters_server.raft.replica import Outbox, Replica
+from amaters_server.raft.outbox import Batch, Outbox, Snapshot
+from amaters_server.raft.replica import Replica
 from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
@@ -46,7 +45,7 @@ class SimNode(SimProcess):
         """The election timeout in ticks; different on every node."""
         self._queue: list[Batch] = []
         self._writing = False
-        self._awaiting: ImageToInstall | None = None
+        self._awaiting: Snapshot | None = None
         self._scheduled = False
         self._ticks = 0
         self._lonely_ticks = 0
@@ -153,11 +152,8 @@ class SimNode(SimProcess):
         self.take_in(message)
 
     def take_in(self, message: bytes) -> None:
-        """Step a message, once its image is here if it offers one."""
-        if is_snapshot(message):
-            self.images.fetch(message)
-        else:
-            self.replica.step(message, self.clock.now())
+        """Step a message; one that offers a snapshot is stepped again once its image is here."""
+        self.replica.step(message, self.clock.now())
         self.kick()
 
     # --- the loop ---------------------------------------------------------------
@@ -232,7 +228,7 @@ class SimNode(SimProcess):
         self.replica.version_preference.know(self._versions)
 
     def _carry_out(self, outbox: Outbox) -> None:
-        for to, message in outbox.messages:
+        for to, _, message in outbox.messages:
             self._send(to, message)
         for batch in outbox.writes:
             self.hand_to_disk(batch)
@@ -241,6 +237,8 @@ class SimNode(SimProcess):
         for answers, answered in outbox.deliveries:
             answers(answered)
         self._notice(outbox)
+        for offer in outbox.offers:
+            self.images.fetch(offer)
         if outbox.images_wanted:
             self.images.make()
         self._awaiting = outbox.install or self._awaiting
@@ -306,7 +304,7 @@ class SimNode(SimProcess):
         self._queue = []
         return token
 
-    def _install(self, image: ImageToInstall) -> None:
+    def _install(self, image: Snapshot) -> None:
         if self.storage.disk.capacity_bytes is not None:
             return  # Too full for it; every tick tries again.
         self._awaiting = None

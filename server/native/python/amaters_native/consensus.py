@@ -12,8 +12,8 @@ from amaters_native._native import (
     Status,
     StorageGap,
     conf_changes,
-    decode_message,
     entry_fault,
+    snapshot_offer,
 )
 
 __all__ = [
@@ -22,10 +22,11 @@ __all__ = [
     "ChangeKind",
     "ConfState",
     "ConsensusError",
-    "DecodedMessage",
     "Entry",
     "FarTerm",
     "HardState",
+    "Message",
+    "MessageKind",
     "Progress",
     "ProgressState",
     "ProposalDropped",
@@ -37,8 +38,8 @@ __all__ = [
     "StorageGap",
     "Transition",
     "conf_changes",
-    "decode_message",
     "entry_fault",
+    "snapshot_offer",
 ]
 
 ENTRY_NORMAL = 0
@@ -48,7 +49,25 @@ ConfState: TypeAlias = tuple[list[int], list[int], list[int], list[int], bool]
 Entry: TypeAlias = tuple[int, int, int, bytes, bytes]
 HardState: TypeAlias = tuple[int, int, int]
 Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
-DecodedMessage: TypeAlias = tuple[str, int, int, int, int, Snapshot | None]
+MessageKind: TypeAlias = Literal[
+    "append",
+    "append_response",
+    "commit_notice",
+    "heartbeat",
+    "heartbeat_response",
+    "pre_vote_rejection",
+    "pre_vote_request",
+    "pre_vote_response",
+    "proposal",
+    "read_index",
+    "read_index_response",
+    "snapshot",
+    "timeout_now",
+    "transfer_leader",
+    "vote_request",
+    "vote_response",
+]
+Message: TypeAlias = tuple[int, MessageKind, bytes]
 
 Role: TypeAlias = Literal["follower", "candidate", "leader", "pre-candidate"]
 ProgressState: TypeAlias = Literal["probe", "replicate", "snapshot"]

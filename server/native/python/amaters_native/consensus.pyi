@@ -34,10 +34,11 @@ __all__ = [
     "ChangeKind",
     "ConfState",
     "ConsensusError",
-    "DecodedMessage",
     "Entry",
     "FarTerm",
     "HardState",
+    "Message",
+    "MessageKind",
     "Progress",
     "ProgressState",
     "ProposalDropped",
@@ -49,8 +50,8 @@ __all__ = [
     "StorageGap",
     "Transition",
     "conf_changes",
-    "decode_message",
     "entry_fault",
+    "snapshot_offer",
 ]
 
 ENTRY_NORMAL: Final = 0
@@ -66,8 +67,28 @@ HardState: TypeAlias = tuple[int, int, int]
 """(term, vote, commit)."""
 Snapshot: TypeAlias = tuple[int, int, ConfState, bytes]
 """(index, term, conf_state, data)."""
-DecodedMessage: TypeAlias = tuple[str, int, int, int, int, Snapshot | None]
-"""(type, from, to, term, index, snapshot or None)."""
+MessageKind: TypeAlias = Literal[
+    "append",
+    "append_response",
+    "commit_notice",
+    "heartbeat",
+    "heartbeat_response",
+    "pre_vote_rejection",
+    "pre_vote_request",
+    "pre_vote_response",
+    "proposal",
+    "read_index",
+    "read_index_response",
+    "snapshot",
+    "timeout_now",
+    "transfer_leader",
+    "vote_request",
+    "vote_response",
+]
+"""Raft's message types, with two finer ones: a "commit_notice" is an append without entries, a
+"pre_vote_rejection" a response that refuses the vote."""
+Message: TypeAlias = tuple[int, MessageKind, bytes]
+"""(to, kind, message)."""
 
 Role: TypeAlias = Literal["follower", "candidate", "leader", "pre-candidate"]
 ProgressState: TypeAlias = Literal["probe", "replicate", "snapshot"]
@@ -90,12 +111,8 @@ class StorageGap(ConsensusError):
 class FarTerm(ConsensusError):
     """The message's term lies so far ahead that its sender has to confirm it (`confirm_term`)."""
 
-def decode_message(message: bytes) -> DecodedMessage:
-    """Look at the envelope of a raft message without decoding its entries.
-
-    The type is raft-rs' name, such as "MsgAppend", "MsgHeartbeat" or "MsgSnapshot".
-    `ConsensusError` when the bytes are not a raft message.
-    """
+def snapshot_offer(message: bytes) -> Snapshot:
+    """Read the snapshot out of a message of kind "snapshot"; `ConsensusError` when it has none."""
 
 def entry_fault(kind: int, data: bytes, context: bytes) -> str | None:
     """Say why no member could apply an entry of the log; None when every member can."""
@@ -111,8 +128,8 @@ class Ready:
     def number(self) -> int:
         """The number for `on_persist_ready`; ascending from 1."""
     @property
-    def messages(self) -> list[tuple[int, bytes]]:
-        """(to, message) pairs that may be sent before anything is durable (from a leader)."""
+    def messages(self) -> list[Message]:
+        """What may be sent before anything is durable (from a leader)."""
     @property
     def entries(self) -> list[Entry]:
         """Entries to persist; consecutive, they replace the stored ones from the first on."""
@@ -123,8 +140,8 @@ class Ready:
     def must_sync(self) -> bool:
         """Whether fsync is needed before `on_persist_ready` (only the commit moved if not)."""
     @property
-    def persisted_messages(self) -> list[tuple[int, bytes]]:
-        """(to, message) pairs to send only once this Ready is durable."""
+    def persisted_messages(self) -> list[Message]:
+        """What to send only once this Ready is durable."""
     @property
     def committed(self) -> list[Entry]:
         """Entries to apply, in order, each exactly once since the `applied` given at start."""
@@ -241,15 +258,18 @@ class RaftNode:
     def tick(self) -> None:
         """Let one tick of time pass."""
 
-    def step(self, message: bytes) -> None:
-        """Take in one message from another member.
+    def step(self, message: bytes, hold_snapshot: bool = False) -> tuple[MessageKind, int]:
+        """Process one message from another member; return its kind and sender.
 
-        `ConsensusError` when it is malformed, not for this node, of a kind no member sends,
+        With `hold_snapshot`, a message of kind "snapshot" is checked, but changes nothing: step it
+        again without, once the state that it offers is here.
+
+        `ConsensusError` when the message is malformed, not for this node, of a kind no member sends,
         contradicts the log (a commit beyond the end, entries with a gap), has a term, index or
         incarnation beyond reason, or carries an entry that cannot be applied; nothing has
         changed then, and the message can be dropped. Stale messages, and messages of unknown
         members, are no error. `FarTerm` when only a member itself could make the term credible:
-        ask the sender at its own address, and tell `confirm_term`.
+        ask the sender at its own address, and pass the answer to `confirm_term`.
         """
 
     def confirm_term(self, term: int) -> None:

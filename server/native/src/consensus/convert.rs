@@ -6,7 +6,7 @@ use prost::Message as _;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
-use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, Snapshot};
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot};
 use raft::StateRole;
 
 use super::{gap, refused};
@@ -115,9 +115,10 @@ pub fn entry_list<'py>(py: Python<'py>, entries: &[Entry]) -> PyResult<Bound<'py
 }
 
 pub fn message_list<'py>(py: Python<'py>, messages: &[Message]) -> PyResult<Bound<'py, PyList>> {
-    let tuples = messages
-        .iter()
-        .map(|message| (message.to, encoded(py, message)?).into_pyobject(py));
+    let tuples = messages.iter().map(|message| {
+        let kind = message_kind(message);
+        (message.to, kind, encoded(py, message)?).into_pyobject(py)
+    });
     PyList::new(py, tuples.collect::<PyResult<Vec<Bound<'py, PyTuple>>>>()?)
 }
 
@@ -149,6 +150,35 @@ pub fn snapshot(index: u64, term: u64, state: ConfStateTuple, data: &[u8]) -> Py
     metadata.set_conf_state(conf_state(state)?);
     snapshot.data = data.to_vec();
     Ok(snapshot)
+}
+
+/// Name a message of a known type. The names are finer than raft's types where a caller has to
+/// treat messages of one type differently.
+pub fn message_kind(message: &Message) -> &'static str {
+    use MessageType as T;
+
+    match message.get_msg_type() {
+        T::MsgAppend if message.entries.is_empty() => "commit_notice",
+        T::MsgAppend => "append",
+        T::MsgAppendResponse => "append_response",
+        T::MsgHeartbeat => "heartbeat",
+        T::MsgHeartbeatResponse => "heartbeat_response",
+        T::MsgPropose => "proposal",
+        T::MsgReadIndex => "read_index",
+        T::MsgReadIndexResp => "read_index_response",
+        T::MsgRequestPreVote => "pre_vote_request",
+        T::MsgRequestPreVoteResponse if message.reject => "pre_vote_rejection",
+        T::MsgRequestPreVoteResponse => "pre_vote_response",
+        T::MsgRequestVote => "vote_request",
+        T::MsgRequestVoteResponse => "vote_response",
+        T::MsgSnapshot => "snapshot",
+        T::MsgTimeoutNow => "timeout_now",
+        T::MsgTransferLeader => "transfer_leader",
+        // Raft sends these to itself only, and the guard refuses them from others.
+        T::MsgHup | T::MsgBeat | T::MsgUnreachable | T::MsgSnapStatus | T::MsgCheckQuorum => {
+            "local"
+        }
+    }
 }
 
 pub fn role_name(role: StateRole) -> &'static str {

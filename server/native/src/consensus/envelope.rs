@@ -2,33 +2,13 @@
 
 use prost::Message as _;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use raft::eraftpb::{
-    ConfChangeTransition, ConfChangeType, ConfChangeV2, Message, MessageType, Snapshot,
-};
+use pyo3::types::PyTuple;
+use raft::eraftpb::{ConfChangeTransition, ConfChangeType, ConfChangeV2, Message};
 
-use super::convert::{conf_state_tuple, ConfStateTuple};
+use super::convert::snapshot_tuple;
 use super::refused;
 
-/// The message without its entries: prost skips the fields that are not named here.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Envelope {
-    #[prost(int32, tag = "1")]
-    kind: i32,
-    #[prost(uint64, tag = "2")]
-    to: u64,
-    #[prost(uint64, tag = "3")]
-    from: u64,
-    #[prost(uint64, tag = "4")]
-    term: u64,
-    #[prost(uint64, tag = "6")]
-    index: u64,
-    #[prost(message, optional, tag = "9")]
-    snapshot: Option<Snapshot>,
-}
-
-/// Read a whole message, whose type must come first: by those two bytes Python knows which ones must
-/// wait, such as an offer for its image.
+/// Read a whole message, whose type must come first, as every member writes it.
 pub fn decode(bytes: &[u8]) -> PyResult<Message> {
     let message = Message::decode(bytes)
         .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
@@ -44,42 +24,14 @@ pub fn decode(bytes: &[u8]) -> PyResult<Message> {
     Ok(message)
 }
 
-type Decoded<'py> = (
-    &'static str,
-    u64,
-    u64,
-    u64,
-    u64,
-    Option<(u64, u64, ConfStateTuple, Bound<'py, PyBytes>)>,
-);
-
+/// Read the snapshot out of a message that offers one.
 #[pyfunction]
-pub fn decode_message<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Decoded<'py>> {
-    let envelope = Envelope::decode(message)
-        .map_err(|error| refused(format!("these bytes are no raft message: {error}")))?;
-    let Some(kind) = MessageType::from_i32(envelope.kind) else {
-        return Err(refused(format!(
-            "raft message of unknown type {}: is the sender newer?",
-            envelope.kind
-        )));
-    };
-    let snapshot = envelope.snapshot.as_ref().map(|snapshot| {
-        let metadata = snapshot.get_metadata();
-        (
-            metadata.index,
-            metadata.term,
-            conf_state_tuple(metadata.get_conf_state()),
-            PyBytes::new(py, &snapshot.data),
-        )
-    });
-    Ok((
-        kind.as_str_name(),
-        envelope.from,
-        envelope.to,
-        envelope.term,
-        envelope.index,
-        snapshot,
-    ))
+pub fn snapshot_offer<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
+    let message = decode(message)?;
+    match &message.snapshot {
+        Some(snapshot) => snapshot_tuple(py, snapshot),
+        None => Err(refused("the message offers no snapshot: drop it")),
+    }
 }
 
 /// Refuses what the generated getters would panic on.

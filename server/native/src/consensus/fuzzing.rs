@@ -7,9 +7,9 @@ use raft::{Config, StateRole};
 
 use super::engine::Engine;
 use super::guard::Trust;
-use super::handout::Handout;
 use super::node::{apply_conf_change, step};
 use super::payload;
+use super::ready_tracker::ReadyTracker;
 use super::start::Remembered;
 
 const OWN: u64 = 1;
@@ -27,7 +27,7 @@ pub fn raft_messages(input: &[u8]) {
 
 struct Member {
     engine: Engine,
-    handout: Handout,
+    ready_tracker: ReadyTracker,
     trust: Trust,
 }
 
@@ -67,7 +67,7 @@ impl Member {
         let engine = Engine::start(&config, remembered).ok().expect("it starts");
         Member {
             engine,
-            handout: Handout::new(3, (3, 0)),
+            ready_tracker: ReadyTracker::new(3, (3, 0)),
             trust: Trust::new(true, 1 << 20),
         }
     }
@@ -90,7 +90,7 @@ impl Member {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let _ = step(&mut self.engine, bytes, &self.trust);
+        let _ = step(&mut self.engine, bytes, &self.trust, false);
         assert!(!self.engine.is_broken(), "raft panicked");
     }
 
@@ -111,7 +111,7 @@ impl Member {
             if idle.ok().expect("raft panicked") {
                 return;
             }
-            let taken = self.handout.take(&mut self.engine, |ready, _| {
+            let taken = self.ready_tracker.take(&mut self.engine, |ready, _| {
                 let committed = ready.take_committed_entries();
                 Ok((
                     ready.number(),
@@ -120,7 +120,7 @@ impl Member {
                 ))
             });
             let (number, installed, committed) = taken.ok().expect("raft panicked");
-            let durable = self.handout.durable(&mut self.engine, number);
+            let durable = self.ready_tracker.durable(&mut self.engine, number);
             assert!(durable.is_ok(), "raft panicked");
             if installed != 0 {
                 self.applied(installed);
@@ -139,7 +139,7 @@ impl Member {
     }
 
     fn applied(&mut self, index: u64) {
-        assert!(self.handout.applied(&mut self.engine, index).is_ok());
+        assert!(self.ready_tracker.applied(&mut self.engine, index).is_ok());
     }
 
     /// No message may have taken the member to where no other could ever follow.

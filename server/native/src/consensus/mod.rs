@@ -6,13 +6,13 @@ mod envelope;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod guard;
-mod handout;
 mod log;
 mod membership;
 mod node;
 mod payload;
 mod proposal;
 mod ready;
+mod ready_tracker;
 mod start;
 mod status;
 
@@ -65,7 +65,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ready::PyReady>()?;
     module.add_class::<status::PyStatus>()?;
     module.add_class::<status::PyProgress>()?;
-    module.add_function(wrap_pyfunction!(envelope::decode_message, module)?)?;
+    module.add_function(wrap_pyfunction!(envelope::snapshot_offer, module)?)?;
     module.add_function(wrap_pyfunction!(payload::entry_fault, module)?)?;
     module.add_function(wrap_pyfunction!(envelope::conf_changes, module)?)
 }

@@ -3,15 +3,16 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use raft::eraftpb::MessageType;
 use raft::raw_node::SnapshotStatus;
 use raft::{Config, Error, GetEntriesContext, Raft, RawNode, StateRole};
 
 use super::convert::{self, ConfStateTuple, EntryTuple};
 use super::engine::Engine;
 use super::guard::{self, Trust, Verdict};
-use super::handout::Handout;
 use super::log::Log;
 use super::ready::PyReady;
+use super::ready_tracker::ReadyTracker;
 use super::start::Remembered;
 use super::status::{self, PyStatus};
 use super::{envelope, gap, membership, proposal, refused, FarTerm};
@@ -19,7 +20,7 @@ use super::{envelope, gap, membership, proposal, refused, FarTerm};
 #[pyclass(module = "amaters_native.consensus")]
 pub struct RaftNode {
     engine: Engine,
-    handout: Handout,
+    ready_tracker: ReadyTracker,
     trust: Trust,
 }
 
@@ -98,7 +99,7 @@ impl RaftNode {
         remembered.check().map_err(gap)?;
         Ok(RaftNode {
             engine: Engine::start(&config, remembered)?,
-            handout: Handout::new(config.applied, (hard_state.0, hard_state.1)),
+            ready_tracker: ReadyTracker::new(config.applied, (hard_state.0, hard_state.1)),
             trust: Trust::new(check_entries, max_terms_ahead),
         })
     }
@@ -115,8 +116,9 @@ impl RaftNode {
         })
     }
 
-    fn step(&mut self, message: &[u8]) -> PyResult<()> {
-        step(&mut self.engine, message, &self.trust)
+    #[pyo3(signature = (message, hold_snapshot=false))]
+    fn step(&mut self, message: &[u8], hold_snapshot: bool) -> PyResult<(&'static str, u64)> {
+        step(&mut self.engine, message, &self.trust, hold_snapshot)
     }
 
     fn confirm_term(&mut self, term: u64) {
@@ -217,17 +219,17 @@ impl RaftNode {
     }
 
     fn ready(&mut self, py: Python<'_>) -> PyResult<PyReady> {
-        self.handout.take(&mut self.engine, |ready, hold| {
+        self.ready_tracker.take(&mut self.engine, |ready, hold| {
             PyReady::build(py, ready, hold)
         })
     }
 
     fn on_persist_ready(&mut self, number: u64) -> PyResult<()> {
-        self.handout.durable(&mut self.engine, number)
+        self.ready_tracker.durable(&mut self.engine, number)
     }
 
     fn advance_apply_to(&mut self, index: u64) -> PyResult<()> {
-        self.handout.applied(&mut self.engine, index)
+        self.ready_tracker.applied(&mut self.engine, index)
     }
 
     fn compact(&mut self, index: u64) -> PyResult<()> {
@@ -387,18 +389,27 @@ impl RaftNode {
     }
 }
 
-/// Take in another member's message, or refuse it.
-pub fn step(engine: &mut Engine, message: &[u8], trust: &Trust) -> PyResult<()> {
+/// Process another member's message, or refuse it; return its kind and sender.
+pub fn step(
+    engine: &mut Engine,
+    message: &[u8],
+    trust: &Trust,
+    hold_snapshot: bool,
+) -> PyResult<(&'static str, u64)> {
     let message = envelope::decode(message)?;
-    match guard::judge(engine.raft(), &message, trust).map_err(refused)? {
-        Verdict::Drop => Ok(()),
-        Verdict::Doubt(why) => Err(FarTerm::new_err(why)),
-        Verdict::Step => match engine.run(|node| node.step(message))? {
-            // A forwarded proposal has nobody here to tell; its origin will time out.
-            Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => Ok(()),
-            Err(error) => Err(refused(error.to_string())),
+    let verdict = guard::judge(engine.raft(), &message, trust).map_err(refused)?;
+    let named = (convert::message_kind(&message), message.from);
+    let hold = hold_snapshot && message.msg_type == MessageType::MsgSnapshot as i32;
+    match verdict {
+        Verdict::Doubt(why) => return Err(FarTerm::new_err(why)),
+        Verdict::Step if !hold => match engine.run(|node| node.step(message))? {
+            // The origin of a forwarded proposal learns nothing of this; it will time out.
+            Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => {}
+            Err(error) => return Err(refused(error.to_string())),
         },
+        Verdict::Step | Verdict::Drop => {}
     }
+    Ok(named)
 }
 
 /// Put a committed change into force; refused when it does not fit the configuration.

@@ -1,4 +1,4 @@
-//! What has been handed out to be made durable and applied, and what may be said about it.
+//! Which Readies are out, and what the caller may report as durable and applied.
 
 use pyo3::prelude::*;
 use raft::{RawNode, Ready};
@@ -6,7 +6,7 @@ use raft::{RawNode, Ready};
 use super::engine::Engine;
 use super::gap;
 
-pub struct Handout {
+pub struct ReadyTracker {
     last_ready: u64,
     /// The highest index in any Ready's committed entries or snapshot.
     last_index: u64,
@@ -15,9 +15,9 @@ pub struct Handout {
     unsure_vote: Option<u64>,
 }
 
-impl Handout {
+impl ReadyTracker {
     pub fn new(applied: u64, vote: (u64, u64)) -> Self {
-        Handout {
+        ReadyTracker {
             last_ready: 0,
             last_index: applied,
             vote,

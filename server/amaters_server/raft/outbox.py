@@ -1,0 +1,77 @@
+"""What one member has to do next. The driver and the replica fill it, their shell carries it out."""
+
+from dataclasses import dataclass, field
+
+from amaters_server.model.cluster import ConfState
+from amaters_server.model.replication import Outcome
+from amaters_server.raft.commands import Origin
+from amaters_server.raft.core import Message, Ready
+from amaters_server.raft.proposals import Delivery
+from amaters_server.raft.reads import WaitingReads
+from amaters_server.storage.engine import Changes
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes for the storage thread. Hand the token back once they are written."""
+
+    token: int
+    changes: Changes = field(default_factory=Changes)
+    sync: bool = False
+    """Whether they must be durable, not only written."""
+    ready: int = 0
+    """The last Ready that is durable with this batch; 0: none."""
+    messages: list[Message] = field(default_factory=list)
+    """Messages that must not leave before the batch is written."""
+    version: int = 0
+    applied: int = 0
+
+    def cover(self, ready: Ready) -> None:
+        """Make this the batch whose write makes the Ready durable."""
+        self.ready = ready.number
+        self.messages += ready.persisted_messages
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the cluster at one entry; the data says where its leader offers it."""
+
+    index: int
+    term: int
+    conf_state: ConfState
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffer(Snapshot):
+    """A snapshot that a leader offers."""
+
+    message: bytes
+    """What raft takes in (`Replica.step` with `fetched`) once the snapshot is here."""
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What the shell does now, in any order except that writes and messages keep theirs."""
+
+    messages: list[Message] = field(default_factory=list)
+    writes: list[Batch] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    reads: list[WaitingReads] = field(default_factory=list)
+    """Reads to answer from the state machine as it is now."""
+    conf_contexts: list[bytes] = field(default_factory=list)
+    """Contexts of the membership changes that were applied."""
+    members_changed: bool = False
+    leadership: tuple[int, str] | None = None
+    """Leader (or 0) and own role, when either changed."""
+    renewal: Origin | None = None
+    """The incarnation being written because another member's entry used this node's name."""
+    offers: list[SnapshotOffer] = field(default_factory=list)
+    install: Snapshot | None = None
+    """Once everything handed out is written: install it, then call `installed`."""
+    images_wanted: list[int] = field(default_factory=list)
+    """Members that need a newer snapshot than the one on offer."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """For the replica, which makes deliveries of them."""
+    read_states: list[tuple[int, bytes]] = field(default_factory=list)
+    """For the replica: (index, context) of barriers that hold once the index is applied."""

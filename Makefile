@@ -117,7 +117,7 @@ proto: setup ## Regenerate the protobuf stubs
 	$(BIN)/python tools/protobuf.py
 
 crds: setup ## Regenerate crds/ and the chart's copy
-	$(BIN)/python -m amaters_operator.api.generate
+	$(BIN)/python -m tools.generate
 
 picture: setup ## Regenerate the picture of `make demo` that the README shows
 	@$(BIN)/python -m demo.local --picture docs/images/demo.svg
@@ -125,7 +125,7 @@ picture: setup ## Regenerate the picture of `make demo` that the README shows
 docs: setup ## Regenerate the reference pages
 	$(BIN)/python tools/configuration_reference.py
 	$(BIN)/python tools/cli_reference.py
-	$(BIN)/python -m amaters_operator.api.generate
+	$(BIN)/python -m tools.generate
 
 clean: ## Forget everything that was built
 	rm -rf $(VENV) .cache .demo server/native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

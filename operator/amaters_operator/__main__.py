@@ -8,9 +8,9 @@ import uuid
 
 import click
 
-from amaters_operator.handlers import logs
-from amaters_operator.handlers.operation import Settings, run
-from amaters_operator.handlers.watching import WatchEndedError
+from amaters_operator.app import logs
+from amaters_operator.app.run import Settings, run
+from amaters_operator.app.watch import WatchEndedError
 from amaters_operator.kube.errors import KubeError
 
 

@@ -4,14 +4,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from amaters_operator.api.chart import values_schema
-from amaters_operator.api.crd import cluster_crd
 from amaters_operator.api.schedules import SCHEDULE_PATTERN
-from amaters_operator.api.schema import UnsupportedSchemaError, structural, without_defaults
 from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+
+from tools.generate.chart import values_schema
+from tools.generate.crd import cluster_crd
+from tools.generate.schema import UnsupportedSchemaError, structural, without_defaults
 
 
 def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:

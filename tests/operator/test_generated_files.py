@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
-from amaters_operator.api.generate import generated, stale
+
+from tools.generate.__main__ import generated, stale
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_crd_chart_and_reference_say_what_the_models_say() -> None:
-    assert stale(ROOT) == [], "run `python -m amaters_operator.api.generate`"
+    assert stale(ROOT) == [], "run `python -m tools.generate`"
 
 
 @pytest.mark.slow

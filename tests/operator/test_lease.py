@@ -5,9 +5,8 @@ import threading
 import time
 
 import pytest
-from amaters_operator.controllers.metrics import Metrics
-from amaters_operator.handlers.aside import Pulse, aside
-from amaters_operator.handlers.operation import Operation, Settings
+from amaters_operator.app.health import Metrics
+from amaters_operator.app.run import Heartbeat, Operator, Settings, loop_thread
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ConflictError, LeaseLostError, UnreachableError
 from amaters_operator.kube.lease import Lease, Rhythm
@@ -208,9 +207,9 @@ async def test_it_counts_as_held_only_as_long_as_nobody_else_can_have_it() -> No
 async def test_work_that_blocks_its_loop_starves_no_lease() -> None:
     store = Store()
     first = quick(store, "a")
-    async with aside() as apart, aside() as elsewhere:
-        await apart.run(first.acquire())
-        holding = asyncio.create_task(apart.run(first.hold()))
+    async with loop_thread() as background, loop_thread() as elsewhere:
+        await background.run(first.acquire())
+        holding = asyncio.create_task(background.run(first.hold()))
         rival = asyncio.create_task(elsewhere.run(quick(store, "b").acquire()))
         await asyncio.sleep(0.1)
         renewed = store.version
@@ -231,9 +230,9 @@ async def test_work_that_blocks_its_loop_starves_no_lease() -> None:
 async def test_work_that_blocked_while_the_lease_was_lost_may_change_nothing() -> None:
     store = Store()
     first = quick(store, "a")
-    async with aside() as apart:
-        await apart.run(first.acquire())
-        holding = asyncio.create_task(apart.run(first.hold()))
+    async with loop_thread() as background:
+        await background.run(first.acquire())
+        holding = asyncio.create_task(background.run(first.hold()))
         await asyncio.sleep(0.1)
         store.down_for = {"a"}
 
@@ -247,10 +246,10 @@ async def test_work_that_blocked_while_the_lease_was_lost_may_change_nothing() -
 
 def test_a_loop_that_stands_still_is_noticed() -> None:
     now = 0.0
-    pulse = Pulse(lambda: now)
+    heartbeat = Heartbeat(lambda: now)
     now = 61.0
 
-    assert pulse.still_for() == 61
+    assert heartbeat.silent_for() == 61
 
 
 class Watched:
@@ -285,9 +284,9 @@ async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -
         driver.world.step()
         return len(driver.strikes.changes)
 
-    async with aside() as apart:
-        parts = (driver.kube, driver.database, quick(store, "a"), apart, metrics, workers)
-        running = asyncio.create_task(Operation(settings, *parts, watched).until(stop))
+    async with loop_thread() as background:
+        parts = (driver.kube, driver.database, quick(store, "a"), background, metrics, workers)
+        running = asyncio.create_task(Operator(settings, *parts, watched).until(stop))
         await until("work", lambda: changes() > 10)
 
         store.down_for = {"a"}

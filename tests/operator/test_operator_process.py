@@ -14,9 +14,9 @@ import aiohttp
 import kopf
 import pytest
 from amaters_operator.__main__ import main
-from amaters_operator.controllers.metrics import Metrics
-from amaters_operator.handlers import health, logs
-from amaters_operator.handlers.watching import Waker, registry
+from amaters_operator.app import health, logs
+from amaters_operator.app.health import Metrics
+from amaters_operator.app.watch import Waker, registry
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 

@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from amaters_operator.controllers.metrics import Metrics
-from amaters_operator.controllers.worker import Worker
+from amaters_operator.app.health import Metrics
+from amaters_operator.app.worker import Worker
 from amaters_operator.kube.errors import UnreachableError
 from amaters_operator.testing.virtual_time import in_virtual_time
 from prometheus_client import CollectorRegistry

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from amaters.errors import AmatersError
 from amaters.transport.backoff import Backoff
 
-from amaters_operator.controllers.metrics import Metrics
+from amaters_operator.app.health import Metrics
 from amaters_operator.kube.errors import KubeError
 
 _log = logging.getLogger(__name__)

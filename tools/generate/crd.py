@@ -3,9 +3,10 @@
 from typing import Any, TypeAlias
 
 from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, PLURAL, VERSION
-from amaters_operator.api.schema import structural, told_by_rules, without_defaults
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.api.status import ClusterStatus
+
+from tools.generate.schema import structural, told_by_rules, without_defaults
 
 Manifest: TypeAlias = dict[str, Any]
 

@@ -5,8 +5,9 @@ A misspelt value is then refused by helm itself, with the field's name.
 
 from typing import Any
 
-from amaters_operator.api.schema import Schema, structural
 from amaters_operator.api.spec import ClusterSpec
+
+from tools.generate.schema import Schema, structural
 
 
 def values_schema() -> Schema:

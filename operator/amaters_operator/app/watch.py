@@ -18,7 +18,7 @@ from typing import Any
 import kopf
 
 from amaters_operator.api.cluster import GROUP, PLURAL, VERSION
-from amaters_operator.controllers.worker import Worker
+from amaters_operator.app.worker import Worker
 from amaters_operator.manifests.names import CLUSTER_LABEL
 
 

@@ -1,0 +1,1 @@
+"""The running operator: the Lease, the watches, the work queues, health and logs."""

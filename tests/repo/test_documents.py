@@ -32,7 +32,7 @@ def test_every_decision_is_one_page():
     for record in records:
         text = record.read_text()
         assert all(
-            part in text for part in ("**Context.**", "**Decision.**", "**What we gave up.**")
+            part in text for part in ("**Context.**", "**Decision.**", "**Consequences.**")
         )
         assert len(text.splitlines()) < 60
 

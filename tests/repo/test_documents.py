@@ -31,9 +31,7 @@ def test_every_decision_is_one_page():
     assert len(records) >= 6
     for record in records:
         text = record.read_text()
-        assert all(
-            part in text for part in ("**Context.**", "**Decision.**", "**Consequences.**")
-        )
+        assert all(part in text for part in ("**Context.**", "**Decision.**", "**Consequences.**"))
         assert len(text.splitlines()) < 60
 
 

@@ -142,3 +142,26 @@ def test_every_incident_has_its_parts():
         for entry in entries
         if not all(f"- **{part}:**" in entry for part in ("Cause", "Test"))
     ] == []
+
+
+MODULE = re.compile(r"`((?:[\w-]+/)*\w+\.(?:py|rs))`")
+WRITTEN = [page for page in PAGES if page.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_module_that_a_page_names_exists(page: Path):
+    assert [name for name in MODULE.findall(page.read_text()) if name not in modules()] == []
+
+
+@functools.cache
+def modules() -> set[str]:
+    """Every module by each end of its path: `storage/swap.py` as well as `swap.py`."""
+    folders = ("client", "server", "operator", "tests", "tools", "bench", "demo")
+    files = [
+        file.relative_to(ROOT).parts
+        for folder in folders
+        for end in ("*.py", "*.rs")
+        for file in (ROOT / folder).rglob(end)
+        if "target" not in file.parts
+    ]
+    return {"/".join(parts[first:]) for parts in files for first in range(len(parts))}

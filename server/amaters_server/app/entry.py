@@ -1,5 +1,6 @@
 """Where the `amaters-server` program begins: signals are obeyed before its own modules are there."""
 
+import gc
 import sys
 
 from amaters_server.app.signals import SIGNALS
@@ -7,6 +8,8 @@ from amaters_server.app.signals import SIGNALS
 
 def main() -> None:
     """Run the program; a server that is told to stop during its imports has nothing to stop."""
+    # Imports make objects that stay: looking for garbage among them took a tenth of the start.
+    gc.disable()
     if "start" in sys.argv[1:]:
         SIGNALS.catch()
     else:

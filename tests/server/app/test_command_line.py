@@ -241,20 +241,28 @@ def test_signals_are_caught_before_anything_that_takes_time_is_imported(entry: s
     assert slow.isdisjoint(answer.stdout.split())
 
 
+MOST_TO_START = 860
+"""Modules that are loaded when a server begins to start: 210 of them ours, 240 Python's own."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "needless"),
     [
-        ("amaters_server.app.commands", "amaters_server.app.lifecycle"),
-        ("amaters_server.app.lifecycle", "boto3"),
+        ("amaters_server.app.commands", {"amaters_server.app.lifecycle", "aiohttp", "grpc"}),
+        ("amaters_server.app.lifecycle", {"boto3", "botocore", "prometheus_client", "tenacity"}),
     ],
 )
-def test_starting_loads_nothing_that_only_other_work_needs(entry: str, needless: str):
-    asked = f"import sys, {entry}; print({needless!r} in sys.modules)"
+def test_starting_loads_nothing_that_only_other_work_needs(entry: str, needless: set[str]):
+    asked = f"import sys, {entry}; print(*sys.modules)"
 
-    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, check=True, text=True
+    )
 
-    assert answer.stdout == b"False\n"
+    modules = answer.stdout.split()
+    assert needless.isdisjoint(modules)
+    assert len(modules) < MOST_TO_START
 
 
 @pytest.fixture

@@ -152,7 +152,6 @@ def compose(
     machine = Machine(engine)
     parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, snapshot_places(settings))
     node = Node(from_settings.node_settings(settings), parts)
-    peers.on_answer(node.peers.answered)
     members, held = _Members(node, clock), _Held(machine)
     traffic = _Traffic()
     service = AqlService(
@@ -191,24 +190,23 @@ def compose(
     admin = AdminService(
         AdminParts(
             node,
-            node.members,
             node.backups,
             certificates.facts,
             reloading,
             clock.now,
-            node.cluster_view,
             health.facts,
             told.alerts,
             recent_log,
         )
     )
-    peer_service = PeerService(node.peers, peers.heard)
+    peer_service = PeerService(lambda: node.peers, peers.heard)
+    node.on_expelled(peer_service.expel)
     watchman = Watchman(
         from_settings.alert_settings(settings),
-        lambda: node.cluster_view.cluster(clock.now()),
+        lambda: node.cluster_view(clock.now()),
         clock,
         (LogSink(), fired, told, webhook),
-        node.peers.tell_failed,
+        node.tell_failed,
     )
     node.on_leader_change(lambda leader, _: watchman.led_by(leader))
     return Server(

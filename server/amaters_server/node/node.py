@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
+from amaters_server.alerts.view import ClusterView
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import (
@@ -26,30 +27,21 @@ from amaters_server.node.backup.backups import Backups, SnapshotPlaces
 from amaters_server.node.joining import open_replica
 from amaters_server.node.joining.discovery import search
 from amaters_server.node.joining.founding import Found, Join
-from amaters_server.node.loop.counting import Counting
 from amaters_server.node.loop.leadership import Leadership, barrier
-from amaters_server.node.loop.loop import LoopHooks, LoopParts, ReplicaLoop
-from amaters_server.node.membership import leadership_transfer
-from amaters_server.node.membership.admission import Joined, PeerParts
+from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.members import Members
-from amaters_server.node.membership.peer_membership import PeerMembership
 from amaters_server.node.membership.peer_requests import PeerRequests
+from amaters_server.node.newcomer import Newcomer
 from amaters_server.node.ports import Clock, MachineView, PeerTransport
-from amaters_server.node.report.cluster_view import ClusterReport
-from amaters_server.node.report.lifecycle import Lifecycle, readiness, status
+from amaters_server.node.report.lifecycle import Lifecycle, status, unready
+from amaters_server.node.running_member import MemberParts, RunningMember
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.snapshot_transfer.receiver import ImageReceiver
-from amaters_server.node.snapshot_transfer.sender import ImageSender
-from amaters_server.node.snapshot_transfer.transfer import Images
-from amaters_server.node.values import Counters, NodeStatus, Verdict
+from amaters_server.node.values import Counters, NodeStatus, ShardInfo, Verdict
 from amaters_server.raft.log import Identity, Log
-from amaters_server.raft.membership import voters
-from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_SECONDS = 1.0
 STUCK_SECONDS = 60.0
 """A write that takes longer than this will not end by itself."""
 
@@ -78,30 +70,18 @@ class Node:
         self._lifecycle = Lifecycle(started_unix_ms=parts.clock.unix_ms())
         self._leadership = Leadership(parts.clock)
         self._disk = open_replica.Disk(parts.engine, parts.machine, Log(parts.engine))
-        self._loop: ReplicaLoop | None = None
-        self._identity: Identity | None = None
+        self._stage: Newcomer | RunningMember = Newcomer(settings)
+        self._expelled: list[Callable[[int], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        version = dotted(settings.version)
-        machine, transport, clock = parts.machine, parts.transport, parts.clock
-        self.members = Members(machine, transport, self._leadership, clock, version)
-        folder, engine = settings.image_folder, parts.engine
-        self._images = Images(
-            ImageSender(settings, engine, clock, self.counters),
-            ImageReceiver(folder, engine, machine, transport, clock, self.counters),
-        )
-        self._counting = Counting(machine, clock)
-        self.backups = Backups(parts.snapshots, machine, clock)
-        peer_parts = PeerParts(settings, machine, self.members, transport, clock)
-        self.peers = PeerRequests(peer_parts, self._removed)
-        self._peer_membership = PeerMembership(peer_parts, self.peers, self._removed)
-        self.cluster_view = ClusterReport(settings, self._lifecycle, engine, machine, self.peers)
+        machine, clock = parts.machine, parts.clock
+        self.backups = Backups(parts.snapshots, machine, clock, lambda: self.running().loop)
 
     # --- life -----------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to take part: continue from the disk, or find out who this node is.
 
-        Returns soon; `readiness` tells when the node serves. StorageError when the disk
+        Returns soon; `readiness` says when the node serves. StorageError when the disk
         contradicts itself.
         """
         identity = self._disk.log.identity()
@@ -111,7 +91,7 @@ class Node:
             disk_id = await events.run_in_executor(
                 None, open_replica.name_disk, self._disk, self._parts.disk_id
             )
-            self.peers.begin(disk_id)
+            self._stage = Newcomer(self.settings, disk_id)
             self._own_task(self._find_place(disk_id), "find-place")
         elif machine.membership is None:
             self._own_task(self._find_others(identity), "find-others")
@@ -128,13 +108,9 @@ class Node:
         """
         deadline = self._parts.clock.now() + grace_seconds
         self._lifecycle.stopping = True
-        await self._hand_over(deadline)
+        await self._stage.hand_over(deadline)
         self._lifecycle.refusing = True
-        self.peers.failures.close()
-        waits = [self._peer_membership.say_farewell(), *(ended() for ended in others)]
-        if self._loop is not None:
-            waits.append(self._loop.drained(deadline - self._parts.clock.now()))
-        await asyncio.gather(*waits)
+        await asyncio.gather(self._stage.leave(deadline), *(ended() for ended in others))
 
     async def close(self) -> None:
         """Answer who still waits with ShuttingDownError or OutcomeUnknownError, and let go.
@@ -145,14 +121,10 @@ class Node:
             return
         lifecycle = self._lifecycle
         lifecycle.stopping = lifecycle.refusing = lifecycle.closed = True
-        self.peers.failures.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._images.close()
-        await self._counting.close()
-        if self._loop is not None:
-            await self._loop.stop(ShuttingDownError())
+        await self._stage.close()
         await self._parts.transport.close()
         flush = not lifecycle.failure
         await asyncio.get_running_loop().run_in_executor(
@@ -162,22 +134,21 @@ class Node:
     # --- calls ----------------------------------------------------------------
 
     def write(self, writes: Sequence[Write], answers: Answers) -> None:
-        """Replicate the writes, as few log entries; `answers` hears of every ticket once."""
-        loop = self._loop
-        refusal = self._refusal(len(writes))
-        if refusal is not None or loop is None:
-            _refuse(writes, answers, refusal or NotReadyError(self._lifecycle.reason))
+        """Replicate the writes, as few log entries; `answers` receives every ticket once."""
+        try:
+            loop = self._serving(len(writes))
+        except DatabaseError as why:
+            _refuse(writes, answers, why)
         else:
             loop.write(writes, answers)
 
     def read(self, reads: Sequence[Read], answers: Answers) -> None:
         """Answer the reads, linearizably unless they say `stale`."""
-        loop = self._loop
-        refusal = self._refusal(len(reads))
-        if refusal is None and self._parts.machine.restoring:
-            refusal = NotReadyError("its data is being restored")
-        if refusal is not None or loop is None:
-            _refuse(reads, answers, refusal or NotReadyError(self._lifecycle.reason))
+        try:
+            loop = self._serving(len(reads))
+            self._require_data()
+        except DatabaseError as why:
+            _refuse(reads, answers, why)
             return
         fresh = [read for read in reads if not read.stale]
         if len(fresh) < len(reads):
@@ -195,51 +166,77 @@ class Node:
         loop = self._serving()
         if not stale:
             await barrier(loop, self._parts.clock, deadline)
-        if self._parts.machine.restoring:
-            raise NotReadyError("its data is being restored")
+        self._require_data()
         return self._parts.machine.view()
 
     def read_age(self) -> ReadAge:
         """Return how old a stale read answered now may be."""
         loop = self._serving()
-        membership = self._parts.machine.membership
-        alone = membership is not None and len(voters(membership)) == 1
-        if loop.replica.leads:
-            # A leader that lost its quorum notices within two rounds of its check.
-            return ReadAge(0.0 if alone else 2 * self.settings.timing.longest_election_timeout)
-        return ReadAge(loop.leader_silence())
+        if not loop.replica.leads:
+            return ReadAge(loop.leader_silence())
+        # A leader that lost its quorum notices within two rounds of its check.
+        longest = 2 * self.settings.timing.longest_election_timeout
+        return ReadAge(0.0 if self.running().is_alone() else longest)
+
+    def running(self) -> RunningMember:
+        """Return the member that this node is; NotReadyError before it is one."""
+        if isinstance(self._stage, RunningMember):
+            return self._stage
+        raise NotReadyError(self._lifecycle.reason)
+
+    @property
+    def members(self) -> Members:
+        """The members of the cluster and changes of them; NotReadyError before this is one."""
+        return self.running().members
+
+    @property
+    def peers(self) -> PeerRequests | Newcomer:
+        """What answers other nodes at this moment; ask again for every call."""
+        return self._stage.peers
 
     # --- what it knows --------------------------------------------------------
 
     def status(self) -> NodeStatus:
         """Return what this node knows of itself and of its cluster."""
-        return status(
-            self.settings,
-            self._lifecycle,
-            self._identity,
-            self._loop,
-            self._parts.machine,
-            tuple(self.peers.incompatible),
-        )
+        machine, lifecycle = self._parts.machine, self._lifecycle
+        return status(self.settings, lifecycle, self._stage, machine, self.readiness())
 
     def readiness(self) -> Verdict:
         """Say whether this node takes part: leader known, applied close to commit, disk fine."""
-        incompatible = tuple(self.peers.incompatible)
-        return readiness(self._lifecycle, self._loop, self._parts.machine, incompatible)
+        reason = self._lifecycle.reason
+        if not reason:
+            member = self.running()
+            reason = unready(member.loop, self._parts.machine, member.incompatible)
+        return Verdict(ok=not reason, reason=reason)
 
     def liveness(self) -> Verdict:
         """Say whether the event loop and the storage thread make progress; peers do not matter."""
         if self._lifecycle.failure:
             return Verdict(ok=False, reason=self._lifecycle.failure)
-        loop = self._loop
-        stuck = loop.storage.stuck_for() if loop is not None and loop.full is None else 0.0
+        stuck = self._stage.stuck_for()
         if stuck > STUCK_SECONDS:
             return Verdict(ok=False, reason=f"a write to the disk has hung for {stuck:.0f} s")
         return Verdict(ok=True)
 
-    def on_leader_change(self, heard: Callable[[int, int], None]) -> None:
-        """Call `heard(leader_id or 0, term)` after every change from now on."""
-        self._leadership.on_change(heard)
+    def cluster_view(self, now: float) -> ClusterView:
+        """Return what alerts are judged from."""
+        return self._stage.cluster_view(now)
+
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Return who holds which keys, with this node's estimates of their size."""
+        return self._stage.shards()
+
+    def tell_failed(self, failed: frozenset[int]) -> None:
+        """Share with the other members, as their leader, which of them have failed."""
+        self.running().peers.tell_failed(failed)
+
+    def on_leader_change(self, changed: Callable[[int, int], None]) -> None:
+        """Call `changed(leader_id or 0, term)` after every change from now on."""
+        self._leadership.on_change(changed)
+
+    def on_expelled(self, expelled: Callable[[int], None]) -> None:
+        """Call this with the id of every other member that is removed from now on."""
+        self._expelled.append(expelled)
 
     # --- becoming a member ----------------------------------------------------
 
@@ -258,121 +255,56 @@ class Node:
         return await search(self.settings, disk_id, self._parts.transport, self._lifecycle.wait)
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
+        parts = self._parts
         events = asyncio.get_running_loop()
         replica = await events.run_in_executor(
-            None, open_replica.open_replica, self._disk, identity, self.settings, self._parts.clock
+            None, open_replica.open_replica, self._disk, identity, self.settings, parts.clock
         )
-        parts = self._parts
-        hooks = LoopHooks(
-            leadership=self._led_by,
-            members=self._peer_membership.connect,
-            conf_applied=self.members.conf_applied,
-            image_offered=self._images.receiver.offered,
-            images_wanted=self._images.sender.wanted,
-            far_term=self._parts.transport.ask_again,
-            install=self._images.receiver.install,
-            alone=self._is_alone,
+        member_parts = MemberParts(
+            self.settings,
+            parts.engine,
+            parts.machine,
+            parts.transport,
+            parts.clock,
+            self.counters,
+            self._lifecycle,
+            self._leadership,
+            spawn=self._own_task,
             failed=self._failed,
+            expelled=self._expel,
         )
-        loop_parts = LoopParts(
-            replica, parts.machine, parts.engine, parts.transport, parts.clock, self.counters, hooks
-        )
-        settings = self.settings
-        loop = ReplicaLoop(
-            loop_parts, settings.timing, sync=settings.sync, min_free=settings.min_free_bytes
-        )
-        self._loop, self._identity = loop, identity
+        self._stage = member = RunningMember(identity, replica, hints, member_parts)
         self._lifecycle.joined = True
-        self.members.attach(loop)
-        self._images.attach(loop)
-        self.backups.attach(loop)
-        self.cluster_view.attach(loop)
-        self.peers.attach(Joined(identity, loop, self._images.sender))
-        self._peer_membership.begin(identity, hints)
-        loop.start()
-        if self._is_alone():
-            replica.campaign()
-        self._own_task(self._peer_membership.announce(), "announce")
-        self._own_task(self._look_after(loop), "look-after")
-
-    # --- news from the loop ---------------------------------------------------
-
-    def _led_by(self, leader: int, role: str) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        term = loop.replica.term
-        self.counters.elections_started += role == "candidate"
-        if leader != self._lifecycle.leader:
-            self._lifecycle.leader = leader
-            self.counters.leader_changes += bool(leader)
-            node = self._identity.node_id if self._identity is not None else 0
-            log.info("leader.changed", extra={"node": node, "leader": leader, "term": term})
-        self._leadership.tell(leader, term)
+        member.start()
 
     def _failed(self, error: DatabaseError) -> None:
         self._lifecycle.failure = str(error)
         log.error("node.failed", extra={"reason": str(error)})
 
-    def _removed(self, reason: str) -> None:
-        if self._lifecycle.removed:
-            return
-        self._lifecycle.removed = f"{reason}: delete its disk, or add it again as a new member"
-        self._peer_membership.part()
-        log.error("node.removed", extra={"reason": self._lifecycle.removed})
-        if self._loop is not None:
-            self._own_task(self._loop.stop(NotReadyError(self._lifecycle.removed)), "retire")
-
-    async def _look_after(self, loop: ReplicaLoop) -> None:
-        """Once a second: mend image transfers, count, lead no longer with a disk that is full."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-            self._images.sender.look_after()
-            self._counting.look_after(loop)
-            if loop.full is not None:
-                deadline = self._parts.clock.now() + LOOK_EVERY_SECONDS
-                await self._hand_over(deadline)
-
-    # --- leaving --------------------------------------------------------------
-
-    async def _hand_over(self, deadline: float) -> None:
-        loop, membership = self._loop, self._parts.machine.membership
-        if loop is None or membership is None or self._lifecycle.failure:
-            return
-        if not loop.replica.leads or self._is_alone():
-            return
-        try:
-            to = leadership_transfer.chosen(loop.replica, membership, 0, self._parts.clock.now())
-            await leadership_transfer.hand_over(
-                loop, self._leadership, self._parts.clock, to, deadline
-            )
-        except DatabaseError as error:
-            log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
+    def _expel(self, member: int) -> None:
+        for expelled in self._expelled:
+            expelled(member)
 
     # --- small things ---------------------------------------------------------
 
-    def _is_alone(self) -> bool:
-        membership = self._parts.machine.membership
-        return membership is not None and len(voters(membership)) == 1
-
-    def _serving(self) -> ReplicaLoop:
-        refusal = self._refusal(0)
-        if refusal is not None or self._loop is None:
-            raise refusal or NotReadyError(self._lifecycle.reason)
-        return self._loop
-
-    def _refusal(self, more: int) -> DatabaseError | None:
-        lifecycle, loop = self._lifecycle, self._loop
+    def _serving(self, more: int = 0) -> ReplicaLoop:
+        """Return the loop that takes calls; the reason why it takes no more is raised."""
+        lifecycle = self._lifecycle
         if lifecycle.refusing:
-            return ShuttingDownError()
+            raise ShuttingDownError
         if lifecycle.failure:
-            return StorageError(lifecycle.failure)
-        if lifecycle.removed or loop is None:
-            return NotReadyError(lifecycle.removed or lifecycle.reason)
+            raise StorageError(lifecycle.failure)
+        if lifecycle.removed:
+            raise NotReadyError(lifecycle.removed)
+        loop = self.running().loop
         waiting = loop.replica.waiting
         if waiting + more > self.settings.waiting_limit:
-            return OverloadedError(waiting=waiting, limit=self.settings.waiting_limit)
-        return None
+            raise OverloadedError(waiting=waiting, limit=self.settings.waiting_limit)
+        return loop
+
+    def _require_data(self) -> None:
+        if self._parts.machine.restoring:
+            raise NotReadyError("its data is being restored")
 
     def _own_task(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -387,7 +319,7 @@ class Node:
         log.error("node.task_failed", extra={"task": task.get_name()}, exc_info=error)
         if isinstance(error, DatabaseError):
             self._failed(error)
-        elif self._loop is None:
+        elif not self._lifecycle.joined:
             # Without a place among the members it would only look alive.
             self._failed(NotReadyError(f"it cannot find its place: {error!r}: see the log"))
 

@@ -1,6 +1,6 @@
 """What a node needs from others: peers to talk to and a clock; and what it hands out: views."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class PeerIdentity:
 
 class PeerTransport(Transport, Protocol):
     """Connections to the other members and to addresses that may become members."""
+
+    def on_answer(self, answered: Callable[[int, peer_pb2.HandshakeResponse], str], /) -> None:
+        """Ask this about every answer to a handshake; what it returns refuses the connection."""
+        ...
 
     def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
         """Keep connections to exactly these members from now on."""

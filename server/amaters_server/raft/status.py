@@ -10,21 +10,21 @@ from amaters_server.raft.core import RaftNode
 class RaftStatus:
     """The state of a raft node at one moment; a later message does not change it."""
 
-    role: str
+    role: str = "follower"
     """`follower`, `candidate`, `pre-candidate` or `leader`."""
-    leader: int
+    leader: int = 0
     """0 when none is known."""
-    term: int
-    commit: int
-    applied: int
-    first: int
+    term: int = 0
+    commit: int = 0
+    applied: int = 0
+    first: int = 0
     """The first index that is still in the log."""
-    last: int
-    votes: bool
+    last: int = 0
+    votes: bool = False
     """False for a learner, and for a node that no configuration names yet."""
-    confirmed: bool
+    confirmed: bool = False
     """An entry of the present term is committed: a quorum follows this leader."""
-    installing: bool
+    installing: bool = False
     """A snapshot replaces the state: ticks and messages are dropped until it has."""
 
     @classmethod

@@ -82,8 +82,8 @@ class Loopback:
             self.snapshots,
         )
         self.node = Node(self.settings, parts)
-        self.transport.on_answer(self.node.peers.answered)
-        service = PeerService(self.node.peers, self.transport.heard)
+        service = PeerService(lambda: self.node.peers, self.transport.heard)
+        self.node.on_expelled(service.expel)
         self.listener = InternalListener(
             self.settings.addresses.peer,
             self.credentials,

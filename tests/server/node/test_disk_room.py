@@ -77,7 +77,7 @@ async def test_a_lone_node_with_little_room_refuses_puts_at_once_and_deletes_and
     [node] = await cluster(1, open_engine=lambda: MemoryEngine(disk))
     await node.put(b"k", b"v" * 1000)
     disk.capacity_bytes = disk.size_bytes + 4 * MIB
-    await until(lambda: node.node._loop.low is not None)
+    await until(lambda: node.node.running().loop.low is not None)
 
     with pytest.raises(StorageFullError, match="MiB free"):
         await node.put(b"other", b"v", seconds=30)
@@ -88,7 +88,7 @@ async def test_a_lone_node_with_little_room_refuses_puts_at_once_and_deletes_and
     disk.capacity_bytes = None
     disk.capacity_bytes = disk.size_bytes + 100 * MIB
 
-    await until(lambda: node.node._loop.low is None)
+    await until(lambda: node.node.running().loop.low is None)
     await node.put(b"k", b"w")
     assert await node.get(b"k") == b"w"
 
@@ -116,7 +116,7 @@ async def test_a_follower_with_little_room_names_the_leader(cluster):
     low = next(node for node in nodes if node is not leader)
     disk = disks[nodes.index(low)]
     disk.capacity_bytes = disk.size_bytes + 4 * MIB
-    await until(lambda: low.node._loop.low is not None)
+    await until(lambda: low.node.running().loop.low is not None)
 
     with pytest.raises(NotLeaderError):
         await low.put(b"k", b"v")

@@ -8,7 +8,7 @@ import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.node.compatibility import ADVICE, Incompatible, compatible, objection
-from amaters_server.node.membership.admission import Joined, PeerParts
+from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.settings import Addresses, NodeSettings
 from amaters_server.raft.log import Identity
@@ -50,9 +50,9 @@ def peers():
     machine.form(Membership("c", members, ConfState((1, 3)), highest_id=3), index=1, term=1)
     settings = NodeSettings(Addresses("n1", "n1:1", ""), Path("/none"), version=(0, 3, 0))
     removed = []
-    parts = PeerParts(settings, machine, None, Transport(), Clock())
-    requests = PeerRequests(parts, removed.append)
-    requests.attach(Joined(Identity("c", 1, "disk"), ReplicaLoop(), None))
+    identity = Identity("c", 1, "disk")
+    parts = PeerParts(identity, ReplicaLoop(), settings, machine, None, Transport(), Clock())
+    requests = PeerRequests(parts, None, removed.append, lambda _: None)
     requests.heard_removed = removed
     return requests
 
@@ -90,7 +90,7 @@ def test_nobody_but_the_member_itself_confirms_its_term(peers, cluster, node_id,
 
     peers.answered(3, answer)
 
-    assert peers._joined.loop.confirmed == confirmed
+    assert peers._parts.loop.confirmed == confirmed
 
 
 def test_a_member_with_another_certificate_is_connected_to_anew(peers):
@@ -148,7 +148,7 @@ def test_messages_of_removed_members_end_their_connection(peers):
         def receive(self, sender, messages):
             received.append(sender)
 
-    peers._joined = dataclasses.replace(peers._joined, loop=ReplicaLoop())
+    peers._parts = dataclasses.replace(peers._parts, loop=ReplicaLoop())
 
     assert not peers.receive(2, [b"m"])
     assert peers.receive(3, [b"m"])

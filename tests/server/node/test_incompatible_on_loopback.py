@@ -32,8 +32,8 @@ def watched(node):
     """Return what looks at the cluster for alerts, and what it told."""
     heard = Heard()
     clock = LoopClock()
-    sight = node.node.cluster_view
-    return Watchman(AlertSettings(), lambda: sight.cluster(clock.now()), clock, [heard]), heard
+    view = node.node.cluster_view
+    return Watchman(AlertSettings(), lambda: view(clock.now()), clock, [heard]), heard
 
 
 async def restarted(node, version):

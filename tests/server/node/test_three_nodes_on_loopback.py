@@ -272,7 +272,7 @@ async def test_a_removed_node_hears_of_it_even_if_it_was_down(cluster, tmp_path)
 async def test_a_change_waits_for_an_earlier_one_that_is_not_applied_yet(cluster):
     nodes = await cluster(3)
     leader = leader_of(nodes)
-    members, loop = leader.node.members, leader.node._loop
+    members, loop = leader.node.members, leader.node.running().loop
     followers = [node for node in nodes if node is not leader]
 
     def announced():

@@ -29,11 +29,11 @@ async def led_by_the_first(tmp_path, versions):
 
 
 def known_versions(node):
-    return dict(node.node._loop.replica.version_preference.versions)
+    return dict(node.node.running().loop.replica.version_preference.versions)
 
 
 def answering(leader):
-    loop, membership = leader.node._loop, leader.node._parts.machine.membership
+    loop, membership = leader.node.running().loop, leader.node._parts.machine.membership
     view = loop.replica.leader_view(leader.deadline(0))
     return {heir.id for heir in rules.heirs(membership, view, {})}
 

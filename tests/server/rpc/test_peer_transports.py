@@ -66,9 +66,6 @@ class Node:
             raise RuntimeError("a defect")
         return peer_pb2.ForwardResponse(members=peer_pb2.MemberReply(member_id=4))
 
-    def on_expelled(self, expel) -> None:
-        self.expel = expel
-
     async def image(self, sender, request) -> AsyncIterator[peer_pb2.ImageChunk]:
         for offset in range(request.offset, 4_000_000, 500_000):
             yield peer_pb2.ImageChunk(offset=offset, data=b"x" * 500_000)
@@ -93,7 +90,8 @@ class Pair:
         return self.unwanted or response.reason
 
     async def listen(self) -> None:
-        service = PeerService(self.node)
+        service = PeerService(lambda: self.node)
+        self.node.expel = service.expel
         self.listener = InternalListener(
             self.address,
             self.credentials,

@@ -57,19 +57,22 @@ class SnapshotPlaces:
 class Backups:
     """The snapshots of one node. All methods belong to the event loop; none blocks it."""
 
-    def __init__(self, where: SnapshotPlaces | None, machine: Machine, clock: Clock) -> None:
+    def __init__(
+        self,
+        where: SnapshotPlaces | None,
+        machine: Machine,
+        clock: Clock,
+        running: Callable[[], ReplicaLoop],
+    ) -> None:
+        """Take a `running` that returns the loop of a member; NotReadyError before it is one."""
         self._files = None if where is None else where.files()
         self._machine = machine
         self._clock = clock
-        self._loop: ReplicaLoop | None = None
+        self._running = running
         self._one_at_a_time = asyncio.Lock()
         self._uploading: list[int] = []
         self._counted: dict[int, int] = {}
         """Keys in the snapshots this process wrote: a file would have to be read to its end."""
-
-    def attach(self, loop: ReplicaLoop) -> None:
-        """Begin to work: this node is a member now."""
-        self._loop = loop
 
     def move(self, where: SnapshotPlaces) -> None:
         """Use these places from the next call on; ConfigurationError when one is none."""
@@ -185,11 +188,6 @@ class Backups:
         if self._files is None:
             raise SnapshotError("this node has no folder for snapshots: set `snapshots.dir`")
         return self._files
-
-    def _running(self) -> ReplicaLoop:
-        if self._loop is None:
-            raise NotReadyError("it is not part of a cluster yet")
-        return self._loop
 
     def _own(self) -> str:
         membership = self._machine.membership

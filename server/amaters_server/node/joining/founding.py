@@ -83,12 +83,16 @@ def answer_when_empty(
     own = texts(initial_members(settings))
     theirs = list(asked.initial_members)
     if not own or not theirs:
-        why = "no cluster is known here yet"
-        return Verdict(verdict=Verdict.VERDICT_RETRY, reason=why)
+        return retry_later("no cluster is known here yet")
     if own != theirs:
         why = f"{settings.addresses.peer} was configured with the initial members {', '.join(own)}"
         return Verdict(verdict=Verdict.VERDICT_MISMATCH, reason=why, initial_members=own)
     return Verdict(verdict=Verdict.VERDICT_EMPTY, initial_members=own, disk_id=disk_id)
+
+
+def retry_later(reason: str) -> peer_pb2.IdentifyResponse:
+    """Answer that nobody can say yet who the other node is to be."""
+    return Verdict(verdict=Verdict.VERDICT_RETRY, reason=reason)
 
 
 def decide(settings: NodeSettings, disk_id: str, replies: Replies) -> Decision:

@@ -1,17 +1,59 @@
 """Answers reads from a state machine: many gets in one look-up, long scans away from the loop."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
-from amaters_server.model.queries import Answer, Get, Read, Result, Row, Scan
+from amaters_server.model.queries import Answer, Answers, Get, Read, Result, Row, Scan
 from amaters_server.node.ports import MachineView
 
 SHORT_SCAN_ROWS = 100
 """Scans limited to this many rows are answered at once; longer ones go to a worker thread."""
 
 Answered = list[tuple[int, Answer]]
+
+
+class Reader:
+    """Answers for one node: long scans in a worker thread, everything else at once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._slow: set[asyncio.Future[None]] = set()
+
+    def answer(self, reads: Sequence[Read], answers: Answers) -> None:
+        """Answer reads from the state as it is now."""
+        keys = lone_gets(reads)
+        if keys is not None:
+            answers(answer_gets(self._machine, reads, keys))
+            return
+        quick = [read for read in reads if is_quick(read)]
+        if quick:
+            answers(answer_quick(self._machine, quick))
+        if len(quick) < len(reads):
+            self._answer_slowly([read for read in reads if not is_quick(read)], answers)
+
+    async def ended(self, seconds: float) -> None:
+        """Return once no worker thread reads any more, or after that time."""
+        if self._slow:
+            await asyncio.wait(self._slow, timeout=seconds)
+
+    def _answer_slowly(self, reads: Sequence[Read], answers: Answers) -> None:
+        try:
+            view = self._machine.view()
+        except DatabaseError as error:
+            answers([(read.ticket, error) for read in reads])
+            return
+        events = asyncio.get_running_loop()
+        answered = events.run_in_executor(None, answer_slow, view, reads)
+        finished = asyncio.ensure_future(_hand_over(answered, answers))
+        self._slow.add(finished)
+        finished.add_done_callback(self._slow.discard)
+
+
+async def _hand_over(answered: asyncio.Future[Answered], answers: Answers) -> None:
+    answers(await answered)
 
 
 def is_quick(read: Read) -> bool:

@@ -22,19 +22,20 @@ RETRY_SECONDS = 30.0
 class Counting:
     """At most one count at a time. All methods belong to the event loop."""
 
-    def __init__(self, machine: Machine, clock: Clock) -> None:
+    def __init__(self, loop: ReplicaLoop, machine: Machine, clock: Clock) -> None:
+        self._loop = loop
         self._machine = machine
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._ended = threading.Event()
         self._not_before = 0.0
 
-    def look_after(self, loop: ReplicaLoop) -> None:
+    def look_after(self) -> None:
         """Begin to count if that is needed."""
         idle = self._task is None or self._task.done()
         needed = idle and self._machine.total is None and not self._ended.is_set()
         if needed and self._clock.now() >= self._not_before:
-            self._task = asyncio.get_running_loop().create_task(self._count(loop), name="count")
+            self._task = asyncio.get_running_loop().create_task(self._count(), name="count")
 
     async def close(self) -> None:
         """Give up a count under way; returns once nobody reads the data for it."""
@@ -42,7 +43,7 @@ class Counting:
         if self._task is not None:
             await self._task
 
-    async def _count(self, loop: ReplicaLoop) -> None:
+    async def _count(self) -> None:
         began = self._clock.now()
         try:
             uncounted = self._machine.uncounted()
@@ -61,7 +62,7 @@ class Counting:
         total = self._machine.total
         if changes is None or total is None:
             return
-        loop.replica.driver.add(changes)
+        self._loop.replica.driver.add(changes)
         seconds = round(self._clock.now() - began, 3)
         log.warning("census.finished", extra={"keys": total.keys, "seconds": seconds})
 

@@ -17,15 +17,17 @@ from amaters_server.model.errors import (
     StorageFullError,
 )
 from amaters_server.model.queries import Answers, Read
-from amaters_server.node.loop import answering, disk_room
+from amaters_server.node.loop import disk_room
+from amaters_server.node.loop.answering import Reader
 from amaters_server.node.loop.disk_room import RoomGuard
+from amaters_server.node.loop.events import LoopEvents
 from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.values import Counters
 from amaters_server.raft.commands import Waiting
 from amaters_server.raft.core import ConsensusError, FarTerm, Message
-from amaters_server.raft.outbox import Outbox, Snapshot, SnapshotOffer
+from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
@@ -33,27 +35,6 @@ from amaters_server.storage.engine import Changes, Engine
 log = logging.getLogger(__name__)
 
 MAX_KEPT_DURATIONS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class LoopHooks:
-    """What the loop tells the rest of the node; all are called on the event loop."""
-
-    leadership: Callable[[int, str], None]
-    members: Callable[[], None]
-    """The membership is another one now."""
-    conf_applied: Callable[[Sequence[bytes]], None]
-    image_offered: Callable[[SnapshotOffer], None]
-    """Its message is stepped once its image is here."""
-    images_wanted: Callable[[Sequence[int]], None]
-    far_term: Callable[[int], None]
-    """That member sends messages of a term so far ahead that it has to confirm it."""
-    install: Callable[[Snapshot], None]
-    """Everything handed out is written: install it, then call `resume`."""
-    alone: Callable[[], bool]
-    """Whether this is the only voter."""
-    failed: Callable[[DatabaseError], None]
-    """The disk or raft is beyond help: the loop has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +47,7 @@ class LoopParts:
     transport: PeerTransport
     clock: Clock
     counters: Counters
-    hooks: LoopHooks
+    events: LoopEvents
 
 
 @dataclass(slots=True)
@@ -99,7 +80,9 @@ class ReplicaLoop:
         self._awaiting: Snapshot | None = None
         self._heard = _Heard()
         self._empty: asyncio.Event | None = None
-        self._slow: set[asyncio.Future[None]] = set()
+        self._reader = Reader(parts.machine)
+        self.answer = self._reader.answer
+        """Answers reads from the state as it is now."""
         reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
         self.storage = StorageThread(parts.engine, reports, sync=sync, guard=RoomGuard(min_free))
 
@@ -114,8 +97,7 @@ class ReplicaLoop:
         """Answer what waits, write what was handed out, end the storage thread."""
         self._halt(why)
         await self._loop.run_in_executor(None, self.storage.stop)
-        if self._slow:
-            await asyncio.wait(self._slow, timeout=1)
+        await self._reader.ended(1.0)
 
     async def drained(self, seconds: float) -> None:
         """Return once nobody waits for an answer, or after that time."""
@@ -172,7 +154,7 @@ class ReplicaLoop:
             if not step(message, now):
                 self._tell_refusal(sender)
                 if isinstance(self.replica.refusal, FarTerm):
-                    self._parts.hooks.far_term(sender)
+                    self._parts.events.far_term(sender)
         self.kick()
 
     def connected(self, member: int) -> None:
@@ -194,20 +176,6 @@ class ReplicaLoop:
     def tick_delay(self) -> float:
         """Return the seconds since the last tick: how far the event loop lags."""
         return self._parts.clock.now() - self._heard.tick
-
-    def answer(self, reads: Sequence[Read], answers: Answers) -> None:
-        """Answer reads from the state as it is now."""
-        machine = self._parts.machine
-        keys = answering.lone_gets(reads)
-        if keys is not None:
-            answers(answering.answer_gets(machine, reads, keys))
-            return
-        quick = [read for read in reads if answering.is_quick(read)]
-        if quick:
-            answers(answering.answer_quick(machine, quick))
-        if len(quick) < len(reads):
-            slow = [read for read in reads if not answering.is_quick(read)]
-            self._answer_slowly(slow, answers)
 
     def kick(self) -> None:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
@@ -264,27 +232,27 @@ class ReplicaLoop:
         if outbox.deliveries or self._empty is not None:
             self._deliver(outbox.deliveries)
         for offer in outbox.offers:
-            self._parts.hooks.image_offered(offer)
+            self._parts.events.snapshot_offered(offer)
         self._tell(outbox)
 
     def _tell(self, outbox: Outbox) -> None:
-        hooks = self._parts.hooks
+        events = self._parts.events
         if outbox.members_changed:
-            hooks.members()
+            events.members_changed()
         if outbox.conf_contexts:
-            hooks.conf_applied(outbox.conf_contexts)
+            events.changes_applied(outbox.conf_contexts)
         if outbox.leadership is not None:
             self._heard.leader = self._parts.clock.now()
-            hooks.leadership(*outbox.leadership)
+            events.leader_changed(*outbox.leadership)
         if outbox.renewal is not None:
             log.warning("raft.name_taken", extra={"incarnation": outbox.renewal.incarnation})
         if outbox.images_wanted:
-            hooks.images_wanted(outbox.images_wanted)
+            events.snapshots_wanted(outbox.images_wanted)
         if outbox.install is not None:
             self._awaiting = outbox.install
         if self._awaiting is not None and self.replica.driver.idle:
             image, self._awaiting = self._awaiting, None
-            hooks.install(image)
+            events.install(image)
 
     def _send(self, messages: Sequence[Message]) -> None:
         by_member: dict[int, list[bytes]] = {}
@@ -307,17 +275,6 @@ class ReplicaLoop:
                 answers(answered)
         if self._empty is not None and not self.replica.waiting:
             self._empty.set()
-
-    def _answer_slowly(self, reads: Sequence[Read], answers: Answers) -> None:
-        try:
-            view = self._parts.machine.view()
-        except DatabaseError as error:
-            answers([(read.ticket, error) for read in reads])
-            return
-        answered = self._loop.run_in_executor(None, answering.answer_slow, view, list(reads))
-        finished = asyncio.ensure_future(_hand_over(answered, answers))
-        self._slow.add(finished)
-        finished.add_done_callback(self._slow.discard)
 
     # --- ticks and the storage thread -----------------------------------------
 
@@ -374,7 +331,7 @@ class ReplicaLoop:
             log.warning("storage.room_again")
         else:
             log.error("storage.full", extra={"reason": str(full)})
-            if self._parts.hooks.alone():
+            if self._parts.events.is_alone():
                 # Nobody else can make what waits durable: its callers need not wait any longer.
                 unknown = OutcomeUnknownError(f"the write may be made later: {full}")
                 self._deliver(self.replica.refuse_writes(unknown, full))
@@ -391,8 +348,4 @@ class ReplicaLoop:
             return
         self._parts.counters.storage_failures += 1
         self._halt(error)
-        self._parts.hooks.failed(error)
-
-
-async def _hand_over(answered: asyncio.Future[answering.Answered], answers: Answers) -> None:
-    answers(await answered)
+        self._parts.events.failed(error)

@@ -1,7 +1,5 @@
 """The membership use cases: any node accepts them, the leader carries them out, one at a time."""
 
-from collections.abc import Sequence
-
 from amaters_server.config.addresses import member_name, reachable
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, Membership
@@ -32,28 +30,20 @@ class Members:
 
     def __init__(
         self,
+        loop: ReplicaLoop,
         machine: Machine,
         transport: PeerTransport,
         leadership: Leadership,
         clock: Clock,
         version: str,
     ) -> None:
+        self._loop = loop
         self._machine = machine
         self._transport = transport
         self._leadership = leadership
         self._clock = clock
         self._version = version
-        self._loop: ReplicaLoop | None = None
-        self._changes: MembershipChanges | None = None
-
-    def attach(self, loop: ReplicaLoop) -> None:
-        """Begin to work: this node is a member now."""
-        self._loop = loop
-        self._changes = MembershipChanges(self._machine, loop, self._clock)
-
-    def conf_applied(self, contexts: Sequence[bytes]) -> None:
-        """Hear which membership entries were applied."""
-        self._proposing().applied(contexts)
+        self.changes = MembershipChanges(machine, loop, clock)
 
     # --- use cases ------------------------------------------------------------
 
@@ -108,13 +98,13 @@ class Members:
 
     async def claim(self, seen: Member, *, deadline: float) -> None:
         """Bind a member to a disk; only on the leader. MembershipError when another disk has it."""
-        await self._proposing().carry_out(lambda now, _: rules.claim(now, seen), deadline)
+        await self.changes.carry_out(lambda now, _: rules.claim(now, seen), deadline)
 
     # --- forwarding -----------------------------------------------------------
 
     async def _call(self, call: ForwardRequest, deadline: float) -> peer_pb2.MemberReply:
         """Carry the call out here, or have the leader do it; a new leader is asked again."""
-        loop = self._running()
+        loop = self._loop
         while True:
             leader = await self._leadership.leader(loop, deadline)
             if leader == loop.replica.origin.node_id:
@@ -138,13 +128,13 @@ class Members:
             return await self._transport.forward(leader, forwarding.addressed(call, left), left)
         except OSError as error:
             if call.HasField("list_members"):
-                raise NoLeaderError(node=self._running().replica.origin.node_id) from error
+                raise NoLeaderError(node=self._loop.replica.origin.node_id) from error
             why = f"the leader (member {leader}) did not answer: {error}"
             raise OutcomeUnknownError(why) from error
 
     async def forwarded(self, request: ForwardRequest) -> peer_pb2.ForwardResponse:
         """Carry out a call that another member passed on; never passes it on again."""
-        loop = self._running()
+        loop = self._loop
         own = loop.replica.origin.node_id
         if loop.replica.leader != own:
             raise NoLeaderError(node=own)
@@ -182,22 +172,20 @@ class Members:
                 name=call.name,
             )
 
-        added = await self._proposing().carry_out(decide, deadline)
+        added = await self.changes.carry_out(decide, deadline)
         return self._reply(added.member.id if added else 0)
 
     async def _lead_promote(self, node: int, deadline: float) -> peer_pb2.MemberReply:
-        await self._proposing().carry_out(
-            lambda now, view: rules.promote(now, node, view), deadline
-        )
+        await self.changes.carry_out(lambda now, view: rules.promote(now, node, view), deadline)
         return self._reply(node)
 
     async def _lead_remove(self, node: int, deadline: float) -> peer_pb2.MemberReply:
-        loop = self._running()
+        loop = self._loop
         if node == loop.replica.origin.node_id:
             rules.remove(self._membership(), node, loop.replica.leader_view(self._clock.now()))
             await self._lead_transfer(0, deadline)
             raise LeadershipMovedError
-        await self._proposing().carry_out(lambda now, view: rules.remove(now, node, view), deadline)
+        await self.changes.carry_out(lambda now, view: rules.remove(now, node, view), deadline)
         return self._reply(node)
 
     async def _lead_announce(
@@ -208,11 +196,11 @@ class Members:
             disk = known.disk_id if known is not None else ""
             return rules.claim(now, forwarding.announced(call, disk))
 
-        await self._proposing().carry_out(decide, deadline)
+        await self.changes.carry_out(decide, deadline)
         return self._reply(call.id)
 
     async def _lead_transfer(self, to: int, deadline: float) -> peer_pb2.MemberReply:
-        loop = self._running()
+        loop = self._loop
         membership = self._membership()
         target = membership.member(to)
         if to and (target is None or target.is_learner):
@@ -224,7 +212,7 @@ class Members:
     # --- reports --------------------------------------------------------------
 
     def _report(self) -> MembersReport:
-        loop = self._running()
+        loop = self._loop
         raft, view = loop.replica.status(), loop.replica.leader_view(self._clock.now())
         membership = self._machine.membership
         members = membership.members if membership is not None else ()
@@ -262,16 +250,6 @@ class Members:
         if membership is None:
             raise NotReadyError("it has not received the cluster's state yet")
         return membership
-
-    def _proposing(self) -> MembershipChanges:
-        if self._changes is None:
-            raise NotReadyError("it is not part of a cluster yet")
-        return self._changes
-
-    def _running(self) -> ReplicaLoop:
-        if self._loop is None:
-            raise NotReadyError("it is not part of a cluster yet")
-        return self._loop
 
 
 def _member(reply: peer_pb2.MemberReply) -> Member:

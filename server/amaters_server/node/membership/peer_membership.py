@@ -11,7 +11,6 @@ from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.raft import membership as rules
-from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
@@ -25,29 +24,31 @@ class PeerMembership:
     """One member's relations to the others, once it is a member."""
 
     def __init__(
-        self, parts: PeerParts, peers: PeerRequests, removed: Callable[[str], None]
+        self,
+        parts: PeerParts,
+        peers: PeerRequests,
+        hints: tuple[Member, ...],
+        removed: Callable[[str], None],
     ) -> None:
+        """`hints` say where the others are until the log does."""
+        self._identity = parts.identity
+        self._hints = hints
         self._parts = parts
         self._peers = peers
         self._removed = removed
-        self._identity: Identity | None = None
-        self._hints: tuple[Member, ...] = ()
         self._warned: list[str] = []
 
-    def begin(self, identity: Identity, hints: tuple[Member, ...]) -> None:
-        """Be that member; `hints` say where others are until the log does."""
-        self._identity, self._hints = identity, hints
-        self._tell_other_identity(identity)
+    def start(self) -> None:
+        """Connect to the other members."""
+        self._warn_of_another_identity()
         self.connect()
 
     def connect(self) -> None:
         """Keep connections to whoever belongs to the cluster now."""
         identity, membership = self._identity, self._parts.machine.membership
-        if identity is None:
-            return
         members = membership.members if membership is not None else self._hints
         others = [member for member in members if member.id != identity.node_id]
-        self._parts.transport.connect(self._own(identity), others)
+        self._parts.transport.connect(self._own(), others)
         if membership is None:
             return
         self._peers.members_changed(membership)
@@ -55,12 +56,12 @@ class PeerMembership:
         if rules.was_removed(membership, identity.node_id):
             self._removed(f"member {identity.node_id} was removed from the cluster")
 
-    def _tell_other_identity(self, identity: Identity) -> None:
+    def _warn_of_another_identity(self) -> None:
         """Warn when the disk is not the configured member's: volumes may have been mixed up.
 
         No more than that: a member that lost its disk and was added again has a new id.
         """
-        settings = self._parts.settings
+        settings, identity = self._parts.settings, self._identity
         here = settings.addresses.peer
         own = next((one.id for one in settings.initial if one.peer_address == here), None)
         if own is None or own == identity.node_id:
@@ -74,13 +75,12 @@ class PeerMembership:
 
     def part(self) -> None:
         """Give up all connections: this node is no member any more."""
-        if self._identity is not None:
-            self._parts.transport.connect(self._own(self._identity), ())
+        self._parts.transport.connect(self._own(), ())
 
     async def say_farewell(self) -> None:
         """Tell every other member that this one stops on purpose; who does not hear it, does not."""
         identity, membership = self._identity, self._parts.machine.membership
-        if identity is None or membership is None:
+        if membership is None:
             return
         others = [one.id for one in membership.members if one.started]
         others = [one for one in others if one != identity.node_id]
@@ -113,7 +113,7 @@ class PeerMembership:
         addresses = self._parts.settings.addresses
         own = Member(NodeId(0), addresses.name, addresses.peer, addresses.client)
         membership = self._parts.machine.membership
-        if membership is None or self._identity is None:
+        if membership is None:
             return own
         known = membership.member(self._identity.node_id)
         if known is None:
@@ -123,8 +123,8 @@ class PeerMembership:
             return None
         return Member(known.id, own.name, own.peer_address, own.client_address)
 
-    def _own(self, identity: Identity) -> PeerIdentity:
-        version = self._parts.settings.version
+    def _own(self) -> PeerIdentity:
+        identity, version = self._identity, self._parts.settings.version
         return PeerIdentity(identity.cluster_id, identity.node_id, version)
 
     def _warn(self, warnings: list[str]) -> None:

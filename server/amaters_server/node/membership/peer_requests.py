@@ -4,12 +4,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from amaters_server.model.cluster import Membership
-from amaters_server.model.errors import DatabaseError, NotReadyError
+from amaters_server.model.errors import DatabaseError
 from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.membership import forwarding
-from amaters_server.node.membership.admission import Admission, Joined, PeerParts
+from amaters_server.node.membership.admission import Admission, PeerParts
 from amaters_server.node.membership.failures import Failures
+from amaters_server.node.snapshot_transfer.sender import ImageSender
 from amaters_server.raft import membership as rules
 from amaters_server.wire import peer_pb2
 
@@ -19,29 +20,27 @@ log = logging.getLogger(__name__)
 class PeerRequests:
     """The inbound half of the internal listener, without its network."""
 
-    def __init__(self, parts: PeerParts, removed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        parts: PeerParts,
+        images: ImageSender,
+        removed: Callable[[str], None],
+        expelled: Callable[[int], None],
+    ) -> None:
+        """Call `removed` with the reason when this node has been removed, `expelled` with others."""
         self._parts = parts
+        self._images = images
         self._removed = removed
+        self._expelled = expelled
         self.leaving: dict[int, float] = {}
         """When members announced that they stop, on this node's clock."""
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
         self.failures = Failures(parts.transport)
         self._admission = Admission(parts)
-        self._joined: Joined | None = None
         self._seen: Membership | None = None
         self._gone: dict[int, bool] = {}
         self._known: frozenset[int] = frozenset()
-        self._expel: Callable[[int], None] = lambda _: None
-
-    def begin(self, disk_id: str) -> None:
-        """Answer as an empty disk from now on."""
-        self._admission.begin(disk_id)
-
-    def attach(self, joined: Joined) -> None:
-        """Answer as a member from now on."""
-        self._joined = joined
-        self._admission.attach(joined)
 
     # --- connections ----------------------------------------------------------
 
@@ -53,11 +52,10 @@ class PeerRequests:
             version_minor=minor,
             version_patch=patch,
             protocol_revision=compatibility.PROTOCOL_REVISION,
+            cluster_id=self._parts.identity.cluster_id,
+            node_id=self._parts.identity.node_id,
+            term=self._parts.loop.replica.term,
         )
-        if self._joined is not None:
-            response.cluster_id = self._joined.identity.cluster_id
-            response.node_id = self._joined.identity.node_id
-            response.term = self._joined.loop.replica.term
         response.reason = self._objection(request) or self._misfit(request)
         response.accepted = not response.reason
         response.incompatible = not compatibility.compatible(
@@ -70,24 +68,20 @@ class PeerRequests:
             self.failures.unsure(request.sender)
         return response
 
-    def on_expelled(self, expel: Callable[[int], None]) -> None:
-        """Call this with the id of every member that is removed, to end its connections."""
-        self._expel = expel
-
     def members_changed(self, membership: Membership) -> None:
         """Hear of another membership than before."""
         before, self._known = self._known, frozenset(one.id for one in membership.members)
         self.incompatible.keep(self._known)
         for member in before - self._known:
-            self._expel(member)
+            self._expelled(member)
 
     def answered(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
         """Hear what a member says to this node's handshake; return why not to connect, if so."""
-        joined = self._joined
-        if joined is None or response.cluster_id != joined.identity.cluster_id:
+        loop = self._parts.loop
+        if response.cluster_id != self._parts.identity.cluster_id:
             return "" if response.accepted else response.reason
         if response.node_id == member:
-            joined.loop.replica.confirm_term(response.term)
+            loop.replica.confirm_term(response.term)
         if response.removed:
             self._removed(response.reason)
         theirs = _version(response)
@@ -97,7 +91,7 @@ class PeerRequests:
             self._found(member, theirs, ours or f"it refuses this member: {response.reason}")
         elif response.accepted:
             self.incompatible.settled(member)
-            joined.loop.connected(member)
+            loop.connected(member)
         return ours if response.accepted else response.reason
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
@@ -105,9 +99,9 @@ class PeerRequests:
 
         A member that was removed meanwhile is told so when it shakes hands again.
         """
-        if self._joined is None or self._no_member(sender):
+        if self._no_member(sender):
             return False
-        self._joined.loop.receive(sender, messages)
+        self._parts.loop.receive(sender, messages)
         return True
 
     def _no_member(self, sender: int) -> bool:
@@ -121,10 +115,7 @@ class PeerRequests:
         return gone
 
     def _objection(self, request: peer_pb2.HandshakeRequest) -> str:
-        joined = self._joined
-        if joined is None:
-            return "this node is not part of a cluster yet: try again later"
-        identity = joined.identity
+        identity = self._parts.identity
         if request.cluster_id != identity.cluster_id:
             return (
                 f"this is cluster {identity.cluster_id}, the caller belongs to "
@@ -151,20 +142,15 @@ class PeerRequests:
 
     def _is_removed(self, request: peer_pb2.HandshakeRequest) -> bool:
         membership = self._parts.machine.membership
-        sender = request.sender
-        if membership is None or self._joined is None:
+        if membership is None or request.cluster_id != self._parts.identity.cluster_id:
             return False
-        if request.cluster_id != self._joined.identity.cluster_id:
-            return False
-        return rules.was_removed(membership, sender)
+        return rules.was_removed(membership, request.sender)
 
     async def image(
         self, sender: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
         """Read an image in chunks; SnapshotError when it is gone."""
-        if self._joined is None:
-            raise NotReadyError("it is not part of a cluster yet")
-        async for chunk in self._joined.images.chunks(sender, request.image_id, request.offset):
+        async for chunk in self._images.chunks(sender, request.image_id, request.offset):
             yield chunk
 
     async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
@@ -173,10 +159,10 @@ class PeerRequests:
 
     def tell_failed(self, failed: frozenset[int]) -> None:
         """Have the others know, as their leader, whom this one told to have failed."""
-        joined, membership = self._joined, self._parts.machine.membership
-        if joined is None or membership is None:
+        membership = self._parts.machine.membership
+        if membership is None:
             return
-        own, term = joined.identity.node_id, joined.loop.replica.term
+        own, term = self._parts.identity.node_id, self._parts.loop.replica.term
         others = [one.id for one in membership.members if one.started and one.id != own]
         self.failures.tell(term, failed, others)
 

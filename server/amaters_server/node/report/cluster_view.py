@@ -15,6 +15,11 @@ from amaters_server.storage.engine import Engine
 _NOBODY = LeaderView(0, 0, {})
 
 
+def view_of_nobody(name: str) -> ClusterView:
+    """Return what a node sees that belongs to no cluster."""
+    return ClusterView(0, name, votes=False, leader=0, confirmed=False)
+
+
 class ClusterReport:
     """One node's outlook. Changes nothing; belongs to the event loop."""
 
@@ -24,6 +29,7 @@ class ClusterReport:
         lifecycle: Lifecycle,
         engine: Engine,
         machine: Machine,
+        loop: ReplicaLoop,
         peers: PeerRequests,
     ) -> None:
         self._settings = settings
@@ -31,24 +37,20 @@ class ClusterReport:
         self._engine = engine
         self._machine = machine
         self._peers = peers
-        self._loop: ReplicaLoop | None = None
-
-    def attach(self, loop: ReplicaLoop) -> None:
-        """Begin to look: this node is a member now."""
         self._loop = loop
 
     def shards(self) -> tuple[ShardInfo, ...]:
         """Return the shards, with this node's estimates of their size."""
-        leader = 0 if self._loop is None else self._loop.replica.leader
+        leader = self._loop.replica.leader
         total = self._machine.total
         keys = None if total is None else total.keys
         return shards(self._machine.membership, leader, self._engine.statistics(), keys)
 
     def cluster(self, now: float) -> ClusterView:
-        """Return what alerts are judged from; of nobody while this node belongs to no cluster."""
+        """Return what alerts are judged from; of nobody before the state has arrived."""
         loop, membership, name = self._loop, self._machine.membership, self._settings.addresses.name
-        if loop is None or membership is None:
-            return ClusterView(0, name, votes=False, leader=0, confirmed=False)
+        if membership is None:
+            return view_of_nobody(name)
         raft, lifecycle = loop.replica.status(), self._lifecycle
         own = membership.member(loop.replica.origin.node_id)
         progress = loop.replica.leader_view(now) if raft.leads else _NOBODY
@@ -61,13 +63,11 @@ class ClusterReport:
             muted=lifecycle.stopping or bool(lifecycle.removed or lifecycle.failure),
             failed=self._peers.failures.open,
             others=tuple(
-                self._member(member, loop, progress)
-                for member in membership.members
-                if member is not own
+                self._member(member, progress) for member in membership.members if member is not own
             ),
         )
 
-    def _member(self, member: Member, loop: ReplicaLoop, progress: LeaderView) -> MemberView:
+    def _member(self, member: Member, progress: LeaderView) -> MemberView:
         following = progress.following.get(member.id)
         misfit = self._peers.incompatible.of(member.id)
         return MemberView(
@@ -75,7 +75,7 @@ class ClusterReport:
             name=member.name,
             votes=not member.is_learner,
             started=member.started,
-            heard_at=loop.replica.heard_at(member.id),
+            heard_at=self._loop.replica.heard_at(member.id),
             leaving_at=self._peers.leaving.get(member.id),
             incompatible=None if misfit is None else misfit.version,
             lag_entries=(

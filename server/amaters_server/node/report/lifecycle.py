@@ -1,7 +1,8 @@
-"""Where a node stands in its life, and what follows from that for probes and status. Pure."""
+"""The lifecycle of a node, and what follows from it for probes and status. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import NodeState
@@ -11,6 +12,7 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import NodeStatus, Verdict
 from amaters_server.raft.log import Identity
+from amaters_server.raft.status import RaftStatus
 from amaters_server.raft.version_preference import dotted
 
 MAX_READY_LAG = 1000
@@ -50,15 +52,14 @@ class Lifecycle:
         return "" if self.joined else self.waiting.reason
 
 
-def state(lifecycle: Lifecycle, loop: ReplicaLoop | None) -> NodeState:
+def state(lifecycle: Lifecycle, raft: RaftStatus) -> NodeState:
     """Return what the node is doing."""
     if lifecycle.removed:
         return NodeState.REMOVED
     if lifecycle.stopping:
         return NodeState.SHUTTING_DOWN
-    if loop is None:
+    if not lifecycle.joined:
         return lifecycle.waiting.state
-    raft = loop.replica.status()
     if raft.leads:
         return NodeState.LEADER
     if not raft.votes:
@@ -66,22 +67,8 @@ def state(lifecycle: Lifecycle, loop: ReplicaLoop | None) -> NodeState:
     return NodeState.FOLLOWER if raft.role == "follower" else NodeState.CANDIDATE
 
 
-def readiness(
-    lifecycle: Lifecycle,
-    loop: ReplicaLoop | None,
-    machine: Machine,
-    incompatible: Sequence[Incompatible] = (),
-) -> Verdict:
-    """Say whether the node takes part, and if not, why."""
-    if lifecycle.reason:
-        return Verdict(ok=False, reason=lifecycle.reason)
-    if loop is None:
-        return Verdict(ok=False, reason="it is opening its disk")
-    objection = _objection(loop, machine, incompatible)
-    return Verdict(ok=not objection, reason=objection)
-
-
-def _objection(loop: ReplicaLoop, machine: Machine, incompatible: Sequence[Incompatible]) -> str:
+def unready(loop: ReplicaLoop, machine: Machine, incompatible: Sequence[Incompatible]) -> str:
+    """Return why a member does not take part; empty when it does."""
     raft = loop.replica.status()
     lag = raft.commit - machine.applied_index
     refusal = loop.replica.refusal
@@ -106,39 +93,53 @@ def _refused(incompatible: Sequence[Incompatible]) -> str:
     )
 
 
+class Reported(Protocol):
+    """What a status is made from: a member, or a node that is none yet."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who this node is; id 0 before it is a member."""
+        ...
+
+    @property
+    def incompatible(self) -> tuple[Incompatible, ...]:
+        """The members that it does not work with."""
+        ...
+
+    def raft_status(self) -> RaftStatus:
+        """Return the state of its raft node."""
+        ...
+
+
 def status(
     settings: NodeSettings,
     lifecycle: Lifecycle,
-    identity: Identity | None,
-    loop: ReplicaLoop | None,
+    node: Reported,
     machine: Machine,
-    incompatible: Sequence[Incompatible] = (),
+    verdict: Verdict,
 ) -> NodeStatus:
-    """Gather what the node knows of itself and of its cluster."""
-    verdict = readiness(lifecycle, loop, machine, incompatible)
-    membership = machine.membership
-    raft = loop.replica.status() if loop is not None else None
-    leader = raft.leader if raft is not None else 0
-    leading = membership.member(leader) if membership is not None else None
+    """Gather what the node knows of itself and of its cluster; `verdict` is its readiness."""
+    membership, raft = machine.membership, node.raft_status()
+    leading = membership.member(raft.leader) if membership is not None else None
     return NodeStatus(
-        node_id=identity.node_id if identity is not None else 0,
-        cluster_id=identity.cluster_id if identity is not None else "",
+        node_id=node.identity.node_id,
+        cluster_id=node.identity.cluster_id,
         name=settings.addresses.name,
         peer_address=settings.addresses.peer,
         client_address=settings.addresses.client,
-        state=state(lifecycle, loop),
+        state=state(lifecycle, raft),
         reason=lifecycle.reason or verdict.reason,
-        term=raft.term if raft is not None else 0,
-        leader_id=leader,
+        term=raft.term,
+        leader_id=raft.leader,
         leader_client_address=leading.client_address if leading is not None else "",
-        commit_index=raft.commit if raft is not None else 0,
+        commit_index=raft.commit,
         applied_index=machine.applied_index,
-        first_log_index=raft.first if raft is not None else 0,
-        last_log_index=raft.last if raft is not None else 0,
+        first_log_index=raft.first,
+        last_log_index=raft.last,
         member_count=len(membership.members) if membership is not None else 0,
         version=dotted(settings.version),
         started_unix_ms=lifecycle.started_unix_ms,
         ready=verdict.ok,
         restoring=machine.restoring,
-        incompatible=tuple(incompatible),
+        incompatible=node.incompatible,
     )

@@ -16,15 +16,12 @@ from amaters.transport.backoff import Backoff
 from google.protobuf.message import DecodeError
 
 from amaters_server.machine import snapshot_install as adoption
-from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError, StorageFullError
-from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
 from amaters_server.node.snapshot_transfer.files import IncomingImage
-from amaters_server.node.values import Counters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.retries import attempts
-from amaters_server.storage.engine import Changes, Engine
+from amaters_server.storage.engine import Changes
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
@@ -38,30 +35,18 @@ INCOMING, WHOLE = "incoming", "whole"
 class ImageReceiver:
     """Fetches and installs images offered by a leader. All methods belong to the event loop."""
 
-    def __init__(
-        self,
-        folder: Path,
-        engine: Engine,
-        machine: Machine,
-        transport: PeerTransport,
-        clock: Clock,
-        counters: Counters,
-    ) -> None:
+    def __init__(self, loop: ReplicaLoop, parts: LoopParts, folder: Path) -> None:
+        self._loop = loop
         self._folder = folder
-        self._engine = engine
-        self._machine = machine
-        self._transport = transport
-        self._clock = clock
-        self._counters = counters
+        self._engine = parts.engine
+        self._machine = parts.machine
+        self._transport = parts.transport
+        self._clock = parts.clock
+        self._counters = parts.counters
         self._fetching: asyncio.Task[None] | None = None
-        self._loop: ReplicaLoop | None = None
         self._whole: tuple[tuple[int, int], Path] | None = None
         """The image that is here: its index and term, and the folder with its files."""
         self._installing = False
-
-    def attach(self, loop: ReplicaLoop) -> None:
-        """Begin to work for this loop."""
-        self._loop = loop
 
     async def close(self) -> None:
         """Stop fetching; what was fetched so far stays for the next time."""
@@ -80,7 +65,7 @@ class ImageReceiver:
 
     async def _fetch(self, offer: SnapshotOffer) -> None:
         loop = self._loop
-        if loop is None or loop.replica.driver.resting:
+        if loop.replica.driver.resting:
             return  # The one that raft has accepted already must stay as it is.
         try:
             if self._whole is None or self._whole[0] != (offer.index, offer.term):
@@ -137,8 +122,6 @@ class ImageReceiver:
     def install(self, image: Snapshot) -> None:
         """Replace everything by the image, on the storage thread; then go on."""
         loop = self._loop
-        if loop is None:
-            return
         if self._whole is None:
             loop.fail(f"the image of entry {image.index} is not here; restart this node")
             return

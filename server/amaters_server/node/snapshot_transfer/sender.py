@@ -47,22 +47,26 @@ class ImageSender:
     """Images for members that are too far behind. All methods belong to the event loop."""
 
     def __init__(
-        self, settings: NodeSettings, engine: Engine, clock: Clock, counters: Counters
+        self,
+        replica: Replica,
+        settings: NodeSettings,
+        engine: Engine,
+        clock: Clock,
+        counters: Counters,
     ) -> None:
+        self._replica = replica
         self._settings = settings
         self._engine = engine
         self._clock = clock
         self._counters = counters
-        self._replica: Replica | None = None
         self._making: asyncio.Task[None] | None = None
         self._current: _Image | None = None
         self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
         self._pace = _Pace(settings.image_bytes_per_second, clock)
 
-    def attach(self, replica: Replica) -> None:
-        """Begin to work for this replica; what an earlier life was sending is deleted."""
-        self._replica = replica
+    def delete_leftovers(self) -> None:
+        """Delete what an earlier process was sending."""
         for leftover in self._settings.image_folder.glob(f"{OUTGOING}-*"):
             self._delete(leftover)
 
@@ -84,7 +88,7 @@ class ImageSender:
     # --- making ---------------------------------------------------------------
 
     async def _make(self) -> None:
-        replica = self._attached()
+        replica = self._replica
         replica.driver.hold_log(replica.driver.written_applied)
         folder = self._settings.image_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
         events = asyncio.get_running_loop()
@@ -130,8 +134,6 @@ class ImageSender:
     def look_after(self) -> None:
         """Call this every second or so: repeats what got stuck, forgets what is not needed."""
         replica, now = self._replica, self._clock.now()
-        if replica is None:
-            return
         waiting = replica.awaiting_image()
         for member in waiting:
             if now - self._reading.setdefault(member, now) > SILENCE_SECONDS:
@@ -160,11 +162,6 @@ class ImageSender:
         deleting = events.run_in_executor(None, partial(shutil.rmtree, ignore_errors=True), folder)
         self._deleting.add(deleting)
         deleting.add_done_callback(self._deleting.discard)
-
-    def _attached(self) -> Replica:
-        if self._replica is None:
-            raise SnapshotError("this node is not part of a cluster yet")
-        return self._replica
 
 
 class _Pace:

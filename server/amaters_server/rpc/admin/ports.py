@@ -84,6 +84,15 @@ class AdminNode(Protocol):
         """Say whether the node serves."""
         ...
 
+    @property
+    def members(self) -> AdminMembers:
+        """The members of the cluster; NotReadyError before the node is one."""
+        ...
+
+    def shards(self) -> Sequence[ShardInfo]:
+        """Return who holds which keys."""
+        ...
+
 
 class AdminBackups(Protocol):
     """Snapshots of one node, here and elsewhere."""
@@ -125,14 +134,6 @@ class AdminBackups(Protocol):
         ...
 
 
-class AdminSight(Protocol):
-    """What the node sees of the data."""
-
-    def shards(self) -> Sequence[ShardInfo]:
-        """Return who holds which keys."""
-        ...
-
-
 class Reloading(Protocol):
     """The process's configuration in force, and how it is taken over anew."""
 
@@ -150,12 +151,10 @@ class AdminParts:
     """Everything the admin service speaks for."""
 
     node: AdminNode
-    members: AdminMembers
     backups: AdminBackups
     certificates: Callable[[], Sequence[CertificateFacts]]
     reloading: Reloading
     now: Callable[[], float]
-    sight: AdminSight
     health: Callable[[], HealthFacts]
     alerts: Feed[FiredAlert]
     log: Feed[RecentRecord]

@@ -68,7 +68,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.MembersRequest, context: Context
     ) -> admin_pb2.MembersResponse:
         """Answer who belongs to the cluster."""
-        report = await self._parts.members.report(
+        report = await self._parts.node.members.report(
             from_leader=request.from_leader, deadline=self._deadline(context)
         )
         return admin_encode.members(report)
@@ -80,7 +80,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         """Add a learner."""
         if not request.peer_address:
             raise InvalidRequestError("peer_address is missing: say where the new member listens")
-        added = await self._parts.members.add(
+        added = await self._parts.node.members.add(
             request.peer_address,
             request.client_address,
             request.name,
@@ -93,7 +93,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.PromoteMemberRequest, context: Context
     ) -> admin_pb2.MemberResponse:
         """Let a learner vote."""
-        promoted = await self._parts.members.promote(request.id, deadline=self._deadline(context))
+        promoted = await self._parts.node.members.promote(
+            request.id, deadline=self._deadline(context)
+        )
         return admin_pb2.MemberResponse(member=admin_encode.member(promoted))
 
     @override
@@ -101,7 +103,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.RemoveMemberRequest, context: Context
     ) -> admin_pb2.MembersResponse:
         """Remove a member for good."""
-        report = await self._parts.members.remove(request.id, deadline=self._deadline(context))
+        report = await self._parts.node.members.remove(request.id, deadline=self._deadline(context))
         return admin_encode.members(report)
 
     @override
@@ -109,7 +111,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.TransferLeadershipRequest, context: Context
     ) -> admin_pb2.TransferLeadershipResponse:
         """Move leadership."""
-        now = await self._parts.members.transfer(request.to, deadline=self._deadline(context))
+        now = await self._parts.node.members.transfer(request.to, deadline=self._deadline(context))
         return admin_pb2.TransferLeadershipResponse(leader_id=now.leader_id, term=now.term)
 
     @override
@@ -190,7 +192,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListShardsRequest, context: Context
     ) -> admin_pb2.ListShardsResponse:
         """List the shards."""
-        found = [admin_encode.shard(one) for one in self._parts.sight.shards()]
+        found = [admin_encode.shard(one) for one in self._parts.node.shards()]
         return admin_pb2.ListShardsResponse(shards=found)
 
     @override

@@ -26,7 +26,7 @@ DELIVER = f"/{SERVICE.full_name}/Deliver"
 
 
 class PeerNode(Protocol):
-    """The node's half: `node.peers` is one."""
+    """The node's half: `node.peers` is one, at the moment it is asked for."""
 
     def handshake(self, request: peer_pb2.HandshakeRequest, /) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
@@ -44,10 +44,6 @@ class PeerNode(Protocol):
         """Answer a call passed on by another member."""
         ...
 
-    def on_expelled(self, expel: Callable[[int], None], /) -> None:
-        """Call this with the id of every member that is removed."""
-        ...
-
     def image(
         self, sender: int, request: peer_pb2.FetchImageRequest, /
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
@@ -55,15 +51,20 @@ class PeerNode(Protocol):
         ...
 
 
+ProvideNode = Callable[[], PeerNode]
+"""Another object answers once a node has become a member."""
+
+
 class PeerService:
     """One node's PeerService on its internal listener."""
 
-    def __init__(self, node: PeerNode, heard: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, node: ProvideNode, heard: Callable[[int], None] = lambda _: None) -> None:
         """Call `heard` with the id of each member that sends messages."""
         self._node = node
         self._deliveries = Deliveries(node, heard)
         self._tasks: TaskScope | None = None
-        node.on_expelled(self._deliveries.expel)
+        self.expel = self._deliveries.expel
+        """Ends the streams of a member that was removed."""
 
     def methods(self, tasks: TaskScope) -> Service:
         """Return what a listener offers; the calls under way belong to the scope."""
@@ -81,32 +82,32 @@ class PeerService:
     ) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
         self._deliveries.connected(context.connection)
-        return self._node.handshake(request)
+        return self._node().handshake(request)
 
     async def FetchImage(  # noqa: N802
         self, request: peer_pb2.FetchImageRequest, context: CallContext
     ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
         """Send an image from an offset on."""
-        sender = admitted(self._node, context.invocation_metadata())
-        async for chunk in self._node.image(sender, request):
+        sender = admitted(self._node(), context.invocation_metadata())
+        async for chunk in self._node().image(sender, request):
             yield chunk
 
     async def Identify(  # noqa: N802
         self, request: peer_pb2.IdentifyRequest, context: CallContext
     ) -> peer_pb2.IdentifyResponse:
         """Tell an empty disk who it is to be."""
-        return await self._node.identify(request)
+        return await self._node().identify(request)
 
     async def Forward(  # noqa: N802
         self, request: peer_pb2.ForwardRequest, context: CallContext
     ) -> peer_pb2.ForwardResponse:
         """Answer a call that another member passed on."""
-        admitted(self._node, context.invocation_metadata())
+        admitted(self._node(), context.invocation_metadata())
         if request.hops > 1:
             raise InvalidRequestError("passed on too often")
         if not request.method:
-            return await self._node.forward(request)
-        return string_calls.answer(await self._node.forward(string_calls.typed(request)))
+            return await self._node().forward(request)
+        return string_calls.answer(await self._node().forward(string_calls.typed(request)))
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +123,7 @@ class _Delivery:
 class Deliveries(Inbound):
     """The streams of raft messages that other members have open here."""
 
-    def __init__(self, node: PeerNode, heard: Callable[[int], None]) -> None:
+    def __init__(self, node: ProvideNode, heard: Callable[[int], None]) -> None:
         self._node = node
         self._heard = heard
         self._open: dict[int, _Delivery] = {}
@@ -137,7 +138,7 @@ class Deliveries(Inbound):
         """Let a member begin, or say why not."""
         self.connected(call[5])
         try:
-            sender = admitted(self._node, call[4] or [])
+            sender = admitted(self._node(), call[4] or [])
         except DatabaseError as error:
             outlet.fail([status.failure(call[0], error)])
         else:
@@ -182,7 +183,7 @@ class Deliveries(Inbound):
         messages = peer_pb2.Frame.FromString(frame).messages
         delivery.count += len(messages)
         self._heard(delivery.sender)
-        return self._node.receive(delivery.sender, messages)
+        return self._node().receive(delivery.sender, messages)
 
     def _end(self, call_id: int) -> None:
         # Receiving may have expelled the sender already.

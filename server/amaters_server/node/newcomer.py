@@ -1,0 +1,103 @@
+"""A node before it is a member: it answers other empty disks, and refuses everything else."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from amaters_server.alerts.view import ClusterView
+from amaters_server.model.errors import NotReadyError
+from amaters_server.node import compatibility
+from amaters_server.node.compatibility import Incompatible
+from amaters_server.node.joining import founding
+from amaters_server.node.membership import forwarding
+from amaters_server.node.report.cluster_view import view_of_nobody
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.values import ShardInfo
+from amaters_server.raft.log import Identity
+from amaters_server.raft.status import RaftStatus
+from amaters_server.wire import peer_pb2
+
+_REASON = "this node is not part of a cluster yet: try again later"
+
+
+class Newcomer:
+    """Stands where a `RunningMember` and its `PeerRequests` will be."""
+
+    identity = Identity("", 0, "")
+    incompatible: tuple[Incompatible, ...] = ()
+
+    def __init__(self, settings: NodeSettings, disk_id: str = "") -> None:
+        """`disk_id` is what an empty disk is called; without one there is nothing to answer yet."""
+        self._settings = settings
+        self._disk_id = disk_id
+
+    @property
+    def peers(self) -> "Newcomer":
+        """What answers other nodes."""
+        return self
+
+    # --- what other nodes ask -------------------------------------------------
+
+    def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
+        """Refuse the connection."""
+        own = major, minor, patch = self._settings.version
+        theirs = request.version_major, request.version_minor, request.version_patch
+        return peer_pb2.HandshakeResponse(
+            version_major=major,
+            version_minor=minor,
+            version_patch=patch,
+            protocol_revision=compatibility.PROTOCOL_REVISION,
+            reason=_REASON,
+            incompatible=not compatibility.compatible(own, theirs),
+        )
+
+    def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
+        """Take in nothing, and end the connection."""
+        del sender, messages
+        return False
+
+    async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+        """Tell another empty disk what is known here."""
+        if not self._disk_id:
+            return founding.retry_later("this node is starting")
+        return founding.answer_when_empty(self._settings, self._disk_id, request)
+
+    async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
+        """Refuse the call."""
+        del request
+        return forwarding.refused(NotReadyError(_REASON))
+
+    def image(
+        self, sender: int, request: peer_pb2.FetchImageRequest
+    ) -> AsyncIterator[peer_pb2.ImageChunk]:
+        """Refuse with NotReadyError."""
+        del sender, request
+        raise NotReadyError(_REASON)
+
+    # --- what it reports --------------------------------------------------------
+
+    def raft_status(self) -> RaftStatus:
+        """Return the state of a raft node that has heard of nothing."""
+        return RaftStatus()
+
+    def cluster_view(self, now: float) -> ClusterView:
+        """Return the view of a node that belongs to no cluster."""
+        del now
+        return view_of_nobody(self._settings.addresses.name)
+
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """Return none."""
+        return ()
+
+    def stuck_for(self) -> float:
+        """Return 0.0: it writes nothing."""
+        return 0.0
+
+    # --- leaving ----------------------------------------------------------------
+
+    async def hand_over(self, deadline: float) -> None:
+        """Return: it does not lead."""
+
+    async def leave(self, deadline: float) -> None:
+        """Return: nobody waits for it."""
+
+    async def close(self) -> None:
+        """Return: it holds nothing."""

@@ -1,0 +1,207 @@
+"""A node once it is a member: all that needs a running replica, built complete."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.cluster import Member
+from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
+from amaters_server.node.compatibility import Incompatible
+from amaters_server.node.loop.counting import Counting
+from amaters_server.node.loop.leadership import Leadership
+from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
+from amaters_server.node.membership import leadership_transfer
+from amaters_server.node.membership.admission import PeerParts
+from amaters_server.node.membership.members import Members
+from amaters_server.node.membership.peer_membership import PeerMembership
+from amaters_server.node.membership.peer_requests import PeerRequests
+from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.report.cluster_view import ClusterReport
+from amaters_server.node.report.lifecycle import Lifecycle
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.snapshot_transfer.receiver import ImageReceiver
+from amaters_server.node.snapshot_transfer.sender import ImageSender
+from amaters_server.node.values import Counters
+from amaters_server.raft.log import Identity
+from amaters_server.raft.membership import voters
+from amaters_server.raft.outbox import Snapshot, SnapshotOffer
+from amaters_server.raft.replica import Replica
+from amaters_server.raft.status import RaftStatus
+from amaters_server.raft.version_preference import dotted
+from amaters_server.storage.engine import Engine
+
+log = logging.getLogger(__name__)
+
+MAINTENANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberParts:
+    """What a member is built from, beside its replica."""
+
+    settings: NodeSettings
+    engine: Engine
+    machine: Machine
+    transport: PeerTransport
+    clock: Clock
+    counters: Counters
+    lifecycle: Lifecycle
+    leadership: Leadership
+    spawn: Callable[[Coroutine[None, None, None], str], None]
+    """Runs a task under that name until the node closes."""
+    failed: Callable[[DatabaseError], None]
+    expelled: Callable[[int], None]
+
+
+class RunningMember:
+    """One member of a cluster and its `LoopEvents`. All methods belong to the event loop."""
+
+    def __init__(
+        self, identity: Identity, replica: Replica, hints: tuple[Member, ...], parts: MemberParts
+    ) -> None:
+        """`hints` say where the other members are until the log does."""
+        self.identity = identity
+        self._parts = parts
+        settings, engine, machine = parts.settings, parts.engine, parts.machine
+        transport, clock, counters = parts.transport, parts.clock, parts.counters
+        loop_parts = LoopParts(replica, machine, engine, transport, clock, counters, self)
+        self.loop = loop = ReplicaLoop(
+            loop_parts,
+            settings.timing,
+            sync=settings.sync,
+            min_free=settings.min_free_bytes,
+        )
+        version = dotted(settings.version)
+        self.members = Members(loop, machine, transport, parts.leadership, clock, version)
+        self._sender = ImageSender(replica, settings, engine, clock, counters)
+        self._receiver = ImageReceiver(loop, loop_parts, settings.image_folder)
+        self._counting = Counting(loop, machine, clock)
+        peer_parts = PeerParts(identity, loop, settings, machine, self.members, transport, clock)
+        self.peers = PeerRequests(peer_parts, self._sender, self._removed, parts.expelled)
+        self._peer_membership = PeerMembership(peer_parts, self.peers, hints, self._removed)
+        self._report = ClusterReport(settings, parts.lifecycle, engine, machine, loop, self.peers)
+        self.cluster_view, self.shards = self._report.cluster, self._report.shards
+
+    def start(self) -> None:
+        """Connect to the other members, and begin to tick."""
+        self._parts.transport.on_answer(self.peers.answered)
+        self._sender.delete_leftovers()
+        self._peer_membership.start()
+        self.loop.start()
+        if self.is_alone():
+            self.loop.replica.campaign()
+        self._parts.spawn(self._peer_membership.announce(), "announce")
+        self._parts.spawn(self._maintain(), "maintain")
+
+    async def _maintain(self) -> None:
+        """Once a second: repeat snapshots that got stuck, count, hand over on a full disk."""
+        while True:
+            await asyncio.sleep(MAINTENANCE_SECONDS)
+            self._sender.look_after()
+            self._counting.look_after()
+            if self.loop.full is not None:
+                await self.hand_over(self._parts.clock.now() + MAINTENANCE_SECONDS)
+
+    # --- what it reports --------------------------------------------------------
+
+    @property
+    def incompatible(self) -> tuple[Incompatible, ...]:
+        """Return the members that it does not work with, because of their versions."""
+        return tuple(self.peers.incompatible)
+
+    def raft_status(self) -> RaftStatus:
+        """Return the state of its raft node."""
+        return self.loop.replica.status()
+
+    def stuck_for(self) -> float:
+        """Return for how many seconds a write to a disk with room has been going on."""
+        return self.loop.storage.stuck_for() if self.loop.full is None else 0.0
+
+    def is_alone(self) -> bool:
+        """Whether this is the only voter."""
+        membership = self._parts.machine.membership
+        return membership is not None and len(voters(membership)) == 1
+
+    # --- what its loop reports --------------------------------------------------
+
+    def leader_changed(self, leader: int, role: str) -> None:
+        """Count and log the change, and wake whoever waits for one."""
+        lifecycle, counters = self._parts.lifecycle, self._parts.counters
+        term = self.loop.replica.term
+        counters.elections_started += role == "candidate"
+        if leader != lifecycle.leader:
+            lifecycle.leader = leader
+            counters.leader_changes += bool(leader)
+            facts = {"node": self.identity.node_id, "leader": leader, "term": term}
+            log.info("leader.changed", extra=facts)
+        self._parts.leadership.tell(leader, term)
+
+    def members_changed(self) -> None:
+        """Connect to exactly the present members."""
+        self._peer_membership.connect()
+
+    def changes_applied(self, contexts: Sequence[bytes]) -> None:
+        """Answer who waits for these changes of the membership."""
+        self.members.changes.applied(contexts)
+
+    def snapshot_offered(self, offer: SnapshotOffer) -> None:
+        """Fetch the snapshot, then step the message that offers it."""
+        self._receiver.offered(offer)
+
+    def snapshots_wanted(self, members: Sequence[int]) -> None:
+        """Make a snapshot for them."""
+        self._sender.wanted(members)
+
+    def far_term(self, member: int) -> None:
+        """Ask the member itself which term it is in."""
+        self._parts.transport.ask_again(member)
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Install the snapshot that was fetched."""
+        self._receiver.install(snapshot)
+
+    def failed(self, error: DatabaseError) -> None:
+        """Report that this node cannot go on."""
+        self._parts.failed(error)
+
+    def _removed(self, reason: str) -> None:
+        lifecycle = self._parts.lifecycle
+        if lifecycle.removed:
+            return
+        lifecycle.removed = f"{reason}: delete its disk, or add it again as a new member"
+        self._peer_membership.part()
+        log.error("node.removed", extra={"reason": lifecycle.removed})
+        self._parts.spawn(self.loop.stop(NotReadyError(lifecycle.removed)), "retire")
+
+    # --- leaving ----------------------------------------------------------------
+
+    async def hand_over(self, deadline: float) -> None:
+        """Move leadership to another voter, if this node leads and one can take over."""
+        loop, membership, clock = self.loop, self._parts.machine.membership, self._parts.clock
+        if membership is None or self._parts.lifecycle.failure:
+            return
+        if not loop.replica.leads or self.is_alone():
+            return
+        try:
+            to = leadership_transfer.chosen(loop.replica, membership, 0, clock.now())
+            await leadership_transfer.hand_over(loop, self._parts.leadership, clock, to, deadline)
+        except DatabaseError as error:
+            log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
+
+    async def leave(self, deadline: float) -> None:
+        """Announce the stop to the other members; return when no call waits for an answer."""
+        self.peers.failures.close()
+        await asyncio.gather(
+            self._peer_membership.say_farewell(),
+            self.loop.drained(deadline - self._parts.clock.now()),
+        )
+
+    async def close(self) -> None:
+        """Answer the calls that wait with an error, and stop."""
+        self.peers.failures.close()
+        await self._receiver.close()
+        await self._sender.close()
+        await self._counting.close()
+        await self.loop.stop(ShuttingDownError())

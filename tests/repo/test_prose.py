@@ -14,7 +14,6 @@ GENERATED = {"docs/cli.md", "docs/configuration.md", "docs/reference/amatersclus
 NOT_YET = {
     "CHANGELOG.md",
     "docs/architecture.md",
-    "docs/testing.md",
 }
 """Pages from before these rules. The set may only shrink."""
 PAGES = [

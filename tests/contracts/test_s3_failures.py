@@ -25,7 +25,7 @@ OURS = "0123456789abcdef" * 2
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    with ArchiveWriter(tmp_path / "one.bin", snapshot_id=1, timestamp_ms=5) as writer:
+    with ArchiveWriter(tmp_path / "one.bin", backup_id=1, timestamp_ms=5) as writer:
         writer.write(os.urandom(6 * MIB))
         writer.commit()
     return tmp_path / "one.bin"
@@ -240,7 +240,7 @@ def test_what_was_damaged_in_the_store_is_not_handed_out(
 
 
 @pytest.mark.usefixtures("credentials")
-def test_snapshots_on_several_pages_are_all_listed_and_nothing_else(store, bucket: str) -> None:
+def test_backups_on_several_pages_are_all_listed_and_nothing_else(store, bucket: str) -> None:
     client = store.client()
     for one in range(13):
         client.put_object(Bucket=bucket, Key=f"p/remote-snapshot-{one:020}.bin", Body=b"")
@@ -296,7 +296,7 @@ def test_what_the_tag_proves_is_not_fetched_again(store, bucket: str, path: Path
 
 
 @pytest.mark.usefixtures("credentials")
-def test_a_snapshot_that_is_gone_when_it_is_read_back_is_a_failure(
+def test_a_backup_that_is_gone_when_it_is_read_back_is_a_failure(
     store, bucket: str, path: Path
 ) -> None:
     client = store.client()
@@ -308,7 +308,7 @@ def test_a_snapshot_that_is_gone_when_it_is_read_back_is_a_failure(
 
     with Relay(store.endpoint, on_answer=lose) as relay:
         uploader = S3SnapshotUploader(S3Place(bucket), settings(relay.endpoint))
-        with pytest.raises(SnapshotError, match="no such snapshot"):
+        with pytest.raises(SnapshotError, match="no such backup"):
             uploader.upload_snapshot(path, 1, OURS)
     client.close()
 

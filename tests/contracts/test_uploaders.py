@@ -1,4 +1,4 @@
-"""What every place for snapshots promises; run on a folder and on an S3 store."""
+"""What every place for backups promises; run on a folder and on an S3 store."""
 
 import contextlib
 import fcntl
@@ -23,9 +23,9 @@ MIB = 1024 * 1024
 OURS, THEIRS = "0123456789abcdef" * 2, "f" * 32
 
 
-def archive(folder: Path, snapshot_id: int, content: bytes = b"content") -> Path:
-    path = folder / f"made-{snapshot_id}.bin"
-    with ArchiveWriter(path, snapshot_id=snapshot_id, timestamp_ms=5) as writer:
+def archive(folder: Path, backup_id: int, content: bytes = b"content") -> Path:
+    path = folder / f"made-{backup_id}.bin"
+    with ArchiveWriter(path, backup_id=backup_id, timestamp_ms=5) as writer:
         writer.write(content)
         writer.commit()
     return path
@@ -34,7 +34,7 @@ def archive(folder: Path, snapshot_id: int, content: bytes = b"content") -> Path
 @pytest.fixture(params=["local", "s3"])
 def uploader(request: pytest.FixtureRequest, tmp_path: Path) -> SnapshotUploader:
     if request.param == "local":
-        return LocalSnapshotUploader(FolderPlace(tmp_path / "share", ("snapshots",)))
+        return LocalSnapshotUploader(FolderPlace(tmp_path / "share", ("backups",)))
     bucket = request.getfixturevalue("bucket")
     request.getfixturevalue("credentials")
     settings = S3Settings(
@@ -53,7 +53,7 @@ def put_flat(request: pytest.FixtureRequest, uploader: SnapshotUploader, tmp_pat
 
     def put(name: str, content: bytes) -> None:
         if isinstance(uploader, LocalSnapshotUploader):
-            folder = tmp_path / "share" / "snapshots"
+            folder = tmp_path / "share" / "backups"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
             return
@@ -75,7 +75,7 @@ def put_flat(request: pytest.FixtureRequest, uploader: SnapshotUploader, tmp_pat
     ]
 )
 def elsewhere(request: pytest.FixtureRequest, uploader: SnapshotUploader, tmp_path: Path) -> str:
-    """URIs of snapshots that are not in the place, though they begin like it."""
+    """URIs of backups that are not in the place, though they begin like it."""
     if isinstance(uploader, LocalSnapshotUploader):
         start = f"local://{tmp_path}/share/snapshots"
     else:
@@ -96,7 +96,7 @@ def test_what_was_uploaded_is_downloaded_byte_for_byte(
 
 
 @pytest.mark.slow
-def test_a_snapshot_of_several_parts_comes_back_whole(
+def test_a_backup_of_several_parts_comes_back_whole(
     uploader: SnapshotUploader, tmp_path: Path
 ) -> None:
     content = os.urandom(12 * MIB)
@@ -107,9 +107,7 @@ def test_a_snapshot_of_several_parts_comes_back_whole(
     assert b"".join(ArchiveReader(tmp_path / "back.bin").content()) == content
 
 
-def test_snapshots_are_listed_in_ascending_order(
-    uploader: SnapshotUploader, tmp_path: Path
-) -> None:
+def test_backups_are_listed_in_ascending_order(uploader: SnapshotUploader, tmp_path: Path) -> None:
     assert uploader.list_remote_snapshots() == []
 
     uris = {one: uploader.upload_snapshot(archive(tmp_path, one), one, OURS) for one in (3, 11, 2)}
@@ -131,7 +129,7 @@ def test_uploading_an_id_again_replaces_it(uploader: SnapshotUploader, tmp_path:
     assert b"".join(ArchiveReader(tmp_path / "back.bin").content()) == b"second"
 
 
-def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_no_error(
+def test_a_deleted_backup_is_gone_and_deleting_it_again_is_no_error(
     uploader: SnapshotUploader, tmp_path: Path
 ) -> None:
     uri = uploader.upload_snapshot(archive(tmp_path, 1), 1, OURS)
@@ -140,12 +138,12 @@ def test_a_deleted_snapshot_is_gone_and_deleting_it_again_is_no_error(
     uploader.delete_snapshot(uri)
 
     assert uploader.list_remote_snapshots() == []
-    with pytest.raises(SnapshotError, match=r"no such snapshot|cannot read"):
+    with pytest.raises(SnapshotError, match=r"no such backup|cannot read"):
         uploader.download_snapshot(uri, tmp_path / "back.bin")
     assert not (tmp_path / "back.bin").exists()
 
 
-def test_clusters_never_replace_or_lose_each_others_snapshots(
+def test_clusters_never_replace_or_lose_each_others_backups(
     uploader: SnapshotUploader, tmp_path: Path
 ) -> None:
     ours = uploader.upload_snapshot(archive(tmp_path, 7, b"ours"), 7, OURS)
@@ -182,7 +180,7 @@ def test_what_earlier_versions_stored_is_listed_read_and_deleted(
     assert [one.uri for one in uploader.list_remote_snapshots()] == [new]
 
 
-def test_when_a_snapshot_was_stored_is_told_by_the_place(
+def test_when_a_backup_was_stored_is_told_by_the_place(
     uploader: SnapshotUploader, tmp_path: Path
 ) -> None:
     before = time.time() - 2
@@ -201,7 +199,7 @@ def test_nothing_outside_the_place_is_read_or_deleted(
         lambda: uploader.read_beginning(elsewhere, 10),
         lambda: uploader.delete_snapshot(elsewhere),
     ):
-        with pytest.raises(SnapshotError, match="names no snapshot in"):
+        with pytest.raises(SnapshotError, match="names no backup in"):
             use()
 
 
@@ -216,7 +214,7 @@ def test_a_damaged_file_is_never_uploaded(uploader: SnapshotUploader, tmp_path: 
 
 
 def test_a_file_with_another_id_is_refused(uploader: SnapshotUploader, tmp_path: Path) -> None:
-    with pytest.raises(SnapshotError, match="holds snapshot 1, not 2"):
+    with pytest.raises(SnapshotError, match="holds backup 1, not 2"):
         uploader.upload_snapshot(archive(tmp_path, 1), 2, OURS)
 
     assert uploader.list_remote_snapshots() == []
@@ -237,7 +235,7 @@ def test_a_uri_of_something_else_is_refused(
         lambda: uploader.download_snapshot(uri, tmp_path / "back.bin"),
         lambda: uploader.delete_snapshot(uri),
     ):
-        with pytest.raises(SnapshotError, match="names no snapshot"):
+        with pytest.raises(SnapshotError, match="names no backup"):
             use()
 
 
@@ -250,7 +248,7 @@ def test_a_target_that_cannot_be_written_is_told(
         uploader.download_snapshot(uri, tmp_path / "absent" / "back.bin")
 
 
-def test_files_that_are_no_snapshots_are_not_listed(tmp_path: Path) -> None:
+def test_files_that_are_no_backups_are_not_listed(tmp_path: Path) -> None:
     uploader = LocalSnapshotUploader(FolderPlace(tmp_path))
     (tmp_path / "remote-snapshot-1.bin").write_text("")
     (tmp_path / "notes.txt").write_text("")

@@ -160,5 +160,5 @@ def _is_shared(folder: int) -> bool:
 def _reading(file: int, shown: str) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise SnapshotError(f"{shown} is no regular file: name a snapshot file")
+        raise SnapshotError(f"{shown} is no regular file: name a backup file")
     return os.fdopen(file, "rb")

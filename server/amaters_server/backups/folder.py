@@ -1,4 +1,4 @@
-"""A node's own snapshots: files in one folder, named by their ids."""
+"""A node's own backups: files in one folder, named by their ids."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from amaters_server.backups.names import id_of_local, local_name
 from amaters_server.model.errors import SnapshotError
 
 Fill = Callable[[Callable[[bytes], None]], None]
-"""Writes a snapshot's content by calling what it is given with one piece after the other."""
+"""Writes a backup's content by calling what it is given with one piece after the other."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSnapshot:
-    """A snapshot in the folder, as its header tells."""
+class StoredBackup:
+    """A backup in the folder, by its header."""
 
     id: int
     timestamp_ms: int
@@ -33,8 +33,8 @@ class StoredSnapshot:
     path: Path
 
 
-class SnapshotManager:
-    """Writes, lists, reads and deletes the snapshots of one folder. All methods block."""
+class BackupFolder:
+    """Writes, lists, reads and deletes the backups of one folder. All methods block."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folder when missing."""
@@ -53,45 +53,45 @@ class SnapshotManager:
             raise cannot_write(self.folder, error) from error
 
     def write(
-        self, snapshot_id: int, fill: Fill, *, timestamp_ms: int, pace: Pace = at_full_speed
-    ) -> StoredSnapshot:
-        """Write a new snapshot; it is in the folder whole or not at all.
+        self, backup_id: int, fill: Fill, *, timestamp_ms: int, pace: Pace = at_full_speed
+    ) -> StoredBackup:
+        """Write a new backup; it is in the folder whole or not at all.
 
         It was read back, and compared with its checksum, when this returns.
         """
-        path = self.path(snapshot_id)
+        path = self.path(backup_id)
         if path.exists():
-            raise SnapshotError(f"snapshot {snapshot_id} exists already: choose another id")
-        archive = ArchiveWriter(path, snapshot_id=snapshot_id, timestamp_ms=timestamp_ms, pace=pace)
+            raise SnapshotError(f"backup {backup_id} exists already: choose another id")
+        archive = ArchiveWriter(path, backup_id=backup_id, timestamp_ms=timestamp_ms, pace=pace)
         with archive:
             fill(archive.write)
             archive.commit()
-        self.read(snapshot_id)
-        return self._describe(path, snapshot_id)
+        self.read(backup_id)
+        return self._describe(path, backup_id)
 
-    def list_snapshots(self) -> list[StoredSnapshot]:
-        """Return all snapshots by their headers alone, the highest id first.
+    def list_backups(self) -> list[StoredBackup]:
+        """Return all backups by their headers alone, the highest id first.
 
-        Files that cannot be one are left out; `damaged` tells of them.
+        Files that cannot be one are left out; `damaged` names them.
         """
-        return [one for one in self._look() if isinstance(one, StoredSnapshot)]
+        return [one for one in self._look() if isinstance(one, StoredBackup)]
 
     def damaged(self) -> list[SnapshotError]:
-        """Say which files are named like snapshots and are none."""
+        """Say which files are named like backups and are none."""
         return [one for one in self._look() if isinstance(one, SnapshotError)]
 
-    def read(self, snapshot_id: int) -> ArchiveReader:
-        """Open a snapshot after its checksum was compared; raises SnapshotError otherwise."""
-        self._describe(self.path(snapshot_id), snapshot_id)
-        archive = ArchiveReader(self.path(snapshot_id))
+    def read(self, backup_id: int) -> ArchiveReader:
+        """Open a backup after its checksum was compared; raises SnapshotError otherwise."""
+        self._describe(self.path(backup_id), backup_id)
+        archive = ArchiveReader(self.path(backup_id))
         archive.verify()
         return archive
 
-    def hold(self, snapshot_id: int) -> HeldArchive:
-        """Open a verified snapshot so that it stays readable when it is deleted meanwhile."""
-        archive = HeldArchive(self.path(snapshot_id))
+    def hold(self, backup_id: int) -> HeldArchive:
+        """Open a verified backup so that it stays readable when it is deleted meanwhile."""
+        archive = HeldArchive(self.path(backup_id))
         try:
-            _require_id(archive, snapshot_id)
+            _require_id(archive, backup_id)
             archive.verify()
         except BaseException:
             archive.close()
@@ -107,54 +107,54 @@ class SnapshotManager:
         return [one for one in found if one is not None]
 
     def newest(self) -> int:
-        """Return the highest id; SnapshotError when there is no snapshot."""
-        listed = self.list_snapshots()
+        """Return the highest id; SnapshotError when there is no backup."""
+        listed = self.list_backups()
         if not listed:
-            raise SnapshotError("there is no snapshot here yet: `amaters-cli admin backup`")
+            raise SnapshotError("there is no backup here yet: `amaters-cli admin backup`")
         return listed[0].id
 
-    def delete(self, snapshot_id: int) -> None:
-        """Delete a snapshot; SnapshotError when there is none."""
-        path = self.path(snapshot_id)
+    def delete(self, backup_id: int) -> None:
+        """Delete a backup; SnapshotError when there is none."""
+        path = self.path(backup_id)
         try:
             path.unlink()
         except FileNotFoundError:
-            raise SnapshotError(f"there is no snapshot {snapshot_id} in {self.folder}") from None
+            raise SnapshotError(f"there is no backup {backup_id} in {self.folder}") from None
         except OSError as error:
             raise cannot_write(path, error) from error
 
-    def path(self, snapshot_id: int) -> Path:
-        """Return where the snapshot of that id lies, whether there is one or not."""
-        return self.folder / local_name(snapshot_id)
+    def path(self, backup_id: int) -> Path:
+        """Return where the backup of that id lies, whether there is one or not."""
+        return self.folder / local_name(backup_id)
 
-    def _look(self) -> Iterator[StoredSnapshot | SnapshotError]:
+    def _look(self) -> Iterator[StoredBackup | SnapshotError]:
         try:
             paths = sorted(self.folder.iterdir(), reverse=True)
         except OSError as error:
             raise cannot_read(self.folder, error) from error
         for path in paths:
-            snapshot_id = id_of_local(path.name)
-            if snapshot_id is not None:
+            backup_id = id_of_local(path.name)
+            if backup_id is not None:
                 try:
-                    yield self._describe(path, snapshot_id)
+                    yield self._describe(path, backup_id)
                 except SnapshotError as error:
                     yield error
 
-    def _describe(self, path: Path, snapshot_id: int) -> StoredSnapshot:
+    def _describe(self, path: Path, backup_id: int) -> StoredBackup:
         archive = ArchiveReader(path)
-        _require_id(archive, snapshot_id)
+        _require_id(archive, backup_id)
         try:
             size = path.lstat().st_size
         except OSError as error:
             raise cannot_read(path, error) from error
         header = archive.header
-        return StoredSnapshot(snapshot_id, header.timestamp_ms, size, header.original_size, path)
+        return StoredBackup(backup_id, header.timestamp_ms, size, header.original_size, path)
 
 
-def _require_id(archive: ArchiveReader, snapshot_id: int) -> None:
-    found = archive.header.snapshot_id
-    if found != snapshot_id:
+def _require_id(archive: ArchiveReader, backup_id: int) -> None:
+    found = archive.header.backup_id
+    if found != backup_id:
         raise SnapshotError(
-            f"{archive.path.name} holds snapshot {found}: it was renamed or copied wrongly; give "
+            f"{archive.path.name} holds backup {found}: it was renamed or copied wrongly; give "
             "it its own name back or delete it"
         )

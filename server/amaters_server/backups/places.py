@@ -1,4 +1,4 @@
-"""Where snapshots are kept: `s3://bucket/prefix`, or a folder; and which places callers may name.
+"""Where backups are kept: `s3://bucket/prefix`, or a folder; and which places callers may name.
 
 Pure: text to places and back. A place is always a configured one or below a configured one.
 """
@@ -66,7 +66,7 @@ class Places:
         asked = _parsed(text)
         if asked is None or _escapes(text):
             raise SnapshotError(
-                f"{_shown(text)} is no place for snapshots: name one as {S3}BUCKET/PREFIX or "
+                f"{_shown(text)} is no place for backups: name one as {S3}BUCKET/PREFIX or "
                 "/FOLDER, without . and .. in it"
             )
         found = self._find(asked)
@@ -74,14 +74,14 @@ class Places:
             return found
         known = ", ".join(str(one).removeprefix(LOCAL) for one in self.configured) or "none"
         raise SnapshotError(
-            f"{_shown(text)} is not among the configured places for snapshots ({known}): use one "
+            f"{_shown(text)} is not among the configured places for backups ({known}): use one "
             "of them, or add it to `snapshots.allowed_destinations`"
         )
 
-    def of_snapshot(self, text: str) -> tuple[Place, str]:
-        """Return the place that a snapshot is in, and its URI; SnapshotError as above.
+    def of_backup(self, text: str) -> tuple[Place, str]:
+        """Return the place that a backup is in, and its URI; SnapshotError as above.
 
-        The place is the one that clusters share, when the snapshot is in the folder of one.
+        The place is the one that clusters share, when the backup is in the folder of one.
         """
         folder, _, name = text.rpartition("/")
         above, _, cluster = folder.rpartition("/")
@@ -112,13 +112,13 @@ def place_of(destination: str) -> Place:
     return found
 
 
-def names_a_snapshot(text: str) -> bool:
-    """Whether the text ends in the name of a snapshot, rather than of a place."""
+def names_a_backup(text: str) -> bool:
+    """Whether the text ends in the name of a backup, rather than of a place."""
     return id_of_any(text.rpartition("/")[2]) is not None
 
 
 def named_in(place: Place, uri: str) -> tuple[str, ...]:
-    """Return the names that lead from the place to the snapshot: `[CLUSTER,] NAME`.
+    """Return the names that lead from the place to the backup: `[CLUSTER,] NAME`.
 
     SnapshotError when the URI is that of something else.
     """
@@ -127,8 +127,7 @@ def named_in(place: Place, uri: str) -> tuple[str, ...]:
     known = id_of_any(names[-1]) is not None
     if not uri.startswith(start) or not known or not all(map(is_cluster_id, names[:-1])):
         raise SnapshotError(
-            f"{_shown(uri)} names no snapshot in {place}: it must be {start}CLUSTER/"
-            f"{remote_name(1)}"
+            f"{_shown(uri)} names no backup in {place}: it must be {start}CLUSTER/{remote_name(1)}"
         )
     return names
 

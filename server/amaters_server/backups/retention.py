@@ -1,4 +1,4 @@
-"""Which snapshots to delete. Pure: knows ids and owners, never storage, never a clock."""
+"""Which backups to delete. Pure: knows ids and owners, never storage, never a clock."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from amaters_server.model.errors import ConfigurationError
 
 
 class Owned(NamedTuple):
-    """A snapshot's id, and the cluster whose data it is."""
+    """A backup's id, and the cluster whose data it is."""
 
     id: int
     cluster_id: str
@@ -15,14 +15,14 @@ class Owned(NamedTuple):
 
 
 def expired(
-    snapshots: Iterable[Owned], *, keep: int, own: str, never: Collection[int] = ()
+    backups: Iterable[Owned], *, keep: int, own: str, never: Collection[int] = ()
 ) -> list[int]:
     """Return the ids to delete, oldest first: everything of `own` but the newest `keep`.
 
-    The newest is the one with the highest id. The snapshots `never` stay in any case, and so do
+    The newest is the one with the highest id. The backups `never` stay in any case, and so do
     those of other clusters and those of which nobody knows whose they are.
     """
     if keep < 1:
-        raise ConfigurationError(f"retention: keep at least 1 snapshot, not {keep}")
-    mine = sorted((one.id for one in snapshots if one.cluster_id == own), reverse=True)
+        raise ConfigurationError(f"retention: keep at least 1 backup, not {keep}")
+    mine = sorted((one.id for one in backups if one.cluster_id == own), reverse=True)
     return [one for one in reversed(mine[keep:]) if one not in never]

@@ -1,4 +1,4 @@
-"""The snapshot file: the published layout, and every way in which one can be broken."""
+"""The backup file: the published layout, and every way in which one can be broken."""
 
 import struct
 import tracemalloc
@@ -34,7 +34,7 @@ def fnv1(data: bytes) -> int:
 
 
 def write(path: Path, *pieces: bytes) -> Path:
-    with ArchiveWriter(path, snapshot_id=7, timestamp_ms=1_700_000_000_123) as archive:
+    with ArchiveWriter(path, backup_id=7, timestamp_ms=1_700_000_000_123) as archive:
         for piece in pieces:
             archive.write(piece)
         archive.commit()
@@ -127,11 +127,11 @@ def test_content_that_does_not_decompress_is_refused(
         list(archive.content())
 
 
-def test_a_file_of_another_kind_is_called_no_snapshot(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_called_no_backup(tmp_path: Path) -> None:
     path = tmp_path / "other.bin"
     path.write_bytes(b"PK\x03\x04" + bytes(60))
 
-    with pytest.raises(SnapshotError, match=r"other\.bin is no snapshot file"):
+    with pytest.raises(SnapshotError, match=r"other\.bin is no backup file"):
         ArchiveReader(path)
 
 
@@ -141,7 +141,7 @@ def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_of_a_write_that_was_not_committed(tmp_path: Path) -> None:
-    archive = ArchiveWriter(tmp_path / "s.bin", snapshot_id=1, timestamp_ms=0)
+    archive = ArchiveWriter(tmp_path / "s.bin", backup_id=1, timestamp_ms=0)
 
     with archive:
         archive.write(b"half")
@@ -152,7 +152,7 @@ def test_nothing_stays_of_a_write_that_was_not_committed(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with (
         pytest.raises(SnapshotError, match="cannot write"),
-        ArchiveWriter(tmp_path / "absent" / "s.bin", snapshot_id=1, timestamp_ms=0),
+        ArchiveWriter(tmp_path / "absent" / "s.bin", backup_id=1, timestamp_ms=0),
     ):
         pass
 
@@ -180,7 +180,7 @@ def test_the_pace_hears_of_every_compressed_byte(tmp_path: Path) -> None:
     heard: list[int] = []
 
     with ArchiveWriter(
-        tmp_path / "s.bin", snapshot_id=1, timestamp_ms=0, pace=heard.append
+        tmp_path / "s.bin", backup_id=1, timestamp_ms=0, pace=heard.append
     ) as archive:
         for number in range(100):
             archive.write(number.to_bytes(8, "big") * 4096)

@@ -1,4 +1,4 @@
-"""A node's own snapshots, and which of them are kept."""
+"""A node's own backups, and which of them are kept."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from amaters_server.backups.file.archive import ArchiveWriter
-from amaters_server.backups.folder import SnapshotManager
+from amaters_server.backups.folder import BackupFolder
 from amaters_server.backups.names import (
     FIRST_ID,
     MOST_ID,
@@ -23,16 +23,16 @@ from hypothesis import strategies as st
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> SnapshotManager:
-    return SnapshotManager(tmp_path / "data" / "snapshots")
+def manager(tmp_path: Path) -> BackupFolder:
+    return BackupFolder(tmp_path / "data" / "backups")
 
 
-def write(manager: SnapshotManager, snapshot_id: int, content: bytes = b"content") -> None:
-    manager.write(snapshot_id, lambda put: put(content), timestamp_ms=snapshot_id * 10)
+def write(manager: BackupFolder, backup_id: int, content: bytes = b"content") -> None:
+    manager.write(backup_id, lambda put: put(content), timestamp_ms=backup_id * 10)
 
 
-def test_a_snapshot_is_written_under_its_published_name_and_read_back(
-    manager: SnapshotManager,
+def test_a_backup_is_written_under_its_published_name_and_read_back(
+    manager: BackupFolder,
 ) -> None:
     write(manager, 42, b"what matters")
 
@@ -40,11 +40,11 @@ def test_a_snapshot_is_written_under_its_published_name_and_read_back(
     assert b"".join(manager.read(42).content()) == b"what matters"
 
 
-def test_snapshots_are_listed_with_the_highest_id_first(manager: SnapshotManager) -> None:
-    for snapshot_id in (3, 11, 2):
-        write(manager, snapshot_id)
+def test_backups_are_listed_with_the_highest_id_first(manager: BackupFolder) -> None:
+    for backup_id in (3, 11, 2):
+        write(manager, backup_id)
 
-    listed = manager.list_snapshots()
+    listed = manager.list_backups()
 
     assert [(one.id, one.timestamp_ms, one.original_size) for one in listed] == [
         (11, 110, 7),
@@ -54,32 +54,32 @@ def test_snapshots_are_listed_with_the_highest_id_first(manager: SnapshotManager
     assert listed[0].size_bytes == listed[0].path.stat().st_size
 
 
-def test_files_that_are_no_snapshots_are_told_apart(manager: SnapshotManager) -> None:
+def test_files_that_are_no_backups_are_told_apart(manager: BackupFolder) -> None:
     write(manager, 1)
     (manager.folder / "notes.txt").write_text("hello")
     manager.path(2).write_bytes(b"AMSNAP")
     manager.path(3).write_bytes(manager.path(1).read_bytes())
 
-    assert [one.id for one in manager.list_snapshots()] == [1]
+    assert [one.id for one in manager.list_backups()] == [1]
     cut, renamed = sorted(map(str, manager.damaged()))
     assert "cut off inside its header" in cut
-    assert "holds snapshot 1" in renamed
+    assert "holds backup 1" in renamed
 
 
 def test_what_an_interrupted_write_left_is_cleared_before_the_next_one(
-    manager: SnapshotManager,
+    manager: BackupFolder,
 ) -> None:
     leftover = manager.folder / "snapshot-00000000000000000009.bin.partial"
     leftover.write_bytes(b"half")
 
-    manager.list_snapshots()
+    manager.list_backups()
     assert leftover.exists()  # It may be somebody's work: looking around must not break that.
     manager.clear_leftovers()
 
     assert not leftover.exists()
 
 
-def test_an_id_is_never_overwritten(manager: SnapshotManager) -> None:
+def test_an_id_is_never_overwritten(manager: BackupFolder) -> None:
     write(manager, 1, b"first")
 
     with pytest.raises(SnapshotError, match="exists already"):
@@ -88,7 +88,7 @@ def test_an_id_is_never_overwritten(manager: SnapshotManager) -> None:
     assert b"".join(manager.read(1).content()) == b"first"
 
 
-def test_a_failing_fill_leaves_nothing(manager: SnapshotManager) -> None:
+def test_a_failing_fill_leaves_nothing(manager: BackupFolder) -> None:
     def fail(put) -> None:
         put(b"half")
         raise SnapshotError("the view was lost")
@@ -99,7 +99,7 @@ def test_a_failing_fill_leaves_nothing(manager: SnapshotManager) -> None:
     assert list(manager.folder.iterdir()) == []
 
 
-def test_a_damaged_snapshot_is_not_read(manager: SnapshotManager) -> None:
+def test_a_damaged_backup_is_not_read(manager: BackupFolder) -> None:
     write(manager, 1)
     with manager.path(1).open("r+b") as file:
         file.seek(-1, 2)
@@ -109,11 +109,11 @@ def test_a_damaged_snapshot_is_not_read(manager: SnapshotManager) -> None:
         manager.read(1)
 
 
-def test_deleting_an_absent_snapshot_is_told(manager: SnapshotManager) -> None:
+def test_deleting_an_absent_backup_is_told(manager: BackupFolder) -> None:
     write(manager, 1)
     manager.delete(1)
 
-    with pytest.raises(SnapshotError, match="no snapshot 1"):
+    with pytest.raises(SnapshotError, match="no backup 1"):
         manager.delete(1)
 
 
@@ -121,12 +121,12 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(SnapshotError, match="cannot write"):
-        SnapshotManager(tmp_path / "file" / "snapshots")
+        BackupFolder(tmp_path / "file" / "backups")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link"])
 def test_what_is_no_file_is_neither_waited_for_nor_quoted(
-    manager: SnapshotManager, tmp_path: Path, kind: str
+    manager: BackupFolder, tmp_path: Path, kind: str
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("root:*:secret" * 10)
@@ -135,22 +135,22 @@ def test_what_is_no_file_is_neither_waited_for_nor_quoted(
     else:
         manager.path(1).symlink_to(secret)
 
-    assert manager.list_snapshots() == []
+    assert manager.list_backups() == []
     with pytest.raises(SnapshotError, match=r"no regular file|cannot read") as refused:
         manager.read(1)
     assert "root:" not in str(refused.value)
 
 
-def test_what_is_no_snapshot_is_not_quoted(manager: SnapshotManager) -> None:
+def test_what_is_no_backup_is_not_quoted(manager: BackupFolder) -> None:
     manager.path(1).write_text("root:*:secret" * 10)
 
-    with pytest.raises(SnapshotError, match="is no snapshot file") as refused:
+    with pytest.raises(SnapshotError, match="is no backup file") as refused:
         manager.read(1)
 
     assert "root" not in str(refused.value)
 
 
-def test_a_held_snapshot_stays_readable_when_it_is_deleted(manager: SnapshotManager) -> None:
+def test_a_held_backup_stays_readable_when_it_is_deleted(manager: BackupFolder) -> None:
     write(manager, 1, b"what matters")
 
     held = manager.hold(1)
@@ -162,7 +162,7 @@ def test_a_held_snapshot_stays_readable_when_it_is_deleted(manager: SnapshotMana
     held.close()
 
 
-def test_what_was_written_was_read_back(manager: SnapshotManager, monkeypatch) -> None:
+def test_what_was_written_was_read_back(manager: BackupFolder, monkeypatch) -> None:
     """A disk that takes bytes and gives others: nobody is told that a backup was made."""
     commit = ArchiveWriter.commit
 
@@ -182,7 +182,7 @@ def test_what_was_written_was_read_back(manager: SnapshotManager, monkeypatch) -
 def test_only_the_owner_may_read_what_is_written(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        manager = SnapshotManager(tmp_path / "snapshots")
+        manager = BackupFolder(tmp_path / "backups")
         write(manager, 1)
     finally:
         os.umask(before)
@@ -247,6 +247,6 @@ def test_ids_sort_after_those_of_earlier_versions_in_every_place() -> None:
 
 
 def test_the_last_id_there_is_ends_in_a_clear_error() -> None:
-    with pytest.raises(SnapshotError, match="the highest id that a snapshot can have is taken"):
+    with pytest.raises(SnapshotError, match="the highest id that a backup can have is taken"):
         next_id(1, {MOST_ID})
     assert id_of_local(f"snapshot-{2**64:020}.bin") is None

@@ -47,7 +47,7 @@ def test_any_other_place_is_refused_with_the_key_that_would_allow_it(asked: str)
     with pytest.raises(SnapshotError, match=r"not among .*snapshots\.allowed_destinations"):
         CONFIGURED.named(asked)
     with pytest.raises(SnapshotError, match="not among"):
-        CONFIGURED.of_snapshot(f"{asked.rstrip('/') or '//'}/{remote_name(1)}")
+        CONFIGURED.of_backup(f"{asked.rstrip('/') or '//'}/{remote_name(1)}")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_any_other_place_is_refused_with_the_key_that_would_allow_it(asked: str)
     ],
 )
 def test_what_means_no_place_or_leads_out_of_one_is_refused(asked: str) -> None:
-    with pytest.raises(SnapshotError, match="is no place for snapshots"):
+    with pytest.raises(SnapshotError, match="is no place for backups"):
         CONFIGURED.named(asked)
 
 
@@ -93,8 +93,8 @@ def test_with_nothing_configured_nothing_may_be_named() -> None:
         (f"s3://whole/{remote_name(1)}", "s3://whole"),
     ],
 )
-def test_a_snapshot_belongs_to_the_place_that_clusters_share(uri: str, place: str) -> None:
-    found, full = CONFIGURED.of_snapshot(uri)
+def test_a_backup_belongs_to_the_place_that_clusters_share(uri: str, place: str) -> None:
+    found, full = CONFIGURED.of_backup(uri)
 
     assert str(found) == place
     assert full.startswith(f"{place}/")
@@ -104,19 +104,19 @@ def test_a_snapshot_belongs_to_the_place_that_clusters_share(uri: str, place: st
 def test_one_clusters_folder_may_be_what_is_configured() -> None:
     only = places([f"s3://bucket/orders/{CLUSTER}"])
 
-    place, uri = only.of_snapshot(f"s3://bucket/orders/{CLUSTER}/{remote_name(1)}")
+    place, uri = only.of_backup(f"s3://bucket/orders/{CLUSTER}/{remote_name(1)}")
 
     assert str(place) == f"s3://bucket/orders/{CLUSTER}"
     assert uri == f"s3://bucket/orders/{CLUSTER}/{remote_name(1)}"
 
 
-def test_a_snapshot_is_not_reached_through_a_parent_folder() -> None:
+def test_a_backup_is_not_reached_through_a_parent_folder() -> None:
     for uri in (
         f"/backups/orders/../{CLUSTER}/{remote_name(1)}",
         f"/backups/orders/x/../../etc/{remote_name(1)}",
     ):
-        with pytest.raises(SnapshotError, match="is no place for snapshots"):
-            CONFIGURED.of_snapshot(uri)
+        with pytest.raises(SnapshotError, match="is no place for backups"):
+            CONFIGURED.of_backup(uri)
 
 
 @pytest.mark.parametrize("destination", ["relative", "s3:///x", "/a/../b"])

@@ -228,7 +228,7 @@ async def test_what_names_no_snapshot_is_refused_before_anything_is_touched(clus
     await saved(node)
     await node.put(b"k", b"v")
 
-    with pytest.raises(SnapshotError, match=r"no place for snapshots|not among|no snapshot"):
+    with pytest.raises(SnapshotError, match=r"no place for backups|not among|no (backup|snapshot)"):
         await restored(node, nonsense, replace=True)
 
     assert await node.get(b"k") == b"v"
@@ -243,7 +243,7 @@ async def test_backups_go_to_configured_places_only(cluster, tmp_path):
             lambda: backups.create(access),  # noqa: B023 - awaited in this turn
             lambda: backups.list_remote(access),  # noqa: B023
         ):
-            with pytest.raises(SnapshotError, match=r"configured places|no place for snapshots"):
+            with pytest.raises(SnapshotError, match=r"configured places|no place for backups"):
                 await use()
     with pytest.raises(SnapshotError, match="not among the configured places"):
         await backups.delete_remote(f"local:///etc/{remote_name(1)}")

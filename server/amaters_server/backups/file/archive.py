@@ -1,4 +1,4 @@
-"""A snapshot file: the published header, then the content as an LZ4 frame, checked as a whole.
+"""A backup file: the published header, then the content as an LZ4 frame, checked as a whole.
 
 Written under a temporary name, synced, and renamed, so that a file with its final name is whole.
 Memory is bounded on both ways. Everything here blocks and belongs in a worker thread.
@@ -25,7 +25,7 @@ PARTIAL = ".partial"
 _PIECE = 1024 * 1024
 
 Pace = Callable[[int], None]
-"""Told how many bytes are about to pass; may block to slow them down."""
+"""Takes how many bytes are about to pass; may block to slow them down."""
 
 
 def at_full_speed(_count: int, /) -> None:
@@ -33,14 +33,14 @@ def at_full_speed(_count: int, /) -> None:
 
 
 class ArchiveWriter:
-    """Writes one snapshot file; leaves nothing behind unless `commit` was called."""
+    """Writes one backup file; leaves nothing behind unless `commit` was called."""
 
     def __init__(
-        self, path: Path, *, snapshot_id: int, timestamp_ms: int, pace: Pace = at_full_speed
+        self, path: Path, *, backup_id: int, timestamp_ms: int, pace: Pace = at_full_speed
     ) -> None:
         self.path = path
         self._partial = path.with_name(path.name + PARTIAL)
-        self._snapshot_id = snapshot_id
+        self._backup_id = backup_id
         self._timestamp_ms = timestamp_ms
         self._pace = pace
         self._frame = frame.FrameWriter()
@@ -100,7 +100,7 @@ class ArchiveWriter:
         while piece := file.read(_PIECE):
             checksum = fnv1a(piece, checksum)
         return ArchiveHeader(
-            self._snapshot_id, self._timestamp_ms, self._frame.content_size, checksum
+            self._backup_id, self._timestamp_ms, self._frame.content_size, checksum
         )
 
     def _append(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class ArchiveWriter:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A snapshot file that was read to its end and found whole."""
+    """A backup file that was read to its end and found whole."""
 
     header: ArchiveHeader
     variant: Variant
@@ -126,10 +126,10 @@ class Verified:
 
 
 class ArchiveReader:
-    """Reads one snapshot file, as often as needed."""
+    """Reads one backup file, as often as needed."""
 
     def __init__(self, path: Path, open_file: Callable[[], BinaryIO] | None = None) -> None:
-        """Read the header; raises SnapshotError when it is missing or not a snapshot.
+        """Read the header; raises SnapshotError when it is missing or not a backup.
 
         `open_file` opens it where the path alone must not be trusted.
         """
@@ -146,7 +146,7 @@ class ArchiveReader:
         if variant is None:
             raise SnapshotError(
                 f"{self.path.name} is damaged or cut off: its {size} bytes do not match their "
-                f"checksum {self.header.checksum:016x}; delete it and choose another snapshot"
+                f"checksum {self.header.checksum:016x}; delete it and choose another backup"
             )
         return Verified(self.header, variant, size)
 
@@ -176,10 +176,10 @@ class ArchiveReader:
 
 
 class HeldArchive(ArchiveReader):
-    """A snapshot file that stays readable, whatever becomes of its name; close it."""
+    """A backup file that stays readable, whatever becomes of its name; close it."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file; SnapshotError when it is no snapshot."""
+        """Open the file; SnapshotError when it is no backup."""
         try:
             self._held = open_regular(path)
         except OSError as error:
@@ -226,10 +226,10 @@ def appearing_whole(target: Path) -> Iterator[BinaryIO]:
 
 
 def cannot_write(path: Path, error: OSError) -> SnapshotError:
-    """Say that a snapshot could not be written."""
+    """Say that a backup could not be written."""
     return SnapshotError(f"cannot write {path}: make room or correct the path ({error})")
 
 
 def cannot_read(path: Path, error: OSError) -> SnapshotError:
-    """Say that a snapshot could not be read."""
+    """Say that a backup could not be read."""
     return SnapshotError(f"cannot read {path}: check that it exists and is readable ({error})")

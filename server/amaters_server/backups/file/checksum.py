@@ -1,4 +1,4 @@
-"""The checksums of the snapshot file; the only door to `amaters_native.checksum`.
+"""The checksums of the backup file; the only door to `amaters_native.checksum`.
 
 Published servers write one of two FNV variants, and nobody knows for certain which; we write
 FNV-1a, accept both and say which one matched.
@@ -11,7 +11,7 @@ from amaters_native.checksum import FNV_OFFSET_BASIS, fnv1_64, fnv1a64
 
 
 class Variant(enum.Enum):
-    """Which checksum a snapshot file carries."""
+    """Which checksum a backup file carries."""
 
     FNV1A = "fnv-1a"
     FNV1 = "fnv-1"

@@ -1,4 +1,4 @@
-"""The LZ4 frame inside a snapshot file; the only module that knows `lz4`.
+"""The LZ4 frame inside a backup file; the only module that knows `lz4`.
 
 Published readers want the content's size in the frame's header, which a stream only knows at its
 end. So room is left for the header, which is filled in last.
@@ -13,7 +13,7 @@ from amaters_server.model.errors import SnapshotError
 
 MAGIC = b"\x04\x22\x4d\x18"
 HEADER_BYTES = 15
-"""Of a frame that tells its content's size."""
+"""Of a frame with its content's size."""
 _PIECE = 1024 * 1024
 # Zero is the library's word for an unknown size, so this header is spelt out.
 _EMPTY_HEADER = MAGIC + b"\x48\x50" + bytes(8) + b"\x9a"
@@ -40,7 +40,7 @@ class FrameWriter:
         return last
 
     def header(self) -> bytes:
-        """Return the frame's header, which tells the size of what was compressed."""
+        """Return the frame's header, with the size of what was compressed."""
         if self.content_size == 0:
             return _EMPTY_HEADER
         header: bytes = _compressor().begin(source_size=self.content_size)
@@ -70,8 +70,8 @@ def decompress(pieces: Iterable[bytes], *, name: str, original_size: int) -> Ite
         yield piece
     if size != original_size:
         raise SnapshotError(
-            f"{name} does not hold the {original_size} bytes that its header tells: choose "
-            "another snapshot"
+            f"{name} does not hold the {original_size} bytes that its header says: choose "
+            "another backup"
         )
 
 
@@ -102,4 +102,4 @@ def _block(start: bytes, stream: Iterator[bytes], name: str, size: int) -> Itera
 
 
 def _damaged(name: str, how: str) -> SnapshotError:
-    return SnapshotError(f"{name} does not decompress ({how}): choose another snapshot")
+    return SnapshotError(f"{name} does not decompress ({how}): choose another backup")

@@ -1,4 +1,4 @@
-"""The 40 bytes at the start of a published snapshot file. Pure: bytes to value and back."""
+"""The 40 bytes at the start of a published backup file. Pure: bytes to value and back."""
 
 import struct
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ _LAYOUT = struct.Struct("<8sQQQQ")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveHeader:
-    """What a snapshot file says of itself."""
+    """What a backup file says of itself."""
 
-    snapshot_id: int
+    backup_id: int
     timestamp_ms: int
     original_size: int
     """Bytes of the content before compression."""
@@ -24,18 +24,18 @@ class ArchiveHeader:
     def encode(self) -> bytes:
         """Return the header as it stands in the file."""
         return _LAYOUT.pack(
-            MAGIC, self.snapshot_id, self.timestamp_ms, self.original_size, self.checksum
+            MAGIC, self.backup_id, self.timestamp_ms, self.original_size, self.checksum
         )
 
 
 def decode_header(data: bytes, *, name: str) -> ArchiveHeader:
-    """Decode the start of the file called `name`; raises SnapshotError when it is no snapshot."""
+    """Decode the start of the file called `name`; raises SnapshotError when it is no backup."""
     if len(data) < SIZE:
         raise SnapshotError(
             f"{name} is cut off inside its header ({len(data)} of {SIZE} bytes): delete it and "
-            "choose another snapshot"
+            "choose another backup"
         )
     magic, *fields = _LAYOUT.unpack(data[:SIZE])
     if magic != MAGIC:
-        raise SnapshotError(f"{name} is no snapshot file: choose another one")
+        raise SnapshotError(f"{name} is no backup file: choose another one")
     return ArchiveHeader(*fields)

@@ -17,7 +17,7 @@ from amaters_server.backups.file.archive import (
 )
 from amaters_server.backups.names import id_of_remote, is_cluster_id, remote_name
 from amaters_server.backups.places import LOCAL, FolderPlace, named_in
-from amaters_server.backups.stores.uploader import RemoteSnapshot
+from amaters_server.backups.stores.uploader import RemoteBackup
 from amaters_server.model.errors import SnapshotError
 from amaters_server.storage.swap import sync
 
@@ -25,21 +25,21 @@ _PIECE = 1024 * 1024
 
 
 class LocalSnapshotUploader:
-    """Keeps snapshots as `CLUSTER/remote-snapshot-ID.bin` in one folder."""
+    """Keeps backups as `CLUSTER/remote-snapshot-ID.bin` in one folder."""
 
     def __init__(self, place: FolderPlace) -> None:
         """Name the folder; it is made when something is stored."""
         self._place = place
         self._folder = FolderBelow(place.root, *place.parts)
 
-    def upload_snapshot(self, path: Path, snapshot_id: int, cluster_id: str) -> str:
+    def upload_snapshot(self, path: Path, backup_id: int, cluster_id: str) -> str:
         """Copy the file into the folder, and compare the copy with its checksum."""
-        _require_id(path, snapshot_id)
+        _require_id(path, backup_id)
         try:
             reading = open_regular(path)
         except OSError as error:
             raise cannot_read(path, error) from error
-        folder, name = self._folder.below(cluster_id), remote_name(snapshot_id)
+        folder, name = self._folder.below(cluster_id), remote_name(backup_id)
         try:
             with reading:
                 size = _store(reading, folder, name)
@@ -51,7 +51,7 @@ class LocalSnapshotUploader:
         return f"{LOCAL}{folder.path / name}"
 
     def download_snapshot(self, uri: str, target: Path) -> None:
-        """Copy a stored snapshot to the target, and compare the copy with its checksum."""
+        """Copy a stored backup to the target, and compare the copy with its checksum."""
         folder, name = self._named(uri)
         try:
             reading = folder.open_regular(name)
@@ -60,7 +60,7 @@ class LocalSnapshotUploader:
         with reading, appearing_whole(target) as writing:
             shutil.copyfileobj(reading, writing, _PIECE)
 
-    def list_remote_snapshots(self) -> list[RemoteSnapshot]:
+    def list_remote_snapshots(self) -> list[RemoteBackup]:
         """Return everything stored, of all clusters, in ascending order of ids."""
         try:
             names = self._folder.names()
@@ -75,7 +75,7 @@ class LocalSnapshotUploader:
         return sorted(found)
 
     def read_beginning(self, uri: str, most_bytes: int) -> bytes:
-        """Return the first bytes of a stored snapshot."""
+        """Return the first bytes of a stored backup."""
         folder, name = self._named(uri)
         try:
             with folder.open_regular(name) as file:
@@ -84,7 +84,7 @@ class LocalSnapshotUploader:
             raise cannot_read(folder.path / name, error) from error
 
     def delete_snapshot(self, uri: str) -> None:
-        """Delete a stored snapshot; one that is gone already is no error."""
+        """Delete a stored backup; one that is gone already is no error."""
         folder, name = self._named(uri)
         try:
             folder.unlink(name)
@@ -113,15 +113,15 @@ def _store(reading: BinaryIO, folder: FolderBelow, name: str) -> int:
         return os.fstat(writing.fileno()).st_size
 
 
-def _found(folder: FolderBelow, names: list[str], cluster_id: str) -> list[RemoteSnapshot]:
-    made: list[RemoteSnapshot] = []
+def _found(folder: FolderBelow, names: list[str], cluster_id: str) -> list[RemoteBackup]:
+    made: list[RemoteBackup] = []
     for name in names:
-        snapshot_id = id_of_remote(name)
-        known = None if snapshot_id is None else folder.status(name)
-        if snapshot_id is not None and known is not None:
+        backup_id = id_of_remote(name)
+        known = None if backup_id is None else folder.status(name)
+        if backup_id is not None and known is not None:
             stored_ms = known.st_mtime_ns // 1_000_000
             uri = f"{LOCAL}{folder.path / name}"
-            made.append(RemoteSnapshot(snapshot_id, uri, known.st_size, stored_ms, cluster_id))
+            made.append(RemoteBackup(backup_id, uri, known.st_size, stored_ms, cluster_id))
     return made
 
 
@@ -135,7 +135,7 @@ def _names(folder: FolderBelow) -> list[str]:
         raise
 
 
-def _require_id(path: Path, snapshot_id: int) -> None:
-    found = ArchiveReader(path).header.snapshot_id
-    if found != snapshot_id:
-        raise SnapshotError(f"{path.name} holds snapshot {found}, not {snapshot_id}")
+def _require_id(path: Path, backup_id: int) -> None:
+    found = ArchiveReader(path).header.backup_id
+    if found != backup_id:
+        raise SnapshotError(f"{path.name} holds backup {found}, not {backup_id}")

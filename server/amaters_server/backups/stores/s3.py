@@ -1,7 +1,7 @@
 """Uploads to S3 and whatever speaks its protocol; the only module that knows `boto3`.
 
 Every part of an upload carries its MD5, which the store compares, and its answer is compared once
-more. A download is compared with the snapshot's own checksum. A client is made for each call, so
+more. A download is compared with the backup's own checksum. A client is made for each call, so
 credentials that were rotated are picked up.
 """
 
@@ -40,7 +40,7 @@ from amaters_server.backups.stores.s3_settings import (
     S3Tuning,
     stored_credentials,
 )
-from amaters_server.backups.stores.uploader import RemoteSnapshot
+from amaters_server.backups.stores.uploader import RemoteBackup
 from amaters_server.model.errors import SnapshotError
 from amaters_server.retries import blocking_attempts
 
@@ -59,7 +59,7 @@ _DESCRIPTIONS = botocore.loaders.create_loader()
 
 
 class S3SnapshotUploader:
-    """Keeps snapshots as `PREFIX/CLUSTER/remote-snapshot-ID.bin` in one bucket."""
+    """Keeps backups as `PREFIX/CLUSTER/remote-snapshot-ID.bin` in one bucket."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class S3SnapshotUploader:
         self._pause = pause
         self._pace = pace
 
-    def upload_snapshot(self, path: Path, snapshot_id: int, cluster_id: str) -> str:
+    def upload_snapshot(self, path: Path, backup_id: int, cluster_id: str) -> str:
         """Store the file in parts, each compared by the store; returns its URI."""
         verified = ArchiveReader(path).verify()
-        if verified.header.snapshot_id != snapshot_id:
+        if verified.header.backup_id != backup_id:
             raise SnapshotError(
-                f"{path.name} holds snapshot {verified.header.snapshot_id}, not {snapshot_id}"
+                f"{path.name} holds backup {verified.header.backup_id}, not {backup_id}"
             )
-        key = f"{self._place.start}{cluster_id}/{remote_name(snapshot_id)}"
+        key = f"{self._place.start}{cluster_id}/{remote_name(backup_id)}"
         uri = self._place.uri(key)
         with self._client(f"uploading {uri}") as client:
             try:
@@ -100,12 +100,12 @@ class S3SnapshotUploader:
         return uri
 
     def download_snapshot(self, uri: str, target: Path) -> None:
-        """Fetch a snapshot, resuming where the connection broke; compares its checksum."""
+        """Fetch a backup, resuming where the connection broke; compares its checksum."""
         key = self._key(uri)
         with appearing_whole(target) as file, self._client(f"downloading {uri}") as client:
             self._fetch(client, key, file)
 
-    def list_remote_snapshots(self) -> list[RemoteSnapshot]:
+    def list_remote_snapshots(self) -> list[RemoteBackup]:
         """Return everything stored, of all clusters, in ascending order of ids."""
         place = self._place
         with self._client(f"listing {place}") as client:
@@ -117,7 +117,7 @@ class S3SnapshotUploader:
         return sorted(found)
 
     def read_beginning(self, uri: str, most_bytes: int) -> bytes:
-        """Return the first bytes of a stored snapshot."""
+        """Return the first bytes of a stored backup."""
         key = self._key(uri)
         with self._client(f"reading {uri}") as client:
             answer = client.get_object(
@@ -126,7 +126,7 @@ class S3SnapshotUploader:
             return answer["Body"].read()
 
     def delete_snapshot(self, uri: str) -> None:
-        """Delete a stored snapshot; one that is gone already is no error."""
+        """Delete a stored backup; one that is gone already is no error."""
         key = self._key(uri)
         with self._client(f"deleting {uri}") as client:
             client.delete_object(Bucket=self._place.bucket, Key=key)
@@ -136,9 +136,9 @@ class S3SnapshotUploader:
 
     def _listed(
         self, client: "S3Client", start: str, cluster_id: str
-    ) -> tuple[list[RemoteSnapshot], list[str]]:
-        """Return the snapshots right below there, and what else is below there."""
-        found: list[RemoteSnapshot] = []
+    ) -> tuple[list[RemoteBackup], list[str]]:
+        """Return the backups right below there, and what else is below there."""
+        found: list[RemoteBackup] = []
         folders: list[str] = []
         pages = client.get_paginator("list_objects_v2").paginate(
             Bucket=self._place.bucket,
@@ -150,11 +150,11 @@ class S3SnapshotUploader:
             folders += [one.get("Prefix", "") for one in page.get("CommonPrefixes", ())]
             for stored in page.get("Contents", ()):
                 key = stored.get("Key", "")
-                snapshot_id = id_of_remote(key[len(start) :])
-                if snapshot_id is not None:
+                backup_id = id_of_remote(key[len(start) :])
+                if backup_id is not None:
                     at = int(stored["LastModified"].timestamp() * 1000)
                     uri, size = self._place.uri(key), stored.get("Size", 0)
-                    found.append(RemoteSnapshot(snapshot_id, uri, size, at, cluster_id))
+                    found.append(RemoteBackup(backup_id, uri, size, at, cluster_id))
         return found, folders
 
     def _store(self, client: "S3Client", key: str, file: BinaryIO, size: int) -> str:

@@ -39,7 +39,7 @@ def refused(error: exceptions.ClientError, doing: str, bucket: str) -> SnapshotE
     elif status in _FORBIDDEN or code in _REFUSED:
         hint = f"the credentials were refused: check them and what they may do in bucket {bucket}"
     elif code in {"404", "NoSuchKey"}:
-        hint = f"there is no such snapshot, or no bucket {bucket}"
+        hint = f"there is no such backup, or no bucket {bucket}"
     elif code in _ELSEWHERE:
         hint = f"bucket {bucket} is in another region: set the region"
     elif code in {"412", "PreconditionFailed"}:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from amaters_server.backups.folder import SnapshotManager
+from amaters_server.backups.folder import BackupFolder
 from amaters_server.backups.places import Place, places
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.backups.stores.uploader import SnapshotUploader
@@ -46,7 +46,7 @@ class SnapshotPlaces:
     def files(self) -> SnapshotFiles:
         """Return the files there; ConfigurationError when a destination is none."""
         return SnapshotFiles(
-            manager=lambda: SnapshotManager(self.folder),
+            manager=lambda: BackupFolder(self.folder),
             uploader_for=self.uploader_for,
             places=places([one for one in (self.destination, *self.allowed) if one]),
             destination=self.destination,

@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from amaters_server.backups.folder import SnapshotManager
+from amaters_server.backups.folder import BackupFolder
 from amaters_server.model.errors import SnapshotError
 from amaters_server.node.values import SnapshotPiece
 
@@ -14,7 +14,7 @@ PIECE_BYTES = 1024 * 1024
 class DownloadReader:
     """One snapshot file, read once from its beginning to its end."""
 
-    def __init__(self, manager: SnapshotManager, snapshot_id: int) -> None:
+    def __init__(self, manager: BackupFolder, snapshot_id: int) -> None:
         """Open the snapshot (0: the newest) and compare its checksum; SnapshotError otherwise."""
         self._id = snapshot_id or manager.newest()
         self._archive = manager.hold(self._id)

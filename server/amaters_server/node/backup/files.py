@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from amaters_server.backups import retention
 from amaters_server.backups.file.archive import ArchiveReader, HeldArchive, beginning_of_content
 from amaters_server.backups.file.header import SIZE as HEADER_BYTES
-from amaters_server.backups.folder import SnapshotManager, StoredSnapshot
+from amaters_server.backups.folder import BackupFolder, StoredBackup
 from amaters_server.backups.names import next_id
-from amaters_server.backups.places import Place, Places, names_a_snapshot
+from amaters_server.backups.places import Place, Places, names_a_backup
 from amaters_server.backups.retention import Owned
 from amaters_server.backups.stores.s3_settings import S3Credentials
-from amaters_server.backups.stores.uploader import RemoteSnapshot, SnapshotUploader
+from amaters_server.backups.stores.uploader import RemoteBackup, SnapshotUploader
 from amaters_server.machine.image import ImageReader, write_image
 from amaters_server.machine.machine import ImageSource
 from amaters_server.model.errors import SnapshotError
@@ -63,7 +63,7 @@ class Wanted:
 class SnapshotFiles:
     """Writes, lists, fetches and deletes. A caller names only places that are configured."""
 
-    manager: Callable[[], SnapshotManager]
+    manager: Callable[[], BackupFolder]
     uploader_for: Callable[[Place, S3Credentials | None], SnapshotUploader]
     places: Places
     """What callers may name."""
@@ -101,7 +101,7 @@ class SnapshotFiles:
 
     def local(self) -> list[SnapshotInfo]:
         """Return the snapshots here, newest first."""
-        return [_described(one) for one in self.manager().list_snapshots()]
+        return [_described(one) for one in self.manager().list_backups()]
 
     def remote(self, access: StoreAccess) -> list[SnapshotInfo]:
         """Return the snapshots in a place, of all clusters, oldest first."""
@@ -152,14 +152,14 @@ class SnapshotFiles:
 
     def delete_remote(self, uri: str, credentials: S3Credentials | None) -> None:
         """Delete an uploaded snapshot; one that is gone already is no error."""
-        place, uri = self.places.of_snapshot(uri)
+        place, uri = self.places.of_backup(uri)
         self.uploader_for(place, credentials).delete_snapshot(uri)
 
     def _found(self, wanted: Wanted) -> tuple[SnapshotUploader, str]:
         if not wanted.name:
             raise SnapshotError("no snapshot is named: give a place, a URI, an id, or `newest`")
-        if names_a_snapshot(wanted.name):
-            place, uri = self.places.of_snapshot(wanted.name)
+        if names_a_backup(wanted.name):
+            place, uri = self.places.of_backup(wanted.name)
             return self.uploader_for(place, wanted.credentials), uri
         access = StoreAccess("" if wanted.by_id else wanted.name, wanted.credentials)
         found = self.remote(access)
@@ -175,7 +175,7 @@ class SnapshotFiles:
             )
         return self.uploader_for(self.places.named(asked), access.credentials)
 
-    def _owner(self, uploader: SnapshotUploader, one: RemoteSnapshot) -> str:
+    def _owner(self, uploader: SnapshotUploader, one: RemoteBackup) -> str:
         """Return whose the upload of an earlier version is: its content says so."""
         if one.uri in self.owners:
             return self.owners[one.uri]
@@ -211,11 +211,11 @@ def _chosen(found: list[SnapshotInfo], wanted: Wanted) -> str:
     return max(candidates, key=lambda one: one.id).uri
 
 
-def _stored(manager: SnapshotManager, snapshot_id: int) -> StoredSnapshot:
-    return next(one for one in manager.list_snapshots() if one.id == snapshot_id)
+def _stored(manager: BackupFolder, snapshot_id: int) -> StoredBackup:
+    return next(one for one in manager.list_backups() if one.id == snapshot_id)
 
 
-def _described(stored: StoredSnapshot) -> SnapshotInfo:
+def _described(stored: StoredBackup) -> SnapshotInfo:
     """Return what the beginning of the file tells."""
     bare = SnapshotInfo(
         id=stored.id,
@@ -231,7 +231,7 @@ def _described(stored: StoredSnapshot) -> SnapshotInfo:
     return replace(bare, applied_index=kept.index, term=kept.term, cluster_id=owner)
 
 
-def _owner_by_content(uploader: SnapshotUploader, one: RemoteSnapshot) -> str:
+def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:
     for most in _BEGINNINGS:
         data = uploader.read_beginning(one.uri, most)
         try:

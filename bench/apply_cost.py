@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 
-from amaters_server.machine.codec import Proposal, encode_writes
+from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Membership
 from amaters_server.model.keys import data_key
@@ -34,7 +34,7 @@ def log(of: Callable[[random.Random, int], int]) -> list[Committed]:
     for index in range(2, ENTRIES + 2):
         names = [b"%016d" % of(chance, index * SETS + place) for place in range(SETS)]
         writes = [Write(0, [Put(data_key("bench", name), value)], 0.0) for name in names]
-        data = encode_writes(Proposal(1, 1, index), writes, unix_ms=0)
+        data = encode_writes(ProposalId(1, 1, index), writes, unix_ms=0)
         entries.append(Committed(index, 1, EntryKind.NORMAL, data))
     return entries
 

@@ -98,7 +98,7 @@ def write(load: Load, stages: Stages, caught: Caught, machine: Machine, life: in
     entries: list[bytes] = []
 
     def propose(number: int, writes: Sequence[object]) -> bytes:
-        proposal = codec.Proposal(1, life, number)
+        proposal = codec.ProposalId(1, life, number)
         entries.append(codec.encode_writes(proposal, writes, unix_ms=1))  # type: ignore[arg-type]
         return entries[-1]
 

@@ -14,7 +14,7 @@ from amaters_server.app import cli
 from amaters_server.machine.sessions import Sessions
 from amaters_server.model.queries import Answers, Read
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.raft.commands import Waiting
+from amaters_server.raft.commands import WaitingCommand
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.rocks import RocksEngine
 
@@ -23,7 +23,7 @@ def acknowledge_before_commit() -> None:
     """Answer a write as soon as the leader has taken it."""
     write = ReplicaLoop.write
 
-    def hasty(self: ReplicaLoop, writes: Sequence[Waiting], answers: Answers) -> None:
+    def hasty(self: ReplicaLoop, writes: Sequence[WaitingCommand], answers: Answers) -> None:
         if not self.replica.leads:
             write(self, writes, answers)
             return

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from amaters_server.machine.codec import (
     Command,
-    Proposal,
+    ProposalId,
     decode_entry,
     encode_restore,
     encode_writes,
@@ -18,7 +18,7 @@ from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DataKey, data_key, split_data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Scan, Write
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.raft.core import entry_fault
+from amaters_server.raft.raft_node import entry_fault
 from amaters_server.storage.memory import MemoryEngine
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -46,7 +46,7 @@ WRITES = st.builds(
     session_sequence=st.integers(0, 9),
 )
 COUNTS = st.integers(0, 2**64 - 1)
-PROPOSALS = st.builds(Proposal, COUNTS, COUNTS, COUNTS)
+PROPOSALS = st.builds(ProposalId, COUNTS, COUNTS, COUNTS)
 
 
 def normal(operation: object) -> object:
@@ -65,7 +65,7 @@ def decoded_or_corrupted(data: bytes) -> list[Command | MalformedError]:
 
 @pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, max_size=8))
-def test_decoding_gives_the_writes_back_in_order(proposal: Proposal, writes: list[Write]) -> None:
+def test_decoding_gives_the_writes_back_in_order(proposal: ProposalId, writes: list[Write]) -> None:
     entry = decode_entry(encode_writes(proposal, writes, unix_ms=5), index=1)
 
     assert entry.proposal == proposal
@@ -83,10 +83,10 @@ def test_decoding_gives_the_writes_back_in_order(proposal: Proposal, writes: lis
 def test_restore_steps_survive(kind: RestoreKind, number: int, puts: list[Put], count: int) -> None:
     step = RestoreStep(kind, number, tuple(puts), count)
 
-    entry = decode_entry(encode_restore(Proposal(1, 2, 3), step, unix_ms=5), index=1)
+    entry = decode_entry(encode_restore(ProposalId(1, 2, 3), step, unix_ms=5), index=1)
 
     assert list(entry.in_order()) == [Command((), restore=step)]
-    assert entry_fault(NORMAL, encode_restore(Proposal(1, 2, 3), step, unix_ms=5), b"") is None
+    assert entry_fault(NORMAL, encode_restore(ProposalId(1, 2, 3), step, unix_ms=5), b"") is None
 
 
 @given(st.binary(max_size=200))
@@ -97,7 +97,7 @@ def test_any_bytes_decode_or_are_called_corrupted(data: bytes) -> None:
 @pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
 def test_damaged_entries_decode_or_are_called_corrupted(
-    proposal: Proposal, writes: list[Write], data: st.DataObject
+    proposal: ProposalId, writes: list[Write], data: st.DataObject
 ) -> None:
     whole = bytearray(encode_writes(proposal, writes, unix_ms=5))
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
@@ -109,14 +109,14 @@ def test_damaged_entries_decode_or_are_called_corrupted(
 
 @pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, max_size=8))
-def test_what_members_propose_is_let_into_every_log(proposal: Proposal, writes: list[Write]):
+def test_what_members_propose_is_let_into_every_log(proposal: ProposalId, writes: list[Write]):
     assert entry_fault(NORMAL, encode_writes(proposal, writes, unix_ms=5), b"") is None
 
 
 @pytest.mark.slow
 @given(PROPOSALS, st.lists(WRITES, min_size=1, max_size=3), st.data())
 def test_what_is_let_into_a_log_decodes(
-    proposal: Proposal, writes: list[Write], data: st.DataObject
+    proposal: ProposalId, writes: list[Write], data: st.DataObject
 ) -> None:
     whole = bytearray(encode_writes(proposal, writes, unix_ms=5))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -209,7 +209,7 @@ def test_data_keys_never_collide(one: str, key: bytes, other: str, other_key: by
 def test_a_key_outside_the_data_keyspace_is_that_commands_error(key: bytes) -> None:
     writes = [Write(0, [Put(DataKey(one), b"v")], 0.0) for one in (b"\0\0good", key)]
 
-    entry = decode_entry(encode_writes(Proposal(1, 1, 1), writes, unix_ms=0), index=1)
+    entry = decode_entry(encode_writes(ProposalId(1, 1, 1), writes, unix_ms=0), index=1)
 
     good, bad = entry.in_order()
     assert isinstance(good, Command)

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import pytest
 from amaters_server.machine import collection_count
-from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
-from amaters_server.machine.collection_count import CollectionCount, Count, Recent
+from amaters_server.machine.codec import ProposalId, encode_restore, encode_writes
+from amaters_server.machine.collection_count import CollectionCount, CollectionCounter, Recent
 from amaters_server.machine.machine import Machine, Uncounted
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.machine.snapshot_install import adopting
@@ -48,13 +48,13 @@ TUNING = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_fil
 Rows = dict[DataKey, bytes]
 
 
-def counted(rows: Rows) -> dict[str, Count]:
+def counted(rows: Rows) -> dict[str, CollectionCount]:
     """Count the naive way."""
-    found: dict[str, Count] = {}
+    found: dict[str, CollectionCount] = {}
     for stored, value in rows.items():
         name, key = split_data_key(stored)
-        keys, size = found.get(name, Count())
-        found[name] = Count(keys + 1, size + len(key) + len(value))
+        keys, size = found.get(name, CollectionCount())
+        found[name] = CollectionCount(keys + 1, size + len(key) + len(value))
     return found
 
 
@@ -95,9 +95,9 @@ class Member(RuleBasedStateMachine):
 
     # --- entries --------------------------------------------------------------
 
-    def enter(self, encode: Callable[[Proposal], bytes], rows: Rows) -> None:
+    def enter(self, encode: Callable[[ProposalId], bytes], rows: Rows) -> None:
         index = len(self.rows)
-        entry = Committed(index, 1, EntryKind.NORMAL, encode(Proposal(1, 1, index)))
+        entry = Committed(index, 1, EntryKind.NORMAL, encode(ProposalId(1, 1, index)))
         self.log.append(entry)
         self.rows.append(rows)
         self.apply([entry])
@@ -194,7 +194,7 @@ class Member(RuleBasedStateMachine):
         self.written(len(self.unwritten) or 1, late=False)
         write = Write(0, changes, 0.0)
         index = len(self.rows)
-        entry = encode_writes(Proposal(1, 1, index), [write], unix_ms=0)
+        entry = encode_writes(ProposalId(1, 1, index), [write], unix_ms=0)
         self.log.append(Committed(index, 1, EntryKind.NORMAL, entry))
         self.rows.append(changed(self.rows[-1], changes))
         made = Changes()
@@ -248,7 +248,7 @@ class Member(RuleBasedStateMachine):
         if counts is not None:
             self.require_exact(counts)
 
-    def require_exact(self, counts: dict[bytes, Count]) -> None:
+    def require_exact(self, counts: dict[bytes, CollectionCount]) -> None:
         expected = counted(self.rows[-1])
         held = collection_count.holdings(counts)
         assert {prefix[2:].decode(): one for prefix, one in counts.items()} == expected
@@ -314,7 +314,7 @@ def _never_existed(*_: object) -> list[int]:
     return [0] * len(_[1])  # type: ignore[arg-type]
 
 
-def _clear_all_but_the_sum(self: CollectionCount) -> None:
+def _clear_all_but_the_sum(self: CollectionCounter) -> None:
     kept = self._keys
     self._begin({})
     self._keys, self._anew = kept, True
@@ -324,21 +324,21 @@ def _forgets_unwritten(self: Recent, batch: object, after: object, **_: int) -> 
     self.clear()
 
 
-def _differences_are_left_out(self: CollectionCount, counts: collection_count.Counts) -> None:
+def _differences_are_left_out(self: CollectionCounter, counts: collection_count.Counts) -> None:
     self._begin(counts)
     self._anew = True
 
 
 MUTANTS = {
     "every write is of a new key": (Recent, "sizes", _never_existed),
-    "a cleared total stays": (CollectionCount, "clear", _clear_all_but_the_sum),
+    "a cleared total stays": (CollectionCounter, "clear", _clear_all_but_the_sum),
     "rows on their way to the disk are not known": (Recent, "note", _forgets_unwritten),
     "changes during the first count are lost": (
-        CollectionCount,
+        CollectionCounter,
         "complete_with",
         _differences_are_left_out,
     ),
-    "what is kept is not replaced": (CollectionCount, "take_changed", lambda _: (False, {})),
+    "what is kept is not replaced": (CollectionCounter, "take_changed", lambda _: (False, {})),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
+from amaters_server.machine.codec import ProposalId, encode_restore, encode_writes
 from amaters_server.machine.machine import Applied, Machine
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.cluster import ConfState, Membership
@@ -85,7 +85,7 @@ def entries(draw: st.DrawFn) -> list[Committed]:
     for index, move in enumerate(moves, start=2):
         late = draw(st.integers(0, 5)) == 0
         sequence = draw(st.integers(1, index)) if late else index
-        proposal = Proposal(draw(st.integers(1, 2)), 7, sequence)
+        proposal = ProposalId(draw(st.integers(1, 2)), 7, sequence)
         if isinstance(move, command_pb2.MemberRecord):
             state = ConfState(tuple(draw(st.sets(st.integers(1, 3), min_size=1))))
             context = move.SerializeToString()
@@ -104,7 +104,7 @@ def restore(puts: list[Put]) -> list[RestoreStep]:
     ]
 
 
-def encoded(proposal: Proposal, move: object) -> bytes:
+def encoded(proposal: ProposalId, move: object) -> bytes:
     if isinstance(move, RestoreStep):
         return encode_restore(proposal, move, unix_ms=0)
     return encode_writes(proposal, move, unix_ms=0) if isinstance(move, list) else b""
@@ -233,7 +233,7 @@ def test_lone_puts_mean_the_same_with_and_without_other_commands_beside_them(
                 index,
                 1,
                 EntryKind.NORMAL,
-                encode_writes(Proposal(1, 1, index), [*writes, *extra], unix_ms=0),
+                encode_writes(ProposalId(1, 1, index), [*writes, *extra], unix_ms=0),
             )
             for index, writes in enumerate(batches, start=2)
         ]
@@ -256,7 +256,7 @@ def test_columns_mean_the_same_as_their_operations_one_by_one(
             Write(0, in_columns(changes) if columns else changes, 0.0, *session)
             for changes, *session in commands
         ]
-        entry = encode_writes(Proposal(1, 1, 2), writes, unix_ms=0)
+        entry = encode_writes(ProposalId(1, 1, 2), writes, unix_ms=0)
         return [Committed(2, 1, EntryKind.NORMAL, entry)]
 
     answers = apply_in_runs(started(one), one, log(columns=False), set())

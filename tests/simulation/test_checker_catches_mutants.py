@@ -7,7 +7,7 @@ import pytest
 from amaters_server.machine import state
 from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.node.loop import answering
-from amaters_server.raft import core as door
+from amaters_server.raft import raft_node as door
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.cluster import SimCluster

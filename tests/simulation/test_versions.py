@@ -140,10 +140,10 @@ class Rolls(Faults):
 
     def _finish(self, leader, version):
         view = leader.replica.leader_view(leader.clock.now())
-        heirs = rules.heirs(
+        targets = rules.transfer_targets(
             leader.machine.membership, view, leader.replica.version_preference.versions
         )
-        leader.replica.transfer_leader(seniority.successor(heirs))
+        leader.replica.transfer_leader(seniority.successor(targets))
         leader.handing_over = True
         leader.kick()
         self._world.later(0.2, lambda: self.leaders_after.append(self._cluster.leader()))

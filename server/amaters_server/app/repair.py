@@ -14,8 +14,8 @@ from amaters_server.machine.codec import decode_entry
 from amaters_server.machine.machine import Machine
 from amaters_server.machine.membership import decode_record
 from amaters_server.model.errors import InvalidRequestError, StorageCorruptedError
-from amaters_server.raft.core import ENTRY_CONF_CHANGE, ENTRY_NORMAL, Entry
 from amaters_server.raft.log import HIGHEST_TERM, Log, Stored
+from amaters_server.raft.raft_node import ENTRY_CONF_CHANGE, ENTRY_NORMAL, Entry
 from amaters_server.storage.engine import Changes
 
 TERM_MARGIN = 1 << 20

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.metric_sources import MetricSources
-from amaters_server.machine.collection_count import Count, Holdings
+from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.node.values import Counters, MembersReport, NodeStatus
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry import families
@@ -154,7 +154,7 @@ def _held(holdings: Holdings | None) -> Iterator[Metric]:
         return
     rest = holdings.total
     for name, one in holdings.largest:
-        rest = Count(rest.keys - one.keys, rest.size_bytes - one.size_bytes)
+        rest = CollectionCount(rest.keys - one.keys, rest.size_bytes - one.size_bytes)
         keys.add_metric([name, "false"], one.keys)
         size.add_metric([name, "false"], one.size_bytes)
     keys.add_metric(["", "true"], rest.keys)

@@ -1,1 +1,1 @@
-"""TODO owner: say in one line what this package owns."""
+"""The replicated state machine: what applying the log makes of the data, and how it lies on disk."""

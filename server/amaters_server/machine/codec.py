@@ -29,7 +29,7 @@ _STEPS = {
 }
 
 
-class Proposal(NamedTuple):
+class ProposalId(NamedTuple):
     """Who proposes an entry, and which of its proposals it is."""
 
     origin: int
@@ -46,10 +46,10 @@ class Command(NamedTuple):
     restore: RestoreStep | None = None
 
 
-class Entry(NamedTuple):
+class DecodedEntry(NamedTuple):
     """A decoded log entry. Lone puts, nearly all there is, lie in columns of equal length."""
 
-    proposal: Proposal
+    proposal: ProposalId
     put_keys: list[bytes]
     put_values: list[bytes]
     put_sessions: list[tuple[bytes, int]]
@@ -71,7 +71,7 @@ class Entry(NamedTuple):
             yield _lone_put(*next(puts)) if other is None else other
 
 
-def encode_writes(proposal: Proposal, writes: Sequence[Write], *, unix_ms: int) -> bytes:
+def encode_writes(proposal: ProposalId, writes: Sequence[Write], *, unix_ms: int) -> bytes:
     """Encode the writes of many callers as one entry."""
     entry = _empty(proposal, unix_ms)
     puts: list[Put] = []
@@ -96,7 +96,7 @@ def encode_writes(proposal: Proposal, writes: Sequence[Write], *, unix_ms: int) 
     return entry.SerializeToString()
 
 
-def encode_restore(proposal: Proposal, step: RestoreStep, *, unix_ms: int) -> bytes:
+def encode_restore(proposal: ProposalId, step: RestoreStep, *, unix_ms: int) -> bytes:
     """Encode one step of a restore as an entry of its own."""
     entry = _empty(proposal, unix_ms)
     restore = entry.commands.add().restore
@@ -108,7 +108,7 @@ def encode_restore(proposal: Proposal, step: RestoreStep, *, unix_ms: int) -> by
     return entry.SerializeToString()
 
 
-def decode_entry(data: bytes, *, index: int) -> Entry:
+def decode_entry(data: bytes, *, index: int) -> DecodedEntry:
     """Decode the entry at that index; raises StorageCorruptedError when it is none."""
     try:
         entry = command_pb2.Entry.FromString(data)
@@ -125,8 +125,8 @@ def decode_entry(data: bytes, *, index: int) -> Entry:
         others = dict(zip(places, commands, strict=False))
         if len(others) != len(commands) or max(places) >= len(keys) + len(commands):
             raise _no_entry(data, index, "its commands have no places")
-    proposal = Proposal(entry.origin, entry.incarnation, entry.sequence)
-    return Entry(proposal, keys, values, sessions, others)
+    proposal = ProposalId(entry.origin, entry.incarnation, entry.sequence)
+    return DecodedEntry(proposal, keys, values, sessions, others)
 
 
 def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
@@ -137,7 +137,7 @@ def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
     )
 
 
-def _empty(proposal: Proposal, unix_ms: int) -> command_pb2.Entry:
+def _empty(proposal: ProposalId, unix_ms: int) -> command_pb2.Entry:
     return command_pb2.Entry(
         origin=proposal.origin,
         incarnation=proposal.incarnation,

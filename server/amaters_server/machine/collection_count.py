@@ -26,7 +26,7 @@ Sizes = list[int]
 """Of rows: the length of key and value as they are stored; 0 for a row that is not there."""
 
 
-class Count(NamedTuple):
+class CollectionCount(NamedTuple):
     """What a collection holds, or all of them together."""
 
     keys: int = 0
@@ -37,7 +37,7 @@ class Count(NamedTuple):
     """
 
 
-Counts = dict[bytes, Count]
+Counts = dict[bytes, CollectionCount]
 """Of every collection that holds rows, by the prefix of its data keys."""
 
 
@@ -45,13 +45,13 @@ Counts = dict[bytes, Count]
 class Holdings:
     """Everything counted, as of one applied index."""
 
-    total: Count
+    total: CollectionCount
     collections: int
-    largest: tuple[tuple[str, Count], ...]
+    largest: tuple[tuple[str, CollectionCount], ...]
     """The collections with most keys, at most `MOST_LISTED`, the largest first."""
 
 
-class CollectionCount:
+class CollectionCounter:
     """One member's counts. Belongs to the thread that applies entries."""
 
     def __init__(self, counts: Counts | None) -> None:
@@ -68,9 +68,9 @@ class CollectionCount:
         return self._complete
 
     @property
-    def total(self) -> Count | None:
+    def total(self) -> CollectionCount | None:
         """Return the count of all rows; None while it is unknown."""
-        return Count(self._keys, self._bytes) if self._complete else None
+        return CollectionCount(self._keys, self._bytes) if self._complete else None
 
     def counts(self) -> Counts | None:
         """Return a copy of all counts; None while they are unknown."""
@@ -80,7 +80,7 @@ class CollectionCount:
         """Count a batch, given the sizes of its rows before and after it."""
         for prefix, keys, size in _differences(list(batch), before, after):
             held = self._counts.get(prefix, _NOTHING)
-            count = Count(held.keys + keys, held.size_bytes + size)
+            count = CollectionCount(held.keys + keys, held.size_bytes + size)
             if count == _NOTHING:
                 self._counts.pop(prefix, None)
             else:
@@ -103,11 +103,13 @@ class CollectionCount:
         together = dict(counts)
         for prefix, one in self._counts.items():
             held = together.get(prefix, _NOTHING)
-            together[prefix] = Count(held.keys + one.keys, held.size_bytes + one.size_bytes)
+            together[prefix] = CollectionCount(
+                held.keys + one.keys, held.size_bytes + one.size_bytes
+            )
         self._begin({prefix: one for prefix, one in together.items() if one != _NOTHING})
         self._anew = True
 
-    def take_changed(self) -> tuple[bool, dict[bytes, Count | None]]:
+    def take_changed(self) -> tuple[bool, dict[bytes, CollectionCount | None]]:
         """Return what changed since the last call (None: no rows), and forget that it did.
 
         True when that is everything, and whatever was kept before is void.
@@ -179,7 +181,7 @@ def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
         for key, value in view.scan(b"", DATA_KEYS_END):
             own = _prefix(key)
             if own != prefix:
-                counts[prefix] = Count(keys, size)
+                counts[prefix] = CollectionCount(keys, size)
                 prefix, keys, size = own, 0, 0
                 if not goes_on():
                     return None
@@ -187,7 +189,7 @@ def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
             size += len(key) - len(own) + len(value)
             if not keys % 1024 and not goes_on():
                 return None
-        counts[prefix] = Count(keys, size)
+        counts[prefix] = CollectionCount(keys, size)
     finally:
         view.close()
     return {prefix: one for prefix, one in counts.items() if one.keys}
@@ -195,7 +197,7 @@ def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
 
 def holdings(counts: Counts) -> Holdings:
     """Sum the counts up, and choose whom to list."""
-    total = Count(
+    total = CollectionCount(
         sum(one.keys for one in counts.values()), sum(one.size_bytes for one in counts.values())
     )
     short = (item for item in counts.items() if len(item[0]) <= _LONGEST_LISTED + 2)
@@ -245,4 +247,4 @@ def _whole(sizes: list[int | None]) -> Sizes:
     return sizes  # type: ignore[return-value]
 
 
-_NOTHING = Count()
+_NOTHING = CollectionCount()

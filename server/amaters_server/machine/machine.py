@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine import state
-from amaters_server.machine.codec import Entry, decode_entry
+from amaters_server.machine.codec import DecodedEntry, decode_entry
 from amaters_server.machine.collection_count import (
     CollectionCount,
-    Count,
+    CollectionCounter,
     Counts,
     Recent,
     sizes_after,
@@ -28,7 +28,7 @@ from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import NotReadyError, StorageError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Row, Scan
-from amaters_server.model.replication import Committed, EntryKind, Outcome, Place
+from amaters_server.model.replication import Committed, EntryKind, Outcome, ProposalNumber
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.wire import command_pb2
 
@@ -53,7 +53,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSource:
+class BackupSource:
     """Everything an image holds, of one moment; whoever asked for it closes the view."""
 
     kept: SavedState
@@ -65,7 +65,7 @@ class Uncounted:
     """Rows to be counted; whoever asked for them closes the view."""
 
     view: MachineView
-    count: CollectionCount
+    count: CollectionCounter
     """Adds up the differences to them."""
     epoch: int
     """For as long as the count is of this one."""
@@ -106,7 +106,7 @@ class Machine:
         """Whether a restore is under way, so that clients must be refused."""
         return self._replicated.restoring is not None
 
-    def newest_proposals(self) -> dict[int, Place]:
+    def newest_proposals(self) -> dict[int, ProposalNumber]:
         """Return the place of the newest applied proposal of every member."""
         return self._replicated.newest_proposals()
 
@@ -133,7 +133,7 @@ class Machine:
         outcomes: list[Outcome] = []
         memberships: list[MembershipOutcome] = []
         for entry, decoded in [(entry, _decode(entry)) for entry in entries]:
-            if isinstance(decoded, Entry):
+            if isinstance(decoded, DecodedEntry):
                 outcomes.append(replicated.apply_commands(decoded, entry.data, workspace))
             elif decoded is not None and entry.conf_state is not None:
                 memberships.append(replicated.apply_membership(entry, decoded, entry.conf_state))
@@ -186,14 +186,14 @@ class Machine:
         below = None if self._overlay.hides_engine else self._engine.view()
         return MachineView(below, self._overlay.values())
 
-    def image_source(self) -> ImageSource:
+    def backup_source(self) -> BackupSource:
         """Freeze everything an image holds."""
-        return ImageSource(self._replicated.kept(), self.view())
+        return BackupSource(self._replicated.kept(), self.view())
 
     # --- how much there is ----------------------------------------------------
 
     @property
-    def total(self) -> Count | None:
+    def total(self) -> CollectionCount | None:
         """How many rows there are; None while nobody has counted them."""
         return None if self._suspended else self._replicated.collection_count.total
 
@@ -251,7 +251,7 @@ class Machine:
         try:
             before = recent.sizes(batch, _nothing if hidden else self._measure)
         except StorageError as error:
-            log.warning("census.lost", extra={"reason": str(error)})
+            log.warning("collection_count.lost", extra={"reason": str(error)})
             count.forget()
         else:
             count.take(batch, before, after)
@@ -271,7 +271,7 @@ def _nothing(keys: list[bytes]) -> list[int]:
     return [0] * len(keys)
 
 
-def _decode(entry: Committed) -> Entry | command_pb2.MemberRecord | None:
+def _decode(entry: Committed) -> DecodedEntry | command_pb2.MemberRecord | None:
     if entry.kind is EntryKind.CONF_CHANGE:
         return decode_record(entry.context, index=entry.index)
     return decode_entry(entry.data, index=entry.index) if entry.data else None

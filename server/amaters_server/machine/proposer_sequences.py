@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from amaters_server.machine.codec import Proposal
-from amaters_server.model.replication import Place
+from amaters_server.machine.codec import ProposalId
+from amaters_server.model.replication import ProposalNumber
 
 
 class ProposerSequences:
     """The last applied proposal of every member that ever proposed."""
 
-    def __init__(self, last: Iterable[Proposal] = ()) -> None:
+    def __init__(self, last: Iterable[ProposalId] = ()) -> None:
         self._last = {one.origin: one for one in last}
-        self._changed: dict[int, Proposal] = {}
+        self._changed: dict[int, ProposalId] = {}
 
-    def accept(self, proposal: Proposal) -> bool:
+    def accept(self, proposal: ProposalId) -> bool:
         """Note the proposal as applied; False, and nothing noted, when it comes too late."""
         last = self._last.get(proposal.origin)
         if last is not None and proposal[1:] <= last[1:]:
@@ -21,15 +21,15 @@ class ProposerSequences:
         self._last[proposal.origin] = self._changed[proposal.origin] = proposal
         return True
 
-    def all(self) -> list[Proposal]:
+    def all(self) -> list[ProposalId]:
         """Return the last applied proposal of every member, by member id."""
         return [self._last[origin] for origin in sorted(self._last)]
 
-    def newest(self) -> dict[int, Place]:
+    def newest(self) -> dict[int, ProposalNumber]:
         """Return the place of the last applied proposal of every member."""
         return {origin: (one.incarnation, one.sequence) for origin, one in self._last.items()}
 
-    def take_changed(self) -> list[Proposal]:
+    def take_changed(self) -> list[ProposalId]:
         """Return what changed since the last call, and forget that it did."""
         changed, self._changed = list(self._changed.values()), {}
         return changed

@@ -4,8 +4,8 @@ Decides what each entry does; the data it changes goes into a `Workspace`.
 """
 
 from amaters_server.machine import membership, state
-from amaters_server.machine.codec import Command, Entry
-from amaters_server.machine.collection_count import CollectionCount
+from amaters_server.machine.codec import Command, DecodedEntry
+from amaters_server.machine.collection_count import CollectionCounter
 from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import MembershipOutcome
 from amaters_server.machine.proposer_sequences import ProposerSequences
@@ -15,7 +15,7 @@ from amaters_server.machine.state import SavedState
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import MalformedError, SnapshotError
 from amaters_server.model.queries import Answer, Result
-from amaters_server.model.replication import Committed, Outcome, Place
+from amaters_server.model.replication import Committed, Outcome, ProposalNumber
 from amaters_server.storage.engine import Changes
 from amaters_server.wire import command_pb2
 
@@ -28,7 +28,7 @@ class ReplicatedState:
         self.term = kept.term
         self.membership = kept.membership
         self.restoring = kept.restoring
-        self.collection_count = CollectionCount(kept.counts)
+        self.collection_count = CollectionCounter(kept.counts)
         self._proposer_sequences = ProposerSequences(kept.origins)
         self._sessions = Sessions(kept.sessions)
         self._members_saved = kept.membership
@@ -46,7 +46,7 @@ class ReplicatedState:
             self.collection_count.counts(),
         )
 
-    def newest_proposals(self) -> dict[int, Place]:
+    def newest_proposals(self) -> dict[int, ProposalNumber]:
         """Return the place of the last applied proposal of every member."""
         return self._proposer_sequences.newest()
 
@@ -70,7 +70,7 @@ class ReplicatedState:
             anew, counts = count.take_changed()
             state.save_counts(changes, counts, anew=anew)
 
-    def apply_commands(self, entry: Entry, data: bytes, workspace: Workspace) -> Outcome:
+    def apply_commands(self, entry: DecodedEntry, data: bytes, workspace: Workspace) -> Outcome:
         """Carry out the entry's commands, unless its origin has gone past it; `data` encodes it."""
         if not self._proposer_sequences.accept(entry.proposal):
             return Outcome(*entry.proposal, results=[], entry=data, skipped=True)
@@ -89,7 +89,7 @@ class ReplicatedState:
         self.membership, refused = membership.changed(before, record, conf_state)
         return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
 
-    def _put_all(self, entry: Entry, batch: dict[bytes, bytes | None]) -> list[Answer]:
+    def _put_all(self, entry: DecodedEntry, batch: dict[bytes, bytes | None]) -> list[Answer]:
         """Carry out lone puts: what `_answer` would do with each, at a fraction of the cost."""
         puts = zip(entry.put_keys, entry.put_values, strict=True)
         if not entry.put_sessions:

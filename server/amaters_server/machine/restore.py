@@ -33,7 +33,7 @@ class RestoreStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
+class RestoreProgress:
     """A restore under way and how far it is."""
 
     restore_id: int
@@ -44,18 +44,18 @@ class Restoring:
 class Advanced:
     """What one step does: the restore afterwards, and how the data changes."""
 
-    restoring: Restoring | None
+    restoring: RestoreProgress | None
     clear: bool = False
     records: tuple[Put, ...] = field(default=())
 
 
-def advance(restoring: Restoring | None, step: RestoreStep) -> Advanced:
+def advance(restoring: RestoreProgress | None, step: RestoreStep) -> Advanced:
     """Return what the step does; raises SnapshotError when it does not belong here.
 
     BEGIN always wins, so that a restore whose driver died can be started over.
     """
     if step.kind is RestoreKind.BEGIN:
-        return Advanced(Restoring(step.restore_id), clear=True)
+        return Advanced(RestoreProgress(step.restore_id), clear=True)
     if restoring is None:
         raise SnapshotError(f"restore {step.restore_id} is not under way: begin it again")
     if restoring.restore_id != step.restore_id:
@@ -66,7 +66,7 @@ def advance(restoring: Restoring | None, step: RestoreStep) -> Advanced:
     match step.kind:
         case RestoreKind.LOAD:
             loaded = restoring.loaded + len(step.records)
-            return Advanced(Restoring(step.restore_id, loaded), records=step.records)
+            return Advanced(RestoreProgress(step.restore_id, loaded), records=step.records)
         case RestoreKind.END:
             _require_complete(restoring, step)
             return Advanced(None)
@@ -74,7 +74,7 @@ def advance(restoring: Restoring | None, step: RestoreStep) -> Advanced:
             return Advanced(None, clear=True)
 
 
-def refusal(restoring: Restoring) -> NotReadyError:
+def refusal(restoring: RestoreProgress) -> NotReadyError:
     """Return what clients are answered meanwhile."""
     return NotReadyError(
         f"its data is being restored (restore {restoring.restore_id}, {restoring.loaded} records "
@@ -82,7 +82,7 @@ def refusal(restoring: Restoring) -> NotReadyError:
     )
 
 
-def _require_complete(restoring: Restoring, step: RestoreStep) -> None:
+def _require_complete(restoring: RestoreProgress, step: RestoreStep) -> None:
     if restoring.loaded != step.record_count:
         raise SnapshotError(
             f"restore {step.restore_id} loaded {restoring.loaded} records where the snapshot has "

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from amaters_server.machine.codec import Proposal
-from amaters_server.machine.collection_count import Count, Counts
-from amaters_server.machine.restore import Restoring
+from amaters_server.machine.codec import ProposalId
+from amaters_server.machine.collection_count import CollectionCount, Counts
+from amaters_server.machine.restore import RestoreProgress
 from amaters_server.machine.sessions import Session, session
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
 from amaters_server.model.errors import StorageCorruptedError
@@ -36,9 +36,9 @@ class SavedState:
     index: int = 0
     term: int = 0
     membership: Membership | None = None
-    origins: list[Proposal] = field(default_factory=list)
+    origins: list[ProposalId] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    restoring: Restoring | None = None
+    restoring: RestoreProgress | None = None
     counts: Counts | None = None
     """None when nobody has counted the data."""
 
@@ -84,7 +84,7 @@ def save_membership(changes: Changes, membership: Membership) -> None:
     changes.put(Space.META, MEMBERSHIP, _membership_message(membership).SerializeToString())
 
 
-def save_origins(changes: Changes, origins: Iterable[Proposal]) -> None:
+def save_origins(changes: Changes, origins: Iterable[ProposalId]) -> None:
     """Add the last applied proposals of these members."""
     for one in origins:
         key = ORIGINS + one.origin.to_bytes(8, "big")
@@ -102,7 +102,7 @@ def save_sessions(changes: Changes, sessions: dict[bytes, Session | None]) -> No
 
 
 def save_counts(
-    changes: Changes, counts: Mapping[bytes, Count | None], *, anew: bool = False
+    changes: Changes, counts: Mapping[bytes, CollectionCount | None], *, anew: bool = False
 ) -> None:
     """Add these counts; None forgets one, and `anew` all that were kept before."""
     if anew:
@@ -115,7 +115,7 @@ def save_counts(
             changes.put(Space.META, COUNTS + prefix, message.SerializeToString())
 
 
-def save_restoring(changes: Changes, restoring: Restoring | None) -> None:
+def save_restoring(changes: Changes, restoring: RestoreProgress | None) -> None:
     """Add the restore under way, or that there is none."""
     if restoring is None:
         changes.delete(Space.META, RESTORING)
@@ -140,7 +140,7 @@ def header_of(kept: SavedState, *, created_unix_ms: int) -> bytes:
     return header.SerializeToString()
 
 
-def kept_from_header(header: bytes) -> SavedState:
+def state_from_header(header: bytes) -> SavedState:
     """Decode the header of an image; raises StorageCorruptedError when it is none."""
     try:
         message = state_pb2.ImageHeader.FromString(header)
@@ -190,7 +190,7 @@ def _counts(stored: dict[bytes, bytes]) -> Counts:
         for key, value in stored.items()
         if key.startswith(COUNTS)
     )
-    return {prefix: Count(one.keys, one.size_bytes) for prefix, one in messages}
+    return {prefix: CollectionCount(one.keys, one.size_bytes) for prefix, one in messages}
 
 
 def _membership_message(membership: Membership) -> state_pb2.Membership:
@@ -245,12 +245,12 @@ def _membership(message: state_pb2.Membership) -> Membership:
     )
 
 
-def _origin_message(one: Proposal) -> state_pb2.Origin:
+def _origin_message(one: ProposalId) -> state_pb2.Origin:
     return state_pb2.Origin(id=one.origin, incarnation=one.incarnation, sequence=one.sequence)
 
 
-def _origin(message: state_pb2.Origin) -> Proposal:
-    return Proposal(message.id, message.incarnation, message.sequence)
+def _origin(message: state_pb2.Origin) -> ProposalId:
+    return ProposalId(message.id, message.incarnation, message.sequence)
 
 
 def _session_message(one: Session) -> state_pb2.Session:
@@ -293,9 +293,9 @@ def _result(message: state_pb2.Result) -> Result:
             return None
 
 
-def _restoring_message(one: Restoring) -> state_pb2.Restoring:
+def _restoring_message(one: RestoreProgress) -> state_pb2.Restoring:
     return state_pb2.Restoring(restore_id=one.restore_id, loaded=one.loaded)
 
 
-def _restoring(message: state_pb2.Restoring) -> Restoring:
-    return Restoring(message.restore_id, message.loaded)
+def _restoring(message: state_pb2.Restoring) -> RestoreProgress:
+    return RestoreProgress(message.restore_id, message.loaded)

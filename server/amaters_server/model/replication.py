@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.queries import Answer
 
-Place = tuple[int, int]
+ProposalNumber = tuple[int, int]
 """Incarnation and sequence of a proposal: the order in which one member's proposals apply."""
 
 

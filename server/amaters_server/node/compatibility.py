@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from amaters_server.raft.version_preference import dotted
+from amaters_server.model.versions import Version, dotted
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,6 @@ ADVICE = (
     "bring whichever of the two differs from the rest of the cluster to the others' version; on "
     "Kubernetes correct spec.image (docs/operations/incompatible-member.md)"
 )
-
-Version = tuple[int, int, int]
 
 
 def compatible(own: Version, theirs: Version) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
+from amaters_server.model.versions import dotted
 from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.loop.counting import Counting
 from amaters_server.node.loop.leadership import Leadership
@@ -29,7 +30,6 @@ from amaters_server.raft.membership import voters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.raft.replica import Replica
 from amaters_server.raft.status import RaftStatus
-from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)

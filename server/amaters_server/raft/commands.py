@@ -23,7 +23,7 @@ class Origin:
     """Random, new with each start: no other can name what this life asks for."""
 
 
-class Waiting(Protocol):
+class WaitingCommand(Protocol):
     """A command whose caller waits; `model.queries.Write` is the usual one."""
 
     @property
@@ -47,11 +47,11 @@ class Waiting(Protocol):
         ...
 
 
-Encode = Callable[[Origin, int, Sequence[Waiting]], bytes]
+Encode = Callable[[Origin, int, Sequence[WaitingCommand]], bytes]
 """Makes an entry of these commands, by that origin under that sequence number."""
 
 
-def batches(commands: Sequence[Waiting]) -> Iterator[tuple[list[Waiting], int]]:
+def batches(commands: Sequence[WaitingCommand]) -> Iterator[tuple[list[WaitingCommand], int]]:
     """Cut waiting commands into runs that fit an entry each, and tell their sizes in bytes."""
     start, size = 0, 0
     for position, command in enumerate(commands):
@@ -64,7 +64,7 @@ def batches(commands: Sequence[Waiting]) -> Iterator[tuple[list[Waiting], int]]:
         yield list(commands[start:]), size
 
 
-def _size(command: Waiting) -> int:
+def _size(command: WaitingCommand) -> int:
     operations = command.operations
     if len(operations) == 1 and type(put := operations[0]) is Put:
         return len(put[0]) + len(put[1]) + 2 * _OVERHEAD

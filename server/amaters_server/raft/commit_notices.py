@@ -9,7 +9,7 @@ raft notices nothing but a slower network that loses some messages.
 
 from collections.abc import Sequence
 
-from amaters_server.raft.core import Message
+from amaters_server.raft.raft_node import Message
 
 EAGER_SECONDS = 1.0
 

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.raft.core import (
+from amaters_server.raft.log import Log
+from amaters_server.raft.outbox import Batch, Outbox, Snapshot
+from amaters_server.raft.ports import Applier
+from amaters_server.raft.raft_node import (
     ENTRY_CONF_CHANGE,
     ConsensusError,
     Entry,
@@ -23,11 +26,8 @@ from amaters_server.raft.core import (
     MessageKind,
     RaftNode,
     Ready,
-    from_core,
+    from_native,
 )
-from amaters_server.raft.log import Log
-from amaters_server.raft.outbox import Batch, Outbox, Snapshot
-from amaters_server.raft.ports import Applier
 from amaters_server.storage.engine import Changes
 
 MOST_HELD = 8
@@ -46,7 +46,7 @@ class Driver:
     """One member, driven by its shell: inputs in, then `advance`, then do what the outbox says."""
 
     def __init__(self, core: RaftNode, applier: Applier, log: Log, keep: LogRetention) -> None:
-        self.core = core
+        self.raft_node = core
         """For reading its properties; its inputs go through this driver."""
         self._applier = applier
         self._log = log
@@ -77,14 +77,14 @@ class Driver:
     def tick(self) -> None:
         """Let one tick pass."""
         if not self.resting:
-            self.core.tick()
+            self.raft_node.tick()
 
     def step(self, message: bytes, *, fetched: bool = False) -> tuple[MessageKind, int] | None:
         """Process a message of another member; return its kind and sender, None while resting.
 
         A snapshot is only checked unless it is `fetched`. ConsensusError for a refused message.
         """
-        return None if self.resting else self.core.step(message, hold_snapshot=not fetched)
+        return None if self.resting else self.raft_node.step(message, hold_snapshot=not fetched)
 
     def persisted(self, token: int) -> None:
         """Hear that this batch, and every one before it, is written (durable, if it said sync)."""
@@ -96,7 +96,7 @@ class Driver:
             self._released += newest.messages
             self._written_applied = max(self._written_applied, newest.applied)
         if ready:
-            self.core.on_persist_ready(ready)
+            self.raft_node.on_persist_ready(ready)
         if newest is not None and newest.version:
             self._applier.written(newest.version)
 
@@ -126,9 +126,9 @@ class Driver:
         """Do all that can be done now; with `flush`, also write what would otherwise wait."""
         out.messages += self._released
         self._released = []
-        while not self.resting and self.core.has_ready():
-            self._take(self.core.ready(), out)
-        out.images_wanted += self.core.take_snapshot_requests()
+        while not self.resting and self.raft_node.has_ready():
+            self._take(self.raft_node.ready(), out)
+        out.snapshots_wanted += self.raft_node.take_snapshot_requests()
         if flush and not self.resting:
             self._compact()
         if self._next.sync or self._next.ready or (flush and self._next.changes):
@@ -142,7 +142,7 @@ class Driver:
         if ready.snapshot is not None:
             self._installing = ready
             index, term, conf_state, data = ready.snapshot
-            out.install = Snapshot(index, term, from_core(conf_state), data)
+            out.install = Snapshot(index, term, from_native(conf_state), data)
             return
         self._record(ready, out)
         if ready.committed:
@@ -162,7 +162,7 @@ class Driver:
         elif self._in_flight:
             self._in_flight[-1].cover(ready)
         else:
-            self.core.on_persist_ready(ready.number)
+            self.raft_node.on_persist_ready(ready.number)
             out.messages += ready.persisted_messages
 
     def _apply(self, committed: Sequence[Entry], out: Outbox) -> None:
@@ -174,14 +174,14 @@ class Driver:
         out.outcomes += applied.outcomes
         out.members_changed |= applied.members_changed
         self.entries_applied += len(entries)
-        self.core.advance_apply_to(entries[-1].index)
+        self.raft_node.advance_apply_to(entries[-1].index)
 
     def _committed(self, entry: Entry, out: Outbox) -> Committed:
         index, term, kind, data, context = entry
         if kind != ENTRY_CONF_CHANGE:
             return Committed(index, term, EntryKind.NORMAL, data)
         try:
-            state = from_core(self.core.apply_conf_change(data))
+            state = from_native(self.raft_node.apply_conf_change(data))
         except ConsensusError:
             # It contradicts the configuration, on every member alike: it changes nothing.
             return Committed(index, term, EntryKind.CONF_CHANGE, data, context)
@@ -220,8 +220,8 @@ class Driver:
 
     def _compact(self) -> None:
         """Drop what nobody needs, in strides, so that most ticks write nothing."""
-        first, last = self.core.first_index(), self.core.last_index()
-        count, size = last - first + 1, self.core.log_bytes()
+        first, last = self.raft_node.first_index(), self.raft_node.last_index()
+        count, size = last - first + 1, self.raft_node.log_bytes()
         if count <= self._keep.entries * 5 // 4 and size <= self._keep.bytes * 5 // 4:
             return
         drop = max(count - self._keep.entries, 0)
@@ -231,7 +231,7 @@ class Driver:
         target = min(first + drop - 1, self._written_applied, hold or last)
         if target < first:
             return
-        term = self.core.term_of(target)
-        self.core.compact(target)
+        term = self.raft_node.term_of(target)
+        self.raft_node.compact(target)
         self._log.compact(self._next.changes, target, term)
         self.compactions += 1

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from amaters_server.model.errors import StorageCorruptedError
-from amaters_server.raft.core import Entry, HardState
+from amaters_server.raft.raft_node import Entry, HardState
 from amaters_server.storage.engine import Changes, Engine, Space
 
 HIGHEST_TERM = 3 << 60

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from amaters_server.model.cluster import Member, Membership, NodeId
 from amaters_server.model.errors import MembershipError
-from amaters_server.raft.core import ChangeKind
-from amaters_server.raft.version_preference import UNKNOWN, Heir, Version
+from amaters_server.model.versions import UNKNOWN, Version
+from amaters_server.raft.raft_node import ChangeKind
+from amaters_server.raft.version_preference import TransferTarget
 from amaters_server.wire import command_pb2
 
 MAX_PROMOTION_LAG = 1000
@@ -163,10 +164,12 @@ def quorum(count: int) -> int:
     return count // 2 + 1
 
 
-def heirs(membership: Membership, view: LeaderView, versions: Mapping[int, Version]) -> list[Heir]:
+def transfer_targets(
+    membership: Membership, view: LeaderView, versions: Mapping[int, Version]
+) -> list[TransferTarget]:
     """Return the other voters that answer their leader."""
     return [
-        Heir(
+        TransferTarget(
             member.id,
             versions.get(member.id, UNKNOWN),
             max(view.last_index - view.following[member.id].matched, 0),

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.replication import Outcome
 from amaters_server.raft.commands import Origin
-from amaters_server.raft.core import Message, Ready
 from amaters_server.raft.proposals import Delivery
+from amaters_server.raft.raft_node import Message, Ready
 from amaters_server.raft.reads import WaitingReads
 from amaters_server.storage.engine import Changes
 
@@ -69,7 +69,7 @@ class Outbox:
     offers: list[SnapshotOffer] = field(default_factory=list)
     install: Snapshot | None = None
     """Once everything handed out is written: install it, then call `installed`."""
-    images_wanted: list[int] = field(default_factory=list)
+    snapshots_wanted: list[int] = field(default_factory=list)
     """Members that need a newer snapshot than the one on offer."""
     outcomes: list[Outcome] = field(default_factory=list)
     """For the replica, which makes deliveries of them."""

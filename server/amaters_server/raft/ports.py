@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from amaters_server.model.cluster import Membership
-from amaters_server.model.replication import Committed, Outcome, Place
+from amaters_server.model.replication import Committed, Outcome, ProposalNumber
 from amaters_server.storage.engine import Changes
 
 
@@ -50,7 +50,7 @@ class Applier(Protocol):
         """Who belongs to the cluster as of the applied index; None before there is a cluster."""
         ...
 
-    def newest_proposals(self) -> dict[int, Place]:
+    def newest_proposals(self) -> dict[int, ProposalNumber]:
         """Return the place of the newest applied proposal of every member."""
         ...
 

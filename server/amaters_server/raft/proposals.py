@@ -30,8 +30,8 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
 )
 from amaters_server.model.queries import Answer, Answers
-from amaters_server.model.replication import Outcome, Place
-from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin, Waiting, batches
+from amaters_server.model.replication import Outcome, ProposalNumber
+from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin, WaitingCommand, batches
 
 MAX_IN_FLIGHT = 4
 """Entries under way at once; writes beyond them gather until one of these is settled."""
@@ -44,7 +44,7 @@ Delivery = tuple[Answers, list[tuple[int, Answer]]]
 class Proposal:
     """Writes that travel in one entry; without any it is a barrier."""
 
-    writes: list[Waiting]
+    writes: list[WaitingCommand]
     answers: Answers | None
     since: float
     """When the first of them was parked, or when it was proposed."""
@@ -57,7 +57,7 @@ class Proposal:
     late: set[int] = field(default_factory=set)
     """Positions of writes that were answered before the entry was applied."""
 
-    def waiting(self) -> list[Waiting]:
+    def waiting(self) -> list[WaitingCommand]:
         """Return the writes whose callers have no answer yet."""
         if not self.late:
             return self.writes
@@ -109,7 +109,7 @@ class Timeouts:
     """Before callers are told that there is none."""
 
 
-Propose = Callable[[int, Sequence[Waiting]], bytes | None]
+Propose = Callable[[int, Sequence[WaitingCommand]], bytes | None]
 """Puts writes into the log under a sequence number, and returns the entry; None when raft refuses
 for now."""
 
@@ -127,7 +127,7 @@ class Proposals:
         """Whether an entry that is none of these took this node's name; `renew` clears it."""
         self._timeouts = timeouts
         self._sequence = 0
-        self._in_flight: dict[Place, Proposal] = {}
+        self._in_flight: dict[ProposalNumber, Proposal] = {}
         """In the order of their places."""
         self._parked: deque[Proposal] = deque()
         self._asked_at = -inf
@@ -135,7 +135,7 @@ class Proposals:
         self._lost_before = self.newest
 
     @property
-    def newest(self) -> Place:
+    def newest(self) -> ProposalNumber:
         """The place of the last proposal made."""
         return self.origin.incarnation, self._sequence
 
@@ -146,7 +146,7 @@ class Proposals:
 
     # --- into the log ---------------------------------------------------------
 
-    def submit(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
+    def submit(self, writes: Sequence[WaitingCommand], answers: Answers, now: float) -> None:
         """Take writes in; `launch` proposes them."""
         for run, size in batches(writes):
             deadline = min([write.deadline for write in run])
@@ -223,7 +223,7 @@ class Proposals:
         self.count -= len(answered)
         return [(proposal.answers, answered)]
 
-    def _settle_up_to(self, place: Place, now: float) -> None:
+    def _settle_up_to(self, place: ProposalNumber, now: float) -> None:
         """Park again what can never be applied any more."""
         lost: list[Proposal] = []
         while self._in_flight:

@@ -19,22 +19,22 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Answers, Read
 from amaters_server.raft import membership as rules
-from amaters_server.raft.commands import Encode, Origin, Waiting
+from amaters_server.raft.commands import Encode, Origin, WaitingCommand
 from amaters_server.raft.commit_notices import CommitNotices
-from amaters_server.raft.core import (
-    ConsensusError,
-    Message,
-    ProposalDropped,
-    from_core,
-    snapshot_offer,
-    to_core,
-)
 from amaters_server.raft.driver import Driver
 from amaters_server.raft.log import HIGHEST_INCARNATION
 from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.outbox import Outbox, SnapshotOffer
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposals import Delivery, Proposals, Timeouts
+from amaters_server.raft.raft_node import (
+    ConsensusError,
+    Message,
+    ProposalDropped,
+    from_native,
+    snapshot_offer,
+    to_native,
+)
 from amaters_server.raft.reads import Reads
 from amaters_server.raft.status import RaftStatus, ReplicaCounters
 from amaters_server.raft.version_preference import VersionPreference
@@ -67,7 +67,7 @@ class Replica:
             give_up_after=timeouts.for_a_leader,
         )
         self.version_preference = version_preference
-        self._core = driver.core
+        self._raft_node = driver.raft_node
         self._applier = applier
         self._timeouts = timeouts
         self._encode = encode
@@ -86,7 +86,7 @@ class Replica:
 
     # --- what happened --------------------------------------------------------
 
-    def write(self, writes: Sequence[Waiting], answers: Answers, now: float) -> None:
+    def write(self, writes: Sequence[WaitingCommand], answers: Answers, now: float) -> None:
         """Take writes in; they are proposed by the next `advance`."""
         hopeless = self._silenced or self._hopeless(now)
         if hopeless is not None:
@@ -144,33 +144,33 @@ class Replica:
         elif stepped is not None and stepped[0] == "snapshot" and not fetched:
             index, term, conf_state, data = snapshot_offer(message)
             self._out.offers.append(
-                SnapshotOffer(index, term, from_core(conf_state), data, message)
+                SnapshotOffer(index, term, from_native(conf_state), data, message)
             )
         return True
 
     def confirm_term(self, term: int) -> None:
         """Hear from a member itself which term it is in."""
-        self._core.confirm_term(term)
+        self._raft_node.confirm_term(term)
 
     def unreachable(self, member: int) -> None:
         """Hear that messages to that member were dropped, so that its leader probes it."""
-        self._core.report_unreachable(member)
+        self._raft_node.report_unreachable(member)
 
-    def image_sent(self, member: int, *, arrived: bool) -> None:
+    def snapshot_sent(self, member: int, *, arrived: bool) -> None:
         """Hear how the image on its way to that member ended."""
-        self._core.report_snapshot(member, arrived)
+        self._raft_node.report_snapshot(member, arrived)
 
-    def offer_image(self, index: int, term: int, conf_state: ConfState, data: bytes) -> None:
+    def offer_snapshot(self, index: int, term: int, conf_state: ConfState, data: bytes) -> None:
         """Offer an image of the state at that index to members that need one."""
-        self._core.set_snapshot(index, term, to_core(conf_state), data)
+        self._raft_node.set_snapshot(index, term, to_native(conf_state), data)
 
-    def withdraw_image(self) -> None:
+    def withdraw_snapshot(self) -> None:
         """Offer no image any more."""
-        self._core.clear_snapshot()
+        self._raft_node.clear_snapshot()
 
-    def awaiting_image(self) -> list[int]:
+    def awaiting_snapshot(self) -> list[int]:
         """Return the members that were offered an image and have not taken it over yet."""
-        progress = self._core.status().progress
+        progress = self._raft_node.status().progress
         return [one.id for one in progress if one.state == "snapshot"]
 
     @property
@@ -194,14 +194,14 @@ class Replica:
         """
         context = change.context(origin=self.origin.node_id, request=request)
         try:
-            self._core.propose_conf_change(context, [(change.kind, change.member.id)])
+            self._raft_node.propose_conf_change(context, [(change.kind, change.member.id)])
         except ProposalDropped as dropped:
             raise MembershipError(f"the change was not accepted now: {dropped}") from dropped
 
     def transfer_leader(self, to: int) -> None:
         """Ask raft to hand leadership over; MembershipError when it cannot."""
         try:
-            self._core.transfer_leader(to)
+            self._raft_node.transfer_leader(to)
         except ConsensusError as refused:
             raise MembershipError(f"leadership cannot go to member {to}: {refused}") from refused
 
@@ -252,24 +252,24 @@ class Replica:
     @property
     def leads(self) -> bool:
         """Whether this node leads, as far as it knows; cheap enough for every call."""
-        return self._core.is_leader
+        return self._raft_node.is_leader
 
     @property
     def term(self) -> int:
         """Return the present term."""
-        return self._core.term
+        return self._raft_node.term
 
     def status(self) -> RaftStatus:
         """Return the state of the raft node; built by every call, so not for a hot path."""
-        return RaftStatus.of(self._core, installing=self.driver.resting)
+        return RaftStatus.of(self._raft_node, installing=self.driver.resting)
 
     def term_of(self, index: int) -> int:
         """Return the term of an entry that is still in the log."""
-        return self._core.term_of(index)
+        return self._raft_node.term_of(index)
 
     def campaign(self) -> None:
         """Start an election now instead of after a timeout."""
-        self._core.campaign()
+        self._raft_node.campaign()
 
     def leader_view(self, now: float) -> LeaderView:
         """Return what a leader knows of its followers; empty on any other node."""
@@ -279,9 +279,9 @@ class Replica:
                 # Raft forgets whom it heard of with every check of its quorum.
                 progress.recent_active or self._heard_lately(progress.id, now),
             )
-            for progress in self._core.status().progress
+            for progress in self._raft_node.status().progress
         }
-        return LeaderView(self._core.leader, self._core.last_index(), following)
+        return LeaderView(self._raft_node.leader, self._raft_node.last_index(), following)
 
     def _heard_lately(self, member: int, now: float) -> bool:
         return now - self._heard.get(member, -inf) < self._timeouts.for_an_outcome
@@ -293,7 +293,7 @@ class Replica:
             self._out.deliveries += self.proposals.refuse_local_only(self.not_leader())
         self.proposals.launch(self._propose, now)
         if not self.driver.resting:
-            self.reads.ask(self._core.read_index, now)
+            self.reads.ask(self._raft_node.read_index, now)
 
     def _digest(self, out: Outbox, now: float) -> None:
         """Follow what raft and the state machine reported, so that the shell need not."""
@@ -319,7 +319,7 @@ class Replica:
 
     def _sift(self, messages: list[Message], now: float) -> list[Message]:
         """Hold back what can wait: requests for votes, then commit notices."""
-        if self._core.leader == 0:
+        if self._raft_node.leader == 0:
             messages = self._let_newer_go_first(messages, now)
         return self._commit_notices.sift(messages, now)
 
@@ -341,7 +341,7 @@ class Replica:
     def _note_incarnation(self, member: int, incarnation: int) -> None:
         if incarnation > self._incarnations.get(member, -1):
             self._incarnations[member] = incarnation
-            self._core.note_incarnation(member, incarnation)
+            self._raft_node.note_incarnation(member, incarnation)
 
     def _renew(self, out: Outbox) -> None:
         """Become a later incarnation than the one that somebody used in this node's name."""
@@ -360,12 +360,12 @@ class Replica:
         self.proposals.suspect()
         self.reads.suspect()
 
-    def _propose(self, sequence: int, writes: Sequence[Waiting]) -> bytes | None:
+    def _propose(self, sequence: int, writes: Sequence[WaitingCommand]) -> bytes | None:
         if self._refused or self._leader == 0 or self.driver.resting or self.proposals.usurped:
             return None
         entry = self._encode(self.origin, sequence, writes)
         try:
-            self._core.propose(b"", entry)
+            self._raft_node.propose(b"", entry)
         except ProposalDropped:
             self.counters.dropped += 1
             self._refused = True

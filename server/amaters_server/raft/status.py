@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from amaters_server.raft.core import RaftNode
+from amaters_server.raft.raft_node import RaftNode
 
 
 @dataclass(frozen=True, slots=True)

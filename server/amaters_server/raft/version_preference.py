@@ -16,19 +16,17 @@ no longer than its own, and when its own log is of an older term nobody can ever
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from amaters_server.raft.core import Message
+from amaters_server.model.versions import Version, dotted, parsed
+from amaters_server.raft.raft_node import Message
 
-Version = tuple[int, int, int]
 CHANCES = 3
 """Election timeouts that newer members are given to be elected in."""
-MAX_HEIR_LAG = 1000
+MAX_TRANSFER_LAG = 1000
 """Entries the next leader may lack: less than a blink of replication."""
-UNKNOWN: Version = (0, 0, 0)
-"""Of a member that never shook hands; older than all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heir:
+class TransferTarget:
     """A voter that answers its leader, and could take leadership over."""
 
     id: int
@@ -39,7 +37,7 @@ class Heir:
     @property
     def able(self) -> bool:
         """Whether it would lead after a blink of replication."""
-        return self.lag <= MAX_HEIR_LAG
+        return self.lag <= MAX_TRANSFER_LAG
 
 
 def reason_to_wait(
@@ -57,41 +55,28 @@ def reason_to_wait(
     return f"member {newer[0]} runs {dotted(rivals[newer[0]])} and may lead: it goes first"
 
 
-def successor(heirs: Sequence[Heir]) -> int | None:
+def successor(targets: Sequence[TransferTarget]) -> int | None:
     """Return who should lead next: the newest version, then who lacks the least."""
-    best = max(heirs, key=lambda one: (one.able, one.version, -one.lag, -one.id), default=None)
+    best = max(targets, key=lambda one: (one.able, one.version, -one.lag, -one.id), default=None)
     return best.id if best is not None else None
 
 
-def objection(to: int, heirs: Sequence[Heir]) -> str:
+def objection(to: int, targets: Sequence[TransferTarget]) -> str:
     """Say why leadership must not go to that member, though it was named; empty when it may.
 
     The present leader's own version does not count: it was told to hand over.
     """
-    target = next((one for one in heirs if one.id == to), None)
+    target = next((one for one in targets if one.id == to), None)
     if target is None:
         return ""  # It may have been slow to answer: whether it does will be seen.
-    newer = [one for one in heirs if one.able and one.version > target.version]
+    newer = [one for one in targets if one.able and one.version > target.version]
     if not newer:
         return ""
-    best = next(one for one in heirs if one.id == successor(newer))
+    best = next(one for one in targets if one.id == successor(newer))
     return (
         f"member {to} runs {dotted(target.version)}, and member {best.id} runs "
         f"{dotted(best.version)} and can lead: name that one, or stop it first"
     )
-
-
-def dotted(version: Version) -> str:
-    """Return the version as people write it."""
-    return ".".join(str(part) for part in version)
-
-
-def parsed(text: str) -> Version:
-    """Return the version that was written so; `UNKNOWN` when it is none."""
-    parts = text.split(".")
-    if len(parts) != len(UNKNOWN) or not all(part.isdecimal() for part in parts):
-        return UNKNOWN
-    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 class VersionPreference:

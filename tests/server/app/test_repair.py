@@ -12,8 +12,8 @@ from amaters_server.config.load import Sources, load
 from amaters_server.machine.machine import Machine
 from amaters_server.node.joining import founding
 from amaters_server.node.settings import InitialMember
-from amaters_server.raft.core import ENTRY_NORMAL
 from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
+from amaters_server.raft.raft_node import ENTRY_NORMAL
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.rocks import RocksEngine
 from click.testing import CliRunner

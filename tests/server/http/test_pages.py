@@ -11,7 +11,7 @@ from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.health import Health
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.http.server import MAX_CONNECTIONS, HttpServer, MetricsSwitch
-from amaters_server.machine.collection_count import Count, Holdings
+from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (
@@ -53,7 +53,11 @@ def status() -> NodeStatus:
 
 
 async def holdings() -> Holdings:
-    return Holdings(Count(7, 70), 3, (("users", Count(4, 40)), ('odd "name"', Count(2, 20))))
+    return Holdings(
+        CollectionCount(7, 70),
+        3,
+        (("users", CollectionCount(4, 40)), ('odd "name"', CollectionCount(2, 20))),
+    )
 
 
 async def members() -> MembersReport:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from amaters_server.machine.codec import Proposal, encode_restore, encode_writes
+from amaters_server.machine.codec import ProposalId, encode_restore, encode_writes
 from amaters_server.machine.machine import Applied, Machine
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.machine.sessions import digest, put_digest
@@ -35,11 +35,11 @@ class Log:
 
     def propose(self, *commands: Sequence[Operation], session: tuple[bytes, int] = (b"", 0)):
         writes = [Write(0, operations, 0.0, *session) for operations in commands]
-        return self.apply(encode_writes(Proposal(1, 1, self.index + 1), writes, unix_ms=0))[0]
+        return self.apply(encode_writes(ProposalId(1, 1, self.index + 1), writes, unix_ms=0))[0]
 
     def restore(self, kind: RestoreKind, number: int = 1, *puts: Put, count: int = 0):
         step = RestoreStep(kind, number, puts, count)
-        return self.apply(encode_restore(Proposal(1, 1, self.index + 1), step, unix_ms=0))[0][0]
+        return self.apply(encode_restore(ProposalId(1, 1, self.index + 1), step, unix_ms=0))[0][0]
 
     def apply(self, *datas: bytes):
         applied = self.machine.apply([self.committed(data) for data in datas])
@@ -97,7 +97,7 @@ def test_one_malformed_command_gets_an_error_and_the_others_proceed(log: Log) ->
 
 
 def test_bytes_that_are_no_entry_stop_the_run_before_any_of_it_shows(log: Log) -> None:
-    good = encode_writes(Proposal(1, 1, 1), [Write(0, [Put(A, b"1")], 0.0)], unix_ms=0)
+    good = encode_writes(ProposalId(1, 1, 1), [Write(0, [Put(A, b"1")], 0.0)], unix_ms=0)
 
     with pytest.raises(StorageCorruptedError, match="log entry 2"):
         log.apply(good, b"\xff\xff\xff")
@@ -111,7 +111,7 @@ def test_a_new_leaders_empty_entry_only_moves_the_applied_index(log: Log) -> Non
     assert (log.machine.applied_index, log.machine.applied_term) == (1, 1)
 
 
-def propose_as(log: Log, proposal: Proposal, key: DataKey):
+def propose_as(log: Log, proposal: ProposalId, key: DataKey):
     data = encode_writes(proposal, [Write(0, [Put(key, b"v")], 0.0)], unix_ms=0)
     return log.machine.apply([log.committed(data)]).outcomes[0]
 
@@ -119,13 +119,13 @@ def propose_as(log: Log, proposal: Proposal, key: DataKey):
 @pytest.mark.parametrize(
     ("late", "why"),
     [
-        (Proposal(1, 5, 7), "it was applied already"),
-        (Proposal(1, 5, 6), "a later one of that life was applied"),
-        (Proposal(1, 4, 9), "it is from an earlier life of that member"),
+        (ProposalId(1, 5, 7), "it was applied already"),
+        (ProposalId(1, 5, 6), "a later one of that life was applied"),
+        (ProposalId(1, 4, 9), "it is from an earlier life of that member"),
     ],
 )
-def test_a_late_proposal_is_skipped(log: Log, late: Proposal, why: str) -> None:
-    propose_as(log, Proposal(1, 5, 7), A)
+def test_a_late_proposal_is_skipped(log: Log, late: ProposalId, why: str) -> None:
+    propose_as(log, ProposalId(1, 5, 7), A)
 
     outcome = propose_as(log, late, B)
 
@@ -136,10 +136,10 @@ def test_a_late_proposal_is_skipped(log: Log, late: Proposal, why: str) -> None:
 
 
 def test_members_do_not_hold_back_each_other_and_a_new_life_may_count_from_one(log: Log) -> None:
-    propose_as(log, Proposal(1, 5, 7), A)
+    propose_as(log, ProposalId(1, 5, 7), A)
 
-    assert not propose_as(log, Proposal(2, 1, 1), B).skipped
-    assert not propose_as(log, Proposal(1, 6, 1), C).skipped
+    assert not propose_as(log, ProposalId(2, 1, 1), B).skipped
+    assert not propose_as(log, ProposalId(1, 6, 1), C).skipped
 
 
 def test_a_repeated_write_of_a_session_is_answered_again_and_not_applied_again(log: Log) -> None:
@@ -169,7 +169,7 @@ def test_a_session_sequence_of_zero_is_malformed(log: Log) -> None:
 
 def test_a_session_is_known_again_after_a_restart(log: Log) -> None:
     data = encode_writes(
-        Proposal(1, 1, 1), [Write(0, [Put(A, b"1"), Get(B)], 0.0, b"s", 1)], unix_ms=0
+        ProposalId(1, 1, 1), [Write(0, [Put(A, b"1"), Get(B)], 0.0, b"s", 1)], unix_ms=0
     )
     log.write(log.machine.apply([log.committed(data)]))
     log.machine = Machine(log.engine)
@@ -306,10 +306,11 @@ def test_a_restore_inside_one_run_hides_what_was_there_before(log: Log) -> None:
         RestoreStep(RestoreKind.END, 1, record_count=1),
     ]
     run = [
-        encode_restore(Proposal(1, 2, n), step, unix_ms=0) for n, step in enumerate(steps, start=1)
+        encode_restore(ProposalId(1, 2, n), step, unix_ms=0)
+        for n, step in enumerate(steps, start=1)
     ]
     reads = [Put(C, b""), Get(A), Get(B), Scan(A, END, None)]
-    run.append(encode_writes(Proposal(1, 2, 9), [Write(0, reads, 0.0)], unix_ms=0))
+    run.append(encode_writes(ProposalId(1, 2, 9), [Write(0, reads, 0.0)], unix_ms=0))
 
     answers = log.apply(*run)
 
@@ -317,9 +318,9 @@ def test_a_restore_inside_one_run_hides_what_was_there_before(log: Log) -> None:
 
 
 def test_writes_and_a_restore_written_as_one_batch_leave_only_what_was_restored(log: Log) -> None:
-    data = encode_writes(Proposal(1, 1, 1), [Write(0, [Put(A, b"old")], 0.0)], unix_ms=0)
+    data = encode_writes(ProposalId(1, 1, 1), [Write(0, [Put(A, b"old")], 0.0)], unix_ms=0)
     merged = log.machine.apply([log.committed(data)])
-    begin = encode_restore(Proposal(1, 1, 2), RestoreStep(RestoreKind.BEGIN, 1), unix_ms=0)
+    begin = encode_restore(ProposalId(1, 1, 2), RestoreStep(RestoreKind.BEGIN, 1), unix_ms=0)
     later = log.machine.apply([log.committed(begin)])
     merged.changes.extend(later.changes)
 

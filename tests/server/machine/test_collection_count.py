@@ -2,8 +2,8 @@
 
 import pytest
 from amaters_server.machine import collection_count, state
-from amaters_server.machine.codec import Proposal, encode_writes
-from amaters_server.machine.collection_count import Count
+from amaters_server.machine.codec import ProposalId, encode_writes
+from amaters_server.machine.collection_count import CollectionCount
 from amaters_server.machine.machine import Machine
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
@@ -28,7 +28,7 @@ class Member:
 
     def apply(self, *operations: Operation) -> None:
         index = self.machine.applied_index + 1
-        data = encode_writes(Proposal(1, 1, index), [Write(0, operations, 0.0)], unix_ms=0)
+        data = encode_writes(ProposalId(1, 1, index), [Write(0, operations, 0.0)], unix_ms=0)
         applied = self.machine.apply([Committed(index, 1, EntryKind.NORMAL, data)])
         self.engine.write(applied.changes, sync=True)
         self.machine.written(applied.version)
@@ -43,8 +43,8 @@ def test_a_key_written_a_hundred_times_is_one_key(member: Member) -> None:
     for number in range(100):
         member.apply(Put(data_key("users", b"key"), b"v" * number))
 
-    assert member.machine.total == Count(1, 3 + 99)
-    assert Machine(member.engine).total == Count(1, 3 + 99)
+    assert member.machine.total == CollectionCount(1, 3 + 99)
+    assert Machine(member.engine).total == CollectionCount(1, 3 + 99)
 
 
 def test_a_deleted_key_is_no_key_and_a_collection_without_keys_is_none(member: Member) -> None:
@@ -54,7 +54,7 @@ def test_a_deleted_key_is_no_key_and_a_collection_without_keys_is_none(member: M
     counts = member.machine.counts()
     assert counts is not None
     assert collection_count.holdings(counts) == collection_count.Holdings(
-        Count(1, 3), 1, (("orders", Count(1, 3)),)
+        CollectionCount(1, 3), 1, (("orders", CollectionCount(1, 3)),)
     )
 
 
@@ -64,7 +64,7 @@ def test_writing_a_key_again_reads_nothing(member: Member, monkeypatch: pytest.M
 
     member.apply(Put(data_key("users", b"a"), b"22"))
 
-    assert member.machine.total == Count(1, 3)
+    assert member.machine.total == CollectionCount(1, 3)
 
 
 def test_counts_from_before_an_earlier_version_emptied_the_data_are_void(member: Member) -> None:
@@ -77,19 +77,19 @@ def test_counts_from_before_an_earlier_version_emptied_the_data_are_void(member:
 
     member.apply(Put(data_key("orders", b"b"), b"22"))
 
-    assert member.machine.total == Count(1, 3)
-    assert Machine(member.engine).total == Count(1, 3)
+    assert member.machine.total == CollectionCount(1, 3)
+    assert Machine(member.engine).total == CollectionCount(1, 3)
 
 
 def test_a_member_that_knows_no_counts_gets_an_image_of_the_same_bytes(member: Member) -> None:
     member.apply(Put(data_key("users", b"a"), b"1"))
-    kept = member.machine.image_source().kept
+    kept = member.machine.backup_source().kept
 
     header = state.header_of(kept, created_unix_ms=1)
 
     assert kept.counts is not None
     assert header == state.header_of(
-        state.kept_from_header(state.header_of(kept, created_unix_ms=1)), created_unix_ms=1
+        state.state_from_header(state.header_of(kept, created_unix_ms=1)), created_unix_ms=1
     )
     assert b"users" not in header
 
@@ -97,7 +97,7 @@ def test_a_member_that_knows_no_counts_gets_an_image_of_the_same_bytes(member: M
 def test_a_run_that_changes_no_size_writes_no_count(member: Member) -> None:
     member.apply(Put(data_key("users", b"a"), b"1"))
     entry = encode_writes(
-        Proposal(1, 1, 3), [Write(0, [Put(data_key("users", b"a"), b"2")], 0.0)], unix_ms=0
+        ProposalId(1, 1, 3), [Write(0, [Put(data_key("users", b"a"), b"2")], 0.0)], unix_ms=0
     )
 
     applied = member.machine.apply([Committed(3, 1, EntryKind.NORMAL, entry)])
@@ -111,10 +111,10 @@ def test_a_run_that_changes_no_size_writes_no_count(member: Member) -> None:
 @given(st.dictionaries(st.tuples(names, st.binary(max_size=3)), st.binary(max_size=3), max_size=12))
 def test_rows_that_were_never_counted_are_counted_in_a_view(rows: dict) -> None:
     laid = {data_key(*place): value for place, value in rows.items()}
-    expected: dict[str, Count] = {}
+    expected: dict[str, CollectionCount] = {}
     for (name, key), value in rows.items():
-        keys, size = expected.get(name, Count())
-        expected[name] = Count(keys + 1, size + len(key) + len(value))
+        keys, size = expected.get(name, CollectionCount())
+        expected[name] = CollectionCount(keys + 1, size + len(key) + len(value))
 
     counts = collection_count.counted(MachineView(None, laid), lambda: True)
 
@@ -131,10 +131,12 @@ def test_a_count_is_given_up_when_the_member_ends() -> None:
 def test_only_the_largest_collections_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection_count, "MOST_LISTED", 2)
     names = ("a", "b", "c", "x" * 300)
-    counts = {data_key(name, b""): Count(keys, 1) for keys, name in enumerate(names, start=1)}
+    counts = {
+        data_key(name, b""): CollectionCount(keys, 1) for keys, name in enumerate(names, start=1)
+    }
 
     held = collection_count.holdings(counts)
 
     assert held == collection_count.Holdings(
-        Count(10, 4), 4, (("c", Count(3, 1)), ("b", Count(2, 1)))
+        CollectionCount(10, 4), 4, (("c", CollectionCount(3, 1)), ("b", CollectionCount(2, 1)))
     )

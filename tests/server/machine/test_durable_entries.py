@@ -3,7 +3,7 @@
 import pytest
 from amaters_server.machine.codec import (
     Command,
-    Proposal,
+    ProposalId,
     decode_entry,
     encode_restore,
     encode_writes,
@@ -15,7 +15,7 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, S
 from amaters_server.wire import command_pb2
 
 A, B, C, D, E = (data_key("c", name) for name in (b"a", b"b", b"c", b"d", b"e"))
-PROPOSAL = Proposal(3, 7, 11)
+PROPOSAL = ProposalId(3, 7, 11)
 LONE_PUTS = "08031007180b20053204000163613204000163623a01313a01324a004a017352020004"
 OPERATIONS = (
     "08031007180b20052a380a0b0a090a04000163611201310a0812060a04000163620a081a060a0400016363"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from amaters_server.machine.codec import Proposal, encode_writes
+from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.machine.snapshot_install import adopting, position, require
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
@@ -38,7 +38,7 @@ def engines(request: pytest.FixtureRequest, tmp_path: Path):
 
 def entry(index: int, sequence: int, *puts: Put) -> Committed:
     writes = [Write(0, [put], 0.0, b"session", sequence) for put in puts]
-    data = encode_writes(Proposal(7, 8, sequence), writes, unix_ms=0)
+    data = encode_writes(ProposalId(7, 8, sequence), writes, unix_ms=0)
     return Committed(index, 5, EntryKind.NORMAL, data)
 
 

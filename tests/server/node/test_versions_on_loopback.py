@@ -35,7 +35,7 @@ def known_versions(node):
 def answering(leader):
     loop, membership = leader.node.running().loop, leader.node._parts.machine.membership
     view = loop.replica.leader_view(leader.deadline(0))
-    return {heir.id for heir in rules.heirs(membership, view, {})}
+    return {heir.id for heir in rules.transfer_targets(membership, view, {})}
 
 
 async def stop_all(nodes):

@@ -8,10 +8,10 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
-from amaters_server.raft.core import CoreSettings, StartState, open_consensus
 from amaters_server.raft.driver import Driver, LogRetention
 from amaters_server.raft.log import Log
 from amaters_server.raft.outbox import Outbox
+from amaters_server.raft.raft_node import RaftNodeSettings, StartState, open_raft_node
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 
@@ -37,8 +37,8 @@ class Bench:
             stored.compacted,
             stored.entries,
         )
-        self.core = open_consensus(CoreSettings(1, 2, (10, 11)), start)
-        self.driver = Driver(self.core, self.machine, self.log, keep)
+        self.raft_node = open_raft_node(RaftNodeSettings(1, 2, (10, 11)), start)
+        self.driver = Driver(self.raft_node, self.machine, self.log, keep)
         self.sequence = 0
 
     def _found(self, voters):
@@ -51,9 +51,9 @@ class Bench:
 
     def propose(self, value):
         self.sequence += 1
-        proposal = codec.Proposal(1, 1, self.sequence)
+        proposal = codec.ProposalId(1, 1, self.sequence)
         data = codec.encode_writes(proposal, [Write(0, [Put(KEY, value)], 0.0)], unix_ms=0)
-        self.core.propose(b"", data)
+        self.raft_node.propose(b"", data)
 
     def write(self, batch):
         self.engine.write(batch.changes, sync=batch.sync)
@@ -73,7 +73,7 @@ class Bench:
             self.write(out.writes[0])
 
     def lead_alone(self):
-        self.core.campaign()
+        self.raft_node.campaign()
         self.settle()
         return self
 
@@ -108,8 +108,8 @@ def test_a_vote_leaves_only_after_it_is_durable():
 
 def vote_request(bench):
     """Return a MsgRequestVote of member 2 to member 1."""
-    core = open_consensus(
-        CoreSettings(2, 2, (10, 11)),
+    core = open_raft_node(
+        RaftNodeSettings(2, 2, (10, 11)),
         StartState(1, (1, 0, 1), ConfState((1, 2)), (1, 1)),
     )
     core.campaign()
@@ -138,16 +138,16 @@ def elected_leader():
     """Return member 1 leading a group of three whose others answer on their own."""
     leader = Bench(voters=(1, 2, 3))
     others = {
-        one: open_consensus(
-            CoreSettings(one, 2, (20, 21)),
+        one: open_raft_node(
+            RaftNodeSettings(one, 2, (20, 21)),
             StartState(1, (1, 0, 1), ConfState((1, 2, 3)), (1, 1)),
         )
         for one in (2, 3)
     }
-    leader.core.campaign()
+    leader.raft_node.campaign()
     for _ in range(6):
         exchange(leader, others)
-    assert leader.core.committed_in_term
+    assert leader.raft_node.committed_in_term
     return leader, others
 
 
@@ -236,7 +236,7 @@ def test_the_log_is_held_for_an_image_on_its_way():
         for batch in bench.advance(flush=True).writes:
             bench.write(batch)
 
-    assert bench.core.first_index() == 6
+    assert bench.raft_node.first_index() == 6
 
 
 def test_large_entries_count_by_their_bytes():
@@ -248,7 +248,7 @@ def test_large_entries_count_by_their_bytes():
         for batch in bench.advance(flush=True).writes:
             bench.write(batch)
 
-    assert bench.core.log_bytes() <= 12_500
+    assert bench.raft_node.log_bytes() <= 12_500
 
 
 def test_nothing_moves_while_an_image_is_being_installed():

@@ -2,9 +2,9 @@
 
 import pytest
 from amaters_server.model.cluster import ConfState
-from amaters_server.node.joining.open_replica import core_settings_of
+from amaters_server.node.joining.open_replica import raft_node_settings
 from amaters_server.node.settings import Addresses, NodeSettings
-from amaters_server.raft.core import ENTRY_NORMAL, StartState, open_consensus
+from amaters_server.raft.raft_node import ENTRY_NORMAL, StartState, open_raft_node
 from amaters_server.raft.version_preference import VersionPreference
 
 OLD, NEW = (0, 3, 0), (0, 4, 0)
@@ -13,7 +13,7 @@ VOTERS = (1, 2, 3)
 
 def node(node_id, version, tmp_path, entries, timeout):
     settings = NodeSettings(Addresses("n", "n:1", "n:2"), tmp_path, version=version)
-    core = core_settings_of(node_id, settings)
+    core = raft_node_settings(node_id, settings)
     log = [(index, term, ENTRY_NORMAL, b"", b"") for index, term in entries]
     start = StartState(
         applied=1,
@@ -25,7 +25,7 @@ def node(node_id, version, tmp_path, entries, timeout):
     pinned = type(core)(
         core.id, heartbeat_ticks=core.heartbeat_ticks, election_ticks=(timeout, timeout + 1)
     )
-    return open_consensus(pinned if timeout else core, start)
+    return open_raft_node(pinned if timeout else core, start)
 
 
 def messages_of(core):

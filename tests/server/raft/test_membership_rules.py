@@ -3,9 +3,10 @@
 import pytest
 from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.errors import MembershipError
+from amaters_server.model.versions import UNKNOWN
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Following, LeaderView
-from amaters_server.raft.version_preference import UNKNOWN, Heir
+from amaters_server.raft.version_preference import TransferTarget
 
 
 def member(node, *, learner=False, disk="disk"):
@@ -127,9 +128,12 @@ def test_only_other_voters_that_answer_may_take_leadership_over():
     gone = LeaderView(1, 100, {2: Following(90, True), 3: Following(95, False)})
     new = (0, 4, 0)
 
-    assert rules.heirs(membership, lagging, {3: new}) == [Heir(2, UNKNOWN, 10), Heir(3, new, 5)]
-    assert rules.heirs(membership, gone, {}) == [Heir(2, UNKNOWN, 10)]
-    assert rules.heirs(cluster(member(1)), view(), {}) == []
+    assert rules.transfer_targets(membership, lagging, {3: new}) == [
+        TransferTarget(2, UNKNOWN, 10),
+        TransferTarget(3, new, 5),
+    ]
+    assert rules.transfer_targets(membership, gone, {}) == [TransferTarget(2, UNKNOWN, 10)]
+    assert rules.transfer_targets(cluster(member(1)), view(), {}) == []
 
 
 def test_removed_ids_are_known_by_being_missing():

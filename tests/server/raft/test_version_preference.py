@@ -1,12 +1,10 @@
 """Which versions should lead, as tables: newer ones first, unless nothing else is available."""
 
 import pytest
+from amaters_server.model.versions import UNKNOWN, dotted, parsed
 from amaters_server.raft.version_preference import (
-    UNKNOWN,
-    Heir,
-    dotted,
+    TransferTarget,
     objection,
-    parsed,
     reason_to_wait,
     successor,
 )
@@ -41,37 +39,44 @@ def test_the_reason_to_wait_names_who_goes_first():
 
 
 @pytest.mark.parametrize(
-    ("heirs", "expected"),
+    ("targets", "expected"),
     [
         ([], None),
-        ([Heir(2, OLD, 5), Heir(3, OLD, 0)], 3),
-        ([Heir(2, OLD, 0), Heir(3, OLD, 0)], 2),
-        ([Heir(2, NEW, 900), Heir(3, OLD, 0)], 2),
-        ([Heir(2, NEW, 1001), Heir(3, OLD, 0)], 3),  # it would keep everybody waiting
-        ([Heir(2, OLD, 5000), Heir(3, OLD, 4000)], 3),
-        ([Heir(2, UNKNOWN, 0), Heir(3, OLD, 7)], 3),
+        ([TransferTarget(2, OLD, 5), TransferTarget(3, OLD, 0)], 3),
+        ([TransferTarget(2, OLD, 0), TransferTarget(3, OLD, 0)], 2),
+        ([TransferTarget(2, NEW, 900), TransferTarget(3, OLD, 0)], 2),
+        (
+            [TransferTarget(2, NEW, 1001), TransferTarget(3, OLD, 0)],
+            3,
+        ),  # it would keep everybody waiting
+        ([TransferTarget(2, OLD, 5000), TransferTarget(3, OLD, 4000)], 3),
+        ([TransferTarget(2, UNKNOWN, 0), TransferTarget(3, OLD, 7)], 3),
     ],
 )
-def test_leadership_goes_to_the_newest_version_and_then_to_who_lacks_least(heirs, expected):
-    assert successor(heirs) == expected
+def test_leadership_goes_to_the_newest_version_and_then_to_who_lacks_least(targets, expected):
+    assert successor(targets) == expected
 
 
 @pytest.mark.parametrize(
-    ("to", "heirs", "refused"),
+    ("to", "targets", "refused"),
     [
-        (2, [Heir(2, OLD, 0), Heir(3, OLD, 0)], False),  # a roll back: nothing newer is left
-        (2, [Heir(2, OLD, 0), Heir(3, NEW, 0)], True),
-        (3, [Heir(2, OLD, 0), Heir(3, NEW, 0)], False),
-        (2, [Heir(2, OLD, 0), Heir(3, NEW, 4000)], False),
-        (2, [Heir(3, NEW, 0)], False),  # 2 does not answer: it will be seen
+        (
+            2,
+            [TransferTarget(2, OLD, 0), TransferTarget(3, OLD, 0)],
+            False,
+        ),  # a roll back: nothing newer is left
+        (2, [TransferTarget(2, OLD, 0), TransferTarget(3, NEW, 0)], True),
+        (3, [TransferTarget(2, OLD, 0), TransferTarget(3, NEW, 0)], False),
+        (2, [TransferTarget(2, OLD, 0), TransferTarget(3, NEW, 4000)], False),
+        (2, [TransferTarget(3, NEW, 0)], False),  # 2 does not answer: it will be seen
     ],
 )
-def test_a_named_member_is_refused_only_when_a_newer_one_can_lead(to, heirs, refused):
-    assert bool(objection(to, heirs)) == refused
+def test_a_named_member_is_refused_only_when_a_newer_one_can_lead(to, targets, refused):
+    assert bool(objection(to, targets)) == refused
 
 
 def test_the_objection_names_the_versions_and_the_way_out():
-    why = objection(2, [Heir(2, OLD, 0), Heir(3, NEW, 0)])
+    why = objection(2, [TransferTarget(2, OLD, 0), TransferTarget(3, NEW, 0)])
 
     assert why == (
         "member 2 runs 0.3.0, and member 3 runs 0.3.1 and can lead: name that one, or stop it first"

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
-from amaters_server.machine.collection_count import Count, Holdings
+from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
@@ -54,7 +54,9 @@ class DictDatabase:
     reads: list = field(default_factory=list)
     views: list[DictView] = field(default_factory=list)
     held: Holdings | None = field(
-        default_factory=lambda: Holdings(Count(7, 50), 3, (("users", Count(4, 20)),))
+        default_factory=lambda: Holdings(
+            CollectionCount(7, 50), 3, (("users", CollectionCount(4, 20)),)
+        )
     )
     ready: Verdict = field(default_factory=lambda: Verdict(ok=True))
 

@@ -95,7 +95,7 @@ class Backups:
             await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)
             if self._machine.restoring:
                 raise NotReadyError("its data is being restored")
-            source, now = self._machine.image_source(), self._clock.unix_ms()
+            source, now = self._machine.backup_source(), self._clock.unix_ms()
             busy = tuple(self._uploading)
             made = await _away(lambda: files.write(source, now, taken=taken, busy=busy))
             self._counted[made.id] = made.key_count or 0

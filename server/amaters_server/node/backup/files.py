@@ -12,8 +12,8 @@ from amaters_server.backups.places import Place, Places, names_a_backup
 from amaters_server.backups.retention import Owned
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.backups.stores.uploader import RemoteBackup, SnapshotUploader
-from amaters_server.machine.image import ImageReader, write_image
-from amaters_server.machine.machine import ImageSource
+from amaters_server.machine.backup import BackupReader, write_backup
+from amaters_server.machine.machine import BackupSource
 from amaters_server.model.errors import SnapshotError
 from amaters_server.node.values import SnapshotInfo
 
@@ -75,7 +75,7 @@ class SnapshotFiles:
 
     def write(
         self,
-        source: ImageSource,
+        source: BackupSource,
         unix_ms: int,
         *,
         taken: Collection[int] = (),
@@ -87,7 +87,7 @@ class SnapshotFiles:
 
         def fill(sink: Callable[[bytes], None]) -> None:
             nonlocal rows
-            rows = write_image(source, sink, created_unix_ms=unix_ms)
+            rows = write_backup(source, sink, created_unix_ms=unix_ms)
 
         snapshot_id = next_id(source.kept.index, (*manager.ids(), *taken))
         stored = manager.write(snapshot_id, fill, timestamp_ms=unix_ms)
@@ -224,7 +224,7 @@ def _described(stored: StoredBackup) -> SnapshotInfo:
         original_size_bytes=stored.original_size,
     )
     try:
-        kept = ImageReader(ArchiveReader(stored.path).content()).kept
+        kept = BackupReader(ArchiveReader(stored.path).content()).kept
     except SnapshotError:
         return bare
     owner = kept.membership.cluster_id if kept.membership is not None else ""
@@ -236,7 +236,7 @@ def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:
         data = uploader.read_beginning(one.uri, most)
         try:
             content: Iterator[bytes] = beginning_of_content(data, name=one.uri)
-            membership = ImageReader(content).kept.membership
+            membership = BackupReader(content).kept.membership
         except SnapshotError:
             continue
         return "" if membership is None else membership.cluster_id

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from amaters_server.backups.file.archive import ArchiveReader
-from amaters_server.machine.image import ImageReader, verify_image
+from amaters_server.machine.backup import BackupReader, verify_backup
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
@@ -33,11 +33,11 @@ class Restoring:
     async def run(self) -> AsyncIterator[RestoreProgress]:
         """Take every step, telling how far it is; what fails is aborted."""
         events = asyncio.get_running_loop()
-        _, total = await events.run_in_executor(None, verify_image, self._archive.content())
+        _, total = await events.run_in_executor(None, verify_backup, self._archive.content())
         await self._take(RestoreStep(RestoreKind.BEGIN, self._id))
         try:
             keys = size = 0
-            loads = _loads(ImageReader(self._archive.content()).batches())
+            loads = _loads(BackupReader(self._archive.content()).batches())
             while (rows := await events.run_in_executor(None, next, loads, None)) is not None:
                 records = tuple(Put(DataKey(key), value) for key, value in rows)
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))

@@ -12,10 +12,10 @@ from amaters_server.node.loop.encoding import encoder
 from amaters_server.node.ports import Clock
 from amaters_server.node.settings import NodeSettings
 from amaters_server.raft.commands import Origin
-from amaters_server.raft.core import CoreSettings, StartState, StorageGap, open_consensus
 from amaters_server.raft.driver import Driver, LogRetention
 from amaters_server.raft.log import HIGHEST_INCARNATION, HIGHEST_TERM, Identity, Log
 from amaters_server.raft.proposals import Timeouts
+from amaters_server.raft.raft_node import RaftNodeSettings, StartState, StorageGap, open_raft_node
 from amaters_server.raft.replica import Replica
 from amaters_server.raft.version_preference import CHANCES, VersionPreference
 from amaters_server.storage.engine import Changes, Engine
@@ -82,7 +82,7 @@ def open_replica(
     identity: Identity,
     settings: NodeSettings,
     clock: Clock,
-    core_settings: CoreSettings | None = None,
+    core_settings: RaftNodeSettings | None = None,
 ) -> Replica:
     """Continue as that member, in a new life; blocks for a synced write.
 
@@ -114,7 +114,9 @@ def open_replica(
         entries=stored.entries,
     )
     try:
-        core = open_consensus(core_settings or core_settings_of(identity.node_id, settings), start)
+        core = open_raft_node(
+            core_settings or raft_node_settings(identity.node_id, settings), start
+        )
     except StorageGap as gap:
         raise StorageCorruptedError(
             f"the raft log contradicts the state: {gap}; remove this member and add a new one"
@@ -139,9 +141,9 @@ def _next_incarnation(disk: Disk, node_id: int) -> int:
     return max(own, applied if applied < HIGHEST_INCARNATION else 0) + 1
 
 
-def core_settings_of(node_id: int, settings: NodeSettings) -> CoreSettings:
+def raft_node_settings(node_id: int, settings: NodeSettings) -> RaftNodeSettings:
     """Translate a node's settings into raft's units."""
-    return CoreSettings(
+    return RaftNodeSettings(
         id=node_id,
         heartbeat_ticks=settings.timing.heartbeat_ticks,
         election_ticks=settings.timing.election_ticks,

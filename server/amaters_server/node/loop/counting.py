@@ -50,12 +50,12 @@ class Counting:
             if uncounted is None:
                 return
             index = self._machine.applied_index
-            log.warning("census.began", extra={"applied_index": index, "reason": _WHY})
+            log.warning("collection_count.began", extra={"applied_index": index, "reason": _WHY})
             goes_on = partial(_is_clear, self._ended)
             counts = await asyncio.to_thread(collection_count.counted, uncounted.view, goes_on)
         except DatabaseError as error:
             # A member that can serve serves on; its data may have been replaced meanwhile.
-            log.warning("census.failed", extra={"reason": str(error)})
+            log.warning("collection_count.failed", extra={"reason": str(error)})
             self._not_before = self._clock.now() + RETRY_SECONDS
             return
         changes = None if counts is None else self._machine.counted(uncounted, counts)
@@ -64,7 +64,7 @@ class Counting:
             return
         self._loop.replica.driver.add(changes)
         seconds = round(self._clock.now() - began, 3)
-        log.warning("census.finished", extra={"keys": total.keys, "seconds": seconds})
+        log.warning("collection_count.finished", extra={"keys": total.keys, "seconds": seconds})
 
 
 _WHY = "an earlier version wrote this data, or a read failed: it is counted once"

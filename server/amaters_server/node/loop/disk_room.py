@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from amaters_server.model.errors import StorageFullError
 from amaters_server.model.queries import Columns, Put
-from amaters_server.raft.commands import Waiting
+from amaters_server.raft.commands import WaitingCommand
 from amaters_server.storage.room import Room
 
 _MIB = 1024 * 1024
@@ -54,7 +54,7 @@ class RoomGuard:
         return was_low is not (self.low is not None)
 
 
-def adds(write: Waiting) -> bool:
+def adds(write: WaitingCommand) -> bool:
     """Whether the write stores something, rather than only removing and reading."""
     operations = write.operations
     if type(operations) is Columns:
@@ -62,7 +62,9 @@ def adds(write: Waiting) -> bool:
     return any(type(operation) is Put for operation in operations)
 
 
-def apart(writes: Sequence[Waiting], *, full: bool) -> tuple[list[Waiting], list[Waiting]]:
+def apart(
+    writes: Sequence[WaitingCommand], *, full: bool
+) -> tuple[list[WaitingCommand], list[WaitingCommand]]:
     """Return the writes to take and those to refuse."""
     taken = [] if full else [write for write in writes if not adds(write)]
     refused = list(writes) if full else [write for write in writes if adds(write)]

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from amaters_server.machine import codec
 from amaters_server.machine.restore import RestoreStep
 from amaters_server.model.queries import Operation, Write
-from amaters_server.raft.commands import Encode, Origin, Waiting
+from amaters_server.raft.commands import Encode, Origin, WaitingCommand
 
 
 class RestoreWrite(NamedTuple):
@@ -22,8 +22,8 @@ class RestoreWrite(NamedTuple):
 def encoder(unix_ms: Callable[[], int]) -> Encode:
     """Return what makes this node's entries."""
 
-    def encode(origin: Origin, sequence: int, commands: Sequence[Waiting]) -> bytes:
-        proposal = codec.Proposal(origin.node_id, origin.incarnation, sequence)
+    def encode(origin: Origin, sequence: int, commands: Sequence[WaitingCommand]) -> bytes:
+        proposal = codec.ProposalId(origin.node_id, origin.incarnation, sequence)
         first = commands[0] if commands else None
         if isinstance(first, RestoreWrite):
             return codec.encode_restore(proposal, first.step, unix_ms=unix_ms())

@@ -25,10 +25,10 @@ from amaters_server.node.loop.storage import StorageReports, StorageThread, Writ
 from amaters_server.node.ports import Clock, PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.values import Counters
-from amaters_server.raft.commands import Waiting
-from amaters_server.raft.core import ConsensusError, FarTerm, Message
+from amaters_server.raft.commands import WaitingCommand
 from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposals import Delivery
+from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes, Engine
 
@@ -118,7 +118,7 @@ class ReplicaLoop:
 
     # --- what arrives ---------------------------------------------------------
 
-    def write(self, writes: Sequence[Waiting], answers: Answers) -> None:
+    def write(self, writes: Sequence[WaitingCommand], answers: Answers) -> None:
         """Take writes in; StorageFullError at once for those that the disk has no room for."""
         if self.full is not None or self.low is not None:
             writes, refused = disk_room.apart(writes, full=self.full is not None)
@@ -246,8 +246,8 @@ class ReplicaLoop:
             events.leader_changed(*outbox.leadership)
         if outbox.renewal is not None:
             log.warning("raft.name_taken", extra={"incarnation": outbox.renewal.incarnation})
-        if outbox.images_wanted:
-            events.snapshots_wanted(outbox.images_wanted)
+        if outbox.snapshots_wanted:
+            events.snapshots_wanted(outbox.snapshots_wanted)
         if outbox.install is not None:
             self._awaiting = outbox.install
         if self._awaiting is not None and self.replica.driver.idle:

@@ -23,12 +23,14 @@ def chosen(replica: Replica, membership: Membership | None, to: int, now: float)
     """
     if membership is None:
         raise MembershipError("the members are not known yet: try again later")
-    heirs = rules.heirs(membership, replica.leader_view(now), replica.version_preference.versions)
+    targets = rules.transfer_targets(
+        membership, replica.leader_view(now), replica.version_preference.versions
+    )
     if to:
-        if why := seniority.objection(to, heirs):
+        if why := seniority.objection(to, targets):
             raise MembershipError(f"leadership stays where it is: {why}")
         return to
-    best = seniority.successor(heirs)
+    best = seniority.successor(targets)
     if best is None:
         raise MembershipError("no other voter answers: bring one up before leadership can move")
     return best

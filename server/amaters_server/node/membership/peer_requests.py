@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import DatabaseError
+from amaters_server.model.versions import Version
 from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.membership import forwarding
@@ -134,7 +135,7 @@ class PeerRequests:
             self._found(request.sender, theirs, reason)
         return reason
 
-    def _found(self, member: int, theirs: compatibility.Version, reason: str) -> None:
+    def _found(self, member: int, theirs: Version, reason: str) -> None:
         membership = self._parts.machine.membership
         # Of strangers nothing is kept: whoever reaches the port could name any number of them.
         if membership is not None and membership.member(member) is not None:
@@ -194,5 +195,5 @@ class PeerRequests:
 
 def _version(
     said: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
-) -> compatibility.Version:
+) -> Version:
     return said.version_major, said.version_minor, said.version_patch

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import NodeState
+from amaters_server.model.versions import dotted
 from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.joining.founding import Wait
 from amaters_server.node.loop.loop import ReplicaLoop
@@ -13,7 +14,6 @@ from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import NodeStatus, Verdict
 from amaters_server.raft.log import Identity
 from amaters_server.raft.status import RaftStatus
-from amaters_server.raft.version_preference import dotted
 
 MAX_READY_LAG = 1000
 """Committed entries that a ready node may still have to apply."""

@@ -107,7 +107,7 @@ class ImageSender:
         offer = peer_pb2.ImageOffer(
             image_id=kept.index, source=replica.origin.node_id, size_bytes=files.size
         )
-        replica.offer_image(kept.index, kept.term, conf_state, offer.SerializeToString())
+        replica.offer_snapshot(kept.index, kept.term, conf_state, offer.SerializeToString())
         log.info("image.made", extra={"index": kept.index, "bytes": files.size})
 
     # --- serving --------------------------------------------------------------
@@ -134,11 +134,11 @@ class ImageSender:
     def look_after(self) -> None:
         """Call this every second or so: repeats what got stuck, forgets what is not needed."""
         replica, now = self._replica, self._clock.now()
-        waiting = replica.awaiting_image()
+        waiting = replica.awaiting_snapshot()
         for member in waiting:
             if now - self._reading.setdefault(member, now) > SILENCE_SECONDS:
                 self._reading[member] = now
-                replica.image_sent(member, arrived=False)
+                replica.snapshot_sent(member, arrived=False)
         self._reading = {one: at for one, at in self._reading.items() if one in waiting}
         image = self._current
         if image is None:
@@ -149,11 +149,11 @@ class ImageSender:
             # They joined after it was made: a newer one is asked for as soon as it is gone.
             self._forget(replica, image)
             for member in late:
-                replica.image_sent(member, arrived=False)
+                replica.snapshot_sent(member, arrived=False)
 
     def _forget(self, replica: Replica, image: _Image) -> None:
         self._current = None
-        replica.withdraw_image()
+        replica.withdraw_snapshot()
         replica.driver.hold_log(0)
         self._delete(image.files.folder)
 

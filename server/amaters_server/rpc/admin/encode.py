@@ -6,6 +6,7 @@ from amaters.wire import admin_pb2
 
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member, NodeState
+from amaters_server.model.versions import dotted
 from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.values import (
     MembersReport,
@@ -15,7 +16,6 @@ from amaters_server.node.values import (
     ShardInfo,
     ShardState,
 )
-from amaters_server.raft.version_preference import dotted
 from amaters_server.rpc.admin.ports import SnapshotFacts
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.health import HealthFacts

@@ -35,18 +35,18 @@ class SimImages:
         conf_state = kept.membership.conf_state if kept.membership else ConfState()
         self._members = frozenset((*conf_state.voters, *conf_state.learners))
         offer = node.id.to_bytes(8, "big")
-        node.replica.offer_image(kept.index, kept.term, conf_state, offer)
+        node.replica.offer_snapshot(kept.index, kept.term, conf_state, offer)
         self._offered_at = node.clock.now()
 
     def look_after(self) -> None:
         """Offer it again to members that did not take it, or make one that names them."""
         replica, now = self._node.replica, self._node.clock.now()
         if now - self._offered_at > RETRY_SECONDS:
-            waiting = replica.awaiting_image()
+            waiting = replica.awaiting_snapshot()
             if not self._members.issuperset(waiting):
-                replica.withdraw_image()
+                replica.withdraw_snapshot()
             for member in waiting:
-                replica.image_sent(member, arrived=False)
+                replica.snapshot_sent(member, arrived=False)
                 self._offered_at = now
 
     def fetch(self, offer: SnapshotOffer) -> None:

@@ -10,15 +10,15 @@ from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError, StorageFullError
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Answers, Read, Write
+from amaters_server.model.versions import dotted
 from amaters_server.node.joining import open_replica as opening
 from amaters_server.node.loop import answering
 from amaters_server.node.settings import Addresses, NodeSettings, Retention, Timing
 from amaters_server.raft import membership as rules
-from amaters_server.raft.core import CoreSettings
 from amaters_server.raft.log import Identity, Log
 from amaters_server.raft.outbox import Batch, Outbox, Snapshot
+from amaters_server.raft.raft_node import RaftNodeSettings
 from amaters_server.raft.replica import Replica
-from amaters_server.raft.version_preference import dotted
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.clock import SimClock
@@ -84,7 +84,7 @@ class SimNode(SimProcess):
         if identity is None:
             raise StorageError(f"node {self.id} has no identity on its disk")
         settings = self._settings()
-        core = opening.core_settings_of(self.id, settings)
+        core = opening.raft_node_settings(self.id, settings)
         pinned = replace(core, election_ticks=(self.pinned, self.pinned + 1))
         self.replica = self.open(disk, identity, settings, pinned)
         self._queue, self._writing, self._awaiting, self._scheduled = [], False, None, False
@@ -93,7 +93,7 @@ class SimNode(SimProcess):
         self._tick_later()
 
     def open(
-        self, disk: opening.Disk, identity: Identity, settings: NodeSettings, core: CoreSettings
+        self, disk: opening.Disk, identity: Identity, settings: NodeSettings, core: RaftNodeSettings
     ) -> Replica:
         """Open the replica; mutants do something to it here."""
         return opening.open_replica(disk, identity, settings, self.clock, core)
@@ -239,7 +239,7 @@ class SimNode(SimProcess):
         self._notice(outbox)
         for offer in outbox.offers:
             self.images.fetch(offer)
-        if outbox.images_wanted:
+        if outbox.snapshots_wanted:
             self.images.make()
         self._awaiting = outbox.install or self._awaiting
         if self._awaiting is not None and not self._queue:

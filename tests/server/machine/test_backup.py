@@ -4,8 +4,8 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
-from amaters_server.machine.codec import Proposal, encode_writes
-from amaters_server.machine.image import ImageReader, verify_image, write_image
+from amaters_server.machine.backup import BackupReader, verify_backup, write_backup
+from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
 from amaters_server.model.errors import SnapshotError
@@ -28,7 +28,7 @@ def filled(engine: Engine, rows: Sequence[tuple[DataKey, bytes]] = ((A, b"1"), (
     engine.write(machine.form(FORMED, index=1, term=1), sync=True)
     puts = [Put(key, value) for key, value in rows]
     writes = [Write(0, [*puts, Get(A)], 0.0, b"session", 3)]
-    data = encode_writes(Proposal(7, 8, 9), writes, unix_ms=0)
+    data = encode_writes(ProposalId(7, 8, 9), writes, unix_ms=0)
     applied = machine.apply([Committed(2, 5, EntryKind.NORMAL, data)])
     engine.write(applied.changes, sync=True)
     machine.written(applied.version)
@@ -37,34 +37,34 @@ def filled(engine: Engine, rows: Sequence[tuple[DataKey, bytes]] = ((A, b"1"), (
 
 def image_of(machine: Machine) -> list[bytes]:
     pieces: list[bytes] = []
-    write_image(machine.image_source(), pieces.append, created_unix_ms=99)
+    write_backup(machine.backup_source(), pieces.append, created_unix_ms=99)
     return pieces
 
 
 def test_an_image_is_of_one_moment_though_writes_go_on() -> None:
     engine = MemoryEngine()
     machine = filled(engine)
-    source = machine.image_source()
-    later = encode_writes(Proposal(7, 8, 10), [Write(0, [Put(A, b"later")], 0.0)], unix_ms=0)
+    source = machine.backup_source()
+    later = encode_writes(ProposalId(7, 8, 10), [Write(0, [Put(A, b"later")], 0.0)], unix_ms=0)
     applied = machine.apply([Committed(3, 5, EntryKind.NORMAL, later)])
     engine.write(applied.changes, sync=True)
     machine.written(applied.version)
     pieces: list[bytes] = []
 
-    assert write_image(source, pieces.append, created_unix_ms=0) == 2
+    assert write_backup(source, pieces.append, created_unix_ms=0) == 2
 
-    kept, _ = verify_image(pieces)
+    kept, _ = verify_backup(pieces)
     assert kept.index == 2
-    rows = [row for batch in ImageReader(pieces).batches() for row in batch]
+    rows = [row for batch in BackupReader(pieces).batches() for row in batch]
     assert rows == [(A, b"1"), (B, b"2")]
 
 
 def test_what_is_only_in_the_overlay_is_in_the_image() -> None:
     machine = filled(MemoryEngine())
-    data = encode_writes(Proposal(7, 8, 10), [Write(0, [Put(A, b"new")], 0.0)], unix_ms=0)
+    data = encode_writes(ProposalId(7, 8, 10), [Write(0, [Put(A, b"new")], 0.0)], unix_ms=0)
     machine.apply([Committed(3, 5, EntryKind.NORMAL, data)])
 
-    image = ImageReader(image_of(machine))
+    image = BackupReader(image_of(machine))
 
     assert image.kept.index == 3
     assert next(image.batches())[0] == (A, b"new")
@@ -78,10 +78,10 @@ def test_every_cut_and_every_flipped_bit_is_found() -> None:
     ]
     damaged.append(whole + b"\0\0\0\0")
 
-    sound, unnoticed = verify_image([whole]), 0
+    sound, unnoticed = verify_backup([whole]), 0
     for data in damaged:
         try:
-            found = verify_image([data])
+            found = verify_backup([data])
         except SnapshotError:
             continue
         # The highest bits of a long varint mean nothing: the image says the same.
@@ -99,7 +99,7 @@ def test_rows_out_of_order_are_refused() -> None:
     content = [len(one).to_bytes(4, "big") + one for one in (header, record, end)]
 
     with pytest.raises(SnapshotError, match="out of order"):
-        verify_image(content)
+        verify_backup(content)
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def test_rows_out_of_order_are_refused() -> None:
 )
 def test_what_is_no_image_is_called_so(content: list[bytes], says: str) -> None:
     with pytest.raises(SnapshotError, match=says):
-        verify_image(content)
+        verify_backup(content)

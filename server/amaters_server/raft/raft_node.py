@@ -26,7 +26,7 @@ _NOBODY = ConfState()
 
 
 @dataclass(frozen=True, slots=True)
-class CoreSettings:
+class RaftNodeSettings:
     """How one member behaves; the ticks are the caller's unit of time."""
 
     id: int
@@ -55,7 +55,7 @@ class StartState:
     entries: Sequence[Entry] = ()
 
 
-def open_consensus(settings: CoreSettings, start: StartState) -> RaftNode:
+def open_raft_node(settings: RaftNodeSettings, start: StartState) -> RaftNode:
     """Start raft-rs from what the disk holds; StorageGap when that contradicts itself."""
     shortest, beyond_longest = settings.election_ticks
     return consensus.RaftNode(
@@ -70,7 +70,7 @@ def open_consensus(settings: CoreSettings, start: StartState) -> RaftNode:
         max_committed_size=settings.max_committed_bytes,
         applied=start.applied,
         hard_state=start.hard_state,
-        conf_state=to_core(start.conf_state),
+        conf_state=to_native(start.conf_state),
         snapshot_index=start.compacted[0],
         snapshot_term=start.compacted[1],
         entries=list(start.entries),
@@ -79,7 +79,7 @@ def open_consensus(settings: CoreSettings, start: StartState) -> RaftNode:
     )
 
 
-def to_core(state: ConfState) -> consensus.ConfState:
+def to_native(state: ConfState) -> consensus.ConfState:
     """Return the conf state as raft-rs takes it."""
     return (
         list(state.voters),
@@ -90,7 +90,7 @@ def to_core(state: ConfState) -> consensus.ConfState:
     )
 
 
-def from_core(state: consensus.ConfState) -> ConfState:
+def from_native(state: consensus.ConfState) -> ConfState:
     """Return the conf state as the model's value."""
     voters, learners, outgoing, following, auto_leave = state
     return ConfState(tuple(voters), tuple(learners), tuple(outgoing), tuple(following), auto_leave)

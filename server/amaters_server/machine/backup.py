@@ -13,7 +13,7 @@ from itertools import pairwise
 from google.protobuf.message import DecodeError
 
 from amaters_server.machine import state
-from amaters_server.machine.machine import ImageSource
+from amaters_server.machine.machine import BackupSource
 from amaters_server.machine.state import SavedState
 from amaters_server.model.errors import SnapshotError, StorageCorruptedError
 from amaters_server.model.keys import DATA_KEYS_END
@@ -29,7 +29,7 @@ Sink = Callable[[bytes], None]
 """Takes the next piece of the content."""
 
 
-def write_image(source: ImageSource, sink: Sink, *, created_unix_ms: int) -> int:
+def write_backup(source: BackupSource, sink: Sink, *, created_unix_ms: int) -> int:
     """Write the image and return its count of rows; closes the source's view."""
     try:
         out = _Records(sink)
@@ -45,7 +45,7 @@ def write_image(source: ImageSource, sink: Sink, *, created_unix_ms: int) -> int
     return rows
 
 
-class ImageReader:
+class BackupReader:
     """Reads an image from the pieces of its content, one record at a time."""
 
     def __init__(self, content: Iterable[bytes]) -> None:
@@ -55,7 +55,7 @@ class ImageReader:
         if header is None:
             raise SnapshotError("the snapshot is empty, it is no image of a cluster's data")
         try:
-            self.kept: SavedState = state.kept_from_header(header)
+            self.kept: SavedState = state.state_from_header(header)
         except StorageCorruptedError as error:
             raise SnapshotError(
                 f"the snapshot is no image of a cluster's data: choose another one ({error})"
@@ -89,9 +89,9 @@ class ImageReader:
             raise _damaged("something follows its trailer")
 
 
-def verify_image(content: Iterable[bytes]) -> tuple[SavedState, int]:
+def verify_backup(content: Iterable[bytes]) -> tuple[SavedState, int]:
     """Read the image to its end; returns its state and count of rows, or raises SnapshotError."""
-    image = ImageReader(content)
+    image = BackupReader(content)
     return image.kept, sum(len(rows) for rows in image.batches())
 
 

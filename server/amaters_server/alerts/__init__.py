@@ -1,1 +1,1 @@
-"""What a person must hear of: judged from what one node sees, told once, and handed to sinks."""
+"""What a person must know of: detected by one node, reported once, and handed to sinks."""

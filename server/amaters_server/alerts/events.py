@@ -23,7 +23,7 @@ class NodeFailed:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecovered:
-    """A member that had failed is heard again."""
+    """A member that had failed answers again."""
 
     node: int
 
@@ -42,7 +42,7 @@ class QuorumLost:
 
     cluster_size: int
     reachable: int
-    """Voters heard of lately, this member included."""
+    """Voters that sent a message lately, this member included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ class SlowReplication:
 
 @dataclass(frozen=True, slots=True)
 class IncompatibleMember:
-    """A member and the one that tells refuse each other for their versions; ours."""
+    """A member and the one that reports it refuse each other for their versions; ours."""
 
     node: int
     major: int
-    """Of the member's version, as it told it."""
+    """Of the member's version, as it sent it."""
     minor: int
     patch: int
 
@@ -71,7 +71,7 @@ AlertEvent: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class FiredAlert:
-    """One alert as every sink tells it."""
+    """One alert as every sink reports it."""
 
     event: str
     """The event's published name, such as `NodeFailed`."""

@@ -1,4 +1,4 @@
-"""Which event is how severe, what it is about, what to do, and how often it is told. Pure."""
+"""Which event is how severe, what it is about, what to do, and how often it is reported. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ PAGES = "docs/operations/"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is told of one kind of event."""
+    """What is reported of one kind of event."""
 
     name: str
     severity: Severity
@@ -77,8 +77,8 @@ DEFAULT_RULES: Mapping[type[AlertEvent], Rule] = {
         "incompatible_member",
         Severity.WARNING,
         "incompatible-member.md",
-        "see with `amaters-cli cluster status` who runs which version, and bring whoever differs "
-        "from the rest to the others' version",
+        "see with `amaters-cli cluster status` who runs which version, and bring a member that "
+        "differs to the version of the rest",
     ),
 }
 """The published rules, and two of ours.
@@ -123,35 +123,35 @@ def message_of(event: AlertEvent, name: Callable[[int], str]) -> str:
 
 @dataclass(slots=True)
 class RuleEngine:
-    """Makes alerts of events, and tells none twice within the window."""
+    """Makes alerts of events, and reports none twice within the window."""
 
     window: float
-    """Seconds; what still goes on when they have passed is told again."""
+    """Seconds; what still goes on when they have passed is reported again."""
     rules: Mapping[type[AlertEvent], Rule] = field(default_factory=lambda: DEFAULT_RULES)
-    _told: dict[tuple[str, str], float] = field(default_factory=dict)
-    """When each rule and key was last told: bounded, for what is older than the window goes."""
+    _reported: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When each rule and key was last reported; what is older than the window goes."""
 
     def fire(
         self, events: Iterable[AlertEvent], view: ClusterView, *, now: float, unix_ms: int
     ) -> list[FiredAlert]:
-        """Return the alerts to tell now, in the order of the events."""
-        self._told = {one: at for one, at in self._told.items() if now - at < self.window}
+        """Return the alerts to report now, in the order of the events."""
+        self._reported = {one: at for one, at in self._reported.items() if now - at < self.window}
         fired = []
         for event in events:
             rule, subject = self.rules[type(event)], subject_of(event)
             if rule.settles:
-                self._told.pop((rule.settles, rule.settles + subject), None)
+                self._reported.pop((rule.settles, rule.settles + subject), None)
             about = (rule.name, rule.name + subject)
-            if about not in self._told:
-                self._told[about] = now
+            if about not in self._reported:
+                self._reported[about] = now
                 fired.append(_alert(event, rule, view, unix_ms))
         return fired
 
     def settle(self, rule: str, lasting: Collection[str] = ()) -> None:
-        """Let what the rule told be told again at once, but for the keys of what still lasts."""
-        self._told = {
+        """Let the rule fire again at once, but for the keys of what still lasts."""
+        self._reported = {
             (name, key): at
-            for (name, key), at in self._told.items()
+            for (name, key), at in self._reported.items()
             if name != rule or key in lasting
         }
 

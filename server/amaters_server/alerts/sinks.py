@@ -1,6 +1,6 @@
-"""Where alerts go: the log, the counts behind a metric, and whoever follows the admin service.
+"""Where alerts go: the log, the counts behind a metric, and callers that follow the admin service.
 
-A sink neither blocks nor fails: alerts are told from the event loop that serves callers.
+A sink neither blocks nor fails: it runs on the event loop that serves callers.
 """
 
 import logging
@@ -25,7 +25,7 @@ _LEVELS = {
 class Sink(Protocol):
     """Takes alerts."""
 
-    def tell(self, alert: FiredAlert) -> None:
+    def report(self, alert: FiredAlert) -> None:
         """Take one; must return at once and must not raise."""
         ...
 
@@ -33,7 +33,7 @@ class Sink(Protocol):
 class LogSink:
     """One line an alert, under the event name `alert.fired`."""
 
-    def tell(self, alert: FiredAlert) -> None:
+    def report(self, alert: FiredAlert) -> None:
         """Log it."""
         said = {
             "alert": alert.event,
@@ -57,7 +57,7 @@ class AlertCounts:
             {(rule.name, rule.severity.value): 0 for rule in DEFAULT_RULES.values()}
         )
 
-    def tell(self, alert: FiredAlert) -> None:
+    def report(self, alert: FiredAlert) -> None:
         """Count it."""
         self.fired[alert.rule, alert.severity.value] += 1
 
@@ -68,6 +68,6 @@ class FeedSink:
     def __init__(self) -> None:
         self.alerts: Feed[FiredAlert] = Feed(KEPT_ALERTS)
 
-    def tell(self, alert: FiredAlert) -> None:
+    def report(self, alert: FiredAlert) -> None:
         """Keep it."""
         self.alerts.add(alert)

@@ -13,7 +13,7 @@ class MemberView:
     started: bool
     """Whether a node with a disk has ever claimed this member."""
     heard_at: float | None
-    """When a message of it last arrived, on the node's clock; None: never in this life."""
+    """When a message of it last arrived, on the node's clock; None: none since the start."""
     leaving_at: float | None = None
     """When it announced that it stops; None when it did not."""
     lag_entries: int | None = None
@@ -38,7 +38,7 @@ class ClusterView:
     """Whether this node judges nobody: it is stopping, was removed, or its disk has failed."""
     others: tuple[MemberView, ...] = ()
     failed: frozenset[int] = frozenset()
-    """Whom the leaders so far told to have failed, as far as this node has heard."""
+    """Whom the leaders so far reported as failed, as far as this node knows."""
 
     def name_of(self, member: int) -> str:
         """Return what people call the member, its id included."""

@@ -69,11 +69,11 @@ class WebhookCounts:
 
 
 class _PassingError(Exception):
-    """The address may answer better next time; the text tells how it answered now."""
+    """The address may answer better next time; the text says how it answered now."""
 
 
 class Webhook:
-    """One address. `run` sends what `tell` takes in, until it is cancelled."""
+    """One address. `run` sends what `report` takes in, until it is cancelled."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         self.settings = settings
@@ -81,7 +81,7 @@ class Webhook:
         self.counts = WebhookCounts()
         self._waiting: asyncio.Queue[FiredAlert] = asyncio.Queue(QUEUE_LENGTH)
 
-    def tell(self, alert: FiredAlert) -> None:
+    def report(self, alert: FiredAlert) -> None:
         """Queue it; the oldest one goes when the queue is full."""
         if not self.settings.wanted:
             return
@@ -166,7 +166,7 @@ async def _post(
     except TimeoutError:
         raise _PassingError(f"no answer within {settings.timeout:g} s") from None
     except (aiohttp.ClientError, OSError) as error:
-        # The error's own text may hold the address, secrets included: tell its kind only.
+        # The error's own text may hold the address, secrets included: name its kind only.
         raise _PassingError(f"cannot be reached ({type(error).__name__})") from None
     if code >= SERVER_ERRORS or code == TOO_MANY_REQUESTS:
         raise _PassingError(f"it answered {code}")

@@ -7,8 +7,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaters_server.alerts.monitor import Monitor
 from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
-from amaters_server.alerts.watchman import Watchman
 from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
@@ -70,7 +70,7 @@ class Server:
     certificates: Certificates
     probes: dict[str, Probe]
     admin: AdminService
-    watchman: Watchman
+    monitor: Monitor
     webhook: Webhook
 
 
@@ -201,14 +201,14 @@ def compose(
     )
     peer_service = PeerService(lambda: node.peers, peers.heard)
     node.on_expelled(peer_service.expel)
-    watchman = Watchman(
+    monitor = Monitor(
         from_settings.alert_settings(settings),
         lambda: node.cluster_view(clock.now()),
         clock,
         (LogSink(), fired, told, webhook),
         node.tell_failed,
     )
-    node.on_leader_change(lambda leader, _: watchman.led_by(leader))
+    node.on_leader_change(lambda leader, _: monitor.led_by(leader))
     return Server(
         node=node,
         service=service,
@@ -234,7 +234,7 @@ def compose(
         certificates=certificates,
         probes=_probes(settings),
         admin=admin,
-        watchman=watchman,
+        monitor=monitor,
         webhook=webhook,
     )
 

@@ -3,8 +3,8 @@
 import socket
 from pathlib import Path
 
-from amaters_server.alerts.watch import Patience
-from amaters_server.alerts.watchman import AlertSettings
+from amaters_server.alerts.detector import Thresholds
+from amaters_server.alerts.monitor import AlertSettings
 from amaters_server.alerts.webhook import WebhookSettings
 from amaters_server.backups.stores.s3_settings import S3Settings
 from amaters_server.config.addresses import EVERYWHERE, beside, host_port
@@ -194,14 +194,14 @@ MISSED_HEARTBEATS = 3
 def alert_settings(settings: Settings) -> AlertSettings:
     """Return what is an alert, and how often it is told."""
     section = settings.alerts
-    patience = Patience(
+    thresholds = Thresholds(
         silence=section.node_failed_after_ms / 1000 or _longest_silence(settings),
         planned_stop=section.planned_stop_secs,
         start=section.start_secs,
         lag=section.slow_replication_secs,
         lag_threshold=section.slow_replication_entries,
     )
-    return AlertSettings(section.enabled, patience, window=section.dedup_window_secs)
+    return AlertSettings(section.enabled, thresholds, window=section.dedup_window_secs)
 
 
 def _longest_silence(settings: Settings) -> float:

@@ -157,7 +157,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
                 keep_history(server.health, server.metrics, server.switch), name="history"
             ),
             tasks.create_task(server.certificates.watch(), name="certificates"),
-            tasks.create_task(server.watchman.run(), name="alerts"),
+            tasks.create_task(server.monitor.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
             tasks.create_task(log_rejections(server.listener.traffic), name="rejection-log"),
         ]
@@ -187,7 +187,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         _apply_logging(logs, settings)
         server.node.backups.move(snapshot_places(settings))
         server.webhook.settings = webhook
-        server.watchman.apply(from_settings.alert_settings(settings))
+        server.monitor.apply(from_settings.alert_settings(settings))
         server.listener.limit_connections(
             settings.server.max_connections, settings.resource_limits.max_connections_per_client
         )

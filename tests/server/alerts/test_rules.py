@@ -13,9 +13,9 @@ from amaters_server.alerts.events import (
     Severity,
     SlowReplication,
 )
+from amaters_server.alerts.monitor import AlertSettings, Monitor
 from amaters_server.alerts.rules import DEFAULT_RULES, RuleEngine
 from amaters_server.alerts.view import ClusterView, MemberView
-from amaters_server.alerts.watchman import AlertSettings, Watchman
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,21 +135,21 @@ class Stopped:
 def test_a_member_that_fitted_meanwhile_can_be_kept_out_again_at_once():
     out = replace(VIEW, others=(replace(OTHERS[0], incompatible=(1, 0, 0)),))
     views = iter([out, out, VIEW, out])
-    watchman = Watchman(AlertSettings(), lambda: next(views), Stopped(), [])
+    monitor = Monitor(AlertSettings(), lambda: next(views), Stopped(), [])
 
-    told = [[one.key for one in watchman.look()] for _ in range(4)]
+    told = [[one.key for one in monitor.look()] for _ in range(4)]
 
     assert told == [["incompatible_member:2"], [], [], ["incompatible_member:2"]]
 
 
-def test_a_watchman_hears_who_leads_between_two_looks_unless_it_is_switched_off():
+def test_a_monitor_learns_who_leads_between_two_looks_unless_it_is_switched_off():
     for enabled, told in ((True, ["leader_changed:1"]), (False, [])):
         view = replace(VIEW, leader=1, confirmed=True)
-        watchman = Watchman(AlertSettings(enabled=enabled), lambda seen=view: seen, Stopped(), [])
+        monitor = Monitor(AlertSettings(enabled=enabled), lambda seen=view: seen, Stopped(), [])
         for leader in (2, 0, 1):
-            watchman.led_by(leader)
+            monitor.led_by(leader)
 
-        assert [one.key for one in watchman.look()] == told
+        assert [one.key for one in monitor.look()] == told
 
 
 EVENTS = st.one_of(
@@ -178,4 +178,4 @@ def test_the_first_is_never_swallowed_and_nothing_is_told_twice_within_the_windo
         assert [one.key for one in fired] == ([wanted.key] if due else [])
         if due:
             told[wanted.key] = now
-        assert len(engine._told) <= len(told)
+        assert len(engine._reported) <= len(told)

@@ -79,7 +79,7 @@ def quick(url: str, **settings) -> WebhookSettings:
 
 async def test_an_alert_arrives_as_json_with_the_token(address):
     async with posting(quick(address.url, token="t0ken")) as webhook:
-        webhook.tell(alert(3))
+        webhook.report(alert(3))
         await until(lambda: webhook.counts.delivered == 1)
 
     assert address.bodies == [json.loads(json.dumps(as_json(alert(3))))]
@@ -99,14 +99,14 @@ async def test_an_address_and_a_token_that_are_corrected_in_their_files_are_used
     settings = quick("", url_file=where, token_file=token, attempts=2)
 
     async with posting(settings) as webhook:
-        webhook.tell(alert(3))
+        webhook.report(alert(3))
         await until(lambda: webhook.counts.failed == 1)
         where.unlink()
-        webhook.tell(alert(4))
+        webhook.report(alert(4))
         await until(lambda: webhook.counts.failed == 2)
         where.write_text(f"{address.url}\n")
         token.write_text("new\n")
-        webhook.tell(alert(5))
+        webhook.report(alert(5))
         await until(lambda: webhook.counts.delivered == 1)
 
     reasons = [one.reason for one in caplog.records if one.message == "alert.webhook_failed"]
@@ -121,8 +121,8 @@ async def test_what_may_pass_is_tried_again(address, code):
     address.codes = [code, code, 200]
 
     async with posting(quick(address.url)) as webhook:
-        webhook.tell(alert(3))
-        webhook.tell(alert(4))
+        webhook.report(alert(3))
+        webhook.report(alert(4))
         await until(lambda: webhook.counts.delivered == 2)
 
     keys = [one["key"] for one in address.bodies]
@@ -133,8 +133,8 @@ async def test_an_address_that_fails_for_ever_is_given_up_and_the_next_alert_is_
     address.codes = [500, 500, 500, 204]
 
     async with posting(quick(address.url, attempts=3)) as webhook:
-        webhook.tell(alert(3))
-        webhook.tell(alert(4))
+        webhook.report(alert(3))
+        webhook.report(alert(4))
         await until(lambda: webhook.counts.delivered == 1)
 
     assert webhook.counts.failed == 1
@@ -146,7 +146,7 @@ async def test_a_refusal_and_a_redirection_are_not_tried_again(address, code):
     address.codes = [code]
 
     async with posting(quick(address.url)) as webhook:
-        webhook.tell(alert(3))
+        webhook.report(alert(3))
         await until(lambda: webhook.counts.failed == 1)
 
     assert len(address.bodies) == 1
@@ -164,7 +164,7 @@ async def test_failures_are_logged_without_the_address_or_the_token(address, cap
 
     with caplog.at_level(logging.DEBUG):
         async with posting(quick(url, attempts=2, timeout=0.05, token=SECRET)) as webhook:
-            webhook.tell(alert(3))
+            webhook.report(alert(3))
             await until(lambda: webhook.counts.failed == 1)
 
     [said] = [one for one in caplog.records if one.message == "alert.webhook_failed"]
@@ -179,7 +179,7 @@ async def test_telling_never_waits_and_the_oldest_goes_when_too_many_wait(addres
 
     async with posting(quick(address.url)) as webhook:
         for node in range(3 * QUEUE_LENGTH):
-            webhook.tell(alert(node))
+            webhook.report(alert(node))
         assert webhook.counts.dropped == 2 * QUEUE_LENGTH
         await until(lambda: len(address.bodies) == 1)
 
@@ -188,9 +188,9 @@ async def test_telling_never_waits_and_the_oldest_goes_when_too_many_wait(addres
 
 async def test_another_address_is_used_from_the_next_alert_on(address):
     async with posting(WebhookSettings()) as webhook:
-        webhook.tell(alert(3))
+        webhook.report(alert(3))
         webhook.settings = quick(address.url)
-        webhook.tell(alert(4))
+        webhook.report(alert(4))
         await until(lambda: webhook.counts.delivered == 1)
 
     assert [one["key"] for one in address.bodies] == ["node_failed:4"]
@@ -202,7 +202,7 @@ async def test_stopping_does_not_wait_for_the_address(address):
     begun = loop.time()
 
     async with posting(quick(address.url, timeout=30)) as webhook:
-        webhook.tell(alert(3))
+        webhook.report(alert(3))
         await asyncio.sleep(0.05)
 
     assert loop.time() - begun < 5

@@ -18,7 +18,7 @@ CLUSTER = '[cluster]\nnode_id = 1\npeers = ["1:a:1", "2:b:1", "3:c:1"]\n'
 def test_the_default_silence_is_the_published_second(tmp_path):
     found = from_settings.alert_settings(settings(tmp_path, CLUSTER))
 
-    assert found.patience.silence == pytest.approx(1.0)
+    assert found.thresholds.silence == pytest.approx(1.0)
     assert found.enabled
 
 
@@ -32,7 +32,7 @@ def test_the_default_silence_is_the_published_second(tmp_path):
 def test_the_silence_follows_the_timings_unless_it_is_set(tmp_path, text, seconds):
     found = from_settings.alert_settings(settings(tmp_path, text))
 
-    assert found.patience.silence == pytest.approx(seconds)
+    assert found.thresholds.silence == pytest.approx(seconds)
 
 
 def test_the_webhook_and_its_token_are_read_and_never_shown(tmp_path):

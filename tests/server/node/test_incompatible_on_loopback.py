@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from amaters.admin import codec as admin_codec
 from amaters_server.alerts.events import IncompatibleMember
-from amaters_server.alerts.watchman import AlertSettings, Watchman
+from amaters_server.alerts.monitor import AlertSettings, Monitor
 from amaters_server.rpc.admin import encode as admin_encode
 from amaters_server.testing.loopback import LoopClock, founders, leader_of, ready, until
 
@@ -20,7 +20,7 @@ class Heard:
     def __init__(self):
         self.alerts = []
 
-    def tell(self, alert):
+    def report(self, alert):
         self.alerts.append(alert)
 
 
@@ -33,7 +33,7 @@ def watched(node):
     heard = Heard()
     clock = LoopClock()
     view = node.node.cluster_view
-    return Watchman(AlertSettings(), lambda: view(clock.now()), clock, [heard]), heard
+    return Monitor(AlertSettings(), lambda: view(clock.now()), clock, [heard]), heard
 
 
 async def restarted(node, version):
@@ -59,8 +59,8 @@ async def test_a_member_of_another_major_is_kept_out_and_told_until_it_fits(tmp_
     # The others go on; it takes no part, says why, and nothing reaches its log.
     before = nodes[2].node.status().last_log_index
     await nodes[0].put(b"meanwhile", b"2")
-    watchman, heard = watched(leader_of(nodes[:2]))
-    watchman.look()
+    monitor, heard = watched(leader_of(nodes[:2]))
+    monitor.look()
     alone, told_alone = watched(nodes[2])
     await until(lambda: bool(alone.look()) and bool(told_alone.alerts))
     verdict = nodes[2].node.readiness()

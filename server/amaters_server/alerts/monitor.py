@@ -1,4 +1,4 @@
-"""Looks at the cluster some times a second, and hands what must be told to every sink."""
+"""Looks at the cluster some times a second, and hands each alert to every sink."""
 
 import asyncio
 import logging
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from amaters_server.alerts.detector import Detector, Thresholds
 from amaters_server.alerts.events import FiredAlert
 from amaters_server.alerts.rules import RuleEngine
 from amaters_server.alerts.sinks import Sink
 from amaters_server.alerts.view import ClusterView
-from amaters_server.alerts.watch import Patience, Watch
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class AlertSettings:
     """What a reload may change."""
 
     enabled: bool = True
-    patience: Patience = field(default_factory=Patience)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     window: float = 300.0
-    """Seconds in which nothing is told twice."""
+    """Seconds in which nothing is reported twice."""
 
 
-class Watchman:
+class Monitor:
     """The alerts of one node. Belongs to the event loop."""
 
     def __init__(
@@ -57,13 +57,13 @@ class Watchman:
         self._clock = clock
         self._sinks = sinks
         self._share = share
-        self._watch = Watch(settings.patience)
+        self._detector = Detector(settings.thresholds)
         self._engine = RuleEngine(settings.window)
 
     def apply(self, settings: AlertSettings) -> None:
-        """Go on by other settings; what was told stays told."""
+        """Go on by other settings; what was reported is not reported again."""
         self._settings = settings
-        self._watch.patience = settings.patience
+        self._detector.thresholds = settings.thresholds
         self._engine.window = settings.window
 
     async def run(self) -> None:
@@ -71,20 +71,20 @@ class Watchman:
         while True:
             if self._settings.enabled:
                 self.look()
-            pause = self._settings.patience.silence / LOOKS_PER_SILENCE
+            pause = self._settings.thresholds.silence / LOOKS_PER_SILENCE
             await asyncio.sleep(min(pause, LONGEST_PAUSE))
 
     def led_by(self, leader: int) -> None:
-        """Hear of a change of leader when it happens; 0: nobody leads."""
+        """Take in a change of leader when it happens; 0: there is none."""
         if self._settings.enabled and leader not in (0, self._look().own):
-            self._watch.led_by(leader)
+            self._detector.led_by(leader)
 
     def look(self) -> list[FiredAlert]:
-        """Look once; returns what was told."""
+        """Look once; returns the alerts that fired."""
         view, now = self._look(), self._clock.now()
-        events = self._watch.look(view, now)
-        if self._watch.leading:
-            self._share(frozenset(self._watch.failed))
+        events = self._detector.look(view, now)
+        if self._detector.leading:
+            self._share(frozenset(self._detector.failed))
         if view.leader:
             self._engine.settle("quorum_lost")
         misfits = [one.id for one in view.others if one.incompatible is not None]
@@ -94,5 +94,5 @@ class Watchman:
         fired = self._engine.fire(events, view, now=now, unix_ms=self._clock.unix_ms())
         for alert in fired:
             for sink in self._sinks:
-                sink.tell(alert)
+                sink.report(alert)
         return fired

@@ -1,20 +1,20 @@
 """From what a node sees to what has happened. No I/O, no clock: the moment is handed in.
 
-Who tells what, so that each thing is told once:
+Who reports what, so that each thing is reported once:
 
-- The leader, confirmed by a quorum, judges the members: failed, recovered, slow. Nobody else
-  hears of all of them.
-- A new leader goes on from whom the last one told to have failed: it tells of their return.
-- A new leader tells that leadership changed, and from whom, however briefly that one led.
-- A voter without a leader that hears of too few others tells that the quorum is lost. Each such
-  voter speaks for itself: they cannot agree, or they would have a leader.
-- That a member is kept out for its version is told by the leader, and by whoever has no leader: it
-  may be the one that is kept out.
+- The leader, confirmed by a quorum, judges the members: failed, recovered, slow. Only it receives
+  messages of all of them.
+- A new leader takes over whom the last one reported as failed, and reports their return.
+- A new leader reports that leadership changed, and from whom, however briefly that one led.
+- A voter without a leader that receives messages of too few others reports that the quorum is
+  lost. Each such voter speaks for itself: they cannot agree, or they would have a leader.
+- That a member is kept out for its version is reported by the leader and by members without one:
+  they may be the ones that are kept out.
 
 What is no alert: silence while this node was not looking (it was asleep, or has just begun to
-lead), members that announced their stop, until they have been away for too long, members never
-heard of in this node's life until a start takes too long, learners that catch up, and members that
-were removed.
+lead), members that announced their stop, until they have been away for too long, members that
+have sent nothing since this node started, until a start takes too long, learners that catch up,
+and members that were removed.
 """
 
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ from amaters_server.alerts.view import ClusterView, MemberView
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long something must be wrong before it is told, in seconds."""
+class Thresholds:
+    """How long something must be wrong before it is reported, in seconds."""
 
     silence: float = 1.0
     """Without a word of a member, it has failed; with words for as long, it has recovered."""
     planned_stop: float = 120.0
     """For a member that announced its stop to be back."""
     start: float = 30.0
-    """For members, and a leader, that were never heard of since this node's start."""
+    """For members, and a leader, that have sent nothing since this node's start."""
     lag: float = 10.0
     """At or above the threshold, for as long."""
     lag_threshold: int = 1000
@@ -49,16 +49,16 @@ class Patience:
 
 
 @dataclass(slots=True)
-class Watch:
+class Detector:
     """Looks again and again, and says what goes on; what persists is said at every look."""
 
-    patience: Patience
+    thresholds: Thresholds
     failed: dict[int, float | None] = field(default_factory=dict)
-    """Members told to have failed, and since when they are heard again."""
+    """Members reported as failed, and since when they answer again."""
     leading: bool = False
     """Whether this node leads, by a quorum's word, and judges the members."""
     _inherited: frozenset[int] = frozenset()
-    """Whom leaders before this one told to have failed: each is taken over once."""
+    """Whom leaders before this one reported as failed: each is taken over once."""
     _lagging: dict[int, float] = field(default_factory=dict)
     _begun: float | None = None
     _looked: float = 0.0
@@ -73,7 +73,7 @@ class Watch:
     _leaderless: float | None = None
 
     def look(self, view: ClusterView, now: float) -> list[AlertEvent]:
-        """Take in what the node sees now; call it several times per `patience.silence`."""
+        """Take in what the node sees now; call it several times per `thresholds.silence`."""
         self._keep_time(now)
         if view.muted or not view.own:
             self._resign(now)
@@ -90,7 +90,7 @@ class Watch:
         return events
 
     def led_by(self, other: int) -> None:
-        """Hear at once that another node leads: it may be gone before the next look."""
+        """Take in at once that another node leads: it may be gone before the next look."""
         self._leader = other
         self.leading = False
 
@@ -99,7 +99,7 @@ class Watch:
     def _keep_time(self, now: float) -> None:
         if self._begun is None:
             self._begun = self._awake = self._looked = now
-        if now - self._looked > self.patience.silence / 2:
+        if now - self._looked > self.thresholds.silence / 2:
             # This node slept or was overloaded: silence may be its own fault.
             self._awake = now
             self._lagging.clear()
@@ -132,23 +132,23 @@ class Watch:
     def _quorum(self, view: ClusterView, now: float) -> Iterator[AlertEvent]:
         if not view.votes or self._leaderless is None:
             return
-        patience = self.patience.silence if self._leader else self.patience.start
-        if not self._is_leaderless(now, patience):
+        thresholds = self.thresholds.silence if self._leader else self.thresholds.start
+        if not self._is_leaderless(now, thresholds):
             return
         voters = [one for one in view.others if one.votes]
-        since = now - self.patience.silence
-        heard = sum(one.heard_at is not None and one.heard_at >= since for one in voters)
-        size, reachable = len(voters) + 1, heard + 1
+        since = now - self.thresholds.silence
+        others = sum(one.heard_at is not None and one.heard_at >= since for one in voters)
+        size, reachable = len(voters) + 1, others + 1
         if reachable < size // 2 + 1:
             yield QuorumLost(size, reachable)
 
-    def _is_leaderless(self, now: float, patience: float) -> bool:
+    def _is_leaderless(self, now: float, thresholds: float) -> bool:
         """Whether no leader has been known for so long, while this node looked."""
         since = self._leaderless
-        return since is not None and now - max(since, self._awake) >= patience
+        return since is not None and now - max(since, self._awake) >= thresholds
 
     def _misfits(self, view: ClusterView, now: float) -> Iterator[AlertEvent]:
-        if self.leading or self._is_leaderless(now, self.patience.silence):
+        if self.leading or self._is_leaderless(now, self.thresholds.silence):
             for one in view.others:
                 if one.incompatible is not None:
                     yield IncompatibleMember(one.id, *one.incompatible)
@@ -181,31 +181,31 @@ class Watch:
         if member.id in self._away and member.leaving_at is not None:
             self._away.discard(member.id)
             self._spent[member.id] = member.leaving_at
-        told = self._return(member, now) if member.id in self.failed else self._lag(member, now)
-        yield from told
+        has_failed = member.id in self.failed
+        yield from self._return(member, now) if has_failed else self._lag(member, now)
 
     def _return(self, member: MemberView, now: float) -> Iterator[AlertEvent]:
-        """Judge a member that has failed and is not silent: it must be heard for a while."""
+        """Judge a member that has failed and is not silent: it must answer for a while."""
         since = self.failed[member.id]
         if since is not None:
-            if now - since >= self.patience.silence:
+            if now - since >= self.thresholds.silence:
                 del self.failed[member.id]
                 yield NodeRecovered(member.id)
         elif member.heard_at is not None and member.heard_at >= self._awake:
-            # Not to have listened is not to have heard.
+            # What came before this node looked says nothing.
             self.failed[member.id] = now
 
     def _is_silent(self, member: MemberView, now: float) -> bool:
-        heard = self._awake if member.heard_at is None else max(member.heard_at, self._awake)
-        return now - heard >= self.patience.silence
+        last = self._awake if member.heard_at is None else max(member.heard_at, self._awake)
+        return now - last >= self.thresholds.silence
 
     def _is_overdue(self, member: MemberView, now: float) -> bool:
         """Whether nothing excuses the silence any longer."""
         leaving = member.leaving_at
         if leaving is not None and self._is_announced(member):
-            return now - leaving >= self.patience.planned_stop
+            return now - leaving >= self.thresholds.planned_stop
         begun = now if self._begun is None else self._begun
-        return member.heard_at is not None or now - begun >= self.patience.start
+        return member.heard_at is not None or now - begun >= self.thresholds.start
 
     def _is_announced(self, member: MemberView) -> bool:
         """Whether it announced a stop that it has not come back from."""
@@ -213,9 +213,9 @@ class Watch:
 
     def _lag(self, member: MemberView, now: float) -> Iterator[AlertEvent]:
         lag = member.lag_entries or 0
-        if not member.votes or lag < self.patience.lag_threshold:
+        if not member.votes or lag < self.thresholds.lag_threshold:
             self._lagging.pop(member.id, None)
             return
         since = self._lagging.setdefault(member.id, now)
-        if now - since >= self.patience.lag:
+        if now - since >= self.thresholds.lag:
             yield SlowReplication(member.id, lag)

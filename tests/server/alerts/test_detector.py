@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from amaters_server.alerts.detector import Detector, Thresholds
 from amaters_server.alerts.events import (
     IncompatibleMember,
     LeaderChanged,
@@ -13,9 +14,8 @@ from amaters_server.alerts.events import (
     SlowReplication,
 )
 from amaters_server.alerts.view import ClusterView, MemberView
-from amaters_server.alerts.watch import Patience, Watch
 
-PATIENCE = Patience(silence=1.0, planned_stop=60.0, start=30.0, lag=5.0, lag_threshold=100)
+THRESHOLDS = Thresholds(silence=1.0, planned_stop=60.0, start=30.0, lag=5.0, lag_threshold=100)
 STEP = 0.2
 
 
@@ -23,7 +23,7 @@ class Story:
     """Node 1 of three looks on while things happen to it."""
 
     def __init__(self, *, members: int = 3, leader: int = 1) -> None:
-        self.watch = Watch(PATIENCE)
+        self.detector = Detector(THRESHOLDS)
         self.now = 1000.0
         others = tuple(
             MemberView(one, f"n{one}", votes=True, started=True, heard_at=self.now)
@@ -51,7 +51,7 @@ class Story:
             for one in self.view.others:
                 if one.id not in self.silent:
                     self.change(one.id, heard_at=self.now)
-            found += [one for one in self.watch.look(self.view, self.now) if one not in found]
+            found += [one for one in self.detector.look(self.view, self.now) if one not in found]
         return found
 
 
@@ -158,7 +158,7 @@ def test_a_removed_member_is_no_failure():
     story.view = replace(story.view, others=story.view.others[:1])
 
     assert story.passes(10) == []
-    assert story.watch.failed == {}
+    assert story.detector.failed == {}
 
 
 def test_an_announced_stop_is_no_failure_until_it_takes_too_long():
@@ -306,7 +306,7 @@ def test_a_leader_that_was_gone_before_the_next_look_is_named_all_the_same():
     story = Story(leader=0)
     story.passes(1)
 
-    story.watch.led_by(2)
+    story.detector.led_by(2)
 
     assert story.led_by(1).passes(3) == [LeaderChanged(2, 1)]
 
@@ -315,7 +315,7 @@ def test_who_leads_again_after_somebody_else_did_between_two_looks_tells_it():
     story = Story()
     story.passes(5)
 
-    story.watch.led_by(3)
+    story.detector.led_by(3)
 
     assert story.passes(3) == [LeaderChanged(3, 1)]
 

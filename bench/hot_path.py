@@ -124,7 +124,7 @@ def read(stages: Stages, caught: Caught, machine: Machine) -> None:
     """Answer the reads as the node does."""
     reads = caught.reads
 
-    def look_up() -> answering.Answered:
+    def look_up() -> answering.TicketAnswers:
         keys = answering.lone_gets(reads)
         return answering.answer_gets(machine, reads, keys or ())
 

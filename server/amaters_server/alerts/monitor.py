@@ -4,30 +4,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from amaters_server.alerts.detector import Detector, Thresholds
 from amaters_server.alerts.events import FiredAlert
 from amaters_server.alerts.rules import RuleEngine
 from amaters_server.alerts.sinks import Sink
 from amaters_server.alerts.view import ClusterView
+from amaters_server.model.clock import Clock
 
 log = logging.getLogger(__name__)
 
 LOOKS_PER_SILENCE = 5
 LONGEST_PAUSE = 1.0
-
-
-class Clock(Protocol):
-    """Two readings of time; the node's own clock is one."""
-
-    def now(self) -> float:
-        """Return monotonic seconds."""
-        ...
-
-    def unix_ms(self) -> int:
-        """Return wall-clock milliseconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

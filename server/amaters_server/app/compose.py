@@ -24,7 +24,7 @@ from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.node.backup.backups import SnapshotPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
-from amaters_server.rpc.admin.ports import AdminParts, Reloading
+from amaters_server.rpc.admin.ports import AdminParts, AdminReload
 from amaters_server.rpc.admin.service import AdminService
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
 from amaters_server.rpc.aql.service import AqlService
@@ -124,7 +124,7 @@ def own_folders(settings: Settings) -> list[Path]:
     data_dir, snapshots = settings.server.data_dir, settings.snapshot_folder
     # What is beside the database's folder belongs to it: its marker, a folder to replace it.
     engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
-    made = [*engine, from_settings.node_settings(settings).image_folder]
+    made = [*engine, from_settings.node_settings(settings).transfer_folder]
     return [*made, *([snapshots] if snapshots.is_relative_to(data_dir) else [])]
 
 
@@ -132,7 +132,7 @@ def compose(
     settings: Settings,
     engine: Engine,
     certificates: Certificates,
-    reloading: Reloading,
+    reloading: AdminReload,
     recent_log: Feed[RecentRecord],
 ) -> Server:
     """Build one server around an open engine."""

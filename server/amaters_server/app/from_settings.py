@@ -36,7 +36,7 @@ def node_settings(settings: Settings) -> NodeSettings:
     min_free = settings.storage.min_free_mb
     common = NodeSettings(
         addresses=addresses(settings),
-        image_folder=settings.server.data_dir / "images",
+        transfer_folder=settings.server.data_dir / "images",
         sync=settings.storage.wal.sync_mode != "none",
         waiting_limit=max(20_000, 2 * settings.resource_limits.max_active_queries),
         min_free_bytes=None if min_free is None else min_free * MIB,
@@ -48,14 +48,14 @@ def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
     initial = tuple(InitialMember(one.id, one.address) for one in cluster.initial_members())
     return NodeSettings(
         addresses=common.addresses,
-        image_folder=common.image_folder,
+        transfer_folder=common.transfer_folder,
         initial=initial,
         join=cluster.join,
         token=cluster.token.get_secret_value(),
         timing=Timing(cluster.heartbeat_interval_ms / 1000, cluster.election_timeout_ms / 1000),
         retention=Retention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
         sync=common.sync,
-        image_bytes_per_second=cluster.snapshot_rate_limit_mb * MIB,
+        snapshot_bytes_per_second=cluster.snapshot_rate_limit_mb * MIB,
         waiting_limit=common.waiting_limit,
         min_free_bytes=common.min_free_bytes,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from amaters_server.alerts.view import ClusterView
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import (
     DatabaseError,
@@ -26,13 +27,13 @@ from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node.backup.backups import Backups, SnapshotPlaces
 from amaters_server.node.joining import open_replica
 from amaters_server.node.joining.discovery import search
-from amaters_server.node.joining.founding import Found, Join
+from amaters_server.node.joining.founding import FoundCluster, JoinCluster
 from amaters_server.node.loop.leadership import Leadership, barrier
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.newcomer import Newcomer
-from amaters_server.node.ports import Clock, MachineView, PeerTransport
+from amaters_server.node.ports import DataView, PeerTransport
 from amaters_server.node.report.lifecycle import Lifecycle, status, unready
 from amaters_server.node.running_member import MemberParts, RunningMember
 from amaters_server.node.settings import NodeSettings
@@ -158,7 +159,7 @@ class Node:
         if fresh:
             loop.read(fresh, answers)
 
-    async def view(self, deadline: float, *, stale: bool = False) -> MachineView:
+    async def view(self, deadline: float, *, stale: bool = False) -> DataView:
         """Return a consistent view, taken after a read barrier unless `stale`; the caller closes it.
 
         DeadlineError or NoLeaderError when the barrier cannot be had in time.
@@ -251,7 +252,7 @@ class Node:
         """Ask again where the others are: this member joined, and was stopped before it heard."""
         await self._take_part(identity, (await self._search(identity.disk_id)).others)
 
-    async def _search(self, disk_id: str) -> Found | Join:
+    async def _search(self, disk_id: str) -> FoundCluster | JoinCluster:
         return await search(self.settings, disk_id, self._parts.transport, self._lifecycle.wait)
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:

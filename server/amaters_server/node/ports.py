@@ -9,19 +9,7 @@ from amaters_server.raft.ports import Transport
 from amaters_server.wire import peer_pb2
 
 
-class Clock(Protocol):
-    """Two readings of time; production passes the loop's and the wall's."""
-
-    def now(self) -> float:
-        """Return monotonic seconds, the same that deadlines are in."""
-        ...
-
-    def unix_ms(self) -> int:
-        """Return wall-clock milliseconds."""
-        ...
-
-
-class MachineView(Protocol):
+class DataView(Protocol):
     """The state as it stood when the view was taken; usable in another thread."""
 
     def get(self, key: bytes, /) -> bytes | None:
@@ -81,7 +69,7 @@ class PeerTransport(Transport, Protocol):
         """Have another member answer; OSError when it cannot be reached in time."""
         ...
 
-    def fetch_image(
+    def fetch_snapshot(
         self, source: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
         """Read an image from another member, from an offset on; OSError when it breaks off."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
 from amaters_server.model.versions import dotted
@@ -18,12 +19,12 @@ from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_membership import PeerMembership
 from amaters_server.node.membership.peer_requests import PeerRequests
-from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.ports import PeerTransport
 from amaters_server.node.report.cluster_view import ClusterReport
 from amaters_server.node.report.lifecycle import Lifecycle
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.snapshot_transfer.receiver import ImageReceiver
-from amaters_server.node.snapshot_transfer.sender import ImageSender
+from amaters_server.node.snapshot_transfer.receiver import SnapshotReceiver
+from amaters_server.node.snapshot_transfer.sender import SnapshotSender
 from amaters_server.node.values import Counters
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import voters
@@ -75,8 +76,8 @@ class RunningMember:
         )
         version = dotted(settings.version)
         self.members = Members(loop, machine, transport, parts.leadership, clock, version)
-        self._sender = ImageSender(replica, settings, engine, clock, counters)
-        self._receiver = ImageReceiver(loop, loop_parts, settings.image_folder)
+        self._sender = SnapshotSender(replica, settings, engine, clock, counters)
+        self._receiver = SnapshotReceiver(loop, loop_parts, settings.transfer_folder)
         self._counting = Counting(loop, machine, clock)
         peer_parts = PeerParts(identity, loop, settings, machine, self.members, transport, clock)
         self.peers = PeerRequests(peer_parts, self._sender, self._removed, parts.expelled)

@@ -70,7 +70,7 @@ class NodeSettings:
     """Everything a node needs to know before it starts."""
 
     addresses: Addresses
-    image_folder: Path
+    transfer_folder: Path
     """Where images for and from other members lie while they travel; made when missing."""
     version: tuple[int, int, int] = (0, 3, 0)
     initial: tuple[InitialMember, ...] = ()
@@ -84,7 +84,7 @@ class NodeSettings:
     retention: Retention = Retention()
     sync: bool = True
     """False: writes are acknowledged without fsync; a power cut may then lose them."""
-    image_bytes_per_second: int = 0
+    snapshot_bytes_per_second: int = 0
     """The most that sending an image to a lagging member may take of the network; 0: no limit."""
     min_free_bytes: int | None = None
     """Room that has to stay on the disk; None: a share of it, 0: no limit."""

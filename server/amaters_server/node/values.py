@@ -74,7 +74,7 @@ class MembersReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Leadership:
+class Leader:
     """Who leads, in which term."""
 
     leader_id: int
@@ -172,10 +172,10 @@ class Counters:
     messages_sent: int = 0
     messages_received: int = 0
     messages_dropped: int = 0
-    images_sent: int = 0
-    images_installed: int = 0
-    image_bytes_sent: int = 0
-    image_bytes_received: int = 0
+    snapshots_sent: int = 0
+    snapshots_installed: int = 0
+    snapshot_bytes_sent: int = 0
+    snapshot_bytes_received: int = 0
     log_compactions: int = 0
     storage_durations: list[float] = field(default_factory=list)
     """Seconds of the newest storage writes; a reader that observes them empties the list."""

@@ -174,7 +174,7 @@ def newcomer(number: int, others: Sequence[Loopback], folder: Path) -> Loopback:
     settings = replace(
         others[0].settings,
         addresses=Addresses(f"node-{number}", free_address(), f"127.0.0.1:{number}"),
-        image_folder=folder / f"images-{number}",
+        transfer_folder=folder / f"images-{number}",
         initial=(),
         join=tuple(other.settings.addresses.peer for other in others),
     )

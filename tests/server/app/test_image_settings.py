@@ -17,4 +17,4 @@ def test_the_image_speed_is_limited_only_when_a_limit_is_set(tmp_path, text, byt
 
     found = from_settings.node_settings(load(Sources(path=path)).settings)
 
-    assert found.image_bytes_per_second == bytes_per_second
+    assert found.snapshot_bytes_per_second == bytes_per_second

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from amaters_server.node.membership.failures import Failures
+from amaters_server.node.membership.failures import FailureReports
 from amaters_server.wire import peer_pb2
 
 
@@ -31,7 +31,7 @@ async def told(failures, transport, term, failed, others=(2, 3)):
 
 async def test_everybody_who_is_there_hears_of_each_change_once():
     transport = Transport()
-    failures = Failures(transport)
+    failures = FailureReports(transport)
 
     assert await told(failures, transport, 5, set()) == [(2, 5, []), (3, 5, [])]
     assert await told(failures, transport, 5, {3}) == [(2, 5, [3])]
@@ -42,7 +42,7 @@ async def test_everybody_who_is_there_hears_of_each_change_once():
 
 async def test_who_did_not_hear_it_or_started_anew_is_told_again():
     transport = Transport()
-    failures = Failures(transport)
+    failures = FailureReports(transport)
     transport.down = {2}
     assert await told(failures, transport, 5, {3}) == []
     transport.down = set()
@@ -55,14 +55,14 @@ async def test_who_did_not_hear_it_or_started_anew_is_told_again():
 
 async def test_a_new_leader_tells_everybody_anew():
     transport = Transport()
-    failures = Failures(transport)
+    failures = FailureReports(transport)
     await told(failures, transport, 5, set())
 
     assert await told(failures, transport, 7, set()) == [(2, 7, []), (3, 7, [])]
 
 
 def test_what_an_old_leader_says_late_does_not_count():
-    failures = Failures(Transport())
+    failures = FailureReports(Transport())
     failures.hear(peer_pb2.FailedMembers(term=7, members=[3]))
 
     failures.hear(peer_pb2.FailedMembers(term=6, members=[]))
@@ -74,7 +74,7 @@ def test_what_an_old_leader_says_late_does_not_count():
 async def test_a_leader_that_knows_nothing_learns_what_the_others_knew():
     transport = Transport()
     transport.knows = peer_pb2.FailedMembers(term=6, members=[1])
-    failures = Failures(transport)
+    failures = FailureReports(transport)
     await told(failures, transport, 7, set())
     assert failures.open == {1}
 
@@ -86,7 +86,7 @@ async def test_a_leader_that_knows_nothing_learns_what_the_others_knew():
 
 async def test_what_somebody_knew_of_even_older_leaders_does_not_count():
     transport = Transport()
-    failures = Failures(transport)
+    failures = FailureReports(transport)
     failures.hear(peer_pb2.FailedMembers(term=6))
     transport.knows = peer_pb2.FailedMembers(term=5, members=[1])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from amaters_server.model.cluster import NodeState
 from amaters_server.node.joining import founding
-from amaters_server.node.joining.founding import Found, Join, Wait
+from amaters_server.node.joining.founding import FoundCluster, JoinCluster, Wait
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
 from amaters_server.wire import peer_pb2
 
@@ -95,7 +95,7 @@ def test_a_newcomer_joins_and_knows_where_the_others_are():
 
     decision = founding.decide(newcomer, "disk-4", {"n1:1": reply})
 
-    assert isinstance(decision, Join)
+    assert isinstance(decision, JoinCluster)
     assert decision.identity.node_id == 4
     assert [one.peer_address for one in decision.others] == ["n1:1", "n2:1", "n3:1"]
 
@@ -133,5 +133,5 @@ def test_a_node_told_of_nobody_founds_a_cluster_of_its_own():
 
     decision = founding.decide(alone, "disk-1", {})
 
-    assert isinstance(decision, Found)
+    assert isinstance(decision, FoundCluster)
     assert [one.peer_address for one in decision.membership.members] == ["n1:1"]

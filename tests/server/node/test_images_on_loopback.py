@@ -48,14 +48,14 @@ async def join(first, second):
         deadline=first.deadline(),
     )
     await second.start()
-    await until(lambda: second.node.counters.images_installed == 1, 30)
+    await until(lambda: second.node.counters.snapshots_installed == 1, 30)
     await ready([second])
 
 
 async def test_a_fetch_goes_on_where_it_broke_off_and_takes_no_damaged_bytes(joining, monkeypatch):
     first, second = joining
     transport = type(first.node._parts.transport)
-    fetch, offsets = transport.fetch_image, []
+    fetch, offsets = transport.fetch_snapshot, []
 
     async def unreliable(self, source, request):
         offsets.append(request.offset)
@@ -68,7 +68,7 @@ async def test_a_fetch_goes_on_where_it_broke_off_and_takes_no_damaged_bytes(joi
                 chunk.data = chunk.data[:-1] + bytes([chunk.data[-1] ^ 1])
             yield chunk
 
-    monkeypatch.setattr(transport, "fetch_image", unreliable)
+    monkeypatch.setattr(transport, "fetch_snapshot", unreliable)
 
     await join(first, second)
 
@@ -83,7 +83,7 @@ async def test_a_fetch_goes_on_where_it_broke_off_and_takes_no_damaged_bytes(joi
 async def test_no_more_bytes_travel_in_a_second_than_allowed(joining):
     first, second = joining
     await first.stop(0)
-    first.settings = replace(first.settings, image_bytes_per_second=2 * 1024 * 1024)
+    first.settings = replace(first.settings, snapshot_bytes_per_second=2 * 1024 * 1024)
     await first.start()
     await ready([first])
     loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ async def test_no_more_bytes_travel_in_a_second_than_allowed(joining):
 
     await join(first, second)
 
-    sent = first.node.counters.image_bytes_sent
+    sent = first.node.counters.snapshot_bytes_sent
     assert sent > 2.5 * 1024 * 1024
     assert loop.time() - begin > (sent - CHUNK_BYTES) / (2 * 1024 * 1024)
 
@@ -106,4 +106,4 @@ async def test_what_was_taken_over_outlives_a_restart(joining):
 
     assert await second.get(b"key-005", stale=True) == value(5)
     assert second.node._parts.machine.get(data_key("t", b"key-199")) == value(199)
-    assert second.node.counters.images_installed == 0
+    assert second.node.counters.snapshots_installed == 0

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 from amaters_server.model.errors import SnapshotError
-from amaters_server.node.snapshot_transfer.files import IncomingImage, Manifest, OutgoingImage
+from amaters_server.node.snapshot_transfer.files import IncomingSnapshot, Manifest, OutgoingSnapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 FILES = {"000012.sst": b"a" * 700, "CURRENT": b"", "MANIFEST-000004": b"bcd" * 11}
 
 
-def outgoing(folder: Path, files: dict[str, bytes] = FILES) -> OutgoingImage:
+def outgoing(folder: Path, files: dict[str, bytes] = FILES) -> OutgoingSnapshot:
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    return OutgoingImage(folder)
+    return OutgoingSnapshot(folder)
 
 
-def stream(image: OutgoingImage, piece: int = 100) -> bytes:
+def stream(image: OutgoingSnapshot, piece: int = 100) -> bytes:
     found = b""
     while data := image.read(len(found), piece):
         assert len(data) <= piece
@@ -38,9 +38,9 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_every_file_arrives_whatever_the_pieces_and_the_breaks(tmp_path_factory, piece, breaks):
     folder = tmp_path_factory.mktemp("image")
     whole = stream(outgoing(folder / "out"))
-    incoming = IncomingImage(folder / "in")
+    incoming = IncomingSnapshot(folder / "in")
     for until in [*sorted(breaks), len(whole)]:
-        incoming = IncomingImage(folder / "in")  # as after a restart
+        incoming = IncomingSnapshot(folder / "in")  # as after a restart
         at = incoming.measure()
         while at < min(until, len(whole)):
             incoming.append(whole[at : at + piece])
@@ -56,18 +56,18 @@ def test_every_file_arrives_whatever_the_pieces_and_the_breaks(tmp_path_factory,
 def test_a_manifest_that_is_not_whole_yet_is_asked_for_again(tmp_path: Path) -> None:
     whole = stream(outgoing(tmp_path / "out"))
 
-    IncomingImage(tmp_path / "in").append(whole[:3])
+    IncomingSnapshot(tmp_path / "in").append(whole[:3])
 
-    assert IncomingImage(tmp_path / "in").measure() == 0
+    assert IncomingSnapshot(tmp_path / "in").measure() == 0
 
 
 def test_a_file_that_lost_its_end_is_fetched_from_there_on(tmp_path: Path) -> None:
     image = outgoing(tmp_path / "out")
     whole = stream(image)
-    IncomingImage(tmp_path / "in").append(whole)
+    IncomingSnapshot(tmp_path / "in").append(whole)
     (tmp_path / "in" / "files" / "000012.sst").write_bytes(b"a" * 10)
 
-    again = IncomingImage(tmp_path / "in")
+    again = IncomingSnapshot(tmp_path / "in")
 
     assert again.measure() == whole.index(b"aaaaaaaaaaaaaaaa") + 10
 
@@ -75,14 +75,14 @@ def test_a_file_that_lost_its_end_is_fetched_from_there_on(tmp_path: Path) -> No
 def test_a_flipped_bit_is_found_and_everything_fetched_again(tmp_path: Path) -> None:
     whole = bytearray(stream(outgoing(tmp_path / "out")))
     whole[-1] ^= 1
-    incoming = IncomingImage(tmp_path / "in")
+    incoming = IncomingSnapshot(tmp_path / "in")
     incoming.append(bytes(whole))
 
     with pytest.raises(SnapshotError, match="MANIFEST-000004 of the image is damaged"):
         incoming.finish(tmp_path / "whole")
 
     head = len(Manifest.of(tmp_path / "out").encode())
-    assert IncomingImage(tmp_path / "in").measure() == head
+    assert IncomingSnapshot(tmp_path / "in").measure() == head
     assert not (tmp_path / "whole").exists()
 
 
@@ -112,9 +112,9 @@ def test_a_stream_longer_than_its_manifest_is_refused(tmp_path: Path) -> None:
     whole = stream(outgoing(tmp_path / "out"))
 
     with pytest.raises(SnapshotError, match="longer than its manifest"):
-        IncomingImage(tmp_path / "in").append(whole + b"x")
+        IncomingSnapshot(tmp_path / "in").append(whole + b"x")
 
 
 def test_a_manifest_of_absurd_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="claims to have"):
-        IncomingImage(tmp_path / "in").append(b"\xff\xff\xff\xff")
+        IncomingSnapshot(tmp_path / "in").append(b"\xff\xff\xff\xff")

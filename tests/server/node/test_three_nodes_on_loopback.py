@@ -204,7 +204,7 @@ async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
     promoted = await _promoted(nodes[0], added.id)
 
     assert (added.id, added.is_learner, promoted.is_learner) == (2, True, False)
-    assert fresh.node.counters.images_installed == 1
+    assert fresh.node.counters.snapshots_installed == 1
     assert await fresh.get(b"key-123") == b"value"
     await fresh.put(b"key-123", b"by the new one")
 
@@ -236,7 +236,7 @@ async def test_a_second_newcomer_is_not_kept_waiting_by_the_image_for_the_first(
         await ready([fresh])
         await _promoted(nodes[0], added.id)
 
-        assert fresh.node.counters.images_installed == 1
+        assert fresh.node.counters.snapshots_installed == 1
         assert await fresh.get(b"key-123") == b"value"
 
 

@@ -275,7 +275,7 @@ async def test_images_travel(pair) -> None:
     await pair.connected()
     request = peer_pb2.FetchImageRequest(offset=1_000_000)
 
-    chunks = [chunk async for chunk in pair.connections.fetch_image(OTHER, request)]
+    chunks = [chunk async for chunk in pair.connections.fetch_snapshot(OTHER, request)]
 
     assert [chunk.offset for chunk in chunks] == list(range(1_000_000, 4_000_000, 500_000))
 

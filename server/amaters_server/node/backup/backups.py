@@ -13,13 +13,13 @@ from amaters_server.backups.places import Place, places
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
 from amaters_server.node.backup.downloads import DownloadReader
 from amaters_server.node.backup.files import SnapshotFiles, StoreAccess, Wanted, others
-from amaters_server.node.backup.restoring import Restoring, is_empty
+from amaters_server.node.backup.restoring import RestoreJob, is_empty
 from amaters_server.node.loop.leadership import barrier
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock
 from amaters_server.node.values import RestoreProgress, SnapshotInfo, SnapshotPiece
 
 BARRIER_SECONDS = 10.0
@@ -177,7 +177,7 @@ class Backups:
             wanted = Wanted(uri, remote=remote, credentials=credentials, own=self._own())
             archive, called = await _away(lambda: files.fetch(wanted))
             try:
-                async for progress in Restoring(loop, self._clock, archive, called).run():
+                async for progress in RestoreJob(loop, self._clock, archive, called).run():
                     yield progress
             finally:
                 archive.close()

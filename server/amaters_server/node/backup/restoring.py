@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator, Iterator
 from amaters_server.backups.file.archive import ArchiveReader
 from amaters_server.machine.backup import BackupReader, verify_backup
 from amaters_server.machine.restore import RestoreKind, RestoreStep
+from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
 from amaters_server.model.queries import Answer, Put, Row
 from amaters_server.node.loop.encoding import RestoreWrite
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock, MachineView
+from amaters_server.node.ports import DataView
 from amaters_server.node.values import RestoreProgress
 
 STEP_BYTES = 1024 * 1024
 STEP_SECONDS = 30.0
 
 
-class Restoring:
+class RestoreJob:
     """One restore, from the first step to the last."""
 
     def __init__(
@@ -71,7 +72,7 @@ class Restoring:
             return  # The cluster stays closed to clients until a restore is begun again.
 
 
-def is_empty(view: MachineView) -> bool:
+def is_empty(view: DataView) -> bool:
     """Whether there is no data at all; closes the view."""
     try:
         return next(iter(view.scan(b"", DATA_KEYS_END)), None) is None

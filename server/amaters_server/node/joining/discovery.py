@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from amaters_server.node.joining import founding
-from amaters_server.node.joining.founding import Found, Join, Wait
+from amaters_server.node.joining.founding import FoundCluster, JoinCluster, Wait
 from amaters_server.node.ports import PeerTransport
 from amaters_server.node.settings import NodeSettings
 from amaters_server.wire import peer_pb2
@@ -22,7 +22,7 @@ async def search(
     disk_id: str,
     transport: PeerTransport,
     heard: Callable[[Wait], None],
-) -> Found | Join:
+) -> FoundCluster | JoinCluster:
     """Return who this disk is to be; `heard` is told why not yet."""
     addresses = founding.others(settings)
     request = peer_pb2.IdentifyRequest(

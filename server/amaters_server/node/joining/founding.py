@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId, NodeState
 from amaters_server.node.settings import InitialMember, NodeSettings
 from amaters_server.raft.log import Identity
-from amaters_server.wire import peer_pb2
+from amaters_server.wire.peer_pb2 import IdentifyRequest, IdentifyResponse
 
-Verdict = peer_pb2.IdentifyResponse
-Replies = Mapping[str, peer_pb2.IdentifyResponse | None]
+Replies = Mapping[str, IdentifyResponse | None]
 """What each address answered; None when it did not."""
 
 FOUNDED_AT = 1
@@ -25,7 +24,7 @@ FOUNDED_AT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCluster:
     """Begin a cluster: every initial member writes exactly this."""
 
     identity: Identity
@@ -38,7 +37,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class JoinCluster:
     """Be this member of a cluster that exists; its leader sends the state."""
 
     identity: Identity
@@ -53,7 +52,7 @@ class Wait:
     reason: str
 
 
-Decision = Found | Join | Wait
+Decision = FoundCluster | JoinCluster | Wait
 
 
 def initial_members(settings: NodeSettings) -> tuple[InitialMember, ...]:
@@ -77,8 +76,8 @@ def texts(members: Sequence[InitialMember]) -> list[str]:
 
 
 def answer_when_empty(
-    settings: NodeSettings, disk_id: str, asked: peer_pb2.IdentifyRequest
-) -> peer_pb2.IdentifyResponse:
+    settings: NodeSettings, disk_id: str, asked: IdentifyRequest
+) -> IdentifyResponse:
     """Answer another node while this one's disk is empty too."""
     own = texts(initial_members(settings))
     theirs = list(asked.initial_members)
@@ -86,19 +85,23 @@ def answer_when_empty(
         return retry_later("no cluster is known here yet")
     if own != theirs:
         why = f"{settings.addresses.peer} was configured with the initial members {', '.join(own)}"
-        return Verdict(verdict=Verdict.VERDICT_MISMATCH, reason=why, initial_members=own)
-    return Verdict(verdict=Verdict.VERDICT_EMPTY, initial_members=own, disk_id=disk_id)
+        return IdentifyResponse(
+            verdict=IdentifyResponse.VERDICT_MISMATCH, reason=why, initial_members=own
+        )
+    return IdentifyResponse(
+        verdict=IdentifyResponse.VERDICT_EMPTY, initial_members=own, disk_id=disk_id
+    )
 
 
-def retry_later(reason: str) -> peer_pb2.IdentifyResponse:
+def retry_later(reason: str) -> IdentifyResponse:
     """Answer that nobody can say yet who the other node is to be."""
-    return Verdict(verdict=Verdict.VERDICT_RETRY, reason=reason)
+    return IdentifyResponse(verdict=IdentifyResponse.VERDICT_RETRY, reason=reason)
 
 
 def decide(settings: NodeSettings, disk_id: str, replies: Replies) -> Decision:
     """Return what to do after one round of questions."""
     said = {address: reply for address, reply in replies.items() if reply is not None}
-    joins = [reply for reply in said.values() if reply.verdict == Verdict.VERDICT_JOIN]
+    joins = [reply for reply in said.values() if reply.verdict == IdentifyResponse.VERDICT_JOIN]
     if joins:
         return _found_late(settings, disk_id, joins) or _join(disk_id, joins)
     for verdict, state, advice in _REASONS_TO_WAIT:
@@ -109,16 +112,20 @@ def decide(settings: NodeSettings, disk_id: str, replies: Replies) -> Decision:
 
 
 _REASONS_TO_WAIT = (
-    (Verdict.VERDICT_DISK_LOST, NodeState.DISK_LOST, ""),
-    (Verdict.VERDICT_UNKNOWN_MEMBER, NodeState.WAITING, ""),
-    (Verdict.VERDICT_MISMATCH, NodeState.WAITING, ": make `cluster.peers` equal on all of them"),
-    (Verdict.VERDICT_RETRY, NodeState.WAITING, ""),
+    (IdentifyResponse.VERDICT_DISK_LOST, NodeState.DISK_LOST, ""),
+    (IdentifyResponse.VERDICT_UNKNOWN_MEMBER, NodeState.WAITING, ""),
+    (
+        IdentifyResponse.VERDICT_MISMATCH,
+        NodeState.WAITING,
+        ": make `cluster.peers` equal on all of them",
+    ),
+    (IdentifyResponse.VERDICT_RETRY, NodeState.WAITING, ""),
 )
 
 
 def _found_late(
-    settings: NodeSettings, disk_id: str, joins: Sequence[peer_pb2.IdentifyResponse]
-) -> Found | None:
+    settings: NodeSettings, disk_id: str, joins: Sequence[IdentifyResponse]
+) -> FoundCluster | None:
     """Found what the others have founded already, if this disk was a part of it.
 
     An initial member that is late begins exactly as if it had only been offline since.
@@ -132,10 +139,10 @@ def _found_late(
     if cluster_id != offered.cluster_id or disks.get(offered.member_id) != disk_id:
         return None
     identity = Identity(cluster_id, offered.member_id, disk_id)
-    return Found(identity, membership_of(cluster_id, members, disks))
+    return FoundCluster(identity, membership_of(cluster_id, members, disks))
 
 
-def _join(disk_id: str, joins: Sequence[peer_pb2.IdentifyResponse]) -> Decision:
+def _join(disk_id: str, joins: Sequence[IdentifyResponse]) -> Decision:
     offered = {(reply.cluster_id, reply.member_id) for reply in joins}
     if len(offered) > 1:
         clusters = ", ".join(sorted({cluster for cluster, _ in offered}))
@@ -148,12 +155,10 @@ def _join(disk_id: str, joins: Sequence[peer_pb2.IdentifyResponse]) -> Decision:
         for entry in members.values()
         if entry.id != member_id
     )
-    return Join(Identity(cluster_id, member_id, disk_id), known)
+    return JoinCluster(Identity(cluster_id, member_id, disk_id), known)
 
 
-def _found(
-    settings: NodeSettings, disk_id: str, said: Mapping[str, peer_pb2.IdentifyResponse]
-) -> Decision:
+def _found(settings: NodeSettings, disk_id: str, said: Mapping[str, IdentifyResponse]) -> Decision:
     members = initial_members(settings)
     own = next((one for one in members if one.peer_address == settings.addresses.peer), None)
     if own is None:
@@ -167,7 +172,7 @@ def _found(
     disks[own.id] = disk_id
     cluster_id = derived_id(members, settings.token, disks)
     identity = Identity(cluster_id, own.id, disk_id)
-    return Found(identity, membership_of(cluster_id, members, disks))
+    return FoundCluster(identity, membership_of(cluster_id, members, disks))
 
 
 def derived_id(members: Sequence[InitialMember], token: str, disks: Mapping[int, str]) -> str:

@@ -5,11 +5,11 @@ import secrets
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.node.joining.founding import FOUNDED_AT, Found, Join
+from amaters_server.node.joining.founding import FOUNDED_AT, FoundCluster, JoinCluster
 from amaters_server.node.loop.encoding import encoder
-from amaters_server.node.ports import Clock
 from amaters_server.node.settings import NodeSettings
 from amaters_server.raft.commands import Origin
 from amaters_server.raft.driver import Driver, LogRetention
@@ -59,10 +59,10 @@ def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executo
         disk.engine.close()
 
 
-def settle(disk: Disk, decision: Found | Join) -> Identity:
+def settle(disk: Disk, decision: FoundCluster | JoinCluster) -> Identity:
     """Make the disk a member's, durably; blocks for a synced write."""
     changes = Changes()
-    if isinstance(decision, Found):
+    if isinstance(decision, FoundCluster):
         form(disk, changes, decision.membership)
     disk.log.put_identity(changes, decision.identity)
     disk.engine.write(changes, sync=True)

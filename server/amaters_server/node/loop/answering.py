@@ -7,12 +7,12 @@ from itertools import islice
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Answer, Answers, Get, Read, Result, Row, Scan
-from amaters_server.node.ports import MachineView
+from amaters_server.node.ports import DataView
 
 SHORT_SCAN_ROWS = 100
 """Scans limited to this many rows are answered at once; longer ones go to a worker thread."""
 
-Answered = list[tuple[int, Answer]]
+TicketAnswers = list[tuple[int, Answer]]
 
 
 class Reader:
@@ -52,7 +52,7 @@ class Reader:
         finished.add_done_callback(self._slow.discard)
 
 
-async def _hand_over(answered: asyncio.Future[Answered], answers: Answers) -> None:
+async def _hand_over(answered: asyncio.Future[TicketAnswers], answers: Answers) -> None:
     answers(await answered)
 
 
@@ -76,7 +76,7 @@ def lone_gets(reads: Sequence[Read]) -> list[bytes] | None:
     return keys
 
 
-def answer_gets(machine: Machine, reads: Sequence[Read], keys: Sequence[bytes]) -> Answered:
+def answer_gets(machine: Machine, reads: Sequence[Read], keys: Sequence[bytes]) -> TicketAnswers:
     """Answer reads of one key each from the newest state, in one look-up."""
     try:
         values = machine.get_many(keys)
@@ -85,7 +85,7 @@ def answer_gets(machine: Machine, reads: Sequence[Read], keys: Sequence[bytes]) 
     return [(read[0], [value]) for read, value in zip(reads, values, strict=True)]
 
 
-def answer_quick(machine: Machine, reads: Sequence[Read]) -> Answered:
+def answer_quick(machine: Machine, reads: Sequence[Read]) -> TicketAnswers:
     """Answer reads from the newest state: all their gets are one look-up."""
     keys = [
         operation.key for read in reads for operation in read.operations if type(operation) is Get
@@ -97,7 +97,7 @@ def answer_quick(machine: Machine, reads: Sequence[Read]) -> Answered:
         return [(read.ticket, error) for read in reads]
 
 
-def answer_slow(view: MachineView, reads: Sequence[Read]) -> Answered:
+def answer_slow(view: DataView, reads: Sequence[Read]) -> TicketAnswers:
     """Answer reads from a view, which is closed afterwards; meant for a worker thread."""
     try:
         return [(read.ticket, _from_view(view, read)) for read in reads]
@@ -115,7 +115,7 @@ def _results(machine: Machine, read: Read, values: Iterator[bytes | None]) -> li
     return results
 
 
-def _from_view(view: MachineView, read: Read) -> Answer:
+def _from_view(view: DataView, read: Read) -> Answer:
     results: list[Result] = []
     try:
         for operation in read.operations:
@@ -128,5 +128,5 @@ def _from_view(view: MachineView, read: Read) -> Answer:
     return results
 
 
-def _rows(view: MachineView, scan: Scan) -> list[Row]:
+def _rows(view: DataView, scan: Scan) -> list[Row]:
     return list(islice(view.scan(scan.start, scan.end), scan.limit))

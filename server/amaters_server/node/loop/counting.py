@@ -10,9 +10,9 @@ from functools import partial
 
 from amaters_server.machine import collection_count
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock
 
 log = logging.getLogger(__name__)
 

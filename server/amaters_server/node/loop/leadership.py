@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, DeadlineError, NoLeaderError
 from amaters_server.model.queries import Answer, Read
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock
 
 Heard = Callable[[int, int], None]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.errors import (
     DatabaseError,
     OutcomeUnknownError,
@@ -22,7 +23,7 @@ from amaters_server.node.loop.answering import Reader
 from amaters_server.node.loop.disk_room import RoomGuard
 from amaters_server.node.loop.events import LoopEvents
 from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
-from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.ports import PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.values import Counters
 from amaters_server.raft.commands import WaitingCommand

@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import DatabaseError, NoLeaderError
 from amaters_server.node.joining.founding import retry_later
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import forwarding
 from amaters_server.node.membership.members import Members
-from amaters_server.node.ports import Clock, PeerTransport
+from amaters_server.node.ports import PeerTransport
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import MemberStatus
 from amaters_server.raft.log import Identity
 from amaters_server.wire import peer_pb2
+from amaters_server.wire.peer_pb2 import IdentifyRequest, IdentifyResponse
 
 CLAIM_SECONDS = 5.0
-
-Verdict = peer_pb2.IdentifyResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Admission:
     def __init__(self, parts: PeerParts) -> None:
         self._parts = parts
 
-    async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+    async def identify(self, request: IdentifyRequest) -> IdentifyResponse:
         """Tell an empty disk what it is to be."""
         membership = self._parts.machine.membership
         if membership is None:
@@ -49,14 +49,14 @@ class Admission:
             return _welcome(membership, known)
         return await self._ask_leader(request)
 
-    async def forwarded(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+    async def forwarded(self, request: IdentifyRequest) -> IdentifyResponse:
         """Answer, as the leader, an empty disk that asked another member."""
         own = self._parts.identity.node_id
         if self._parts.loop.replica.leader != own:
             raise NoLeaderError(node=own)
         return await self._as_leader(request)
 
-    async def _ask_leader(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+    async def _ask_leader(self, request: IdentifyRequest) -> IdentifyResponse:
         leader = self._parts.loop.replica.leader
         if leader == self._parts.identity.node_id:
             return await self._as_leader(request)
@@ -72,7 +72,7 @@ class Admission:
             return retry_later(str(forwarding.error_of(response.refusal)))
         return response.identity
 
-    async def _as_leader(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+    async def _as_leader(self, request: IdentifyRequest) -> IdentifyResponse:
         membership = self._parts.machine.membership
         known = membership.at(request.peer_address) if membership is not None else None
         if membership is None or known is None:
@@ -82,7 +82,7 @@ class Admission:
                 f"member {known.id} at {request.peer_address} had another disk: remove member "
                 f"{known.id}, then add {request.peer_address} as a new member"
             )
-            return Verdict(verdict=Verdict.VERDICT_DISK_LOST, reason=why)
+            return IdentifyResponse(verdict=IdentifyResponse.VERDICT_DISK_LOST, reason=why)
         seen = Member(
             known.id,
             request.name,
@@ -97,7 +97,7 @@ class Admission:
             return retry_later(str(error))
         return self._claimed(request)
 
-    def _claimed(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
+    def _claimed(self, request: IdentifyRequest) -> IdentifyResponse:
         """Answer from what was applied in the end: another disk may have been faster."""
         membership = self._parts.machine.membership
         known = membership.at(request.peer_address) if membership is not None else None
@@ -106,16 +106,16 @@ class Admission:
         return _welcome(membership, known)
 
 
-def _welcome(membership: Membership, known: Member) -> peer_pb2.IdentifyResponse:
-    return Verdict(
-        verdict=Verdict.VERDICT_JOIN,
+def _welcome(membership: Membership, known: Member) -> IdentifyResponse:
+    return IdentifyResponse(
+        verdict=IdentifyResponse.VERDICT_JOIN,
         cluster_id=membership.cluster_id,
         member_id=known.id,
         members=[forwarding.entry(MemberStatus(member)) for member in membership.members],
     )
 
 
-def _unknown(address: str, membership: Membership | None) -> peer_pb2.IdentifyResponse:
+def _unknown(address: str, membership: Membership | None) -> IdentifyResponse:
     cluster = membership.cluster_id if membership is not None else "?"
     why = f"cluster {cluster} has no member at {address}: add it with `amaters-cli cluster add`"
-    return Verdict(verdict=Verdict.VERDICT_UNKNOWN_MEMBER, reason=why)
+    return IdentifyResponse(verdict=IdentifyResponse.VERDICT_UNKNOWN_MEMBER, reason=why)

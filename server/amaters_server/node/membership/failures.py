@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 TELL_SECONDS = 1.0
 
 
-class Failures:
+class FailureReports:
     """One member's knowledge, and what the others are known to have heard."""
 
     def __init__(self, transport: PeerTransport) -> None:

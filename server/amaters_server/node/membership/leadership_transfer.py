@@ -1,10 +1,10 @@
 """Handing leadership over, and knowing that it arrived."""
 
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import DeadlineError, MembershipError, NoLeaderError
 from amaters_server.node.loop.leadership import Leadership, barrier
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock
 from amaters_server.raft import membership as rules
 from amaters_server.raft import version_preference as seniority
 from amaters_server.raft.replica import Replica

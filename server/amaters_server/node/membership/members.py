@@ -2,6 +2,7 @@
 
 from amaters_server.config.addresses import member_name, reachable
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import (
     MembershipError,
@@ -16,9 +17,8 @@ from amaters_server.node.membership.membership_changes import (
     LeadershipMovedError,
     MembershipChanges,
 )
-from amaters_server.node.ports import Clock, PeerTransport
-from amaters_server.node.values import Leadership as Leader
-from amaters_server.node.values import MembersReport, MemberStatus
+from amaters_server.node.ports import PeerTransport
+from amaters_server.node.values import Leader, MembersReport, MemberStatus
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Change, LeaderView
 from amaters_server.wire import peer_pb2

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import (
     DatabaseError,
@@ -13,7 +14,6 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
 )
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.ports import Clock
 from amaters_server.raft.membership import Change, LeaderView
 from amaters_server.wire import command_pb2
 

@@ -10,8 +10,8 @@ from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.membership import forwarding
 from amaters_server.node.membership.admission import Admission, PeerParts
-from amaters_server.node.membership.failures import Failures
-from amaters_server.node.snapshot_transfer.sender import ImageSender
+from amaters_server.node.membership.failures import FailureReports
+from amaters_server.node.snapshot_transfer.sender import SnapshotSender
 from amaters_server.raft import membership as rules
 from amaters_server.wire import peer_pb2
 
@@ -24,7 +24,7 @@ class PeerRequests:
     def __init__(
         self,
         parts: PeerParts,
-        images: ImageSender,
+        images: SnapshotSender,
         removed: Callable[[str], None],
         expelled: Callable[[int], None],
     ) -> None:
@@ -37,7 +37,7 @@ class PeerRequests:
         """When members announced that they stop, on this node's clock."""
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
-        self.failures = Failures(parts.transport)
+        self.failures = FailureReports(parts.transport)
         self._admission = Admission(parts)
         self._seen: Membership | None = None
         self._gone: dict[int, bool] = {}

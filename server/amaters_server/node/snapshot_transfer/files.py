@@ -27,7 +27,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFile:
+class CheckpointFile:
     """One file of the checkpoint."""
 
     name: str
@@ -39,14 +39,14 @@ class ImageFile:
 class Manifest:
     """All files, in the order of the stream."""
 
-    files: tuple[ImageFile, ...]
+    files: tuple[CheckpointFile, ...]
 
     @classmethod
     def of(cls, folder: Path) -> Self:
         """Read every file of the folder for its checksum."""
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         return cls(
-            tuple(ImageFile(path.name, path.stat().st_size, checksum(path)) for path in paths)
+            tuple(CheckpointFile(path.name, path.stat().st_size, checksum(path)) for path in paths)
         )
 
     @classmethod
@@ -56,7 +56,7 @@ class Manifest:
             decoded = json.loads(encoded)
             known = decoded["format"]
             files = tuple(
-                ImageFile(str(one["name"]), int(one["size"]), int(one["crc32"]))
+                CheckpointFile(str(one["name"]), int(one["size"]), int(one["crc32"]))
                 for one in decoded["files"]
             )
         except (ValueError, TypeError, KeyError) as error:
@@ -79,7 +79,7 @@ class Manifest:
         return len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded
 
 
-class OutgoingImage:
+class OutgoingSnapshot:
     """A checkpoint that is sent; deleting its folder ends that."""
 
     def __init__(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ class OutgoingImage:
                 return self._read_file(file, offset - begin, min(most, end - offset))
         return b""
 
-    def _read_file(self, file: ImageFile, offset: int, size: int) -> bytes:
+    def _read_file(self, file: CheckpointFile, offset: int, size: int) -> bytes:
         try:
             with (self.folder / file.name).open("rb") as opened:
                 opened.seek(offset)
@@ -113,7 +113,7 @@ class OutgoingImage:
         return data
 
 
-class IncomingImage:
+class IncomingSnapshot:
     """A checkpoint that is being received into a folder; goes on where an earlier try ended."""
 
     def __init__(self, folder: Path) -> None:
@@ -186,7 +186,7 @@ class IncomingImage:
         (self.folder / _MANIFEST).write_bytes(self._head)
         return memoryview(head)[end:]
 
-    def _unfinished(self) -> ImageFile | None:
+    def _unfinished(self) -> CheckpointFile | None:
         files = self._manifest.files if self._manifest is not None else ()
         while (
             self._whole < len(files)
@@ -195,7 +195,7 @@ class IncomingImage:
             self._whole += 1
         return files[self._whole] if self._whole < len(files) else None
 
-    def _present(self, file: ImageFile) -> int:
+    def _present(self, file: CheckpointFile) -> int:
         path = self._content / file.name
         return path.stat().st_size if path.exists() else 0
 

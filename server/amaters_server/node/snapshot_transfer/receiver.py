@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from amaters_server.machine import snapshot_install as adoption
 from amaters_server.model.errors import DatabaseError, StorageFullError
 from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
-from amaters_server.node.snapshot_transfer.files import IncomingImage
+from amaters_server.node.snapshot_transfer.files import IncomingSnapshot
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.retries import attempts
 from amaters_server.storage.engine import Changes
@@ -32,7 +32,7 @@ INCOMING, WHOLE = "incoming", "whole"
 """What folders with parts of an image, and with a whole one, begin with."""
 
 
-class ImageReceiver:
+class SnapshotReceiver:
     """Fetches and installs images offered by a leader. All methods belong to the event loop."""
 
     def __init__(self, loop: ReplicaLoop, parts: LoopParts, folder: Path) -> None:
@@ -103,17 +103,17 @@ class ImageReceiver:
         finally:
             checkpoint.close()
 
-    async def _read_on(self, image: peer_pb2.ImageOffer, incoming: IncomingImage) -> None:
+    async def _read_on(self, image: peer_pb2.ImageOffer, incoming: IncomingSnapshot) -> None:
         """Append what is missing; OSError when the connection breaks or a chunk is damaged."""
         events = asyncio.get_running_loop()
         offset = await events.run_in_executor(None, incoming.measure)
         request = peer_pb2.FetchImageRequest(image_id=image.image_id, offset=offset)
-        async for chunk in self._transport.fetch_image(image.source, request):
+        async for chunk in self._transport.fetch_snapshot(image.source, request):
             if chunk.offset != offset or zlib.crc32(chunk.data) != chunk.checksum:
                 raise ConnectionError(f"a chunk at {offset} of image {image.image_id} is damaged")
             await events.run_in_executor(None, incoming.append, chunk.data)
             offset += len(chunk.data)
-            self._counters.image_bytes_received += len(chunk.data)
+            self._counters.snapshot_bytes_received += len(chunk.data)
         if offset != image.size_bytes:
             raise ConnectionError(f"image {image.image_id} ended after {offset} bytes")
 
@@ -138,7 +138,7 @@ class ImageReceiver:
             if failure is not None:
                 loop.fail(f"the image {folder.name} could not be installed: {failure}")
                 return
-            self._counters.images_installed += 1
+            self._counters.snapshots_installed += 1
             log.info("image.installed", extra={"index": image.index})
             loop.resume(Changes())
             self._whole, self._installing = None, False
@@ -157,10 +157,10 @@ class ImageReceiver:
         return lambda: self._engine.replace(folder, amend)
 
 
-def _begin(folder: Path, name: str) -> IncomingImage:
+def _begin(folder: Path, name: str) -> IncomingSnapshot:
     """Go on with that image, or begin it; any other that came or was to come is given up."""
     for pattern in (INCOMING, WHOLE):
         for path in folder.glob(f"{pattern}-*"):
             if path.name != name:
                 shutil.rmtree(path, ignore_errors=True)
-    return IncomingImage(folder / name)
+    return IncomingSnapshot(folder / name)

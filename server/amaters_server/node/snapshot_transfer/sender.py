@@ -11,11 +11,11 @@ from pathlib import Path
 
 from amaters_server.machine import snapshot_install as adoption
 from amaters_server.machine.state import SavedState
+from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import DatabaseError, SnapshotError
-from amaters_server.node.ports import Clock
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.snapshot_transfer.files import OutgoingImage
+from amaters_server.node.snapshot_transfer.files import OutgoingSnapshot
 from amaters_server.node.values import Counters
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Engine
@@ -37,13 +37,13 @@ class _Image:
     """A finished image, on offer."""
 
     id: int
-    files: OutgoingImage
+    files: OutgoingSnapshot
     touched: float
     members: frozenset[int]
     """Who can use it: raft takes an image over only where it is named in it."""
 
 
-class ImageSender:
+class SnapshotSender:
     """Images for members that are too far behind. All methods belong to the event loop."""
 
     def __init__(
@@ -63,11 +63,11 @@ class ImageSender:
         self._current: _Image | None = None
         self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
-        self._pace = _Pace(settings.image_bytes_per_second, clock)
+        self._pace = _Pace(settings.snapshot_bytes_per_second, clock)
 
     def delete_leftovers(self) -> None:
         """Delete what an earlier process was sending."""
-        for leftover in self._settings.image_folder.glob(f"{OUTGOING}-*"):
+        for leftover in self._settings.transfer_folder.glob(f"{OUTGOING}-*"):
             self._delete(leftover)
 
     def wanted(self, _: Sequence[int]) -> None:
@@ -90,7 +90,7 @@ class ImageSender:
     async def _make(self) -> None:
         replica = self._replica
         replica.driver.hold_log(replica.driver.written_applied)
-        folder = self._settings.image_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
+        folder = self._settings.transfer_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
         events = asyncio.get_running_loop()
         try:
             kept, files = await events.run_in_executor(None, make, self._engine, folder)
@@ -124,10 +124,10 @@ class ImageSender:
             data = await events.run_in_executor(None, image.files.read, offset, CHUNK_BYTES)
             await self._pace.wait(len(data))
             image.touched = self._reading[member] = self._clock.now()
-            self._counters.image_bytes_sent += len(data)
+            self._counters.snapshot_bytes_sent += len(data)
             yield peer_pb2.ImageChunk(offset=offset, data=data, checksum=zlib.crc32(data))
             offset += len(data)
-        self._counters.images_sent += 1
+        self._counters.snapshots_sent += 1
 
     # --- looking after ----------------------------------------------------------
 
@@ -183,7 +183,7 @@ class _Pace:
             await asyncio.sleep(begin - now)
 
 
-def make(engine: Engine, folder: Path) -> tuple[SavedState, OutgoingImage]:
+def make(engine: Engine, folder: Path) -> tuple[SavedState, OutgoingSnapshot]:
     """Take a checkpoint of the engine; returns what it is of. Blocks."""
     engine.checkpoint(folder)
     checkpoint = engine.opened(folder)
@@ -191,4 +191,4 @@ def make(engine: Engine, folder: Path) -> tuple[SavedState, OutgoingImage]:
         kept = adoption.position(checkpoint)
     finally:
         checkpoint.close()
-    return kept, OutgoingImage(folder)
+    return kept, OutgoingSnapshot(folder)

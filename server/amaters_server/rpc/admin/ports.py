@@ -10,7 +10,7 @@ from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
 from amaters_server.node.backup.files import StoreAccess
 from amaters_server.node.values import (
-    Leadership,
+    Leader,
     MembersReport,
     NodeStatus,
     RestoreProgress,
@@ -68,7 +68,7 @@ class AdminMembers(Protocol):
         """Remove a member for good."""
         ...
 
-    async def transfer(self, to: int, /, *, deadline: float) -> Leadership:
+    async def transfer(self, to: int, /, *, deadline: float) -> Leader:
         """Move leadership."""
         ...
 
@@ -134,7 +134,7 @@ class AdminBackups(Protocol):
         ...
 
 
-class Reloading(Protocol):
+class AdminReload(Protocol):
     """The process's configuration in force, and how it is taken over anew."""
 
     def digest(self) -> str:
@@ -153,7 +153,7 @@ class AdminParts:
     node: AdminNode
     backups: AdminBackups
     certificates: Callable[[], Sequence[CertificateFacts]]
-    reloading: Reloading
+    reloading: AdminReload
     now: Callable[[], float]
     health: Callable[[], HealthFacts]
     alerts: Feed[FiredAlert]

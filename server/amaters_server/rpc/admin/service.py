@@ -11,7 +11,7 @@ from amaters_server.rpc.admin import decode as admin_decode
 from amaters_server.rpc.admin import encode as admin_encode
 from amaters_server.rpc.admin import streams as admin_streams
 from amaters_server.rpc.admin.ports import AdminParts
-from amaters_server.rpc.admin.streams import Streams
+from amaters_server.rpc.admin.streams import OpenStreams
 from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.servicers import served
 from amaters_server.rpc.transport.tasks import TaskScope
@@ -37,7 +37,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     def __init__(self, parts: AdminParts) -> None:
         self._parts = parts
-        self._streams, self._downloads = Streams(), Streams()
+        self._streams, self._downloads = OpenStreams(), OpenStreams()
 
     def methods(self, tasks: TaskScope) -> Service:
         """Return what a listener offers; the calls under way belong to the scope."""

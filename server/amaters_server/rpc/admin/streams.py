@@ -31,7 +31,7 @@ LEVEL_NAMES = {**LEVELS, "warning": logging.WARNING, "critical": logging.CRITICA
 """Both what configuration files and what log lines call the levels."""
 
 
-class Streams:
+class OpenStreams:
     """The streams that are open, so that a stop can wait for their proper end."""
 
     def __init__(self) -> None:

@@ -16,7 +16,13 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc.aql import encode, scans
 from amaters_server.rpc.aql.admin_keys import AdminKeys
-from amaters_server.rpc.aql.pending import Arrival, Gathering, PendingCalls, QueryLimits, Waiting
+from amaters_server.rpc.aql.pending import (
+    Arrival,
+    Gathering,
+    PendingCalls,
+    QueryLimits,
+    WaitingCall,
+)
 from amaters_server.rpc.aql.ports import Database
 from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.status import AnswerTooLargeError
@@ -63,7 +69,7 @@ class Executor:
         )
 
     def spawn(
-        self, work: Coroutine[object, object, list[Result]], waiting: Waiting, deadline: float
+        self, work: Coroutine[object, object, list[Result]], waiting: WaitingCall, deadline: float
     ) -> None:
         """Carry out one call in a task of its own; it is answered in any case."""
         try:

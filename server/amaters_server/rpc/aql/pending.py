@@ -34,7 +34,7 @@ Encoder: TypeAlias = Callable[[list[Result]], bytes]
 """Makes the `response` part of an answer from one result per operation."""
 
 
-class Waiting(NamedTuple):
+class WaitingCall(NamedTuple):
     """One call whose answer is not known yet."""
 
     outlet: Outlet
@@ -65,10 +65,10 @@ class Arrival(NamedTuple):
     deadline: float
     metadata: Metadata | None
 
-    def waiting(self, counters: OpCounters, encoder: Encoder) -> Waiting:
+    def waiting(self, counters: OpCounters, encoder: Encoder) -> WaitingCall:
         """Return what is kept of it while it is pending."""
         outlet, call_id, request_id, started, _, _ = self
-        return Waiting(outlet, call_id, counters, request_id, started, encoder)
+        return WaitingCall(outlet, call_id, counters, request_id, started, encoder)
 
     @property
     def stale(self) -> bool:
@@ -163,7 +163,7 @@ class PendingCalls:
         self._counters = counters
         self._now = now
         self._limit = limit
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, WaitingCall] = {}
         self._next = 0
         self._streams = 0
         self._empty: asyncio.Event | None = None
@@ -205,7 +205,7 @@ class PendingCalls:
         if taken >= self._limit:
             raise OverloadedError(waiting=taken, limit=self._limit)
 
-    def enter(self, waiting: Waiting) -> int:
+    def enter(self, waiting: WaitingCall) -> int:
         """Note a call as in progress; returns its ticket. OverloadedError when there are too many."""
         if len(self._waiting) + self._streams >= self._limit:
             self._require_room()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from amaters_server.model.queries import Answers, Read, ReadAge, Write
-from amaters_server.node.ports import MachineView
+from amaters_server.node.ports import DataView
 from amaters_server.node.values import NodeStatus, Verdict
 
 
@@ -19,7 +19,7 @@ class Database(Protocol):
         """Answer the reads; every ticket is answered exactly once."""
         ...
 
-    async def view(self, deadline: float, *, stale: bool = False) -> MachineView:
+    async def view(self, deadline: float, *, stale: bool = False) -> DataView:
         """Return a consistent view; the caller closes it."""
         ...
 

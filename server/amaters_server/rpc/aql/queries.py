@@ -18,7 +18,7 @@ from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import (
     Arrival,
     Gathering,
-    Waiting,
+    WaitingCall,
     seconds_for,
     session_of,
     wants_forwarding,
@@ -65,14 +65,16 @@ class Queries:
         try:
             if kind == decode.GET:
                 ticket = enter(
-                    made(Waiting, (outlet, call_id, self._gets, request_id, now, _value))
+                    made(WaitingCall, (outlet, call_id, self._gets, request_id, now, _value))
                 )
                 get = made(Get, (key,))
                 batch.reads.append(made(Read, (ticket, (get,), deadline, wants_stale(metadata))))
                 return
             session, sequence = session_of(request_id)
             counters = self._puts if kind == decode.SET else self._deletes
-            ticket = enter(made(Waiting, (outlet, call_id, counters, request_id, now, _success)))
+            ticket = enter(
+                made(WaitingCall, (outlet, call_id, counters, request_id, now, _success))
+            )
             change = made(Put, (key, value)) if kind == decode.SET else made(Remove, (key,))
             forward = wants_forwarding(metadata)
             batch.writes.append(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amaters.wire.types_pb2 import CipherBlob
 
-from amaters_server.node.ports import MachineView
+from amaters_server.node.ports import DataView
 from amaters_server.rpc.aql import encode
 from amaters_server.rpc.aql.predicates import Test
 from amaters_server.rpc.transport.budget import AnswerBudget, Share
@@ -41,7 +41,7 @@ class Walk:
 class Reading:
     """One walk over a view, slice by slice; `rest` frees what it stands at meanwhile."""
 
-    def __init__(self, view: MachineView, walk: Walk) -> None:
+    def __init__(self, view: DataView, walk: Walk) -> None:
         self._view = view
         self._walk = walk
         self._rows: Iterator[tuple[bytes, bytes]] | None = None

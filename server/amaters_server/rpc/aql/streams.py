@@ -18,7 +18,7 @@ from amaters_server.model.errors import (
     MissingFieldError,
 )
 from amaters_server.model.keys import collection_prefix
-from amaters_server.node.ports import MachineView
+from amaters_server.node.ports import DataView
 from amaters_server.rpc.aql import decode, scans
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import STALE_READ, seconds_for
@@ -70,7 +70,7 @@ class Streams:
                 await self._send_all(walk, view, send)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
 
-    async def _send_all(self, walk: scans.Walk, view: MachineView, send: Send) -> None:
+    async def _send_all(self, walk: scans.Walk, view: DataView, send: Send) -> None:
         limit, budget = self._executor.limits.message_bytes, self._executor.budget
         with budget.share() as share:
             await scans.stream(scans.Reading(view, walk), send, budget, share, limit_bytes=limit)

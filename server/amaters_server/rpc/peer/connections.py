@@ -8,7 +8,7 @@ from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.grpcio.channels import open_channel, translated
 from amaters_server.rpc.peer import string_calls
-from amaters_server.rpc.peer.link import Answered, LinkParts, PeerLink
+from amaters_server.rpc.peer.link import JudgeAnswer, LinkParts, PeerLink
 from amaters_server.rpc.peer.messages import answer_to, introduction
 from amaters_server.rpc.transport.channels import PeerDialer
 from amaters_server.rpc.transport.credentials import ProvideCredentials
@@ -30,10 +30,10 @@ class PeerConnections:
         self._rng = rng
         self._links: dict[int, PeerLink] = {}
         self._own: PeerIdentity | None = None
-        self._answered: Answered = _taken_at_its_word
+        self._answered: JudgeAnswer = _taken_at_its_word
         self._closing: set[asyncio.Task[None]] = set()
 
-    def on_answer(self, answered: Answered) -> None:
+    def on_answer(self, answered: JudgeAnswer) -> None:
         """Ask this about every answer to a handshake: it may not want the connection either."""
         self._answered = answered
 
@@ -109,7 +109,7 @@ class PeerConnections:
         answer = await answer_to(sent, kind, link.channel, "Forward", timeout, metadata)
         return string_calls.typed_answer(to, request, answer) if in_strings else answer
 
-    async def fetch_image(
+    async def fetch_snapshot(
         self, source: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
         """Read an image over a connection of its own; OSError when it breaks off."""

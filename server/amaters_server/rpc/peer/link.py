@@ -44,7 +44,7 @@ twice as many each time that did not help."""
 LINGER_SECONDS = 10.0
 """How long a connection that was replaced lives on, for what was queued and asked on it."""
 
-Answered = Callable[[int, peer_pb2.HandshakeResponse], str]
+JudgeAnswer = Callable[[int, peer_pb2.HandshakeResponse], str]
 """Hears what a member says to a handshake; returns why it is not connected to, if it is not."""
 
 
@@ -63,7 +63,7 @@ class LinkParts:
     own: PeerIdentity
     dialer: PeerDialer
     credentials: ProvideCredentials
-    answered: Answered
+    answered: JudgeAnswer
     rng: random.Random
 
 

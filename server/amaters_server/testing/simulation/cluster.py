@@ -30,7 +30,7 @@ PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunResult:
     """What a run showed."""
 
     seed: int
@@ -62,7 +62,7 @@ class SimCluster(SimMembers):
     make_faults: Callable[[SimMembers], Faults] = Faults
     history: list[Operation] = field(init=False, default_factory=list)
 
-    def run(self) -> Verdict:
+    def run(self) -> RunResult:
         """Trouble the cluster, let it recover, and judge."""
         for node in self.nodes.values():
             node.start()
@@ -83,7 +83,7 @@ class SimCluster(SimMembers):
         self.world.run(calm + QUIET_SECONDS)
         for node_id, answer in mute.items():
             self.recorder.accuse("takes writes", f"member {node_id}: {answer!r}")
-        return self._verdict(faults)
+        return self._result(faults)
 
     def _probe(self) -> dict[int, Answer]:
         """Write through every member until it succeeds; keeps the last answer of those that fail."""
@@ -106,7 +106,7 @@ class SimCluster(SimMembers):
             ask(node)
         return mute
 
-    def _verdict(self, faults: Faults) -> Verdict:
+    def _result(self, faults: Faults) -> RunResult:
         recorder = self.recorder
         for violation in history.violations(self.history):
             recorder.accuse("linearizable", str(violation))
@@ -119,7 +119,7 @@ class SimCluster(SimMembers):
             recorder.accuse("catches up", problem)
         outcomes = [one.outcome for one in self.history if one.write]
         text = "\n".join([*recorder.trace, *map(repr, self.history)])
-        return Verdict(
+        return RunResult(
             seed=self.seed,
             violations=list(recorder.violations),
             operations=len(self.history),

@@ -123,7 +123,7 @@ class SimNode(SimProcess):
     def _settings(self) -> NodeSettings:
         return NodeSettings(
             Addresses(f"n{self.id}", f"n{self.id}:1", f"n{self.id}:2"),
-            image_folder=_NOWHERE,
+            transfer_folder=_NOWHERE,
             version=self.version,
             timing=Timing(heartbeat_interval=TICK_SECONDS * 5, election_timeout=0.3),
             retention=Retention(entries=KEPT_ENTRIES, bytes=1 << 20),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from typing_extensions import override
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 Named, not bound to.
-"""What stands for all addresses of a host, in IPv4 and in IPv6."""
+"""The addresses that mean every address of a host, in IPv4 and in IPv6."""
 
 MAX_PORT = 65_535
 MAX_ID = 2**63 - 1
@@ -89,7 +89,7 @@ def peer(text: str) -> Peer:
 
 
 def member_name(text: str) -> str:
-    """Return a name that may stand in tables and logs; ValueError otherwise."""
+    """Return a name that is safe in tables and logs; ValueError otherwise."""
     if len(text) > MAX_NAME or not text.isprintable():
         raise ValueError(f"{text[:MAX_NAME]!r} is no name: use up to {MAX_NAME} visible characters")
     return text
@@ -138,6 +138,6 @@ MetricsAddress = Annotated[str, AfterValidator(_metrics_address)]
 ReachableAddress = Annotated[str, AfterValidator(_reachable)]
 """`host:port` at which others reach this node; empty when not said."""
 MemberName = Annotated[str, AfterValidator(member_name)]
-"""What people call a node; perhaps empty."""
+"""The display name of a node; may be empty."""
 PeerText = Annotated[str, AfterValidator(_peer_text)]
 """`id:host:port` of an initial member."""

@@ -1,4 +1,4 @@
-"""The section about alerts: what is one, and where it is told beside log, metric and admin service."""
+"""The section about alerts: their thresholds, and the webhook."""
 
 from pathlib import Path
 from typing import Self
@@ -9,9 +9,9 @@ from amaters_server.config.sections import Count, Positive, Section
 
 
 class AlertsSection(Section):
-    """Alerts of this node; the leader tells of members, each voter of a quorum it misses."""
+    """Alerts of this node: a leader reports members, and a voter without a leader the lost quorum."""
 
-    enabled: bool = Field(default=True, description="Whether this node judges and tells anything.")
+    enabled: bool = Field(default=True, description="Whether this node fires alerts.")
     node_failed_after_ms: Count = Field(
         default=0,
         description="Milliseconds of silence after which a member has failed; 0: three heartbeats, "
@@ -23,8 +23,8 @@ class AlertsSection(Section):
     )
     start_secs: Count = Field(
         default=30,
-        description="Seconds after this node's start in which members it never heard of, and a "
-        "quorum it never had, are no alert.",
+        description="Seconds after this node's start in which a member that never answered, and "
+        "a quorum that never existed, fire no alert.",
     )
     slow_replication_entries: Positive = Field(
         default=1000, description="Log entries a voter must lack to be slow."
@@ -34,8 +34,8 @@ class AlertsSection(Section):
     )
     dedup_window_secs: Count = Field(
         default=300,
-        description="Seconds in which one rule tells of one key once; what still goes on then is "
-        "told again.",
+        description="Seconds in which one rule fires once for one key; what still lasts then "
+        "fires again.",
     )
     webhook_url: SecretStr | None = Field(
         default=None,
@@ -55,7 +55,7 @@ class AlertsSection(Section):
         default=5000, description="Milliseconds one attempt to post may take."
     )
     webhook_attempts: Positive = Field(
-        default=5, description="Attempts until an alert is given up (and logged as such)."
+        default=5, description="Attempts until an alert is dropped, and logged as dropped."
     )
 
     @field_validator("webhook_url")

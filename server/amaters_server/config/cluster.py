@@ -26,7 +26,7 @@ def _place(text: str) -> str:
     name, _, prefix = bucket.partition("/")
     if bucket != text and "@" in (name + prefix if ":" in name else name):
         raise ValueError(
-            "Invalid destination: no credentials belong in it: remove what stands before the @, and "
+            "Invalid destination: no credentials belong in it: remove the part before the @, and "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
         )
     if not {".", ".."}.isdisjoint(text.split("/")):
@@ -53,7 +53,7 @@ class ClusterSection(Section):
         description="This node's id; 0: found in `peers` by address, or given on joining.",
     )
     name: MemberName = Field(
-        default="", description="A name for people; Kubernetes uses the pod's."
+        default="", description="A display name; Kubernetes uses the name of the pod."
     )
     peers: tuple[PeerText, ...] = Field(
         default=(), description='The initial members, this node included: `"id:host:port"`.'
@@ -92,7 +92,7 @@ class ClusterSection(Section):
         default=256, description="Megabytes of log kept for such members."
     )
     snapshot_rate_limit_mb: Count = Field(
-        default=0, description="Megabytes per second an image is sent with at most; 0: no limit."
+        default=0, description="Megabytes per second of a snapshot to a follower; 0: no limit."
     )
     tls_cert: Path | None = Field(
         default=None, description="As `network.tls_cert`, for the internal port."

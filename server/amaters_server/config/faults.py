@@ -1,7 +1,7 @@
 """What is wrong with a configuration, as lines for a person: one per fault, none with a secret.
 
 A value is shown only where no secret can be meant: nothing at or below a table that holds one
-anywhere is, for whoever mixes up two keys, or a table and a value, mixes up a secret.
+anywhere is, because a mix-up of two keys, or of a table and a value, may involve a secret.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
 
 def refusal(faults: Sequence[Fault]) -> ConfigurationError:
-    """Return the error that tells of all of them, a line each."""
+    """Return the error that names all of them, a line each."""
     lines = [
         f"Validation error: {one_line(fault.message)} [{one_line(fault.key)}]"
         for fault in faults[:MOST_LINES]
@@ -36,7 +36,7 @@ def refusal(faults: Sequence[Fault]) -> ConfigurationError:
 
 def one_line(text: str) -> str:
     """Return the text without what a terminal would act on, credentials, and more than a line."""
-    # Masked first: of an address that is cut in its middle nobody could tell the password.
+    # Masked first: a password is not recognised in an address that is cut in its middle.
     masked = without_credentials(text)
     short = masked if len(masked) <= LONGEST_LINE else f"{masked[:LONGEST_LINE]}…"
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in short)

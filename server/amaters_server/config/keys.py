@@ -28,7 +28,7 @@ def section_of(annotation: object) -> type[BaseModel] | None:
 def may_be_shown(names: Sequence[str]) -> bool:
     """Return whether the value of that key, wrong as it is, can hold no secret of this program.
 
-    Nothing is shown that stands in a table with a secret, however deep, or in place of one.
+    Nothing is shown that is in a table with a secret, however deep, or in place of one.
     """
     known = Settings.model_fields.get(names[0]) if names else None
     return known is None or not _holds_secret(known)
@@ -54,7 +54,7 @@ def nearest(key: str) -> str | None:
     # Names first: keys of one table are alike for the table's sake alone.
     named_alike = [one for one in _known(Settings, "") if _alike(_name(one), _name(key))]
     if sum(_name(one) == _name(key) for one in named_alike) > 1:
-        return None  # Several tables have it, and which was meant nobody can tell.
+        return None  # Several tables have it: which one was meant is unknown.
     found = difflib.get_close_matches(key, named_alike, n=1, cutoff=ALIKE)
     return found[0] if found else None
 

@@ -53,7 +53,7 @@ class ServerSection(Section):
     shutdown_timeout_secs: Count = Field(
         default=30,
         description="Seconds from the signal to stop until calls in flight, streams included, are "
-        "given up; a second signal gives them up at once.",
+        "aborted; a second signal aborts them at once.",
     )
 
 
@@ -100,7 +100,7 @@ class StorageSection(Section):
         default=None,
         description=(
             "Megabytes that stay free on the disk: below that, writes that add data are refused "
-            "(STORAGE_FULL) while reads and deletes go on. Not set: 5 % of the disk, at least 8 and "
+            "(STORAGE_FULL) while reads and deletes continue. Not set: 5 % of the disk, at least 8 and "
             "at most 1024. 0 switches it off."
         ),
     )
@@ -154,7 +154,7 @@ class LoggingSection(Section):
         default="info", description="Least severity that is logged."
     )
     format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
-        default="pretty", description="`json` is for machines; the others for people."
+        default="pretty", description="`json` is for programs; the others are for reading."
     )
     file_enabled: bool = Field(
         default=False, description="Log to `file_path` as well as to stderr."

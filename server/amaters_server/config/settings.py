@@ -144,7 +144,7 @@ def _members(cluster: ClusterSection) -> Iterator[Fault]:
     if not advertised and cluster.node_id not in listed:
         yield Fault(
             "cluster.advertise_address",
-            "This node cannot tell which member it is: set cluster.advertise_address (or the flag "
+            "This node cannot determine which member it is: set cluster.advertise_address (or the flag "
             "--advertise), or cluster.node_id to one of cluster.peers",
         )
     expected = listed.get(cluster.node_id, advertised)

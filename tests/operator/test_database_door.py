@@ -15,11 +15,11 @@ from amaters_operator.controllers.observing import nodes
 from amaters_operator.database.certificates import CertificateError, material, served_serial
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import NodeAddress
-from amaters_operator.decisions.seen import State
+from amaters_operator.decisions.observation import State
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority, Issued
 
-PATIENCE = timedelta(seconds=3)
+TIMEOUT = timedelta(seconds=3)
 NOW = datetime.now(UTC)
 
 
@@ -41,7 +41,7 @@ def address(text: str) -> NodeAddress:
 async def test_the_door_speaks_with_a_node() -> None:
     async with serve_admin() as fake:
         database = AmatersDatabase()
-        async with database.admin(address(fake.address), None, timeout=PATIENCE) as admin:
+        async with database.admin(address(fake.address), None, timeout=TIMEOUT) as admin:
             status = await admin.status()
             listed = await admin.members()
             added = await admin.add_member(
@@ -57,7 +57,7 @@ async def test_without_the_lease_no_node_is_asked_for_anything() -> None:
     database = AmatersDatabase(may_change=lambda: False)
 
     with pytest.raises(UnavailableError, match="does not hold its Lease"):
-        database.admin(address("127.0.0.1:9"), None, timeout=PATIENCE)
+        database.admin(address("127.0.0.1:9"), None, timeout=TIMEOUT)
 
 
 async def test_a_node_that_is_not_there_is_an_answer_in_time() -> None:
@@ -83,8 +83,8 @@ async def test_the_fake_of_the_test_kit_answers_as_the_real_client_does() -> Non
     place = NodeAddress(pod["status"]["podIP"], "orders-0", 7879, 7878)
 
     async with serve_admin() as fake:
-        real = AmatersDatabase().admin(address(fake.address), None, timeout=PATIENCE)
-        kit = driver.database.admin(place, None, timeout=PATIENCE)
+        real = AmatersDatabase().admin(address(fake.address), None, timeout=TIMEOUT)
+        kit = driver.database.admin(place, None, timeout=TIMEOUT)
         async with real as one, kit as other:
             for ask in ("status", "members", "reload"):
                 answers = [await getattr(each, ask)() for each in (one, other)]
@@ -131,10 +131,10 @@ async def test_a_handshake_shows_the_serial_that_is_served(
     before = len(os.listdir("/proc/self/fd"))
 
     async with server:
-        seen = await served_serial(place, "localhost", tls, timeout=PATIENCE)
+        observed = await served_serial(place, "localhost", tls, timeout=TIMEOUT)
         await asyncio.sleep(0.01)
 
-    assert seen == leaf.serial == issued.serial
+    assert observed == leaf.serial == issued.serial
     assert bool(answered[0]) == mutual
     assert len(os.listdir("/proc/self/fd")) <= before
 
@@ -142,7 +142,7 @@ async def test_a_handshake_shows_the_serial_that_is_served(
 async def test_no_listener_no_serial(issued: Issued) -> None:
     tls, _ = material(issued.certificate, issued.key, issued.ca, NOW)
 
-    assert await served_serial(("127.0.0.1", 9), "localhost", tls, timeout=PATIENCE) is None
+    assert await served_serial(("127.0.0.1", 9), "localhost", tls, timeout=TIMEOUT) is None
 
 
 async def test_a_plain_listener_shows_no_serial(issued: Issued) -> None:
@@ -154,7 +154,7 @@ async def test_a_plain_listener_shows_no_serial(issued: Issued) -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         place = server.sockets[0].getsockname()[:2]
-        assert await served_serial(place, "localhost", tls, timeout=PATIENCE) is None
+        assert await served_serial(place, "localhost", tls, timeout=TIMEOUT) is None
 
 
 def test_parts_that_do_not_belong_together_are_refused(authority: Authority) -> None:

@@ -3,9 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
-from amaters_operator.decisions import backup_schedule, certificates, retention, volumes
-from amaters_operator.decisions.backup_schedule import Asked, History, InvalidScheduleError
-from amaters_operator.decisions.certificates import Presented
+from amaters_operator.decisions import certificates, volumes
+from amaters_operator.decisions.backup import retention
+from amaters_operator.decisions.backup import schedule as backup_schedule
+from amaters_operator.decisions.backup.schedule import (
+    BackupHistory,
+    BackupRequest,
+    InvalidScheduleError,
+)
+from amaters_operator.decisions.certificates import PresentedCertificates
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +19,8 @@ CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def due(now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", given="", **history):
-    asked = Asked(schedule, None, token, given)
-    return backup_schedule.due(History(CREATED, **history), asked, now=now)
+    asked = BackupRequest(schedule, None, token, given)
+    return backup_schedule.due(BackupHistory(CREATED, **history), asked, now=now)
 
 
 def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
@@ -77,7 +83,9 @@ def test_what_has_been_corrected_does_not_wait_for_the_pause_after_a_failure() -
 OWN, OTHER = "ours", "theirs"
 STORED = st.lists(
     st.builds(
-        lambda number, cluster: retention.Backup(number, f"s3://b/{cluster}/{number}", cluster),
+        lambda number, cluster: retention.StoredBackup(
+            number, f"s3://b/{cluster}/{number}", cluster
+        ),
         st.integers(0, 10_000),
         st.sampled_from([OWN, OTHER, ""]),
     ),
@@ -89,7 +97,7 @@ STORED = st.lists(
 @pytest.mark.slow
 @given(STORED, st.integers(1, 10), st.integers(0, 40))
 def test_retention_keeps_the_newest_the_known_good_and_all_of_others(
-    stored: list[retention.Backup], keep: int, chosen: int
+    stored: list[retention.StoredBackup], keep: int, chosen: int
 ) -> None:
     mine = sorted((one for one in stored if one.cluster_id == OWN), key=lambda one: -one.id)
     good = mine[chosen % len(mine)].uri if mine else ""
@@ -103,7 +111,7 @@ def test_retention_keeps_the_newest_the_known_good_and_all_of_others(
 
 
 def test_nobody_owns_anything_as_long_as_nobody_has_a_name() -> None:
-    nameless = [retention.Backup(number, f"s3://b/{number}", "") for number in range(5)]
+    nameless = [retention.StoredBackup(number, f"s3://b/{number}", "") for number in range(5)]
 
     assert retention.surplus(nameless, own="", keep=1) == []
 
@@ -122,21 +130,21 @@ def test_a_schedule_that_is_left_to_chance_is_refused(schedule: str) -> None:
 
 
 def test_only_a_handshake_is_proof() -> None:
-    verdict = certificates.judge(
+    state = certificates.rotation_state(
         "new",
         {
-            "a": Presented(("new", "new"), ("new", "new")),
-            "b": Presented(("new", "new"), ("new", "old")),
-            "c": Presented(("new", "old"), ("new", "new")),
-            "d": Presented(("new", "new"), None),
-            "e": Presented((), None),
+            "a": PresentedCertificates(("new", "new"), ("new", "new")),
+            "b": PresentedCertificates(("new", "new"), ("new", "old")),
+            "c": PresentedCertificates(("new", "old"), ("new", "new")),
+            "d": PresentedCertificates(("new", "new"), None),
+            "e": PresentedCertificates((), None),
         },
     )
 
-    assert verdict.current == ("a",)
-    assert verdict.unproven == ("b", "d")
-    assert verdict.reload == ("c", "e")
-    assert not verdict.done
+    assert state.current == ("a",)
+    assert state.unproven == ("b", "d")
+    assert state.reload == ("c", "e")
+    assert not state.done
 
 
 @pytest.mark.parametrize(

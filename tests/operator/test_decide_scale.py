@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import pytest
 from amaters_operator.api.status import ClusterStatus, MemberStatus
 from amaters_operator.decisions import scale, volumes
-from amaters_operator.decisions.moves import (
+from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
-    Hold,
     PromoteMember,
     RemoveMember,
     SetReplicas,
     TransferLeadership,
+    Wait,
 )
-from amaters_operator.decisions.seen import Member, Node, Pod, Seen, State
+from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
 from amaters_operator.decisions.volumes import Claim
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def cluster(size: int, *, leader: int = 0, pods: int | None = None) -> Seen:
-    return Seen(
+def cluster(size: int, *, leader: int = 0, pods: int | None = None) -> Observation:
+    return Observation(
         now=NOW,
         nodes={
             one: Node(one + 1, State.FOLLOWER, leader_id=leader + 1, term=2) for one in range(size)
@@ -37,20 +37,22 @@ def cluster(size: int, *, leader: int = 0, pods: int | None = None) -> Seen:
     )
 
 
-def node(seen: Seen, ordinal: int, state: State, member: int = 0) -> Seen:
-    return replace(seen, nodes=seen.nodes | {ordinal: Node(member, state)})
+def node(observed: Observation, ordinal: int, state: State, member: int = 0) -> Observation:
+    return replace(observed, nodes=observed.nodes | {ordinal: Node(member, state)})
 
 
-def down(seen: Seen, *ordinals: int) -> Seen:
-    return replace(seen, nodes={one: it for one, it in seen.nodes.items() if one not in ordinals})
+def down(observed: Observation, *ordinals: int) -> Observation:
+    return replace(
+        observed, nodes={one: it for one, it in observed.nodes.items() if one not in ordinals}
+    )
 
 
-def silent(seen: Seen, ordinal: int) -> Seen:
+def silent(observed: Observation, ordinal: int) -> Observation:
     """The leader has not heard from that member lately."""
     members = [
-        replace(one, active=False) if one.ordinal == ordinal else one for one in seen.members
+        replace(one, active=False) if one.ordinal == ordinal else one for one in observed.members
     ]
-    return replace(seen, members=tuple(members))
+    return replace(observed, members=tuple(members))
 
 
 def test_growing_begins_with_a_pod() -> None:
@@ -60,21 +62,23 @@ def test_growing_begins_with_a_pod() -> None:
 
 
 def test_the_new_pods_node_is_added_as_a_learner() -> None:
-    seen = node(cluster(1, pods=2), 1, State.WAITING)
+    observed = node(cluster(1, pods=2), 1, State.WAITING)
 
-    assert scale.unfinished(3, seen) == AddMember(1, "the node of pod 1 waits to join")
+    assert scale.unfinished(3, observed) == AddMember(1, "the node of pod 1 waits to join")
 
 
 def test_a_learner_is_promoted_only_once_it_has_caught_up() -> None:
-    seen = cluster(1, pods=2)
+    observed = cluster(1, pods=2)
     learner = Member(2, 1, learner=True, lag=101)
-    seen = replace(seen, members=(*seen.members, learner))
-    seen = node(seen, 1, State.LEARNER, 2)
+    observed = replace(observed, members=(*observed.members, learner))
+    observed = node(observed, 1, State.LEARNER, 2)
 
-    behind = scale.unfinished(3, seen)
-    near = scale.unfinished(3, replace(seen, members=(*seen.members[:1], replace(learner, lag=3))))
+    behind = scale.unfinished(3, observed)
+    near = scale.unfinished(
+        3, replace(observed, members=(*observed.members[:1], replace(learner, lag=3)))
+    )
 
-    assert isinstance(behind, Hold)
+    assert isinstance(behind, Wait)
     assert "101 log entries behind" in behind.because
     assert isinstance(near, PromoteMember)
 
@@ -82,7 +86,7 @@ def test_a_learner_is_promoted_only_once_it_has_caught_up() -> None:
 def test_nothing_grows_while_a_member_is_down() -> None:
     change = scale.next_change(5, down(cluster(3), 2))
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "does not take part" in change.because
 
 
@@ -111,14 +115,14 @@ def test_a_dead_member_can_be_scaled_away() -> None:
 def test_no_removal_that_would_cost_the_majority() -> None:
     change = scale.next_change(2, down(cluster(3), 0))
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "only 1 of the 2 members that would stay take part" in change.because
 
 
 def test_a_lost_disk_is_removed_under_its_old_id() -> None:
-    seen = silent(node(cluster(3), 1, State.DISK_LOST), 1)
+    observed = silent(node(cluster(3), 1, State.DISK_LOST), 1)
 
-    change = scale.unfinished(3, seen)
+    change = scale.unfinished(3, observed)
 
     assert isinstance(change, RemoveMember)
     assert change.member == 2
@@ -126,53 +130,55 @@ def test_a_lost_disk_is_removed_under_its_old_id() -> None:
 
 def test_a_member_that_its_leader_hears_from_has_its_disk_whatever_its_node_said_before() -> None:
     # The node was asked, then the leader added it under a new id, then the leader was asked.
-    seen = node(cluster(3), 1, State.DISK_LOST)
+    observed = node(cluster(3), 1, State.DISK_LOST)
 
-    change = scale.unfinished(3, seen)
+    change = scale.unfinished(3, observed)
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "its leader hears from it" in change.because
 
 
 def test_the_only_voters_lost_disk_is_no_case_for_the_operator() -> None:
-    seen = silent(node(cluster(1), 0, State.DISK_LOST), 0)
+    observed = silent(node(cluster(1), 0, State.DISK_LOST), 0)
 
-    change = scale.unfinished(1, seen)
+    change = scale.unfinished(1, observed)
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "restore a backup" in change.because
 
 
 def test_a_removed_members_volume_says_what_to_delete() -> None:
-    seen = node(cluster(3, pods=4), 3, State.REMOVED, 9)
+    observed = node(cluster(3, pods=4), 3, State.REMOVED, 9)
 
-    change = scale.unfinished(4, seen)
+    change = scale.unfinished(4, observed)
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "delete its volume claim" in change.because
 
 
 def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
-    seen = cluster(3, pods=5)
+    observed = cluster(3, pods=5)
 
-    assert scale.unfinished(3, seen) is None
-    assert scale.next_change(3, seen) == SetReplicas(
+    assert scale.unfinished(3, observed) is None
+    assert scale.next_change(3, observed) == SetReplicas(
         4, "shrinking: pod 4 belongs to no member any more"
     )
 
 
 def test_the_pod_of_a_member_is_run_though_fewer_are_wanted() -> None:
-    seen = down(replace(cluster(4), replicas=1), 1, 2, 3)
+    observed = down(replace(cluster(4), replicas=1), 1, 2, 3)
 
-    assert scale.unfinished(1, seen) == SetReplicas(4, "pod 3 belongs to a member and has to run")
+    assert scale.unfinished(1, observed) == SetReplicas(
+        4, "pod 3 belongs to a member and has to run"
+    )
 
 
 @pytest.mark.parametrize("ordinal", [-1, 99])
 def test_a_member_that_no_pod_of_this_cluster_can_be_is_removed(ordinal: int) -> None:
-    seen = cluster(3)
-    seen = replace(seen, members=(*seen.members, Member(9, ordinal, active=False)))
+    observed = cluster(3)
+    observed = replace(observed, members=(*observed.members, Member(9, ordinal, active=False)))
 
-    change = scale.unfinished(3, seen)
+    change = scale.unfinished(3, observed)
 
     assert isinstance(change, RemoveMember)
     assert change.member == 9
@@ -188,23 +194,23 @@ def test_a_member_that_no_pod_of_this_cluster_can_be_is_removed(ordinal: int) ->
 def test_no_change_ever_costs_a_majority(
     wanted: int, size: int, extra: int, leader: int, dead: set[int]
 ) -> None:
-    seen = down(cluster(size, leader=leader % size, pods=size + extra), *dead)
+    observed = down(cluster(size, leader=leader % size, pods=size + extra), *dead)
 
-    change = scale.unfinished(wanted, seen) or scale.next_change(wanted, seen)
+    change = scale.unfinished(wanted, observed) or scale.next_change(wanted, observed)
 
     if isinstance(change, RemoveMember):
-        staying = [one for one in seen.voters if one.id != change.member]
-        assert 2 * sum(seen.participates(one) for one in staying) > len(staying)
+        staying = [one for one in observed.voters if one.id != change.member]
+        assert 2 * sum(observed.participates(one) for one in staying) > len(staying)
     if isinstance(change, SetReplicas) and change.replicas < size + extra:
-        assert seen.member(change.replicas) is None
+        assert observed.member(change.replicas) is None
 
 
 def claimed(mark: str, ordinal: int = 3, **facts: object) -> Claim:
     return Claim(f"data-c-{ordinal}", ordinal, "uid", mark=mark, **facts)
 
 
-def named(seen: Seen) -> Seen:
-    return replace(seen, cluster_id="c1")
+def named(observed: Observation) -> Observation:
+    return replace(observed, cluster_id="c1")
 
 
 def test_the_claim_of_a_removed_member_is_deleted() -> None:
@@ -229,18 +235,18 @@ def test_a_claim_that_is_not_proven_to_be_of_a_removed_member_is_kept(kept: Clai
 
 
 def test_no_claim_is_deleted_while_its_pod_runs_or_nobody_leads_or_a_person_keeps_it() -> None:
-    seen, claims = named(cluster(3)), [claimed("c1/4")]
+    observed, claims = named(cluster(3)), [claimed("c1/4")]
     pod = Pod("c-3", 3, "u", "r")
 
-    assert volumes.removable(replace(seen, pods=(pod,)), claims) == []
-    assert volumes.removable(replace(seen, nodes={}), claims) == []
-    assert scale.next_change(3, seen, claims=claims, keep_claims=True) is None
+    assert volumes.removable(replace(observed, pods=(pod,)), claims) == []
+    assert volumes.removable(replace(observed, nodes={}), claims) == []
+    assert scale.next_change(3, observed, claims=claims, keep_claims=True) is None
 
 
 @pytest.mark.parametrize("mark", ["", "c1/0"])
 def test_growing_goes_on_over_a_claim_that_may_well_be_empty(mark: str) -> None:
-    seen, claims = named(cluster(3)), [claimed(mark)]
-    change = scale.next_change(4, seen, claims=claims, keep_claims=True)
+    observed, claims = named(cluster(3)), [claimed(mark)]
+    change = scale.next_change(4, observed, claims=claims, keep_claims=True)
 
     assert isinstance(change, SetReplicas)
     assert change.replicas == 4
@@ -249,7 +255,7 @@ def test_growing_goes_on_over_a_claim_that_may_well_be_empty(mark: str) -> None:
 def test_growing_waits_for_a_claim_that_a_person_has_to_look_at() -> None:
     change = scale.next_change(4, named(cluster(3)), claims=[claimed("another/4")])
 
-    assert isinstance(change, Hold)
+    assert isinstance(change, Wait)
     assert "check what is on it, then delete it by hand" in change.because
 
 

@@ -4,23 +4,25 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from amaters_operator.decisions import troubles
-from amaters_operator.decisions.seen import Cause, Complaint, Pod, Seen
+from amaters_operator.decisions import pod_problems
+from amaters_operator.decisions.observation import Cause, Observation, Pod, PodWarnings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POD = Pod("orders-1", 1, "uid-1", "rev-1", node="node2", unready_since=NOW - timedelta(minutes=1))
 
 
-def judged(complaint: Complaint | None = None, **facts: object) -> troubles.Trouble | None:
-    seen = Seen(NOW, pods=(POD,), complaints={1: complaint} if complaint else {})
-    return troubles.of(seen, replace(POD, **facts))
+def judged(complaint: PodWarnings | None = None, **facts: object) -> pod_problems.PodProblem | None:
+    observed = Observation(NOW, pods=(POD,), warnings={1: complaint} if complaint else {})
+    return pod_problems.of(observed, replace(POD, **facts))
 
 
 def placeless(message: str) -> dict[str, object]:
     return {"cause": Cause.UNSCHEDULABLE, "trouble": f"Unschedulable: {message}"}
 
 
-MISSING_CLASS = Complaint(claim='ProvisioningFailed: storageclass.storage.k8s.io "nope" not found')
+MISSING_CLASS = PodWarnings(
+    claim='ProvisioningFailed: storageclass.storage.k8s.io "nope" not found'
+)
 UNBOUND = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
 TABLE = [
     (
@@ -79,7 +81,7 @@ TABLE = [
     ),
     (
         {},
-        Complaint(pod='FailedMount: MountVolume.SetUp failed: secret "orders-tls" not found'),
+        PodWarnings(pod='FailedMount: MountVolume.SetUp failed: secret "orders-tls" not found'),
         "PodNotStarted",
         ['secret "orders-tls" not found', "Mend that"],
     ),
@@ -123,7 +125,9 @@ def test_a_pod_that_takes_its_time_is_in_no_trouble(facts) -> None:
 
 def test_a_pod_that_kubernetes_does_not_make_is_not_described_but_explained() -> None:
     why = 'FailedCreate: pods "orders-1" is forbidden: exceeded quota: small'
-    found = troubles.absent(Seen(NOW, complaints={1: Complaint(creation=why)}), "orders-1", 1)
+    found = pod_problems.absent(
+        Observation(NOW, warnings={1: PodWarnings(creation=why)}), "orders-1", 1
+    )
 
     assert found is not None
     assert (found.reason, found.final) == ("PodRefused", True)
@@ -133,4 +137,4 @@ def test_a_pod_that_kubernetes_does_not_make_is_not_described_but_explained() ->
 
 
 def test_a_pod_that_is_being_made_is_in_no_trouble() -> None:
-    assert troubles.absent(Seen(NOW), "orders-1", 1) is None
+    assert pod_problems.absent(Observation(NOW), "orders-1", 1) is None

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters_operator.decisions import upgrade
-from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
-from amaters_operator.decisions.seen import Cause, Member, Node, Pod, Seen, State
+from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
+from amaters_operator.decisions.observation import Cause, Member, Node, Observation, Pod, State
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +15,10 @@ OLD, NEW = "rev-1", "rev-2"
 POLICY = upgrade.Policy()
 
 
-def healthy(size: int, *, leader: int = 0, outdated: set[int] | None = None) -> Seen:
+def healthy(size: int, *, leader: int = 0, outdated: set[int] | None = None) -> Observation:
     """A cluster that is well: pod N holds member N + 1."""
     old = set(range(size)) if outdated is None else outdated
-    return Seen(
+    return Observation(
         now=NOW,
         pods=tuple(
             Pod(
@@ -48,24 +48,26 @@ def healthy(size: int, *, leader: int = 0, outdated: set[int] | None = None) -> 
     )
 
 
-def with_pod(seen: Seen, ordinal: int, **changes) -> Seen:
-    pods = tuple(replace(pod, **changes) if pod.ordinal == ordinal else pod for pod in seen.pods)
-    return replace(seen, pods=pods)
-
-
-def with_member(seen: Seen, ordinal: int, **changes) -> Seen:
-    members = tuple(
-        replace(one, **changes) if one.ordinal == ordinal else one for one in seen.members
+def with_pod(observed: Observation, ordinal: int, **changes) -> Observation:
+    pods = tuple(
+        replace(pod, **changes) if pod.ordinal == ordinal else pod for pod in observed.pods
     )
-    return replace(seen, members=members)
+    return replace(observed, pods=pods)
 
 
-def without_node(seen: Seen, ordinal: int) -> Seen:
-    return replace(seen, nodes={k: v for k, v in seen.nodes.items() if k != ordinal})
+def with_member(observed: Observation, ordinal: int, **changes) -> Observation:
+    members = tuple(
+        replace(one, **changes) if one.ordinal == ordinal else one for one in observed.members
+    )
+    return replace(observed, members=members)
 
 
-def step(seen: Seen, **policy) -> upgrade.Step | None:
-    return upgrade.next_step(seen, replace(POLICY, **policy))
+def without_node(observed: Observation, ordinal: int) -> Observation:
+    return replace(observed, nodes={k: v for k, v in observed.nodes.items() if k != ordinal})
+
+
+def step(observed: Observation, **policy) -> upgrade.RollStep | None:
+    return upgrade.next_step(observed, replace(POLICY, **policy))
 
 
 def test_nothing_to_do_when_all_are_of_the_newest_revision() -> None:
@@ -73,7 +75,7 @@ def test_nothing_to_do_when_all_are_of_the_newest_revision() -> None:
 
 
 def test_nothing_is_judged_before_kubernetes_has_caught_up() -> None:
-    assert isinstance(step(replace(healthy(3), revision="")), Hold)
+    assert isinstance(step(replace(healthy(3), revision="")), Wait)
 
 
 def test_of_equal_followers_the_highest_goes_first() -> None:
@@ -81,23 +83,25 @@ def test_of_equal_followers_the_highest_goes_first() -> None:
 
 
 def test_the_most_lagged_follower_goes_before_others() -> None:
-    seen = with_member(healthy(3), 1, lag=40)
+    observed = with_member(healthy(3), 1, lag=40)
 
-    assert step(seen).pod == "p-1"
+    assert step(observed).pod == "p-1"
 
 
 def test_a_learner_goes_before_voters() -> None:
-    seen = with_member(healthy(4), 1, learner=True, active=True)
-    seen = replace(seen, nodes=seen.nodes | {1: replace(seen.nodes[1], state=State.WAITING)})
+    observed = with_member(healthy(4), 1, learner=True, active=True)
+    observed = replace(
+        observed, nodes=observed.nodes | {1: replace(observed.nodes[1], state=State.WAITING)}
+    )
 
-    assert step(seen).pod == "p-1"
+    assert step(observed).pod == "p-1"
 
 
 def test_the_leader_hands_over_to_the_most_caught_up_updated_follower() -> None:
-    seen = healthy(5, leader=0, outdated={0})
-    seen = with_member(seen, 3, match_index=140)
+    observed = healthy(5, leader=0, outdated={0})
+    observed = with_member(observed, 3, match_index=140)
 
-    move = step(seen)
+    move = step(observed)
 
     assert isinstance(move, TransferLeadership)
     assert (move.to_member, move.to_ordinal) == (4, 3)
@@ -121,29 +125,29 @@ def test_each_obstacle_holds_the_roll_and_is_named() -> None:
         "learner 2 (pod 1) is yet to be promoted": with_member(well, 1, learner=True),
     }
 
-    for said, seen in cases.items():
-        move = step(seen)
-        assert isinstance(move, Hold), said
+    for said, observed in cases.items():
+        move = step(observed)
+        assert isinstance(move, Wait), said
         assert said in move.because
 
 
 def test_leaders_that_disagree_are_no_leader() -> None:
-    seen = healthy(3)
+    observed = healthy(3)
     split = {
-        0: replace(seen.nodes[0], term=4),
-        1: replace(seen.nodes[1], leader_id=2),
-        2: seen.nodes[2],
+        0: replace(observed.nodes[0], term=4),
+        1: replace(observed.nodes[1], leader_id=2),
+        2: observed.nodes[2],
     }
 
-    assert replace(seen, nodes=split).leader() is None
-    assert isinstance(step(replace(seen, nodes=split)), Hold)
+    assert replace(observed, nodes=split).leader() is None
+    assert isinstance(step(replace(observed, nodes=split)), Wait)
 
 
 def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
-    seen = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="CrashLoopBackOff")
-    seen = without_node(with_member(seen, 1, active=False, lag=10**6), 1)
+    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="CrashLoopBackOff")
+    observed = without_node(with_member(observed, 1, active=False, lag=10**6), 1)
 
-    move = step(seen)
+    move = step(observed)
 
     assert isinstance(move, ReplacePod)
     assert (move.pod, move.healthy) == ("p-1", False)
@@ -151,44 +155,44 @@ def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
 
 
 def test_a_pod_of_the_newest_revision_in_trouble_stops_the_roll() -> None:
-    seen = healthy(3, outdated={0, 1})
+    observed = healthy(3, outdated={0, 1})
     trouble = {"trouble": "ErrImagePull: none", "cause": Cause.IMAGE}
-    seen = with_pod(seen, 2, ready=False, ready_since=None, **trouble)
-    seen = without_node(with_member(seen, 2, active=False), 2)
+    observed = with_pod(observed, 2, ready=False, ready_since=None, **trouble)
+    observed = without_node(with_member(observed, 2, active=False), 2)
 
-    move = step(seen)
+    move = step(observed)
 
     assert isinstance(move, Stuck)
     assert "ErrImagePull: none" in move.because
 
 
 def test_a_silent_pod_that_the_kubelet_calls_ready_is_left_alone() -> None:
-    seen = without_node(with_member(healthy(3), 1, active=False), 1)
+    observed = without_node(with_member(healthy(3), 1, active=False), 1)
 
-    assert isinstance(step(seen), Hold)
+    assert isinstance(step(observed), Wait)
 
 
 def test_pausing_holds_even_broken_pods() -> None:
-    seen = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="x")
+    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="x")
 
-    move = step(seen, paused=True)
+    move = step(observed, paused=True)
 
-    assert isinstance(move, Hold)
+    assert isinstance(move, Wait)
     assert "spec.upgrade.paused" in move.because
 
 
 @st.composite
-def clusters(draw: st.DrawFn) -> Seen:
+def clusters(draw: st.DrawFn) -> Observation:
     """Any cluster, well or not."""
     size = draw(st.integers(1, 7))
     leader = draw(st.integers(0, size - 1))
-    seen = healthy(size, leader=leader, outdated=draw(st.sets(st.integers(0, size - 1))))
+    observed = healthy(size, leader=leader, outdated=draw(st.sets(st.integers(0, size - 1))))
     for one in range(size):
         if draw(st.booleans()):
             continue
         ready = draw(st.booleans())
-        seen = with_pod(
-            seen,
+        observed = with_pod(
+            observed,
             one,
             ready=ready,
             ready_since=draw(st.sampled_from([NOW, NOW - timedelta(hours=1)])) if ready else None,
@@ -196,64 +200,66 @@ def clusters(draw: st.DrawFn) -> Seen:
             trouble="" if ready else draw(st.sampled_from(["", "CrashLoopBackOff"])),
             terminating=not ready and draw(st.booleans()),
         )
-        seen = with_member(
-            seen,
+        observed = with_member(
+            observed,
             one,
             active=draw(st.booleans()),
             lag=draw(st.sampled_from([0, 5, 5000])),
             learner=one != leader and draw(st.booleans()),
         )
         if draw(st.booleans()):
-            seen = without_node(seen, one)
+            observed = without_node(observed, one)
     if draw(st.integers(0, 5)) == 0:
-        seen = replace(seen, members=None)
-    return seen
+        observed = replace(observed, members=None)
+    return observed
 
 
 @given(clusters())
-def test_a_healthy_voter_is_only_replaced_while_all_others_are_well(seen: Seen) -> None:
-    move = step(seen)
+def test_a_healthy_voter_is_only_replaced_while_all_others_are_well(observed: Observation) -> None:
+    move = step(observed)
 
     if isinstance(move, ReplacePod) and move.healthy:
-        assert all(pod.ready and not pod.terminating for pod in seen.pods)
-        assert all(seen.participates(one) and one.lag <= 1000 for one in seen.voters)
-        assert seen.leader() is not None
+        assert all(pod.ready and not pod.terminating for pod in observed.pods)
+        assert all(observed.participates(one) and one.lag <= 1000 for one in observed.voters)
+        assert observed.leader() is not None
 
 
 @pytest.mark.slow
 @given(clusters())
-def test_what_is_replaced_is_outdated_and_the_leader_only_if_alone(seen: Seen) -> None:
-    move = step(seen)
+def test_what_is_replaced_is_outdated_and_the_leader_only_if_alone(observed: Observation) -> None:
+    move = step(observed)
 
     if isinstance(move, ReplacePod):
-        pod = next(one for one in seen.pods if one.uid == move.uid)
-        assert pod.revision != seen.revision
-        if move.healthy and (leader := seen.leader()) and leader.ordinal == pod.ordinal:
-            assert len(seen.voters) == 1
+        pod = next(one for one in observed.pods if one.uid == move.uid)
+        assert pod.revision != observed.revision
+        if move.healthy and (leader := observed.leader()) and leader.ordinal == pod.ordinal:
+            assert len(observed.voters) == 1
 
 
 @given(clusters())
-def test_a_pod_that_the_kubelet_calls_ready_is_never_taken_for_broken(seen: Seen) -> None:
-    move = step(seen)
+def test_a_pod_that_the_kubelet_calls_ready_is_never_taken_for_broken(
+    observed: Observation,
+) -> None:
+    move = step(observed)
 
     if isinstance(move, ReplacePod) and not move.healthy:
-        pod = next(one for one in seen.pods if one.uid == move.uid)
+        pod = next(one for one in observed.pods if one.uid == move.uid)
         assert not pod.ready
         assert not pod.terminating
 
 
 @given(clusters())
-def test_leadership_goes_to_an_updated_voter_that_takes_part(seen: Seen) -> None:
-    move = step(seen)
+def test_leadership_goes_to_an_updated_voter_that_takes_part(observed: Observation) -> None:
+    move = step(observed)
 
     if isinstance(move, TransferLeadership):
-        heir = next(one for one in seen.voters if one.id == move.to_member)
-        assert seen.participates(heir)
-        assert seen.pod(heir.ordinal).revision == seen.revision
+        heir = next(one for one in observed.voters if one.id == move.to_member)
+        assert observed.participates(heir)
+        assert observed.pod(heir.ordinal).revision == observed.revision
 
 
 @given(clusters())
-def test_every_answer_gives_its_reason(seen: Seen) -> None:
-    move = step(seen)
+def test_every_answer_gives_its_reason(observed: Observation) -> None:
+    move = step(observed)
 
     assert move is None or len(move.because) > 10

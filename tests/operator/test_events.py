@@ -19,7 +19,7 @@ def about(note: str = "why", *, reason: str = "NameTaken", now: datetime = NOW) 
 
 
 def writes(driver: Driver, reason: str) -> int:
-    return driver.strikes.changes.count(f"tell {reason}")
+    return driver.crash_points.changes.count(f"tell {reason}")
 
 
 def objects(driver: Driver, reason: str) -> list[dict]:
@@ -94,7 +94,7 @@ def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
 
     assert len(objects(driver, "NameTaken")) == 1
     assert writes(driver, "NameTaken") == 1
-    assert driver.strikes.changes.count("apply AmatersCluster orders status") == 1
+    assert driver.crash_points.changes.count("apply AmatersCluster orders status") == 1
 
 
 def test_a_spec_that_stays_invalid_writes_no_status_twice() -> None:
@@ -102,7 +102,7 @@ def test_a_spec_that_stays_invalid_writes_no_status_twice() -> None:
     driver.world.wish(image=3)
     driver.passes(60, seconds=15)
 
-    assert driver.strikes.changes.count("apply AmatersCluster orders status") == 1
+    assert driver.crash_points.changes.count("apply AmatersCluster orders status") == 1
 
 
 def test_a_status_that_cannot_be_written_repeats_no_event() -> None:

@@ -11,11 +11,11 @@ from aiohttp.test_utils import TestServer
 from amaters_operator.kube import kinds
 from amaters_operator.kube.client import KubernetesApi, connect
 from amaters_operator.kube.errors import (
+    ApiRejectedError,
+    ApiUnreachableError,
     ConflictError,
     ForbiddenError,
     LeaseLostError,
-    RefusedError,
-    UnreachableError,
 )
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -148,9 +148,9 @@ async def test_a_kind_is_served_when_its_group_lists_it() -> None:
         (401, ForbiddenError),
         (403, ForbiddenError),
         (409, ConflictError),
-        (422, RefusedError),
-        (429, UnreachableError),
-        (503, UnreachableError),
+        (422, ApiRejectedError),
+        (429, ApiUnreachableError),
+        (503, ApiUnreachableError),
     ],
 )
 async def test_each_refusal_has_its_error_with_the_servers_words(status: int, error: type) -> None:
@@ -167,7 +167,7 @@ async def test_the_time_is_the_servers_whatever_the_clock_here_says(ahead: timed
     theirs = datetime.now(UTC) + ahead
     server.headers = {"Date": format_datetime(theirs, usegmt=True)}
     async with api(server) as kube:
-        with pytest.raises(UnreachableError, match="has not told its time"):
+        with pytest.raises(ApiUnreachableError, match="has not told its time"):
             kube.now()
         await kube.get(kinds.POD, "ns", "a-0")
 
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_no_json_floods_no_log() -> None:
         configuration = Configuration()
         configuration.host = str(running.make_url("")).rstrip("/")
         async with ApiClient(configuration) as client:
-            with pytest.raises(UnreachableError) as caught:
+            with pytest.raises(ApiUnreachableError) as caught:
                 await KubernetesApi(client, deadline_seconds=5).apply(CLAIM)
 
     assert len(str(caught.value)) < 1200
@@ -209,7 +209,7 @@ async def test_a_silent_server_is_an_answer_in_time() -> None:
     configuration = Configuration()
     configuration.host = "http://127.0.0.1:9"
     async with ApiClient(configuration) as client:
-        with pytest.raises(UnreachableError, match="does not answer"):
+        with pytest.raises(ApiUnreachableError, match="does not answer"):
             await KubernetesApi(client, deadline_seconds=1).get(kinds.POD, "ns", "a")
 
 
@@ -218,6 +218,6 @@ async def test_without_any_way_in_the_error_says_what_to_set(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
 
-    with pytest.raises(UnreachableError, match="outside, set KUBECONFIG"):
+    with pytest.raises(ApiUnreachableError, match="outside, set KUBECONFIG"):
         async with connect():
             pass

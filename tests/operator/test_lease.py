@@ -8,14 +8,14 @@ import pytest
 from amaters_operator.app.health import Metrics
 from amaters_operator.app.run import Heartbeat, Operator, Settings, loop_thread
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, LeaseLostError, UnreachableError
-from amaters_operator.kube.lease import Lease, Rhythm
+from amaters_operator.kube.errors import ApiUnreachableError, ConflictError, LeaseLostError
+from amaters_operator.kube.lease import Lease, LeaseTimings
 from amaters_operator.testing import Driver
 from amaters_operator.testing.virtual_time import in_virtual_time
 from amaters_operator.testing.world import NAME, NAMESPACE
 from prometheus_client import CollectorRegistry
 
-QUICK = Rhythm(duration_seconds=2.4, renew_seconds=0.05, give_up_seconds=1.6)
+QUICK = LeaseTimings(duration_seconds=2.4, renew_seconds=0.05, give_up_seconds=1.6)
 
 
 class Store:
@@ -36,7 +36,7 @@ class View:
 
     def _answer(self) -> None:
         if self.who in self.store.down_for:
-            raise UnreachableError("down")
+            raise ApiUnreachableError("down")
 
     async def get(self, kind, namespace, name):
         self._answer()
@@ -77,7 +77,7 @@ def quick(store: Store, who: str) -> Lease:
     """A lease on the real clock, five times as fast."""
     view = store.seen_by(who)
     return Lease(
-        view, namespace="ns", name="op", identity=who, monotonic=time.monotonic, rhythm=QUICK
+        view, namespace="ns", name="op", identity=who, monotonic=time.monotonic, timings=QUICK
     )
 
 
@@ -282,7 +282,7 @@ async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -
 
     def changes() -> int:
         driver.world.step()
-        return len(driver.strikes.changes)
+        return len(driver.crash_points.changes)
 
     async with loop_thread() as background:
         parts = (driver.kube, driver.database, quick(store, "a"), background, metrics, workers)

@@ -4,7 +4,7 @@ import tomllib
 import pytest
 from amaters_operator import manifests
 from amaters_operator.api import AmatersCluster
-from amaters_operator.manifests import config, names, pods, surroundings
+from amaters_operator.manifests import config, names, pod_template, surroundings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,9 +172,9 @@ def test_users_cannot_relabel_pods_away_from_their_selector() -> None:
     wish = cluster(podLabels={"app.kubernetes.io/name": "other", "mine": "yes"})
     made = manifests.wanted(wish, shape(wish), monitors=False)[-1]["spec"]
 
-    pods = made["template"]["metadata"]["labels"]
-    assert made["selector"]["matchLabels"].items() <= pods.items()
-    assert pods["mine"] == "yes"
+    pod_template = made["template"]["metadata"]["labels"]
+    assert made["selector"]["matchLabels"].items() <= pod_template.items()
+    assert pod_template["mine"] == "yes"
 
 
 @given(st.integers(min_value=0, max_value=10_000))
@@ -197,12 +197,12 @@ def test_a_name_without_number_has_no_ordinal() -> None:
 def test_no_part_of_a_pod_depends_on_where_backups_go(backup: dict) -> None:
     plain, saved = cluster(), cluster(backup=backup)
 
-    assert pods.template(saved, shape(saved)) == pods.template(plain, shape(plain))
+    assert pod_template.template(saved, shape(saved)) == pod_template.template(plain, shape(plain))
 
 
 def test_the_keys_of_the_store_are_mounted_from_the_beginning_and_need_not_exist() -> None:
     wish = cluster()
-    template = pods.template(wish, shape(wish))
+    template = pod_template.template(wish, shape(wish))
     sources = template["spec"]["volumes"][0]["projected"]["sources"]
     [secret] = [one["secret"] for one in sources if "secret" in one]
 

@@ -23,14 +23,18 @@ def pod(name: str = "orders-1", *, owner: str = "sts", deleted: bool = False, **
 
 
 def one(manifest: dict, *known: MemberStatus, now: datetime = NOW):
-    [seen] = pods.seen([manifest], owner="sts", known=known, now=now)
-    return seen
+    [observed] = pods.observed([manifest], owner="sts", known=known, now=now)
+    return observed
 
 
-def recorded(seen, since: str) -> MemberStatus:
+def recorded(observed, since: str) -> MemberStatus:
     """The status as it was written of a pod that was seen so."""
     return MemberStatus(
-        pod=seen.name, role="", ready=seen.ready, since=since, transition=seen.transition
+        pod=observed.name,
+        role="",
+        ready=observed.ready,
+        since=since,
+        transition=observed.transition,
     )
 
 
@@ -47,28 +51,28 @@ READY = {
 
 
 def test_pods_of_other_owners_are_not_ours() -> None:
-    assert pods.seen([pod(owner="other")], owner="sts", known=(), now=NOW) == ()
+    assert pods.observed([pod(owner="other")], owner="sts", known=(), now=NOW) == ()
 
 
 def test_pods_come_by_number_not_by_name() -> None:
     three = [pod("orders-10"), pod("orders-9"), pod("orders-0")]
-    found = pods.seen(three, owner="sts", known=(), now=NOW)
+    found = pods.observed(three, owner="sts", known=(), now=NOW)
 
     assert [each.ordinal for each in found] == [0, 9, 10]
 
 
 def test_a_ready_pod() -> None:
-    seen = one(pod(**READY))
+    observed = one(pod(**READY))
 
-    assert seen.ready
-    assert (seen.ready_since, seen.unready_since) == (NOW, None)
-    assert (seen.ip, seen.node, seen.revision, seen.image) == (
+    assert observed.ready
+    assert (observed.ready_since, observed.unready_since) == (NOW, None)
+    assert (observed.ip, observed.node, observed.revision, observed.image) == (
         "10.0.0.7",
         "node-a",
         "r1",
         "amaters:1",
     )
-    assert seen.trouble == ""
+    assert observed.trouble == ""
 
 
 def test_since_when_it_is_ready_is_recorded_and_never_its_machines_word() -> None:
@@ -101,10 +105,10 @@ def test_where_nothing_was_recorded_it_counts_from_the_pods_creation() -> None:
 
 
 def test_a_pod_that_goes_is_not_ready_whatever_the_kubelet_last_said() -> None:
-    seen = one(pod(deleted=True, **READY))
+    observed = one(pod(deleted=True, **READY))
 
-    assert seen.terminating
-    assert not seen.ready
+    assert observed.terminating
+    assert not observed.ready
 
 
 def test_an_image_that_cannot_be_pulled() -> None:
@@ -116,9 +120,9 @@ def test_an_image_that_cannot_be_pulled() -> None:
 def test_a_crash_loop_tells_the_last_words() -> None:
     ended = {"exitCode": 2, "reason": "Error", "message": "config: unknown key\n"}
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
-    seen = one(pod(**container(state=state, lastState={"terminated": ended})))
+    observed = one(pod(**container(state=state, lastState={"terminated": ended})))
 
-    assert seen.trouble == (
+    assert observed.trouble == (
         "CrashLoopBackOff: the last run ended with code 2 (Error): config: unknown key"
     )
 
@@ -127,9 +131,9 @@ def test_of_a_traceback_only_the_error_is_told() -> None:
     said = "Traceback (most recent call last):\n  File a, line 5\nOSError: disk gone\n"
     ended = {"exitCode": 1, "reason": "Error", "message": said}
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
-    seen = one(pod(**container(state=state, lastState={"terminated": ended})))
+    observed = one(pod(**container(state=state, lastState={"terminated": ended})))
 
-    assert seen.trouble.endswith("with code 1 (Error): OSError: disk gone")
+    assert observed.trouble.endswith("with code 1 (Error): OSError: disk gone")
 
 
 def test_a_container_that_crashed_before_is_in_trouble_between_two_crashes() -> None:
@@ -159,9 +163,9 @@ def test_a_pod_without_a_place() -> None:
 
 
 def test_an_evicted_pod() -> None:
-    seen = one(pod(phase="Failed", reason="Evicted", message="The node was low on memory."))
+    observed = one(pod(phase="Failed", reason="Evicted", message="The node was low on memory."))
 
-    assert seen.trouble == "Evicted: The node was low on memory."
+    assert observed.trouble == "Evicted: The node was low on memory."
 
 
 def test_long_troubles_are_cut() -> None:

@@ -115,7 +115,7 @@ def test_a_failure_is_told_and_tried_again_ever_more_slowly(driver: Driver) -> N
 @pytest.mark.parametrize("after", [False, True])
 def test_an_interrupted_backup_is_found_rather_than_made_twice(driver: Driver, after: bool) -> None:
     driver.world.annotate(backup="now")
-    driver.strikes.named, driver.strikes.after = "create snapshot", after
+    driver.crash_points.named, driver.crash_points.after = "create snapshot", after
     driver.passes(5)
 
     assert driver.deaths == 1

@@ -5,15 +5,15 @@ import base64
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import (
+    ApiRejectedError,
+    ApiUnreachableError,
     ForbiddenError,
     KubeError,
-    RefusedError,
-    UnreachableError,
 )
 from amaters_operator.testing import Driver
 
 SHOP = "shop"
-INVALID = RefusedError(
+INVALID = ApiRejectedError(
     'cannot apply StatefulSet shop/orders: StatefulSet.apps "orders" is invalid: '
     'spec.template.spec.containers[0].resources.requests: Invalid value: "512Mi": must be less '
     "than or equal to memory limit of 256Mi (HTTP 422)"
@@ -22,11 +22,11 @@ QUOTA = ForbiddenError(
     'cannot apply StatefulSet shop/orders: statefulsets.apps "orders" is forbidden: exceeded '
     "quota: small, requested: count/statefulsets.apps=1 (HTTP 403)"
 )
-WEBHOOK = RefusedError(
+WEBHOOK = ApiRejectedError(
     'cannot apply StatefulSet shop/orders: admission webhook "policy.example.com" denied the '
     "request: images must come from registry.example (HTTP 400)"
 )
-WEBHOOK_DOWN = UnreachableError(
+WEBHOOK_DOWN = ApiUnreachableError(
     'cannot apply StatefulSet shop/orders: Internal error occurred: failed calling webhook "a": '
     "connection refused (HTTP 500)"
 )
@@ -103,7 +103,7 @@ def test_a_cluster_that_is_refused_from_the_start_says_so(
 def test_an_object_that_is_refused_keeps_none_of_the_others_away(
     driver: Driver, refused: str
 ) -> None:
-    driver.kube.refusals[refused] = RefusedError(f"cannot apply {refused}: no (HTTP 422)")
+    driver.kube.refusals[refused] = ApiRejectedError(f"cannot apply {refused}: no (HTTP 422)")
     cluster = driver.until(lambda one: condition(one, "Ready").status == "True")
 
     assert cluster.status.ready == "3/3"

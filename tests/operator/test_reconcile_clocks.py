@@ -25,7 +25,7 @@ def rolled(ahead: dict[int, timedelta]) -> tuple[list[str], int]:
 
 
 def moves(driver: Driver) -> list[str]:
-    return [one for one in driver.strikes.changes if one.startswith(("evict", "transfer"))]
+    return [one for one in driver.crash_points.changes if one.startswith(("evict", "transfer"))]
 
 
 @pytest.mark.parametrize("seconds", AHEAD)
@@ -61,7 +61,7 @@ def test_an_interrupted_backup_is_told_from_an_earlier_one(seconds, after: bool)
     driver.passes(5)
 
     driver.world.annotate(backup="second")
-    driver.strikes.named, driver.strikes.after = "create snapshot", after
+    driver.crash_points.named, driver.crash_points.after = "create snapshot", after
     driver.passes(5)
 
     assert driver.deaths == 1

@@ -57,12 +57,12 @@ STORIES = {
 
 def interesting(changes: list[str]) -> list[int]:
     """Positions of changes worth dying at: each kind of change, at its first few times."""
-    seen: dict[str, int] = {}
+    observed: dict[str, int] = {}
     chosen = []
     for position, what in enumerate(changes, start=1):
         kind = " ".join(what.split()[:2])
-        seen[kind] = seen.get(kind, 0) + 1
-        if seen[kind] <= 6 or not what.startswith("apply"):
+        observed[kind] = observed.get(kind, 0) + 1
+        if observed[kind] <= 6 or not what.startswith("apply"):
             chosen.append(position)
     return chosen
 
@@ -75,7 +75,7 @@ def test_an_edit_while_the_operator_is_dead_does_not_change_who_founds_the_clust
 ) -> None:
     driver = Driver()
     driver.world.wish(image="amaters:1", replicas=3)
-    driver.strikes.named, driver.strikes.after = died_after, True
+    driver.crash_points.named, driver.crash_points.after = died_after, True
     driver.passes(1)
     driver.world.wish(replicas=5)
 
@@ -93,18 +93,18 @@ def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:
     make, tell = STORIES[story]
     beginning = make()
     calm = deepcopy(beginning)
-    start = len(calm.strikes.changes)
+    start = len(calm.crash_points.changes)
     tell(calm)
     calm.passes(1)
     end = calm.settled()
-    steps = interesting(calm.strikes.changes[start:])
+    steps = interesting(calm.crash_points.changes[start:])
     assert len(steps) > 10
 
     for position in steps:
         driver = deepcopy(beginning)
         tell(driver)
-        driver.strikes.at = len(driver.strikes.changes) + position
-        driver.strikes.after = after
+        driver.crash_points.at = len(driver.crash_points.changes) + position
+        driver.crash_points.after = after
         driver.passes(1)
         arrived = driver.settled()
 

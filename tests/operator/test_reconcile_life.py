@@ -40,12 +40,12 @@ def test_three_pods_form_one_cluster(driver: Driver) -> None:
 def test_the_operator_rests_when_everything_is_as_wished(driver: Driver) -> None:
     driver.settled()
     driver.passes(2)
-    before = len(driver.strikes.changes)
+    before = len(driver.crash_points.changes)
 
     driver.passes(1)
 
-    assert {one.split()[0] for one in driver.strikes.changes[before:]} == {"apply"}
-    assert not [one for one in driver.strikes.changes[before:] if one.endswith("status")]
+    assert {one.split()[0] for one in driver.crash_points.changes[before:]} == {"apply"}
+    assert not [one for one in driver.crash_points.changes[before:] if one.endswith("status")]
 
 
 def test_a_pass_reads_and_applies_the_statefulset_once(
@@ -59,26 +59,26 @@ def test_a_pass_reads_and_applies_the_statefulset_once(
         return await get(self, kind, namespace, name)
 
     monkeypatch.setattr(FakeKube, "get", counted)
-    before = len(driver.strikes.changes)
+    before = len(driver.crash_points.changes)
     controller = ClusterController(driver.kube, driver.database, instance="test")
     asyncio.run(controller.reconcile(NAMESPACE, NAME))
 
     assert read.count(kinds.STATEFUL_SET) == 1
-    assert driver.strikes.changes[before:].count("apply StatefulSet orders") == 1
+    assert driver.crash_points.changes[before:].count("apply StatefulSet orders") == 1
 
 
 @pytest.mark.slow
 def test_it_grows_and_shrinks_one_member_at_a_time(driver: Driver) -> None:
     driver.world.wish(replicas=1)
     driver.settled()
-    seen = []
+    observed = []
 
     for replicas in (3, 5, 3):
         driver.world.wish(replicas=replicas)
         cluster = driver.settled(within=200)
-        seen.append((cluster.status.ready, sorted(one.ordinal for one in driver.world.voters)))
+        observed.append((cluster.status.ready, sorted(one.ordinal for one in driver.world.voters)))
 
-    assert seen == [("3/3", [0, 1, 2]), ("5/5", [0, 1, 2, 3, 4]), ("3/3", [0, 1, 2])]
+    assert observed == [("3/3", [0, 1, 2]), ("5/5", [0, 1, 2, 3, 4]), ("3/3", [0, 1, 2])]
     assert driver.world.clusters_formed == 1
     assert driver.world.highest_id == 5
     assert driver.most_down == 0
@@ -408,7 +408,7 @@ def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: D
     driver.world.store.delete(kinds.of(foreign), SHOP, "orders")
     entry = driver.world.store.put(foreign)
     driver.world.wish(image="amaters:2")
-    cluster = driver.until(lambda seen: seen.status.image == "amaters:2")
+    cluster = driver.until(lambda observed: observed.status.image == "amaters:2")
     driver.passes(5)
 
     assert entry.applied == {}

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from amaters_operator.controllers import restoring
+from amaters_operator.controllers import restore
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restoring import RestoreController
+from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 
@@ -80,7 +80,7 @@ async def test_a_load_that_takes_long_holds_up_no_pass(formed: Driver) -> None:
 async def test_what_is_corrected_while_a_load_runs_begins_it_again(
     formed: Driver, monkeypatch
 ) -> None:
-    monkeypatch.setattr(restoring, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(restore, "LOOK_SECONDS", 0.01)
     load = await begun(formed)
 
     formed.world.wish(bootstrap={"restoreFrom": "s3://backups/old/2.bin"})
@@ -102,7 +102,7 @@ async def test_what_is_corrected_while_a_load_runs_begins_it_again(
 async def test_a_load_that_runs_goes_on_whatever_else_is_changed(
     formed: Driver, monkeypatch
 ) -> None:
-    monkeypatch.setattr(restoring, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(restore, "LOOK_SECONDS", 0.01)
     load = await begun(formed)
 
     formed.world.wish(replicas=5)

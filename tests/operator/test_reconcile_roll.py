@@ -12,7 +12,7 @@ def condition(cluster, question: str):
 
 def replaced(driver: Driver) -> list[str]:
     """The pods that were evicted, in order."""
-    return [one.split()[1] for one in driver.strikes.changes if one.startswith("evict")]
+    return [one.split()[1] for one in driver.crash_points.changes if one.startswith("evict")]
 
 
 def images(driver: Driver) -> list[str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from amaters_operator.decisions.compatibility import kept_out, surely_kept_out
-from amaters_operator.decisions.seen import Incompatible, Node, Pod, Seen, State
+from amaters_operator.decisions.observation import Incompatible, Node, Observation, Pod, State
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAMESPACE
@@ -90,7 +90,7 @@ def test_what_cannot_be_asked_just_now_is_not_forgotten(driver: Driver) -> None:
     assert len(told(driver)) == 1
 
 
-def look(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Seen:
+def look(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Observation:
     """Member 3, in pod 2, and the two others refuse each other."""
     out, back = Incompatible(3, "1.0.0"), (Incompatible(1, "0.3.0"), Incompatible(2, "0.3.0"))
     nodes = {
@@ -98,7 +98,7 @@ def look(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Seen:
         1: Node(2, State.FOLLOWER, leader_id=leader, incompatible=(out,)),
         2: Node(3, State.CANDIDATE, incompatible=back),
     }
-    return Seen(
+    return Observation(
         now=datetime(2026, 3, 1, tzinfo=UTC),
         pods=tuple(Pod(f"orders-{number}", number, "", "") for number in range(3)),
         nodes={number: nodes[number] for number in answering},

@@ -8,7 +8,7 @@ from pathlib import Path
 import amaters_operator
 import pytest
 from amaters_operator.kube.clock import ServerClock
-from amaters_operator.kube.errors import UnreachableError
+from amaters_operator.kube.errors import ApiUnreachableError
 
 TRUTH = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -76,7 +76,7 @@ def test_without_a_date_nothing_is_known_and_the_error_says_why(header: str | No
     clock = ServerClock(lambda: 0.0)
     clock.heard(header, asked=0.0)
 
-    with pytest.raises(UnreachableError, match="Date header"):
+    with pytest.raises(ApiUnreachableError, match="Date header"):
         clock.now()
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from amaters_operator.app.health import Metrics
 from amaters_operator.app.worker import Worker
-from amaters_operator.kube.errors import UnreachableError
+from amaters_operator.kube.errors import ApiUnreachableError
 from amaters_operator.testing.virtual_time import in_virtual_time
 from prometheus_client import CollectorRegistry
 
@@ -91,7 +91,7 @@ async def test_an_object_that_comes_back_is_looked_after_again() -> None:
 @in_virtual_time
 async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
     script = Script()
-    script.fail = UnreachableError("api down")
+    script.fail = ApiUnreachableError("api down")
     await work(script, 70, 0)
 
     gaps = [round(b - a) for a, b in zip(script.began, script.began[1:], strict=False)]

@@ -13,10 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"amaters": "client", "amaters_server": "server", "amaters_operator": "operator"}
 MOST_MODULES = 14
 GENERATED = "wire"
-TOO_FULL = {
-    "operator/amaters_operator/decisions",
-}
-"""Folders that hold more than that today. The list only becomes shorter."""
 
 
 def circle(package: str) -> list[str]:
@@ -56,9 +52,7 @@ def test_no_folder_holds_more_modules_than_a_reader_can_keep_in_mind():
         for name, count in crowded(ROOT / parent / package).items()
     }
 
-    more = {name: count for name, count in found.items() if name not in TOO_FULL}
-    assert not more, f"at most {MOST_MODULES} modules in a folder: split these"
-    assert found.keys() >= TOO_FULL, "these are small enough now: take them out of TOO_FULL"
+    assert not found, f"at most {MOST_MODULES} modules in a folder: split these"
 
 
 @pytest.fixture

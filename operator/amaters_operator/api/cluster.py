@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from amaters_operator.api.scalars import Part, Timestamp
+from amaters_operator.api.scalars import ApiModel, Timestamp
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.api.status import ClusterStatus
 
@@ -15,7 +15,7 @@ PLURAL = "amatersclusters"
 BACKUP_ANNOTATION = f"{GROUP}/backup"
 
 
-class Metadata(Part):
+class Metadata(ApiModel):
     """The parts of Kubernetes' object metadata that the operator reads."""
 
     name: str
@@ -29,7 +29,7 @@ class Metadata(Part):
     annotations: dict[str, str] = Field(default={})
 
 
-class AmatersCluster(Part):
+class AmatersCluster(ApiModel):
     """A replicated AmateRS database: its wish (`spec`) and its state (`status`)."""
 
     metadata: Metadata

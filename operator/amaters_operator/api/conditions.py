@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from amaters_operator.api.scalars import Part, Timestamp
+from amaters_operator.api.scalars import ApiModel, Timestamp
 
 
 class ConditionType(StrEnum):
@@ -23,7 +23,7 @@ class ConditionType(StrEnum):
     CERTIFICATES_CURRENT = "CertificatesCurrent"
 
 
-class Condition(Part):
+class Condition(ApiModel):
     """One answer, in the shape that `kubectl wait --for=condition=...` understands."""
 
     type: str = Field(description="The question.", max_length=64)

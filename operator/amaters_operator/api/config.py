@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from amaters_operator.api.scalars import Part, rule, rules
+from amaters_operator.api.scalars import ApiModel, rule, rules
 
 
-class LoggingConfig(Part):
+class LoggingConfig(ApiModel):
     """What the nodes log. Changes are applied by a reload, without a restart."""
 
     level: Literal["trace", "debug", "info", "warn", "error"] = Field(
@@ -22,7 +22,7 @@ class LoggingConfig(Part):
     )
 
 
-class StorageConfig(Part):
+class StorageConfig(ApiModel):
     """How a node uses its disk and memory for data. Changes restart the nodes, one by one."""
 
     memtable_size_mb: int = Field(
@@ -36,7 +36,7 @@ class StorageConfig(Part):
     )
 
 
-class LimitsConfig(Part):
+class LimitsConfig(ApiModel):
     """What a node refuses, so that one client cannot take it down."""
 
     max_connections: int = Field(
@@ -71,7 +71,7 @@ class LimitsConfig(Part):
     )
 
 
-class ConsensusConfig(Part):
+class ConsensusConfig(ApiModel):
     """How fast the members suspect each other, and how much log they keep."""
 
     model_config = ConfigDict(
@@ -115,7 +115,7 @@ class ConsensusConfig(Part):
     )
 
 
-class ServerConfig(Part):
+class ServerConfig(ApiModel):
     """Settings of the database nodes; everything has a sensible default."""
 
     logging: LoggingConfig = Field(default=LoggingConfig(), description="What the nodes log.")

@@ -146,7 +146,7 @@ Timestamp = Annotated[
 ]
 
 
-class Part(BaseModel):
+class ApiModel(BaseModel):
     """A piece of the resource: camelCase outside, frozen inside, unknown fields ignored.
 
     Unknown fields are the API server's business: it has pruned them already, and an operator

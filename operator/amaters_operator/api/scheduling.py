@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 
 from amaters_operator.api import labels
 from amaters_operator.api.labels import Labels
-from amaters_operator.api.scalars import ObjectName, Part, rule, rules
+from amaters_operator.api.scalars import ApiModel, ObjectName, rule, rules
 
 _Schema: TypeAlias = dict[str, Any]
 _MOST: Final = 16
@@ -138,7 +138,7 @@ TaintKey = Annotated[str, WithJsonSchema(labels.key())]
 TaintValue = Annotated[str, WithJsonSchema(labels.value())]
 
 
-class Toleration(Part):
+class Toleration(ApiModel):
     """A taint that the pods tolerate."""
 
     model_config = ConfigDict(
@@ -173,7 +173,7 @@ class Toleration(Part):
     )
 
 
-class SchedulingSpec(Part):
+class SchedulingSpec(ApiModel):
     """Where the pods may run."""
 
     model_config = ConfigDict(

@@ -7,12 +7,12 @@ from pydantic import ConfigDict, Field, StringConstraints
 from amaters_operator.api.config import ServerConfig
 from amaters_operator.api.labels import Annotations, Labels
 from amaters_operator.api.scalars import (
+    ApiModel,
     BackupUri,
     ByteAmount,
     Destination,
     ImageName,
     ObjectName,
-    Part,
     Resources,
     rule,
     rules,
@@ -21,7 +21,7 @@ from amaters_operator.api.schedules import Schedule, TimeZone
 from amaters_operator.api.scheduling import SchedulingSpec
 
 
-class StorageSpec(Part):
+class StorageSpec(ApiModel):
     """The volume of each member."""
 
     model_config = ConfigDict(
@@ -61,7 +61,7 @@ class StorageSpec(Part):
     )
 
 
-class ResourcesSpec(Part):
+class ResourcesSpec(ApiModel):
     """CPU and memory of each member's pod."""
 
     model_config = ConfigDict(
@@ -84,7 +84,7 @@ class ResourcesSpec(Part):
     )
 
 
-class TlsSpec(Part):
+class TlsSpec(ApiModel):
     """Certificates for clients, peers and the admin service."""
 
     secret_name: ObjectName = Field(
@@ -100,7 +100,7 @@ class TlsSpec(Part):
     )
 
 
-class ServiceSpec(Part):
+class ServiceSpec(ApiModel):
     """The Service that clients use."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
@@ -111,7 +111,7 @@ class ServiceSpec(Part):
     )
 
 
-class DisruptionSpec(Part):
+class DisruptionSpec(ApiModel):
     """What drains and other evictions may do."""
 
     enabled: bool = Field(
@@ -120,7 +120,7 @@ class DisruptionSpec(Part):
     )
 
 
-class MonitoringSpec(Part):
+class MonitoringSpec(ApiModel):
     """How Prometheus finds the nodes."""
 
     enabled: bool = Field(
@@ -135,7 +135,7 @@ class MonitoringSpec(Part):
     )
 
 
-class AlertsSpec(Part):
+class AlertsSpec(ApiModel):
     """What the nodes tell by themselves; every alert is a log line and a metric in any case."""
 
     slow_replication_entries: int = Field(
@@ -163,7 +163,7 @@ class AlertsSpec(Part):
     )
 
 
-class UpgradeSpec(Part):
+class UpgradeSpec(ApiModel):
     """How pods are replaced when image, configuration or resources change."""
 
     paused: bool = Field(
@@ -193,7 +193,7 @@ class UpgradeSpec(Part):
     )
 
 
-class RetentionSpec(Part):
+class RetentionSpec(ApiModel):
     """Which backups are kept."""
 
     count: int = Field(
@@ -204,7 +204,7 @@ class RetentionSpec(Part):
     )
 
 
-class BackupSpec(Part):
+class BackupSpec(ApiModel):
     """Where snapshots go, and when."""
 
     model_config = ConfigDict(
@@ -265,7 +265,7 @@ class BackupSpec(Part):
     retention: RetentionSpec = Field(default=RetentionSpec(), description="Which backups are kept.")
 
 
-class BootstrapSpec(Part):
+class BootstrapSpec(ApiModel):
     """How the cluster begins. Read once, immutable."""
 
     restore_from: BackupUri = Field(
@@ -276,7 +276,7 @@ class BootstrapSpec(Part):
     )
 
 
-class ClusterSpec(Part):
+class ClusterSpec(ApiModel):
     """The wish: a replicated database of so many members, of this version, on such storage."""
 
     model_config = ConfigDict(

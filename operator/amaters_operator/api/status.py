@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from amaters_operator.api.conditions import Condition
-from amaters_operator.api.scalars import Part, Timestamp
+from amaters_operator.api.scalars import ApiModel, Timestamp
 
 
 class Phase(StrEnum):
@@ -23,7 +23,7 @@ class Phase(StrEnum):
     INVALID = "Invalid"
 
 
-class MemberStatus(Part):
+class MemberStatus(ApiModel):
     """One member as the database and Kubernetes see it."""
 
     id: int = Field(default=0, description="Member id in the database; never used twice.")
@@ -54,7 +54,7 @@ class MemberStatus(Part):
     )
 
 
-class BootstrapStatus(Part):
+class BootstrapStatus(ApiModel):
     """How the cluster began; written before the first pod, never changed after."""
 
     initial_members: list[str] = Field(
@@ -70,7 +70,7 @@ class BootstrapStatus(Part):
     restored_keys: int = Field(default=0, description="Records loaded from the backup.")
 
 
-class RestoreStatus(Part):
+class RestoreStatus(ApiModel):
     """What became of loading the backup of `bootstrap.restoreFrom`."""
 
     started: Timestamp | None = Field(
@@ -90,7 +90,7 @@ class RestoreStatus(Part):
     )
 
 
-class UpgradeStatus(Part):
+class UpgradeStatus(ApiModel):
     """How far the roll is."""
 
     progress: str = Field(default="", description="Pods on the newest revision, such as 2/3.")
@@ -98,7 +98,7 @@ class UpgradeStatus(Part):
     message: str = Field(default="", description="What the roll does or waits for.")
 
 
-class BackupRecord(Part):
+class BackupRecord(ApiModel):
     """One backup that was made."""
 
     uri: str = Field(description="Where it is; give it to bootstrap.restoreFrom.")
@@ -111,7 +111,7 @@ class BackupRecord(Part):
     duration_seconds: float = Field(default=0, description="How long it took.")
 
 
-class BackupStatus(Part):
+class BackupStatus(ApiModel):
     """What became of the backups."""
 
     last: BackupRecord | None = Field(default=None, description="The newest backup.")
@@ -155,7 +155,7 @@ class BackupStatus(Part):
     )
 
 
-class CertificateStatus(Part):
+class CertificateStatus(ApiModel):
     """The certificate the nodes should serve."""
 
     serial: str = Field(default="", description="Serial of the certificate in the Secret.")
@@ -163,7 +163,7 @@ class CertificateStatus(Part):
     current_pods: str = Field(default="", description="Pods that serve it, such as 3/3.")
 
 
-class ClusterStatus(Part):
+class ClusterStatus(ApiModel):
     """What is: read it, never write it."""
 
     observed_generation: int = Field(

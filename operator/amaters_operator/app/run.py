@@ -23,7 +23,7 @@ from amaters_operator.app.watch import Waker, watch
 from amaters_operator.app.worker import Worker
 from amaters_operator.controllers.backup import BackupController
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restoring import RestoreController
+from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import Database
 from amaters_operator.kube.client import connect
@@ -204,7 +204,7 @@ class Operator:
             self.metrics.moves.labels(move).inc()
 
         instance = self.settings.identity
-        clusters = ClusterController(self.kube, self.database, instance=instance, on_move=count)
+        clusters = ClusterController(self.kube, self.database, instance=instance, on_action=count)
         backups = BackupController(self.kube, self.database, instance=instance)
         restores = RestoreController(self.kube, self.database, instance=instance)
         return (

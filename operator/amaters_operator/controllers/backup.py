@@ -15,34 +15,38 @@ from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
 from amaters_operator.controllers import backup_records as records
+from amaters_operator.controllers.backup_store import BackupStore, described, require_there
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
-from amaters_operator.controllers.store import Store, described, require_there
-from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import backup_schedule, retention
-from amaters_operator.decisions.backup_schedule import Asked, Due, InvalidScheduleError
-from amaters_operator.decisions.seen import Pod
+from amaters_operator.decisions.backup import retention, schedule
+from amaters_operator.decisions.backup.schedule import (
+    BackupRequest,
+    DueBackup,
+    InvalidScheduleError,
+)
+from amaters_operator.decisions.observation import Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import Shape, config
 
 _AT_REST = timedelta(seconds=30)
 _SOON = timedelta(seconds=5)
-_PATIENCE = timedelta(seconds=30)
+_TIMEOUT = timedelta(seconds=30)
 _LONGEST = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BackupJob:
     """A backup that is to be made now."""
 
     cluster: AmatersCluster
     spec: BackupSpec
     status: BackupStatus
-    due: Due
-    asked: Asked
+    due: DueBackup
+    asked: BackupRequest
     keys: StoreKeys
     began: datetime
 
@@ -54,7 +58,7 @@ class BackupController:
         self._kube = kube
         self._database = database
         self._observer = Observer(kube)
-        self._teller = Teller(kube, instance)
+        self._reporter = Reporter(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
@@ -74,40 +78,38 @@ class BackupController:
         if not token or token in (status.refused_token, status.last_token):
             return
         note = f"no backup is made for {token!r}: set spec.backup, then it is made"
-        await self._teller.event(cluster, "BackupRefused", note, kind="Warning")
+        await self._reporter.event(cluster, "BackupRefused", note, kind="Warning")
         refused = status.model_copy(update={"refused_token": token})
-        await self._teller.backup(cluster, refused)
+        await self._reporter.backup(cluster, refused)
 
     async def _next(self, cluster: AmatersCluster, spec: BackupSpec) -> timedelta:
         status = cluster.status.backup or BackupStatus()
         now, keys = self._kube.now(), await store_keys(self._kube, cluster)
         given = given_with(cluster, keys)
-        asked = Asked(spec.schedule, spec.time_zone, _token(cluster), given)
+        asked = BackupRequest(spec.schedule, spec.time_zone, _token(cluster), given)
         try:
-            due = backup_schedule.due(records.history(cluster, status, now), asked, now=now)
+            due = schedule.due(records.history(cluster, status, now), asked, now=now)
             following = (
-                backup_schedule.next_time(spec.schedule, spec.time_zone, now)
-                if spec.schedule
-                else None
+                schedule.next_time(spec.schedule, spec.time_zone, now) if spec.schedule else None
             )
         except InvalidScheduleError as error:
             update = {"failure": str(error), "next": None}
-            await self._teller.backup(cluster, status.model_copy(update=update))
+            await self._reporter.backup(cluster, status.model_copy(update=update))
             return _AT_REST
         status = status.model_copy(update={"next": following, "waiting": ""})
         if due is None:
-            await self._teller.backup(cluster, status)
+            await self._reporter.backup(cluster, status)
             wait = _AT_REST if following is None else following - now
             return min(max(wait, timedelta(seconds=1)), _AT_REST)
-        return await self._begin(Job(cluster, spec, status, due, asked, keys, now))
+        return await self._begin(BackupJob(cluster, spec, status, due, asked, keys, now))
 
-    async def _begin(self, job: Job) -> timedelta:
+    async def _begin(self, job: BackupJob) -> timedelta:
         secret = await tls_secret(self._kube, job.cluster)
         nodes = Nodes(self._database, job.cluster, secret.tls)
         maker = await self._maker(nodes)
         if isinstance(maker, str):
             waits = job.status.model_copy(update={"waiting": maker})
-            await self._teller.backup(job.cluster, waits)
+            await self._reporter.backup(job.cluster, waits)
             return _SOON
         if job.keys.problem:
             await self._failed(job, job.keys.problem)
@@ -118,17 +120,17 @@ class BackupController:
             await self._failed(job, f"by {maker.name}: {error}")
         return timedelta(seconds=1)
 
-    async def _make(self, job: Job, nodes: Nodes, maker: Pod) -> None:
+    async def _make(self, job: BackupJob, nodes: Nodes, maker: Pod) -> None:
         own = _cluster_id(job.cluster)
-        async with nodes.admin(maker, timeout=_PATIENCE) as admin:
-            store = Store(admin, job.keys.keys, own)
+        async with nodes.admin(maker, timeout=_TIMEOUT) as admin:
+            store = BackupStore(admin, job.keys.keys, own)
             before = await store.look()
             begun = job.status if job.status.running_since else None
             made = _finished(begun, before, own)
             if made is None:
                 above = retention.newest(described(before), own)
                 running = begun or records.running(job.status, job.began, above)
-                await self._teller.backup(job.cluster, running)
+                await self._reporter.backup(job.cluster, running)
                 made = await store.make(_LONGEST)
             there = await store.look()
             require_there(made, there)
@@ -146,33 +148,37 @@ class BackupController:
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         if statefulset is None:
             return "the StatefulSet is not there"
-        seen = await self._observer.look(nodes, statefulset)
+        observed = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        ordinal = backup_schedule.maker(seen, config.digests(cluster, shape))
-        pod = None if ordinal is None else seen.pod(ordinal)
+        ordinal = schedule.maker(observed, config.digests(cluster, shape))
+        pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (
             "no member takes part that has the newest configuration: it reaches the pods within "
             "about a minute"
         )
 
     async def _succeeded(
-        self, job: Job, maker: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
+        self, job: BackupJob, maker: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
     ) -> BackupStatus:
         now = self._kube.now()
         record = records.record(made, job.due, maker.name, completed=now, began=job.began)
         strangers = retention.others(described(there), _cluster_id(job.cluster))
         done = records.succeeded(job.status, job.due, record, strangers)
-        await self._teller.backup(job.cluster, done)
+        await self._reporter.backup(job.cluster, done)
         note = f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {maker.name}"
-        await self._teller.event(job.cluster, "BackupDone", note)
+        await self._reporter.event(job.cluster, "BackupDone", note)
         if set(strangers) - set(job.status.others):
-            await self._teller.event(
+            await self._reporter.event(
                 job.cluster, "BackupPlaceShared", retention.shared(strangers), kind="Warning"
             )
         return done
 
     async def _retain(
-        self, job: Job, done: BackupStatus, store: Store, there: tuple[SnapshotInfo, ...]
+        self,
+        job: BackupJob,
+        done: BackupStatus,
+        store: BackupStore,
+        there: tuple[SnapshotInfo, ...],
     ) -> None:
         """Delete what is too many of ours; a failure costs only space and is told."""
         never = done.last.uri if done.last is not None else ""
@@ -180,19 +186,19 @@ class BackupController:
             gone = await store.thin(there, keep=job.spec.retention.count, never=never)
         except AmatersError as error:
             note = f"old backups stay: {error}"
-            await self._teller.event(job.cluster, "RetentionFailed", note, kind="Warning")
+            await self._reporter.event(job.cluster, "RetentionFailed", note, kind="Warning")
             return
         for uri in gone:
-            await self._teller.event(job.cluster, "BackupDeleted", f"{uri}: retention")
+            await self._reporter.event(job.cluster, "BackupDeleted", f"{uri}: retention")
         ours = sum(one.cluster_id == store.own for one in there)
         kept = done.model_copy(update={"kept": ours - len(gone)})
-        await self._teller.backup(job.cluster, kept)
+        await self._reporter.backup(job.cluster, kept)
 
-    async def _failed(self, job: Job, why: str) -> None:
+    async def _failed(self, job: BackupJob, why: str) -> None:
         failed = records.failed(job.status, job.due, job.asked, why, at=self._kube.now())
-        await self._teller.backup(job.cluster, failed)
+        await self._reporter.backup(job.cluster, failed)
         note = f"asked for by {job.due.token!r}, {why}" if job.due.token else why
-        await self._teller.event(job.cluster, "BackupFailed", note, kind="Warning")
+        await self._reporter.event(job.cluster, "BackupFailed", note, kind="Warning")
 
 
 def _token(cluster: AmatersCluster) -> str:

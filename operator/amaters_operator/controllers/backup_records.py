@@ -6,14 +6,14 @@ from amaters.admin.cluster import SnapshotInfo
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BackupRecord, BackupStatus
-from amaters_operator.decisions.backup_schedule import Asked, Due, History
+from amaters_operator.decisions.backup.schedule import BackupHistory, BackupRequest, DueBackup
 
 _AT_REST = {"running_since": None, "running_above": None}
 
 
-def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> History:
+def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> BackupHistory:
     """Return what became of earlier backups."""
-    return History(
+    return BackupHistory(
         created=cluster.metadata.creation_timestamp or now,
         last_scheduled=status.last_scheduled,
         last_token=status.last_token,
@@ -30,7 +30,7 @@ def running(status: BackupStatus, began: datetime, above: int) -> BackupStatus:
 
 
 def record(
-    made: SnapshotInfo, due: Due, pod: str, *, completed: datetime, began: datetime
+    made: SnapshotInfo, due: DueBackup, pod: str, *, completed: datetime, began: datetime
 ) -> BackupRecord:
     """Return what is kept of a backup."""
     return BackupRecord(
@@ -46,7 +46,7 @@ def record(
 
 
 def succeeded(
-    status: BackupStatus, due: Due, last: BackupRecord, others: tuple[str, ...]
+    status: BackupStatus, due: DueBackup, last: BackupRecord, others: tuple[str, ...]
 ) -> BackupStatus:
     """Say that a backup was made, and was read back."""
     return status.model_copy(
@@ -65,7 +65,9 @@ def succeeded(
     )
 
 
-def failed(status: BackupStatus, due: Due, asked: Asked, why: str, *, at: datetime) -> BackupStatus:
+def failed(
+    status: BackupStatus, due: DueBackup, asked: BackupRequest, why: str, *, at: datetime
+) -> BackupStatus:
     """Say that an attempt failed, and with what it was made."""
     return status.model_copy(
         update=_AT_REST

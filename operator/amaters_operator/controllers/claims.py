@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.controllers.applying import refusal
-from amaters_operator.controllers.telling import Teller
+from amaters_operator.controllers.apply_objects import refusal
+from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.decisions import volumes
-from amaters_operator.decisions.findings import Blocked
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.pass_result import Blocked
 from amaters_operator.decisions.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
@@ -24,7 +24,7 @@ class Claims:
     """Looks after the claims of clusters."""
 
     kube: KubeApi
-    teller: Teller
+    reporter: Reporter
 
     async def look(self, cluster: AmatersCluster) -> list[Claim]:
         """Return the claims of the cluster's pods, by ordinal; labels alone may be a copy's."""
@@ -35,8 +35,8 @@ class Claims:
         ours = [one for one in claims if one.name == names.claim(cluster, one.ordinal)]
         return sorted(ours, key=lambda one: one.ordinal)
 
-    async def tend(
-        self, cluster: AmatersCluster, seen: Seen, claims: list[Claim], *, formed: bool
+    async def reconcile(
+        self, cluster: AmatersCluster, observed: Observation, claims: list[Claim], *, formed: bool
     ) -> list[Blocked]:
         """Mark the claims with their members, own them or not, and have them grow.
 
@@ -46,7 +46,7 @@ class Claims:
         owned = cluster.spec.storage.when_deleted == "Delete"
         blocked = []
         for claim in claims:
-            mark = volumes.mark(seen, claim) if formed else claim.mark
+            mark = volumes.mark(observed, claim) if formed else claim.mark
             if claim.terminating or (mark, owned) == (claim.mark, claim.owned):
                 continue
             try:
@@ -62,7 +62,7 @@ class Claims:
                 await self.kube.apply(_grown(cluster, name, size))
             except KubeError as error:
                 return [_cannot_grow(name, size, volumes.least_size(claims), error)]
-            await self.teller.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
+            await self.reporter.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
         return []
 
 

@@ -1,6 +1,6 @@
-"""One pass over one AmatersCluster: apply what is wished, look, decide, make one move, tell.
+"""One pass over one AmatersCluster: apply the objects, observe, decide, act once, report.
 
-Everything is read anew in each pass; what must outlive a pass is in the cluster's status. A crash
+Each pass reads everything again; what must outlive a pass is in the cluster's status. A crash
 between any two lines is therefore only a pass that ends early.
 """
 
@@ -14,37 +14,37 @@ from pydantic import ValidationError
 from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
-from amaters_operator.controllers.acting import Actor, NotNowError
-from amaters_operator.controllers.applying import Applied, Applier, refusal, stranger
+from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
+from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reload import Reloaded, reload
+from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
-from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import (
-    answers,
+    arbitration,
     bootstrap,
-    budgets,
-    plan,
-    progress,
+    disruption_budgets,
     scale,
-    status,
     upgrade,
     volumes,
 )
-from amaters_operator.decisions.findings import Blocked, Findings
-from amaters_operator.decisions.moves import (
+from amaters_operator.decisions.actions import (
     DeleteClaim,
-    Hold,
-    Move,
     RemoveMember,
+    ReplacePod,
     SetReplicas,
+    Step,
     Stuck,
+    Wait,
 )
-from amaters_operator.decisions.plan import Plan
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.arbitration import Decision
+from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.pass_result import Blocked, PassResult
+from amaters_operator.decisions.status import cluster_status, progress
+from amaters_operator.decisions.status.condition import Assessment, rejected
 from amaters_operator.decisions.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
@@ -52,7 +52,7 @@ from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
 
-AFTER_A_MOVE = timedelta(seconds=0.5)
+AFTER_AN_ACTION = timedelta(seconds=0.5)
 WHILE_WAITING = timedelta(seconds=2)
 AT_REST = timedelta(seconds=15)
 
@@ -67,27 +67,27 @@ class Pass:
     applied: Applied
     record: BootstrapStatus
     secret: TlsSecret
-    seen: Seen
+    observed: Observation
     reloaded: Reloaded
     claims: list[Claim]
 
     @property
-    def blind(self) -> str:
-        """Why the nodes cannot be asked anything; empty when they can."""
-        return self.secret.problem
+    def formed(self) -> bool:
+        """Whether the database has formed its cluster."""
+        return bool(self.record.cluster_id)
 
     def blocked(self) -> list[Blocked]:
-        """Return what is in the way of the spec before anything is decided."""
+        """Return what blocks the spec before anything is decided."""
         found = list(self.applied.blocked)
         if self.applied.taken:
             found.insert(0, Blocked("NameTaken", self.applied.taken))
-        if self.blind:
-            found.append(Blocked("SecretUnusable", self.blind))
+        if self.secret.problem:
+            found.append(Blocked("SecretUnusable", self.secret.problem))
         return found
 
 
 class ClusterController:
-    """Moves clusters towards what they wish, one move at a time."""
+    """Brings clusters to what their specs say, one action at a time."""
 
     def __init__(
         self,
@@ -95,19 +95,18 @@ class ClusterController:
         database: Database,
         *,
         instance: str,
-        on_move: Callable[[str], None] = lambda _: None,
+        on_action: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._kube = kube
-        self._on_move = on_move
-        self._applier = Applier(kube)
         self._database = database
+        self._on_action = on_action
+        self._applier = Applier(kube)
         self._observer = Observer(kube)
-        self._actor = Actor(kube)
-        self._teller = Teller(kube, instance)
-        self._claims = Claims(kube, self._teller)
+        self._reporter = Reporter(kube, instance)
+        self._claims = Claims(kube, self._reporter)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
-        """Make one pass; return when to look again, or None when the cluster is gone."""
+        """Make one pass; return when the next is due, or None when the cluster is gone."""
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
             return None
@@ -115,11 +114,13 @@ class ClusterController:
             await self._report_invalid(cluster.raw, cluster.error)
             return AT_REST
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
-        if statefulset is not None and stranger(cluster, statefulset):
+        if statefulset is not None and foreign_owner(cluster, statefulset):
             statefulset = None
-        return await self._advance(cluster, statefulset)
+        current = await self._observe(cluster, statefulset)
+        return AT_REST if current is None else await self._advance(current)
 
-    async def _advance(self, cluster: AmatersCluster, existing: Manifest | None) -> timedelta:
+    async def _observe(self, cluster: AmatersCluster, existing: Manifest | None) -> Pass | None:
+        """Apply the objects and look at what there is; None when the cluster's name is taken."""
         record = bootstrap.restored(await self._begun(cluster), cluster.status.restore)
         secret = await tls_secret(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls)
@@ -128,83 +129,70 @@ class ClusterController:
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.taken and applied.statefulset is None:
             await self._report_taken(cluster, applied.taken)
-            return AT_REST
-        seen = await self._observer.look(nodes, applied.statefulset)
-        reloaded = await reload(nodes, seen, secret, config.digests(cluster, shape))
-        record = bootstrap.formed(record, seen, older=volumes.of_members(seen, claims))
-        work = Pass(cluster, nodes, shape, applied, record, secret, seen, reloaded, claims)
-        return await self._move(work)
+            return None
+        observed = await self._observer.look(nodes, applied.statefulset)
+        reloaded = await reload(nodes, observed, secret, config.digests(cluster, shape))
+        record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
+        return Pass(cluster, nodes, shape, applied, record, secret, observed, reloaded, claims)
 
-    async def _move(self, work: Pass) -> timedelta:
-        cluster, seen = work.cluster, work.seen
-        policy = _policy(cluster)
-        formed, claims = bool(work.record.cluster_id), work.claims
-        refused = await self._claims.tend(cluster, seen, claims, formed=formed)
-        blocked = [*work.blocked(), *refused, *await unusable_webhook(self._kube, cluster)]
-        planned = await self._plan(work)
-        if work.blind:
-            planned = _unseen(planned, work.blind)
-        elif not formed and not _heals(planned.move):
-            planned = Plan(None, planned.roll)
-        if (obstacle := await self._act(planned.move, work)) is not None:
-            blocked.append(obstacle)
-        pods = work.shape.replicas
-        if isinstance(planned.move, SetReplicas):
-            pods = planned.move.replicas
-        rolling = progress.rolling(cluster, seen)
-        found = Findings(
-            seen,
-            planned,
-            work.record,
-            plan.stuck(planned, seen, policy, rolling=rolling),
-            work.reloaded.certificates,
-            tuple(blocked),
-            blind=work.blind,
-            pods=pods,
-            reloading=work.reloaded.configuration,
-            growing=volumes.growing(claims),
-            notes=budgets.notes(cluster, seen, blocked),
-            volume_size=volumes.least_size(claims),
+    async def _advance(self, current: Pass) -> timedelta:
+        """Decide, act once, and report; return when the next pass is due."""
+        refused = await self._claims.reconcile(
+            current.cluster, current.observed, current.claims, formed=current.formed
         )
-        await self._teller.status(cluster, status.status(cluster, found))
-        for note in found.notes:
-            await self._teller.change(cluster, budgets.TWO, note)
-        calm = formed and work.reloaded.done
+        webhook = await unusable_webhook(self._kube, current.cluster)
+        blocked = [*current.blocked(), *refused, *webhook]
+        decision = await self._decide(current)
+        obstacle = await self._act(decision.step, current)
+        if obstacle is not None:
+            blocked.append(obstacle)
+        result = _result(current, decision, blocked)
+        status = cluster_status.cluster_status(current.cluster, result)
+        await self._reporter.status(current.cluster, status)
+        for note in result.notes:
+            await self._reporter.state(current.cluster, disruption_budgets.TWO, note)
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
-        return AT_REST if obstacle else _pause(planned.move, cluster, calm=calm)
+        calm = current.formed and current.reloaded.done
+        return AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
 
-    async def _plan(self, work: Pass) -> Plan:
-        """Decide on what was seen; what deletes something is decided twice, on two looks."""
-        planned = _decide(work.cluster, work.seen, work.claims)
-        if not isinstance(planned.move, RemoveMember | DeleteClaim):
-            return planned
-        again = await self._observer.look(work.nodes, work.applied.statefulset)
-        confirmed = _decide(work.cluster, again, await self._claims.look(work.cluster))
-        if _target(confirmed.move) == _target(planned.move):
-            return planned
-        return Plan(Hold("what was seen has just changed: looking again"), planned.roll)
+    async def _decide(self, current: Pass) -> Decision:
+        """Decide by the observation; what deletes something needs a second one that agrees."""
+        decision = _decide(current.cluster, current.observed, current.claims)
+        if isinstance(decision.step, RemoveMember | DeleteClaim):
+            again = await self._observer.look(current.nodes, current.applied.statefulset)
+            claims = await self._claims.look(current.cluster)
+            if _target(_decide(current.cluster, again, claims).step) != _target(decision.step):
+                wait = Wait("the observation has just changed: looking again")
+                decision = Decision(wait, decision.roll)
+        if current.secret.problem:
+            return _without_nodes(decision, current.secret.problem)
+        if not current.formed and not _heals(decision.step):
+            return Decision(None, decision.roll)
+        return decision
 
-    async def _act(self, move: Move | None, work: Pass) -> Blocked | None:
-        """Make the move; return what kept it from being made, if anything."""
-        if move is None or isinstance(move, Hold | Stuck):
+    async def _act(self, step: Step | None, current: Pass) -> Blocked | None:
+        """Take the action, if the step is one; return what prevented it, if anything."""
+        if step is None or isinstance(step, Wait | Stuck):
             return None
-        reason = type(move).__name__
+        reason = type(step).__name__
         try:
-            await self._actor.perform(move, work.nodes, work.seen)
-        except (NotNowError, RefusedError, UnavailableError) as error:
-            # Not yet, says whoever must agree: the condition tells, and the next pass asks again.
-            return Blocked(f"{reason}Waits", f"{move}: {error}", lasting=False)
+            await apply_action(self._kube, step, current.nodes, current.observed)
+        except (ActionDeferredError, RefusedError, UnavailableError) as error:
+            # The condition says what it waits for, and the next pass tries again.
+            return Blocked(f"{reason}Waits", f"{step}: {error}", lasting=False)
         except KubeError as error:
-            two = budgets.in_the_way(work.cluster, work.seen, move)
-            return two or refusal(str(move), error)
+            two = disruption_budgets.in_the_way(current.cluster, current.observed, step)
+            return two or refusal(str(step), error)
         except AmatersError as error:
-            problem = f"{move}: {error}"
-            if problem not in (one.message for one in work.cluster.status.conditions):
-                await self._teller.event(work.cluster, f"{reason}Failed", problem, kind="Warning")
+            problem = f"{step}: {error}"
+            if problem not in (one.message for one in current.cluster.status.conditions):
+                await self._reporter.event(
+                    current.cluster, f"{reason}Failed", problem, kind="Warning"
+                )
             return Blocked(f"{reason}Failed", problem, lasting=False)
-        self._on_move(reason)
-        await self._teller.event(work.cluster, reason, str(move))
+        self._on_action(reason)
+        await self._reporter.event(current.cluster, reason, str(step))
         return None
 
     async def _begun(self, cluster: AmatersCluster) -> BootstrapStatus:
@@ -228,24 +216,44 @@ class ClusterController:
         return tuple(text.split(",")) if text else None
 
     async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
-        """Say in the status that the StatefulSet's name belongs to somebody else."""
-        text = f"{why}. Until then nothing is changed"
-        told = answers.refused(cluster, self._kube.now(), "False", "NameTaken", text)
-        refused = {"phase": Phase.INVALID, "conditions": told}
-        await self._teller.status(cluster, cluster.status.model_copy(update=refused))
+        """Report that the StatefulSet's name belongs to somebody else."""
+        ready = Assessment("False", "NameTaken", f"{why}. Until then nothing is changed")
+        await self._report_rejected(cluster, ready)
 
     async def _report_invalid(self, raw: Manifest, error: ValidationError) -> None:
-        """Say in the status what is wrong with a spec that the API server let through."""
+        """Report what is wrong with a spec that the API server accepted."""
         bare = {key: value for key, value in raw.items() if key not in ("spec", "status")}
         cluster = AmatersCluster.model_validate(bare | {"spec": {"image": "none"}})
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
-        told = answers.refused(cluster, self._kube.now(), "Unknown", "InvalidSpec", text)
         # What the status has recorded of the cluster stays: it outlives any spec.
         known = cluster.model_copy(update={"status": _recorded(raw)})
-        invalid = {"phase": Phase.INVALID, "conditions": told}
-        await self._teller.status(known, known.status.model_copy(update=invalid))
+        await self._report_rejected(known, Assessment("Unknown", "InvalidSpec", text))
+
+    async def _report_rejected(self, cluster: AmatersCluster, ready: Assessment) -> None:
+        conditions = rejected(cluster, ready, self._kube.now())
+        update = {"phase": Phase.INVALID, "conditions": conditions}
+        await self._reporter.status(cluster, cluster.status.model_copy(update=update))
+
+
+def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassResult:
+    cluster, observed, step = current.cluster, current.observed, decision.step
+    rolling = progress.rolling(cluster, observed)
+    return PassResult(
+        observed,
+        decision,
+        current.record,
+        arbitration.stuck(decision, observed, _policy(cluster), rolling=rolling),
+        current.reloaded.certificates,
+        tuple(blocked),
+        blind=current.secret.problem,
+        pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
+        reloading=current.reloaded.configuration,
+        growing=volumes.growing(current.claims),
+        notes=disruption_budgets.notes(cluster, observed, blocked),
+        volume_size=volumes.least_size(current.claims),
+    )
 
 
 def _recorded(raw: Manifest) -> ClusterStatus:
@@ -276,52 +284,51 @@ def _shape(
 
 
 def _policy(cluster: AmatersCluster) -> upgrade.Policy:
-    wish = cluster.spec.upgrade
+    spec = cluster.spec.upgrade
     return upgrade.Policy(
-        paused=wish.paused,
-        min_ready=timedelta(seconds=wish.min_ready_seconds),
-        progress_deadline=timedelta(seconds=wish.progress_deadline_seconds),
-        max_lag=wish.max_lag_entries,
+        paused=spec.paused,
+        min_ready=timedelta(seconds=spec.min_ready_seconds),
+        progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
+        max_lag=spec.max_lag_entries,
     )
 
 
-def _decide(cluster: AmatersCluster, seen: Seen, claims: list[Claim]) -> Plan:
-    return plan.next_move(
+def _decide(cluster: AmatersCluster, observed: Observation, claims: list[Claim]) -> Decision:
+    return arbitration.arbitrate(
         cluster.spec.replicas,
-        seen,
+        observed,
         _policy(cluster),
         claims=claims,
         keep_claims=cluster.spec.storage.when_scaled == "Retain",
     )
 
 
-def _target(move: Move | None) -> tuple[object, ...]:
-    """Return what a move that deletes something is about, whatever its reason is."""
-    match move:
+def _target(step: Step | None) -> tuple[object, ...]:
+    """Return what a deletion is about, whatever its reason is."""
+    match step:
         case RemoveMember(member, ordinal):
             return RemoveMember, member, ordinal
         case DeleteClaim(claim, uid):
             return DeleteClaim, claim, uid
         case _:
-            return (move,)
+            return (step,)
 
 
-def _unseen(planned: Plan, why: str) -> Plan:
-    """Return the plan for nodes that cannot be asked: what takes no part anyway is replaced."""
-    if planned.roll is None:
-        return Plan(None)
-    wait = Hold(f"pods are replaced once their nodes can be asked again: {why}")
-    return planned if _heals(planned.move) else Plan(wait, wait)
+def _without_nodes(decision: Decision, why: str) -> Decision:
+    """Return the decision while the nodes cannot be asked: only broken pods are replaced."""
+    if decision.roll is None:
+        return Decision(None)
+    wait = Wait(f"pods are replaced once their nodes can be asked again: {why}")
+    return decision if _heals(decision.step) else Decision(wait, wait)
 
 
-def _heals(move: Move | None) -> bool:
-    """Whether the move is good even before the cluster has formed."""
-    return move is not None and not getattr(move, "healthy", True)
+def _heals(step: Step | None) -> bool:
+    """Whether the action is good even before the cluster has formed."""
+    return isinstance(step, ReplacePod) and not step.healthy
 
 
-def _pause(move: Move | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:
-    if move is None:
+def _pause(step: Step | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:
+    paused = isinstance(step, Wait) and cluster.spec.upgrade.paused
+    if step is None or isinstance(step, Stuck) or paused:
         return AT_REST if calm else WHILE_WAITING
-    if isinstance(move, Stuck) or (isinstance(move, Hold) and cluster.spec.upgrade.paused):
-        return AT_REST if calm else WHILE_WAITING
-    return WHILE_WAITING if isinstance(move, Hold) else AFTER_A_MOVE
+    return WHILE_WAITING if isinstance(step, Wait) else AFTER_AN_ACTION

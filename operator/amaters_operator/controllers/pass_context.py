@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.database.port import Admin, Database, NodeAddress
-from amaters_operator.decisions.seen import Pod
+from amaters_operator.decisions.observation import Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names

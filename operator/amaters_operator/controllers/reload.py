@@ -13,18 +13,21 @@ from amaters.errors import AmatersError
 
 from amaters_operator.controllers.pass_context import Nodes
 from amaters_operator.controllers.secrets import TlsSecret
-from amaters_operator.decisions.certificates import Presented, judge
-from amaters_operator.decisions.findings import Certificates
-from amaters_operator.decisions.seen import Pod, Seen, listed
+from amaters_operator.decisions.certificates import (
+    PresentedCertificates,
+    Rotation,
+    rotation_state,
+)
+from amaters_operator.decisions.observation import Observation, Pod, listed
 
-_PATIENCE = timedelta(seconds=5)
+_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """How far the nodes have taken over what they are to run with."""
 
-    certificates: Certificates | None
+    certificates: Rotation | None
     """None when the cluster uses no TLS."""
     configuration: str = ""
     """Which nodes are behind in their configuration file, and why; empty when none is."""
@@ -34,29 +37,31 @@ class Reloaded:
         """Whether every node runs with the newest file, and serves the newest certificate."""
         if self.certificates is None:
             return not self.configuration
-        verdict = self.certificates.verdict
-        return verdict is not None and verdict.done and not self.configuration
+        state = self.certificates.state
+        return state is not None and state.done and not self.configuration
 
 
-async def reload(nodes: Nodes, seen: Seen, secret: TlsSecret, files: frozenset[str]) -> Reloaded:
+async def reload(
+    nodes: Nodes, observed: Observation, secret: TlsSecret, files: frozenset[str]
+) -> Reloaded:
     """Ask every node that is behind in file or certificate to reload, each once.
 
     `files` are the digests of the configuration files that are current. Nodes that report no
     digest, or take no part yet, are not behind in that.
     """
-    old_file = [pod for pod in seen.pods if _has_old_file(seen, pod, files)]
-    presented = await _presented(nodes, seen, secret)
-    verdict = None if secret.leaf is None else judge(secret.leaf.serial, presented)
-    old_certificate = () if verdict is None else verdict.reload
-    behind = [pod for pod in seen.pods if pod in old_file or pod.name in old_certificate]
+    old_file = [pod for pod in observed.pods if _has_old_file(observed, pod, files)]
+    presented = await _presented(nodes, observed, secret)
+    state = None if secret.leaf is None else rotation_state(secret.leaf.serial, presented)
+    old_certificate = () if state is None else state.reload
+    behind = [pod for pod in observed.pods if pod in old_file or pod.name in old_certificate]
     answers = await asyncio.gather(*(_reload(nodes, pod) for pod in behind))
     problems = {pod.name: said for pod, said in zip(behind, answers, strict=True) if said}
     certificates = None
     if secret.leaf is not None:
         said = "; ".join(problems[name] for name in old_certificate if name in problems)
-        certificates = Certificates(secret.leaf.serial, secret.leaf.not_after, verdict, said)
+        certificates = Rotation(secret.leaf.serial, secret.leaf.not_after, state, said)
     elif nodes.cluster.spec.tls is not None:
-        certificates = Certificates(problem=secret.problem)
+        certificates = Rotation(problem=secret.problem)
     return Reloaded(certificates, _on_its_way([pod.name for pod in old_file], problems))
 
 
@@ -68,38 +73,42 @@ def _on_its_way(names: list[str], problems: dict[str, str]) -> str:
     return f"{text}. {refused}" if refused else text
 
 
-def _has_old_file(seen: Seen, pod: Pod, files: frozenset[str]) -> bool:
-    node = seen.nodes.get(pod.ordinal)
+def _has_old_file(observed: Observation, pod: Pod, files: frozenset[str]) -> bool:
+    node = observed.nodes.get(pod.ordinal)
     if node is None or not node.takes_part or not node.config_digest:
         return False
     return node.config_digest not in files
 
 
-async def _presented(nodes: Nodes, seen: Seen, secret: TlsSecret) -> dict[str, Presented]:
+async def _presented(
+    nodes: Nodes, observed: Observation, secret: TlsSecret
+) -> dict[str, PresentedCertificates]:
     """Return the certificates of the nodes that answer, by pod."""
     if secret.leaf is None:
         return {}
     serial = secret.leaf.serial
-    answering = [pod for pod in seen.pods if pod.ordinal in seen.nodes and pod.ip]
-    shown = await asyncio.gather(*(_shown(nodes, pod, seen, serial) for pod in answering))
+    answering = [pod for pod in observed.pods if pod.ordinal in observed.nodes and pod.ip]
+    shown = await asyncio.gather(*(_shown(nodes, pod, observed, serial) for pod in answering))
     return {pod.name: one for pod, one in zip(answering, shown, strict=True)}
 
 
-async def _shown(nodes: Nodes, pod: Pod, seen: Seen, serial: str) -> Presented:
+async def _shown(
+    nodes: Nodes, pod: Pod, observed: Observation, serial: str
+) -> PresentedCertificates:
     """Shake hands only where the proof is not on record yet, so that logs stay quiet."""
-    loaded = tuple(one.serial for one in seen.nodes[pod.ordinal].certificates)
+    loaded = tuple(one.serial for one in observed.nodes[pod.ordinal].certificates)
     if not loaded or any(one != serial for one in loaded):
-        return Presented(loaded, None)
+        return PresentedCertificates(loaded, None)
     recorded = {one.pod: one.certificate_serial for one in nodes.cluster.status.members}
     if recorded.get(pod.name) == serial:
-        return Presented(loaded, loaded)
-    return Presented(loaded, await nodes.served_serials(pod, timeout=_PATIENCE))
+        return PresentedCertificates(loaded, loaded)
+    return PresentedCertificates(loaded, await nodes.served_serials(pod, timeout=_TIMEOUT))
 
 
 async def _reload(nodes: Nodes, pod: Pod) -> str:
     """Ask for a reload; return what the node has against the files, if anything."""
     try:
-        async with nodes.admin(pod, timeout=_PATIENCE) as admin:
+        async with nodes.admin(pod, timeout=_TIMEOUT) as admin:
             report = await admin.reload()
     except AmatersError as error:
         return f"{pod.name}: {error}"

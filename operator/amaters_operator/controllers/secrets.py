@@ -11,8 +11,8 @@ from amaters.admin.cluster import StoreCredentials
 from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.database.certificates import CertificateError, Leaf, material
-from amaters_operator.decisions.findings import Blocked
+from amaters_operator.database.certificates import CertificateError, LeafCertificate, material
+from amaters_operator.decisions.pass_result import Blocked
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests.names import Manifest
@@ -30,7 +30,7 @@ class TlsSecret:
     """The certificate of `spec.tls`; empty for a cluster without TLS."""
 
     tls: TlsMaterial | None = None
-    leaf: Leaf | None = None
+    leaf: LeafCertificate | None = None
     problem: str = ""
     """Why the Secret cannot be used, and what to do."""
 

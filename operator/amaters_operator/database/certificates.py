@@ -24,7 +24,7 @@ class CertificateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class LeafCertificate:
     """The certificate that the nodes are to serve."""
 
     serial: str
@@ -32,7 +32,9 @@ class Leaf:
     not_after: datetime
 
 
-def material(certificate: bytes, key: bytes, ca: bytes, now: datetime) -> tuple[TlsMaterial, Leaf]:
+def material(
+    certificate: bytes, key: bytes, ca: bytes, now: datetime
+) -> tuple[TlsMaterial, LeafCertificate]:
     """Check that the parts belong together and suit nodes and clients; return them for use.
 
     The rules are those of the nodes: what they would refuse is not used here either.
@@ -47,7 +49,7 @@ def material(certificate: bytes, key: bytes, ca: bytes, now: datetime) -> tuple[
         usable = TlsMaterial(ca=ca, certificate=certificate, key=key)
     except ConfigurationError as error:
         raise CertificateError(str(error)) from error
-    return usable, Leaf(serial(chain[0]), chain[0].not_valid_after_utc)
+    return usable, LeafCertificate(serial(chain[0]), chain[0].not_valid_after_utc)
 
 
 def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:

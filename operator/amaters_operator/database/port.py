@@ -29,7 +29,7 @@ class NodeAddress:
     client_port: int
 
 
-class Observing(Protocol):
+class NodeQueries(Protocol):
     """What a node says of itself and its cluster."""
 
     async def status(self) -> NodeStatus:
@@ -42,7 +42,7 @@ class Observing(Protocol):
         """Have the node load its configuration and certificates anew, by SIGHUP."""
 
 
-class Changing(Protocol):
+class MembershipAdmin(Protocol):
     """Changes of the membership; each returns once it is committed."""
 
     async def add_member(
@@ -60,7 +60,7 @@ class Changing(Protocol):
         """Hand leadership over and wait until a quorum confirms it."""
 
 
-class Keeping(Protocol):
+class BackupAdmin(Protocol):
     """Backups: made, listed, deleted and loaded by a node, with the keys it is handed."""
 
     async def create_snapshot(
@@ -99,7 +99,7 @@ class Keeping(Protocol):
         """Load a snapshot into the cluster, telling how far it is."""
 
 
-class Admin(Observing, Changing, Keeping, Protocol):
+class Admin(NodeQueries, MembershipAdmin, BackupAdmin, Protocol):
     """One node's admin service. Failures are those of `amaters.errors`."""
 
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from amaters_operator.api.spec import BootstrapSpec
 from amaters_operator.api.status import BootstrapStatus, RestoreStatus
-from amaters_operator.decisions.backup_schedule import pause_after
-from amaters_operator.decisions.moves import Hold, Restore
-from amaters_operator.decisions.seen import Pod, Seen, listed
+from amaters_operator.decisions.actions import Restore, Wait
+from amaters_operator.decisions.backup.schedule import pause_after
+from amaters_operator.decisions.observation import Observation, Pod, listed
 
 
 def begun(
@@ -26,19 +26,19 @@ def begun(
     return (recorded or BootstrapStatus()).model_copy(update={"initial_members": list(members)})
 
 
-def formed(record: BootstrapStatus, seen: Seen, *, older: bool) -> BootstrapStatus:
+def formed(record: BootstrapStatus, observed: Observation, *, older: bool) -> BootstrapStatus:
     """Return the record with the cluster's identity, once all initial members stand in it.
 
     Volumes may hold a cluster that is older than the AmatersCluster, and of another size: it has
     formed already.
     """
-    if record.cluster_id or not seen.cluster_id or seen.leader() is None:
+    if record.cluster_id or not observed.cluster_id or observed.leader() is None:
         return record
-    members = seen.members or ()
-    taking_part = sum(seen.participates(one) for one in members)
+    members = observed.members or ()
+    taking_part = sum(observed.participates(one) for one in members)
     if not older and taking_part < min(len(record.initial_members), len(members)):
         return record
-    return record.model_copy(update={"cluster_id": seen.cluster_id})
+    return record.model_copy(update={"cluster_id": observed.cluster_id})
 
 
 def restored(record: BootstrapStatus, restore: RestoreStatus | None) -> BootstrapStatus:
@@ -61,7 +61,7 @@ def next_restore(
     *,
     given: str,
     now: datetime,
-) -> Restore | Hold | None:
+) -> Restore | Wait | None:
     """Return whether the backup is to be loaded now; None when there is nothing to load.
 
     A load that was begun and not finished may have left half of the data: it is begun again and
@@ -71,11 +71,11 @@ def next_restore(
     if wish is None or record.restored_from or restore.loaded_from:
         return None
     if not record.cluster_id:
-        return Hold("the backup is loaded once the cluster has formed")
+        return Wait("the backup is loaded once the cluster has formed")
     if restore.failed is not None and restore.failed_with == given:
         due = restore.failed + pause_after(restore.failures)
         if now < due:
-            return Hold(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
+            return Wait(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
     again = restore.started is not None or record.restore_started is not None
     return Restore(
         wish.restore_from,
@@ -84,26 +84,26 @@ def next_restore(
     )
 
 
-def loader(seen: Seen, wanted: frozenset[str]) -> Pod | Hold:
+def loader(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
     """Return the pod that loads the backup: the leader's, once every node knows where from.
 
     Nodes are asked to reload a corrected configuration, and it reaches them one by one: another
     may lead before the load is done. `wanted` are the digests of a configuration that is current.
     """
-    leader = seen.leader()
-    pod = None if leader is None else seen.pod(leader.ordinal)
+    leader = observed.leader()
+    pod = None if leader is None else observed.pod(leader.ordinal)
     if pod is None:
-        return Hold("the backup is loaded by a leader, and none is known just now")
+        return Wait("the backup is loaded by a leader, and none is known just now")
     behind = [
         one.name
-        for one in seen.pods
-        if (node := seen.nodes.get(one.ordinal)) is not None
+        for one in observed.pods
+        if (node := observed.nodes.get(one.ordinal)) is not None
         and node.takes_part
         and node.config_digest
         and node.config_digest not in wanted
     ]
     if behind:
-        return Hold(
+        return Wait(
             f"the newest configuration is on its way to {listed(behind)}: it takes up to a minute"
         )
     return pod

@@ -1,41 +1,52 @@
-"""Whether every node serves the certificate of the Secret, and what to do when not. Pure.
+"""How far a certificate rotation is: what the Secret holds, what nodes load, what they serve. Pure.
 
-Three facts are compared by serial: what the Secret holds, what a node says it has loaded, and
-what a handshake with each of its listeners shows. Only the last one is proof.
+All three are compared by serial. Only a handshake with a listener proves what it serves.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class PresentedCertificates:
     """The certificates of one node."""
 
     loaded: tuple[str, ...]
-    """Serials that the node says it has loaded, one for each listener."""
+    """Serials that the node reports as loaded, one for each listener."""
     served: tuple[str, ...] | None
-    """Serials that handshakes showed, one for each listener; None when one did not succeed."""
+    """Serials that handshakes showed, one for each listener; None when a handshake failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Where the rotation stands."""
+class RotationState:
+    """The pods, by how far they are."""
 
     reload: tuple[str, ...]
-    """Pods whose node is to load its files anew; the files may not have arrived yet."""
+    """Their nodes have to reload; the files may not have arrived yet."""
     unproven: tuple[str, ...]
-    """Pods that have loaded it and were not seen serving it."""
+    """They have loaded the certificate, and no handshake has shown it yet."""
     current: tuple[str, ...]
-    """Pods that were seen serving it."""
+    """Handshakes have shown the certificate."""
 
     @property
     def done(self) -> bool:
-        """Whether every pod was seen serving the certificate."""
+        """Whether every pod serves the certificate."""
         return not self.reload and not self.unproven
 
 
-def judge(wanted: str, nodes: Mapping[str, Presented]) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a pass has found out about the certificates."""
+
+    serial: str = ""
+    not_after: datetime | None = None
+    state: RotationState | None = None
+    problem: str = ""
+    """Why the Secret cannot be used, or why a node refuses what it holds."""
+
+
+def rotation_state(wanted: str, nodes: Mapping[str, PresentedCertificates]) -> RotationState:
     """Sort the nodes, by pod name, by how far they are towards the wanted serial."""
     behind = {name for name, node in nodes.items() if _differ(node.loaded, wanted)}
     unproven = {
@@ -44,7 +55,7 @@ def judge(wanted: str, nodes: Mapping[str, Presented]) -> Verdict:
         if name not in behind and (node.served is None or _differ(node.served, wanted))
     }
     current = nodes.keys() - behind - unproven
-    return Verdict(tuple(sorted(behind)), tuple(sorted(unproven)), tuple(sorted(current)))
+    return RotationState(tuple(sorted(behind)), tuple(sorted(unproven)), tuple(sorted(current)))
 
 
 def _differ(serials: tuple[str, ...], wanted: str) -> bool:

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 
 from amaters_operator.api.status import ClusterStatus
 from amaters_operator.decisions import volumes
-from amaters_operator.decisions.moves import (
+from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
-    Hold,
     PromoteMember,
     RemoveMember,
     SetReplicas,
     TransferLeadership,
+    Wait,
 )
-from amaters_operator.decisions.seen import Member, Seen, State
+from amaters_operator.decisions.observation import Member, Observation, State
 from amaters_operator.decisions.volumes import Claim
 
-Change = (
-    Hold | AddMember | PromoteMember | RemoveMember | SetReplicas | DeleteClaim | TransferLeadership
+ScaleStep = (
+    Wait | AddMember | PromoteMember | RemoveMember | SetReplicas | DeleteClaim | TransferLeadership
 )
 
 CAUGHT_UP_ENTRIES = 100
@@ -35,21 +35,21 @@ HIGHEST_ORDINAL = 8
 _JOINS = frozenset({State.WAITING, State.DISK_LOST})
 
 
-def unfinished(wanted: int, seen: Seen) -> Change | None:
+def unfinished(wanted: int, observed: Observation) -> ScaleStep | None:
     """Return the next move of a change that was begun or forced upon us, or None.
 
     That is a lost disk, a learner, a pod that belongs to no member. It goes before rolls and
     before new changes. What is no longer wanted is left to `next_change`.
     """
-    if seen.members is None or seen.replicas is None:
+    if observed.members is None or observed.replicas is None:
         return None
-    kept = min(wanted, seen.replicas)
+    kept = min(wanted, observed.replicas)
     return (
-        _without_pod(seen)
-        or _lost_disk(seen)
-        or _orphan(seen)
-        or _learner(kept, seen)
-        or _newcomer(kept, seen)
+        _without_pod(observed)
+        or _lost_disk(observed)
+        or _orphan(observed)
+        or _learner(kept, observed)
+        or _newcomer(kept, observed)
     )
 
 
@@ -77,40 +77,40 @@ def _ordinal_of(pod: str) -> int:
 
 
 def next_change(
-    wanted: int, seen: Seen, *, claims: Sequence[Claim] = (), keep_claims: bool = False
-) -> Change | None:
+    wanted: int, observed: Observation, *, claims: Sequence[Claim] = (), keep_claims: bool = False
+) -> ScaleStep | None:
     """Return the next move towards `wanted` members, or None when there.
 
     `claims` are the volume claims that exist: the volume of a removed member cannot be used
     again. With `keep_claims` a person deletes it, otherwise it goes once it is proven to be one.
     """
-    if seen.replicas is None:
+    if observed.replicas is None:
         return None
-    removable = [] if keep_claims else volumes.removable(seen, claims)
+    removable = [] if keep_claims else volumes.removable(observed, claims)
     if removable:
         first = removable[0]
         why = "its member was removed" if not first.mark.endswith("/0") else "it was never used"
         return DeleteClaim(first.name, first.uid, first.ordinal, why)
-    if seen.replicas == wanted:
+    if observed.replicas == wanted:
         return None
-    if seen.members is None:
-        return Hold("the database does not tell its members: no leader")
-    if seen.replicas < wanted:
-        return _grow(seen.replicas, seen, claims)
-    return _shrink(seen.replicas - 1, seen)
+    if observed.members is None:
+        return Wait("the database does not tell its members: no leader")
+    if observed.replicas < wanted:
+        return _grow(observed.replicas, observed, claims)
+    return _shrink(observed.replicas - 1, observed)
 
 
-def _grow(ordinal: int, seen: Seen, claims: Sequence[Claim]) -> Change:
-    if absent := [one for one in seen.voters if not seen.participates(one)]:
-        return Hold(
+def _grow(ordinal: int, observed: Observation, claims: Sequence[Claim]) -> ScaleStep:
+    if absent := [one for one in observed.voters if not observed.participates(one)]:
+        return Wait(
             f"member {absent[0].id} (pod {absent[0].ordinal}) does not take part: growing "
             "now would only raise the number of votes needed"
         )
     leftover = next((one for one in claims if one.ordinal == ordinal), None)
     if leftover is not None and (leftover.terminating or leftover.member):
-        return Hold(_why_kept(leftover))
+        return Wait(_why_kept(leftover))
     return SetReplicas(
-        ordinal + 1, f"growing: pod {ordinal} is to join {len(seen.voters)} voting members"
+        ordinal + 1, f"growing: pod {ordinal} is to join {len(observed.voters)} voting members"
     )
 
 
@@ -123,24 +123,24 @@ def _why_kept(claim: Claim) -> str:
     )
 
 
-def _shrink(ordinal: int, seen: Seen) -> Change:
+def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
     """Remove the member of the highest pod, then the pod."""
-    leaving = seen.member(ordinal)
+    leaving = observed.member(ordinal)
     if leaving is None:
         return SetReplicas(ordinal, f"shrinking: pod {ordinal} belongs to no member any more")
     if leaving.learner:
         return RemoveMember(leaving.id, ordinal, f"shrinking: learner of pod {ordinal}")
-    staying = [one for one in seen.voters if one.id != leaving.id]
-    leader = seen.leader()
+    staying = [one for one in observed.voters if one.id != leaving.id]
+    leader = observed.leader()
     if leader is None:
-        return Hold("no leader that a majority of the voters agrees on")
-    if obstacle := _no_majority_without(seen, staying):
-        return Hold(obstacle)
+        return Wait("no leader that a majority of the voters agrees on")
+    if obstacle := _no_majority_without(observed, staying):
+        return Wait(obstacle)
     if leader.id != leaving.id:
         return RemoveMember(
             leaving.id, ordinal, f"shrinking: pod {ordinal} is to go; {len(staying)} voters stay"
         )
-    heir = max(staying, key=lambda one: (seen.participates(one), one.match_index, -one.ordinal))
+    heir = max(staying, key=lambda one: (observed.participates(one), one.match_index, -one.ordinal))
     return TransferLeadership(
         heir.id,
         heir.ordinal,
@@ -148,9 +148,9 @@ def _shrink(ordinal: int, seen: Seen) -> Change:
     )
 
 
-def _no_majority_without(seen: Seen, staying: Sequence[Member]) -> str:
+def _no_majority_without(observed: Observation, staying: Sequence[Member]) -> str:
     """Say why those who stay could not carry the cluster; empty when they can."""
-    alive = sum(seen.participates(one) for one in staying)
+    alive = sum(observed.participates(one) for one in staying)
     needed = len(staying) // 2 + 1
     if alive >= needed:
         return ""
@@ -160,31 +160,31 @@ def _no_majority_without(seen: Seen, staying: Sequence[Member]) -> str:
     )
 
 
-def _without_pod(seen: Seen) -> Change | None:
+def _without_pod(observed: Observation) -> ScaleStep | None:
     """Run the pods of all members, also of those that are to go: they leave by membership."""
-    ordinals = [one.ordinal for one in seen.members or () if one.ordinal <= HIGHEST_ORDINAL]
+    ordinals = [one.ordinal for one in observed.members or () if one.ordinal <= HIGHEST_ORDINAL]
     needed = max(ordinals, default=-1) + 1
-    if seen.replicas is None or needed <= seen.replicas:
+    if observed.replicas is None or needed <= observed.replicas:
         return None
     return SetReplicas(needed, f"pod {needed - 1} belongs to a member and has to run")
 
 
-def _lost_disk(seen: Seen) -> Change | None:
-    for member in seen.members or ():
-        node = seen.nodes.get(member.ordinal)
+def _lost_disk(observed: Observation) -> ScaleStep | None:
+    for member in observed.members or ():
+        node = observed.nodes.get(member.ordinal)
         if node is None or node.state is not State.DISK_LOST or not member.started:
             continue
         if member.active:
             # The node was asked before the leader, which has heard from this very member since.
-            return Hold(f"pod {member.ordinal} has just come back: its leader hears from it")
-        staying = [one for one in seen.voters if one.id != member.id]
+            return Wait(f"pod {member.ordinal} has just come back: its leader hears from it")
+        staying = [one for one in observed.voters if one.id != member.id]
         if not staying:
-            return Hold(
+            return Wait(
                 f"pod {member.ordinal}, the only voter, has lost its disk: the data is gone. "
                 "Create a new cluster and restore a backup into it"
             )
-        if not member.learner and (obstacle := _no_majority_without(seen, staying)):
-            return Hold(f"pod {member.ordinal} has lost its disk; {obstacle}")
+        if not member.learner and (obstacle := _no_majority_without(observed, staying)):
+            return Wait(f"pod {member.ordinal} has lost its disk; {obstacle}")
         return RemoveMember(
             member.id,
             member.ordinal,
@@ -193,57 +193,60 @@ def _lost_disk(seen: Seen) -> Change | None:
     return None
 
 
-def _orphan(seen: Seen) -> Change | None:
+def _orphan(observed: Observation) -> ScaleStep | None:
     """Remove a member that no pod can ever be: its address is not among those that are run."""
-    for member in seen.members or ():
-        if 0 <= member.ordinal < (seen.replicas or 0) or seen.pod(member.ordinal) is not None:
+    for member in observed.members or ():
+        if (
+            0 <= member.ordinal < (observed.replicas or 0)
+            or observed.pod(member.ordinal) is not None
+        ):
             continue
-        staying = [one for one in seen.voters if one.id != member.id]
-        if not member.learner and (obstacle := _no_majority_without(seen, staying)):
-            return Hold(f"member {member.id} has no pod any more; {obstacle}")
+        staying = [one for one in observed.voters if one.id != member.id]
+        if not member.learner and (obstacle := _no_majority_without(observed, staying)):
+            return Wait(f"member {member.id} has no pod any more; {obstacle}")
         return RemoveMember(member.id, member.ordinal, "no pod is at its address any more")
     return None
 
 
-def _learner(kept: int, seen: Seen) -> Change | None:
-    for member in seen.learners:
+def _learner(kept: int, observed: Observation) -> ScaleStep | None:
+    for member in observed.learners:
         pod = f"pod {member.ordinal}"
         if member.ordinal >= kept:
             continue
         if not member.started:
-            return Hold(f"learner {member.id} ({pod}) has not started yet")
-        if not seen.participates(member):
-            return Hold(f"learner {member.id} ({pod}) does not take part")
+            return Wait(f"learner {member.id} ({pod}) has not started yet")
+        if not observed.participates(member):
+            return Wait(f"learner {member.id} ({pod}) does not take part")
         if member.lag > CAUGHT_UP_ENTRIES:
-            return Hold(f"learner {member.id} ({pod}) is {member.lag} log entries behind")
-        return _promotion(member, seen)
+            return Wait(f"learner {member.id} ({pod}) is {member.lag} log entries behind")
+        return _promotion(member, observed)
     return None
 
 
-def _promotion(member: Member, seen: Seen) -> Change:
+def _promotion(member: Member, observed: Observation) -> ScaleStep:
     """Let it vote, unless the larger cluster could then not find a majority."""
-    alive = 1 + sum(seen.participates(one) for one in seen.voters)
-    needed = (len(seen.voters) + 1) // 2 + 1
+    alive = 1 + sum(observed.participates(one) for one in observed.voters)
+    needed = (len(observed.voters) + 1) // 2 + 1
     if alive < needed:
-        return Hold(
+        return Wait(
             f"learner {member.id} has caught up, but with it {needed} votes would be needed and "
             f"{alive} are there: bring the other members back first"
         )
     return PromoteMember(member.id, member.ordinal, f"pod {member.ordinal} has caught up")
 
 
-def _newcomer(kept: int, seen: Seen) -> Change | None:
+def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
     """Add the node of a pod that waits for it. The pod counts only while it is wanted."""
     for ordinal in range(kept):
-        if seen.member(ordinal) is not None:
+        if observed.member(ordinal) is not None:
             continue
-        node = seen.nodes.get(ordinal)
+        node = observed.nodes.get(ordinal)
         if node is not None and node.state is State.REMOVED:
-            return Hold(
+            return Wait(
                 f"pod {ordinal} holds the volume of a member that was removed: delete its volume "
                 "claim and the pod, and it joins anew"
             )
         if node is not None and node.state in _JOINS:
             return AddMember(ordinal, f"the node of pod {ordinal} waits to join")
-        return Hold(f"the node of pod {ordinal} has not come up yet")
+        return Wait(f"the node of pod {ordinal} has not come up yet")
     return None

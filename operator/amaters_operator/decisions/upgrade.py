@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amaters_operator.decisions import troubles
+from amaters_operator.decisions import pod_problems
+from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
 from amaters_operator.decisions.compatibility import surely_kept_out
-from amaters_operator.decisions.moves import Hold, ReplacePod, Stuck, TransferLeadership
-from amaters_operator.decisions.seen import Member, Pod, Seen, listed
+from amaters_operator.decisions.observation import Member, Observation, Pod, listed
 
-Step = Hold | Stuck | ReplacePod | TransferLeadership
+RollStep = Wait | Stuck | ReplacePod | TransferLeadership
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +29,39 @@ class Policy:
     max_lag: int = 1000
 
 
-def next_step(seen: Seen, policy: Policy) -> Step | None:
+def next_step(observed: Observation, policy: Policy) -> RollStep | None:
     """Return the roll's next step, or None when every pod is of the newest revision."""
-    if not seen.revision:
-        return Hold("Kubernetes has yet to take over the newest StatefulSet")
-    if not seen.outdated():
+    if not observed.revision:
+        return Wait("Kubernetes has yet to take over the newest StatefulSet")
+    if not observed.outdated():
         return None
     if policy.paused:
-        names = listed(pod.name for pod in seen.outdated())
-        return Hold(f"paused by spec.upgrade.paused; outdated: {names}")
-    return _next_replacement(seen, policy)
+        names = listed(pod.name for pod in observed.outdated())
+        return Wait(f"paused by spec.upgrade.paused; outdated: {names}")
+    return _next_replacement(observed, policy)
 
 
-def _next_replacement(seen: Seen, policy: Policy) -> Step:
-    if broken := _broken(seen):
+def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
+    if broken := _broken(observed):
         return ReplacePod(
             broken.name,
             broken.uid,
-            f"it takes no part in the cluster ({_why_broken(seen, broken)}) and is outdated",
+            f"it takes no part in the cluster ({_why_broken(observed, broken)}) and is outdated",
             healthy=False,
         )
-    if trouble := trouble_of_updated(seen, policy):
+    if trouble := trouble_of_updated(observed, policy):
         return trouble
-    if lingering := _lingering(seen):
+    if lingering := _lingering(observed):
         return lingering
-    if obstacle := next(_obstacles(seen, policy), None):
-        return Hold(obstacle)
-    return _replace_healthy(seen)
+    if obstacle := next(_obstacles(observed, policy), None):
+        return Wait(obstacle)
+    return _replace_healthy(observed)
 
 
-def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
+def trouble_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
     """Return why a pod of the newest revision does not come up, when it surely does not."""
-    for pod in seen.updated():
-        if found := troubles.of(seen, pod):
+    for pod in observed.updated():
+        if found := pod_problems.of(observed, pod):
             healed = " A corrected spec replaces the broken pod first" if found.by_spec else ""
             return Stuck(
                 f"{pod.name} runs the newest revision and is not ready: {found.text}. "
@@ -70,8 +70,8 @@ def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
         since = pod.unready_since
         if pod.ready or pod.terminating or since is None:
             continue
-        if seen.now - since > policy.progress_deadline:
-            node = seen.nodes.get(pod.ordinal)
+        if observed.now - since > policy.progress_deadline:
+            node = observed.nodes.get(pod.ordinal)
             said = f": it says {node.reason!r}" if node and node.reason else ""
             return Stuck(
                 f"{pod.name} runs the newest revision and has not been ready for more than "
@@ -81,89 +81,91 @@ def trouble_of_updated(seen: Seen, policy: Policy) -> Stuck | None:
     return None
 
 
-def _lingering(seen: Seen) -> Stuck | None:
+def _lingering(observed: Observation) -> Stuck | None:
     """Return why an outdated pod that was told to go does not go."""
-    for pod in seen.outdated():
-        if pod.terminating and (found := troubles.of(seen, pod)):
+    for pod in observed.outdated():
+        if pod.terminating and (found := pod_problems.of(observed, pod)):
             return Stuck(
                 f"{pod.name} is stuck terminating: {found.text}. No healthy pod is touched"
             )
     return None
 
 
-def _broken(seen: Seen) -> Pod | None:
+def _broken(observed: Observation) -> Pod | None:
     """Return an outdated pod that surely takes no part: Kubernetes and the database agree.
 
     A pod that the kubelet calls ready is never broken, however unreachable it is from here: the
     fault may be between us and it.
     """
-    for pod in seen.outdated():
+    for pod in observed.outdated():
         if pod.ready or pod.terminating:
             continue
-        if _surely_out(seen, pod):
+        if _surely_out(observed, pod):
             return pod
     return None
 
 
-def _surely_out(seen: Seen, pod: Pod) -> bool:
-    node = seen.nodes.get(pod.ordinal)
-    if surely_kept_out(seen, pod.ordinal):
+def _surely_out(observed: Observation, pod: Pod) -> bool:
+    node = observed.nodes.get(pod.ordinal)
+    if surely_kept_out(observed, pod.ordinal):
         return True  # By its own word it is a candidate that finds no votes.
     if node is not None:
         return not node.takes_part
-    member = seen.member(pod.ordinal)
-    return bool(pod.trouble) or (seen.members is not None and (member is None or not member.active))
+    member = observed.member(pod.ordinal)
+    return bool(pod.trouble) or (
+        observed.members is not None and (member is None or not member.active)
+    )
 
 
-def _why_broken(seen: Seen, pod: Pod) -> str:
-    node = seen.nodes.get(pod.ordinal)
+def _why_broken(observed: Observation, pod: Pod) -> str:
+    node = observed.nodes.get(pod.ordinal)
     return pod.trouble or (node.reason if node and node.reason else "not ready, no answer")
 
 
-def _obstacles(seen: Seen, policy: Policy) -> Iterator[str]:
+def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:
     """Name what stands against taking a healthy member down just now, the plainest first."""
-    if seen.leader() is None:
+    if observed.leader() is None:
         yield "no leader that a majority of the voters agrees on"
-    if seen.replicas != len(seen.pods):
-        yield f"{len(seen.pods)} of {seen.replicas} pods exist"
-    yield from filter(None, (_unsettled(pod, seen, policy) for pod in seen.pods))
-    yield from filter(None, (_unfit(member, seen, policy) for member in seen.voters))
-    for member in seen.learners:
-        if seen.participates(member):
+    if observed.replicas != len(observed.pods):
+        yield f"{len(observed.pods)} of {observed.replicas} pods exist"
+    yield from filter(None, (_unsettled(pod, observed, policy) for pod in observed.pods))
+    yield from filter(None, (_unfit(member, observed, policy) for member in observed.voters))
+    for member in observed.learners:
+        if observed.participates(member):
             yield f"learner {member.id} (pod {member.ordinal}) is yet to be promoted"
 
 
-def _unsettled(pod: Pod, seen: Seen, policy: Policy) -> str:
+def _unsettled(pod: Pod, observed: Observation, policy: Policy) -> str:
     if pod.terminating:
         return f"{pod.name} is going down"
     if not pod.ready or pod.ready_since is None:
         return f"{pod.name} is not ready"
-    if seen.now - pod.ready_since < policy.min_ready:
+    if observed.now - pod.ready_since < policy.min_ready:
         return f"{pod.name} has been ready for less than {policy.min_ready.total_seconds():.0f} s"
     return ""
 
 
-def _unfit(member: Member, seen: Seen, policy: Policy) -> str:
+def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
     who = f"voter {member.id} (pod {member.ordinal})"
-    if not seen.participates(member):
+    if not observed.participates(member):
         return f"{who} does not take part"
     if member.lag > policy.max_lag:
         return f"{who} lags by {member.lag} log entries"
     return ""
 
 
-def _replace_healthy(seen: Seen) -> Step:
+def _replace_healthy(observed: Observation) -> RollStep:
     """Choose among outdated pods that are all well; there is at least one, and a leader."""
-    leader = seen.leader()
+    leader = observed.leader()
     followers = sorted(
-        (pod for pod in seen.outdated() if not _leads(leader, pod)),
-        key=lambda pod: _order(seen.member(pod.ordinal), pod),
+        (pod for pod in observed.outdated() if not _leads(leader, pod)),
+        key=lambda pod: _order(observed.member(pod.ordinal), pod),
     )
     if followers:
-        return _replacement(seen, followers[0])
-    pod = seen.outdated()[0]
-    updated = {one.ordinal for one in seen.updated()}
-    heirs = [one for one in seen.voters if one.ordinal in updated]
+        return _replacement(observed, followers[0])
+    pod = observed.outdated()[0]
+    updated = {one.ordinal for one in observed.updated()}
+    heirs = [one for one in observed.voters if one.ordinal in updated]
     if not heirs:
         return ReplacePod(
             pod.name, pod.uid, "it is outdated, and the only voter: writes pause until it is back"
@@ -188,10 +190,10 @@ def _order(member: Member | None, pod: Pod) -> tuple[int, int, int]:
     return (1 if member.learner else 2, -member.lag, -pod.ordinal)
 
 
-def _replacement(seen: Seen, pod: Pod) -> ReplacePod:
-    member = seen.member(pod.ordinal)
+def _replacement(observed: Observation, pod: Pod) -> ReplacePod:
+    member = observed.member(pod.ordinal)
     role = "no member" if member is None else "a learner" if member.learner else "a follower"
     lag = f", {member.lag} entries behind" if member is not None else ""
     return ReplacePod(
-        pod.name, pod.uid, f"it is outdated and {role}{lag}; {seen.progress()} updated"
+        pod.name, pod.uid, f"it is outdated and {role}{lag}; {observed.progress()} updated"
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from amaters_operator.decisions.seen import Seen, State
+from amaters_operator.decisions.observation import Observation, State
 
 _UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
@@ -77,40 +77,40 @@ def growing(claims: Iterable[Claim]) -> tuple[str, ...]:
     )
 
 
-def mark(seen: Seen, claim: Claim) -> str:
+def mark(observed: Observation, claim: Claim) -> str:
     """Return the mark that the claim is to carry: the one it has unless more is known."""
-    node, member = seen.nodes.get(claim.ordinal), seen.member(claim.ordinal)
-    if node is None or not seen.cluster_id:
+    node, member = observed.nodes.get(claim.ordinal), observed.member(claim.ordinal)
+    if node is None or not observed.cluster_id:
         return claim.mark
-    if member is not None and seen.participates(member):
-        return f"{seen.cluster_id}/{member.id}"
+    if member is not None and observed.participates(member):
+        return f"{observed.cluster_id}/{member.id}"
     if node.state in _EMPTY and member is None:
-        return f"{seen.cluster_id}/0"
+        return f"{observed.cluster_id}/0"
     return claim.mark
 
 
-def of_members(seen: Seen, claims: Sequence[Claim]) -> bool:
+def of_members(observed: Observation, claims: Sequence[Claim]) -> bool:
     """Whether a claim shows that the cluster that is seen had formed before."""
     known = [one.mark.rpartition("/")[0] for one in claims if one.member]
-    return bool(seen.cluster_id) and seen.cluster_id in known
+    return bool(observed.cluster_id) and observed.cluster_id in known
 
 
-def removable(seen: Seen, claims: Sequence[Claim]) -> list[Claim]:
+def removable(observed: Observation, claims: Sequence[Claim]) -> list[Claim]:
     """Return the claims of members that were removed, and of disks that never were a member's."""
-    if seen.leader() is None or not seen.cluster_id or seen.replicas is None:
+    if observed.leader() is None or not observed.cluster_id or observed.replicas is None:
         return []
     return [
         claim
         for claim in claims
-        if claim.ordinal >= seen.replicas
+        if claim.ordinal >= observed.replicas
         and not claim.terminating
-        and seen.pod(claim.ordinal) is None
-        and seen.member(claim.ordinal) is None
-        and _of_nobody(seen, claim)
+        and observed.pod(claim.ordinal) is None
+        and observed.member(claim.ordinal) is None
+        and _of_nobody(observed, claim)
     ]
 
 
-def _of_nobody(seen: Seen, claim: Claim) -> bool:
+def _of_nobody(observed: Observation, claim: Claim) -> bool:
     cluster, _, member = claim.mark.rpartition("/")
-    ids = {str(one.id) for one in seen.members or ()}
-    return cluster == seen.cluster_id and member not in ids
+    ids = {str(one.id) for one in observed.members or ()}
+    return cluster == observed.cluster_id and member not in ids

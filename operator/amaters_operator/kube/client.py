@@ -24,12 +24,12 @@ from kubernetes.aio.config import (
 from amaters_operator.kube import kinds
 from amaters_operator.kube.clock import ServerClock
 from amaters_operator.kube.errors import (
+    ApiRejectedError,
+    ApiUnreachableError,
     ConflictError,
     ForbiddenError,
     KubeError,
     LeaseLostError,
-    RefusedError,
-    UnreachableError,
 )
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
@@ -43,7 +43,7 @@ _ERRORS: dict[int, type[KubeError]] = {
     HTTPStatus.UNAUTHORIZED: ForbiddenError,
     HTTPStatus.FORBIDDEN: ForbiddenError,
     HTTPStatus.CONFLICT: ConflictError,
-    HTTPStatus.TOO_MANY_REQUESTS: UnreachableError,
+    HTTPStatus.TOO_MANY_REQUESTS: ApiUnreachableError,
 }
 
 
@@ -65,7 +65,7 @@ async def connect(
                 client_configuration=configuration
             )
     except (ConfigException, OSError) as error:
-        raise UnreachableError(
+        raise ApiUnreachableError(
             f"no way to the Kubernetes API: {error}. Inside a pod the service account's token "
             "must be mounted; outside, set KUBECONFIG"
         ) from error
@@ -203,7 +203,7 @@ class KubernetesApi:
             content = await answer.read()  # type: ignore[no-untyped-call]
             return answer.status, _parsed(content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise UnreachableError(
+            raise ApiUnreachableError(
                 f"the Kubernetes API does not answer ({type(error).__name__}: {error})"
             ) from error
 
@@ -227,7 +227,7 @@ def _checked(code: int, body: Manifest, what: str) -> Manifest:
     kind = _ERRORS.get(code)
     if kind is None:
         server = code >= HTTPStatus.INTERNAL_SERVER_ERROR
-        kind = UnreachableError if server else RefusedError
+        kind = ApiUnreachableError if server else ApiRejectedError
     raise kind(f"cannot {what}: {_message(body) or 'no reason given'} (HTTP {code})")
 
 

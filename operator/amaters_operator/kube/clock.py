@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from amaters_operator.kube.errors import UnreachableError
+from amaters_operator.kube.errors import ApiUnreachableError
 
 _RESOLUTION_SECONDS = 1.0
 
@@ -41,7 +41,7 @@ class ServerClock:
     def now(self) -> datetime:
         """Return the time; UnreachableError before any answer told it."""
         if self._ahead is None:
-            raise UnreachableError(
+            raise ApiUnreachableError(
                 "the Kubernetes API has not told its time: no answer of it carried a Date header. "
                 "A proxy between it and the operator must pass that header on"
             )

@@ -17,7 +17,7 @@ class KubeError(Exception):
     reason: ClassVar[str] = "KubernetesError"
 
 
-class UnreachableError(KubeError):
+class ApiUnreachableError(KubeError):
     """No answer, or an answer that the API server is not well; nothing is known."""
 
     reason = "KubernetesUnreachable"
@@ -35,7 +35,7 @@ class ConflictError(KubeError):
     reason = "Conflict"
 
 
-class RefusedError(KubeError):
+class ApiRejectedError(KubeError):
     """The API server does not accept the object, and never will as it is."""
 
     reason = "Refused"

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class LeaseTimings:
     """How often a Lease is renewed, and how long it is believed without that."""
 
     duration_seconds: float = 12.0
@@ -69,14 +69,14 @@ class Lease:
         name: str,
         identity: str,
         monotonic: Callable[[], float],
-        rhythm: Rhythm = Rhythm(),
+        timings: LeaseTimings = LeaseTimings(),
     ) -> None:
         self._store = store
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._monotonic = monotonic
-        self._rhythm = rhythm
+        self._timings = timings
         self._observed = _Observed()
         self._until = -math.inf
 
@@ -88,23 +88,23 @@ class Lease:
     async def acquire(self) -> None:
         """Return once this process holds the Lease."""
         while not await self._taken():  # noqa: ASYNC110 - what is waited for happens elsewhere
-            await asyncio.sleep(self._rhythm.renew_seconds)
+            await asyncio.sleep(self._timings.renew_seconds)
 
     async def hold(self) -> None:
         """Renew the Lease for ever; LeaseLostError as soon as that cannot be relied on."""
         while True:
-            await asyncio.sleep(self._rhythm.renew_seconds)
+            await asyncio.sleep(self._timings.renew_seconds)
             if not await self._renew() and not self.held:
                 raise LeaseLostError(
                     f"the Lease {self._namespace}/{self._name} could not be renewed for "
-                    f"{self._rhythm.give_up_seconds:.0f} s: another operator may take over"
+                    f"{self._timings.give_up_seconds:.0f} s: another operator may take over"
                 )
 
     async def release(self) -> None:
         """Let another operator take over at once; failing to say so only delays it."""
         self._until = -math.inf
         try:
-            async with asyncio.timeout(self._rhythm.renew_seconds):
+            async with asyncio.timeout(self._timings.renew_seconds):
                 lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
                 if lease is None or lease["spec"].get("holderIdentity") != self._identity:
                     return
@@ -131,7 +131,7 @@ class Lease:
         asked = self._monotonic()
         if not await self._try():
             return False
-        self._until = asked + self._rhythm.give_up_seconds
+        self._until = asked + self._timings.give_up_seconds
         return True
 
     async def _try(self) -> bool:
@@ -159,7 +159,7 @@ class Lease:
         if holder in ("", self._identity):
             return True
         # Never by the holder's clock: only by how long it was seen unchanged.
-        return self._monotonic() - self._observed.since > self._rhythm.duration_seconds
+        return self._monotonic() - self._observed.since > self._timings.duration_seconds
 
     def _written(self, lease: Manifest | None, *, holder: str) -> Manifest:
         now = micro_time(datetime.now(UTC))
@@ -173,7 +173,7 @@ class Lease:
             "metadata": meta,
             "spec": {
                 "holderIdentity": holder,
-                "leaseDurationSeconds": math.ceil(self._rhythm.duration_seconds),
+                "leaseDurationSeconds": math.ceil(self._timings.duration_seconds),
                 "acquireTime": now if taken else spec.get("acquireTime", now),
                 "renewTime": now,
                 "leaseTransitions": transitions,

@@ -1,7 +1,7 @@
 """The StatefulSet: it keeps names and volumes; which pod is replaced when is decided here. Pure."""
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.manifests import names, pods
+from amaters_operator.manifests import names, pod_template
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
 
@@ -27,7 +27,7 @@ def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
                 "whenScaled": "Retain",
             },
             "selector": {"matchLabels": names.selector_labels(cluster)},
-            "template": pods.template(cluster, shape),
+            "template": pod_template.template(cluster, shape),
             "volumeClaimTemplates": [_claim_template(cluster, shape)],
         },
     }

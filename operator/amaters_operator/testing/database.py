@@ -30,8 +30,8 @@ from amaters.transport.tls import TlsMaterial
 from amaters_operator.database.port import Admin, NodeAddress
 from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
-from amaters_operator.testing.strikes import Strikes
-from amaters_operator.testing.world import NAME, NAMESPACE, Member, World
+from amaters_operator.testing.crash_points import CrashPoints
+from amaters_operator.testing.world import NAME, NAMESPACE, DatabaseMember, World
 
 LAG_TO_PROMOTE = 100
 VERSION = "0.3.0"
@@ -42,7 +42,7 @@ class FakeDatabase:
     """Every node of the world."""
 
     world: World
-    strikes: Strikes
+    crash_points: CrashPoints
     meanwhile: Callable[[], None] = lambda: None
     """What happens between two answers: the world does not stand still while it is looked at."""
     loaded: dict[int, str] = field(default_factory=dict)
@@ -174,9 +174,9 @@ class FakeAdmin:
             raise RefusedError("a membership change is under way")
         if any(one.ordinal == ordinal for one in world.members.values()):
             raise RefusedError(f"{peer_address} is a member already")
-        with self.database.strikes.change(f"add member at pod {ordinal}"):
+        with self.database.crash_points.change(f"add member at pod {ordinal}"):
             world.highest_id += 1
-            added = world.members[world.highest_id] = Member(
+            added = world.members[world.highest_id] = DatabaseMember(
                 world.highest_id, ordinal, learner=True
             )
         return self._told(added)
@@ -187,7 +187,7 @@ class FakeAdmin:
         member = self._known(member_id)
         if self._told(member).lag_entries > LAG_TO_PROMOTE or not member.claimed:
             raise RefusedError(f"member {member_id} has not caught up")
-        with self.database.strikes.change(f"promote member {member_id}"):
+        with self.database.crash_points.change(f"promote member {member_id}"):
             member.learner = False
         assert world.has_quorum(), "promoting cost the quorum"  # noqa: S101
         return self._told(member)
@@ -196,7 +196,7 @@ class FakeAdmin:
         """Remove a member for good."""
         world = self._quorate()
         self._known(member_id)
-        with self.database.strikes.change(f"remove member {member_id}"):
+        with self.database.crash_points.change(f"remove member {member_id}"):
             del world.members[member_id]
         assert world.has_quorum(), "removing cost the quorum"  # noqa: S101
         return await self.members()
@@ -207,7 +207,7 @@ class FakeAdmin:
         heir = self._known(to or 0)
         if heir.learner or not world.participates(heir):
             raise RefusedError(f"member {to} cannot lead")
-        with self.database.strikes.change(f"transfer to member {to}"):
+        with self.database.crash_points.change(f"transfer to member {to}"):
             world.transfers += world.leader != heir.id
             world.leader, world.term = heir.id, world.term + 1
         return Leadership(world.leader, world.term)
@@ -225,7 +225,7 @@ class FakeAdmin:
         world = self._quorate()
         database = self.database
         place = self._place(keys)
-        with database.strikes.change("create snapshot"):
+        with database.crash_points.change("create snapshot"):
             number = 1 + max((one.id for one in database.stored.values()), default=0)
             info = SnapshotInfo(
                 id=number,
@@ -268,7 +268,7 @@ class FakeAdmin:
         """Delete a backup."""
         del snapshot_id
         self._place(keys)
-        with self.database.strikes.change(f"delete backup {uri}"):
+        with self.database.crash_points.change(f"delete backup {uri}"):
             if self.database.stored.pop(uri, None) is None:
                 raise NotFoundError(uri)
 
@@ -287,7 +287,7 @@ class FakeAdmin:
         self._place(keys)
         if database.restored and not replace:
             raise RefusedError("the cluster holds data already: set replace")
-        with database.strikes.change(f"restore {uri}"):
+        with database.crash_points.change(f"restore {uri}"):
             database.restored.append((uri, replace))
             yield RestoreProgress(3, 7, 100, done=False)
         if database.loading is not None:
@@ -309,7 +309,7 @@ class FakeAdmin:
     async def reload(self) -> ReloadReport:
         """Load the certificate files that have arrived."""
         self._world()
-        with self.database.strikes.change(f"reload pod {self.ordinal}"):
+        with self.database.crash_points.change(f"reload pod {self.ordinal}"):
             self.database.reloads.append(self.ordinal)
             self.database.loaded[self.ordinal] = self.database.arrived
             if self.database.files_arrive:
@@ -347,13 +347,13 @@ class FakeAdmin:
             return NodeState.LEARNER
         return NodeState.LEADER if world.leader == member.id else NodeState.FOLLOWER
 
-    def _known(self, member_id: int) -> Member:
+    def _known(self, member_id: int) -> DatabaseMember:
         member = self.database.world.members.get(member_id)
         if member is None:
             raise NotFoundError(f"no member {member_id}")
         return member
 
-    def _told(self, member: Member) -> MemberInfo:
+    def _told(self, member: DatabaseMember) -> MemberInfo:
         world = self.database.world
         disk = world.disks.get(member.ordinal)
         match = disk.index if disk is not None and disk.member == member.id else 0

@@ -9,15 +9,15 @@ from amaters.errors import AmatersError
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers.backup import BackupController
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restoring import RestoreController
+from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.kube.errors import KubeError
+from amaters_operator.testing.crash_points import CrashPoints, Killed
 from amaters_operator.testing.database import FakeDatabase
 from amaters_operator.testing.kube import FakeKube
-from amaters_operator.testing.strikes import Killed, Strikes
 from amaters_operator.testing.world import NAME, NAMESPACE, World
 
 
-class BrokenPromiseError(AssertionError):
+class InvariantError(AssertionError):
     """The operator did what it must never do."""
 
 
@@ -26,7 +26,7 @@ class Driver:
     """One world, and an operator that is made anew whenever it dies."""
 
     world: World = field(default_factory=World)
-    strikes: Strikes = field(default_factory=Strikes)
+    crash_points: CrashPoints = field(default_factory=CrashPoints)
     kube: FakeKube = field(init=False)
     database: FakeDatabase = field(init=False)
     deaths: int = 0
@@ -34,8 +34,8 @@ class Driver:
     """Most voters that were ever seen down at once, once the cluster had formed."""
 
     def __post_init__(self) -> None:
-        self.kube = FakeKube(self.world.store, self.strikes, self.world.time)
-        self.database = FakeDatabase(self.world, self.strikes)
+        self.kube = FakeKube(self.world.store, self.crash_points, self.world.time)
+        self.database = FakeDatabase(self.world, self.crash_points)
 
     def passes(self, number: int, *, seconds: float = 2.0) -> None:
         """Make so many passes, however they end."""
@@ -61,7 +61,7 @@ class Driver:
             _run(self._pass())
         except Killed:
             self.deaths += 1
-            self.strikes.at = 0
+            self.crash_points.at = 0
         except (KubeError, AmatersError):
             pass  # a worker would try again
         self.watch()
@@ -80,7 +80,7 @@ class Driver:
         """Count the voters that are down, and insist on what must always hold."""
         world = self.world
         if world.clusters_formed > 1:
-            raise BrokenPromiseError("a second cluster was formed")
+            raise InvariantError("a second cluster was formed")
         down = sum(not world.participates(one) for one in world.voters)
         self.most_down = max(self.most_down, down)
 

@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from amaters_operator.decisions import budgets
+from amaters_operator.decisions import disruption_budgets
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import (
+    ApiRejectedError,
+    ApiUnreachableError,
     ConflictError,
     KubeError,
-    RefusedError,
-    UnreachableError,
 )
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
 from amaters_operator.manifests.names import Manifest
-from amaters_operator.testing.store import Store, place_of
-from amaters_operator.testing.strikes import Strikes
+from amaters_operator.testing.crash_points import CrashPoints
+from amaters_operator.testing.objects import ObjectStore, place_of
 
 Right = tuple[str, str, str]
 """API group, resource and verb."""
@@ -25,10 +25,12 @@ Right = tuple[str, str, str]
 class FakeKube:
     """A Kubernetes API that can be down, and dies on demand."""
 
-    def __init__(self, store: Store, strikes: Strikes, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: ObjectStore, crash_points: CrashPoints, clock: Callable[[], datetime]
+    ) -> None:
         self.store = store
         self._clock = clock
-        self.strikes = strikes
+        self.crash_points = crash_points
         self.down = False
         self.monitors = False
         """Whether the Prometheus Operator's kinds are known."""
@@ -74,27 +76,27 @@ class FakeKube:
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
         if self.mute and status:
-            raise RefusedError("the status does not fit the CustomResourceDefinition")
+            raise ApiRejectedError("the status does not fit the CustomResourceDefinition")
         if self.rigid and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
-            raise RefusedError("the storageclass that provisions the pvc must support resize")
+            raise ApiRejectedError("the storageclass that provisions the pvc must support resize")
         if not status and (no := self.refusals.get(_called(manifest))):
             raise no
         what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
         if manifest["kind"] == kinds.EVENT.name:
             what = f"tell {manifest['reason']}"
-        with self.strikes.change(f"{what} status" if status else what):
+        with self.crash_points.change(f"{what} status" if status else what):
             return self.store.apply(manifest, manager, status=status)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""
         self._use(kind, "delete")
-        with self.strikes.change(f"delete {kind.name} {name}"):
+        with self.crash_points.change(f"delete {kind.name} {name}"):
             self.store.delete(kind, namespace, name, uid)
 
     async def evict(self, namespace: str, name: str, *, uid: str) -> str:
         """Evict exactly that pod, as far as the disruption budget allows."""
         self._use(kinds.POD, "create", "/eviction")
-        with self.strikes.change(f"evict {name}"):
+        with self.crash_points.change(f"evict {name}"):
             pod = self.store.get(kinds.POD, namespace, name)
             if pod is None or pod["metadata"]["uid"] != uid:
                 return ""
@@ -117,7 +119,7 @@ class FakeKube:
 
     def _answer(self) -> None:
         if self.down:
-            raise UnreachableError("the Kubernetes API does not answer (by order of a test)")
+            raise ApiUnreachableError("the Kubernetes API does not answer (by order of a test)")
 
     def _budget(self, namespace: str, pod: Manifest) -> str:
         if not is_ready(pod):
@@ -125,16 +127,20 @@ class FakeKube:
         found = self.store.find(kinds.BUDGET, namespace, {})
         worn = pod["metadata"]["labels"]
         selectors = [one["spec"]["selector"] for one in found]
-        covering = [one for one in selectors if budgets.covers(one, worn)]
+        covering = [one for one in selectors if disruption_budgets.covers(one, worn)]
         if len(covering) > 1:
-            raise UnreachableError(
+            raise ApiUnreachableError(
                 f"cannot evict pod {namespace}/{pod['metadata']['name']}: This pod has more than "
                 "one PodDisruptionBudget, which the eviction subresource does not support. "
                 "(HTTP 500)"
             )
         pods = self.store.find(kinds.POD, namespace, {})
         for selector in covering:
-            covered = [one for one in pods if budgets.covers(selector, one["metadata"]["labels"])]
+            covered = [
+                one
+                for one in pods
+                if disruption_budgets.covers(selector, one["metadata"]["labels"])
+            ]
             if sum(not is_ready(one) for one in covered) >= 1:
                 return "Cannot evict pod as it would violate the pod's disruption budget."
         return ""

@@ -16,7 +16,7 @@ from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.kube import is_ready
-from amaters_operator.testing.store import Store
+from amaters_operator.testing.objects import ObjectStore
 
 NAMESPACE, NAME = "shop", "orders"
 
@@ -31,7 +31,7 @@ class Disk:
 
 
 @dataclass(slots=True)
-class Member:
+class DatabaseMember:
     """A member as the database has it committed."""
 
     id: int
@@ -44,7 +44,7 @@ class Member:
 class World:
     """One AmatersCluster's part of the world. `step` lets time pass."""
 
-    store: Store = field(default_factory=Store)
+    store: ObjectStore = field(default_factory=ObjectStore)
     now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
     bad_images: set[str] = field(default_factory=set)
     misfits: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class World:
     ahead: dict[int, timedelta] = field(default_factory=dict)
     """By how much the clocks of pods' machines are ahead of `now`, by ordinal."""
     disks: dict[int, Disk] = field(default_factory=dict)
-    members: dict[int, Member] = field(default_factory=dict)
+    members: dict[int, DatabaseMember] = field(default_factory=dict)
     cluster_id: str = ""
     clusters_formed: int = 0
     leader: int = 0
@@ -116,7 +116,7 @@ class World:
         pod = self.pod(ordinal)
         return pod is not None and "deletionTimestamp" not in pod["metadata"] and self._boots(pod)
 
-    def participates(self, member: Member) -> bool:
+    def participates(self, member: DatabaseMember) -> bool:
         """Whether a member does its part."""
         disk = self.disks.get(member.ordinal)
         here = self.running(member.ordinal) and disk is not None and disk.member == member.id
@@ -136,7 +136,7 @@ class World:
         return self.now + self.ahead.get(ordinal, timedelta(0))
 
     @property
-    def voters(self) -> list[Member]:
+    def voters(self) -> list[DatabaseMember]:
         """The members that vote."""
         return [one for one in self.members.values() if not one.learner]
 
@@ -342,7 +342,7 @@ class World:
             self.clusters_formed += 1
             self.cluster_id = f"cluster-{self.clusters_formed}"
             self.members = {
-                number + 1: Member(number + 1, number, claimed=True) for number in named
+                number + 1: DatabaseMember(number + 1, number, claimed=True) for number in named
             }
             self.highest_id = len(named)
             for number in named:

@@ -5,7 +5,13 @@ from collections.abc import Iterable
 from amaters.admin.cluster import CertificateInfo, ClusterMembers, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions.seen import Certificate, Incompatible, Member, Node, State
+from amaters_operator.decisions.observation import (
+    Incompatible,
+    LoadedCertificate,
+    Member,
+    Node,
+    State,
+)
 from amaters_operator.manifests import names
 
 
@@ -31,9 +37,9 @@ def node(status: NodeStatus) -> Node:
     )
 
 
-def certificates(loaded: Iterable[CertificateInfo]) -> tuple[Certificate, ...]:
+def certificates(loaded: Iterable[CertificateInfo]) -> tuple[LoadedCertificate, ...]:
     """Return what a node says it has loaded."""
-    return tuple(Certificate(one.listener, one.serial) for one in loaded)
+    return tuple(LoadedCertificate(one.listener, one.serial) for one in loaded)
 
 
 def members(cluster: AmatersCluster, told: ClusterMembers) -> tuple[Member, ...]:

@@ -16,14 +16,14 @@ from amaters_operator.controllers.observing import nodes as answers
 from amaters_operator.controllers.observing import pods
 from amaters_operator.controllers.observing.pod_events import PodEvents
 from amaters_operator.controllers.pass_context import Nodes
-from amaters_operator.decisions import budgets
-from amaters_operator.decisions.seen import Pod, Seen
+from amaters_operator.decisions import disruption_budgets
+from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
-PATIENCE = timedelta(seconds=3)
+TIMEOUT = timedelta(seconds=3)
 """How long a node may take to answer a question."""
 
 
@@ -33,7 +33,7 @@ class Observer:
 
     kube: KubeApi
 
-    async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Seen:
+    async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Observation:
         """Return what there is. `statefulset` is as the API server has it now, if there is one."""
         cluster = nodes.cluster
         found, covering = await asyncio.gather(
@@ -42,12 +42,12 @@ class Observer:
         )
         now = self.kube.now()
         if statefulset is None:
-            return Seen(now)
+            return Observation(now)
         owner = statefulset["metadata"]["uid"]
-        alive = pods.seen(found, owner=owner, known=cluster.status.members, now=now)
+        alive = pods.observed(found, owner=owner, known=cluster.status.members, now=now)
         statuses = await _statuses(nodes, alive)
         told = await _members(nodes, alive, statuses)
-        return Seen(
+        return Observation(
             now=now,
             pods=alive,
             nodes={ordinal: answers.node(status) for ordinal, status in statuses.items()},
@@ -55,7 +55,7 @@ class Observer:
             cluster_id="" if told is None else told.cluster_id,
             replicas=statefulset["spec"]["replicas"],
             revision=_revision(statefulset),
-            complaints=await PodEvents(self.kube).look(cluster, statefulset, alive, now),
+            warnings=await PodEvents(self.kube).look(cluster, statefulset, alive, now),
             budgets=_covering(covering, found),
         )
 
@@ -69,7 +69,7 @@ async def _statuses(nodes: Nodes, alive: tuple[Pod, ...]) -> dict[int, NodeStatu
 
 async def _status(nodes: Nodes, pod: Pod) -> NodeStatus | None:
     try:
-        async with nodes.admin(pod, timeout=PATIENCE) as admin:
+        async with nodes.admin(pod, timeout=TIMEOUT) as admin:
             return await admin.status()
     except AmatersError:
         return None
@@ -85,7 +85,7 @@ async def _members(
         return None
     newest = max(leaders, key=lambda pod: statuses[pod.ordinal].term)
     try:
-        async with nodes.admin(newest, timeout=PATIENCE) as admin:
+        async with nodes.admin(newest, timeout=TIMEOUT) as admin:
             return await admin.members(from_leader=True)
     except AmatersError:
         return None
@@ -98,7 +98,7 @@ def _covering(found: list[Manifest], pods_found: list[Manifest]) -> tuple[str, .
     return tuple(
         name
         for name, selector in sorted(selectors.items())
-        if any(budgets.covers(selector, labels) for labels in worn)
+        if any(disruption_budgets.covers(selector, labels) for labels in worn)
     )
 
 

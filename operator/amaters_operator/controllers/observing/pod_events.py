@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions.seen import Cause, Complaint, Pod
+from amaters_operator.decisions.observation import Cause, Pod, PodWarnings
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
-_PATIENCE: Final = timedelta(seconds=10)
+_GRACE: Final = timedelta(seconds=10)
 """How long a pod may take to start before anybody asks why it does not."""
 _MOST: Final = 3
 _FRESH: Final = timedelta(minutes=20)
@@ -33,7 +33,7 @@ class PodEvents:
 
     async def look(
         self, cluster: AmatersCluster, statefulset: Manifest, pods: Iterable[Pod], now: datetime
-    ) -> Mapping[int, Complaint]:
+    ) -> Mapping[int, PodWarnings]:
         """Return what is said of each pod that is missing, by ordinal."""
         there = {pod.ordinal: pod for pod in pods}
         # A pod that the last pass has seen is being replaced: nobody complains of that yet.
@@ -44,24 +44,24 @@ class PodEvents:
         found = {pod.ordinal: one for pod, one in zip(late, said, strict=True)}
         return found | (await self._of_absent(cluster, statefulset, gone, now) if gone else {})
 
-    async def _of_pod(self, cluster: AmatersCluster, pod: Pod, now: datetime) -> Complaint:
+    async def _of_pod(self, cluster: AmatersCluster, pod: Pod, now: datetime) -> PodWarnings:
         claim, itself = await asyncio.gather(
             self._newest(cluster, "PersistentVolumeClaim", names.claim_of(pod.name), now),
             self._newest(cluster, "Pod", pod.name, now, uid=pod.uid),
         )
         placeless = pod.cause is Cause.UNSCHEDULABLE
-        return Complaint(pod="" if placeless else itself, claim=claim if placeless else "")
+        return PodWarnings(pod="" if placeless else itself, claim=claim if placeless else "")
 
     async def _of_absent(
         self, cluster: AmatersCluster, statefulset: Manifest, gone: list[int], now: datetime
-    ) -> dict[int, Complaint]:
+    ) -> dict[int, PodWarnings]:
         uid = statefulset["metadata"]["uid"]
         found = await self._events(cluster, "StatefulSet", cluster.name, now, uid=uid)
         made = {}
         for ordinal in gone:
             name = names.pod(cluster, ordinal)
             said = [one for one in found if f"Pod {name} " in one.get("note", "")]
-            made[ordinal] = Complaint(creation=_words(said))
+            made[ordinal] = PodWarnings(creation=_words(said))
         return made
 
     async def _newest(
@@ -83,7 +83,7 @@ class PodEvents:
 def _is_late(pod: Pod, now: datetime) -> bool:
     if pod.ready or pod.terminating or pod.cause not in (Cause.NONE, Cause.UNSCHEDULABLE):
         return False
-    return pod.unready_since is not None and now - pod.unready_since >= _PATIENCE
+    return pod.unready_since is not None and now - pod.unready_since >= _GRACE
 
 
 def _last(event: Manifest, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from amaters_operator.api.status import MemberStatus
-from amaters_operator.decisions.seen import Cause, Pod
+from amaters_operator.decisions.observation import Cause, Pod
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
@@ -13,14 +13,14 @@ _LONGEST_TROUBLE = 300
 _CRASHES_THAT_TELL = 2
 
 # What the kubelet says while a container merely takes its time.
-_PATIENCE = frozenset({"", "ContainerCreating", "PodInitializing"})
+_STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 _IMAGES = ("Image", "Registry", "Signature")
 _CRASHED = frozenset({"CrashLoopBackOff", "RunContainerError"})
 
 _Words = tuple[Cause, str]
 
 
-def seen(
+def observed(
     manifests: Iterable[Manifest], *, owner: str, known: Iterable[MemberStatus], now: datetime
 ) -> tuple[Pod, ...]:
     """Return the pods that the StatefulSet of that uid owns, by ordinal.
@@ -114,7 +114,7 @@ def _container_troubles(container: Manifest) -> Iterator[_Words]:
         said = _last_words(ended.get("message") or "")
         crashed = f"the last run ended with code {ended.get('exitCode')} ({ended.get('reason')})"
         crashed += f": {said}" if said else ""
-    if reason not in _PATIENCE:
+    if reason not in _STARTING:
         detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
         yield _cause(reason), f"{reason}: {detail}".rstrip(": ")
     if container.get("restartCount", 0) >= _CRASHES_THAT_TELL and ended.get("exitCode"):

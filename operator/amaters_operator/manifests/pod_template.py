@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.api.scalars import Part
+from amaters_operator.api.scalars import ApiModel
 from amaters_operator.manifests import config, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
@@ -163,5 +163,5 @@ def _one_per_node(cluster: AmatersCluster) -> list[Manifest]:
     ]
 
 
-def _as_written(part: Part) -> Manifest:
+def _as_written(part: ApiModel) -> Manifest:
     return part.model_dump(by_alias=True, exclude_none=True)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions import refusals
-from amaters_operator.decisions.findings import Blocked
+from amaters_operator.decisions import api_refusals
+from amaters_operator.decisions.pass_result import Blocked
 from amaters_operator.kube import kinds
-from amaters_operator.kube.errors import ConflictError, KubeError, UnreachableError
+from amaters_operator.kube.errors import ApiUnreachableError, ConflictError, KubeError
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
-_PASSES = (UnreachableError, ConflictError)
+_PASSES = (ApiUnreachableError, ConflictError)
 """Answers that say nothing against the object: the same may be taken next time."""
 
 
@@ -70,12 +70,12 @@ class Applier:
     async def _taken(self, cluster: AmatersCluster, made: Manifest) -> str:
         name = made["metadata"]["name"]
         found = await self.kube.get(kinds.of(made), cluster.namespace, name)
-        return "" if found is None else stranger(cluster, found)
+        return "" if found is None else foreign_owner(cluster, found)
 
     async def _delete(self, gone: Manifest, cluster: AmatersCluster) -> Blocked | None:
         kind, name = kinds.of(gone), gone["metadata"]["name"]
         found = await self.kube.get(kind, cluster.namespace, name)
-        if found is None or stranger(cluster, found):
+        if found is None or foreign_owner(cluster, found):
             return None
         try:
             await self.kube.delete(kind, cluster.namespace, name, uid=found["metadata"]["uid"])
@@ -99,10 +99,10 @@ def _needed(cluster: AmatersCluster) -> set[tuple[str, str]]:
 
 def refusal(what: str, error: KubeError) -> Blocked:
     """Return what is told of an answer of the API to a change of that object."""
-    return refusals.refused(what, str(error), lasting=not isinstance(error, _PASSES))
+    return api_refusals.refused(what, str(error), lasting=not isinstance(error, _PASSES))
 
 
-def stranger(cluster: AmatersCluster, existing: Manifest) -> str:
+def foreign_owner(cluster: AmatersCluster, existing: Manifest) -> str:
     """Say why an object of our name is not ours; empty when it is."""
     meta = existing["metadata"]
     owners = meta.get("ownerReferences") or []

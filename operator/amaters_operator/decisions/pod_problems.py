@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions.seen import Cause, Complaint, Pod, Seen, listed
+from amaters_operator.decisions.observation import Cause, Observation, Pod, PodWarnings, listed
 from amaters_operator.manifests import names
 
 _OVERDUE: Final = timedelta(seconds=10)
@@ -31,7 +31,7 @@ _CONTAINER: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PodProblem:
     """Why a pod does not do its part."""
 
     pod: str
@@ -45,29 +45,29 @@ class Trouble:
     """It never passes by itself, whatever the operator does."""
 
 
-def of(seen: Seen, pod: Pod) -> Trouble | None:
+def of(observed: Observation, pod: Pod) -> PodProblem | None:
     """Return why this pod does not do its part; None while it merely takes its time."""
     if pod.terminating:
-        return _leaving(seen, pod)
+        return _leaving(observed, pod)
     if pod.ready:
         return None
-    said = seen.complaints.get(pod.ordinal, Complaint())
+    said = observed.warnings.get(pod.ordinal, PodWarnings())
     if pod.cause is Cause.UNSCHEDULABLE:
         return _without_place(pod, said)
     if pod.cause is Cause.NONE:
         return _not_started(pod, said)
     reason, advice = _CONTAINER[pod.cause]
     text = f"{pod.trouble.rstrip('.')}. {advice.format(pod=pod.name)}"
-    return Trouble(pod.name, reason, text, by_spec=pod.cause is not Cause.ENDED)
+    return PodProblem(pod.name, reason, text, by_spec=pod.cause is not Cause.ENDED)
 
 
-def absent(seen: Seen, name: str, ordinal: int) -> Trouble | None:
+def absent(observed: Observation, name: str, ordinal: int) -> PodProblem | None:
     """Return why a pod that is to run does not exist; None while it is being made."""
-    why = seen.complaints.get(ordinal, Complaint()).creation
+    why = observed.warnings.get(ordinal, PodWarnings()).creation
     if not why:
         return None
     advice = "Raise the quota" if "exceeded quota" in why else "Change what refuses it"
-    return Trouble(
+    return PodProblem(
         name,
         "PodRefused",
         f"no such pod exists, for Kubernetes refuses to make it: {why.rstrip('.')}. {advice}, or "
@@ -77,17 +77,17 @@ def absent(seen: Seen, name: str, ordinal: int) -> Trouble | None:
     )
 
 
-def all_of(cluster: AmatersCluster, seen: Seen) -> list[Trouble]:
+def all_of(cluster: AmatersCluster, observed: Observation) -> list[PodProblem]:
     """Return the troubles of all pods that are to run, by ordinal."""
     found = []
-    for ordinal in range(max(cluster.spec.replicas, seen.replicas or 0)):
-        pod = seen.pod(ordinal)
+    for ordinal in range(max(cluster.spec.replicas, observed.replicas or 0)):
+        pod = observed.pod(ordinal)
         name = names.pod(cluster, ordinal)
-        found.append(absent(seen, name, ordinal) if pod is None else of(seen, pod))
+        found.append(absent(observed, name, ordinal) if pod is None else of(observed, pod))
     return [one for one in found if one is not None]
 
 
-def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
+def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
     """Return the pods, of those wished for, that are not ready or whose node takes no part.
 
     A node that does not answer us while the kubelet calls its pod ready is not counted: that may
@@ -95,43 +95,47 @@ def missing(cluster: AmatersCluster, seen: Seen) -> list[str]:
     """
     gone = []
     for ordinal in range(cluster.spec.replicas):
-        pod, node, member = seen.pod(ordinal), seen.nodes.get(ordinal), seen.member(ordinal)
+        pod, node, member = (
+            observed.pod(ordinal),
+            observed.nodes.get(ordinal),
+            observed.member(ordinal),
+        )
         out = node is not None and not node.takes_part
-        learning = seen.members is not None and (member is None or member.learner)
+        learning = observed.members is not None and (member is None or member.learner)
         if pod is None or not pod.ready or out or learning:
             gone.append(names.pod(cluster, ordinal))
     return gone
 
 
-def silent(cluster: AmatersCluster, seen: Seen) -> list[str]:
+def silent(cluster: AmatersCluster, observed: Observation) -> list[str]:
     """Return the pods that are called ready and whose nodes did not answer the operator."""
     return [
         pod.name
-        for pod in seen.pods
-        if pod.ready and pod.ordinal < cluster.spec.replicas and pod.ordinal not in seen.nodes
+        for pod in observed.pods
+        if pod.ready and pod.ordinal < cluster.spec.replicas and pod.ordinal not in observed.nodes
     ]
 
 
-def creating(cluster: AmatersCluster, seen: Seen) -> str:
+def creating(cluster: AmatersCluster, observed: Observation) -> str:
     """Say what a cluster that has not formed yet waits for."""
-    if found := all_of(cluster, seen):
+    if found := all_of(cluster, observed):
         said = "; ".join(f"{one.pod}: {one.text}" for one in found)
         return f"the members cannot start: {said}"
-    reasons = {node.reason for node in seen.nodes.values() if node.reason}
-    text = f"waiting for the initial members: {listed(missing(cluster, seen))}"
+    reasons = {node.reason for node in observed.nodes.values() if node.reason}
+    text = f"waiting for the initial members: {listed(missing(cluster, observed))}"
     return f"{text} ({'; '.join(sorted(reasons))})" if reasons else text
 
 
-def details(cluster: AmatersCluster, seen: Seen) -> str:
+def details(cluster: AmatersCluster, observed: Observation) -> str:
     """Say of each pod that is missing what is known of it, and what to do."""
-    known = {one.pod: one.text for one in all_of(cluster, seen)}
-    gone = missing(cluster, seen)
+    known = {one.pod: one.text for one in all_of(cluster, observed)}
+    gone = missing(cluster, observed)
     said = [f"{name}: {known[name]}" for name in gone if name in known]
-    return "; ".join(said) or _hint(cluster, seen, gone[0])
+    return "; ".join(said) or _hint(cluster, observed, gone[0])
 
 
-def _hint(cluster: AmatersCluster, seen: Seen, name: str) -> str:
-    pod = seen.pod(names.ordinal(name))
+def _hint(cluster: AmatersCluster, observed: Observation, name: str) -> str:
+    pod = observed.pod(names.ordinal(name))
     if pod is None:
         return f"{name} is being made; if it stays so, see `kubectl describe sts {cluster.name}`"
     if pod.terminating:
@@ -139,20 +143,20 @@ def _hint(cluster: AmatersCluster, seen: Seen, name: str) -> str:
     return f"see `kubectl describe pod {name}` if it stays so"
 
 
-def _leaving(seen: Seen, pod: Pod) -> Trouble | None:
+def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
     """Judge a pod that was deleted: it says itself until when it is to be gone."""
-    if pod.due is None or seen.now - pod.due < _OVERDUE:
+    if pod.due is None or observed.now - pod.due < _OVERDUE:
         return None
-    since = f"it was to be gone {(seen.now - pod.due).total_seconds():.0f} s ago"
+    since = f"it was to be gone {(observed.now - pod.due).total_seconds():.0f} s ago"
     if pod.finalizers:
         held = f"{since}, and its finalizers hold it: {listed(pod.finalizers)}"
-        return Trouble(
+        return PodProblem(
             pod.name,
             "PodStuckTerminating",
             f"{held}. Whoever set them has to remove them",
             final=True,
         )
-    return Trouble(
+    return PodProblem(
         pod.name,
         "PodStuckTerminating",
         f"{since}, and the kubelet of {pod.node or 'its node'} has not confirmed that. See "
@@ -162,10 +166,10 @@ def _leaving(seen: Seen, pod: Pod) -> Trouble | None:
     )
 
 
-def _without_place(pod: Pod, said: Complaint) -> Trouble:
+def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
     claim, words = names.claim_of(pod.name), pod.trouble.lower()
     if said.claim:
-        return Trouble(
+        return PodProblem(
             pod.name,
             "VolumeNotBound",
             f"its volume claim {claim} is not bound: {said.claim.rstrip('.')}. Mend that; "
@@ -174,7 +178,7 @@ def _without_place(pod: Pod, said: Complaint) -> Trouble:
             final=True,
         )
     if any(one in words for one in _ELSEWHERE):
-        return Trouble(
+        return PodProblem(
             pod.name,
             "NodeNotAvailable",
             f"its volume can be reached from a node only that takes no pods ({pod.trouble}). "
@@ -182,7 +186,7 @@ def _without_place(pod: Pod, said: Complaint) -> Trouble:
             f"`kubectl delete pvc {claim} --wait=false; kubectl delete pod {pod.name}`: the member "
             "is replaced by a new one with an empty disk",
         )
-    return Trouble(
+    return PodProblem(
         pod.name,
         "NoNodeFits",
         f"{pod.trouble}. Uncordon or add a node, or correct spec.scheduling or spec.resources",
@@ -190,10 +194,10 @@ def _without_place(pod: Pod, said: Complaint) -> Trouble:
     )
 
 
-def _not_started(pod: Pod, said: Complaint) -> Trouble | None:
+def _not_started(pod: Pod, said: PodWarnings) -> PodProblem | None:
     if not said.pod:
         return None
-    return Trouble(
+    return PodProblem(
         pod.name,
         "PodNotStarted",
         f"{said.pod.rstrip('.')}. Mend that, or correct the spec",

@@ -67,7 +67,7 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class PodWarnings:
     """What Kubernetes last warned of, of a pod that does not come up."""
 
     creation: str = ""
@@ -78,7 +78,7 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class LoadedCertificate:
     """A certificate as a node reports it loaded."""
 
     listener: str
@@ -109,7 +109,7 @@ class Node:
     version: str = ""
     ready: bool = False
     restoring: bool = False
-    certificates: tuple[Certificate, ...] = ()
+    certificates: tuple[LoadedCertificate, ...] = ()
     config_digest: str = ""
     """Of the configuration file in force; empty when the node does not tell."""
     incompatible: tuple[Incompatible, ...] = ()
@@ -137,7 +137,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One cluster in one look. Pods are sorted by ordinal."""
 
     now: datetime
@@ -152,7 +152,7 @@ class Seen:
     """Pods the StatefulSet is to run; None while there is no StatefulSet."""
     revision: str = ""
     """The StatefulSet's newest revision; empty while it has not caught up with its own spec."""
-    complaints: Mapping[int, Complaint] = field(default_factory=dict)
+    warnings: Mapping[int, PodWarnings] = field(default_factory=dict)
     """By pod ordinal; only of pods that have been missing for a while."""
     budgets: tuple[str, ...] = ()
     """The disruption budgets that cover the pods."""

@@ -14,7 +14,7 @@ Place = tuple[Kind, str, str]
 
 
 @dataclass(slots=True)
-class Entry:
+class StoredObject:
     """One object: what each manager applied, and what others wrote outright."""
 
     uid: str
@@ -37,19 +37,19 @@ class Entry:
         return copied(body | {"metadata": body["metadata"] | known})  # type: ignore[no-any-return]
 
 
-class Store:
+class ObjectStore:
     """All objects of a Kubernetes."""
 
     def __init__(self) -> None:
-        self.entries: dict[Place, Entry] = {}
+        self.entries: dict[Place, StoredObject] = {}
         self._uids = count(1)
 
-    def put(self, manifest: Manifest) -> Entry:
+    def put(self, manifest: Manifest) -> StoredObject:
         """Write an object outright, as a person or a controller of Kubernetes does."""
         place = place_of(manifest)
         entry = self.entries.get(place)
         if entry is None:
-            entry = self.entries[place] = Entry(f"uid-{next(self._uids)}", copied(manifest))
+            entry = self.entries[place] = StoredObject(f"uid-{next(self._uids)}", copied(manifest))
         else:
             entry.generation += manifest.get("spec") != entry.own.get("spec")
             entry.version += manifest != entry.own
@@ -62,7 +62,9 @@ class Store:
         if place not in self.entries:
             bare = {key: manifest[key] for key in ("apiVersion", "kind")}
             names = {key: manifest["metadata"][key] for key in ("name", "namespace")}
-            self.entries[place] = Entry(f"uid-{next(self._uids)}", {**bare, "metadata": names})
+            self.entries[place] = StoredObject(
+                f"uid-{next(self._uids)}", {**bare, "metadata": names}
+            )
         entry = self.entries[place]
         whole = entry.whole()
         before = whole.get("spec")

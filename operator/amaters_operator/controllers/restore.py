@@ -17,12 +17,12 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
-from amaters_operator.controllers.telling import Teller
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap
-from amaters_operator.decisions.moves import Hold, Restore
-from amaters_operator.decisions.seen import Pod
+from amaters_operator.decisions.actions import Restore, Wait
+from amaters_operator.decisions.observation import Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
@@ -31,7 +31,7 @@ from amaters_operator.manifests import Shape, config
 _AT_REST = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 _AGAIN = timedelta(seconds=0.5)
-_PATIENCE = timedelta(seconds=20)
+_TIMEOUT = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
 
 LOOK_SECONDS = 5.0
@@ -41,11 +41,11 @@ REPORT_EVERY = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RestoreJob:
     """A backup that is to be loaded now."""
 
     cluster: AmatersCluster
-    move: Restore
+    action: Restore
     status: RestoreStatus
     keys: StoreKeys
     nodes: Nodes
@@ -59,7 +59,7 @@ class RestoreController:
         self._kube = kube
         self._database = database
         self._observer = Observer(kube)
-        self._teller = Teller(kube, instance)
+        self._reporter = Reporter(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when to look again, or None when the cluster is gone."""
@@ -70,73 +70,75 @@ class RestoreController:
             return _AT_REST  # the cluster's own controller says so
         status = cluster.status.restore or RestoreStatus()
         keys = await store_keys(self._kube, cluster)
-        move = bootstrap.next_restore(
+        action = bootstrap.next_restore(
             cluster.spec.bootstrap,
             cluster.status.bootstrap or BootstrapStatus(),
             status,
             given=given_with(cluster, keys),
             now=self._kube.now(),
         )
-        if not isinstance(move, Restore):
-            return _AT_REST if move is None else _SOON
+        if not isinstance(action, Restore):
+            return _AT_REST if action is None else _SOON
         nodes = Nodes(self._database, cluster, (await tls_secret(self._kube, cluster)).tls)
         pod = await self._loader(nodes)
-        if isinstance(pod, Hold):
+        if isinstance(pod, Wait):
             waits = status.model_copy(update={"waiting": str(pod)})
-            await self._teller.restore(cluster, waits)
+            await self._reporter.restore(cluster, waits)
             return _SOON
-        await self._attempt(Job(cluster, move, status, keys, nodes, pod))
+        await self._attempt(RestoreJob(cluster, action, status, keys, nodes, pod))
         return _AGAIN
 
-    async def _loader(self, nodes: Nodes) -> Pod | Hold:
+    async def _loader(self, nodes: Nodes) -> Pod | Wait:
         """Return the pod that is to load the backup, or what is to be waited for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
-        seen = await self._observer.look(nodes, statefulset)
+        observed = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        return bootstrap.loader(seen, config.digests(cluster, shape))
+        return bootstrap.loader(observed, config.digests(cluster, shape))
 
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: RestoreJob) -> None:
         """Load the backup, unless that fails or what it is made with is corrected meanwhile."""
         now = self._kube.now()
         # From here on a crash means that half of the data may be there: remember that first.
         begun = job.status.model_copy(update={"started": now, "waiting": "", "keys": 0, "total": 0})
-        await self._teller.restore(job.cluster, begun)
+        await self._reporter.restore(job.cluster, begun)
         if not begun.error:
-            await self._teller.event(job.cluster, "Restore", str(job.move))
+            await self._reporter.event(job.cluster, "Restore", str(job.action))
         try:
             async with asyncio.timeout(None) as attempt, self._watched(job, attempt):
                 done = await self._load(job, begun)
         except TimeoutError:
             text = "what the backup is loaded with was changed: the load is begun again"
-            await self._teller.event(job.cluster, "RestoreCorrected", text)
+            await self._reporter.event(job.cluster, "RestoreCorrected", text)
         except AmatersError as error:
             await self._failed(job, begun, str(error))
         else:
-            await self._teller.restore(job.cluster, done)
-            note = f"{done.keys} records from {job.move.uri}"
-            await self._teller.event(job.cluster, "Restored", note)
+            await self._reporter.restore(job.cluster, done)
+            note = f"{done.keys} records from {job.action.uri}"
+            await self._reporter.event(job.cluster, "Restored", note)
 
-    async def _load(self, job: Job, begun: RestoreStatus) -> RestoreStatus:
+    async def _load(self, job: RestoreJob, begun: RestoreStatus) -> RestoreStatus:
         """Have a node load the backup; return the status once it has."""
         if job.keys.problem:
             raise ConfigurationError(job.keys.problem)
         told, keys = self._kube.now(), 0
-        async with job.nodes.admin(job.pod, timeout=_PATIENCE) as admin:
+        async with job.nodes.admin(job.pod, timeout=_TIMEOUT) as admin:
             loading = admin.restore_snapshot(
-                job.move.uri, replace=job.move.replace, timeout=_LONGEST, keys=job.keys.keys
+                job.action.uri, replace=job.action.replace, timeout=_LONGEST, keys=job.keys.keys
             )
             async for far in loading:
                 keys, now = far.keys_restored, self._kube.now()
                 if not far.done and now - told >= REPORT_EVERY:
                     told = now
                     update = {"keys": keys, "total": far.keys_total}
-                    await self._teller.restore(job.cluster, begun.model_copy(update=update))
-        return RestoreStatus(started=begun.started, loaded_from=job.move.uri, keys=keys, total=keys)
+                    await self._reporter.restore(job.cluster, begun.model_copy(update=update))
+        return RestoreStatus(
+            started=begun.started, loaded_from=job.action.uri, keys=keys, total=keys
+        )
 
     @asynccontextmanager
-    async def _watched(self, job: Job, attempt: asyncio.Timeout) -> AsyncIterator[None]:
+    async def _watched(self, job: RestoreJob, attempt: asyncio.Timeout) -> AsyncIterator[None]:
         """End the attempt once it is not what is wished any more."""
         watching = asyncio.create_task(self._until_corrected(job), name="restore's spec")
 
@@ -151,7 +153,7 @@ class RestoreController:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    async def _until_corrected(self, job: Job) -> None:
+    async def _until_corrected(self, job: RestoreJob) -> None:
         """Return once the source, the place or the keys are others, or the cluster is gone."""
         made_with = _made_with(job.cluster, job.keys)
         place = job.cluster.namespace, job.cluster.name
@@ -168,18 +170,18 @@ class RestoreController:
             except KubeError:
                 continue  # nothing is known now; a load that goes well must not suffer from it
 
-    async def _failed(self, job: Job, begun: RestoreStatus, why: str) -> None:
+    async def _failed(self, job: RestoreJob, begun: RestoreStatus, why: str) -> None:
         """Record the failure; an event tells it once, however often it repeats."""
         given = given_with(job.cluster, job.keys)
         repeated = given == begun.failed_with
-        await self._teller.event(job.cluster, "RestoreFailed", why, kind="Warning")
+        await self._reporter.event(job.cluster, "RestoreFailed", why, kind="Warning")
         update = {
             "error": why,
             "failed": self._kube.now(),
             "failures": begun.failures + 1 if repeated else 1,
             "failed_with": given,
         }
-        await self._teller.restore(job.cluster, begun.model_copy(update=update))
+        await self._reporter.restore(job.cluster, begun.model_copy(update=update))
 
 
 def _made_with(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:

@@ -6,16 +6,16 @@ from datetime import timedelta
 from amaters.admin.cluster import SnapshotInfo, StoreCredentials
 from amaters.errors import RefusedError
 
-from amaters_operator.database.port import Keeping
-from amaters_operator.decisions import retention
-from amaters_operator.decisions.retention import Backup
+from amaters_operator.database.port import BackupAdmin
+from amaters_operator.decisions.backup import retention
+from amaters_operator.decisions.backup.retention import StoredBackup
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class BackupStore:
     """The configured place of one cluster. Failures are those of `amaters.errors`."""
 
-    admin: Keeping
+    admin: BackupAdmin
     keys: StoreCredentials | None
     own: str
     """The cluster's id: only backups that bear it are ours."""
@@ -36,9 +36,9 @@ class Store:
         return [one.uri for one in surplus]
 
 
-def described(there: tuple[SnapshotInfo, ...]) -> list[Backup]:
+def described(there: tuple[SnapshotInfo, ...]) -> list[StoredBackup]:
     """Return what decisions need to know of backups."""
-    return [Backup(one.id, one.uri, one.cluster_id) for one in there]
+    return [StoredBackup(one.id, one.uri, one.cluster_id) for one in there]
 
 
 def require_there(made: SnapshotInfo, there: tuple[SnapshotInfo, ...]) -> None:

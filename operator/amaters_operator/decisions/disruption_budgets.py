@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions.findings import Blocked
-from amaters_operator.decisions.moves import Move, ReplacePod
-from amaters_operator.decisions.seen import Seen
+from amaters_operator.decisions.actions import ReplacePod, Step
+from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.pass_result import Blocked
 
 TWO: Final = "TwoDisruptionBudgets"
 """Reason of a condition, and of the event."""
@@ -39,19 +39,25 @@ def _fulfils(labels: Mapping[str, str], need: Mapping[str, Any]) -> bool:
             return value is None
 
 
-def notes(cluster: AmatersCluster, seen: Seen, blocked: Iterable[Blocked]) -> tuple[str, ...]:
+def notes(
+    cluster: AmatersCluster, observed: Observation, blocked: Iterable[Blocked]
+) -> tuple[str, ...]:
     """Say that two budgets cover the pods, while nothing is blocked by it yet."""
-    if len(seen.budgets) < _TWO or any(one.reason == TWO for one in blocked):
+    if len(observed.budgets) < _TWO or any(one.reason == TWO for one in blocked):
         return ()
-    return (f"{_told(cluster, seen.budgets)}, so no node can be drained: {_advice(seen.budgets)}",)
+    return (
+        f"{_told(cluster, observed.budgets)}, so no node can be drained: {_advice(observed.budgets)}",
+    )
 
 
-def in_the_way(cluster: AmatersCluster, seen: Seen, move: Move) -> Blocked | None:
+def in_the_way(cluster: AmatersCluster, observed: Observation, step: Step) -> Blocked | None:
     """Return why a pod could not be evicted, if two budgets are why."""
-    if not isinstance(move, ReplacePod) or len(seen.budgets) < _TWO:
+    if not isinstance(step, ReplacePod) or len(observed.budgets) < _TWO:
         return None
-    why = _told(cluster, seen.budgets)
-    return Blocked(TWO, f"{move}: {why}. Until then no pod is replaced: {_advice(seen.budgets)}")
+    why = _told(cluster, observed.budgets)
+    return Blocked(
+        TWO, f"{step}: {why}. Until then no pod is replaced: {_advice(observed.budgets)}"
+    )
 
 
 def _told(cluster: AmatersCluster, names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ class Killed(BaseException):
 
 
 @dataclass(slots=True)
-class Strikes:
+class CrashPoints:
     """Counts changes and kills at the chosen one."""
 
     at: int = 0

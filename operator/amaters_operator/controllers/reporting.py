@@ -9,7 +9,7 @@ from typing import Literal
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
-from amaters_operator.decisions.conditions import INCOMPATIBLE
+from amaters_operator.decisions.status.conditions import INCOMPATIBLE
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
@@ -39,7 +39,7 @@ _BAD = {
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class Reporter:
     """Writes events and status of clusters, as one operator instance."""
 
     kube: KubeApi
@@ -56,7 +56,7 @@ class Teller:
         """Record an event, unless the same was said lately: a pass may well repeat itself."""
         await self._tell(cluster, reason, note, kind, quiet=events.AGAIN)
 
-    async def change(self, cluster: AmatersCluster, reason: str, note: str) -> None:
+    async def state(self, cluster: AmatersCluster, reason: str, note: str) -> None:
         """Record an event about a state, once: the conditions have said it since then."""
         said = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in said):

@@ -1,4 +1,4 @@
-"""The moves that there are. Each carries its reason; as text it is what people read of it."""
+"""The actions that there are. Each carries its reason; as text it is what people read of it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from typing_extensions import override
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Wait:
     """Do nothing now and look again: something must happen first."""
 
     because: str
@@ -132,8 +132,7 @@ class Restore:
         return f"loading {self.uri}: {self.because}"
 
 
-Wait = Hold | Stuck
-Act = (
+Action = (
     ReplacePod
     | TransferLeadership
     | AddMember
@@ -142,4 +141,6 @@ Act = (
     | SetReplicas
     | DeleteClaim
 )
-Move = Wait | Act
+"""What changes something."""
+Step = Wait | Stuck | Action
+"""What a pass does next."""

@@ -7,7 +7,7 @@ the AmatersCluster they were made from.
 import re
 from typing import Final
 
-from amaters_operator.decisions.findings import Blocked
+from amaters_operator.decisions.pass_result import Blocked
 
 _POD: Final = r"spec\.template\.spec"
 _FIELDS: Final = (

@@ -12,7 +12,7 @@ from croniter import (
     croniter,
 )
 
-from amaters_operator.decisions.seen import Member, Seen
+from amaters_operator.decisions.observation import Member, Observation
 
 _FIRST_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=15)
@@ -26,7 +26,7 @@ class InvalidScheduleError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class BackupHistory:
     """What became of earlier backups."""
 
     created: datetime
@@ -42,7 +42,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueBackup:
     """A backup that is to be made now."""
 
     trigger: str
@@ -53,7 +53,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BackupRequest:
     """What is asked for now."""
 
     schedule: str | None
@@ -63,7 +63,7 @@ class Asked:
     """What an attempt would be made with; it differs once somebody has corrected something."""
 
 
-def due(history: History, asked: Asked, *, now: datetime) -> Due | None:
+def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBackup | None:
     """Return the backup to make now, or None.
 
     A token that was not served yet asks for one at once. A schedule asks for one per time, and
@@ -75,16 +75,16 @@ def due(history: History, asked: Asked, *, now: datetime) -> Due | None:
     if not fresh and _rests(history, asked, now):
         return None
     if token and token != history.last_token:
-        return Due("on-demand", token=token)
+        return DueBackup("on-demand", token=token)
     if schedule is None:
         return None
     latest = _latest(schedule, zone, now)
     if latest <= (history.last_scheduled or history.created):
         return None
-    return Due("schedule", scheduled=latest)
+    return DueBackup("schedule", scheduled=latest)
 
 
-def _rests(history: History, asked: Asked, now: datetime) -> bool:
+def _rests(history: BackupHistory, asked: BackupRequest, now: datetime) -> bool:
     """Whether the pause after a failure goes on."""
     if history.failed is None or asked.given != history.failed_with:
         return False
@@ -147,18 +147,22 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
         ) from error
 
 
-def maker(seen: Seen, files: Collection[str]) -> int | None:
+def maker(observed: Observation, files: Collection[str]) -> int | None:
     """Return the ordinal of the pod that is to make a backup: a follower, unless there is none.
 
     The least lagged member that takes part; the leader only when it is alone. None while nobody
     surely takes part, or nobody has one of these configuration files, by digest, in force.
     """
-    fit = [one for one in seen.voters if seen.participates(one) and _knows(seen, one, files)]
+    fit = [
+        one
+        for one in observed.voters
+        if observed.participates(one) and _knows(observed, one, files)
+    ]
     followers = [one for one in fit if not one.leader]
     chosen = min(followers or fit, key=lambda one: (one.lag, one.ordinal), default=None)
     return None if chosen is None else chosen.ordinal
 
 
-def _knows(seen: Seen, member: Member, files: Collection[str]) -> bool:
-    digest = seen.nodes[member.ordinal].config_digest
+def _knows(observed: Observation, member: Member, files: Collection[str]) -> bool:
+    digest = observed.nodes[member.ordinal].config_digest
     return not digest or digest in files

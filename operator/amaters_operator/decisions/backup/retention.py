@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from amaters_operator.decisions.seen import listed
+from amaters_operator.decisions.observation import listed
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
+class StoredBackup:
     """A backup that is in the store."""
 
     id: int
@@ -16,7 +16,9 @@ class Backup:
     """Whose it is; empty when nobody can tell."""
 
 
-def surplus(backups: Iterable[Backup], *, own: str, keep: int, never: str = "") -> list[Backup]:
+def surplus(
+    backups: Iterable[StoredBackup], *, own: str, keep: int, never: str = ""
+) -> list[StoredBackup]:
     """Return what to delete, oldest first: everything of `own` but the newest `keep`.
 
     The newest has the highest id. The backup at `never` stays whatever its id: it is the newest
@@ -26,7 +28,7 @@ def surplus(backups: Iterable[Backup], *, own: str, keep: int, never: str = "") 
     return [one for one in reversed(newest_first[max(keep, 1) :]) if one.uri != never]
 
 
-def others(backups: Iterable[Backup], own: str) -> tuple[str, ...]:
+def others(backups: Iterable[StoredBackup], own: str) -> tuple[str, ...]:
     """Return the other clusters that have backups there."""
     return tuple(sorted({one.cluster_id for one in backups} - {own, ""}))
 
@@ -39,10 +41,10 @@ def shared(clusters: Iterable[str]) -> str:
     )
 
 
-def newest(backups: Iterable[Backup], own: str) -> int:
+def newest(backups: Iterable[StoredBackup], own: str) -> int:
     """Return the highest id among one's own; zero when there is none."""
     return max((one.id for one in _of(backups, own)), default=0)
 
 
-def _of(backups: Iterable[Backup], own: str) -> list[Backup]:
+def _of(backups: Iterable[StoredBackup], own: str) -> list[StoredBackup]:
     return [one for one in backups if own and one.cluster_id == own]

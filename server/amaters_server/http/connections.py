@@ -105,7 +105,7 @@ class Connections:
                 self._spares.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def _shed(self, kept: int) -> None:
-        """Close the oldest beyond so many: a probe, or whoever asks for metrics, connects again."""
+        """Close the oldest beyond so many: probes and scrapers connect again."""
         served = set(self._server.connections)
         self._transports = {key: one for key, one in self._transports.items() if key in served}
         oldest = list(self._transports.values())[: max(0, len(self._transports) - kept)]

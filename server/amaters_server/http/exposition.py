@@ -208,7 +208,7 @@ def _members(status: NodeStatus, report: MembersReport) -> Iterator[Metric]:
         labels=labels,
     )
     active = gauge(
-        "amaters_cluster_member_active", "1 if heard of lately; leader only.", labels=labels
+        "amaters_cluster_member_active", "1 if it answered lately; leader only.", labels=labels
     )
     for one in report.members if status.is_leader else ():
         if one.member.id != status.node_id:
@@ -236,7 +236,7 @@ def _process(
     status: NodeStatus, certificates: Sequence[CertificateFacts], *, ready: bool
 ) -> Iterator[Metric]:
     build = gauge(
-        "amaters_build_info", "1; the labels tell.", labels=["version", "node_id", "name"]
+        "amaters_build_info", "1; the labels say which version and member this is.", labels=["version", "node_id", "name"]
     )
     build.add_metric([__version__, str(status.node_id), status.name], 1)
     yield build

@@ -23,7 +23,7 @@ PROBE_SECONDS = 10.0
 MAX_CONNECTIONS = 256
 IDLE_SECONDS = 75.0
 STOP_SECONDS = 1.0
-"""How long a stop waits for whoever takes a page slowly."""
+"""How long a stop waits for a client that takes a page slowly."""
 
 SERVED = {HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
@@ -34,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class _NoNonsense(logging.Filter):
-    """Keeps quiet about requests that are none: whoever sends them is answered with 400.
+    """Keeps quiet about requests that are none: they are answered with 400.
 
     Any scanner could otherwise fill the log with tracebacks, of bytes that it chose.
     """

@@ -21,7 +21,7 @@ _Undo = list[tuple[Space, bytes, bytes | None]]
 
 
 class MemoryDisk:
-    """Rows that outlive the engine on them; forgets unsynced writes when told to crash."""
+    """Rows that outlive the engine on them; forgets unsynced writes at a simulated crash."""
 
     def __init__(self, *, capacity_bytes: int | None = None) -> None:
         self.capacity_bytes = capacity_bytes

@@ -110,14 +110,14 @@ class RocksEngine:
                 if database.latest_sequence_number() == before:
                     break
         view = RocksView(spaces, self._folder)
-        with self._opening:  # whoever lets go walks the views meanwhile
+        with self._opening:  # the thread that lets go walks the views meanwhile
             self._views.add(view)
         return view
 
     def write(self, changes: Changes, *, sync: bool) -> None:
         """Make all the changes visible at once; with `sync`, durable before returning.
 
-        After a failed write nobody knows what reached the disk, and only opening it anew finds
+        After a failed write nobody knows what reached the disk, and only opening it again finds
         out. When the disk was full that happens here, with the next write that there is room
         for; every other failure stands until the node restarts.
         """
@@ -261,12 +261,12 @@ class RocksEngine:
         self._handles = {}
         self._columns = {}
         if database is not None:
-            # Whatever could not be written was told when it was.
+            # What could not be written was reported at that time.
             with contextlib.suppress(Exception):
                 database.close()
 
     def _recover(self, failure: StorageError, changes: Changes) -> None:
-        """Open the database anew after a full disk; raises the failure while it is full."""
+        """Open the database again after a full disk; raises the failure while it is full."""
         if not isinstance(failure, StorageFullError) or not self._has_room_for(changes):
             raise failure
         with self._opening:
@@ -352,7 +352,7 @@ def _database_options(tuning: RocksTuning) -> Options:
     options.set_max_total_wal_size(4 * tuning.memtable_bytes)
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 * _MIB)
-    # A torn end of the log was never acknowledged; damage before its end was, and must be told.
+    # A torn end of the log was never acknowledged; damage before its end was, and must be reported.
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     return options
 

@@ -1,6 +1,6 @@
 """From RocksDB's error texts to ours. Its binding raises one exception class for everything.
 
-Every RocksDB status prints as `Class: details`, which is the only thing that tells them apart.
+Every RocksDB status prints as `Class: details`, which is the only difference between them.
 """
 
 import errno

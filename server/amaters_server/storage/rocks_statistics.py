@@ -22,15 +22,15 @@ FAMILIES = len(Space)
 
 
 def gathered(
-    told: str,
+    report: str,
     files: Sequence[Mapping[str, object]],
     wal_sizes: Sequence[int],
     summed: Mapping[str, int],
     *,
     estimated_keys: int,
 ) -> EngineStatistics:
-    """Return everything together; `told` is the text of RocksDB's statistics."""
-    counters = _counters(told)
+    """Return everything together; `report` is the text of RocksDB's statistics."""
+    counters = _counters(report)
     return EngineStatistics(
         estimated_keys=estimated_keys,
         memtable_bytes=summed["rocksdb.cur-size-all-mem-tables"],
@@ -47,7 +47,7 @@ def gathered(
         wal_files=len(wal_sizes),
         compaction_bytes_read=counters.get("rocksdb.compact.read.bytes", 0),
         compaction_bytes_written=counters.get("rocksdb.compact.write.bytes", 0),
-        compaction_seconds=_compaction_seconds(told),
+        compaction_seconds=_compaction_seconds(report),
     )
 
 

@@ -1,7 +1,7 @@
 """Sorted rows in memory that can be frozen at no cost; the structure under the memory engine.
 
-Rows lie in blocks of some hundred neighbours. Freezing hands out the present blocks; whoever
-writes afterwards copies the one block it touches first, so a frozen state never changes and
+Rows lie in blocks of some hundred neighbours. Freezing hands out the present blocks; a
+write afterwards copies the one block it touches first, so a frozen state never changes and
 never costs more than what was written since.
 """
 

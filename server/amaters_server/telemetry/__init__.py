@@ -1,1 +1,1 @@
-"""What the server tells about itself: logs, and counts that become metrics when someone asks."""
+"""What the server reports of itself: logs, and counts that become metrics at a scrape."""

@@ -1,4 +1,4 @@
-"""What is told about a certificate that is being served."""
+"""What is reported of a certificate that is being served."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """The newest items of a kind, for readers who come late and for those who stay.
 
-Readers share one bounded buffer instead of having a queue each: whoever is too slow misses the
-oldest items and is told how many. Nothing a reader does, or fails to do, holds a writer up.
+Readers share one bounded buffer instead of having a queue each: one that is too slow misses the
+oldest items and learns how many. Nothing a reader does, or fails to do, holds a writer up.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What is told about a node's health, whichever listener is asked."""
+"""What is reported of a node's health, on every listener."""
 
 from dataclasses import dataclass
 

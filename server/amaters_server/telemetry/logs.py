@@ -62,7 +62,7 @@ class RecentRecord:
 
 
 class Ring(logging.Handler):
-    """Keeps the last records in memory, and hands them on to whoever follows."""
+    """Keeps the last records in memory, and hands them on to those who follow."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Keeps secrets out of log lines, whoever logs them: by the field's name, and by how they look.
+"""Keeps secrets out of all log lines: by the field's name, and by how they look.
 
 Nothing here should ever have to act: configuration holds secrets as `SecretStr`, and code does not
 log them. It is the last fence before a file, a terminal, and the log stream of the admin service.

@@ -16,7 +16,7 @@ from amaters_server.model.cluster import Membership
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks.engine import RocksEngine
 
 ENTRIES = 3_000
 SETS = 64

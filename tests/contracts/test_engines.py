@@ -10,8 +10,8 @@ import pytest
 from amaters_server.model.errors import StorageError
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 
 SMALL = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
 TOP = b"\xff" * 16

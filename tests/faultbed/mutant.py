@@ -16,7 +16,7 @@ from amaters_server.model.queries import Answers, Read
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.raft.commands import WaitingCommand
 from amaters_server.storage.engine import Changes
-from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks.engine import RocksEngine
 
 
 def acknowledge_before_commit() -> None:

@@ -8,7 +8,7 @@ import pytest
 from amaters import AdminClient, AmatersClient
 from amaters_server.machine.state import COUNTS, POSITION
 from amaters_server.storage.engine import Changes, Space
-from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks.engine import RocksEngine
 from amaters_server.testing.processes import ServerProcess
 from amaters_server.wire import state_pb2
 

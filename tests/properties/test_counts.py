@@ -23,8 +23,8 @@ from amaters_server.model.queries import Columns, Operation, Put, Remove, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.wire import state_pb2
 from hypothesis import Phase, settings
 from hypothesis import strategies as st

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

@@ -15,8 +15,8 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, S
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.wire import command_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -41,7 +41,7 @@ from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.storage import swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks.engine import RocksEngine
 from amaters_server.telemetry.counters import CallCounters, Traffic
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord

@@ -22,7 +22,7 @@ from amaters_server.node.settings import (
 )
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.transport.tls import TlsPaths
-from amaters_server.storage.tuning import Compaction, RocksTuning
+from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings
 
 MIB = 1024 * 1024

@@ -236,7 +236,9 @@ def _process(
     status: NodeStatus, certificates: Sequence[CertificateFacts], *, ready: bool
 ) -> Iterator[Metric]:
     build = gauge(
-        "amaters_build_info", "1; the labels say which version and member this is.", labels=["version", "node_id", "name"]
+        "amaters_build_info",
+        "1; the labels say which version and member this is.",
+        labels=["version", "node_id", "name"],
     )
     build.add_metric([__version__, str(status.node_id), status.name], 1)
     yield build

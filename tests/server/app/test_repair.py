@@ -15,7 +15,7 @@ from amaters_server.node.settings import InitialMember
 from amaters_server.raft.log import HIGHEST_TERM, Identity, Log
 from amaters_server.raft.raft_node import ENTRY_NORMAL
 from amaters_server.storage.engine import Changes
-from amaters_server.storage.rocks import RocksEngine
+from amaters_server.storage.rocks.engine import RocksEngine
 from click.testing import CliRunner
 
 GARBAGE = b"\xff" * 7

@@ -14,8 +14,8 @@ from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.raft.log import Identity, Log
 from amaters_server.storage.engine import Changes, Engine, Space
 from amaters_server.storage.memory import MemoryEngine
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 
 SMALL = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
 FORMED = Membership(

@@ -8,8 +8,8 @@ import pytest
 from amaters_server.model.keys import data_key
 from amaters_server.node.settings import Retention
 from amaters_server.node.snapshot_transfer.sender import CHUNK_BYTES
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.testing.loopback import founders, newcomer, ready, until
 
 pytestmark = pytest.mark.slow

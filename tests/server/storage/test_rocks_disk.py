@@ -18,11 +18,11 @@ from amaters_server.model.errors import (
     StorageFullError,
     StorageLostError,
 )
-from amaters_server.storage import rocks
 from amaters_server.storage.engine import Changes, Space
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.rocks_errors import translate
-from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
+from amaters_server.storage.rocks import options
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.errors import translate
+from amaters_server.storage.rocks.tuning import Compaction, Compression, RocksTuning
 
 SMALL = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
 
@@ -36,7 +36,7 @@ def in_another_process(code: str, folder: Path) -> subprocess.CompletedProcess[s
         import os, sys
         from pathlib import Path
         from amaters_server.storage.engine import Changes, Space
-        from amaters_server.storage.rocks import RocksEngine
+        from amaters_server.storage.rocks.engine import RocksEngine
         engine = RocksEngine(Path(sys.argv[1]))
         def put(key, sync):
             engine.write(Changes([(Space.DATA, key, b"v")]), sync=sync)
@@ -481,4 +481,4 @@ def test_writing_goes_on_by_itself_once_there_is_room(small_disk: Path) -> None:
 
 
 def test_the_module_names_every_compression() -> None:
-    assert set(rocks._COMPRESSIONS) == set(Compression)
+    assert set(options._COMPRESSIONS) == set(Compression)

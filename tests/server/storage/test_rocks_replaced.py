@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from amaters_server.model.errors import StorageError
-from amaters_server.storage import rocks, swap
+from amaters_server.storage import swap
 from amaters_server.storage.engine import Changes, Space
-from amaters_server.storage.rocks import RocksEngine
-from amaters_server.storage.tuning import RocksTuning
+from amaters_server.storage.rocks import engine as rocks
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 
 SMALL = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
 OWN = Changes([(Space.META, b"own", b"mine")])

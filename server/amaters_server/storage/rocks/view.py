@@ -10,7 +10,7 @@ from typing import Protocol
 
 from amaters_server.model.errors import StorageError
 from amaters_server.storage.engine import Space
-from amaters_server.storage.rocks_errors import translate
+from amaters_server.storage.rocks.errors import translate
 
 _KEY_NOT_FOUND = "key not found"
 _BEHIND_ALL = b"\xff" * 64

@@ -1,4 +1,4 @@
-"""The engine on disk; the only module that knows `rocksdict`.
+"""The engine on disk.
 
 Two properties of the binding shape this file. Only a flush of the write-ahead log lets other
 threads run meanwhile, so a synced write is an unsynced one followed by that flush: the event
@@ -14,15 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rocksdict import (
-    BlockBasedOptions,
     BottommostLevelCompaction,
-    Cache,
     Checkpoint,
     ColumnFamily,
     CompactOptions,
-    DBCompactionStyle,
-    DBCompressionType,
-    DBRecoveryMode,
     Options,
     Rdict,
     WriteBatch,
@@ -30,14 +25,15 @@ from rocksdict import (
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage import durable_mark, rocks_statistics, room, swap
+from amaters_server.storage import durable_mark, room, swap
 from amaters_server.storage.durable_mark import SyncedSoFar
 from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
-from amaters_server.storage.rocks_errors import closed, is_locked, is_stalled, translate
-from amaters_server.storage.rocks_view import Cursor, Frozen, RocksView
-from amaters_server.storage.tuning import Compaction, Compression, RocksTuning
+from amaters_server.storage.rocks import statistics
+from amaters_server.storage.rocks.errors import closed, is_locked, is_stalled, translate
+from amaters_server.storage.rocks.options import database_options, family_options
+from amaters_server.storage.rocks.tuning import RocksTuning
+from amaters_server.storage.rocks.view import Cursor, Frozen, RocksView
 
-_MIB = 1024 * 1024
 _STALL_PAUSE_SECONDS = 0.002
 _MOST_WAITS_FOR_READERS = 1000
 
@@ -196,11 +192,11 @@ class RocksEngine:
         database = self._opened()
         with self._translated("reading statistics"):
             keys = self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
-            return rocks_statistics.gathered(
+            return statistics.gathered(
                 self._options.get_statistics() or "",
                 [one for one in database.live_files() if one["start_key"] != durable_mark.EPOCH],
                 [path.stat().st_size for path in self._folder.glob("*.log")],
-                {name: self._sum(name) for name in rocks_statistics.SUMMED},
+                {name: self._sum(name) for name in statistics.SUMMED},
                 estimated_keys=keys or 0,
             )
 
@@ -237,9 +233,9 @@ class RocksEngine:
             self._let_go()
 
     def _open(self) -> None:
-        self._options = _database_options(self._tuning)
+        self._options = database_options(self._tuning)
         with self._translated("opening the database"):
-            families = _family_options(self._tuning, compacts=self._compacts)
+            families = family_options(self._tuning, compacts=self._compacts)
             database = Rdict(str(self._folder), self._options, families)
             self._handles = {s: database.get_column_family_handle(s.value) for s in Space}
             self._columns = {s: database.get_column_family(s.value) for s in Space}
@@ -339,62 +335,3 @@ class RocksEngine:
             raise
         except Exception as error:
             raise translate(error, doing, self._folder) from error
-
-
-def _database_options(tuning: RocksTuning) -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(create_if_missing=True)
-    options.create_missing_column_families(create_missing_cfs=True)
-    options.enable_statistics()
-    options.set_stats_dump_period_sec(0)
-    options.set_max_background_jobs(tuning.background_jobs)
-    options.set_max_open_files(tuning.open_files)
-    options.set_max_total_wal_size(4 * tuning.memtable_bytes)
-    options.set_keep_log_file_num(4)
-    options.set_max_log_file_size(4 * _MIB)
-    # A torn end of the log was never acknowledged; damage before its end was, and must be reported.
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    return options
-
-
-def _family_options(tuning: RocksTuning, *, compacts: bool) -> dict[str, Options]:
-    cache = Cache(tuning.block_cache_bytes)
-    families = {space.value: _options_of(space, tuning, cache) for space in Space}
-    for options in families.values():
-        options.set_disable_auto_compactions(not compacts)
-    return families
-
-
-def _options_of(space: Space, tuning: RocksTuning, cache: Cache) -> Options:
-    table = BlockBasedOptions()
-    table.set_block_cache(cache)
-    table.set_block_size(16 * 1024)
-    table.set_cache_index_and_filter_blocks(True)
-    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    table.set_format_version(5)
-    options = Options(raw_mode=True)
-    if space is not Space.LOG:  # it is read by range only, where a bloom filter never helps
-        table.set_bloom_filter(tuning.bloom_bits_per_key, block_based=False)
-        # Every write asks whether its key exists; this is ten times as fast where it does not.
-        options.set_memtable_prefix_bloom_ratio(0.02)
-        options.set_memtable_whole_key_filtering(True)
-    options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(
-        min(tuning.memtable_bytes, 8 * _MIB) if space is Space.META else tuning.memtable_bytes
-    )
-    options.set_compression_type(_COMPRESSIONS[tuning.compression]())
-    if tuning.compaction is Compaction.UNIVERSAL:
-        options.set_compaction_style(DBCompactionStyle.universal())
-    else:
-        options.set_level_compaction_dynamic_level_bytes(True)
-    options.set_num_levels(tuning.levels)
-    options.set_max_bytes_for_level_multiplier(tuning.level_multiplier)
-    return options
-
-
-_COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
-    Compression.NONE: DBCompressionType.none,
-    Compression.SNAPPY: DBCompressionType.snappy,
-    Compression.LZ4: DBCompressionType.lz4,
-    Compression.ZSTD: DBCompressionType.zstd,
-}

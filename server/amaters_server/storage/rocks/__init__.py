@@ -1,0 +1,1 @@
+"""The engine on disk: RocksDB. Only this folder knows `rocksdict`."""

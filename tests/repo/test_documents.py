@@ -1,5 +1,6 @@
 """What the documents point at exists."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -43,3 +44,13 @@ def test_every_fault_in_the_table_has_a_test_of_that_name():
 
     assert len(names) > 15
     assert [name for name in names if not re.search(rf"def test_\w*{name}", tests)] == []
+
+
+RUN = re.compile(r"python -m ([a-z_]+(?:\.[a-z_]+)*)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_program_shown_exists(page: Path):
+    names = set(RUN.findall(page.read_text()))
+
+    assert [name for name in names if importlib.util.find_spec(name) is None] == []

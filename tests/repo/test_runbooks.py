@@ -19,6 +19,7 @@ FIELD = re.compile(r"^(?:spec|status)(?:\.\w+)+")
 JSONPATH = re.compile(r"\{\.((?:spec|status)[\w.]*)")
 DOTTED = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)+")
 CAMEL = re.compile(r"(?:[A-Z][a-z]+){2,}")
+SELECTED = re.compile(r"(?:-l|--selector) ([\w./-]+)=")
 FILES = {"db.durable", "ca.crt", "tls.crt", "tls.key"}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -88,6 +89,15 @@ def is_named(name: str) -> bool:
     settings = (ROOT / "docs" / "configuration.md").read_text()
     is_setting = "." in name and all(part in settings for part in name.split("."))
     return is_setting or name in sources()
+
+
+@by_page
+def test_every_selected_label_is_one_of_the_objects(page: Path):
+    golden = (ROOT / "tests" / "operator" / "golden" / "full.yaml").read_text()
+
+    assert [
+        label for label in SELECTED.findall(page.read_text()) if f"{label}:" not in golden
+    ] == []
 
 
 @functools.cache

@@ -142,7 +142,7 @@ async def test_who_failed_under_one_leader_recovers_under_the_next(trio):
     victim.kill()
     await hear(old, f"node_failed:{number(victim)}")
     async with asyncio.timeout(SLACK_SECONDS):
-        while not heir.events("member.failures_heard"):
+        while not heir.events("member.failures_received"):
             await asyncio.sleep(0.02)
 
     old.kill()

@@ -136,7 +136,7 @@ async def test_nobody_loses_its_voice_to_an_entry_that_takes_its_name(cluster, c
         async with call(server.client) as caller:
             assert await caller.get(b"k") == b"%d %d" % claim
             await caller.set(b"k", b"%d %d" % claim)
-    assert any(server.events("raft.name_taken") for server in cluster)
+    assert any(server.events("raft.incarnation_taken") for server in cluster)
 
 
 async def test_ten_thousand_garbage_messages_neither_fill_the_log_nor_stall_the_loop(cluster, call):

@@ -96,7 +96,7 @@ async def test_a_leader_that_stops_hands_over_first(cluster, call):
 
     assert await stopping == 0
     print(f"longest write while the leader left: {longest:.3f} s")
-    assert not old.events("leader.kept_until_the_end")
+    assert not old.events("leader.transfer_failed")
 
 
 async def test_members_and_their_progress_are_told(cluster, call):

@@ -206,7 +206,7 @@ def compose(
         lambda: node.cluster_view(clock.now()),
         clock,
         (LogSink(), fired, told, webhook),
-        node.tell_failed,
+        node.share_failures,
     )
     node.on_leader_change(lambda leader, _: monitor.led_by(leader))
     return Server(

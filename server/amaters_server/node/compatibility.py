@@ -27,7 +27,7 @@ def compatible(own: Version, theirs: Version) -> bool:
 
 
 def objection(own: Version, theirs: Version) -> str:
-    """Say why a member of that version is refused, and what to do; empty when it is not."""
+    """Return why a member of that version is refused, and the next step; empty when it is not."""
     if compatible(own, theirs):
         return ""
     return (
@@ -57,30 +57,30 @@ class Incompatibles:
         return iter(sorted(self._found.values(), key=lambda one: one.member))
 
     def of(self, member: int) -> Incompatible | None:
-        """Return what was found of the member; None when there is nothing to say."""
+        """Return what was found of the member; None when nothing was."""
         return self._found.get(member)
 
     def found(self, member: int, version: Version, reason: str, unix_ms: int) -> None:
-        """Note that the member is refused, or refuses; what is known already stays as it is."""
+        """Note that the member is refused, or refuses; the first report of a version stays."""
         known = self._found.get(member)
         if known is not None and known.version == version:
             return
         self._found[member] = Incompatible(member, version, reason, unix_ms)
-        said = {"member": member, "version": dotted(version), "reason": reason, "advice": ADVICE}
-        log.warning("member.incompatible", extra=said)
+        facts = {"member": member, "version": dotted(version), "reason": reason, "advice": ADVICE}
+        log.warning("member.incompatible", extra=facts)
 
     def changed(self, member: int, version: Version) -> None:
-        """Note that the member may come in: with the version that was found, it refuses itself."""
+        """Note the version of a member that this one accepts; the same version still refuses this one."""
         known = self._found.get(member)
         if known is not None and known.version != version:
             self.settled(member)
 
     def settled(self, member: int) -> None:
-        """Note that the member lets this one in, and this one wants it."""
+        """Note that both sides accept each other."""
         if (before := self._found.pop(member, None)) is not None:
-            said = {"member": member, "before": dotted(before.version)}
-            log.info("member.compatible_again", extra=said)
+            facts = {"member": member, "before": dotted(before.version)}
+            log.info("member.compatible_again", extra=facts)
 
     def keep(self, members: Collection[int]) -> None:
-        """Forget whoever is no member (any more)."""
+        """Forget all that are not among these members."""
         self._found = {one: found for one, found in self._found.items() if one in members}

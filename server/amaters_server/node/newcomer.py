@@ -8,7 +8,7 @@ from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.joining import founding
 from amaters_server.node.membership import forwarding
-from amaters_server.node.report.cluster_view import view_of_nobody
+from amaters_server.node.report.cluster_view import view_without_cluster
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import ShardInfo
 from amaters_server.raft.log import Identity
@@ -19,13 +19,13 @@ _REASON = "this node is not part of a cluster yet: try again later"
 
 
 class Newcomer:
-    """Stands where a `RunningMember` and its `PeerRequests` will be."""
+    """Answers like a `RunningMember` and its `PeerRequests` until there is one."""
 
     identity = Identity("", 0, "")
     incompatible: tuple[Incompatible, ...] = ()
 
     def __init__(self, settings: NodeSettings, disk_id: str = "") -> None:
-        """`disk_id` is what an empty disk is called; without one there is nothing to answer yet."""
+        """Take the id of an empty disk; without one every answer is to retry."""
         self._settings = settings
         self._disk_id = disk_id
 
@@ -55,7 +55,7 @@ class Newcomer:
         return False
 
     async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
-        """Tell another empty disk what is known here."""
+        """Answer another empty disk."""
         if not self._disk_id:
             return founding.retry_later("this node is starting")
         return founding.answer_when_empty(self._settings, self._disk_id, request)
@@ -65,7 +65,7 @@ class Newcomer:
         del request
         return forwarding.refused(NotReadyError(_REASON))
 
-    def image(
+    def snapshot(
         self, sender: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
         """Refuse with NotReadyError."""
@@ -75,13 +75,13 @@ class Newcomer:
     # --- what it reports --------------------------------------------------------
 
     def raft_status(self) -> RaftStatus:
-        """Return the state of a raft node that has heard of nothing."""
+        """Return the state of a raft node without a log."""
         return RaftStatus()
 
     def cluster_view(self, now: float) -> ClusterView:
         """Return the view of a node that belongs to no cluster."""
         del now
-        return view_of_nobody(self._settings.addresses.name)
+        return view_without_cluster(self._settings.addresses.name)
 
     def shards(self) -> tuple[ShardInfo, ...]:
         """Return none."""
@@ -97,7 +97,7 @@ class Newcomer:
         """Return: it does not lead."""
 
     async def leave(self, deadline: float) -> None:
-        """Return: nobody waits for it."""
+        """Return: no call waits for an answer."""
 
     async def close(self) -> None:
         """Return: it holds nothing."""

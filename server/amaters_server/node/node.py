@@ -1,4 +1,4 @@
-"""One node: what it does for its callers. Everything that decides lives in the parts it holds.
+"""One node, as its callers use it. Decisions are made in the parts that it holds.
 
 node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, snapshots))
 await node.start()
@@ -77,10 +77,10 @@ class Node:
         machine, clock = parts.machine, parts.clock
         self.backups = Backups(parts.snapshots, machine, clock, lambda: self.running().loop)
 
-    # --- life -----------------------------------------------------------------
+    # --- start and stop -----------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to take part: continue from the disk, or find out who this node is.
+        """Start: continue from the disk, or find the cluster of an empty one.
 
         Returns soon; `readiness` says when the node serves. StorageError when the disk
         contradicts itself.
@@ -93,18 +93,18 @@ class Node:
                 None, open_replica.name_disk, self._disk, self._parts.disk_id
             )
             self._stage = Newcomer(self.settings, disk_id)
-            self._own_task(self._find_place(disk_id), "find-place")
+            self._own_task(self._join(disk_id), "join")
         elif machine.membership is None:
-            self._own_task(self._find_others(identity), "find-others")
+            self._own_task(self._rejoin(identity), "rejoin")
         else:
             await self._take_part(identity, ())
 
     async def depart(
         self, grace_seconds: float, others: Sequence[Callable[[], Awaitable[None]]] = ()
     ) -> None:
-        """Make it unnecessary for anybody to wait for this node: not ready, not leading, idle.
+        """Leave in order: not ready, not leading, then idle.
 
-        Returns once nobody waits for an answer and `others`, called when new calls are refused, have
+        Returns once no call waits for an answer and `others`, called when new calls are refused, have
         returned too, or at the end of the grace. May be cancelled.
         """
         deadline = self._parts.clock.now() + grace_seconds
@@ -114,9 +114,9 @@ class Node:
         await asyncio.gather(self._stage.leave(deadline), *(ended() for ended in others))
 
     async def close(self) -> None:
-        """Answer who still waits with ShuttingDownError or OutcomeUnknownError, and let go.
+        """Answer calls that wait with ShuttingDownError or OutcomeUnknownError, and stop.
 
-        The disk is flushed; closes the engine and the transport. Idempotent.
+        Flushes the disk; closes the engine and the transport. Idempotent.
         """
         if self._lifecycle.closed:
             return
@@ -195,15 +195,15 @@ class Node:
         """What answers other nodes at this moment; ask again for every call."""
         return self._stage.peers
 
-    # --- what it knows --------------------------------------------------------
+    # --- what it reports --------------------------------------------------------
 
     def status(self) -> NodeStatus:
-        """Return what this node knows of itself and of its cluster."""
+        """Return the status of this node and of its cluster."""
         machine, lifecycle = self._parts.machine, self._lifecycle
         return status(self.settings, lifecycle, self._stage, machine, self.readiness())
 
     def readiness(self) -> Verdict:
-        """Say whether this node takes part: leader known, applied close to commit, disk fine."""
+        """Return whether this node serves: leader known, applied close to commit, disk fine."""
         reason = self._lifecycle.reason
         if not reason:
             member = self.running()
@@ -211,7 +211,7 @@ class Node:
         return Verdict(ok=not reason, reason=reason)
 
     def liveness(self) -> Verdict:
-        """Say whether the event loop and the storage thread make progress; peers do not matter."""
+        """Return whether the event loop and the storage thread make progress, whatever the peers do."""
         if self._lifecycle.failure:
             return Verdict(ok=False, reason=self._lifecycle.failure)
         stuck = self._stage.stuck_for()
@@ -227,9 +227,9 @@ class Node:
         """Return who holds which keys, with this node's estimates of their size."""
         return self._stage.shards()
 
-    def tell_failed(self, failed: frozenset[int]) -> None:
+    def share_failures(self, failed: frozenset[int]) -> None:
         """Share with the other members, as their leader, which of them have failed."""
-        self.running().peers.tell_failed(failed)
+        self.running().peers.share_failures(failed)
 
     def on_leader_change(self, changed: Callable[[int, int], None]) -> None:
         """Call `changed(leader_id or 0, term)` after every change from now on."""
@@ -241,15 +241,17 @@ class Node:
 
     # --- becoming a member ----------------------------------------------------
 
-    async def _find_place(self, disk_id: str) -> None:
+    async def _join(self, disk_id: str) -> None:
         decision = await self._search(disk_id)
-        log.info("node.placed", extra={"decision": type(decision).__name__})
+        log.info("node.identity_chosen", extra={"decision": type(decision).__name__})
         events = asyncio.get_running_loop()
-        identity = await events.run_in_executor(None, open_replica.settle, self._disk, decision)
+        identity = await events.run_in_executor(
+            None, open_replica.write_identity, self._disk, decision
+        )
         await self._take_part(identity, decision.others)
 
-    async def _find_others(self, identity: Identity) -> None:
-        """Ask again where the others are: this member joined, and was stopped before it heard."""
+    async def _rejoin(self, identity: Identity) -> None:
+        """Ask for the other members again: this one joined, and stopped before it had the state."""
         await self._take_part(identity, (await self._search(identity.disk_id)).others)
 
     async def _search(self, disk_id: str) -> FoundCluster | JoinCluster:
@@ -321,8 +323,12 @@ class Node:
         if isinstance(error, DatabaseError):
             self._failed(error)
         elif not self._lifecycle.joined:
-            # Without a place among the members it would only look alive.
-            self._failed(NotReadyError(f"it cannot find its place: {error!r}: see the log"))
+            # A node that is no member and does not look for its cluster serves no purpose.
+            self._failed(
+                NotReadyError(
+                    f"it cannot join a cluster: {error!r}; see the log, then restart this node"
+                )
+            )
 
 
 def _refuse(calls: Sequence[Write] | Sequence[Read], answers: Answers, why: DatabaseError) -> None:

@@ -1,4 +1,4 @@
-"""What a node needs from others: peers to talk to and a clock; and what it hands out: views."""
+"""What a node needs of its peers, and the views that it hands out."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class DataView(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the view holds."""
+        """Release what the view holds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
-    """What a node says of itself on every connection to another member."""
+    """How a node identifies itself on every connection to another member."""
 
     cluster_id: str
     node_id: int
@@ -46,7 +46,7 @@ class PeerTransport(Transport, Protocol):
         ...
 
     def nudge(self, member: int, /, *, anew: bool = False) -> None:
-        """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
+        """Connect to a member that is up now; `anew`: even if there is a connection."""
         ...
 
     def ask_again(self, member: int, /) -> None:
@@ -54,13 +54,13 @@ class PeerTransport(Transport, Protocol):
         ...
 
     def versions(self) -> Mapping[int, str]:
-        """Return the versions that members told in their handshakes."""
+        """Return the versions that members reported in their handshakes."""
         ...
 
     async def identify(
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:
-        """Ask whoever listens there who it is; OSError when unreachable."""
+        """Ask the node at that address for its identity; OSError when unreachable."""
         ...
 
     async def forward(
@@ -72,7 +72,7 @@ class PeerTransport(Transport, Protocol):
     def fetch_snapshot(
         self, source: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read an image from another member, from an offset on; OSError when it breaks off."""
+        """Read a snapshot of another member from an offset on; OSError when it breaks off."""
         ...
 
     async def close(self) -> None:

@@ -62,7 +62,7 @@ class RunningMember:
     def __init__(
         self, identity: Identity, replica: Replica, hints: tuple[Member, ...], parts: MemberParts
     ) -> None:
-        """`hints` say where the other members are until the log does."""
+        """Build it around its replica; `hints` name the other members until the log does."""
         self.identity = identity
         self._parts = parts
         settings, engine, machine = parts.settings, parts.engine, parts.machine
@@ -86,7 +86,7 @@ class RunningMember:
         self.cluster_view, self.shards = self._report.cluster, self._report.shards
 
     def start(self) -> None:
-        """Connect to the other members, and begin to tick."""
+        """Connect to the other members and start to tick."""
         self._parts.transport.on_answer(self.peers.answered)
         self._sender.delete_leftovers()
         self._peer_membership.start()
@@ -100,8 +100,8 @@ class RunningMember:
         """Once a second: repeat snapshots that got stuck, count, hand over on a full disk."""
         while True:
             await asyncio.sleep(MAINTENANCE_SECONDS)
-            self._sender.look_after()
-            self._counting.look_after()
+            self._sender.maintain()
+            self._counting.maintain()
             if self.loop.full is not None:
                 await self.hand_over(self._parts.clock.now() + MAINTENANCE_SECONDS)
 
@@ -128,7 +128,7 @@ class RunningMember:
     # --- what its loop reports --------------------------------------------------
 
     def leader_changed(self, leader: int, role: str) -> None:
-        """Count and log the change, and wake whoever waits for one."""
+        """Count, log and report the change."""
         lifecycle, counters = self._parts.lifecycle, self._parts.counters
         term = self.loop.replica.term
         counters.elections_started += role == "candidate"
@@ -137,14 +137,14 @@ class RunningMember:
             counters.leader_changes += bool(leader)
             facts = {"node": self.identity.node_id, "leader": leader, "term": term}
             log.info("leader.changed", extra=facts)
-        self._parts.leadership.tell(leader, term)
+        self._parts.leadership.report(leader, term)
 
     def members_changed(self) -> None:
         """Connect to exactly the present members."""
         self._peer_membership.connect()
 
     def changes_applied(self, contexts: Sequence[bytes]) -> None:
-        """Answer who waits for these changes of the membership."""
+        """Complete these changes of the membership."""
         self.members.changes.applied(contexts)
 
     def snapshot_offered(self, offer: SnapshotOffer) -> None:
@@ -172,7 +172,7 @@ class RunningMember:
         if lifecycle.removed:
             return
         lifecycle.removed = f"{reason}: delete its disk, or add it again as a new member"
-        self._peer_membership.part()
+        self._peer_membership.disconnect()
         log.error("node.removed", extra={"reason": lifecycle.removed})
         self._parts.spawn(self.loop.stop(NotReadyError(lifecycle.removed)), "retire")
 
@@ -189,13 +189,13 @@ class RunningMember:
             to = leadership_transfer.chosen(loop.replica, membership, 0, clock.now())
             await leadership_transfer.hand_over(loop, self._parts.leadership, clock, to, deadline)
         except DatabaseError as error:
-            log.warning("leader.kept_until_the_end", extra={"reason": str(error)})
+            log.warning("leader.transfer_failed", extra={"reason": str(error)})
 
     async def leave(self, deadline: float) -> None:
         """Announce the stop to the other members; return when no call waits for an answer."""
         self.peers.failures.close()
         await asyncio.gather(
-            self._peer_membership.say_farewell(),
+            self._peer_membership.announce_stop(),
             self.loop.drained(deadline - self._parts.clock.now()),
         )
 

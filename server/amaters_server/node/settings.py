@@ -1,4 +1,4 @@
-"""What a node must be told; `app.compose` makes it from the configuration."""
+"""The settings of a node; `app.from_settings` makes them from the configuration."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ class InitialMember:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Who a node says it is, and where others reach it."""
+    """The name of a node, and its addresses."""
 
     name: str
     peer: str
@@ -71,7 +71,7 @@ class NodeSettings:
 
     addresses: Addresses
     transfer_folder: Path
-    """Where images for and from other members lie while they travel; made when missing."""
+    """Where snapshots for and from other members are kept during transfer; created when missing."""
     version: tuple[int, int, int] = (0, 3, 0)
     initial: tuple[InitialMember, ...] = ()
     """The members as the cluster is first formed. A node without any forms one by itself when
@@ -85,7 +85,7 @@ class NodeSettings:
     sync: bool = True
     """False: writes are acknowledged without fsync; a power cut may then lose them."""
     snapshot_bytes_per_second: int = 0
-    """The most that sending an image to a lagging member may take of the network; 0: no limit."""
+    """The rate at which snapshots are sent to lagging members; 0: no limit."""
     min_free_bytes: int | None = None
     """Room that has to stay on the disk; None: a share of it, 0: no limit."""
     waiting_limit: int = 20_000

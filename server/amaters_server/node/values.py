@@ -1,4 +1,4 @@
-"""What a node tells about itself and its cluster, as frozen values."""
+"""What a node reports about itself and its cluster, as frozen values."""
 
 import enum
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """One member, and how far it follows; progress is the leader's word."""
+    """One member, and how far it follows; only a leader knows its progress."""
 
     member: Member
     is_leader: bool = False
@@ -59,7 +59,7 @@ class MemberStatus:
     recent_active: bool = False
     version: str = ""
     silent_ms: int | None = None
-    """Since the reporting node last heard of it, 0 for itself; None: it never did."""
+    """Since the reporting node last received a message of it; 0 for itself, None: never."""
 
 
 @dataclass(frozen=True, slots=True)

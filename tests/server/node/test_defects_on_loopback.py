@@ -1,4 +1,4 @@
-"""What a node does when its own code fails, or when it is offered images that do not exist."""
+"""What a node does when its own code fails, or when it is offered snapshots that do not exist."""
 
 import pytest
 from amaters_server.model.errors import DatabaseError
@@ -48,7 +48,7 @@ async def test_a_node_whose_state_machine_fails_stops_serving_and_says_so(cluste
 
 
 def offer(leader, to, index, *, voters=(1, 2, 3), order=None, data=b"\xff"):
-    """Return the offer of an image that the leader never made."""
+    """Return the offer of a snapshot that the leader never made."""
     members = b"".join(pack((1, voter)) for voter in voters)
     term = leader.node.status().term
     image = pack((1, data), (2, pack((1, members), (2, index), (3, term))))
@@ -71,11 +71,15 @@ async def test_offers_of_images_that_do_not_exist_change_nothing(cluster, caplog
     ]
 
     for message in forged:
-        before = len(events(caplog, "image.not_fetched") + events(caplog, "raft.message_refused"))
+        before = len(
+            events(caplog, "snapshot.fetch_failed") + events(caplog, "raft.message_refused")
+        )
         target.node.peers.receive(leader_id, [message])
         await until(
             lambda before=before: (
-                len(events(caplog, "image.not_fetched") + events(caplog, "raft.message_refused"))
+                len(
+                    events(caplog, "snapshot.fetch_failed") + events(caplog, "raft.message_refused")
+                )
                 > before
             ),
             30,

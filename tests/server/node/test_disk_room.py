@@ -4,7 +4,7 @@ import pytest
 from amaters_server.model.errors import NotLeaderError, OutcomeUnknownError, StorageFullError
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Write
-from amaters_server.node.loop.disk_room import RoomGuard, adds, apart
+from amaters_server.node.loop.disk_room import RoomGuard, adds, split
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.storage.room import Room
 from amaters_server.testing.loopback import leader_of, until
@@ -67,8 +67,8 @@ def test_what_adds_data_is_told_from_what_removes_it(operations, expected):
 def test_a_full_disk_takes_nothing_and_a_low_one_deletes():
     put, remove = Write(1, [Put(KEY, b"v")], 0.0), Write(2, [Remove(KEY)], 0.0)
 
-    assert apart([put, remove], full=False) == ([remove], [put])
-    assert apart([put, remove], full=True) == ([], [put, remove])
+    assert split([put, remove], full=False) == ([remove], [put])
+    assert split([put, remove], full=True) == ([], [put, remove])
 
 
 @pytest.mark.slow

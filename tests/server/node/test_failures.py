@@ -24,8 +24,8 @@ class Transport:
 
 async def told(failures, transport, term, failed, others=(2, 3)):
     transport.sent.clear()
-    failures.tell(term, frozenset(failed), others)
-    await asyncio.gather(*failures._telling.values())
+    failures.share(term, frozenset(failed), others)
+    await asyncio.gather(*failures._sending.values())
     return sorted(transport.sent)
 
 
@@ -48,7 +48,7 @@ async def test_who_did_not_hear_it_or_started_anew_is_told_again():
     transport.down = set()
     assert await told(failures, transport, 5, {3}) == [(2, 5, [3])]
 
-    failures.unsure(2)
+    failures.forget(2)
 
     assert await told(failures, transport, 5, {3}) == [(2, 5, [3])]
 
@@ -63,11 +63,11 @@ async def test_a_new_leader_tells_everybody_anew():
 
 def test_what_an_old_leader_says_late_does_not_count():
     failures = FailureReports(Transport())
-    failures.hear(peer_pb2.FailedMembers(term=7, members=[3]))
+    failures.receive(peer_pb2.FailedMembers(term=7, members=[3]))
 
-    failures.hear(peer_pb2.FailedMembers(term=6, members=[]))
+    failures.receive(peer_pb2.FailedMembers(term=6, members=[]))
     assert failures.known == {3}
-    failures.hear(peer_pb2.FailedMembers(term=7, members=[]))
+    failures.receive(peer_pb2.FailedMembers(term=7, members=[]))
     assert failures.known == frozenset()
 
 
@@ -76,20 +76,20 @@ async def test_a_leader_that_knows_nothing_learns_what_the_others_knew():
     transport.knows = peer_pb2.FailedMembers(term=6, members=[1])
     failures = FailureReports(transport)
     await told(failures, transport, 7, set())
-    assert failures.open == {1}
+    assert failures.failed == {1}
 
     transport.knows = peer_pb2.FailedMembers(term=7, members=[2])
     await told(failures, transport, 7, {3})
 
-    assert failures.open == {1, 3}
+    assert failures.failed == {1, 3}
 
 
 async def test_what_somebody_knew_of_even_older_leaders_does_not_count():
     transport = Transport()
     failures = FailureReports(transport)
-    failures.hear(peer_pb2.FailedMembers(term=6))
+    failures.receive(peer_pb2.FailedMembers(term=6))
     transport.knows = peer_pb2.FailedMembers(term=5, members=[1])
 
     await told(failures, transport, 7, set())
 
-    assert failures.open == frozenset()
+    assert failures.failed == frozenset()

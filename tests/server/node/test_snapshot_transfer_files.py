@@ -1,4 +1,4 @@
-"""An image as a stream of files: whole again from any pieces, resumed anywhere, never trusted."""
+"""A snapshot as a stream of files: whole again from any pieces, resumed anywhere, never trusted."""
 
 import json
 import zlib
@@ -20,12 +20,12 @@ def outgoing(folder: Path, files: dict[str, bytes] = FILES) -> OutgoingSnapshot:
     return OutgoingSnapshot(folder)
 
 
-def stream(image: OutgoingSnapshot, piece: int = 100) -> bytes:
+def stream(snapshot: OutgoingSnapshot, piece: int = 100) -> bytes:
     found = b""
-    while data := image.read(len(found), piece):
+    while data := snapshot.read(len(found), piece):
         assert len(data) <= piece
         found += data
-    assert len(found) == image.size
+    assert len(found) == snapshot.size
     return found
 
 
@@ -36,7 +36,7 @@ def content(folder: Path) -> dict[str, bytes]:
 @given(st.integers(1, 400), st.lists(st.integers(0, 900), max_size=4))
 @settings(deadline=None, max_examples=50)
 def test_every_file_arrives_whatever_the_pieces_and_the_breaks(tmp_path_factory, piece, breaks):
-    folder = tmp_path_factory.mktemp("image")
+    folder = tmp_path_factory.mktemp("snapshot")
     whole = stream(outgoing(folder / "out"))
     incoming = IncomingSnapshot(folder / "in")
     for until in [*sorted(breaks), len(whole)]:
@@ -62,8 +62,8 @@ def test_a_manifest_that_is_not_whole_yet_is_asked_for_again(tmp_path: Path) -> 
 
 
 def test_a_file_that_lost_its_end_is_fetched_from_there_on(tmp_path: Path) -> None:
-    image = outgoing(tmp_path / "out")
-    whole = stream(image)
+    snapshot = outgoing(tmp_path / "out")
+    whole = stream(snapshot)
     IncomingSnapshot(tmp_path / "in").append(whole)
     (tmp_path / "in" / "files" / "000012.sst").write_bytes(b"a" * 10)
 
@@ -78,7 +78,7 @@ def test_a_flipped_bit_is_found_and_everything_fetched_again(tmp_path: Path) -> 
     incoming = IncomingSnapshot(tmp_path / "in")
     incoming.append(bytes(whole))
 
-    with pytest.raises(SnapshotError, match="MANIFEST-000004 of the image is damaged"):
+    with pytest.raises(SnapshotError, match="MANIFEST-000004 of the snapshot is damaged"):
         incoming.finish(tmp_path / "whole")
 
     head = len(Manifest.of(tmp_path / "out").encode())

@@ -218,7 +218,7 @@ async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
 
 
 async def test_a_second_newcomer_is_not_kept_waiting_by_the_image_for_the_first(cluster, tmp_path):
-    """Raft takes an image over only where it is named: the first one's image cannot serve it."""
+    """Raft installs a snapshot only on members it names: one made before cannot serve a newer."""
     nodes = await cluster(1, retention=Retention(entries=50))
     for number in range(200):
         await nodes[0].put(b"key-%03d" % number, b"value")

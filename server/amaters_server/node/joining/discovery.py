@@ -1,4 +1,4 @@
-"""How an empty disk finds its place: it asks everyone it knows, once a second, until it has one."""
+"""How an empty disk finds its cluster: it asks every address it knows, once a second."""
 
 import asyncio
 import logging
@@ -14,16 +14,16 @@ log = logging.getLogger(__name__)
 
 ASK_EVERY_SECONDS = 1.0
 ANSWER_SECONDS = 6.0
-"""Longer than a leader takes to claim a member."""
+"""Longer than a leader takes to bind a member to its disk."""
 
 
 async def search(
     settings: NodeSettings,
     disk_id: str,
     transport: PeerTransport,
-    heard: Callable[[Wait], None],
+    waiting: Callable[[Wait], None],
 ) -> FoundCluster | JoinCluster:
-    """Return who this disk is to be; `heard` is told why not yet."""
+    """Return the identity of this disk; call `waiting` with the reason after every round."""
     addresses = founding.others(settings)
     request = peer_pb2.IdentifyRequest(
         peer_address=settings.addresses.peer,
@@ -32,16 +32,16 @@ async def search(
         initial_members=founding.texts(founding.initial_members(settings)),
         name=settings.addresses.name,
     )
-    said = ""
+    logged = ""
     while True:
         replies = await asyncio.gather(*(_ask(transport, one, request) for one in addresses))
         decision = founding.decide(settings, disk_id, dict(zip(addresses, replies, strict=True)))
         if not isinstance(decision, Wait):
             return decision
-        heard(decision)
-        if decision.reason != said:
+        waiting(decision)
+        if decision.reason != logged:
             log.info("node.waiting", extra={"reason": decision.reason})
-            said = decision.reason
+            logged = decision.reason
         await asyncio.sleep(ASK_EVERY_SECONDS)
 
 

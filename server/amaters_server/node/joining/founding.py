@@ -1,10 +1,10 @@
-"""Who an empty disk is to be: found a cluster, join one, or wait. Pure: answers in, decision out.
+"""Whether an empty disk founds a cluster, joins one, or waits. Pure: answers in, decision out.
 
-A second cluster can never form beside the first: founding needs every initial member's word that
-its disk is empty and its list of initial members the same, and the cluster's id is derived from
-the list *and* from all those disks. Members that saw other disks end up with another id, and
-refuse each other for ever. A disk gets its own id before it says a word, so an interrupted
-founding is simply repeated.
+A second cluster can never form beside the first. Founding needs an answer of every initial member
+that its disk is empty and its list of initial members the same, and the cluster's id is derived
+from the list *and* from all those disks. Members that saw other disks get another id, and refuse
+each other permanently. A disk gets its own id before it sends anything, so an interrupted founding
+is repeated.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ Replies = Mapping[str, IdentifyResponse | None]
 """What each address answered; None when it did not."""
 
 FOUNDED_AT = 1
-"""Index and term of the state that all initial members begin with."""
+"""Index and term of the state that all initial members start from."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundCluster:
-    """Begin a cluster: every initial member writes exactly this."""
+    """Found a cluster: every initial member writes exactly this."""
 
     identity: Identity
     membership: Membership
 
     @property
     def others(self) -> tuple[Member, ...]:
-        """Everybody that the cluster begins with."""
+        """The initial members."""
         return self.membership.members
 
 
@@ -56,14 +56,14 @@ Decision = FoundCluster | JoinCluster | Wait
 
 
 def initial_members(settings: NodeSettings) -> tuple[InitialMember, ...]:
-    """Return the founding members: as configured, or this node alone when nobody is named."""
+    """Return the founding members: as configured, or this node alone when none are."""
     if settings.initial or settings.join:
         return tuple(sorted(settings.initial, key=lambda member: member.id))
     return (InitialMember(1, settings.addresses.peer),)
 
 
 def others(settings: NodeSettings) -> tuple[str, ...]:
-    """Return everyone an empty disk asks."""
+    """Return the addresses that an empty disk asks."""
     known = [member.peer_address for member in initial_members(settings)]
     return tuple(
         dict.fromkeys(one for one in [*known, *settings.join] if one != settings.addresses.peer)
@@ -94,21 +94,21 @@ def answer_when_empty(
 
 
 def retry_later(reason: str) -> IdentifyResponse:
-    """Answer that nobody can say yet who the other node is to be."""
+    """Answer that the identity of the other node is not decided yet."""
     return IdentifyResponse(verdict=IdentifyResponse.VERDICT_RETRY, reason=reason)
 
 
 def decide(settings: NodeSettings, disk_id: str, replies: Replies) -> Decision:
     """Return what to do after one round of questions."""
-    said = {address: reply for address, reply in replies.items() if reply is not None}
-    joins = [reply for reply in said.values() if reply.verdict == IdentifyResponse.VERDICT_JOIN]
+    answers = {address: reply for address, reply in replies.items() if reply is not None}
+    joins = [reply for reply in answers.values() if reply.verdict == IdentifyResponse.VERDICT_JOIN]
     if joins:
         return _found_late(settings, disk_id, joins) or _join(disk_id, joins)
     for verdict, state, advice in _REASONS_TO_WAIT:
-        reasons = [reply.reason for reply in said.values() if reply.verdict == verdict]
+        reasons = [reply.reason for reply in answers.values() if reply.verdict == verdict]
         if reasons:
             return Wait(state, f"{reasons[0]}{advice}")
-    return _found(settings, disk_id, said)
+    return _found(settings, disk_id, answers)
 
 
 _REASONS_TO_WAIT = (
@@ -158,17 +158,19 @@ def _join(disk_id: str, joins: Sequence[IdentifyResponse]) -> Decision:
     return JoinCluster(Identity(cluster_id, member_id, disk_id), known)
 
 
-def _found(settings: NodeSettings, disk_id: str, said: Mapping[str, IdentifyResponse]) -> Decision:
+def _found(
+    settings: NodeSettings, disk_id: str, answers: Mapping[str, IdentifyResponse]
+) -> Decision:
     members = initial_members(settings)
     own = next((one for one in members if one.peer_address == settings.addresses.peer), None)
     if own is None:
         why = "no member answers yet: check `cluster.join`, and that the cluster is up"
         return Wait(NodeState.WAITING, why)
-    silent = [one.peer_address for one in members if one != own and one.peer_address not in said]
+    silent = [one.peer_address for one in members if one != own and one.peer_address not in answers]
     if silent:
         why = f"the cluster is formed once all initial members are up; silent: {', '.join(silent)}"
         return Wait(NodeState.WAITING, why)
-    disks = {one.id: said[one.peer_address].disk_id for one in members if one != own}
+    disks = {one.id: answers[one.peer_address].disk_id for one in members if one != own}
     disks[own.id] = disk_id
     cluster_id = derived_id(members, settings.token, disks)
     identity = Identity(cluster_id, own.id, disk_id)
@@ -176,7 +178,7 @@ def _found(settings: NodeSettings, disk_id: str, said: Mapping[str, IdentifyResp
 
 
 def derived_id(members: Sequence[InitialMember], token: str, disks: Mapping[int, str]) -> str:
-    """Derive the cluster's id; equal on all initial members, and on nobody else."""
+    """Derive the cluster's id; equal on all initial members, and only there."""
     parts = [token, *(f"{one.text}={disks[one.id]}" for one in members)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
@@ -186,7 +188,7 @@ def membership_of(
 ) -> Membership:
     """Return the members that a cluster begins with, all of them voters."""
     ids = tuple(one.id for one in members)
-    # Names and client addresses are told through the log, each by its own member.
+    # Every member announces its name and client address through the log.
     listed = tuple(
         Member(NodeId(one.id), "", one.peer_address, "", disk_id=disks[one.id]) for one in members
     )

@@ -1,4 +1,4 @@
-"""Opens a replica from its disk, and closes it: what was applied, what the log holds, which life."""
+"""Opens a replica from its disk, and closes the disk."""
 
 import logging
 import secrets
@@ -46,7 +46,7 @@ def name_disk(disk: Disk, fresh: str) -> str:
 
 
 def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executor by position.
-    """Let go of the disk, if wished with everything in its tables; blocks."""
+    """Close the disk, after a flush to its tables if asked for; blocks."""
     try:
         if flush:
             disk.engine.flush()
@@ -59,7 +59,7 @@ def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executo
         disk.engine.close()
 
 
-def settle(disk: Disk, decision: FoundCluster | JoinCluster) -> Identity:
+def write_identity(disk: Disk, decision: FoundCluster | JoinCluster) -> Identity:
     """Make the disk a member's, durably; blocks for a synced write."""
     changes = Changes()
     if isinstance(decision, FoundCluster):
@@ -84,7 +84,7 @@ def open_replica(
     clock: Clock,
     core_settings: RaftNodeSettings | None = None,
 ) -> Replica:
-    """Continue as that member, in a new life; blocks for a synced write.
+    """Continue as that member, as a new incarnation; blocks for a synced write.
 
     StorageCorruptedError when log and state contradict each other.
     """
@@ -134,10 +134,10 @@ def open_replica(
 
 
 def _next_incarnation(disk: Disk, node_id: int) -> int:
-    """Return one above every incarnation that this member has had or was said to have."""
+    """Return one above every incarnation that this member has used or that the state names."""
     own = disk.log.incarnation()
     applied, _ = disk.machine.newest_proposals().get(node_id, (0, 0))
-    # One beyond reason is left to the replica, which says so to every writer.
+    # The replica reports one beyond reason to every writer.
     return max(own, applied if applied < HIGHEST_INCARNATION else 0) + 1
 
 
@@ -151,14 +151,14 @@ def raft_node_settings(node_id: int, settings: NodeSettings) -> RaftNodeSettings
 
 
 def version_preference(settings: NodeSettings) -> VersionPreference:
-    """Say which version this node runs, and how long it lets newer ones go first."""
+    """Return the version of this node, and how long it lets newer ones stand first."""
     return VersionPreference(
         settings.version, timeout=CHANCES * settings.timing.longest_election_timeout
     )
 
 
 def timeouts(settings: NodeSettings) -> Timeouts:
-    """Say how long this node bears silence."""
+    """Return how long this node waits for outcomes and for a leader."""
     longest = settings.timing.longest_election_timeout
     return Timeouts(
         for_an_outcome=2 * longest,

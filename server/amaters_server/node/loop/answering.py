@@ -1,4 +1,4 @@
-"""Answers reads from a state machine: many gets in one look-up, long scans away from the loop."""
+"""Answers reads from a state machine: many gets in one look-up, long scans in a thread."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

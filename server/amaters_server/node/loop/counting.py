@@ -1,6 +1,6 @@
-"""Counts the data of a member whose data was never counted, such as an earlier version's.
+"""Counts the keys of a member whose data was never counted, such as an earlier version's.
 
-Off the event loop, in a view, while the member serves; until it is done nobody is given a number.
+The count runs in a thread, in a view, while the member serves. Until it ends, the total is unknown.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ class Counting:
         self._ended = threading.Event()
         self._not_before = 0.0
 
-    def look_after(self) -> None:
-        """Begin to count if that is needed."""
+    def maintain(self) -> None:
+        """Start a count if one is needed."""
         idle = self._task is None or self._task.done()
         needed = idle and self._machine.total is None and not self._ended.is_set()
         if needed and self._clock.now() >= self._not_before:
             self._task = asyncio.get_running_loop().create_task(self._count(), name="count")
 
     async def close(self) -> None:
-        """Give up a count under way; returns once nobody reads the data for it."""
+        """Cancel a count; returns once its thread has stopped reading."""
         self._ended.set()
         if self._task is not None:
             await self._task
@@ -54,7 +54,7 @@ class Counting:
             goes_on = partial(_is_clear, self._ended)
             counts = await asyncio.to_thread(collection_count.counted, uncounted.view, goes_on)
         except DatabaseError as error:
-            # A member that can serve serves on; its data may have been replaced meanwhile.
+            # The member goes on serving; its data may have been replaced meanwhile.
             log.warning("collection_count.failed", extra={"reason": str(error)})
             self._not_before = self._clock.now() + RETRY_SECONDS
             return

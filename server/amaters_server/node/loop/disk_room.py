@@ -1,7 +1,7 @@
-"""What a node whose disk has little room or none still takes. Pure.
+"""Which writes a node takes while its disk is low on room or full. Pure.
 
-Above the limit everything is taken. Below it writes that add data are refused while there is
-still room to delete, to compact and to serve reads. On a disk that is full nothing can be written.
+Above the limit all writes are taken. Below it, writes that add data are refused while there is
+still room to delete, to compact and to serve reads. On a full disk no write is taken.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def adds(write: WaitingCommand) -> bool:
     return any(type(operation) is Put for operation in operations)
 
 
-def apart(
+def split(
     writes: Sequence[WaitingCommand], *, full: bool
 ) -> tuple[list[WaitingCommand], list[WaitingCommand]]:
     """Return the writes to take and those to refuse."""

@@ -8,27 +8,27 @@ from amaters_server.model.errors import DatabaseError, DeadlineError, NoLeaderEr
 from amaters_server.model.queries import Answer, Read
 from amaters_server.node.loop.loop import ReplicaLoop
 
-Heard = Callable[[int, int], None]
+OnLeaderChange = Callable[[int, int], None]
 
 
 class Leadership:
-    """Who leads, as news: callbacks for every change, and waits that end with one."""
+    """Callbacks for every change of leader, and waits that end with one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heard: list[Heard] = []
+        self._callbacks: list[OnLeaderChange] = []
         self._changed = asyncio.Event()
 
-    def on_change(self, heard: Heard) -> None:
-        """Call `heard(leader or 0, term)` after every change from now on."""
-        self._heard.append(heard)
+    def on_change(self, changed: OnLeaderChange) -> None:
+        """Call `changed(leader or 0, term)` after every change from now on."""
+        self._callbacks.append(changed)
 
-    def tell(self, leader: int, term: int) -> None:
-        """Spread the news."""
+    def report(self, leader: int, term: int) -> None:
+        """End the waits, and call everything that is registered."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        for heard in self._heard:
-            heard(leader, term)
+        for callback in self._callbacks:
+            callback(leader, term)
 
     async def wait(self, deadline: float) -> None:
         """Return after the next change or at the deadline, whichever is first."""
@@ -39,7 +39,7 @@ class Leadership:
             return
 
     async def leader(self, loop: ReplicaLoop, deadline: float) -> int:
-        """Return who leads, waiting for an election if need be; NoLeaderError at the deadline."""
+        """Return who leads, after an election if there is none; NoLeaderError at the deadline."""
         while not loop.replica.leader:
             if self._clock.now() >= deadline:
                 raise NoLeaderError(node=loop.replica.origin.node_id)

@@ -52,8 +52,8 @@ class LoopParts:
 
 
 @dataclass(slots=True)
-class _Heard:
-    """When things last happened, on the node's clock."""
+class _Observed:
+    """What the loop has seen last; times are on the node's clock."""
 
     leader: float = 0.0
     tick: float = 0.0
@@ -62,7 +62,7 @@ class _Heard:
 
 
 class ReplicaLoop:
-    """Keeps one replica going. All methods belong to the event loop."""
+    """Drives one replica. All methods belong to the event loop."""
 
     def __init__(
         self, parts: LoopParts, timing: Timing, *, sync: bool, min_free: int | None
@@ -72,14 +72,14 @@ class ReplicaLoop:
         self.full: StorageFullError | None = None
         """Set while the disk is full."""
         self.low: StorageFullError | None = None
-        """Set while the disk has less room than is to stay free."""
+        """Set while the disk has less room than has to stay free."""
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._awaiting: Snapshot | None = None
-        self._heard = _Heard()
+        self._observed = _Observed()
         self._empty: asyncio.Event | None = None
         self._reader = Reader(parts.machine)
         self.answer = self._reader.answer
@@ -88,9 +88,9 @@ class ReplicaLoop:
         self.storage = StorageThread(parts.engine, reports, sync=sync, guard=RoomGuard(min_free))
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Start to tick."""
         self._running = True
-        self._heard.leader = self._heard.tick = self._parts.clock.now()
+        self._observed.leader = self._observed.tick = self._parts.clock.now()
         self.storage.start()
         self._ticked()
 
@@ -101,7 +101,7 @@ class ReplicaLoop:
         await self._reader.ended(1.0)
 
     async def drained(self, seconds: float) -> None:
-        """Return once nobody waits for an answer, or after that time."""
+        """Return once no call waits for an answer, or after that time."""
         self._empty = asyncio.Event()
         if not self.replica.waiting:
             return
@@ -109,7 +109,7 @@ class ReplicaLoop:
             async with asyncio.timeout(max(seconds, 0)):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("node.calls_left", extra={"waiting": self.replica.waiting})
+            log.warning("node.calls_abandoned", extra={"waiting": self.replica.waiting})
 
     def _halt(self, why: DatabaseError) -> None:
         self._running = False
@@ -122,7 +122,7 @@ class ReplicaLoop:
     def write(self, writes: Sequence[WaitingCommand], answers: Answers) -> None:
         """Take writes in; StorageFullError at once for those that the disk has no room for."""
         if self.full is not None or self.low is not None:
-            writes, refused = disk_room.apart(writes, full=self.full is not None)
+            writes, refused = disk_room.split(writes, full=self.full is not None)
             if refused:
                 answers([(write.ticket, self._without_room()) for write in refused])
             if not writes:
@@ -138,7 +138,7 @@ class ReplicaLoop:
         self.kick()
 
     def _without_room(self) -> DatabaseError:
-        """Say why a write cannot be taken here, and where it can, if another member leads."""
+        """Return why a write is refused here, and which member leads, if another does."""
         elsewhere = self.replica.leader not in (0, self.replica.origin.node_id)
         why = None if elsewhere else self.full or self.low
         return why or self.replica.not_leader()
@@ -150,33 +150,33 @@ class ReplicaLoop:
         now = self._parts.clock.now()
         self.replica.hear(sender, now)
         if sender == self.replica.leader:
-            self._heard.leader = now
+            self._observed.leader = now
         for message in messages:
             if not step(message, now):
-                self._tell_refusal(sender)
+                self._log_refusal(sender)
                 if isinstance(self.replica.refusal, FarTerm):
                     self._parts.events.far_term(sender)
         self.kick()
 
     def connected(self, member: int) -> None:
-        """Hear of a new connection to another member."""
+        """Take note of a new connection to another member."""
         self.replica.connected(member)
         self.kick()
 
-    def _tell_refusal(self, sender: int) -> None:
+    def _log_refusal(self, sender: int) -> None:
         """Log why a message was refused; once, for as long as the reason stays the same."""
         refusal = (sender, str(self.replica.refusal))
-        if refusal != self._heard.refusal:
-            self._heard.refusal = refusal
+        if refusal != self._observed.refusal:
+            self._observed.refusal = refusal
             log.warning("raft.message_refused", extra={"sender": sender, "reason": refusal[1]})
 
     def leader_silence(self) -> float:
-        """Return the seconds since a leader was last heard."""
-        return self._parts.clock.now() - self._heard.leader
+        """Return the seconds since the last message of a leader."""
+        return self._parts.clock.now() - self._observed.leader
 
     def tick_delay(self) -> float:
         """Return the seconds since the last tick: how far the event loop lags."""
-        return self._parts.clock.now() - self._heard.tick
+        return self._parts.clock.now() - self._observed.tick
 
     def kick(self) -> None:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
@@ -189,7 +189,7 @@ class ReplicaLoop:
         self._failed(StorageError(why))
 
     def resume(self, changes: Changes) -> None:
-        """Carry on after an image was installed; the changes end that."""
+        """Go on after a snapshot was installed; the changes end the installation."""
         try:
             outbox = self.replica.installed(changes, self._parts.clock.now())
         except Exception as error:  # noqa: BLE001 As in `_advance`.
@@ -234,26 +234,26 @@ class ReplicaLoop:
             self._deliver(outbox.deliveries)
         for offer in outbox.offers:
             self._parts.events.snapshot_offered(offer)
-        self._tell(outbox)
+        self._report(outbox)
 
-    def _tell(self, outbox: Outbox) -> None:
+    def _report(self, outbox: Outbox) -> None:
         events = self._parts.events
         if outbox.members_changed:
             events.members_changed()
         if outbox.conf_contexts:
             events.changes_applied(outbox.conf_contexts)
         if outbox.leadership is not None:
-            self._heard.leader = self._parts.clock.now()
+            self._observed.leader = self._parts.clock.now()
             events.leader_changed(*outbox.leadership)
         if outbox.renewal is not None:
-            log.warning("raft.name_taken", extra={"incarnation": outbox.renewal.incarnation})
+            log.warning("raft.incarnation_taken", extra={"incarnation": outbox.renewal.incarnation})
         if outbox.snapshots_wanted:
             events.snapshots_wanted(outbox.snapshots_wanted)
         if outbox.install is not None:
             self._awaiting = outbox.install
         if self._awaiting is not None and self.replica.driver.idle:
-            image, self._awaiting = self._awaiting, None
-            events.install(image)
+            snapshot, self._awaiting = self._awaiting, None
+            events.install(snapshot)
 
     def _send(self, messages: Sequence[Message]) -> None:
         by_member: dict[int, list[bytes]] = {}
@@ -268,7 +268,7 @@ class ReplicaLoop:
                 counters.messages_sent += len(some)
             else:
                 counters.messages_dropped += len(some)
-                self._heard.unreachable.add(to)
+                self._observed.unreachable.add(to)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         for answers, answered in deliveries:
@@ -281,10 +281,10 @@ class ReplicaLoop:
 
     def _ticked(self) -> None:
         now = self._parts.clock.now()
-        self._heard.tick = now
+        self._observed.tick = now
         self._timer = self._loop.call_later(self.timing.tick, self._ticked)
         self._count()
-        unreachable, self._heard.unreachable = self._heard.unreachable, set()
+        unreachable, self._observed.unreachable = self._observed.unreachable, set()
         self.replica.version_preference.know(self._parts.transport.versions())
         try:
             for member in unreachable:
@@ -329,18 +329,18 @@ class ReplicaLoop:
     def _full(self, full: StorageFullError | None) -> None:
         self.full = full
         if full is None:
-            log.warning("storage.room_again")
+            log.warning("storage.room_restored")
         else:
             log.error("storage.full", extra={"reason": str(full)})
             if self._parts.events.is_alone():
-                # Nobody else can make what waits durable: its callers need not wait any longer.
+                # No other member can make these writes durable: their callers stop waiting.
                 unknown = OutcomeUnknownError(f"the write may be made later: {full}")
                 self._deliver(self.replica.refuse_writes(unknown, full))
 
     def _low(self, low: StorageFullError | None) -> None:
         self.low = low
         if low is None:
-            log.warning("storage.room_again")
+            log.warning("storage.room_restored")
         else:
             log.error("storage.low", extra={"reason": str(low)})
 

@@ -1,8 +1,8 @@
 """The one thread that writes to the engine, so that the event loop never waits for a disk.
 
 Everything handed over while a write is under way joins the next one: one fsync for all of it. A
-full disk is retried until there is room; any other failure is final, for nobody can tell what a
-disk holds that has failed once.
+full disk is retried until there is room; any other failure is final, because the content
+of a disk that has failed once is unknown.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FULL_DISK_RETRY_SECONDS = 1.0
 MEASURE_SECONDS = 0.5
-"""Between two looks at the disk's room."""
+"""Between two measurements of the disk's room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class StorageReports:
-    """What the thread tells; each is called on the event loop through `post`."""
+    """What the thread reports; each is called on the event loop through `post`."""
 
     post: Callable[[Callable[[], None]], None]
     """Runs a callback on the event loop, from any thread."""
@@ -44,27 +44,27 @@ class StorageReports:
     full: Callable[[StorageFullError | None], None]
     """The disk is full; None when it is no longer."""
     low: Callable[[StorageFullError | None], None]
-    """The disk has less room than is to stay free; None when it has enough again."""
+    """The disk has less room than has to stay free; None when it has enough again."""
     failed: Callable[[StorageError], None]
 
 
 @dataclass(slots=True)
 class _Job:
-    """Something else that must not overlap a write, in its place among the writes."""
+    """Other work that must not overlap a write; it runs in order with the writes."""
 
     run: Callable[[], None]
     done: Callable[[BaseException | None], None]
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _Merged:
     changes: Changes = field(default_factory=Changes)
     token: int = 0
     sync: bool = False
 
 
 class StorageThread:
-    """Writes batches in order; stops at the first failure that waiting does not mend."""
+    """Writes batches in order; stops at the first failure other than a full disk."""
 
     def __init__(
         self, engine: Engine, reports: StorageReports, *, sync: bool, guard: RoomGuard
@@ -80,7 +80,7 @@ class StorageThread:
         self._busy_since = 0.0
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
@@ -88,7 +88,7 @@ class StorageThread:
         self._queue.put(batch)
 
     def run(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        """Run a blocking job in its place among the writes; `done` is called on the event loop."""
+        """Run a blocking job in order with the writes; `done` is called on the event loop."""
         self._queue.put(_Job(job, done))
 
     def stuck_for(self) -> float:
@@ -137,7 +137,7 @@ class StorageThread:
                 return batches, None, True
 
     def _measure(self) -> None:
-        """Look at the disk's room, now and then; a disk that cannot be asked has some."""
+        """Measure the disk's room at intervals; one that cannot be measured is not low."""
         now = time.monotonic()
         if now - self._measured_at < MEASURE_SECONDS:
             return
@@ -181,16 +181,16 @@ class StorageThread:
         self._busy_since = 0.0
         try:
             job.run()
-        except Exception as error:  # noqa: BLE001 - the one who asked decides what it means
+        except Exception as error:  # noqa: BLE001 The caller decides what it means.
             failure = error
         self._reports.post(partial(job.done, failure))
 
 
-def _merged(batches: Sequence[Batch]) -> _Gathered:
+def _merged(batches: Sequence[Batch]) -> _Merged:
     if len(batches) == 1:
         only = batches[0]
-        return _Gathered(only.changes, only.token, only.sync)
-    gathered = _Gathered()
+        return _Merged(only.changes, only.token, only.sync)
+    gathered = _Merged()
     for batch in batches:
         gathered.changes.extend(batch.changes)
         gathered.sync |= batch.sync

@@ -1,4 +1,4 @@
-"""Who an empty disk may be, said by a node that is asked: a member, its leader, or empty itself."""
+"""The answer of a member to an empty disk that looks for its cluster."""
 
 from dataclasses import dataclass
 
@@ -34,13 +34,13 @@ class PeerParts:
 
 
 class Admission:
-    """Answers empty disks that ask who they are to be. Belongs to the event loop."""
+    """Answers nodes with empty disks. Belongs to the event loop."""
 
     def __init__(self, parts: PeerParts) -> None:
         self._parts = parts
 
     async def identify(self, request: IdentifyRequest) -> IdentifyResponse:
-        """Tell an empty disk what it is to be."""
+        """Answer an empty disk, or have the leader answer."""
         membership = self._parts.machine.membership
         if membership is None:
             return retry_later("this node is joining itself")

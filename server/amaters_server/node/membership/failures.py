@@ -1,9 +1,9 @@
-"""Which members have failed, as the leaders tell it: every member keeps it for the next leader.
+"""Which members have failed, as leaders reported it: every member keeps it for the next leader.
 
-Only a leader hears of everybody, and leadership moves. So the leader has the others know whom it
-told to have failed; whoever leads next goes on from there, and tells of their return. Kept in
-memory: a member that starts anew is told again once it has connected, and one that leads at once
-is answered what the others knew.
+Only a leader receives messages of all members, and leadership moves. So a leader shares its list of
+failed members with the others, and the next leader continues from it and reports when they return.
+The list is kept in memory: a member that restarts receives it again after it connects, and one that
+leads at once receives what the others knew.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-TELL_SECONDS = 1.0
+SHARE_SECONDS = 1.0
 
 
 class FailureReports:
-    """One member's knowledge, and what the others are known to have heard."""
+    """The list of one member, and which version of it the others have."""
 
     def __init__(self, transport: PeerTransport) -> None:
         self._transport = transport
@@ -28,62 +28,62 @@ class FailureReports:
         self._term = 0
         self._before = 0
         self._inherited: frozenset[int] = frozenset()
-        self._heard: dict[int, frozenset[int]] = {}
-        self._telling: dict[int, asyncio.Task[None]] = {}
+        self._informed: dict[int, frozenset[int]] = {}
+        self._sending: dict[int, asyncio.Task[None]] = {}
 
     @property
-    def open(self) -> frozenset[int]:
-        """Return whom leaders told to have failed, this one and those before it."""
+    def failed(self) -> frozenset[int]:
+        """Return the members that failed, as reported by this leader and earlier ones."""
         return self.known | self._inherited
 
-    def hear(self, said: peer_pb2.FailedMembers) -> peer_pb2.FailedMembers:
-        """Take over what a leader says, unless a later one has spoken; return what was known."""
+    def receive(self, said: peer_pb2.FailedMembers) -> peer_pb2.FailedMembers:
+        """Replace the list by a leader's, unless a later leader sent one; return the one before."""
         before = peer_pb2.FailedMembers(term=self._term, members=sorted(self.known))
         if said.term >= self._term:
             if frozenset(said.members) != self.known:
-                log.info("member.failures_heard", extra={"members": list(said.members)})
+                log.info("member.failures_received", extra={"members": list(said.members)})
             self._term, self.known = said.term, frozenset(said.members)
             self._inherited = frozenset()
         return before
 
-    def unsure(self, member: int) -> None:
-        """Hear that a member connects: it may have started anew, and know nothing."""
-        self._heard.pop(member, None)
+    def forget(self, member: int) -> None:
+        """Send the list again to a member that connects: it may have restarted."""
+        self._informed.pop(member, None)
 
-    def tell(self, term: int, failed: frozenset[int], others: Iterable[int]) -> None:
-        """Speak as the leader of that term: those who have not heard it yet are told.
+    def share(self, term: int, failed: frozenset[int], others: Iterable[int]) -> None:
+        """Send the list, as the leader of that term, to the members that do not have it.
 
-        Call it again and again. Who has failed is told once it is back, for that is news, too.
+        Call it repeatedly. A failed member receives the list once it is no longer on it.
         """
         if term != self._term:
-            self._heard.clear()
+            self._informed.clear()
             self._before, self._inherited = self._term, frozenset()
         self._term, self.known = term, failed
         for to in others:
-            if to not in failed and to not in self._telling and self._heard.get(to) != failed:
-                name = f"tell-failed-{to}"
-                self._telling[to] = asyncio.create_task(self._tell(to, term, failed), name=name)
+            if to not in failed and to not in self._sending and self._informed.get(to) != failed:
+                name = f"share-failures-{to}"
+                self._sending[to] = asyncio.create_task(self._send(to, term, failed), name=name)
 
     def close(self) -> None:
-        """Tell nobody any more."""
-        for task in self._telling.values():
+        """Stop sending."""
+        for task in self._sending.values():
             task.cancel()
 
-    async def _tell(self, to: int, term: int, failed: frozenset[int]) -> None:
+    async def _send(self, to: int, term: int, failed: frozenset[int]) -> None:
         said = peer_pb2.FailedMembers(term=term, members=sorted(failed))
         call = peer_pb2.ForwardRequest(failed_members=said)
-        request = forwarding.addressed(call, TELL_SECONDS)
+        request = forwarding.addressed(call, SHARE_SECONDS)
         try:
-            response = await self._transport.forward(to, request, TELL_SECONDS)
+            response = await self._transport.forward(to, request, SHARE_SECONDS)
         except OSError as error:
-            log.debug("member.failures_unheard", extra={"member": to, "reason": str(error)})
+            log.debug("member.failures_not_sent", extra={"member": to, "reason": str(error)})
         else:
-            self._heard[to] = failed
+            self._informed[to] = failed
             self._inherit(response.failed_members, term)
         finally:
-            del self._telling[to]
+            del self._sending[to]
 
     def _inherit(self, known: peer_pb2.FailedMembers, term: int) -> None:
-        """Add what a member knew of the leaders before; less than what was known here is stale."""
+        """Add what a member knew of the leaders before; an older list than the one here is stale."""
         if term == self._term and self._before <= known.term < term:
             self._inherited |= frozenset(known.members)

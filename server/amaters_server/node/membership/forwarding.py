@@ -86,7 +86,7 @@ def report(message: peer_pb2.MemberReply) -> MembersReport:
 
 
 def announced(call: peer_pb2.AnnounceMember, disk_id: str) -> Member:
-    """Decode what a member says of itself; which disk it is, the cluster knows already."""
+    """Decode a member's announcement; the cluster knows its disk already."""
     return Member(
         NodeId(call.id), call.name, call.peer_address, call.client_address, disk_id=disk_id
     )

@@ -1,4 +1,4 @@
-"""Handing leadership over, and knowing that it arrived."""
+"""Hands leadership over, and returns once a quorum confirms it."""
 
 from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Membership
@@ -6,11 +6,11 @@ from amaters_server.model.errors import DeadlineError, MembershipError, NoLeader
 from amaters_server.node.loop.leadership import Leadership, barrier
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.raft import membership as rules
-from amaters_server.raft import version_preference as seniority
+from amaters_server.raft import version_preference
 from amaters_server.raft.replica import Replica
 
 ASK_AGAIN_SECONDS = 0.05
-"""Between two looks whether a voter answers."""
+"""Between two checks whether a voter answers."""
 LEADERLESS_SECONDS = 3.0
 """Without any leader for so long, and for several election timeouts, there is no quorum to elect one."""
 
@@ -27,10 +27,10 @@ def chosen(replica: Replica, membership: Membership | None, to: int, now: float)
         membership, replica.leader_view(now), replica.version_preference.versions
     )
     if to:
-        if why := seniority.objection(to, targets):
+        if why := version_preference.objection(to, targets):
             raise MembershipError(f"leadership stays where it is: {why}")
         return to
-    best = seniority.successor(targets)
+    best = version_preference.successor(targets)
     if best is None:
         raise MembershipError("no other voter answers: bring one up before leadership can move")
     return best
@@ -74,7 +74,7 @@ async def _move(
                 why = f"leadership stays where it is: member {to} does not answer"
                 raise MembershipError(f"{why}: bring it up first, or name another")
             else:
-                # A leader that has just been elected has not heard of everybody yet.
+                # A leader that has just been elected has not received messages of all members yet.
                 attempt_ends = now + ASK_AGAIN_SECONDS
         await leadership.wait(min(deadline, attempt_ends))
 

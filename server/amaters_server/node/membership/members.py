@@ -26,7 +26,7 @@ from amaters_server.wire.peer_pb2 import ForwardRequest
 
 
 class Members:
-    """Who belongs to the cluster, and changes of it. All methods belong to the event loop."""
+    """Reports and changes the members. All methods belong to the event loop."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Members:
     # --- use cases ------------------------------------------------------------
 
     async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
-        """Return the members; progress is filled only by the leader's word."""
+        """Return the members; only a leader fills in their progress."""
         if not from_leader:
             return self._report()
         call = ForwardRequest(list_members=peer_pb2.ListMembers())
@@ -57,7 +57,7 @@ class Members:
     async def add(
         self, peer_address: str, client_address: str, name: str, *, deadline: float
     ) -> Member:
-        """Add a learner under a new id; MembershipError says why not."""
+        """Add a learner under a new id; MembershipError when it cannot."""
         try:
             reachable(peer_address)
             if client_address:

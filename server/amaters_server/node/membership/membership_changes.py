@@ -58,7 +58,7 @@ class MembershipChanges:
                 del self._applied[request]
 
     def applied(self, contexts: Sequence[bytes]) -> None:
-        """Hear which membership entries were applied."""
+        """Complete the changes whose entries were applied."""
         for context in contexts:
             record = command_pb2.MemberRecord.FromString(context)
             waiting = self._applied.get(record.request)
@@ -68,7 +68,7 @@ class MembershipChanges:
     async def _accepted(
         self, decide: Decide, request: int, applied: asyncio.Event, deadline: float
     ) -> Change | None:
-        """Wait out an earlier change that is not applied yet; decide anew once it is."""
+        """Wait out an earlier change that is not applied yet; decide again once it is."""
         while True:
             membership = self._machine.membership
             if membership is None:

@@ -1,4 +1,4 @@
-"""A node's place among the members: who it connects to, what it tells of itself, when it is out."""
+"""A member's relations to the others: its connections, its announcements, its removal."""
 
 import asyncio
 import logging
@@ -16,12 +16,12 @@ from amaters_server.wire import peer_pb2
 log = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 2.0
-LOOK_AGAIN_SECONDS = 0.5
-FAREWELL_SECONDS = 0.5
+RETRY_SECONDS = 0.5
+ANNOUNCE_STOP_SECONDS = 0.5
 
 
 class PeerMembership:
-    """One member's relations to the others, once it is a member."""
+    """What a member keeps up with the others. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class PeerMembership:
         hints: tuple[Member, ...],
         removed: Callable[[str], None],
     ) -> None:
-        """`hints` say where the others are until the log does."""
+        """Build it; `hints` name the other members until the log does."""
         self._identity = parts.identity
         self._hints = hints
         self._parts = parts
@@ -44,7 +44,7 @@ class PeerMembership:
         self.connect()
 
     def connect(self) -> None:
-        """Keep connections to whoever belongs to the cluster now."""
+        """Keep connections to exactly the present members."""
         identity, membership = self._identity, self._parts.machine.membership
         members = membership.members if membership is not None else self._hints
         others = [member for member in members if member.id != identity.node_id]
@@ -57,9 +57,9 @@ class PeerMembership:
             self._removed(f"member {identity.node_id} was removed from the cluster")
 
     def _warn_of_another_identity(self) -> None:
-        """Warn when the disk is not the configured member's: volumes may have been mixed up.
+        """Warn when the disk is not the configured member's: volumes may have been swapped.
 
-        No more than that: a member that lost its disk and was added again has a new id.
+        Only a warning: a member that lost its disk and was added again has a new id.
         """
         settings, identity = self._parts.settings, self._identity
         here = settings.addresses.peer
@@ -71,14 +71,14 @@ class PeerMembership:
             f"that counts; cluster.peers says {own}: if another node's volume was mounted here, "
             "stop this one before both run"
         )
-        log.warning("node.other_identity", extra={"reason": reason})
+        log.warning("node.identity_mismatch", extra={"reason": reason})
 
-    def part(self) -> None:
-        """Give up all connections: this node is no member any more."""
+    def disconnect(self) -> None:
+        """Close all connections: this node is no member any more."""
         self._parts.transport.connect(self._own(), ())
 
-    async def say_farewell(self) -> None:
-        """Tell every other member that this one stops on purpose; who does not hear it, does not."""
+    async def announce_stop(self) -> None:
+        """Announce to every other member, once, that this one stops on purpose."""
         identity, membership = self._identity, self._parts.machine.membership
         if membership is None:
             return
@@ -86,30 +86,30 @@ class PeerMembership:
         others = [one for one in others if one != identity.node_id]
         stopping = peer_pb2.StoppingMember(id=identity.node_id)
         call = peer_pb2.ForwardRequest(stopping_member=stopping)
-        # A connection that is closed meanwhile cancels the calls on it: that is no reason to stay.
-        telling = (self._tell_farewell(to, call) for to in others)
-        await asyncio.gather(*telling, return_exceptions=True)
+        # A connection that closes meanwhile cancels the calls on it.
+        calls = (self._send_stop(to, call) for to in others)
+        await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _tell_farewell(self, to: int, call: peer_pb2.ForwardRequest) -> None:
-        request = forwarding.addressed(call, FAREWELL_SECONDS)
+    async def _send_stop(self, to: int, call: peer_pb2.ForwardRequest) -> None:
+        request = forwarding.addressed(call, ANNOUNCE_STOP_SECONDS)
         try:
-            await self._parts.transport.forward(to, request, FAREWELL_SECONDS)
+            await self._parts.transport.forward(to, request, ANNOUNCE_STOP_SECONDS)
         except OSError as error:
-            log.debug("member.farewell_unheard", extra={"member": to, "reason": str(error)})
+            log.debug("member.stop_not_announced", extra={"member": to, "reason": str(error)})
 
     async def announce(self) -> None:
-        """Tell the cluster this node's name and addresses until it has them on record."""
-        while (wish := self._unrecorded()) is not None:
-            if wish.id:
+        """Announce this node's name and addresses until the cluster has recorded them."""
+        while (own := self._unrecorded()) is not None:
+            if own.id:
                 deadline = self._parts.clock.now() + ANNOUNCE_SECONDS
                 try:
-                    await self._parts.members.announce(wish, deadline=deadline)
+                    await self._parts.members.announce(own, deadline=deadline)
                 except DatabaseError as refusal:
                     log.debug("member.announce_refused", extra={"reason": str(refusal)})
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _unrecorded(self) -> Member | None:
-        """Return what should be on record and is not; with id 0 while that cannot be known."""
+        """Return what is still to be recorded; with id 0 while that cannot be known."""
         addresses = self._parts.settings.addresses
         own = Member(NodeId(0), addresses.name, addresses.peer, addresses.client)
         membership = self._parts.machine.membership
@@ -131,4 +131,4 @@ class PeerMembership:
         if warnings != self._warned:
             self._warned = warnings
             for warning in warnings:
-                log.warning("membership.even", extra={"reason": warning})
+                log.warning("membership.even_voters", extra={"reason": warning})

@@ -1,4 +1,4 @@
-"""What other members, and nodes that may become members, ask of this one."""
+"""Requests of other members, and of nodes that may become members."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,17 +24,17 @@ class PeerRequests:
     def __init__(
         self,
         parts: PeerParts,
-        images: SnapshotSender,
+        snapshots: SnapshotSender,
         removed: Callable[[str], None],
         expelled: Callable[[int], None],
     ) -> None:
         """Call `removed` with the reason when this node has been removed, `expelled` with others."""
         self._parts = parts
-        self._images = images
+        self._snapshots = snapshots
         self._removed = removed
         self._expelled = expelled
         self.leaving: dict[int, float] = {}
-        """When members announced that they stop, on this node's clock."""
+        """When members announced their stop, on this node's clock."""
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
         self.failures = FailureReports(parts.transport)
@@ -46,7 +46,7 @@ class PeerRequests:
     # --- connections ----------------------------------------------------------
 
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
-        """Accept a connection of a compatible member of the same cluster, or say why not."""
+        """Accept a connection of a compatible member of the same cluster, or return the reason why not."""
         major, minor, patch = self._parts.settings.version
         response = peer_pb2.HandshakeResponse(
             version_major=major,
@@ -66,18 +66,18 @@ class PeerRequests:
         if response.accepted:
             self._parts.transport.nudge(request.sender, anew=request.anew)
             self.incompatible.changed(request.sender, _version(request))
-            self.failures.unsure(request.sender)
+            self.failures.forget(request.sender)
         return response
 
     def members_changed(self, membership: Membership) -> None:
-        """Hear of another membership than before."""
+        """Forget members that were removed, and end their connections."""
         before, self._known = self._known, frozenset(one.id for one in membership.members)
         self.incompatible.keep(self._known)
         for member in before - self._known:
             self._expelled(member)
 
     def answered(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
-        """Hear what a member says to this node's handshake; return why not to connect, if so."""
+        """Take in the answer to this node's handshake; return why not to connect, if so."""
         loop = self._parts.loop
         if response.cluster_id != self._parts.identity.cluster_id:
             return "" if response.accepted else response.reason
@@ -86,26 +86,28 @@ class PeerRequests:
         if response.removed:
             self._removed(response.reason)
         theirs = _version(response)
-        # An older version may let in whom this one may not work with, and the other way round.
+        # An older version may accept one that this version refuses, and the other way round.
         ours = compatibility.objection(self._parts.settings.version, theirs)
         if ours or (response.incompatible and not response.accepted):
-            self._found(member, theirs, ours or f"it refuses this member: {response.reason}")
+            self._note_incompatible(
+                member, theirs, ours or f"it refuses this member: {response.reason}"
+            )
         elif response.accepted:
             self.incompatible.settled(member)
             loop.connected(member)
         return ours if response.accepted else response.reason
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
-        """Take in raft messages over an accepted connection; False ends it.
+        """Step raft messages from an accepted connection; False ends it.
 
-        A member that was removed meanwhile is told so when it shakes hands again.
+        A member that was removed meanwhile learns so from its next handshake.
         """
-        if self._no_member(sender):
+        if self._was_removed(sender):
             return False
         self._parts.loop.receive(sender, messages)
         return True
 
-    def _no_member(self, sender: int) -> bool:
+    def _was_removed(self, sender: int) -> bool:
         membership = self._parts.machine.membership
         if membership is not self._seen:
             self._seen, self._gone = membership, {}
@@ -132,12 +134,12 @@ class PeerRequests:
         theirs = _version(request)
         reason = compatibility.objection(self._parts.settings.version, theirs)
         if reason:
-            self._found(request.sender, theirs, reason)
+            self._note_incompatible(request.sender, theirs, reason)
         return reason
 
-    def _found(self, member: int, theirs: Version, reason: str) -> None:
+    def _note_incompatible(self, member: int, theirs: Version, reason: str) -> None:
         membership = self._parts.machine.membership
-        # Of strangers nothing is kept: whoever reaches the port could name any number of them.
+        # Only members are kept: a stranger on the port could name any number of ids.
         if membership is not None and membership.member(member) is not None:
             self.incompatible.found(member, theirs, reason, self._parts.clock.unix_ms())
 
@@ -147,35 +149,35 @@ class PeerRequests:
             return False
         return rules.was_removed(membership, request.sender)
 
-    async def image(
+    async def snapshot(
         self, sender: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read an image in chunks; SnapshotError when it is gone."""
-        async for chunk in self._images.chunks(sender, request.image_id, request.offset):
+        """Read a snapshot in chunks; SnapshotError when it is gone."""
+        async for chunk in self._snapshots.chunks(sender, request.image_id, request.offset):
             yield chunk
 
     async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
-        """Tell an empty disk what it is to be."""
+        """Answer an empty disk that looks for its cluster."""
         return await self._admission.identify(request)
 
-    def tell_failed(self, failed: frozenset[int]) -> None:
-        """Have the others know, as their leader, whom this one told to have failed."""
+    def share_failures(self, failed: frozenset[int]) -> None:
+        """Share with the others, as their leader, which members have failed."""
         membership = self._parts.machine.membership
         if membership is None:
             return
         own, term = self._parts.identity.node_id, self._parts.loop.replica.term
         others = [one.id for one in membership.members if one.started and one.id != own]
-        self.failures.tell(term, failed, others)
+        self.failures.share(term, failed, others)
 
     # --- forwarded calls ------------------------------------------------------
 
     async def forward(self, request: peer_pb2.ForwardRequest) -> peer_pb2.ForwardResponse:
-        """Carry out, as the leader, what another member passed on; some calls are for everybody."""
+        """Carry out a call of another member: most as the leader, some as any member."""
         call = request.WhichOneof("call")
         if call == "stopping_member":
-            return self._farewell(request.stopping_member.id)
+            return self._stopping(request.stopping_member.id)
         if call == "failed_members":
-            known = self.failures.hear(request.failed_members)
+            known = self.failures.receive(request.failed_members)
             return peer_pb2.ForwardResponse(failed_members=known)
         try:
             if call == "identify":
@@ -185,7 +187,7 @@ class PeerRequests:
         except DatabaseError as error:
             return forwarding.refused(error)
 
-    def _farewell(self, member: int) -> peer_pb2.ForwardResponse:
+    def _stopping(self, member: int) -> peer_pb2.ForwardResponse:
         membership = self._parts.machine.membership
         if membership is not None and membership.member(member) is not None:
             self.leaving[member] = self._parts.clock.now()

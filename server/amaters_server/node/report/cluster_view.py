@@ -1,4 +1,4 @@
-"""What this node sees of its cluster: for alerts to judge, and for administrators to look at."""
+"""What this node sees of its cluster, for alerts and for administrators."""
 
 from amaters_server.alerts.view import ClusterView, MemberView
 from amaters_server.machine.machine import Machine
@@ -15,13 +15,13 @@ from amaters_server.storage.engine import Engine
 _NOBODY = LeaderView(0, 0, {})
 
 
-def view_of_nobody(name: str) -> ClusterView:
+def view_without_cluster(name: str) -> ClusterView:
     """Return what a node sees that belongs to no cluster."""
     return ClusterView(0, name, votes=False, leader=0, confirmed=False)
 
 
 class ClusterReport:
-    """One node's outlook. Changes nothing; belongs to the event loop."""
+    """One member's view. Changes nothing; belongs to the event loop."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class ClusterReport:
         return shards(self._machine.membership, leader, self._engine.statistics(), keys)
 
     def cluster(self, now: float) -> ClusterView:
-        """Return what alerts are judged from; of nobody before the state has arrived."""
+        """Return what alerts are judged from; without members before the state has arrived."""
         loop, membership, name = self._loop, self._machine.membership, self._settings.addresses.name
         if membership is None:
-            return view_of_nobody(name)
+            return view_without_cluster(name)
         raft, lifecycle = loop.replica.status(), self._lifecycle
         own = membership.member(loop.replica.origin.node_id)
         progress = loop.replica.leader_view(now) if raft.leads else _NOBODY
@@ -61,7 +61,7 @@ class ClusterReport:
             leader=raft.leader,
             confirmed=raft.confirmed,
             muted=lifecycle.stopping or bool(lifecycle.removed or lifecycle.failure),
-            failed=self._peers.failures.open,
+            failed=self._peers.failures.failed,
             others=tuple(
                 self._member(member, progress) for member in membership.members if member is not own
             ),

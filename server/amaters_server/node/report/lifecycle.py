@@ -23,7 +23,7 @@ _STARTING = Wait(NodeState.WAITING, "it is starting")
 
 @dataclass(slots=True)
 class Lifecycle:
-    """What has happened to this node so far."""
+    """The events in the life of this node that decide its state."""
 
     started_unix_ms: int
     waiting: Wait = field(default=_STARTING)
@@ -34,7 +34,7 @@ class Lifecycle:
     refusing: bool = False
     closed: bool = False
     failure: str = ""
-    """Why its disk or its replication is beyond help."""
+    """Why its disk or its replication cannot go on."""
     removed: str = ""
     """Why it is no longer a member."""
 
@@ -44,7 +44,7 @@ class Lifecycle:
 
     @property
     def reason(self) -> str:
-        """Say why the node does not serve, if it does not."""
+        """Return why the node does not serve; empty when it does."""
         if self.failure or self.removed:
             return self.failure or self.removed
         if self.stopping:
@@ -98,7 +98,7 @@ class Reported(Protocol):
 
     @property
     def identity(self) -> Identity:
-        """Who this node is; id 0 before it is a member."""
+        """Its identity; id 0 before it is a member."""
         ...
 
     @property

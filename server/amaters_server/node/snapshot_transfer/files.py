@@ -1,8 +1,8 @@
-"""An image on its way: the files of an engine's checkpoint as one stream of bytes.
+"""A snapshot in transfer: the files of an engine's checkpoint as one stream of bytes.
 
 The stream begins with a manifest (its length in four big-endian bytes, then JSON), which names
-every file with its size and CRC-32; the files follow in that order. An offset into the stream says
-how far it was received, so that it can go on there. Memory is bounded by one piece. Everything
+every file with its size and CRC-32; the files follow in that order. An offset into the stream is
+how far it was received, so that a transfer continues there. Memory is bounded by one piece. Everything
 here blocks and belongs in a worker thread.
 """
 
@@ -60,15 +60,17 @@ class Manifest:
                 for one in decoded["files"]
             )
         except (ValueError, TypeError, KeyError) as error:
-            raise SnapshotError(f"the image's manifest does not decode: {error!r}") from error
+            raise SnapshotError(f"the snapshot's manifest does not decode: {error!r}") from error
         if known != FORMAT:
             raise SnapshotError(
-                f"the image has format {known}, this version reads format {FORMAT}: bring this "
+                f"the snapshot has format {known}, this version reads format {FORMAT}: bring this "
                 "member to the version of its leader"
             )
         odd = [one.name for one in files if not _PLAIN_NAME.fullmatch(one.name) or one.size < 0]
         if odd or len({one.name for one in files}) != len(files):
-            raise SnapshotError(f"the image's manifest names files that no engine has: {odd[:3]}")
+            raise SnapshotError(
+                f"the snapshot's manifest names files that no engine has: {odd[:3]}"
+            )
         return cls(files)
 
     def encode(self) -> bytes:
@@ -107,14 +109,14 @@ class OutgoingSnapshot:
                 opened.seek(offset)
                 data = opened.read(size)
         except OSError as error:
-            raise SnapshotError(f"cannot read {file.name} of the image: {error}") from error
+            raise SnapshotError(f"cannot read {file.name} of the snapshot: {error}") from error
         if not data:
-            raise SnapshotError(f"{file.name} of the image has become shorter")
+            raise SnapshotError(f"{file.name} of the snapshot has become shorter")
         return data
 
 
 class IncomingSnapshot:
-    """A checkpoint that is being received into a folder; goes on where an earlier try ended."""
+    """A checkpoint that is being received into a folder; continues an earlier attempt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -146,7 +148,7 @@ class IncomingSnapshot:
         while rest:
             file = self._unfinished()
             if file is None:
-                raise SnapshotError("the image is longer than its manifest tells")
+                raise SnapshotError("the snapshot is longer than its manifest says")
             size = min(file.size - self._present(file), len(rest))
             with (self._content / file.name).open("ab") as opened:
                 opened.write(rest[:size])
@@ -164,7 +166,7 @@ class IncomingSnapshot:
                 path.touch()
             if path.stat().st_size != file.size or checksum(path) != file.crc32:
                 shutil.rmtree(self._content)
-                raise SnapshotError(f"{file.name} of the image is damaged: fetching it again")
+                raise SnapshotError(f"{file.name} of the snapshot is damaged: fetching it again")
             with path.open("rb+") as opened:
                 sync(opened)
         sync_folder(self._content)
@@ -178,7 +180,7 @@ class IncomingSnapshot:
             return memoryview(b"")
         end = _LENGTH_BYTES + int.from_bytes(head[:_LENGTH_BYTES], "big")
         if end > _MOST_MANIFEST_BYTES:
-            raise SnapshotError(f"the image's manifest claims to have {end} bytes")
+            raise SnapshotError(f"the snapshot's manifest claims to have {end} bytes")
         if len(head) < end:
             return memoryview(b"")
         self._head = head[:end]

@@ -1,8 +1,8 @@
-"""The follower's half of catching up by image: fetch, check, let raft decide, install.
+"""The follower's side of a snapshot transfer: fetch, check, step its offer, install.
 
-The MsgSnapshot that offers an image is held back until the image lies here whole. A fetch that
+The MsgSnapshot that offers a snapshot is held back until all of it is here. A fetch that
 breaks off goes on where it stopped, after a restart of this node too. Installing is all or nothing:
-a crash leaves the old state, and the image is offered again, or the new one.
+a crash leaves either the old state, and the snapshot is offered again, or the new one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 from amaters.transport.backoff import Backoff
 from google.protobuf.message import DecodeError
 
-from amaters_server.machine import snapshot_install as adoption
+from amaters_server.machine import snapshot_install
 from amaters_server.model.errors import DatabaseError, StorageFullError
 from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
 from amaters_server.node.snapshot_transfer.files import IncomingSnapshot
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 BACKOFF = Backoff(0.2, 1.6)
 INCOMING, WHOLE = "incoming", "whole"
-"""What folders with parts of an image, and with a whole one, begin with."""
+"""How the names of folders with an incomplete and with a complete snapshot start."""
 
 
 class SnapshotReceiver:
-    """Fetches and installs images offered by a leader. All methods belong to the event loop."""
+    """Fetches and installs snapshots that a leader offers. Belongs to the event loop."""
 
     def __init__(self, loop: ReplicaLoop, parts: LoopParts, folder: Path) -> None:
         self._loop = loop
@@ -45,7 +45,7 @@ class SnapshotReceiver:
         self._counters = parts.counters
         self._fetching: asyncio.Task[None] | None = None
         self._whole: tuple[tuple[int, int], Path] | None = None
-        """The image that is here: its index and term, and the folder with its files."""
+        """The complete snapshot: its index and term, and the folder with its files."""
         self._installing = False
 
     async def close(self) -> None:
@@ -57,11 +57,11 @@ class SnapshotReceiver:
     # --- fetching -------------------------------------------------------------
 
     def offered(self, offer: SnapshotOffer) -> None:
-        """Fetch the image of an offer, then let raft have its message."""
+        """Fetch the snapshot of an offer, then step its message."""
         if self._installing or (self._fetching is not None and not self._fetching.done()):
-            return  # The leader repeats its offer; one image at a time is enough.
+            return  # The leader repeats its offer; one snapshot at a time is enough.
         events = asyncio.get_running_loop()
-        self._fetching = events.create_task(self._fetch(offer), name="fetch-image")
+        self._fetching = events.create_task(self._fetch(offer), name="fetch-snapshot")
 
     async def _fetch(self, offer: SnapshotOffer) -> None:
         loop = self._loop
@@ -69,81 +69,85 @@ class SnapshotReceiver:
             return  # The one that raft has accepted already must stay as it is.
         try:
             if self._whole is None or self._whole[0] != (offer.index, offer.term):
-                image = peer_pb2.ImageOffer.FromString(offer.data)
-                whole = await self._fetched(offer, image)
+                offered = peer_pb2.ImageOffer.FromString(offer.data)
+                whole = await self._fetched(offer, offered)
                 self._whole = ((offer.index, offer.term), whole)
-                log.info("image.fetched", extra={"index": offer.index, "bytes": image.size_bytes})
+                log.info(
+                    "snapshot.fetched", extra={"index": offer.index, "bytes": offered.size_bytes}
+                )
         except (DatabaseError, DecodeError, OSError) as error:
-            log.warning("image.not_fetched", extra={"reason": str(error)})
+            log.warning("snapshot.fetch_failed", extra={"reason": str(error)})
             return
         if loop.replica.step(offer.message, self._clock.now(), fetched=True):
             loop.kick()
 
-    async def _fetched(self, offer: SnapshotOffer, image: peer_pb2.ImageOffer) -> Path:
-        """Return the folder with the whole, checked image."""
-        # Another leader's image of the same entry has other bytes: never continue one by the other.
-        name = f"{INCOMING}-{offer.index}-{offer.term}-{image.source}-{image.size_bytes}"
+    async def _fetched(self, offer: SnapshotOffer, offered: peer_pb2.ImageOffer) -> Path:
+        """Return the folder with the complete, checked snapshot."""
+        # Another leader's snapshot of the same entry has other bytes: a fetch never mixes the two.
+        name = f"{INCOMING}-{offer.index}-{offer.term}-{offered.source}-{offered.size_bytes}"
         events = asyncio.get_running_loop()
         incoming = await events.run_in_executor(None, _begin, self._folder, name)
         async for attempt in attempts(ATTEMPTS, BACKOFF, after=OSError):
             with attempt:
-                await self._read_on(image, incoming)
+                await self._read_on(offered, incoming)
         whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
         await events.run_in_executor(None, incoming.finish, whole)
         await events.run_in_executor(None, self._require, whole, offer)
         return whole
 
     def _require(self, whole: Path, offer: SnapshotOffer) -> None:
-        """Give the image up when it is not what the offer says of it."""
+        """Raise SnapshotError when the snapshot differs from its offer."""
         checkpoint = self._engine.opened(whole)
         try:
-            adoption.require(
+            snapshot_install.require(
                 checkpoint, index=offer.index, term=offer.term, conf_state=offer.conf_state
             )
         finally:
             checkpoint.close()
 
-    async def _read_on(self, image: peer_pb2.ImageOffer, incoming: IncomingSnapshot) -> None:
+    async def _read_on(self, offered: peer_pb2.ImageOffer, incoming: IncomingSnapshot) -> None:
         """Append what is missing; OSError when the connection breaks or a chunk is damaged."""
         events = asyncio.get_running_loop()
         offset = await events.run_in_executor(None, incoming.measure)
-        request = peer_pb2.FetchImageRequest(image_id=image.image_id, offset=offset)
-        async for chunk in self._transport.fetch_snapshot(image.source, request):
+        request = peer_pb2.FetchImageRequest(image_id=offered.image_id, offset=offset)
+        async for chunk in self._transport.fetch_snapshot(offered.source, request):
             if chunk.offset != offset or zlib.crc32(chunk.data) != chunk.checksum:
-                raise ConnectionError(f"a chunk at {offset} of image {image.image_id} is damaged")
+                raise ConnectionError(
+                    f"a chunk at {offset} of snapshot {offered.image_id} is damaged"
+                )
             await events.run_in_executor(None, incoming.append, chunk.data)
             offset += len(chunk.data)
             self._counters.snapshot_bytes_received += len(chunk.data)
-        if offset != image.size_bytes:
-            raise ConnectionError(f"image {image.image_id} ended after {offset} bytes")
+        if offset != offered.size_bytes:
+            raise ConnectionError(f"snapshot {offered.image_id} ended after {offset} bytes")
 
     # --- installing -----------------------------------------------------------
 
-    def install(self, image: Snapshot) -> None:
-        """Replace everything by the image, on the storage thread; then go on."""
+    def install(self, snapshot: Snapshot) -> None:
+        """Replace the state by the snapshot, on the storage thread; then go on."""
         loop = self._loop
         if self._whole is None:
-            loop.fail(f"the image of entry {image.index} is not here; restart this node")
+            loop.fail(f"the snapshot of entry {snapshot.index} is missing; restart this node")
             return
         folder = self._whole[1]
         self._installing = True
         self._machine.suspend()
-        log.info("image.installing", extra={"index": image.index})
+        log.info("snapshot.installing", extra={"index": snapshot.index})
 
         def done(failure: BaseException | None) -> None:
             if isinstance(failure, StorageFullError):
-                asyncio.get_running_loop().call_later(1.0, self.install, image)
+                asyncio.get_running_loop().call_later(1.0, self.install, snapshot)
                 return
             failure = failure or self._reloaded()
             if failure is not None:
-                loop.fail(f"the image {folder.name} could not be installed: {failure}")
+                loop.fail(f"the snapshot in {folder.name} could not be installed: {failure}")
                 return
             self._counters.snapshots_installed += 1
-            log.info("image.installed", extra={"index": image.index})
+            log.info("snapshot.installed", extra={"index": snapshot.index})
             loop.resume(Changes())
             self._whole, self._installing = None, False
 
-        loop.storage.run(self._installer(image, folder), done)
+        loop.storage.run(self._installer(snapshot, folder), done)
 
     def _reloaded(self) -> DatabaseError | None:
         try:
@@ -152,13 +156,13 @@ class SnapshotReceiver:
             return error
         return None
 
-    def _installer(self, image: Snapshot, folder: Path) -> Callable[[], None]:
-        amend = adoption.adopting(self._engine, index=image.index, term=image.term)
+    def _installer(self, snapshot: Snapshot, folder: Path) -> Callable[[], None]:
+        amend = snapshot_install.adopting(self._engine, index=snapshot.index, term=snapshot.term)
         return lambda: self._engine.replace(folder, amend)
 
 
 def _begin(folder: Path, name: str) -> IncomingSnapshot:
-    """Go on with that image, or begin it; any other that came or was to come is given up."""
+    """Continue that snapshot, or start it; delete all others."""
     for pattern in (INCOMING, WHOLE):
         for path in folder.glob(f"{pattern}-*"):
             if path.name != name:

@@ -1,4 +1,4 @@
-"""The leader's half of catching up by image: makes one image at a time, and serves its chunks."""
+"""The leader's side of a snapshot transfer: makes one snapshot at a time, and sends its chunks."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from amaters_server.machine import snapshot_install as adoption
+from amaters_server.machine import snapshot_install
 from amaters_server.machine.state import SavedState
 from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import ConfState
@@ -25,26 +25,26 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 512 * 1024
 FORGET_AFTER_SECONDS = 60.0
-"""An image that nobody reads any more is deleted, and the log may be compacted past it."""
+"""A snapshot that no member reads for so long is deleted, and the log may be compacted past it."""
 OUTGOING = "outgoing"
-"""What folders with an image on offer begin with."""
+"""How the names of folders with an offered snapshot start."""
 SILENCE_SECONDS = 10.0
-"""A member that stopped reading before the end is offered the image again after this."""
+"""A member that stopped reading before the end gets the offer again after this."""
 
 
 @dataclass(slots=True)
-class _Image:
-    """A finished image, on offer."""
+class _Offered:
+    """A complete snapshot, on offer."""
 
     id: int
     files: OutgoingSnapshot
     touched: float
     members: frozenset[int]
-    """Who can use it: raft takes an image over only where it is named in it."""
+    """Who can use it: raft installs a snapshot only on members that it names."""
 
 
 class SnapshotSender:
-    """Images for members that are too far behind. All methods belong to the event loop."""
+    """Snapshots for members that are too far behind. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class SnapshotSender:
         self._clock = clock
         self._counters = counters
         self._making: asyncio.Task[None] | None = None
-        self._current: _Image | None = None
+        self._current: _Offered | None = None
         self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
         self._pace = _Pace(settings.snapshot_bytes_per_second, clock)
@@ -71,13 +71,13 @@ class SnapshotSender:
             self._delete(leftover)
 
     def wanted(self, _: Sequence[int]) -> None:
-        """Hear that members need an image newer than the one on offer; makes one."""
+        """Make a snapshot for members that need one newer than the one on offer."""
         if self._making is None or self._making.done():
             events = asyncio.get_running_loop()
-            self._making = events.create_task(self._make(), name="make-image")
+            self._making = events.create_task(self._make(), name="make-snapshot")
 
     async def close(self) -> None:
-        """Stop, and delete the image."""
+        """Stop, and delete the snapshot."""
         if self._making is not None:
             self._making.cancel()
             await asyncio.gather(self._making, return_exceptions=True)
@@ -96,43 +96,43 @@ class SnapshotSender:
             kept, files = await events.run_in_executor(None, make, self._engine, folder)
         except (DatabaseError, OSError) as error:
             replica.driver.hold_log(0)
-            log.warning("image.not_made", extra={"reason": str(error)})
+            log.warning("snapshot.make_failed", extra={"reason": str(error)})
             return
         replica.driver.hold_log(kept.index)
         conf_state = kept.membership.conf_state if kept.membership is not None else ConfState()
         members = frozenset((*conf_state.voters, *conf_state.learners))
         if self._current is not None:
             self._delete(self._current.files.folder)
-        self._current = _Image(kept.index, files, self._clock.now(), members)
+        self._current = _Offered(kept.index, files, self._clock.now(), members)
         offer = peer_pb2.ImageOffer(
             image_id=kept.index, source=replica.origin.node_id, size_bytes=files.size
         )
         replica.offer_snapshot(kept.index, kept.term, conf_state, offer.SerializeToString())
-        log.info("image.made", extra={"index": kept.index, "bytes": files.size})
+        log.info("snapshot.made", extra={"index": kept.index, "bytes": files.size})
 
     # --- serving --------------------------------------------------------------
 
     async def chunks(
         self, member: int, image_id: int, offset: int
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read the image from an offset on, no faster than the limit; SnapshotError when gone."""
-        image = self._current
-        if image is None or image.id != image_id:
-            raise SnapshotError(f"image {image_id} is gone: a newer one will be offered")
+        """Read the snapshot from an offset on, within the limit; SnapshotError when it is gone."""
+        offered = self._current
+        if offered is None or offered.id != image_id:
+            raise SnapshotError(f"snapshot {image_id} is gone: a newer one will be offered")
         events = asyncio.get_running_loop()
-        while offset < image.files.size:
-            data = await events.run_in_executor(None, image.files.read, offset, CHUNK_BYTES)
+        while offset < offered.files.size:
+            data = await events.run_in_executor(None, offered.files.read, offset, CHUNK_BYTES)
             await self._pace.wait(len(data))
-            image.touched = self._reading[member] = self._clock.now()
+            offered.touched = self._reading[member] = self._clock.now()
             self._counters.snapshot_bytes_sent += len(data)
             yield peer_pb2.ImageChunk(offset=offset, data=data, checksum=zlib.crc32(data))
             offset += len(data)
         self._counters.snapshots_sent += 1
 
-    # --- looking after ----------------------------------------------------------
+    # --- maintenance ----------------------------------------------------------
 
-    def look_after(self) -> None:
-        """Call this every second or so: repeats what got stuck, forgets what is not needed."""
+    def maintain(self) -> None:
+        """Repeat offers that got stuck, delete a snapshot that is not needed; call it every second."""
         replica, now = self._replica, self._clock.now()
         waiting = replica.awaiting_snapshot()
         for member in waiting:
@@ -140,22 +140,22 @@ class SnapshotSender:
                 self._reading[member] = now
                 replica.snapshot_sent(member, arrived=False)
         self._reading = {one: at for one, at in self._reading.items() if one in waiting}
-        image = self._current
-        if image is None:
+        offered = self._current
+        if offered is None:
             return
-        if not waiting and now - image.touched > FORGET_AFTER_SECONDS:
-            self._forget(replica, image)
-        elif late := [member for member in waiting if member not in image.members]:
-            # They joined after it was made: a newer one is asked for as soon as it is gone.
-            self._forget(replica, image)
+        if not waiting and now - offered.touched > FORGET_AFTER_SECONDS:
+            self._forget(replica, offered)
+        elif late := [member for member in waiting if member not in offered.members]:
+            # They joined after it was made: raft asks for a newer one as soon as it is gone.
+            self._forget(replica, offered)
             for member in late:
                 replica.snapshot_sent(member, arrived=False)
 
-    def _forget(self, replica: Replica, image: _Image) -> None:
+    def _forget(self, replica: Replica, offered: _Offered) -> None:
         self._current = None
         replica.withdraw_snapshot()
         replica.driver.hold_log(0)
-        self._delete(image.files.folder)
+        self._delete(offered.files.folder)
 
     def _delete(self, folder: Path) -> None:
         events = asyncio.get_running_loop()
@@ -188,7 +188,7 @@ def make(engine: Engine, folder: Path) -> tuple[SavedState, OutgoingSnapshot]:
     engine.checkpoint(folder)
     checkpoint = engine.opened(folder)
     try:
-        kept = adoption.position(checkpoint)
+        kept = snapshot_install.position(checkpoint)
     finally:
         checkpoint.close()
     return kept, OutgoingSnapshot(folder)

@@ -44,10 +44,10 @@ class PeerNode(Protocol):
         """Answer a call passed on by another member."""
         ...
 
-    def image(
+    def snapshot(
         self, sender: int, request: peer_pb2.FetchImageRequest, /
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read an image in chunks."""
+        """Read an snapshot in chunks."""
         ...
 
 
@@ -87,9 +87,9 @@ class PeerService:
     async def FetchImage(  # noqa: N802
         self, request: peer_pb2.FetchImageRequest, context: CallContext
     ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
-        """Send an image from an offset on."""
+        """Send an snapshot from an offset on."""
         sender = admitted(self._node(), context.invocation_metadata())
-        async for chunk in self._node().image(sender, request):
+        async for chunk in self._node().snapshot(sender, request):
             yield chunk
 
     async def Identify(  # noqa: N802

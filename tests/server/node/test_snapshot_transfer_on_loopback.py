@@ -1,4 +1,4 @@
-"""An image between real nodes: the connection breaks, bytes are damaged, and speed is limited."""
+"""A snapshot between real nodes: the connection breaks, bytes are damaged, and speed is limited."""
 
 import asyncio
 import random

@@ -21,7 +21,7 @@ from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.machine import collection_count
 from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import ConfigurationError, DatabaseError
-from amaters_server.node.backup.backups import SnapshotPlaces
+from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin.ports import AdminParts, AdminReload
@@ -150,7 +150,7 @@ def compose(
         random.Random(),  # noqa: S311
     )
     machine = Machine(engine)
-    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, snapshot_places(settings))
+    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, backup_places(settings))
     node = Node(from_settings.node_settings(settings), parts)
     members, held = _Members(node, clock), _Held(machine)
     traffic = _Traffic()
@@ -273,10 +273,10 @@ def _listener(
     return listener
 
 
-def snapshot_places(settings: Settings) -> SnapshotPlaces:
+def backup_places(settings: Settings) -> BackupPlaces:
     """Return where snapshots are kept."""
     section, s3 = settings.snapshots, from_settings.s3_settings(settings.snapshots.s3)
-    return SnapshotPlaces(
+    return BackupPlaces(
         folder=settings.snapshot_folder,
         uploader_for=lambda place, credentials: uploader_for(place, s3, credentials),
         destination=section.destination,

@@ -19,10 +19,10 @@ from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.app.compose import (
     Server,
+    backup_places,
     compose,
     open_engine,
     own_folders,
-    snapshot_places,
 )
 from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
@@ -185,7 +185,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
     def apply(settings: Settings) -> None:
         webhook = from_settings.webhook_settings(settings.alerts)
         _apply_logging(logs, settings)
-        server.node.backups.move(snapshot_places(settings))
+        server.node.backups.move(backup_places(settings))
         server.webhook.settings = webhook
         server.monitor.apply(from_settings.alert_settings(settings))
         server.listener.limit_connections(

@@ -53,12 +53,12 @@ class BackupReader:
         self._records = _read_records(iter(content))
         header = next(self._records, None)
         if header is None:
-            raise SnapshotError("the snapshot is empty, it is no image of a cluster's data")
+            raise SnapshotError("the backup is empty, it is no image of a cluster's data")
         try:
             self.kept: SavedState = state.state_from_header(header)
         except StorageCorruptedError as error:
             raise SnapshotError(
-                f"the snapshot is no image of a cluster's data: choose another one ({error})"
+                f"the backup is no image of a cluster's data: choose another one ({error})"
             ) from error
         self._checksum = zlib.crc32(header)
 

@@ -24,7 +24,7 @@ from amaters_server.model.errors import (
     StorageError,
 )
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
-from amaters_server.node.backup.backups import Backups, SnapshotPlaces
+from amaters_server.node.backup.backups import BackupPlaces, Backups
 from amaters_server.node.joining import open_replica
 from amaters_server.node.joining.discovery import search
 from amaters_server.node.joining.founding import FoundCluster, JoinCluster
@@ -57,7 +57,7 @@ class NodeParts:
     clock: Clock
     disk_id: str
     """A fresh random name, used if the disk turns out to be empty."""
-    snapshots: SnapshotPlaces | None = None
+    snapshots: BackupPlaces | None = None
     """Where backups go; without it they are refused."""
 
 

@@ -82,8 +82,8 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotInfo:
-    """One snapshot; what a listing cannot tell without opening the file is zero."""
+class BackupInfo:
+    """One backup; what a listing cannot say without opening the file is zero."""
 
     id: int
     timestamp_ms: int
@@ -101,10 +101,10 @@ class SnapshotInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotPiece:
-    """Some bytes of a snapshot file on their way to somebody."""
+class BackupPiece:
+    """Some bytes of a backup file on their way to a caller."""
 
-    snapshot_id: int
+    backup_id: int
     offset: int
     data: bytes
     total_bytes: int
@@ -146,8 +146,8 @@ class RestoreProgress:
     keys_total: int
     bytes_restored: int
     done: bool = False
-    snapshot: str = ""
-    """What is being restored: the URI of an uploaded snapshot, or the id of a local one."""
+    backup: str = ""
+    """What is being restored: the URI of an uploaded backup, or the id of a local one."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result, Write
-from amaters_server.node.backup.backups import SnapshotPlaces
+from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
 from amaters_server.rpc.grpcio.channels import GrpcioDialer
@@ -59,7 +59,7 @@ class Loopback:
     settings: NodeSettings
     open_engine: Callable[[], Engine]
     credentials: Callable[[], PeerCredentials | None] = lambda: None
-    snapshots: SnapshotPlaces | None = None
+    snapshots: BackupPlaces | None = None
     over: Transport = "native"
     clock: LoopClock = field(default_factory=LoopClock)
     node: Node = field(init=False)
@@ -160,7 +160,7 @@ def founders(
             initial=members if count > 1 else (),
             retention=retention or Retention(),
         )
-        places = SnapshotPlaces(
+        places = BackupPlaces(
             folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")
         )
         disk = open_engine or memory_disk()

@@ -128,7 +128,7 @@ async def test_a_clock_that_steps_back_costs_no_backup(cluster):
         assert made.id == local[0].id == max(one.id for one in local)
         assert len(local) == 2
         assert (await backups.list_remote(StoreAccess()))[-1].uri == made.uri
-        assert {one.snapshot_id async for one in backups.download(0)} == {made.id}
+        assert {one.backup_id async for one in backups.download(0)} == {made.id}
     await restored(node, "newest", replace=True)
     assert await node.get(b"k") == b"after-3"
 
@@ -207,7 +207,7 @@ async def test_what_a_backup_was_given_a_restore_takes(cluster, how):
     progress = await restored(node, wanted[how], replace=True, remote=how == "remote")
 
     assert await node.get(b"k") == b"v"
-    assert progress[-1].snapshot == (str(made.id) if how in ("newest", "id") else made.uri)
+    assert progress[-1].backup == (str(made.id) if how in ("newest", "id") else made.uri)
 
 
 async def test_an_older_upload_is_restored_by_its_id(cluster):
@@ -372,7 +372,7 @@ async def test_an_id_is_never_stored_over_other_data(cluster):
     content[20] ^= 1  # Another moment: as if another member had made it.
     stored.write_bytes(content)
 
-    with pytest.raises(SnapshotError, match="another snapshot of the same id"):
+    with pytest.raises(SnapshotError, match="another backup of the same id"):
         await node.node.backups.upload(made.id, StoreAccess())
 
     assert stored.read_bytes() == content

@@ -1,1 +1,1 @@
-"""Snapshots of the data that leave the cluster, and restoring them through the log."""
+"""Backups of the data that leave the cluster, and restoring them through the log."""

@@ -1,4 +1,4 @@
-"""Snapshots of the data: written here, uploaded elsewhere, and loaded back through the log."""
+"""Backups of the data: written here, uploaded elsewhere, and loaded back through the log."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
 from amaters_server.node.backup.downloads import DownloadReader
-from amaters_server.node.backup.files import SnapshotFiles, StoreAccess, Wanted, others
+from amaters_server.node.backup.files import BackupFiles, StoreAccess, Wanted, others
 from amaters_server.node.backup.restoring import RestoreJob, is_empty
 from amaters_server.node.loop.leadership import barrier
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.values import RestoreProgress, SnapshotInfo, SnapshotPiece
+from amaters_server.node.values import BackupInfo, BackupPiece, RestoreProgress
 
 BARRIER_SECONDS = 10.0
 
@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotPlaces:
-    """Where snapshots are kept."""
+class BackupPlaces:
+    """Where backups are kept."""
 
     folder: Path
     uploader_for: Callable[[Place, S3Credentials | None], SnapshotUploader]
@@ -43,9 +43,9 @@ class SnapshotPlaces:
     keep_local: int = 3
     """So many stay in the folder; older ones are deleted after each new one."""
 
-    def files(self) -> SnapshotFiles:
+    def files(self) -> BackupFiles:
         """Return the files there; ConfigurationError when a destination is none."""
-        return SnapshotFiles(
+        return BackupFiles(
             manager=lambda: BackupFolder(self.folder),
             uploader_for=self.uploader_for,
             places=places([one for one in (self.destination, *self.allowed) if one]),
@@ -55,11 +55,11 @@ class SnapshotPlaces:
 
 
 class Backups:
-    """The snapshots of one node. All methods belong to the event loop; none blocks it."""
+    """The backups of one node. All methods belong to the event loop; none blocks it."""
 
     def __init__(
         self,
-        where: SnapshotPlaces | None,
+        where: BackupPlaces | None,
         machine: Machine,
         clock: Clock,
         running: Callable[[], ReplicaLoop],
@@ -72,25 +72,25 @@ class Backups:
         self._one_at_a_time = asyncio.Lock()
         self._uploading: list[int] = []
         self._counted: dict[int, int] = {}
-        """Keys in the snapshots this process wrote: a file would have to be read to its end."""
+        """Keys in the backups this process wrote: a file would have to be read to its end."""
 
-    def move(self, where: SnapshotPlaces) -> None:
+    def move(self, where: BackupPlaces) -> None:
         """Use these places from the next call on; ConfigurationError when one is none."""
         self._files = where.files()
 
     # --- writing --------------------------------------------------------------
 
-    async def create(self, upload: StoreAccess | None = None) -> SnapshotInfo:
-        """Write a snapshot of everything acknowledged so far, and upload it when asked.
+    async def create(self, upload: StoreAccess | None = None) -> BackupInfo:
+        """Write a backup of everything acknowledged so far, and upload it when asked.
 
         What is returned was read back. SnapshotError when something failed; what was written here
         by then stays.
         """
         files, loop = self._configured(), self._running()
         async with self._one_at_a_time:
-            # Before the work: a place that cannot be reached takes no snapshot either.
+            # Before the work: a place that cannot be reached takes no backup either.
             found = [] if upload is None else await _away(lambda: files.remote(upload))
-            own = self._tell_of_others(found)
+            own = self._report_others(found)
             taken = [one.id for one in found if one.cluster_id == own]
             await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)
             if self._machine.restoring:
@@ -103,46 +103,46 @@ class Backups:
             return made
         return replace(made, uri=await self.upload(made.id, upload))
 
-    async def upload(self, snapshot_id: int, access: StoreAccess) -> str:
-        """Upload a local snapshot; returns its URI."""
+    async def upload(self, backup_id: int, access: StoreAccess) -> str:
+        """Upload a local backup; returns its URI."""
         files = self._configured()
-        with self._kept(snapshot_id):
-            return await _away(lambda: files.upload(snapshot_id, access))
+        with self._kept(backup_id):
+            return await _away(lambda: files.upload(backup_id, access))
 
     # --- looking and deleting -------------------------------------------------
 
-    async def list_local(self) -> list[SnapshotInfo]:
-        """Return the snapshots here, newest first."""
+    async def list_local(self) -> list[BackupInfo]:
+        """Return the backups here, newest first."""
         found = await _away(self._configured().local)
         self._counted = {one.id: self._counted[one.id] for one in found if one.id in self._counted}
         return [replace(one, key_count=self._counted.get(one.id)) for one in found]
 
     async def list_remote(
         self, access: StoreAccess, *, every_cluster: bool = False
-    ) -> list[SnapshotInfo]:
-        """Return this cluster's snapshots there, or those of every cluster; oldest first."""
+    ) -> list[BackupInfo]:
+        """Return this cluster's backups there, or those of every cluster; oldest first."""
         files = self._configured()
         found = await _away(lambda: files.remote(access))
         own = self._own()
         return [one for one in found if every_cluster or one.cluster_id == own]
 
-    async def download(self, snapshot_id: int) -> AsyncIterator[SnapshotPiece]:
-        """Read a local snapshot file (0: the newest), after its checksum was compared.
+    async def download(self, backup_id: int) -> AsyncIterator[BackupPiece]:
+        """Read a local backup file (0: the newest), after its checksum was compared.
 
         It stays readable when it is deleted meanwhile. SnapshotError when there is none.
         """
         folder = self._configured().manager
-        reader = await _away(lambda: DownloadReader(folder(), snapshot_id))
+        reader = await _away(lambda: DownloadReader(folder(), backup_id))
         try:
             while (piece := await _away(reader.next_piece)) is not None:
                 yield piece
         finally:
             reader.close()
 
-    async def delete_local(self, snapshot_id: int) -> None:
+    async def delete_local(self, backup_id: int) -> None:
         """Delete one here; SnapshotError when there is none."""
         files = self._configured()
-        await _away(lambda: files.manager().delete(snapshot_id))
+        await _away(lambda: files.manager().delete(backup_id))
 
     async def delete_remote(self, uri: str, credentials: S3Credentials | None = None) -> None:
         """Delete one there; one that is gone already is no error."""
@@ -159,11 +159,11 @@ class Backups:
         remote: bool = False,
         credentials: S3Credentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
-        """Load a snapshot's data into the cluster, telling how far it is.
+        """Load a backup's data into the cluster, reporting how far it is.
 
-        `uri` is that of an uploaded snapshot, or a place, whose newest is meant; an id or `newest`
+        `uri` is that of an uploaded backup, or a place, whose newest is meant; an id or `newest`
         means one here, and with `remote` one there. Unless `replace` is set, refused when the
-        cluster holds data. The snapshot is read to its end before anything is touched; a restore
+        cluster holds data. The backup is read to its end before anything is touched; a restore
         that fails later leaves an empty database, and can be begun again.
         """
         files, loop = self._configured(), self._running()
@@ -184,16 +184,16 @@ class Backups:
 
     # --- small things ---------------------------------------------------------
 
-    def _configured(self) -> SnapshotFiles:
+    def _configured(self) -> BackupFiles:
         if self._files is None:
-            raise SnapshotError("this node has no folder for snapshots: set `snapshots.dir`")
+            raise SnapshotError("this node has no folder for backups: set `snapshots.dir`")
         return self._files
 
     def _own(self) -> str:
         membership = self._machine.membership
         return "" if membership is None else membership.cluster_id
 
-    def _tell_of_others(self, found: list[SnapshotInfo]) -> str:
+    def _report_others(self, found: list[BackupInfo]) -> str:
         own = self._own()
         strangers = others(found, own)
         if strangers:
@@ -207,13 +207,13 @@ class Backups:
         return own
 
     @contextmanager
-    def _kept(self, snapshot_id: int) -> Iterator[None]:
-        """Keep a snapshot from retention while it is uploaded."""
-        self._uploading.append(snapshot_id)
+    def _kept(self, backup_id: int) -> Iterator[None]:
+        """Keep a backup from retention while it is uploaded."""
+        self._uploading.append(backup_id)
         try:
             yield
         finally:
-            self._uploading.remove(snapshot_id)
+            self._uploading.remove(backup_id)
 
 
 async def _away(work: Callable[[], T]) -> T:
@@ -223,4 +223,4 @@ async def _away(work: Callable[[], T]) -> T:
     except DatabaseError:
         raise
     except OSError as error:
-        raise SnapshotError(f"the snapshot could not be handled: {error}") from error
+        raise SnapshotError(f"the backup could not be handled: {error}") from error

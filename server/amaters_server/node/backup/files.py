@@ -1,4 +1,4 @@
-"""The snapshot files of one node, here and in the configured places. Everything here blocks."""
+"""The backup files of one node, here and in the configured places. Everything here blocks."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,14 +15,14 @@ from amaters_server.backups.stores.uploader import RemoteBackup, SnapshotUploade
 from amaters_server.machine.backup import BackupReader, write_backup
 from amaters_server.machine.machine import BackupSource
 from amaters_server.model.errors import SnapshotError
-from amaters_server.node.values import SnapshotInfo
+from amaters_server.node.values import BackupInfo
 
 NEWEST = "newest"
 _MOST_DIGITS = 20
 _LONGEST_SHOWN = 200
 _MOST_OWNERS = 10_000
 _BEGINNINGS = (512 * 1024, 8 * 1024 * 1024)
-"""Bytes that are read of a stored snapshot to learn whose it is: usually the first are enough."""
+"""Bytes that are read of a stored backup to learn whose it is: usually the first are enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class StoreAccess:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which snapshot is to be restored."""
+    """Which backup is to be restored."""
 
     name: str
     """What a backup was made to, or what came of it: a place, whose newest is meant; the URI of an
@@ -45,7 +45,7 @@ class Wanted:
     """The id is one in the configured place rather than here."""
     credentials: S3Credentials | None = None
     own: str = ""
-    """The cluster that asks: among several, its own snapshots are meant."""
+    """The cluster that asks: among several, its own backups are meant."""
 
     @property
     def by_id(self) -> bool:
@@ -60,7 +60,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotFiles:
+class BackupFiles:
     """Writes, lists, fetches and deletes. A caller names only places that are configured."""
 
     manager: Callable[[], BackupFolder]
@@ -80,8 +80,8 @@ class SnapshotFiles:
         *,
         taken: Collection[int] = (),
         busy: Collection[int] = (),
-    ) -> SnapshotInfo:
-        """Write a snapshot above all ids that are taken; let go of older ones that are not busy."""
+    ) -> BackupInfo:
+        """Write a backup above all ids that are taken; let go of older ones that are not busy."""
         manager, rows = self.manager(), 0
         manager.clear_leftovers()
 
@@ -89,26 +89,26 @@ class SnapshotFiles:
             nonlocal rows
             rows = write_backup(source, sink, created_unix_ms=unix_ms)
 
-        snapshot_id = next_id(source.kept.index, (*manager.ids(), *taken))
-        stored = manager.write(snapshot_id, fill, timestamp_ms=unix_ms)
+        backup_id = next_id(source.kept.index, (*manager.ids(), *taken))
+        stored = manager.write(backup_id, fill, timestamp_ms=unix_ms)
         made = replace(_described(stored), key_count=rows)
         owned = [Owned(one.id, one.cluster_id) for one in self.local()]
         for gone in retention.expired(
-            owned, keep=self.keep_local, own=made.cluster_id, never={snapshot_id, *busy}
+            owned, keep=self.keep_local, own=made.cluster_id, never={backup_id, *busy}
         ):
             manager.delete(gone)
         return made
 
-    def local(self) -> list[SnapshotInfo]:
-        """Return the snapshots here, newest first."""
+    def local(self) -> list[BackupInfo]:
+        """Return the backups here, newest first."""
         return [_described(one) for one in self.manager().list_backups()]
 
-    def remote(self, access: StoreAccess) -> list[SnapshotInfo]:
-        """Return the snapshots in a place, of all clusters, oldest first."""
+    def remote(self, access: StoreAccess) -> list[BackupInfo]:
+        """Return the backups in a place, of all clusters, oldest first."""
         uploader = self._uploader(access)
         listed = uploader.list_remote_snapshots()
         return [
-            SnapshotInfo(
+            BackupInfo(
                 one.id,
                 timestamp_ms=one.timestamp_ms,
                 size_bytes=one.size_bytes,
@@ -118,31 +118,31 @@ class SnapshotFiles:
             for one in listed
         ]
 
-    def upload(self, snapshot_id: int, access: StoreAccess) -> str:
-        """Upload a snapshot that is here; returns its URI. One that is there is not replaced."""
+    def upload(self, backup_id: int, access: StoreAccess) -> str:
+        """Upload a backup that is here; returns its URI. One that is there is not replaced."""
         manager, uploader = self.manager(), self._uploader(access)
-        archive = manager.read(snapshot_id)
-        cluster_id = _described(_stored(manager, snapshot_id)).cluster_id
+        archive = manager.read(backup_id)
+        cluster_id = _described(_stored(manager, backup_id)).cluster_id
         if not cluster_id:
             raise SnapshotError(
-                f"snapshot {snapshot_id} is no image of a cluster's data: there is nothing to upload"
+                f"backup {backup_id} is no image of a cluster's data: there is nothing to upload"
             )
         for one in uploader.list_remote_snapshots():
-            if (one.id, one.cluster_id) == (snapshot_id, cluster_id):
+            if (one.id, one.cluster_id) == (backup_id, cluster_id):
                 there = uploader.read_beginning(one.uri, HEADER_BYTES)
                 if there != archive.header.encode():
                     raise SnapshotError(
-                        f"{one.uri} is another snapshot of the same id: keep it, and make a new "
+                        f"{one.uri} is another backup of the same id: keep it, and make a new "
                         "backup with `amaters-cli admin backup --upload`"
                     )
-        return uploader.upload_snapshot(archive.path, snapshot_id, cluster_id)
+        return uploader.upload_snapshot(archive.path, backup_id, cluster_id)
 
     def fetch(self, wanted: Wanted) -> tuple[HeldArchive, str]:
-        """Return a verified snapshot as a file, and what it is called."""
+        """Return a verified backup as a file, and what it is called."""
         manager = self.manager()
         if wanted.by_id and not wanted.remote:
-            snapshot_id = manager.newest() if wanted.newest else int(wanted.name)
-            return manager.hold(snapshot_id), str(snapshot_id)
+            backup_id = manager.newest() if wanted.newest else int(wanted.name)
+            return manager.hold(backup_id), str(backup_id)
         uploader, uri = self._found(wanted)
         target = manager.folder / "restore.download"
         uploader.download_snapshot(uri, target)
@@ -151,13 +151,13 @@ class SnapshotFiles:
         return archive, uri
 
     def delete_remote(self, uri: str, credentials: S3Credentials | None) -> None:
-        """Delete an uploaded snapshot; one that is gone already is no error."""
+        """Delete an uploaded backup; one that is gone already is no error."""
         place, uri = self.places.of_backup(uri)
         self.uploader_for(place, credentials).delete_snapshot(uri)
 
     def _found(self, wanted: Wanted) -> tuple[SnapshotUploader, str]:
         if not wanted.name:
-            raise SnapshotError("no snapshot is named: give a place, a URI, an id, or `newest`")
+            raise SnapshotError("no backup is named: give a place, a URI, an id, or `newest`")
         if names_a_backup(wanted.name):
             place, uri = self.places.of_backup(wanted.name)
             return self.uploader_for(place, wanted.credentials), uri
@@ -189,35 +189,35 @@ class SnapshotFiles:
         return found
 
 
-def others(found: Collection[SnapshotInfo], own: str) -> tuple[str, ...]:
-    """Return the other clusters that have snapshots there."""
+def others(found: Collection[BackupInfo], own: str) -> tuple[str, ...]:
+    """Return the other clusters that have backups there."""
     return tuple(sorted({one.cluster_id for one in found} - {own, ""}))
 
 
-def _chosen(found: list[SnapshotInfo], wanted: Wanted) -> str:
+def _chosen(found: list[BackupInfo], wanted: Wanted) -> str:
     """Return the URI of the newest: of our own where there are any."""
     candidates = [one for one in found if one.cluster_id == wanted.own] or found
     clusters = sorted({one.cluster_id or "unknown" for one in candidates})
     if not candidates:
         raise SnapshotError(
-            f"{wanted.name[:_LONGEST_SHOWN]!r} names no snapshot, and no place that holds any: see "
+            f"{wanted.name[:_LONGEST_SHOWN]!r} names no backup, and no place that holds any: see "
             "`amaters-cli admin snapshots --remote`"
         )
     if len(clusters) > 1:
         raise SnapshotError(
-            f"that place holds snapshots of several other clusters ({', '.join(clusters)}): name "
+            f"that place holds backups of several other clusters ({', '.join(clusters)}): name "
             "the one that is meant by its URI, see `amaters-cli admin snapshots --remote`"
         )
     return max(candidates, key=lambda one: one.id).uri
 
 
-def _stored(manager: BackupFolder, snapshot_id: int) -> StoredBackup:
-    return next(one for one in manager.list_backups() if one.id == snapshot_id)
+def _stored(manager: BackupFolder, backup_id: int) -> StoredBackup:
+    return next(one for one in manager.list_backups() if one.id == backup_id)
 
 
-def _described(stored: StoredBackup) -> SnapshotInfo:
+def _described(stored: StoredBackup) -> BackupInfo:
     """Return what the beginning of the file tells."""
-    bare = SnapshotInfo(
+    bare = BackupInfo(
         id=stored.id,
         timestamp_ms=stored.timestamp_ms,
         size_bytes=stored.size_bytes,

@@ -44,12 +44,12 @@ class RestoreJob:
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))
                 keys += len(rows)
                 size += sum(len(key) + len(value) for key, value in rows)
-                yield RestoreProgress(keys, total, size, snapshot=self._called)
+                yield RestoreProgress(keys, total, size, backup=self._called)
             await self._take(RestoreStep(RestoreKind.END, self._id, record_count=keys))
         except DatabaseError:
             await self._abort()
             raise
-        yield RestoreProgress(keys, total, size, done=True, snapshot=self._called)
+        yield RestoreProgress(keys, total, size, done=True, backup=self._called)
 
     async def _take(self, step: RestoreStep) -> None:
         """Return once the step is applied; raises what it was answered otherwise."""

@@ -16,7 +16,7 @@ from amaters_server.node.values import (
     ShardInfo,
     ShardState,
 )
-from amaters_server.rpc.admin.ports import SnapshotFacts
+from amaters_server.rpc.admin.ports import BackupFacts
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.health import HealthFacts
 
@@ -125,8 +125,8 @@ def member(one: Member) -> admin_pb2.Member:
     )
 
 
-def snapshot(facts: SnapshotFacts) -> admin_pb2.Snapshot:
-    """Return what is told about a snapshot."""
+def snapshot(facts: BackupFacts) -> admin_pb2.Snapshot:
+    """Return what is reported of a backup."""
     return admin_pb2.Snapshot(
         id=facts.id,
         timestamp_ms=facts.timestamp_ms,
@@ -147,7 +147,7 @@ def restore_progress(progress: RestoreProgress) -> admin_pb2.RestoreProgress:
         keys_total=progress.keys_total,
         bytes_restored=progress.bytes_restored,
         done=progress.done,
-        snapshot=progress.snapshot,
+        snapshot=progress.backup,
     )
 
 

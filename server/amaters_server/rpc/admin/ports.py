@@ -1,4 +1,4 @@
-"""What the admin service needs of the node, of its snapshots, and of the running process."""
+"""What the admin service needs of the node, of its backups, and of the running process."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
 from amaters_server.node.backup.files import StoreAccess
 from amaters_server.node.values import (
+    BackupPiece,
     Leader,
     MembersReport,
     NodeStatus,
     RestoreProgress,
     ShardInfo,
-    SnapshotPiece,
     Verdict,
 )
 from amaters_server.telemetry.certificates import CertificateFacts
@@ -24,8 +24,8 @@ from amaters_server.telemetry.health import HealthFacts
 from amaters_server.telemetry.logs import RecentRecord
 
 
-class SnapshotFacts(Protocol):
-    """What is told about one snapshot; `node.values` has it as a value."""
+class BackupFacts(Protocol):
+    """What is reported of one backup; `node.values` has it as a value."""
 
     @property
     def id(self) -> int: ...  # noqa: D102
@@ -95,27 +95,27 @@ class AdminNode(Protocol):
 
 
 class AdminBackups(Protocol):
-    """Snapshots of one node, here and elsewhere."""
+    """Backups of one node, here and elsewhere."""
 
-    async def create(self, upload: StoreAccess | None, /) -> SnapshotFacts:
-        """Write a snapshot of the data as of now, and upload it when asked."""
+    async def create(self, upload: StoreAccess | None, /) -> BackupFacts:
+        """Write a backup of the data as of now, and upload it when asked."""
         ...
 
-    async def upload(self, snapshot_id: int, access: StoreAccess, /) -> str:
-        """Upload a local snapshot; returns its URI."""
+    async def upload(self, backup_id: int, access: StoreAccess, /) -> str:
+        """Upload a local backup; returns its URI."""
         ...
 
-    async def list_local(self) -> Sequence[SnapshotFacts]:
-        """Return the snapshots here."""
+    async def list_local(self) -> Sequence[BackupFacts]:
+        """Return the backups here."""
         ...
 
     async def list_remote(
         self, access: StoreAccess, /, *, every_cluster: bool
-    ) -> Sequence[SnapshotFacts]:
-        """Return the snapshots there, of this cluster or of every one."""
+    ) -> Sequence[BackupFacts]:
+        """Return the backups there, of this cluster or of every one."""
         ...
 
-    async def delete_local(self, snapshot_id: int, /) -> None:
+    async def delete_local(self, backup_id: int, /) -> None:
         """Delete one here."""
         ...
 
@@ -123,14 +123,14 @@ class AdminBackups(Protocol):
         """Delete one there."""
         ...
 
-    def download(self, snapshot_id: int, /) -> AsyncIterator[SnapshotPiece]:
+    def download(self, backup_id: int, /) -> AsyncIterator[BackupPiece]:
         """Read one here, piece by piece; 0: the newest."""
         ...
 
     def restore(
         self, uri: str, /, *, replace: bool, remote: bool, credentials: S3Credentials | None
     ) -> AsyncIterator[RestoreProgress]:
-        """Load a snapshot's data into the cluster, telling how far it is."""
+        """Load a backup's data into the cluster, reporting how far it is."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The streams of the admin service: alerts, log, snapshot files. Each ends with its source.
+"""The streams of the admin service: alerts, log, backup files. Each ends with its source.
 
 They are plain async generators over request messages; whoever serves them closes them when the
 caller leaves.
@@ -15,7 +15,7 @@ from amaters.wire import admin_pb2
 
 from amaters_server.alerts.events import FiredAlert, Severity
 from amaters_server.model.errors import InvalidRequestError
-from amaters_server.node.values import SnapshotPiece
+from amaters_server.node.values import BackupPiece
 from amaters_server.rpc.admin.ports import AdminBackups
 from amaters_server.telemetry.feed import Entry, Feed
 from amaters_server.telemetry.logs import LEVELS, RecentRecord
@@ -86,7 +86,7 @@ async def log_records(
 async def snapshot_chunks(
     backups: AdminBackups, request: admin_pb2.DownloadSnapshotRequest
 ) -> AsyncIterator[admin_pb2.SnapshotChunk]:
-    """Yield a snapshot file piece by piece."""
+    """Yield a backup file piece by piece."""
     async for piece in backups.download(request.id):
         yield snapshot_chunk(piece)
 
@@ -143,10 +143,10 @@ def log_record(entry: Entry[RecentRecord]) -> admin_pb2.LogRecord:
     )
 
 
-def snapshot_chunk(piece: SnapshotPiece) -> admin_pb2.SnapshotChunk:
-    """Return a piece of a snapshot file as it travels."""
+def snapshot_chunk(piece: BackupPiece) -> admin_pb2.SnapshotChunk:
+    """Return a piece of a backup file as it travels."""
     return admin_pb2.SnapshotChunk(
-        snapshot_id=piece.snapshot_id,
+        snapshot_id=piece.backup_id,
         offset=piece.offset,
         data=piece.data,
         crc32=crc32(piece.data),

@@ -15,7 +15,7 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.node.loop import answering
-from amaters_server.raft.commands import Origin
+from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Proposals, Timeouts
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import SERVICE, AqlService

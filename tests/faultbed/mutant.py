@@ -14,7 +14,7 @@ from amaters_server.app import cli
 from amaters_server.machine.sessions import Sessions
 from amaters_server.model.queries import Answers, Read
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.raft.commands import WaitingCommand
+from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.rocks.engine import RocksEngine
 

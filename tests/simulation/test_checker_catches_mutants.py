@@ -196,7 +196,7 @@ class KeepsItsName(SimNode):
 
     def start(self):
         super().start()
-        self.replica._renew = lambda _: None
+        self.replica._incarnations.renew = lambda _: None
 
 
 MUTANTS = [

@@ -40,7 +40,7 @@ class IgnoresVersions(Watched):
 
     def _shake_hands(self):
         super()._shake_hands()
-        self.replica.version_preference.know({})
+        self.replica.version_preference.update({})
 
 
 def could_lead(rival, elected):

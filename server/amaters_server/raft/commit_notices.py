@@ -1,10 +1,10 @@
-"""Holds back messages that tell a follower nothing but how far the log is committed.
+"""Holds back messages that contain nothing but how far the log is committed.
 
-Raft sends one to every follower after each commit, and each is acknowledged: half of all traffic.
-A follower that waits for nothing learns the same from the next append with entries, which takes the
-notice's place; until then the newest waits for something to travel with, one tick at most. A
-follower that proposed something lately is told at once, for its own callers wait. Order is kept;
-raft notices nothing but a slower network that loses some messages.
+Raft sends such a notice to every follower after each commit, and the follower acknowledges it: half
+of all traffic. The next append with entries says the same and replaces the notice; until then the
+newest notice waits for another message to the follower, for one tick at most. A follower that
+proposed lately gets it at once, because its callers wait. Messages keep their order; to raft this
+looks like a slower network that loses some messages.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ EAGER_SECONDS = 1.0
 
 
 class CommitNotices:
-    """What is held back, one for each member."""
+    """The notices held back, one for each member."""
 
     def __init__(self) -> None:
         self._held: dict[int, Message] = {}
         self._proposed: dict[int, float] = {}
 
     def proposed(self, member: int, now: float) -> None:
-        """Note that the member has forwarded a proposal."""
+        """Record that the member has forwarded a proposal."""
         self._proposed[member] = now
 
     def sift(self, messages: Sequence[Message], now: float) -> list[Message]:
@@ -30,7 +30,7 @@ class CommitNotices:
         sending: list[Message] = []
         for message in messages:
             to, kind, _ = message
-            if kind == "commit_notice" and not self._waits(to, now):
+            if kind == "commit_notice" and not self._is_eager(to, now):
                 self._held[to] = message
                 continue
             held = self._held.pop(to, None)
@@ -40,9 +40,9 @@ class CommitNotices:
         return sending
 
     def release(self) -> list[Message]:
-        """Return everything held back: a tick is over."""
+        """Return everything held back; for every tick."""
         held, self._held = self._held, {}
         return list(held.values())
 
-    def _waits(self, member: int, now: float) -> bool:
+    def _is_eager(self, member: int, now: float) -> bool:
         return now - self._proposed.get(member, -EAGER_SECONDS) < EAGER_SECONDS

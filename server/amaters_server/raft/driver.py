@@ -1,12 +1,12 @@
-"""The loop around raft-rs without its I/O: what to send, write, apply and answer, in raft's order.
+"""Drives a raft-rs node without I/O: what to send, write and apply, in the order raft demands.
 
-The rules kept here, and nowhere else:
+This module alone ensures that
 
-- entries and hard state are durable before any message that promises them leaves; a leader sends
-  its entries while they are on their way to its own disk;
-- batches become durable in the order they were handed out; `persisted` speaks for all up to one;
-- applied state joins the next write of the log: it needs no write of its own to be answered from,
-  and after a crash the log above the durable applied index is applied again;
+- entries and hard state are durable before a message that depends on them leaves; a leader sends
+  its entries while they are being written to its own disk;
+- batches become durable in the order they were handed out; `persisted` covers all up to one;
+- applied state joins the next write of the log: reads see it before, and after a crash the log
+  above the durable applied index is applied again;
 - nothing is dropped from the log before the state that contains it has been written.
 """
 
@@ -30,30 +30,32 @@ from amaters_server.raft.raft_node import (
 )
 from amaters_server.storage.engine import Changes
 
-MOST_HELD = 8
-"""How many times the usual log is kept at most for the sake of an image on its way."""
+MAX_RETAINED_FACTOR = 8
+"""A snapshot being sent retains at most so many times the usual log."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRetention:
-    """How much of the log stays for followers that lag."""
+    """How much of the log is retained for followers that lag."""
 
     entries: int
     bytes: int
 
 
 class Driver:
-    """One member, driven by its shell: inputs in, then `advance`, then do what the outbox says."""
+    """One member: inputs first, then `advance`, then its shell carries out the outbox."""
 
-    def __init__(self, core: RaftNode, applier: Applier, log: Log, keep: LogRetention) -> None:
-        self.raft_node = core
+    def __init__(
+        self, raft_node: RaftNode, applier: Applier, log: Log, retention: LogRetention
+    ) -> None:
+        self.raft_node = raft_node
         """For reading its properties; its inputs go through this driver."""
         self._applier = applier
         self._log = log
-        self._keep = keep
+        self._retention = retention
         self._hold = 0
         self._incarnation = 0
-        """The newest one that this driver had written; 0: none."""
+        """The newest one that this driver has written; 0: none."""
         self._next = Batch(token=1)
         self._in_flight: deque[Batch] = deque()
         self._released: list[Message] = []
@@ -65,29 +67,29 @@ class Driver:
     # --- inputs ---------------------------------------------------------------
 
     @property
-    def resting(self) -> bool:
-        """Whether an image is being installed: ticks and messages are dropped meanwhile."""
+    def installing(self) -> bool:
+        """Whether a snapshot is being installed: ticks and messages are dropped meanwhile."""
         return self._installing is not None
 
     @property
     def idle(self) -> bool:
-        """Whether everything handed out has been written."""
+        """Whether everything handed out is written."""
         return not self._in_flight
 
     def tick(self) -> None:
         """Let one tick pass."""
-        if not self.resting:
+        if not self.installing:
             self.raft_node.tick()
 
     def step(self, message: bytes, *, fetched: bool = False) -> tuple[MessageKind, int] | None:
-        """Process a message of another member; return its kind and sender, None while resting.
+        """Process a message of another member; return its kind and sender, None while installing.
 
         A snapshot is only checked unless it is `fetched`. ConsensusError for a refused message.
         """
-        return None if self.resting else self.raft_node.step(message, hold_snapshot=not fetched)
+        return None if self.installing else self.raft_node.step(message, hold_snapshot=not fetched)
 
     def persisted(self, token: int) -> None:
-        """Hear that this batch, and every one before it, is written (durable, if it said sync)."""
+        """Report that this batch and all before it are written (durable, if it has `sync`)."""
         ready = 0
         newest: Batch | None = None
         while self._in_flight and self._in_flight[0].token <= token:
@@ -102,34 +104,34 @@ class Driver:
 
     @property
     def written_applied(self) -> int:
-        """Return the last applied entry whose effect the engine holds."""
+        """The last applied entry whose effect the engine holds."""
         return self._written_applied
 
     def renew(self, incarnation: int) -> int:
-        """Have a new incarnation written; it is durable once the returned token is written."""
+        """Write a new incarnation; it is durable once the batch of the returned token is."""
         self._incarnation = incarnation
         self._log.put_incarnation(self._next.changes, incarnation)
         self._next.sync = True
         return self._next.token
 
     def hold_log(self, index: int) -> None:
-        """Keep the log above this index for an image on its way; 0 lifts it."""
+        """Retain the log above this index for a snapshot being sent; 0 ends that."""
         self._hold = index
 
     def add(self, changes: Changes) -> None:
-        """Have changes written that follow from what was applied so far, with or without a log."""
+        """Write changes that follow from what was applied so far."""
         self._next.changes.extend(changes)
 
-    # --- output ---------------------------------------------------------------
+    # --- outputs --------------------------------------------------------------
 
     def advance(self, out: Outbox, *, flush: bool = False) -> None:
         """Do all that can be done now; with `flush`, also write what would otherwise wait."""
         out.messages += self._released
         self._released = []
-        while not self.resting and self.raft_node.has_ready():
+        while not self.installing and self.raft_node.has_ready():
             self._take(self.raft_node.ready(), out)
         out.snapshots_wanted += self.raft_node.take_snapshot_requests()
-        if flush and not self.resting:
+        if flush and not self.installing:
             self._compact()
         if self._next.sync or self._next.ready or (flush and self._next.changes):
             out.writes.append(self._hand_out())
@@ -194,17 +196,17 @@ class Driver:
         self._next = Batch(token=batch.token + 1)
         return batch
 
-    # --- images ---------------------------------------------------------------
+    # --- snapshots ------------------------------------------------------------
 
     def installed(self, changes: Changes, out: Outbox) -> None:
-        """Go on after an image was installed; the state machine is at its index already.
+        """Continue after a snapshot was installed; the state machine is at its index already.
 
-        `changes` end the installation (they make the image the state); the log restarts in the
-        same write. Nothing may be in flight.
+        `changes` end the installation, and the log restarts in the same write. Nothing may be in
+        flight.
         """
         ready, self._installing = self._installing, None
         if ready is None or ready.snapshot is None:
-            raise RuntimeError("no image is being installed")
+            raise RuntimeError("no snapshot is being installed")
         index, term = ready.snapshot[0], ready.snapshot[1]
         self._next = Batch(token=self._next.token, changes=changes, sync=True, applied=index)
         self._log.restart_at(changes, index, term)
@@ -219,15 +221,15 @@ class Driver:
     # --- compaction -----------------------------------------------------------
 
     def _compact(self) -> None:
-        """Drop what nobody needs, in strides, so that most ticks write nothing."""
+        """Drop what exceeds the retention, in steps, so that most ticks write nothing."""
         first, last = self.raft_node.first_index(), self.raft_node.last_index()
         count, size = last - first + 1, self.raft_node.log_bytes()
-        if count <= self._keep.entries * 5 // 4 and size <= self._keep.bytes * 5 // 4:
+        if count <= self._retention.entries * 5 // 4 and size <= self._retention.bytes * 5 // 4:
             return
-        drop = max(count - self._keep.entries, 0)
-        if size > self._keep.bytes:
-            drop = max(drop, count - count * self._keep.bytes // size)
-        hold = self._hold if count <= self._keep.entries * MOST_HELD else 0
+        drop = max(count - self._retention.entries, 0)
+        if size > self._retention.bytes:
+            drop = max(drop, count - count * self._retention.bytes // size)
+        hold = self._hold if count <= self._retention.entries * MAX_RETAINED_FACTOR else 0
         target = min(first + drop - 1, self._written_applied, hold or last)
         if target < first:
             return

@@ -19,7 +19,7 @@ HIGHEST_TERM = 3 << 60
 """Terms beyond it leave too few for later elections; no cluster gets there by electing."""
 
 HIGHEST_INCARNATION = 3 << 60
-"""Beyond it too few are left for later lives; no member gets there by restarting."""
+"""Beyond it too few are left for later starts; no member gets there by restarting."""
 
 _T = TypeVar("_T")
 _INDEX = struct.Struct(">Q")
@@ -38,7 +38,7 @@ _BEYOND = b"\xff" * 9
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which member of which cluster this disk belongs to, for ever."""
+    """The member and cluster that this disk belongs to; it never changes."""
 
     cluster_id: str
     node_id: int
@@ -47,23 +47,23 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a disk holds of the log."""
+    """The part of the log on disk."""
 
     hard_state: HardState
     compacted: tuple[int, int]
-    """Index and term of the last entry that is no longer there."""
+    """Index and term of the last entry that was compacted."""
     entries: list[Entry]
 
     @property
     def last_index(self) -> int:
-        """Return the index of the last entry, stored or compacted."""
+        """The index of the last entry, stored or compacted."""
         return self.entries[-1][0] if self.entries else self.compacted[0]
 
     def follows(self, index: int, term: int) -> bool:
         """Whether the log is the continuation of a state applied up to that entry.
 
-        It is not when a crash came between the end of an image's installation and the restart of
-        the log: the log is void then, for the image came from a leader that did not have it.
+        It is not after a crash between the installation of a snapshot and the restart of the log.
+        The log is then void, because the snapshot came from a leader without these entries.
         """
         if index <= self.compacted[0]:
             return index == self.compacted[0]
@@ -78,7 +78,7 @@ class Stored:
 
 
 class Log:
-    """Translates between raft's values and rows; keeps track of which indices are stored."""
+    """Converts between raft's values and rows, and knows which indices are stored."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -88,7 +88,7 @@ class Log:
     # --- identity -------------------------------------------------------------
 
     def identity(self) -> Identity | None:
-        """Return whose disk this is, or None when it belongs to no cluster yet."""
+        """Return the identity of this disk, or None when it belongs to no cluster yet."""
         row = self._engine.get(Space.META, _IDENTITY_KEY)
         return None if row is None else _decoded(Identity, row)
 
@@ -106,12 +106,12 @@ class Log:
         changes.put(Space.META, _DISK_KEY, disk_id.encode())
 
     def incarnation(self) -> int:
-        """Return the number of the newest life of this member, 0 before the first."""
+        """Return the newest incarnation of this member, 0 before the first start."""
         row = self._engine.get(Space.META, _INCARNATION_KEY)
         return 0 if row is None else int(_INDEX.unpack(row)[0])
 
     def put_incarnation(self, changes: Changes, incarnation: int) -> None:
-        """Add the number of a new life; it must be durable before anything is proposed."""
+        """Add a new incarnation; it must be durable before anything is proposed."""
         changes.put(Space.META, _INCARNATION_KEY, _INDEX.pack(incarnation))
 
     # --- the log itself -------------------------------------------------------
@@ -144,7 +144,7 @@ class Log:
         self._last = newest
 
     def replace(self, changes: Changes, entry: Entry) -> None:
-        """Add another content for a stored entry; whoever does that does it on every member."""
+        """Add other content for a stored entry; a repair does the same on every member."""
         index, term, kind, data, context = entry
         changes.put(Space.LOG, _INDEX.pack(index), _row(term, kind, data, context))
 
@@ -159,7 +159,7 @@ class Log:
         self._first = index + 1
 
     def restart_at(self, changes: Changes, index: int, term: int) -> None:
-        """Add the removal of the whole log: an image took its place, or a cluster is founded."""
+        """Add the removal of the whole log: a snapshot replaces it, or a cluster is founded."""
         changes.clear(Space.LOG, _FIRST, _BEYOND)
         changes.put(Space.META, _COMPACTED_KEY, _COMPACTED.pack(index, term))
         self._first, self._last = index + 1, index

@@ -1,7 +1,7 @@
 """Which membership changes are allowed. Pure: the membership and the leader's view in, a change out.
 
 One change at a time, always of one member. Raft itself replaces a second one by nothing while
-the first is unapplied; these rules refuse it with words before.
+the first is unapplied; these rules refuse it first, with a reason.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from amaters_server.raft.version_preference import TransferTarget
 from amaters_server.wire import command_pb2
 
 MAX_PROMOTION_LAG = 1000
-"""Entries a learner may lack when it is promoted: less than a blink of replication."""
+"""Entries a learner may lack when it is promoted: milliseconds of replication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Change:
     member: Member
 
     def context(self, *, origin: int, request: int) -> bytes:
-        """Return what the log entry says about the member, and who asked."""
+        """Return the context of the log entry: the member's record, and the origin of the request."""
         member = self.member
         return command_pb2.MemberRecord(
             id=member.id,
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """How far a member follows, as its leader knows."""
+    """How far a member has replicated, as its leader knows."""
 
     matched: int
     recent_active: bool
@@ -50,7 +50,7 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class LeaderView:
-    """What only the leader knows of the others."""
+    """What only the leader knows of the other members."""
 
     leader: int
     last_index: int
@@ -77,7 +77,7 @@ def add(membership: Membership, *, peer_address: str, client_address: str, name:
 
 
 def promote(membership: Membership, node: int, view: LeaderView) -> Change:
-    """Let a learner vote, once it has caught up."""
+    """Make a learner a voter, once it has caught up."""
     member = _known(membership, node)
     if not member.is_learner:
         raise MembershipError(f"member {node} votes already: there is nothing to promote")
@@ -91,8 +91,7 @@ def promote(membership: Membership, node: int, view: LeaderView) -> Change:
         raise MembershipError(f"member {node} does not answer its leader: bring it up first")
     if following.matched == 0:
         raise MembershipError(
-            f"member {node} has not received the cluster's state yet, or has not said so: try "
-            "again in a moment"
+            f"member {node} has not received the cluster's state yet, or has not confirmed it: try again in a moment"
         )
     lag = view.last_index - following.matched
     if lag > MAX_PROMOTION_LAG:
@@ -104,7 +103,7 @@ def promote(membership: Membership, node: int, view: LeaderView) -> Change:
 
 
 def remove(membership: Membership, node: int, view: LeaderView) -> Change:
-    """Remove a member, unless the others could not go on without it."""
+    """Remove a member, unless the rest would have no quorum."""
     member = _known(membership, node)
     if member.is_learner:
         return Change("remove", member)
@@ -122,7 +121,7 @@ def remove(membership: Membership, node: int, view: LeaderView) -> Change:
 
 
 def claim(membership: Membership, seen: Member) -> Change | None:
-    """Bind a member to a disk and its addresses; None when that is on record already."""
+    """Bind a member to a disk and its addresses; None when that is recorded already."""
     member = _known(membership, seen.id)
     if member.disk_id and member.disk_id != seen.disk_id:
         raise MembershipError(
@@ -141,7 +140,7 @@ def claim(membership: Membership, seen: Member) -> Change | None:
 
 
 def warnings(membership: Membership) -> list[str]:
-    """Say what is legal but unwise about the number of voters."""
+    """Return what is allowed but unwise about the number of voters."""
     count = len(voters(membership))
     if count == 0 or count % 2:
         return []
@@ -150,7 +149,7 @@ def warnings(membership: Membership) -> list[str]:
 
 
 def was_removed(membership: Membership, node: int) -> bool:
-    """Whether that id was a member once and is none any more; ids are never used again."""
+    """Whether that id belonged to a member that was removed; ids are never used again."""
     return node <= membership.highest_id and membership.member(node) is None
 
 
@@ -180,7 +179,7 @@ def transfer_targets(
 
 
 def answers(node: int, view: LeaderView) -> bool:
-    """Whether the leader has heard of that follower lately."""
+    """Whether the leader received a message of that follower lately."""
     following = view.following.get(node)
     return following is not None and following.recent_active
 

@@ -1,10 +1,10 @@
-"""What one member has to do next. The driver and the replica fill it, their shell carries it out."""
+"""What a member does next: the driver and the replica fill it, their shell carries it out."""
 
 from dataclasses import dataclass, field
 
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.replication import Outcome
-from amaters_server.raft.commands import Origin
+from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.raft_node import Message, Ready
 from amaters_server.raft.reads import WaitingReads
@@ -13,7 +13,7 @@ from amaters_server.storage.engine import Changes
 
 @dataclass(slots=True)
 class Batch:
-    """Changes for the storage thread. Hand the token back once they are written."""
+    """Changes for the storage thread; `persisted` takes the token once they are written."""
 
     token: int
     changes: Changes = field(default_factory=Changes)
@@ -34,7 +34,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the cluster at one entry; the data says where its leader offers it."""
+    """The state of the cluster at one entry; the data names where to fetch it."""
 
     index: int
     term: int
@@ -47,12 +47,12 @@ class SnapshotOffer(Snapshot):
     """A snapshot that a leader offers."""
 
     message: bytes
-    """What raft takes in (`Replica.step` with `fetched`) once the snapshot is here."""
+    """For `Replica.step` with `fetched`, once the snapshot is here."""
 
 
 @dataclass(slots=True)
 class Outbox:
-    """What the shell does now, in any order except that writes and messages keep theirs."""
+    """The work of the shell, in any order, except that messages and writes each keep theirs."""
 
     messages: list[Message] = field(default_factory=list)
     writes: list[Batch] = field(default_factory=list)
@@ -65,13 +65,13 @@ class Outbox:
     leadership: tuple[int, str] | None = None
     """Leader (or 0) and own role, when either changed."""
     renewal: Origin | None = None
-    """The incarnation being written because another member's entry used this node's name."""
+    """The incarnation being written because another member's entry took this node's name."""
     offers: list[SnapshotOffer] = field(default_factory=list)
     install: Snapshot | None = None
     """Once everything handed out is written: install it, then call `installed`."""
     snapshots_wanted: list[int] = field(default_factory=list)
     """Members that need a newer snapshot than the one on offer."""
     outcomes: list[Outcome] = field(default_factory=list)
-    """For the replica, which makes deliveries of them."""
+    """For the replica, which turns them into deliveries."""
     read_states: list[tuple[int, bytes]] = field(default_factory=list)
     """For the replica: (index, context) of barriers that hold once the index is applied."""

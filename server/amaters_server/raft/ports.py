@@ -1,4 +1,4 @@
-"""What the raft driver needs from others: a state machine to apply to, and a way to send."""
+"""What raft needs from others: a state machine to apply entries to, and a transport."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,11 +9,11 @@ from amaters_server.storage.engine import Changes
 
 
 class Applied(Protocol):
-    """What applying a run of entries gave."""
+    """The result of applying a run of entries."""
 
     @property
     def changes(self) -> Changes:
-        """What the engine must hold for it, the applied index included."""
+        """What the engine has to hold, including the applied index."""
         ...
 
     @property
@@ -23,21 +23,21 @@ class Applied(Protocol):
 
     @property
     def members_changed(self) -> bool:
-        """Whether the membership is another one now."""
+        """Whether the membership changed."""
         ...
 
     @property
     def version(self) -> int:
-        """What `Applier.written` takes once the engine holds the changes."""
+        """For `Applier.written`, once the engine holds the changes."""
         ...
 
 
 class Applier(Protocol):
-    """The replicated state machine. Deterministic: no clock, no chance, no I/O but reading."""
+    """The replicated state machine. Deterministic: no clock, no randomness, no I/O but reads."""
 
     @property
     def applied_index(self) -> int:
-        """The last entry that shows in the state, durable or not."""
+        """The last entry in the state, durable or not."""
         ...
 
     @property
@@ -47,11 +47,11 @@ class Applier(Protocol):
 
     @property
     def membership(self) -> Membership | None:
-        """Who belongs to the cluster as of the applied index; None before there is a cluster."""
+        """The members as of the applied index; None before there is a cluster."""
         ...
 
     def newest_proposals(self) -> dict[int, ProposalNumber]:
-        """Return the place of the newest applied proposal of every member."""
+        """Return the number of the newest applied proposal of every member."""
         ...
 
     def apply(self, entries: Sequence[Committed], /) -> Applied:
@@ -59,7 +59,7 @@ class Applier(Protocol):
         ...
 
     def written(self, version: int, /) -> None:
-        """Hear that the engine holds everything up to that apply."""
+        """Report that the engine holds everything up to that apply."""
         ...
 
 

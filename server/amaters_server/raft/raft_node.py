@@ -1,4 +1,4 @@
-"""The only import of raft-rs: its types and errors, and how one of its nodes is opened."""
+"""The only import of raft-rs: its types and errors, and how a node is opened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,41 +22,41 @@ from amaters_native.consensus import snapshot_offer as snapshot_offer
 
 from amaters_server.model.cluster import ConfState
 
-_NOBODY = ConfState()
+_EMPTY = ConfState()
 
 
 @dataclass(frozen=True, slots=True)
 class RaftNodeSettings:
-    """How one member behaves; the ticks are the caller's unit of time."""
+    """The settings of one raft node; a tick is as long as its caller decides."""
 
     id: int
     heartbeat_ticks: int
     election_ticks: tuple[int, int]
-    """Shortest, and the one that is never reached; neighbours pin the timeout."""
+    """The shortest timeout, and one above the longest; (n, n + 1) pins it."""
     max_message_bytes: int = 1024 * 1024
     max_inflight_messages: int = 256
     max_uncommitted_bytes: int = 64 * 1024 * 1024
     max_committed_bytes: int = 16 * 1024 * 1024
     check_entries: bool = True
-    """Whether entries of others that no member could apply are refused."""
+    """Whether entries that no member could apply are refused."""
     max_terms_ahead: int = 1 << 20
-    """How far ahead a term is believed that its sender has not confirmed."""
+    """How far ahead a term may lie that its sender has not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartState:
-    """What a member finds on its own disk; all empty for one that joins."""
+    """What the disk of a member holds; all empty for a member that joins."""
 
     applied: int = 0
     hard_state: HardState = (0, 0, 0)
-    conf_state: ConfState = _NOBODY
+    conf_state: ConfState = _EMPTY
     compacted: tuple[int, int] = (0, 0)
     """Index and term of the last entry that is no longer in the log."""
     entries: Sequence[Entry] = ()
 
 
 def open_raft_node(settings: RaftNodeSettings, start: StartState) -> RaftNode:
-    """Start raft-rs from what the disk holds; StorageGap when that contradicts itself."""
+    """Start raft-rs from what the disk holds; StorageGap when that is inconsistent."""
     shortest, beyond_longest = settings.election_ticks
     return consensus.RaftNode(
         id=settings.id,

@@ -1,11 +1,11 @@
 """Linearizable reads: many reads share one barrier. Pure: time is an argument.
 
-A barrier asks the leader, and through it a quorum, how far the log was committed at a moment after
-the reads arrived; once that index is applied here, this node's state may answer them. A barrier
-or its answer can get lost with a leader, so it is asked again after a while, under a new name.
-A new leader drops barriers unheard until it has committed an entry of its own term, which nobody
-else can see: after a change of leader they are repeated sooner, and then ever more slowly. Answers
-come in the order of the questions, so a barrier that was overtaken by a later one is lost.
+A barrier asks the leader, and through it a quorum, for the commit index at a moment after the reads
+arrived; once that index is applied here, this node's state may answer them. A barrier or its answer
+can be lost with a leader, so it is repeated after a while under a new name. A new leader silently
+drops barriers until it has committed an entry of its own term, which other members cannot see:
+after a change of leader they are repeated sooner, then with growing pauses. Answers come in the
+order of the requests, so a barrier that a later one overtakes is lost.
 """
 
 from collections import deque
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from amaters_server.model.errors import DatabaseError, DeadlineError, NoLeaderError
 from amaters_server.model.queries import Answer, Answers, Read
-from amaters_server.raft.commands import Origin
+from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Delivery
 
 MAX_BARRIERS = 4
-"""Barriers asked at once; further reads wait and share the next one."""
+"""Barriers in flight at once; further reads share the next one."""
 
 AskBarrier = Callable[[bytes], bool]
-"""Asks raft for a barrier of that name; False when it would be dropped unheard."""
+"""Asks raft for a barrier of that name; False when raft would drop it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class WaitingReads:
     answers: Answers
     since: float
     deadline: float
-    """The earliest of the reads."""
+    """The earliest deadline of the reads."""
 
     def split(self, now: float) -> tuple["WaitingReads | None", list[int]]:
-        """Return what may still wait, and the tickets whose time is up."""
+        """Return the reads within their deadline, and the tickets of the others."""
         late = [read.ticket for read in self.reads if read.deadline <= now]
         kept = [read for read in self.reads if read.deadline > now]
         if not kept:
@@ -53,16 +53,16 @@ class _Barrier:
 
 
 class Reads:
-    """Reads on their way from arrival to the moment they may be answered."""
+    """Reads from their arrival until they may be answered."""
 
     def __init__(
         self, origin: Origin, *, repeat_soon: float, repeat_after: float, give_up_after: float
     ) -> None:
         self.count = 0
-        """Reads that wait for an answer."""
+        """Reads without an answer."""
         self.barriers = 0
         self._prefix = origin.node_id.to_bytes(8, "big") + origin.incarnation.to_bytes(8, "big")
-        # Whoever foretold a name could answer the barrier with an index of long ago.
+        # A member that guesses a name could answer the barrier with an old index.
         self._prefix += origin.secret
         self._repeat_soon = repeat_soon
         self._repeat_after = self._timeout = repeat_after
@@ -72,13 +72,13 @@ class Reads:
         self._confirmed: deque[tuple[int, list[WaitingReads]]] = deque()
 
     def submit(self, reads: Sequence[Read], answers: Answers, now: float) -> None:
-        """Take reads in; `ask` gets their barrier."""
+        """Accept reads; `ask` requests their barrier."""
         deadline = min(read.deadline for read in reads)
         self._waiting.append(WaitingReads(reads, answers, now, deadline))
         self.count += len(reads)
 
     def ask(self, ask: AskBarrier, now: float) -> None:
-        """Ask for one barrier for everything that waits, unless enough are on their way."""
+        """Request one barrier for everything that waits, unless enough are in flight."""
         if not self._waiting or len(self._asked) >= MAX_BARRIERS:
             return
         name = self._prefix + self.barriers.to_bytes(8, "big")
@@ -88,12 +88,12 @@ class Reads:
             self._waiting = []
 
     def confirm(self, index: int, name: bytes) -> None:
-        """Take in a barrier's answer; one that was given up already is ignored."""
+        """Process the answer to a barrier; that to an abandoned one is ignored."""
         barrier = self._asked.pop(name, None)
         if barrier is not None:
             self._timeout = self._repeat_after
             self._confirmed.append((index, barrier.batches))
-            # Names ascend with the order of asking.
+            # Names ascend in the order of the requests.
             self._wait_again([earlier for earlier in self._asked if earlier < name])
 
     def ready(self, applied: int) -> list[WaitingReads]:
@@ -112,7 +112,7 @@ class Reads:
         return ready
 
     def repeat(self, now: float) -> None:
-        """Put reads back whose barrier was not answered in time."""
+        """Queue reads again whose barrier was not answered in time."""
         overdue = [
             name for name, barrier in self._asked.items() if barrier.asked_at + self._timeout <= now
         ]
@@ -120,22 +120,22 @@ class Reads:
             self._timeout = min(2 * self._timeout, self._repeat_after)
         self._wait_again(overdue)
 
-    def suspect(self) -> None:
-        """Hear that the leader changed: barriers on their way to the old one are lost."""
+    def suspect_loss(self) -> None:
+        """Expect that barriers in flight are lost: the leader or its link changed."""
         self._wait_again(list(self._asked))
         self._timeout = self._repeat_soon
 
     def expire(self, now: float, no_leader: NoLeaderError | None) -> list[Delivery]:
-        """Answer reads whose time is up, and all that found no leader for too long."""
+        """Refuse reads past their deadline, and all that lack a leader for too long."""
         if self.count == 0:
             return []
         deliveries: list[Delivery] = []
         late = no_leader or DeadlineError("the read barrier")
         if no_leader is not None:
-            patient_since = now - self._give_up_after
-            hopeless = [batch for batch in self._waiting if batch.since <= patient_since]
-            self._waiting = [batch for batch in self._waiting if batch.since > patient_since]
-            self._refuse_all(hopeless, no_leader, deliveries)
+            no_leader_before = now - self._give_up_after
+            overdue = [batch for batch in self._waiting if batch.since <= no_leader_before]
+            self._waiting = [batch for batch in self._waiting if batch.since > no_leader_before]
+            self._refuse_all(overdue, no_leader, deliveries)
         self._waiting = self._expired(self._waiting, now, late, deliveries)
         for barrier in self._asked.values():
             barrier.batches = self._expired(barrier.batches, now, late, deliveries)
@@ -146,7 +146,7 @@ class Reads:
         return deliveries
 
     def abandon(self, why: DatabaseError) -> list[Delivery]:
-        """Answer everything with an error; the node stops."""
+        """Refuse everything; the node stops."""
         deliveries: list[Delivery] = []
         self._refuse_all(self._waiting, why, deliveries)
         for barrier in self._asked.values():
@@ -159,7 +159,7 @@ class Reads:
         return deliveries
 
     def _wait_again(self, names: Sequence[bytes]) -> None:
-        """Put the reads of these barriers back; they need new ones."""
+        """Queue the reads of these barriers again, for new ones."""
         for name in names:
             self._waiting += self._asked.pop(name).batches
 

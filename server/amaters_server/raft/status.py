@@ -1,4 +1,4 @@
-"""What a replica reports of itself: the state of its raft node, and counts."""
+"""What a replica reports: the state of its raft node, and counts."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -28,18 +28,18 @@ class RaftStatus:
     """A snapshot replaces the state: ticks and messages are dropped until it has."""
 
     @classmethod
-    def of(cls, core: RaftNode, *, installing: bool) -> Self:
+    def of(cls, raft_node: RaftNode, *, installing: bool) -> Self:
         """Read it from the raft node."""
         return cls(
-            role=core.role,
-            leader=core.leader,
-            term=core.term,
-            commit=core.commit,
-            applied=core.applied,
-            first=core.first_index(),
-            last=core.last_index(),
-            votes=core.promotable,
-            confirmed=core.is_leader and core.committed_in_term,
+            role=raft_node.role,
+            leader=raft_node.leader,
+            term=raft_node.term,
+            commit=raft_node.commit,
+            applied=raft_node.applied,
+            first=raft_node.first_index(),
+            last=raft_node.last_index(),
+            votes=raft_node.promotable,
+            confirmed=raft_node.is_leader and raft_node.committed_in_term,
             installing=installing,
         )
 

@@ -226,7 +226,7 @@ def test_the_log_never_loses_what_the_engine_has_not_applied():
     assert lost > 40
 
 
-def test_the_log_is_held_for_an_image_on_its_way():
+def test_the_log_is_held_for_a_snapshot_on_its_way():
     bench = Bench(keep=LogRetention(10, 1 << 20)).lead_alone()
     bench.driver.hold_log(5)
     for number in range(50):
@@ -251,17 +251,17 @@ def test_large_entries_count_by_their_bytes():
     assert bench.raft_node.log_bytes() <= 12_500
 
 
-def test_nothing_moves_while_an_image_is_being_installed():
+def test_nothing_moves_while_a_snapshot_is_being_installed():
     bench = Bench(voters=(1, 2, 3))
     bench.driver._installing = object()
 
     bench.driver.tick()
     bench.driver.step(b"not even a message")
 
-    assert bench.driver.resting
+    assert bench.driver.installing
 
 
-def test_an_incarnation_that_waits_to_be_written_outlives_an_image():
+def test_an_incarnation_that_waits_to_be_written_outlives_a_snapshot():
     bench = Bench(voters=(1, 2, 3))
     bench.driver.renew(9)
     bench.driver._installing = SimpleNamespace(
@@ -282,6 +282,6 @@ def test_an_incarnation_that_waits_to_be_written_outlives_an_image():
     assert bench.log.incarnation() == 9
 
 
-def test_going_on_without_an_image_is_a_mistake():
-    with pytest.raises(RuntimeError, match="no image"):
+def test_going_on_without_a_snapshot_is_a_mistake():
+    with pytest.raises(RuntimeError, match="no snapshot"):
         Bench().driver.installed(Changes(), Outbox())

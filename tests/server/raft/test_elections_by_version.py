@@ -73,7 +73,7 @@ def test_requests_for_votes_stay_here_while_a_newer_member_may_lead(tmp_path, ow
         candidate.tick()
     campaign = messages_of(candidate)
     version_preference = VersionPreference(own, timeout=1.0)
-    version_preference.know({1: "0.3.0", 3: "0.4.0"})
+    version_preference.update({1: "0.3.0", 3: "0.4.0"})
 
     sent = version_preference.sift(campaign, (1, 3), 0.5)
 
@@ -90,7 +90,7 @@ def test_a_newer_member_that_was_refused_for_its_log_is_not_waited_for(tmp_path)
     own = node(2, OLD, tmp_path, [(2, 1), (3, 3)], 12)
     newer = node(3, NEW, tmp_path, [(2, 1)], 10)
     version_preference = VersionPreference(OLD, timeout=1.0)
-    version_preference.know({3: "0.4.0"})
+    version_preference.update({3: "0.4.0"})
     for _ in range(11):
         own.tick()
         newer.tick()
@@ -103,7 +103,7 @@ def test_a_newer_member_that_was_refused_for_its_log_is_not_waited_for(tmp_path)
 
     assert [kind for to, kind, _ in answers if to == 3] == ["pre_vote_rejection"]
     assert version_preference.sift(campaign, (1, 3), 0.1) == campaign
-    version_preference.led()
+    version_preference.leader_found()
     assert version_preference.sift(campaign, (1, 3), 0.1) == []
 
 

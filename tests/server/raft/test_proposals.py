@@ -9,7 +9,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.model.replication import Outcome
-from amaters_server.raft.commands import MAX_ENTRY_BYTES, Origin
+from amaters_server.raft.proposal import MAX_ENTRY_BYTES, Origin
 from amaters_server.raft.proposals import MAX_IN_FLIGHT, Proposals, Timeouts
 
 ORIGIN = Origin(1, 7)
@@ -127,7 +127,7 @@ def test_an_entry_that_takes_this_nodes_name_voids_what_is_before_it_and_asks_fo
         deliver(proposals.resolve(applied(1, [], origin=claim), now=1))
         deliver(proposals.resolve(applied(1, [], skipped=True), now=1))
 
-        assert proposals.usurped
+        assert proposals.name_taken
         assert proposals.parked
         assert caller.answers == {}
 
@@ -138,11 +138,11 @@ def test_a_number_that_was_not_used_yet_is_a_taken_name_too():
         proposals.submit([write(ticket)], caller, now=0)
         proposals.launch(raft, now=0)
     deliver(proposals.resolve(applied(1, [[1]]), now=1))
-    assert not proposals.usurped
+    assert not proposals.name_taken
 
     deliver(proposals.resolve(applied(9, [[1]]), now=1))
 
-    assert proposals.usurped
+    assert proposals.name_taken
     assert caller.answers == {10: [1]}
 
 
@@ -153,7 +153,7 @@ def test_a_skipped_entry_in_flight_shows_that_a_later_one_was_applied_unseen():
 
     deliver(proposals.resolve(applied(1, [], skipped=True), now=1))
 
-    assert proposals.usurped
+    assert proposals.name_taken
     assert proposals.parked
 
 
@@ -165,7 +165,7 @@ def test_only_the_entry_that_was_proposed_answers_the_writes_under_its_number():
 
         deliver(proposals.resolve(applied(1, results, entry=b"forged"), now=1))
 
-        assert proposals.usurped
+        assert proposals.name_taken
         assert proposals.parked
         assert caller.answers == {}
 
@@ -196,7 +196,7 @@ def test_silence_after_a_change_of_leader_is_broken_by_a_barrier():
     proposals.launch(raft, now=0)
     proposals.barrier(raft, now=0.1)
 
-    proposals.suspect()
+    proposals.suspect_loss()
     proposals.barrier(raft, now=0.2)
     proposals.barrier(raft, now=0.3)
     deliver(proposals.resolve(applied(2, []), now=0.4))
@@ -295,11 +295,11 @@ def test_large_writes_are_spread_over_entries():
     assert raft.proposed == [(1, [0, 1]), (2, [2, 3]), (3, [4])]
 
 
-def test_after_an_image_nobody_knows_what_was_in_it():
+def test_after_a_snapshot_nobody_knows_what_was_in_it():
     proposals, raft, caller = setup()
     proposals.submit([write(10)], caller, now=0)
     proposals.launch(raft, now=0)
-    unknown = OutcomeUnknownError("an image")
+    unknown = OutcomeUnknownError("a snapshot")
 
     deliver(proposals.abandon(unknown, None))
     deliver(proposals.resolve(applied(1, [[1]]), now=1))
@@ -356,7 +356,7 @@ def test_entries_that_went_to_an_old_leader_keep_nobody_waiting():
     proposals, raft, caller = setup()
     under_way(proposals, raft, caller)
 
-    proposals.suspect()
+    proposals.suspect_loss()
     proposals.launch(raft, now=1)
 
     assert raft.proposed[-1] == (MAX_IN_FLIGHT + 1, [10, 11])

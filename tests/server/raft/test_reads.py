@@ -3,7 +3,7 @@
 from amaters_server.model.errors import DeadlineError, NoLeaderError
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Get, Read
-from amaters_server.raft.commands import Origin
+from amaters_server.raft.proposal import Origin
 from amaters_server.raft.reads import MAX_BARRIERS, Reads
 
 NO_LEADER = NoLeaderError(node=1)
@@ -109,7 +109,7 @@ def test_a_change_of_leader_asks_again_at_once():
     reads.submit([read(1)], answers.update, now=0)
     reads.ask(raft, now=0)
 
-    reads.suspect()
+    reads.suspect_loss()
     reads.ask(raft, now=0.01)
 
     assert len(raft.asked) == 2
@@ -119,7 +119,7 @@ def test_a_barrier_that_a_new_leader_dropped_is_repeated_soon_and_then_ever_more
     reads, raft, answers = setup()
     reads.submit([read(1)], answers.update, now=0)
     reads.ask(raft, now=0)
-    reads.suspect()
+    reads.suspect_loss()
 
     asked_at = []
     for tick in range(40):

@@ -11,9 +11,9 @@ from amaters_server.model.errors import StorageCorruptedError, StorageError, Sto
 from amaters_server.node.joining.founding import FOUNDED_AT, FoundCluster, JoinCluster
 from amaters_server.node.loop.encoding import encoder
 from amaters_server.node.settings import NodeSettings
-from amaters_server.raft.commands import Origin
 from amaters_server.raft.driver import Driver, LogRetention
 from amaters_server.raft.log import HIGHEST_INCARNATION, HIGHEST_TERM, Identity, Log
+from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Timeouts
 from amaters_server.raft.raft_node import RaftNodeSettings, StartState, StorageGap, open_raft_node
 from amaters_server.raft.replica import Replica

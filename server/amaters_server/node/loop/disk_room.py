@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from amaters_server.model.errors import StorageFullError
 from amaters_server.model.queries import Columns, Put
-from amaters_server.raft.commands import WaitingCommand
+from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.storage.room import Room
 
 _MIB = 1024 * 1024

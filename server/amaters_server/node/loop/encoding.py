@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from amaters_server.machine import codec
 from amaters_server.machine.restore import RestoreStep
 from amaters_server.model.queries import Operation, Write
-from amaters_server.raft.commands import Encode, Origin, WaitingCommand
+from amaters_server.raft.proposal import Encode, Origin, WaitingCommand
 
 
 class RestoreWrite(NamedTuple):

@@ -26,8 +26,8 @@ from amaters_server.node.loop.storage import StorageReports, StorageThread, Writ
 from amaters_server.node.ports import PeerTransport
 from amaters_server.node.settings import Timing
 from amaters_server.node.values import Counters
-from amaters_server.raft.commands import WaitingCommand
 from amaters_server.raft.outbox import Outbox, Snapshot
+from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message
 from amaters_server.raft.replica import Replica
@@ -148,7 +148,7 @@ class ReplicaLoop:
         counters, step = self._parts.counters, self.replica.step
         counters.messages_received += len(messages)
         now = self._parts.clock.now()
-        self.replica.hear(sender, now)
+        self.replica.note_contact(sender, now)
         if sender == self.replica.leader:
             self._observed.leader = now
         for message in messages:
@@ -285,7 +285,7 @@ class ReplicaLoop:
         self._timer = self._loop.call_later(self.timing.tick, self._ticked)
         self._count()
         unreachable, self._observed.unreachable = self._observed.unreachable, set()
-        self.replica.version_preference.know(self._parts.transport.versions())
+        self.replica.version_preference.update(self._parts.transport.versions())
         try:
             for member in unreachable:
                 self.replica.unreachable(member)

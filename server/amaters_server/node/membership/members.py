@@ -239,7 +239,7 @@ class Members:
         )
 
     def _silent_ms(self, member: Member, loop: ReplicaLoop) -> int | None:
-        heard = loop.replica.heard_at(member.id)
+        heard = loop.replica.last_contact(member.id)
         return None if heard is None else int(max(self._clock.now() - heard, 0) * 1000)
 
     def _reply(self, member_id: int) -> peer_pb2.MemberReply:

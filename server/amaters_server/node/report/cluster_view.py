@@ -75,7 +75,7 @@ class ClusterReport:
             name=member.name,
             votes=not member.is_learner,
             started=member.started,
-            heard_at=self._loop.replica.heard_at(member.id),
+            heard_at=self._loop.replica.last_contact(member.id),
             leaving_at=self._peers.leaving.get(member.id),
             incompatible=None if misfit is None else misfit.version,
             lag_entries=(

@@ -65,7 +65,7 @@ class SnapshotReceiver:
 
     async def _fetch(self, offer: SnapshotOffer) -> None:
         loop = self._loop
-        if loop.replica.driver.resting:
+        if loop.replica.driver.installing:
             return  # The one that raft has accepted already must stay as it is.
         try:
             if self._whole is None or self._whole[0] != (offer.index, offer.term):

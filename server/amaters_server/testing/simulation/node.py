@@ -148,7 +148,7 @@ class SimNode(SimProcess):
         if membership is not None and rules.was_removed(membership, sender.id):
             sender.retired = True
             return
-        self.replica.hear(sender.id, self.clock.now())
+        self.replica.note_contact(sender.id, self.clock.now())
         self.take_in(message)
 
     def take_in(self, message: bytes) -> None:
@@ -225,7 +225,7 @@ class SimNode(SimProcess):
                 self.replica.confirm_term(other.replica.term)
                 if other.machine.membership is not None:
                     self.retired |= rules.was_removed(other.machine.membership, self.id)
-        self.replica.version_preference.know(self._versions)
+        self.replica.version_preference.update(self._versions)
 
     def _carry_out(self, outbox: Outbox) -> None:
         for to, _, message in outbox.messages:

@@ -1,52 +1,51 @@
-"""A cluster rolls from the last commit whose members call each other in the string form.
+"""A cluster rolls from members that call each other in the string form.
 
-The old members run that commit's Python with today's native module, so this test ends where the
-native module's interface does; `tests/server/rpc/test_string_calls.py` holds the captured bytes.
+They run today's code without typed calls, whose bytes are those of earlier builds
+(`tests/server/rpc/test_string_calls.py`). AMATERS_EARLIER=PYTHON names the interpreter of an
+environment with a real earlier build, which runs instead.
 """
 
 import asyncio
-import subprocess
+import os
 import sys
-import tarfile
-from io import BytesIO
-from pathlib import Path
 
 import pytest
 from amaters import AdminClient
 from amaters.errors import RefusedError
-from amaters_server.testing.processes import (
-    NotUpError,
-    ServerProcess,
-    cluster_of,
-    kill_all,
-    start_all,
-)
+from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-BEFORE = "56e5f746c430f4b57ef282e24064e5a31cdab62a"
+WITHOUT_TYPED_CALLS = """
+from amaters_server.app.entry import main
+from amaters_server.node import compatibility
+from amaters_server.rpc.peer import connections
+from amaters_server.rpc.peer.service import PeerService
+
+compatibility.PROTOCOL_REVISION = 0
+connections.TYPED_CALLS = 2
+answer = PeerService.Forward
+
+async def forward(self, request, context):
+    assert request.method, f"a typed call: {request}"
+    return await answer(self, request, context)
+
+PeerService.Forward = forward
+main()
+"""
 
 
 @pytest.fixture
 async def old_cluster(tmp_path):
-    """Start three members of the commit before; `program` of a member decides what it runs."""
-    archive = ["git", "-C", str(ROOT), "archive", BEFORE, "client/amaters", "server/amaters_server"]
-    code = subprocess.run(archive, capture_output=True, check=False)
-    if code.returncode:
-        pytest.skip(f"this clone does not have commit {BEFORE}")
-    with tarfile.open(fileobj=BytesIO(code.stdout)) as files:
-        files.extractall(tmp_path / "before", filter="data")
-    paths = f"{tmp_path}/before/client:{tmp_path}/before/server"
+    """Start three earlier members; `program` of a member decides what it runs."""
+    earlier = os.environ.get("AMATERS_EARLIER")
     servers = cluster_of(tmp_path)
     for server in servers:
-        server.program = ("env", f"PYTHONPATH={paths}", *server.program)
+        server.program = (sys.executable, "-c", WITHOUT_TYPED_CALLS)
+        if earlier:
+            server.program = (earlier, "-m", "amaters_server.app.entry")
     try:
-        try:
-            await start_all(servers)
-        except NotUpError as error:
-            # Only old code runs here: what has changed under it is the native module.
-            pytest.skip(f"commit {BEFORE} does not run on today's native module: {error}")
+        await start_all(servers)
         yield servers
     finally:
         kill_all(servers)

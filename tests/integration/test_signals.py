@@ -12,6 +12,8 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2
 from amaters_server.testing.processes import NotUpError
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 pytestmark = pytest.mark.slow
 
@@ -191,6 +193,27 @@ async def test_a_stream_has_the_grace_to_end_and_its_caller_loses_no_row(streami
     assert rows == ROWS
     assert await stream.code() is grpc.StatusCode.OK
     assert code == 0
+    assert "Traceback" not in one.log
+
+
+async def test_a_stop_waits_for_nobody_who_watches_health(server):
+    one = server({"server": {"shutdown_timeout_secs": 20}})
+    one.start()
+    await one.ready()
+    async with (
+        grpc.aio.insecure_channel(one.client) as clients,
+        grpc.aio.insecure_channel(one.internal) as members,
+    ):
+        watching = [HealthStub(to).Watch(HealthCheckRequest()) for to in (clients, members)]
+        for call in watching:
+            assert (await call.read()).status == HealthCheckResponse.SERVING
+        begun = time.monotonic()
+        assert await one.stop() == 0
+        for call in watching:
+            assert (await call.read()).status == HealthCheckResponse.NOT_SERVING
+            assert await call.code() == grpc.StatusCode.UNAVAILABLE
+
+    assert time.monotonic() - begun < 5
     assert "Traceback" not in one.log
 
 

@@ -7,6 +7,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaters.wire import aql_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+
 from amaters_server.alerts.monitor import Monitor
 from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
 from amaters_server.alerts.webhook import Webhook
@@ -25,15 +28,21 @@ from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin.ports import AdminParts, AdminReload
+from amaters_server.rpc.admin.service import SERVICE as ADMIN
 from amaters_server.rpc.admin.service import AdminService
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.grpcio.channels import GrpcioDialer
 from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
 from amaters_server.rpc.grpcio.tls import server_credentials
+from amaters_server.rpc.health import SERVICE as HEALTH
+from amaters_server.rpc.health import HealthService
 from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.listener import InternalLimits, InternalListener
+from amaters_server.rpc.peer.service import SERVICE as PEER
 from amaters_server.rpc.peer.service import PeerService
+from amaters_server.rpc.reflection import Reflection
+from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
 from amaters_server.rpc.transport.native_channels import NativeDialer
@@ -47,6 +56,8 @@ from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
 
 Listener = NativeListener | GrpcioListener
+
+AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
 REPORT_SECONDS = 2.0
 """How long the leader is waited for when someone asks about members."""
@@ -65,6 +76,7 @@ class Server:
     internal: InternalListener
     http: HttpServer
     health: Health
+    readiness: HealthService
     metrics: MetricSources
     switch: MetricsSwitch
     certificates: Certificates
@@ -171,8 +183,10 @@ def compose(
         limits=from_settings.query_limits(settings),
         now=clock.now,
     )
-    traffic.listener = listener = _listener(settings, service, certificates, shares)
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
+    readiness = HealthService(lambda: health.ready().ok)
+    offered = service.methods | _described(settings, readiness, AQL)
+    traffic.listener = listener = _listener(settings, service, offered, certificates, shares)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
     metrics = MetricSources(
         calls=counters,
@@ -216,7 +230,11 @@ def compose(
         internal=InternalListener(
             from_settings.internal_address(settings),
             lambda: _peer_credentials(certificates),
-            (peer_service.methods, admin.methods),
+            (
+                peer_service.methods,
+                admin.methods,
+                lambda _: _described(settings, readiness, PEER, ADMIN),
+            ),
             (peers.renew, peer_service.recycle),
             settings.network.transport,
             limits=InternalLimits(shares.members, shares.members - shares.clients),
@@ -229,6 +247,7 @@ def compose(
             max_connections=shares.pages,
         ),
         health=health,
+        readiness=readiness,
         metrics=metrics,
         switch=switch,
         certificates=certificates,
@@ -239,8 +258,22 @@ def compose(
     )
 
 
+def _described(
+    settings: Settings, readiness: HealthService, *services: ServiceDescriptor
+) -> Service:
+    """Return what every listener offers beside its own services."""
+    offered = readiness.methods([one.full_name for one in services])
+    if settings.network.reflection:
+        offered |= Reflection([*services, HEALTH]).methods()
+    return offered
+
+
 def _listener(
-    settings: Settings, service: AqlService, certificates: Certificates, shares: descriptors.Shares
+    settings: Settings,
+    service: AqlService,
+    offered: Service,
+    certificates: Certificates,
+    shares: descriptors.Shares,
 ) -> Listener:
     network = settings.network
     if network.transport == "grpcio":
@@ -252,7 +285,7 @@ def _listener(
                 keepalive_seconds=network.keepalive_interval_secs,
                 credentials=server_credentials(lambda: certificates.get("client")),
             ),
-            service.methods,
+            offered,
         )
     listener = NativeListener(
         NativeSettings(
@@ -266,7 +299,7 @@ def _listener(
             message_seconds=settings.timeouts.request_timeout_ms / 1000,
             tls=certificates.get("client"),
         ),
-        service.methods,
+        offered,
         service.budget,
     )
     certificates.on_change("client", listener.replace_tls)

@@ -124,6 +124,7 @@ async def _running(server: Server, settings: Settings, stop: Stop) -> AsyncItera
         await server.listener.start()
         stack.push_async_callback(_let_calls_end, server, settings, stop)
         stack.push_async_callback(server.listener.drain)
+        stack.callback(server.readiness.stop)
         stack.callback(server.health.stopping)
         await stack.enter_async_context(_background(server))
         yield

@@ -135,6 +135,11 @@ class NetworkSection(Section):
     keepalive_interval_secs: Count = Field(
         default=60, description="Seconds between pings on idle connections; 0 switches them off."
     )
+    reflection: bool = Field(
+        default=True,
+        description="Whether both gRPC listeners describe their services to clients such as "
+        "grpcurl (server reflection).",
+    )
 
 
 class RotationSection(Section):

@@ -72,7 +72,7 @@ class PeerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Deliver(self, request_iterator, context):
-        """One long-lived stream per direction and peer; each frame carries what piled up meanwhile.
+        """One long-lived stream per direction and peer; a frame holds the messages queued since the last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +86,7 @@ class PeerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Identify(self, request, context):
-        """What a node with an empty disk asks before it forms, joins or waits.
+        """The question of a node with an empty disk, before it forms a cluster, joins one or waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

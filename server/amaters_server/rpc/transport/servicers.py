@@ -61,7 +61,7 @@ def served(servicer: object, descriptor: ServiceDescriptor, tasks: TaskScope) ->
             continue
         method = getattr(servicer, described.name)
         if described.server_streaming:
-            streaming[path] = _streaming(method, described)
+            streaming[path] = streamed(method, described)
         else:
             unary[path] = _unary(method, described, tasks)
     return Service(unary, streaming)
@@ -86,7 +86,24 @@ def _unary(method: Method, described: MethodDescriptor, tasks: TaskScope) -> Una
     return take
 
 
-def _streaming(method: StreamingMethod, described: MethodDescriptor) -> Streaming:
+def at_once(method: Callable[[Any], Message], described: MethodDescriptor) -> Unary:
+    """Return a method that waits for nothing, and so needs no task."""
+
+    def take(calls: Sequence[Call], outlet: Outlet) -> None:
+        for call in calls:
+            try:
+                reply = method(_request(described, call))
+            except DatabaseError as error:
+                outlet.fail([status.failure(call[0], error)])
+            else:
+                outlet.reply([(call[0], reply.SerializeToString())])
+
+    return take
+
+
+def streamed(method: StreamingMethod, described: MethodDescriptor) -> Streaming:
+    """Return a method that answers with a stream, whose task is its listener's."""
+
     async def answer(call: Call, send: Send) -> None:
         async with aclosing(method(_request(described, call), CallContext(call))) as messages:
             async for message in messages:

@@ -36,6 +36,7 @@ LEADER_TRAILER = "amaters-leader"
 OK = 0
 INVALID_ARGUMENT = 3
 DEADLINE_EXCEEDED = 4
+NOT_FOUND = 5
 RESOURCE_EXHAUSTED = 8
 FAILED_PRECONDITION = 9
 ABORTED = 10
@@ -49,6 +50,10 @@ class UnsupportedQueryError(InvalidRequestError):
     """The query is of a kind that this server does not carry out."""
 
     code = "unsupported"
+
+
+class UnknownServiceError(InvalidRequestError):
+    """The health of a service was asked that the listener does not offer."""
 
 
 class MissingQueryError(MissingFieldError):
@@ -135,6 +140,9 @@ TABLE: dict[type[DatabaseError], Wire] = {
         _C.CATEGORY_CLIENT_ERROR,
         "Invalid request: ",
         FAILED_PRECONDITION,
+    ),
+    UnknownServiceError: Wire(
+        _E.ERROR_PROTOCOL_INVALID_REQUEST, _C.CATEGORY_CLIENT_ERROR, "", NOT_FOUND
     ),
     UnsupportedQueryError: Wire(
         _E.ERROR_COMPUTE_INVALID_OPERATION,

@@ -33,9 +33,10 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.newcomer import Newcomer
+from amaters_server.node.parts import Parts
 from amaters_server.node.ports import DataView, PeerTransport
 from amaters_server.node.report.lifecycle import Lifecycle, status, unready
-from amaters_server.node.running_member import MemberParts, RunningMember
+from amaters_server.node.running_member import MemberHooks, RunningMember
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters, NodeStatus, ShardInfo, Verdict
 from amaters_server.raft.log import Identity, Log
@@ -65,16 +66,17 @@ class Node:
     """One member of a cluster (perhaps its only one). All methods belong to the event loop."""
 
     def __init__(self, settings: NodeSettings, parts: NodeParts) -> None:
-        self.settings = settings
         self.counters = Counters()
-        self._parts = parts
-        self._lifecycle = Lifecycle(started_unix_ms=parts.clock.unix_ms())
-        self._leadership = Leadership(parts.clock)
+        machine, transport, clock = parts.machine, parts.transport, parts.clock
+        self._parts = Parts(settings, parts.engine, machine, transport, clock, self.counters)
+        self._settings = settings
+        self._fresh_disk_id = parts.disk_id
+        self._lifecycle = Lifecycle(started_unix_ms=clock.unix_ms())
+        self._leadership = Leadership(clock)
         self._disk = open_replica.Disk(parts.engine, parts.machine, Log(parts.engine))
         self._stage: Newcomer | RunningMember = Newcomer(settings)
         self._expelled: list[Callable[[int], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        machine, clock = parts.machine, parts.clock
         self.backups = Backups(parts.snapshots, machine, clock, lambda: self.running().loop)
 
     # --- start and stop -----------------------------------------------------------------
@@ -90,9 +92,9 @@ class Node:
         if identity is None:
             events = asyncio.get_running_loop()
             disk_id = await events.run_in_executor(
-                None, open_replica.name_disk, self._disk, self._parts.disk_id
+                None, open_replica.name_disk, self._disk, self._fresh_disk_id
             )
-            self._stage = Newcomer(self.settings, disk_id)
+            self._stage = Newcomer(self._settings, disk_id)
             self._own_task(self._join(disk_id), "join")
         elif machine.membership is None:
             self._own_task(self._rejoin(identity), "rejoin")
@@ -176,7 +178,7 @@ class Node:
         if not loop.replica.leads:
             return ReadAge(loop.leader_silence())
         # A leader that lost its quorum notices within two rounds of its check.
-        longest = 2 * self.settings.timing.longest_election_timeout
+        longest = 2 * self._settings.timing.longest_election_timeout
         return ReadAge(0.0 if self.running().is_alone() else longest)
 
     def running(self) -> RunningMember:
@@ -200,7 +202,7 @@ class Node:
     def status(self) -> NodeStatus:
         """Return the status of this node and of its cluster."""
         machine, lifecycle = self._parts.machine, self._lifecycle
-        return status(self.settings, lifecycle, self._stage, machine, self.readiness())
+        return status(self._settings, lifecycle, self._stage, machine, self.readiness())
 
     def readiness(self) -> Verdict:
         """Return whether this node serves: leader known, applied close to commit, disk fine."""
@@ -255,28 +257,22 @@ class Node:
         await self._take_part(identity, (await self._search(identity.disk_id)).others)
 
     async def _search(self, disk_id: str) -> FoundCluster | JoinCluster:
-        return await search(self.settings, disk_id, self._parts.transport, self._lifecycle.wait)
+        return await search(self._settings, disk_id, self._parts.transport, self._lifecycle.wait)
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
         parts = self._parts
         events = asyncio.get_running_loop()
         replica = await events.run_in_executor(
-            None, open_replica.open_replica, self._disk, identity, self.settings, parts.clock
+            None, open_replica.open_replica, self._disk, identity, self._settings, parts.clock
         )
-        member_parts = MemberParts(
-            self.settings,
-            parts.engine,
-            parts.machine,
-            parts.transport,
-            parts.clock,
-            self.counters,
+        hooks = MemberHooks(
             self._lifecycle,
             self._leadership,
             spawn=self._own_task,
             failed=self._failed,
             expelled=self._expel,
         )
-        self._stage = member = RunningMember(identity, replica, hints, member_parts)
+        self._stage = member = RunningMember(identity, replica, hints, parts, hooks)
         self._lifecycle.joined = True
         member.start()
 
@@ -301,8 +297,8 @@ class Node:
             raise NotReadyError(lifecycle.removed)
         loop = self.running().loop
         waiting = loop.replica.waiting
-        if waiting + more > self.settings.waiting_limit:
-            raise OverloadedError(waiting=waiting, limit=self.settings.waiting_limit)
+        if waiting + more > self._settings.waiting_limit:
+            raise OverloadedError(waiting=waiting, limit=self._settings.waiting_limit)
         return loop
 
     def _require_data(self) -> None:

@@ -5,33 +5,27 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
-from amaters_server.machine.machine import Machine
-from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
-from amaters_server.model.versions import dotted
 from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.loop.counting import Counting
 from amaters_server.node.loop.leadership import Leadership
-from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
+from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import leadership_transfer
 from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_membership import PeerMembership
 from amaters_server.node.membership.peer_requests import PeerRequests
-from amaters_server.node.ports import PeerTransport
+from amaters_server.node.parts import Parts
 from amaters_server.node.report.cluster_view import ClusterReport
 from amaters_server.node.report.lifecycle import Lifecycle
-from amaters_server.node.settings import NodeSettings
 from amaters_server.node.snapshot_transfer.receiver import SnapshotReceiver
 from amaters_server.node.snapshot_transfer.sender import SnapshotSender
-from amaters_server.node.values import Counters
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import voters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.raft.replica import Replica
 from amaters_server.raft.status import RaftStatus
-from amaters_server.storage.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +33,9 @@ MAINTENANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class MemberParts:
-    """What a member is built from, beside its replica."""
+class MemberHooks:
+    """What a member reports to its node, and what the two share."""
 
-    settings: NodeSettings
-    engine: Engine
-    machine: Machine
-    transport: PeerTransport
-    clock: Clock
-    counters: Counters
     lifecycle: Lifecycle
     leadership: Leadership
     spawn: Callable[[Coroutine[None, None, None], str], None]
@@ -60,41 +48,46 @@ class RunningMember:
     """One member of a cluster and its `LoopEvents`. All methods belong to the event loop."""
 
     def __init__(
-        self, identity: Identity, replica: Replica, hints: tuple[Member, ...], parts: MemberParts
+        self,
+        identity: Identity,
+        replica: Replica,
+        hints: tuple[Member, ...],
+        parts: Parts,
+        node: MemberHooks,
     ) -> None:
         """Build it around its replica; `hints` name the other members until the log does."""
         self.identity = identity
-        self._parts = parts
-        settings, engine, machine = parts.settings, parts.engine, parts.machine
-        transport, clock, counters = parts.transport, parts.clock, parts.counters
-        loop_parts = LoopParts(replica, machine, engine, transport, clock, counters, self)
-        self.loop = loop = ReplicaLoop(
-            loop_parts,
-            settings.timing,
-            sync=settings.sync,
-            min_free=settings.min_free_bytes,
+        self._machine, self._transport, self._clock = parts.machine, parts.transport, parts.clock
+        self._counters, self._node = parts.counters, node
+        self.loop = loop = ReplicaLoop(replica, parts, self)
+        self.members = Members(loop, parts, node.leadership)
+        self._sender = SnapshotSender(replica, parts)
+        self._receiver = SnapshotReceiver(loop, parts)
+        self._counting = Counting(loop, parts)
+        peer_parts = PeerParts(
+            identity,
+            loop,
+            parts.settings,
+            parts.machine,
+            self.members,
+            parts.transport,
+            parts.clock,
         )
-        version = dotted(settings.version)
-        self.members = Members(loop, machine, transport, parts.leadership, clock, version)
-        self._sender = SnapshotSender(replica, settings, engine, clock, counters)
-        self._receiver = SnapshotReceiver(loop, loop_parts, settings.transfer_folder)
-        self._counting = Counting(loop, machine, clock)
-        peer_parts = PeerParts(identity, loop, settings, machine, self.members, transport, clock)
-        self.peers = PeerRequests(peer_parts, self._sender, self._removed, parts.expelled)
+        self.peers = PeerRequests(peer_parts, self._sender, self._removed, node.expelled)
         self._peer_membership = PeerMembership(peer_parts, self.peers, hints, self._removed)
-        self._report = ClusterReport(settings, parts.lifecycle, engine, machine, loop, self.peers)
-        self.cluster_view, self.shards = self._report.cluster, self._report.shards
+        report = ClusterReport(parts, node.lifecycle, loop, self.peers)
+        self.cluster_view, self.shards = report.cluster, report.shards
 
     def start(self) -> None:
         """Connect to the other members and start to tick."""
-        self._parts.transport.on_answer(self.peers.answered)
+        self._transport.on_answer(self.peers.answered)
         self._sender.delete_leftovers()
         self._peer_membership.start()
         self.loop.start()
         if self.is_alone():
             self.loop.replica.campaign()
-        self._parts.spawn(self._peer_membership.announce(), "announce")
-        self._parts.spawn(self._maintain(), "maintain")
+        self._node.spawn(self._peer_membership.announce(), "announce")
+        self._node.spawn(self._maintain(), "maintain")
 
     async def _maintain(self) -> None:
         """Once a second: repeat snapshots that got stuck, count, hand over on a full disk."""
@@ -103,7 +96,7 @@ class RunningMember:
             self._sender.maintain()
             self._counting.maintain()
             if self.loop.full is not None:
-                await self.hand_over(self._parts.clock.now() + MAINTENANCE_SECONDS)
+                await self.hand_over(self._clock.now() + MAINTENANCE_SECONDS)
 
     # --- what it reports --------------------------------------------------------
 
@@ -122,14 +115,14 @@ class RunningMember:
 
     def is_alone(self) -> bool:
         """Whether this is the only voter."""
-        membership = self._parts.machine.membership
+        membership = self._machine.membership
         return membership is not None and len(voters(membership)) == 1
 
     # --- what its loop reports --------------------------------------------------
 
     def leader_changed(self, leader: int, role: str) -> None:
         """Count, log and report the change."""
-        lifecycle, counters = self._parts.lifecycle, self._parts.counters
+        lifecycle, counters = self._node.lifecycle, self._counters
         term = self.loop.replica.term
         counters.elections_started += role == "candidate"
         if leader != lifecycle.leader:
@@ -137,7 +130,7 @@ class RunningMember:
             counters.leader_changes += bool(leader)
             facts = {"node": self.identity.node_id, "leader": leader, "term": term}
             log.info("leader.changed", extra=facts)
-        self._parts.leadership.report(leader, term)
+        self._node.leadership.report(leader, term)
 
     def members_changed(self) -> None:
         """Connect to exactly the present members."""
@@ -157,7 +150,7 @@ class RunningMember:
 
     def far_term(self, member: int) -> None:
         """Ask the member itself which term it is in."""
-        self._parts.transport.ask_again(member)
+        self._transport.ask_again(member)
 
     def install(self, snapshot: Snapshot) -> None:
         """Install the snapshot that was fetched."""
@@ -165,29 +158,29 @@ class RunningMember:
 
     def failed(self, error: DatabaseError) -> None:
         """Report that this node cannot go on."""
-        self._parts.failed(error)
+        self._node.failed(error)
 
     def _removed(self, reason: str) -> None:
-        lifecycle = self._parts.lifecycle
+        lifecycle = self._node.lifecycle
         if lifecycle.removed:
             return
         lifecycle.removed = f"{reason}: delete its disk, or add it again as a new member"
         self._peer_membership.disconnect()
         log.error("node.removed", extra={"reason": lifecycle.removed})
-        self._parts.spawn(self.loop.stop(NotReadyError(lifecycle.removed)), "retire")
+        self._node.spawn(self.loop.stop(NotReadyError(lifecycle.removed)), "retire")
 
     # --- leaving ----------------------------------------------------------------
 
     async def hand_over(self, deadline: float) -> None:
         """Move leadership to another voter, if this node leads and one can take over."""
-        loop, membership, clock = self.loop, self._parts.machine.membership, self._parts.clock
-        if membership is None or self._parts.lifecycle.failure:
+        loop, membership, clock = self.loop, self._machine.membership, self._clock
+        if membership is None or self._node.lifecycle.failure:
             return
         if not loop.replica.leads or self.is_alone():
             return
         try:
             to = leadership_transfer.chosen(loop.replica, membership, 0, clock.now())
-            await leadership_transfer.hand_over(loop, self._parts.leadership, clock, to, deadline)
+            await leadership_transfer.hand_over(loop, self._node.leadership, clock, to, deadline)
         except DatabaseError as error:
             log.warning("leader.transfer_failed", extra={"reason": str(error)})
 
@@ -196,7 +189,7 @@ class RunningMember:
         self.peers.failures.close()
         await asyncio.gather(
             self._peer_membership.announce_stop(),
-            self.loop.drained(deadline - self._parts.clock.now()),
+            self.loop.drained(deadline - self._clock.now()),
         )
 
     async def close(self) -> None:

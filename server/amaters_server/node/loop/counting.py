@@ -9,10 +9,9 @@ import threading
 from functools import partial
 
 from amaters_server.machine import collection_count
-from amaters_server.machine.machine import Machine
-from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError
 from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +21,10 @@ RETRY_SECONDS = 30.0
 class Counting:
     """At most one count at a time. All methods belong to the event loop."""
 
-    def __init__(self, loop: ReplicaLoop, machine: Machine, clock: Clock) -> None:
+    def __init__(self, loop: ReplicaLoop, parts: Parts) -> None:
         self._loop = loop
-        self._machine = machine
-        self._clock = clock
+        self._machine = parts.machine
+        self._clock = parts.clock
         self._task: asyncio.Task[None] | None = None
         self._ended = threading.Event()
         self._not_before = 0.0

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from amaters_server.machine.machine import Machine
-from amaters_server.model.clock import Clock
 from amaters_server.model.errors import (
     DatabaseError,
     OutcomeUnknownError,
@@ -23,32 +21,17 @@ from amaters_server.node.loop.answering import Reader
 from amaters_server.node.loop.disk_room import RoomGuard
 from amaters_server.node.loop.events import LoopEvents
 from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
-from amaters_server.node.ports import PeerTransport
-from amaters_server.node.settings import Timing
-from amaters_server.node.values import Counters
+from amaters_server.node.parts import Parts
 from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message
 from amaters_server.raft.replica import Replica
-from amaters_server.storage.engine import Changes, Engine
+from amaters_server.storage.engine import Changes
 
 log = logging.getLogger(__name__)
 
 MAX_KEPT_DURATIONS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class LoopParts:
-    """What the loop works with."""
-
-    replica: Replica
-    machine: Machine
-    engine: Engine
-    transport: PeerTransport
-    clock: Clock
-    counters: Counters
-    events: LoopEvents
 
 
 @dataclass(slots=True)
@@ -64,16 +47,15 @@ class _Observed:
 class ReplicaLoop:
     """Drives one replica. All methods belong to the event loop."""
 
-    def __init__(
-        self, parts: LoopParts, timing: Timing, *, sync: bool, min_free: int | None
-    ) -> None:
-        self.replica = parts.replica
-        self.timing = timing
+    def __init__(self, replica: Replica, parts: Parts, events: LoopEvents) -> None:
+        self.replica = replica
+        self.timing = parts.settings.timing
         self.full: StorageFullError | None = None
         """Set while the disk is full."""
         self.low: StorageFullError | None = None
         """Set while the disk has less room than has to stay free."""
         self._parts = parts
+        self._events = events
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._running = False
@@ -85,7 +67,8 @@ class ReplicaLoop:
         self.answer = self._reader.answer
         """Answers reads from the state as it is now."""
         reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
-        self.storage = StorageThread(parts.engine, reports, sync=sync, guard=RoomGuard(min_free))
+        guard, sync = RoomGuard(parts.settings.min_free_bytes), parts.settings.sync
+        self.storage = StorageThread(parts.engine, reports, sync=sync, guard=guard)
 
     def start(self) -> None:
         """Start to tick."""
@@ -155,7 +138,7 @@ class ReplicaLoop:
             if not step(message, now):
                 self._log_refusal(sender)
                 if isinstance(self.replica.refusal, FarTerm):
-                    self._parts.events.far_term(sender)
+                    self._events.far_term(sender)
         self.kick()
 
     def connected(self, member: int) -> None:
@@ -233,11 +216,11 @@ class ReplicaLoop:
         if outbox.deliveries or self._empty is not None:
             self._deliver(outbox.deliveries)
         for offer in outbox.offers:
-            self._parts.events.snapshot_offered(offer)
+            self._events.snapshot_offered(offer)
         self._report(outbox)
 
     def _report(self, outbox: Outbox) -> None:
-        events = self._parts.events
+        events = self._events
         if outbox.members_changed:
             events.members_changed()
         if outbox.conf_contexts:
@@ -332,7 +315,7 @@ class ReplicaLoop:
             log.warning("storage.room_restored")
         else:
             log.error("storage.full", extra={"reason": str(full)})
-            if self._parts.events.is_alone():
+            if self._events.is_alone():
                 # No other member can make these writes durable: their callers stop waiting.
                 unknown = OutcomeUnknownError(f"the write may be made later: {full}")
                 self._deliver(self.replica.refuse_writes(unknown, full))
@@ -349,4 +332,4 @@ class ReplicaLoop:
             return
         self._parts.counters.storage_failures += 1
         self._halt(error)
-        self._parts.events.failed(error)
+        self._events.failed(error)

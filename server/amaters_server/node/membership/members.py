@@ -1,8 +1,6 @@
 """The membership use cases: any node accepts them, the leader carries them out, one at a time."""
 
 from amaters_server.config.addresses import member_name, reachable
-from amaters_server.machine.machine import Machine
-from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import (
     MembershipError,
@@ -10,6 +8,7 @@ from amaters_server.model.errors import (
     NotReadyError,
     OutcomeUnknownError,
 )
+from amaters_server.model.versions import dotted
 from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import forwarding, leadership_transfer
@@ -17,7 +16,7 @@ from amaters_server.node.membership.membership_changes import (
     LeadershipMovedError,
     MembershipChanges,
 )
-from amaters_server.node.ports import PeerTransport
+from amaters_server.node.parts import Parts
 from amaters_server.node.values import Leader, MembersReport, MemberStatus
 from amaters_server.raft import membership as rules
 from amaters_server.raft.membership import Change, LeaderView
@@ -28,22 +27,14 @@ from amaters_server.wire.peer_pb2 import ForwardRequest
 class Members:
     """Reports and changes the members. All methods belong to the event loop."""
 
-    def __init__(
-        self,
-        loop: ReplicaLoop,
-        machine: Machine,
-        transport: PeerTransport,
-        leadership: Leadership,
-        clock: Clock,
-        version: str,
-    ) -> None:
+    def __init__(self, loop: ReplicaLoop, parts: Parts, leadership: Leadership) -> None:
         self._loop = loop
-        self._machine = machine
-        self._transport = transport
+        self._machine = parts.machine
+        self._transport = parts.transport
         self._leadership = leadership
-        self._clock = clock
-        self._version = version
-        self.changes = MembershipChanges(machine, loop, clock)
+        self._clock = parts.clock
+        self._version = dotted(parts.settings.version)
+        self.changes = MembershipChanges(parts.machine, loop, parts.clock)
 
     # --- use cases ------------------------------------------------------------
 

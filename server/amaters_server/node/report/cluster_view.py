@@ -1,16 +1,14 @@
 """What this node sees of its cluster, for alerts and for administrators."""
 
 from amaters_server.alerts.view import ClusterView, MemberView
-from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.peer_requests import PeerRequests
+from amaters_server.node.parts import Parts
 from amaters_server.node.report.lifecycle import Lifecycle
 from amaters_server.node.report.sharding import shards
-from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import ShardInfo
 from amaters_server.raft.membership import LeaderView
-from amaters_server.storage.engine import Engine
 
 _NOBODY = LeaderView(0, 0, {})
 
@@ -25,17 +23,15 @@ class ClusterReport:
 
     def __init__(
         self,
-        settings: NodeSettings,
+        parts: Parts,
         lifecycle: Lifecycle,
-        engine: Engine,
-        machine: Machine,
         loop: ReplicaLoop,
         peers: PeerRequests,
     ) -> None:
-        self._settings = settings
+        self._name = parts.settings.addresses.name
         self._lifecycle = lifecycle
-        self._engine = engine
-        self._machine = machine
+        self._engine = parts.engine
+        self._machine = parts.machine
         self._peers = peers
         self._loop = loop
 
@@ -48,7 +44,7 @@ class ClusterReport:
 
     def cluster(self, now: float) -> ClusterView:
         """Return what alerts are judged from; without members before the state has arrived."""
-        loop, membership, name = self._loop, self._machine.membership, self._settings.addresses.name
+        loop, membership, name = self._loop, self._machine.membership, self._name
         if membership is None:
             return view_without_cluster(name)
         raft, lifecycle = loop.replica.status(), self._lifecycle

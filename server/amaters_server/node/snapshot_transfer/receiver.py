@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError
 
 from amaters_server.machine import snapshot_install
 from amaters_server.model.errors import DatabaseError, StorageFullError
-from amaters_server.node.loop.loop import LoopParts, ReplicaLoop
+from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.parts import Parts
 from amaters_server.node.snapshot_transfer.files import IncomingSnapshot
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.retries import attempts
@@ -35,9 +36,9 @@ INCOMING, WHOLE = "incoming", "whole"
 class SnapshotReceiver:
     """Fetches and installs snapshots that a leader offers. Belongs to the event loop."""
 
-    def __init__(self, loop: ReplicaLoop, parts: LoopParts, folder: Path) -> None:
+    def __init__(self, loop: ReplicaLoop, parts: Parts) -> None:
         self._loop = loop
-        self._folder = folder
+        self._folder = parts.settings.transfer_folder
         self._engine = parts.engine
         self._machine = parts.machine
         self._transport = parts.transport

@@ -14,9 +14,8 @@ from amaters_server.machine.state import SavedState
 from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import DatabaseError, SnapshotError
-from amaters_server.node.settings import NodeSettings
+from amaters_server.node.parts import Parts
 from amaters_server.node.snapshot_transfer.files import OutgoingSnapshot
-from amaters_server.node.values import Counters
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Engine
 from amaters_server.wire import peer_pb2
@@ -46,28 +45,21 @@ class _Offered:
 class SnapshotSender:
     """Snapshots for members that are too far behind. Belongs to the event loop."""
 
-    def __init__(
-        self,
-        replica: Replica,
-        settings: NodeSettings,
-        engine: Engine,
-        clock: Clock,
-        counters: Counters,
-    ) -> None:
+    def __init__(self, replica: Replica, parts: Parts) -> None:
         self._replica = replica
-        self._settings = settings
-        self._engine = engine
-        self._clock = clock
-        self._counters = counters
+        self._folder = parts.settings.transfer_folder
+        self._engine = parts.engine
+        self._clock = parts.clock
+        self._counters = parts.counters
         self._making: asyncio.Task[None] | None = None
         self._current: _Offered | None = None
         self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
-        self._pace = _Pace(settings.snapshot_bytes_per_second, clock)
+        self._pace = _Pace(parts.settings.snapshot_bytes_per_second, parts.clock)
 
     def delete_leftovers(self) -> None:
         """Delete what an earlier process was sending."""
-        for leftover in self._settings.transfer_folder.glob(f"{OUTGOING}-*"):
+        for leftover in self._folder.glob(f"{OUTGOING}-*"):
             self._delete(leftover)
 
     def wanted(self, _: Sequence[int]) -> None:
@@ -90,7 +82,7 @@ class SnapshotSender:
     async def _make(self) -> None:
         replica = self._replica
         replica.driver.hold_log(replica.driver.written_applied)
-        folder = self._settings.transfer_folder / f"{OUTGOING}-{self._clock.unix_ms()}"
+        folder = self._folder / f"{OUTGOING}-{self._clock.unix_ms()}"
         events = asyncio.get_running_loop()
         try:
             kept, files = await events.run_in_executor(None, make, self._engine, folder)

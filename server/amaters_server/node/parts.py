@@ -1,0 +1,22 @@
+"""What all parts of a node work with, as one value that is handed through their constructors."""
+
+from dataclasses import dataclass
+
+from amaters_server.machine.machine import Machine
+from amaters_server.model.clock import Clock
+from amaters_server.node.ports import PeerTransport
+from amaters_server.node.settings import NodeSettings
+from amaters_server.node.values import Counters
+from amaters_server.storage.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Settings, resources and counters of one node."""
+
+    settings: NodeSettings
+    engine: Engine
+    machine: Machine
+    transport: PeerTransport
+    clock: Clock
+    counters: Counters

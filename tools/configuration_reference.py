@@ -25,10 +25,11 @@ HEAD = """\
 server/amaters_server/config/ instead. -->
 
 `amaters-server` reads one TOML file: the file of `--config`; else the file that `AMATERS_CONFIG`
-names, if it exists (the image names `/etc/amaters/config.toml`); else `./config.toml`. Every key
-has a default, so the file may be missing or empty. Command-line flags override environment
-variables, those override the file, and the file overrides the defaults. Unknown keys are reported
-and ignored. `amaters-server validate-config --show` prints the configuration in force.
+names (in the image `/etc/amaters/config.toml`, which is empty); else `./config.toml` if it exists.
+Every key has a default, so the file may be empty. A file that is named must exist. Command-line
+flags override environment variables, those override the file, and the file overrides the defaults.
+Unknown keys are reported and ignored. `amaters-server validate-config --show` prints the
+configuration in force.
 
 Keys marked **reload** take effect on SIGHUP (`amaters-server reload`); all others need a restart.
 TLS files are read again on SIGHUP and when they change, without a restart; their paths need one.

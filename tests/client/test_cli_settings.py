@@ -143,6 +143,14 @@ def test_flags_that_are_no_addresses_are_a_misuse(
     assert advice in result.stderr
 
 
+@pytest.mark.parametrize("flag", ["--server", "--admin", "--format"])
+def test_an_empty_flag_is_a_misuse(bare: Cli, flag: str) -> None:
+    result = bare(flag, "", "get", "k")
+
+    assert result.exit_code == 2
+    assert "''" in result.stderr
+
+
 def test_a_host_of_ipv6_is_written_in_brackets(home: Path) -> None:
     settings = decided(home, flags=Flags(server="[::1]:7878"))
 

@@ -58,7 +58,7 @@ def _must_pass(
 
     def checked(_: click.Context, __: click.Parameter, value: _Given | None) -> _Given | None:
         try:
-            if value:
+            if value is not None:
                 check(value)
         except ConfigurationError as error:
             raise click.BadParameter(str(error)) from error

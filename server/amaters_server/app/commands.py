@@ -75,9 +75,8 @@ def _sources(given: dict[str, object]) -> Sources:
 
 
 def _default_path() -> Path:
-    """Return the file that the environment names, as an image does, when it is there."""
-    named = os.environ.get("AMATERS_CONFIG", "")
-    return Path(named) if named and Path(named).is_file() else DEFAULT_PATH
+    """Return the file that the environment names, as an image does."""
+    return Path(os.environ.get("AMATERS_CONFIG") or DEFAULT_PATH)
 
 
 def _fail(message: str) -> NoReturn:

@@ -82,6 +82,7 @@ class BackupFolder:
 
     def read(self, backup_id: int) -> ArchiveReader:
         """Open a backup after its checksum was compared; raises SnapshotError otherwise."""
+        self._require(backup_id)
         self._describe(self.path(backup_id), backup_id)
         archive = ArchiveReader(self.path(backup_id))
         archive.verify()
@@ -89,6 +90,7 @@ class BackupFolder:
 
     def hold(self, backup_id: int) -> HeldArchive:
         """Open a verified backup so that it stays readable when it is deleted meanwhile."""
+        self._require(backup_id)
         archive = HeldArchive(self.path(backup_id))
         try:
             _require_id(archive, backup_id)
@@ -126,6 +128,12 @@ class BackupFolder:
     def path(self, backup_id: int) -> Path:
         """Return where the backup of that id lies, whether there is one or not."""
         return self.folder / local_name(backup_id)
+
+    def _require(self, backup_id: int) -> None:
+        if not self.path(backup_id).exists():
+            raise SnapshotError(
+                f"there is no backup {backup_id} on this node: see `amaters-cli admin snapshots`"
+            )
 
     def _look(self) -> Iterator[StoredBackup | SnapshotError]:
         try:

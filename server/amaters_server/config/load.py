@@ -4,7 +4,7 @@ The order of precedence is flags, environment, file, defaults.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,7 @@ PUBLISHED_TEXTS = {
 
 PLAIN_TEXTS = {
     "model_type": "Input should be a table, in square brackets: [{key}]",
+    "path_type": 'Input should be a path, in quotes: "/…"',
     "tuple_type": 'Input should be a list, in square brackets: ["…", "…"]',
 }
 """What pydantic says in the words of Python, in those of TOML."""
@@ -77,7 +78,7 @@ def load(sources: Sources) -> Loaded:
     notices += _unknown(document)
     notices += _unused_credentials(document)
     settings = _checked(document, faults)
-    return Loaded(settings, (*notices, *doubts(settings)), digest)
+    return Loaded(settings, (*notices, *doubts(settings), *_unusable_files(settings)), digest)
 
 
 def locate(sources: Sources) -> Settings:
@@ -98,7 +99,9 @@ def _of_file(path: Path) -> tuple[Document, list[str], str]:
         content = toml_file.read(path)
     except FileNotFoundError:
         if path != DEFAULT_PATH:
-            raise ConfigurationError(f"Configuration file not found: {path}") from None
+            raise ConfigurationError(
+                f"Configuration file not found: {path}: correct --config or AMATERS_CONFIG"
+            ) from None
         return {}, [f"{path} is not there: defaults are used"], ""
     return toml_file.parsed(path, content), [], hashlib.sha256(content).hexdigest()
 
@@ -123,6 +126,15 @@ def _unused_credentials(document: Document) -> list[str]:
     return [
         f"the user and password in {key} have no effect: those of the store come from {instead}"
     ]
+
+
+def _unusable_files(settings: Settings) -> Iterator[str]:
+    """Name the files of the webhook that cannot be read now: each attempt to post reads them."""
+    for name in ("webhook_url_file", "webhook_token_file"):
+        path: Path | None = getattr(settings.alerts, name)
+        if path is not None and not path.is_file():
+            wrong = "is a folder" if path.is_dir() else "is not there, or may not be read"
+            yield f"alerts.{name}: {path} {wrong}: no alert is posted until it is a file"
 
 
 def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:

@@ -82,10 +82,9 @@ class HttpServer:
         try:
             doors = listening(self._address.host, self._address.port)
         except OSError as wrong:
-            raise ConfigurationError(
-                f"cannot listen on {self._address} for health and metrics "
-                f"({wrong.strerror or wrong}): stop what listens there, or set metrics.bind_address"
-            ) from wrong
+            doing = f"cannot listen on {self._address} for health and metrics"
+            otherwise = "set metrics.bind_address"
+            raise ConfigurationError.of_address(doing, wrong, otherwise) from wrong
         self.port = doors[0].getsockname()[1]
         runner = web.AppRunner(
             self._application(),

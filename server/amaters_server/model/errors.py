@@ -29,6 +29,7 @@
 """
 
 import errno
+import os
 from typing import ClassVar
 
 
@@ -254,8 +255,18 @@ class ConfigurationError(DatabaseError):
     @classmethod
     def of_path(cls, doing: str, wrong: OSError, key: str) -> "ConfigurationError":
         """Return what to raise when nothing can be written to the path that a key names."""
-        full = wrong.errno in {errno.ENOSPC, errno.EDQUOT}
         advice = f"set {key} to a path this user may write"
-        if full:
+        if wrong.errno in {errno.EEXIST, errno.ENOTDIR}:
+            advice = f"a file is in its place: move it away, or set {key} to another path"
+        if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
             advice = f"make room on that disk, or set {key} to a path on another one"
         return cls(f"{doing} ({wrong.strerror}): {advice}")
+
+    @classmethod
+    def of_address(cls, doing: str, wrong: OSError, otherwise: str) -> "ConfigurationError":
+        """Return what to raise when an address cannot be listened on."""
+        reason = os.strerror(wrong.errno) if wrong.errno else str(wrong)
+        advice = f"stop what listens there, or {otherwise}"
+        if wrong.errno == errno.EADDRNOTAVAIL:
+            advice = f"this machine has no such address: {otherwise}, with 0.0.0.0 for all it has"
+        return cls(f"{doing} ({reason}): {advice}")

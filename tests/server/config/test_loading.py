@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_the_default_file_may_be_absent(tmp_path, monkeypatch):
 def test_any_other_file_must_exist(tmp_path):
     with pytest.raises(ConfigurationError, match=r"Configuration file not found: .*other\.toml"):
         load(Sources(path=tmp_path / "other.toml"))
+
+
+@pytest.mark.parametrize("key", ["webhook_url_file", "webhook_token_file"])
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("none", "is not there"), ("", "is a folder"), ("good", None)]
+)
+def test_a_file_of_the_webhook_that_cannot_be_read_is_noticed(tmp_path, key, name, wrong):
+    (tmp_path / "good").touch()
+    notices = loaded(tmp_path, f'[alerts]\n{key} = "{tmp_path / name}"').notices
+
+    said = [one for one in notices if key in one]
+    assert bool(said) == bool(wrong)
+    assert all(f"alerts.{key}: {tmp_path / name} {wrong}" in one for one in said)
 
 
 def test_flags_win_over_environment_over_file_over_default(tmp_path):
@@ -206,6 +220,7 @@ def test_a_secret_that_is_wrong_is_not_shown_either(tmp_path, text, secret):
     ("text", "fault"),
     [
         ('server = "x"', "Input should be a table, in square brackets: [server], got 'x'"),
+        ("[server]\ndata_dir = 5", 'Input should be a path, in quotes: "/…", got 5'),
         ('[cluster]\npeers = "1:a:1"', "Input should be a list, in square brackets"),
     ],
 )
@@ -213,7 +228,7 @@ def test_faults_are_told_in_the_words_of_toml(tmp_path, text, fault):
     said = refusal(tmp_path, text)
 
     assert fault in said
-    assert "Section" not in said
+    assert not {"Section", "pathlib"} & set(re.findall(r"\w+", said))
 
 
 @pytest.mark.parametrize(

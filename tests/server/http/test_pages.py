@@ -361,6 +361,13 @@ async def test_a_taken_address_is_named(served):
     )
 
 
+async def test_an_address_of_another_machine_is_named_as_such(served):
+    elsewhere = HttpServer("192.0.2.1:0", served.health, served.metrics, served.switch)
+
+    with pytest.raises(ConfigurationError, match=r"no such address: set metrics\.bind_address"):
+        await elsewhere.start()
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [

@@ -55,10 +55,38 @@ async def test_a_cluster_with_data_is_not_overwritten_by_accident(cluster):
     await node.put(b"k", b"v")
     snapshot = await node.node.backups.create()
 
-    with pytest.raises(SnapshotError, match="holds data"):
+    with pytest.raises(SnapshotError, match=r"holds data.*admin restore --replace"):
         await restored(node, str(snapshot.id))
 
     assert await node.get(b"k") == b"v"
+
+
+async def test_the_log_says_when_a_backup_and_a_restore_start_and_how_they_end(cluster, caplog):
+    caplog.set_level("INFO", logger="amaters_server.node.backup.backups")
+    [node] = await cluster(1)
+    await node.put(b"k", b"v")
+    made = await saved(node)
+    await restored(node, made.uri, replace=True)
+    with pytest.raises(SnapshotError):
+        await restored(node, "https://user:secret@host/none")
+    with pytest.raises(SnapshotError):
+        await node.node.backups.upload(7, StoreAccess())
+
+    said = [(one.message, one.__dict__) for one in caplog.records]
+    assert [event for event, _ in said] == [
+        "backup.started",
+        "backup.finished",
+        "restore.started",
+        "restore.finished",
+        "restore.started",
+        "restore.failed",
+        "upload.started",
+        "upload.failed",
+    ]
+    assert (said[1][1]["uri"], said[1][1]["keys"]) == (made.uri, 1)
+    assert (said[3][1]["backup"], said[3][1]["keys"]) == (made.uri, 1)
+    assert "secret" not in caplog.text + str(said)
+    assert "there is no backup 7" in said[7][1]["reason"]
 
 
 async def test_a_damaged_snapshot_changes_nothing(cluster):

@@ -227,9 +227,15 @@ def appearing_whole(target: Path) -> Iterator[BinaryIO]:
 
 def cannot_write(path: Path, error: OSError) -> SnapshotError:
     """Say that a backup could not be written."""
-    return SnapshotError(f"cannot write {path}: make room or correct the path ({error})")
+    return SnapshotError(f"cannot write {path}: make room or correct the path ({_reason(error)})")
 
 
 def cannot_read(path: Path, error: OSError) -> SnapshotError:
     """Say that a backup could not be read."""
-    return SnapshotError(f"cannot read {path}: check that it exists and is readable ({error})")
+    return SnapshotError(
+        f"cannot read {path}: check that it exists and is readable ({_reason(error)})"
+    )
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

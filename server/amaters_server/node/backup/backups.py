@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.machine.machine import Machine
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
+from amaters_server.model.urls import without_credentials
 from amaters_server.node.backup.downloads import DownloadReader
 from amaters_server.node.backup.files import BackupFiles, StoreAccess, Wanted, others
 from amaters_server.node.backup.restoring import RestoreJob, is_empty
@@ -23,6 +24,8 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.values import BackupInfo, BackupPiece, RestoreProgress
 
 BARRIER_SECONDS = 10.0
+LONGEST_NAME = 200
+"""Characters of a name in the log."""
 
 T = TypeVar("T")
 
@@ -86,6 +89,21 @@ class Backups:
         What is returned was read back. SnapshotError when something failed; what was written here
         by then stays.
         """
+        with _logged("backup", {"upload": upload is not None}) as facts:
+            made = await self._create(upload)
+            facts |= {"id": made.id, "keys": made.key_count, "bytes": made.size_bytes}
+            if upload is None:
+                return made
+            facts["uri"] = uri = await self._upload(made.id, upload)
+            return replace(made, uri=uri)
+
+    async def upload(self, backup_id: int, access: StoreAccess) -> str:
+        """Upload a local backup; returns its URI."""
+        with _logged("upload", {"id": backup_id}) as facts:
+            facts["uri"] = uri = await self._upload(backup_id, access)
+            return uri
+
+    async def _create(self, upload: StoreAccess | None) -> BackupInfo:
         files, loop = self._configured(), self._running()
         async with self._one_at_a_time:
             # Before the work: a place that cannot be reached takes no backup either.
@@ -99,12 +117,9 @@ class Backups:
             busy = tuple(self._uploading)
             made = await _away(lambda: files.write(source, now, taken=taken, busy=busy))
             self._counted[made.id] = made.key_count or 0
-        if upload is None:
-            return made
-        return replace(made, uri=await self.upload(made.id, upload))
+        return made
 
-    async def upload(self, backup_id: int, access: StoreAccess) -> str:
-        """Upload a local backup; returns its URI."""
+    async def _upload(self, backup_id: int, access: StoreAccess) -> str:
         files = self._configured()
         with self._kept(backup_id):
             return await _away(lambda: files.upload(backup_id, access))
@@ -166,15 +181,23 @@ class Backups:
         cluster holds data. The backup is read to its end before anything is touched; a restore
         that fails later leaves an empty database, and can be begun again.
         """
+        named = without_credentials(uri)[:LONGEST_NAME]
+        with _logged("restore", {"source": named, "replace": replace}) as facts:
+            wanted = Wanted(uri, remote=remote, credentials=credentials, own=self._own())
+            async with aclosing(self._restore(wanted, replace=replace)) as steps:
+                async for progress in steps:
+                    facts |= {"backup": progress.backup, "keys": progress.keys_restored}
+                    yield progress
+
+    async def _restore(self, wanted: Wanted, *, replace: bool) -> AsyncGenerator[RestoreProgress]:
         files, loop = self._configured(), self._running()
         async with self._one_at_a_time:
             await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)
             if not replace and not await _away(lambda: is_empty(self._machine.view())):
                 raise SnapshotError(
-                    "this cluster holds data, and a restore would delete it: restore into an "
-                    "empty cluster, or ask to replace the data"
+                    "this cluster holds data, and a restore deletes it: restore into an empty "
+                    "cluster, or replace the data with `amaters-cli admin restore --replace`"
                 )
-            wanted = Wanted(uri, remote=remote, credentials=credentials, own=self._own())
             archive, called = await _away(lambda: files.fetch(wanted))
             try:
                 async for progress in RestoreJob(loop, self._clock, archive, called).run():
@@ -214,6 +237,20 @@ class Backups:
             yield
         finally:
             self._uploading.remove(backup_id)
+
+
+@contextmanager
+def _logged(work: str, facts: dict[str, object]) -> Iterator[dict[str, object]]:
+    """Log the start and the end of some work, with what became known of it by then."""
+    started, failed, finished = (f"{work}.{how}" for how in ("started", "failed", "finished"))
+    _log.info(started, extra=facts)
+    try:
+        yield facts
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        _log.warning(failed, extra={**facts, "reason": reason})
+        raise
+    _log.info(finished, extra=facts)
 
 
 async def _away(work: Callable[[], T]) -> T:

@@ -87,11 +87,8 @@ class NativeListener:
                 inbound_streams=list(self._service.inbound),
             )
         except OSError as wrong:
-            why = os.strerror(wrong.errno) if wrong.errno else str(wrong)
-            raise ConfigurationError(
-                f"cannot listen on {settings.address}: {why}: stop what listens there, or choose "
-                "another address"
-            ) from wrong
+            doing = f"cannot listen on {settings.address}"
+            raise ConfigurationError.of_address(doing, wrong, "choose another address") from wrong
         except ValueError as wrong:
             raise ConfigurationError(f"cannot listen on {settings.address}: {wrong}") from wrong
         asyncio.get_running_loop().add_reader(self._event, self._wake)

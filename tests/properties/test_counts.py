@@ -11,10 +11,10 @@ from typing import ClassVar
 import pytest
 from amaters_server.machine import collection_count
 from amaters_server.machine.codec import ProposalId, encode_restore, encode_writes
-from amaters_server.machine.collection_count import CollectionCount, CollectionCounter, Recent
+from amaters_server.machine.collection_count import CollectionCount, CollectionCounter, RecentSizes
 from amaters_server.machine.machine import Machine, Uncounted
 from amaters_server.machine.restore import RestoreKind, RestoreStep
-from amaters_server.machine.snapshot_install import adopting
+from amaters_server.machine.snapshot_install import amend_for_install
 from amaters_server.machine.state import POSITION
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError
@@ -184,7 +184,7 @@ class Member(RuleBasedStateMachine):
         index, term = self.machine.applied_index, self.machine.applied_term
         self.machine.suspend()
         assert self.machine.total is None
-        self.engine.replace(copy, adopting(self.engine, index=index, term=term))
+        self.engine.replace(copy, amend_for_install(self.engine, index=index, term=term))
         self.machine.reload()
         self.uncounted.clear()
 
@@ -320,7 +320,7 @@ def _clear_all_but_the_sum(self: CollectionCounter) -> None:
     self._keys, self._anew = kept, True
 
 
-def _forgets_unwritten(self: Recent, batch: object, after: object, **_: int) -> None:
+def _forgets_unwritten(self: RecentSizes, batch: object, after: object, **_: int) -> None:
     self.clear()
 
 
@@ -330,9 +330,9 @@ def _differences_are_left_out(self: CollectionCounter, counts: collection_count.
 
 
 MUTANTS = {
-    "every write is of a new key": (Recent, "sizes", _never_existed),
+    "every write is of a new key": (RecentSizes, "sizes", _never_existed),
     "a cleared total stays": (CollectionCounter, "clear", _clear_all_but_the_sum),
-    "rows on their way to the disk are not known": (Recent, "note", _forgets_unwritten),
+    "rows on their way to the disk are not known": (RecentSizes, "note", _forgets_unwritten),
     "changes during the first count are lost": (
         CollectionCounter,
         "complete_with",

@@ -1,1 +1,1 @@
-"""The replicated state machine: what applying the log makes of the data, and how it lies on disk."""
+"""The replicated state machine: applies the log, answers commands, defines the stored state."""

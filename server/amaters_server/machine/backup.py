@@ -1,9 +1,9 @@
-"""An image: the whole replicated state as a stream, for backups.
+"""The content of a backup: the whole replicated state as a stream.
 
-The content is a header record (the state but for the data), records with the data in bytewise
-order, and a trailer that counts and checks them; each record is preceded by its length as four
-big-endian bytes. Memory is bounded by one record. Everything here blocks and belongs in a
-worker thread; how the content is compressed and stored is not known here.
+It consists of a header record (the state without the data), records with the data in bytewise
+order, and a trailer with their count and checksum; the length of each record precedes it as four
+big-endian bytes. Memory is bounded by one record. Everything here blocks and belongs in a worker
+thread; compression and storage of the content are done elsewhere.
 """
 
 import zlib
@@ -25,15 +25,14 @@ _RECORD_ROWS = 4096
 _MOST_RECORD_BYTES = 512 * 1024 * 1024
 _LENGTH_BYTES = 4
 
-Sink = Callable[[bytes], None]
-"""Takes the next piece of the content."""
 
-
-def write_backup(source: BackupSource, sink: Sink, *, created_unix_ms: int) -> int:
-    """Write the image and return its count of rows; closes the source's view."""
+def write_backup(
+    source: BackupSource, sink: Callable[[bytes], None], *, created_unix_ms: int
+) -> int:
+    """Write the content and return its count of rows; closes the source's view."""
     try:
         out = _Records(sink)
-        out.add(state.header_of(source.kept, created_unix_ms=created_unix_ms))
+        out.add(state.header_of(source.saved, created_unix_ms=created_unix_ms))
         rows = 0
         for keys, values in _columns(source.view.scan(b"", DATA_KEYS_END)):
             rows += len(keys)
@@ -46,27 +45,27 @@ def write_backup(source: BackupSource, sink: Sink, *, created_unix_ms: int) -> i
 
 
 class BackupReader:
-    """Reads an image from the pieces of its content, one record at a time."""
+    """Reads a backup from pieces of its content, one record at a time."""
 
     def __init__(self, content: Iterable[bytes]) -> None:
-        """Read the header; raises SnapshotError when this is no image."""
+        """Read the header; raises SnapshotError when this is no backup."""
         self._records = _read_records(iter(content))
         header = next(self._records, None)
         if header is None:
-            raise SnapshotError("the backup is empty, it is no image of a cluster's data")
+            raise SnapshotError("the file is empty, it is no backup of a cluster's data")
         try:
-            self.kept: SavedState = state.state_from_header(header)
+            self.saved: SavedState = state.state_from_header(header)
         except StorageCorruptedError as error:
             raise SnapshotError(
-                f"the backup is no image of a cluster's data: choose another one ({error})"
+                f"this is no backup of a cluster's data: choose another one ({error})"
             ) from error
         self._checksum = zlib.crc32(header)
 
     def batches(self) -> Iterator[list[Row]]:
         """Walk all rows in bytewise order, some thousand at a time; can be walked once.
 
-        SnapshotError as soon as something is missing, damaged or out of order; so what was
-        walked is only whole once the walk has ended.
+        SnapshotError as soon as something is missing, damaged or out of order: the rows are
+        complete only once the walk has ended.
         """
         count, last = 0, b""
         for encoded in self._records:
@@ -86,19 +85,19 @@ class BackupReader:
         if (trailer.rows, trailer.checksum) != (count, self._checksum):
             raise _damaged(f"it should have {trailer.rows} rows and has {count}, or they differ")
         if next(self._records, None) is not None:
-            raise _damaged("something follows its trailer")
+            raise _damaged("there is data after its trailer")
 
 
 def verify_backup(content: Iterable[bytes]) -> tuple[SavedState, int]:
-    """Read the image to its end; returns its state and count of rows, or raises SnapshotError."""
-    image = BackupReader(content)
-    return image.kept, sum(len(rows) for rows in image.batches())
+    """Read a backup to its end; returns its state and count of rows, or raises SnapshotError."""
+    backup = BackupReader(content)
+    return backup.saved, sum(len(rows) for rows in backup.batches())
 
 
 class _Records:
-    """Length-delimited records into a sink, checked as they pass."""
+    """Writes length-delimited records and computes their checksum."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
         self.checksum = 0
 
@@ -161,4 +160,4 @@ def _ascend(rows: list[Row], last: bytes) -> bool:
 
 
 def _damaged(how: str) -> SnapshotError:
-    return SnapshotError(f"the image is damaged, {how}: fetch it again or choose another one")
+    return SnapshotError(f"the backup is damaged, {how}: fetch it again or choose another one")

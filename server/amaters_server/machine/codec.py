@@ -1,8 +1,8 @@
 """Log entries to and from bytes; the durable format is wire/command.proto.
 
-Encoding keeps the order of the writes, so that the n-th answer belongs to the n-th write.
-Decoding is total over entries: what a command lacks becomes that command's error, and only bytes
-that are no entry at all stop the node, with the same error on every member.
+Encoding keeps the order of the writes, so that the n-th answer belongs to the n-th write. Decoding
+accepts every entry: a malformed command becomes the error of that command, and only bytes that are
+no entry at all stop the node, with the same error on every member.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
 _MOST_ROWS = (1 << 63) - 1
-"""More than this cannot be counted; a larger limit is none."""
+"""A larger limit is no limit."""
 _NO_SESSION = (b"", 0)
 _STEPS = {
     RestoreKind.BEGIN: command_pb2.Restore.STEP_BEGIN,
@@ -30,7 +30,7 @@ _STEPS = {
 
 
 class ProposalId(NamedTuple):
-    """Who proposes an entry, and which of its proposals it is."""
+    """The origin of an entry, and which of its proposals the entry is."""
 
     origin: int
     incarnation: int
@@ -38,7 +38,7 @@ class ProposalId(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What one caller wants done, all of it or nothing."""
+    """The operations of one caller, applied completely or not at all."""
 
     operations: Sequence[Operation]
     session: bytes = b""
@@ -47,7 +47,7 @@ class Command(NamedTuple):
 
 
 class DecodedEntry(NamedTuple):
-    """A decoded log entry. Lone puts, nearly all there is, lie in columns of equal length."""
+    """A decoded log entry. Lone puts, the usual commands, are columns of equal length."""
 
     proposal: ProposalId
     put_keys: list[bytes]
@@ -55,11 +55,11 @@ class DecodedEntry(NamedTuple):
     put_sessions: list[tuple[bytes, int]]
     """Their sessions and sequences; empty when none of them has one."""
     others: dict[int, Command | MalformedError]
-    """All other commands, by their place among all commands."""
+    """All other commands, by their position among all commands."""
 
     @property
     def only_sound_puts(self) -> bool:
-        """Whether all commands are lone puts of keys that may be stored."""
+        """Whether all commands are lone puts of valid keys."""
         return not self.others and bool(self.put_keys) and _all_keys(self.put_keys)
 
     def in_order(self) -> Iterator[Command | MalformedError]:
@@ -132,7 +132,7 @@ def decode_entry(data: bytes, *, index: int) -> DecodedEntry:
 def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
     return StorageCorruptedError(
         f"log entry {index} ({len(data)} bytes) does not decode: it was written by an "
-        f"incompatible version, damaged or forged. If only this member says so, replace it; if all "
+        f"incompatible version, damaged or forged. If only this member reports it, replace it; if all "
         f"do, stop them and run `amaters-server repair` on each ({why})"
     )
 

@@ -1,39 +1,39 @@
-"""How many rows every collection holds, and how many bytes: counted as they change, never scanned.
+"""The number of rows and bytes in every collection: counted as they change, never scanned.
 
-The counts are derived from the rows. They are no part of the log, nor of an image for backups, and
-every member keeps its own: in META, in one batch with the rows they count and the applied index.
-Rows that an earlier version wrote have no counts: someone counts them once, in a view, while what
-changes after the view is added up here.
+The counts are derived from the rows. They are part of neither the log nor a backup: every member
+stores its own in META, in one batch with the rows they count and the applied index. Rows that an
+earlier version wrote have no counts: they are counted once, in a view, while changes after the view
+are added up here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import NamedTuple
 
+from amaters_server.machine.overlay import Updates
 from amaters_server.machine.view import MachineView
 from amaters_server.model.keys import DATA_KEYS_END
 
 MOST_LISTED = 100
-"""How many collections are listed: the largest."""
+"""Only so many collections are listed, the largest."""
 _LONGEST_LISTED = 256
 """Collections with longer names, in bytes, are not listed."""
 _MOST_RECENT = 32_768
 _MOST_RECENT_BYTES = 8 * 1024 * 1024
 
-Batch = Mapping[bytes, bytes | None]
 Sizes = list[int]
-"""Of rows: the length of key and value as they are stored; 0 for a row that is not there."""
+"""Of rows: the length of key and stored value; 0 for an absent row."""
 
 
 class CollectionCount(NamedTuple):
-    """What a collection holds, or all of them together."""
+    """The rows of one collection, or of all."""
 
     keys: int = 0
     size_bytes: int = 0
     """The callers' keys and the values as stored, which are serialized CipherBlobs.
 
-    The names of the collections are not in it, nor what the engine adds or saves.
+    Without the names of the collections, and without what the engine adds or saves.
     """
 
 
@@ -55,16 +55,16 @@ class CollectionCounter:
     """One member's counts. Belongs to the thread that applies entries."""
 
     def __init__(self, counts: Counts | None) -> None:
-        """Continue from those counts; None when nobody has counted yet."""
+        """Continue from those counts; None when they are unknown."""
         self._changed: set[bytes] = set()
-        self._anew = False
+        self._replaced = False
         self.epoch = 0
-        """Another one each time that counting begins again."""
+        """Grows whenever counting starts again."""
         self._begin(counts)
 
     @property
     def complete(self) -> bool:
-        """Whether the counts are known; else there are differences to rows that wait for it."""
+        """Whether the counts are known; else these are differences to rows still to be counted."""
         return self._complete
 
     @property
@@ -76,7 +76,7 @@ class CollectionCounter:
         """Return a copy of all counts; None while they are unknown."""
         return self._counts.copy() if self._complete else None
 
-    def take(self, batch: Batch, before: Sizes, after: Sizes) -> None:
+    def take(self, batch: Updates, before: Sizes, after: Sizes) -> None:
         """Count a batch, given the sizes of its rows before and after it."""
         for prefix, keys, size in _differences(list(batch), before, after):
             held = self._counts.get(prefix, _NOTHING)
@@ -90,16 +90,16 @@ class CollectionCounter:
             self._bytes += size
 
     def clear(self) -> None:
-        """Count no rows: all were deleted."""
+        """Set all counts to zero: all rows were deleted."""
         self._begin({})
-        self._anew = True
+        self._replaced = True
 
     def forget(self) -> None:
-        """Know nothing: count differences to the rows as they are now, until `complete_with`."""
+        """Count differences to the present rows only, until `complete_with`."""
         self._begin(None)
 
     def complete_with(self, counts: Counts) -> None:
-        """Add the counts of the rows that everything since `forget` is the difference to."""
+        """Add the counts of the rows as of `forget`."""
         together = dict(counts)
         for prefix, one in self._counts.items():
             held = together.get(prefix, _NOTHING)
@@ -107,16 +107,16 @@ class CollectionCounter:
                 held.keys + one.keys, held.size_bytes + one.size_bytes
             )
         self._begin({prefix: one for prefix, one in together.items() if one != _NOTHING})
-        self._anew = True
+        self._replaced = True
 
     def take_changed(self) -> tuple[bool, dict[bytes, CollectionCount | None]]:
-        """Return what changed since the last call (None: no rows), and forget that it did.
+        """Return what changed since the last call (None: no rows), and clear it.
 
-        True when that is everything, and whatever was kept before is void.
+        True when these are all counts, and all stored ones are void.
         """
-        anew, changed = self._anew, self._changed
-        self._anew, self._changed = False, set()
-        if anew:
+        replaced, changed = self._replaced, self._changed
+        self._replaced, self._changed = False, set()
+        if replaced:
             return True, dict(self._counts)
         return False, {prefix: self._counts.get(prefix) for prefix in changed}
 
@@ -129,10 +129,10 @@ class CollectionCounter:
         self._changed.clear()
 
 
-class Recent:
-    """The sizes of rows that were written lately: writing one of them again needs no read.
+class RecentSizes:
+    """The sizes of rows that were written lately: overwriting one of them needs no read.
 
-    Holds every row that the engine does not hold yet, and some more.
+    Includes every row that the engine does not hold yet.
     """
 
     def __init__(self) -> None:
@@ -145,8 +145,8 @@ class Recent:
         """Forget all rows."""
         self._young, self._old, self._young_bytes = {}, {}, 0
 
-    def sizes(self, batch: Batch, read: Callable[[list[bytes]], Sizes]) -> Sizes:
-        """Return what the batch's rows measure before it; `read` is asked for the unknown ones."""
+    def sizes(self, batch: Updates, read: Callable[[list[bytes]], Sizes]) -> Sizes:
+        """Return the sizes of the batch's rows before it; `read` measures the unknown ones."""
         found = list(map(self._young.get, batch))
         if None not in found:
             return _whole(found)
@@ -158,8 +158,8 @@ class Recent:
         measured = iter(read(unknown))
         return [next(measured) if size is None else size for size in found]
 
-    def note(self, batch: Batch, after: Sizes, *, version: int, written: int) -> None:
-        """Keep what the rows measure after the batch; the engine holds those up to `written`."""
+    def note(self, batch: Updates, after: Sizes, *, version: int, written: int) -> None:
+        """Record the sizes of the rows after the batch; the engine holds those up to `written`."""
         self._young.update(zip(batch, after, strict=True))
         self._young_bytes += sum(map(len, batch))
         full = len(self._young) > _MOST_RECENT or self._young_bytes > _MOST_RECENT_BYTES
@@ -168,13 +168,13 @@ class Recent:
             self._young, self._young_bytes = {}, 0
 
 
-def sizes_after(batch: Batch) -> Sizes:
-    """Return what the batch's rows measure after it."""
+def sizes_after(batch: Updates) -> Sizes:
+    """Return the sizes of the batch's rows after it."""
     return [0 if value is None else len(key) + len(value) for key, value in batch.items()]
 
 
-def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
-    """Count all rows of the view; blocks, and closes it. None when told not to go on."""
+def counted(view: MachineView, should_continue: Callable[[], bool]) -> Counts | None:
+    """Count all rows of the view; blocks, and closes it. None when stopped."""
     counts: Counts = {}
     try:
         prefix, keys, size = b"", 0, 0
@@ -183,11 +183,11 @@ def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
             if own != prefix:
                 counts[prefix] = CollectionCount(keys, size)
                 prefix, keys, size = own, 0, 0
-                if not goes_on():
+                if not should_continue():
                     return None
             keys += 1
             size += len(key) - len(own) + len(value)
-            if not keys % 1024 and not goes_on():
+            if not keys % 1024 and not should_continue():
                 return None
         counts[prefix] = CollectionCount(keys, size)
     finally:
@@ -196,7 +196,7 @@ def counted(view: MachineView, goes_on: Callable[[], bool]) -> Counts | None:
 
 
 def holdings(counts: Counts) -> Holdings:
-    """Sum the counts up, and choose whom to list."""
+    """Sum the counts up, and choose the collections to list."""
     total = CollectionCount(
         sum(one.keys for one in counts.values()), sum(one.size_bytes for one in counts.values())
     )
@@ -209,7 +209,7 @@ def holdings(counts: Counts) -> Holdings:
 def _differences(
     keys: list[bytes], before: Sizes, after: Sizes
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield by how many keys and bytes each collection grew, nothing where that is 0 and 0."""
+    """Yield by how many keys and bytes each collection grew, if it changed."""
     if before == after:
         return
     prefix = _of_all(keys)

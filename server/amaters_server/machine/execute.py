@@ -1,24 +1,24 @@
-"""Carrying out commands: what they answer, and how the data changes. Knows no log, no META."""
+"""Runs commands: their answers, and how the data changes. Knows no log and no META."""
 
 from collections.abc import Sequence
 from itertools import islice
 
-from amaters_server.machine.overlay import ABSENT, Overlay
-from amaters_server.machine.view import MachineView, laid_over
+from amaters_server.machine.overlay import ABSENT, Overlay, Updates
+from amaters_server.machine.view import MachineView, merged
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Result, Row, Scan
 from amaters_server.storage.engine import Changes, Engine, Space
 
 
 class Workspace:
-    """The changes of one run of entries, laid over everything applied before it."""
+    """The changes of one run of entries, on top of everything applied before it."""
 
     __slots__ = ("_engine", "_overlay", "batch", "clears")
 
     def __init__(self, overlay: Overlay, engine: Engine) -> None:
         self._overlay = overlay
         self._engine = engine
-        self.batch: dict[bytes, bytes | None] = {}
+        self.batch: Updates = {}
         """The newest value of every key this run changed; None deletes."""
         self.clears = False
         """Whether this run deletes everything that was there before `batch`."""
@@ -29,7 +29,7 @@ class Workspace:
         self.clears = True
 
     def run(self, operations: Sequence[Operation]) -> list[Result]:
-        """Carry out the operations in order; each sees those before it."""
+        """Run the operations in order; each sees those before it."""
         if type(operations) is Columns:
             self.batch.update(zip(operations.keys, operations.values, strict=True))
             return [1] * len(operations)
@@ -41,13 +41,13 @@ class Workspace:
         hidden = self.clears or self._overlay.hides_engine
         view = MachineView(None if hidden else self._engine.view(), below)
         try:
-            rows = laid_over(view.scan(scan.start, scan.end), self.batch, scan.start, scan.end)
+            rows = merged(view.scan(scan.start, scan.end), self.batch, scan.start, scan.end)
             return list(islice(rows, scan.limit))
         finally:
             view.close()
 
     def data_changes(self) -> Changes:
-        """Return the run as the engine must hold it."""
+        """Return what the engine has to hold for this run."""
         changes = Changes()
         if self.clears:
             changes.clear(Space.DATA, b"", DATA_KEYS_END)

@@ -1,8 +1,8 @@
 """The replicated state machine: entries in, answers and changes out.
 
 Deterministic: the same entries give the same state and the same answers on every member. It reads
-the engine and never writes it; what `apply` changed must be written by the caller, who tells with
-`written`. All methods belong to one thread; the views it gives may go to others.
+the engine and never writes it: the caller writes what `apply` changed, then calls `written`. All
+methods belong to one thread; views may be used in others.
 """
 
 import logging
@@ -15,7 +15,7 @@ from amaters_server.machine.collection_count import (
     CollectionCount,
     CollectionCounter,
     Counts,
-    Recent,
+    RecentSizes,
     sizes_after,
 )
 from amaters_server.machine.execute import Workspace
@@ -39,40 +39,40 @@ _DATA = Space.DATA
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a run of entries gave."""
+    """The result of applying a run of entries."""
 
     changes: Changes
-    """What the engine must hold for it, META included, in one write."""
+    """What the engine has to hold, including META, in one write."""
     outcomes: list[Outcome]
     """One per entry that a member proposed, in order."""
     members_changed: bool
     version: int
-    """What `Machine.written` takes once the engine holds the changes."""
+    """For `Machine.written`, once the engine holds the changes."""
     memberships: tuple[MembershipOutcome, ...] = ()
     """One per membership entry, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSource:
-    """Everything an image holds, of one moment; whoever asked for it closes the view."""
+    """Everything a backup contains, of one moment; the caller closes the view."""
 
-    kept: SavedState
+    saved: SavedState
     view: MachineView
 
 
 @dataclass(frozen=True, slots=True)
 class Uncounted:
-    """Rows to be counted; whoever asked for them closes the view."""
+    """Rows to count; the caller closes the view."""
 
     view: MachineView
     count: CollectionCounter
-    """Adds up the differences to them."""
+    """Counts the changes since the view."""
     epoch: int
-    """For as long as the count is of this one."""
+    """The result counts only while this is the epoch of `count`."""
 
 
 class Machine:
-    """The data and everything else that is replicated."""
+    """The data and all other replicated state."""
 
     def __init__(self, engine: Engine) -> None:
         """Continue from what the engine holds."""
@@ -81,14 +81,14 @@ class Machine:
         self.reload()
 
     def reload(self) -> None:
-        """Start over from what the engine holds now, such as after an image was installed."""
+        """Start over from what the engine holds now, such as after a snapshot was installed."""
         self._continue_from(state.load(self._engine))
         self._suspended = False
         self._overlay = Overlay()
 
     @property
     def applied_index(self) -> int:
-        """The last entry that shows in the state, durable or not."""
+        """The last entry in the state, durable or not."""
         return self._replicated.index
 
     @property
@@ -98,25 +98,25 @@ class Machine:
 
     @property
     def membership(self) -> Membership | None:
-        """Who belongs to the cluster as of the applied index; None before there is a cluster."""
+        """The members as of the applied index; None before there is a cluster."""
         return self._replicated.membership
 
     @property
     def restoring(self) -> bool:
-        """Whether a restore is under way, so that clients must be refused."""
+        """Whether a restore is in progress, so that clients must be refused."""
         return self._replicated.restoring is not None
 
     def newest_proposals(self) -> dict[int, ProposalNumber]:
-        """Return the place of the newest applied proposal of every member."""
+        """Return the number of the newest applied proposal of every member."""
         return self._replicated.newest_proposals()
 
     def form(self, formed: Membership, *, index: int, term: int) -> Changes:
-        """Begin a cluster with these members as of that entry; returns what must be written."""
+        """Start a cluster with these members as of that entry; returns what must be written."""
         self._continue_from(SavedState(index=index, term=term, membership=formed))
-        return state.save_all(self._replicated.kept())
+        return state.save_all(self._replicated.saved())
 
     def suspend(self) -> None:
-        """Refuse reads and entries from now on, while an image replaces everything.
+        """Refuse reads and entries from now on, while a snapshot replaces everything.
 
         Everything applied must have been written before. `reload` ends it.
         """
@@ -125,7 +125,7 @@ class Machine:
     def apply(self, entries: Sequence[Committed]) -> Applied:
         """Apply the next entries; reads see their effect at once.
 
-        StorageCorruptedError when bytes do not decode: nothing of the run shows then, and every
+        StorageCorruptedError when bytes do not decode: then nothing of the run is applied, and every
         other member fails on the same entry.
         """
         self._require_state()
@@ -146,7 +146,7 @@ class Machine:
         return Applied(changes, outcomes, bool(memberships), self._version, tuple(memberships))
 
     def written(self, version: int) -> None:
-        """Hear that the engine holds everything up to that apply."""
+        """Report that the engine holds everything up to that apply."""
         self._written = version
         self._overlay.written(version)
 
@@ -181,28 +181,28 @@ class Machine:
         return Workspace(self._overlay, self._engine).scan(scan)
 
     def view(self) -> MachineView:
-        """Freeze the present state for reading; the caller closes it."""
+        """Return a view of the present state; the caller closes it."""
         self._require_state()
         below = None if self._overlay.hides_engine else self._engine.view()
         return MachineView(below, self._overlay.values())
 
     def backup_source(self) -> BackupSource:
-        """Freeze everything an image holds."""
-        return BackupSource(self._replicated.kept(), self.view())
+        """Return what a backup of the present state contains."""
+        return BackupSource(self._replicated.saved(), self.view())
 
     # --- how much there is ----------------------------------------------------
 
     @property
     def total(self) -> CollectionCount | None:
-        """How many rows there are; None while nobody has counted them."""
+        """The count of all rows; None while it is unknown."""
         return None if self._suspended else self._replicated.collection_count.total
 
     def counts(self) -> Counts | None:
-        """Return what every collection holds; None while nobody has counted it."""
+        """Return the counts of all collections; None while they are unknown."""
         return None if self._suspended else self._replicated.collection_count.counts()
 
     def uncounted(self) -> Uncounted | None:
-        """Return the rows for someone to count, if that is needed; hand the result to `counted`."""
+        """Return the rows to count if their count is unknown; `counted` takes the result."""
         count = self._replicated.collection_count
         if count.complete or self._suspended:
             return None
@@ -211,9 +211,9 @@ class Machine:
         return Uncounted(view, count, count.epoch)
 
     def counted(self, uncounted: Uncounted, counts: Counts) -> Changes | None:
-        """Take over what the rows amount to; None when the answer is no longer needed.
+        """Set the counts of those rows; None when they are no longer needed.
 
-        Returns what the engine must hold for it after everything that was applied.
+        Returns what the engine has to hold, after everything that was applied.
         """
         count = self._replicated.collection_count
         if (count, count.epoch) != (uncounted.count, uncounted.epoch) or self._suspended:
@@ -223,12 +223,12 @@ class Machine:
         self._replicated.save_counts(changes)
         return changes
 
-    def _continue_from(self, kept: SavedState) -> None:
-        self._replicated = ReplicatedState(kept)
-        if kept.counts is None and self._is_empty():
-            # Counts from before an earlier version wrote here may be stored still: they are void.
+    def _continue_from(self, saved: SavedState) -> None:
+        self._replicated = ReplicatedState(saved)
+        if saved.counts is None and self._is_empty():
+            # An earlier version may have written since the stored counts: they are void.
             self._replicated.collection_count.clear()
-        self._recent = Recent()
+        self._recent = RecentSizes()
         self._written = self._version
 
     def _is_empty(self) -> bool:
@@ -239,7 +239,7 @@ class Machine:
             view.close()
 
     def _count(self, workspace: Workspace) -> None:
-        """Count what the run changes; what cannot be read is counted later, as a whole."""
+        """Count what the run changes; after a failed read, all rows are counted again later."""
         count, recent, batch = self._replicated.collection_count, self._recent, workspace.batch
         if workspace.clears:
             recent.clear()
@@ -264,7 +264,7 @@ class Machine:
 
     def _require_state(self) -> None:
         if self._suspended:
-            raise NotReadyError("its data is being replaced by an image of another member's")
+            raise NotReadyError("its data is being replaced by a snapshot of another member")
 
 
 def _nothing(keys: list[bytes]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Who belongs to the cluster after a membership entry. Pure: values in, values out."""
+"""The membership after a membership entry. Pure: values in, values out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,24 +12,24 @@ from amaters_server.wire import command_pb2
 
 @dataclass(frozen=True, slots=True)
 class MembershipOutcome:
-    """What a membership entry did, for whoever asked for it."""
+    """What a membership entry did, for the member that asked for it."""
 
     index: int
     member: int
     origin: int
     request: int
     refused: str = ""
-    """Why its record was not taken over; the change of votes stands all the same."""
+    """Why its record was not applied; the change of the voters applies all the same."""
 
 
 def decode_record(context: bytes, *, index: int) -> command_pb2.MemberRecord:
-    """Decode a membership entry's context; an empty one is a record about nobody."""
+    """Decode a membership entry's context; an empty one names no member."""
     try:
         return command_pb2.MemberRecord.FromString(context)
     except DecodeError as error:
         raise StorageCorruptedError(
             f"the membership entry {index} does not decode: it was written by an incompatible "
-            f"version, damaged or forged. If only this member says so, replace it; if all do, stop "
+            f"version, damaged or forged. If only this member reports it, replace it; if all do, stop "
             f"them and run `amaters-server repair` on each ({error})"
         ) from error
 

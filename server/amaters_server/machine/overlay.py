@@ -1,7 +1,7 @@
-"""What was applied but is not in the engine yet.
+"""What was applied but is not written to the engine yet.
 
-Between applying an entry and the storage thread's write, its effect lives here; reads ask here
-first. Reads through the overlay therefore never change when the engine catches up.
+The overlay holds the effect of an entry from its application until the storage thread's write, and
+reads look here first. So reads do not change when the engine catches up.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from typing import Final
 MOST_BATCHES = 8
 """A read looks into every batch: beyond this many, further ones join the newest."""
 
-Batch = dict[bytes, bytes | None]
+Updates = dict[bytes, bytes | None]
 """Newest values by key; None deletes."""
 
 
@@ -19,20 +19,20 @@ class Absent(bytes):
 
 
 ABSENT: Final = Absent()
-"""What the overlay answers for keys it knows nothing of; compared by identity."""
+"""The answer for keys that are not in the overlay; compared by identity."""
 
 
 class Overlay:
-    """Batches that were applied, each until its version is written: few, whatever they hold."""
+    """Updateses that were applied, each until its version is written: few, whatever they hold."""
 
     __slots__ = ("_batches", "_cleared_version", "hides_engine")
 
     def __init__(self) -> None:
-        self._batches: deque[tuple[int, Batch]] = deque()
+        self._batches: deque[tuple[int, Updates]] = deque()
         """The newest first."""
         self._cleared_version = 0
         self.hides_engine = False
-        """Whether the engine's rows are void: everything was cleared, and it does not know yet."""
+        """Whether the engine's rows are void: the clearing of everything is not written yet."""
 
     def __bool__(self) -> bool:
         """Whether any key is known here."""
@@ -45,15 +45,15 @@ class Overlay:
                 return batch[key]
         return default
 
-    def values(self) -> Batch:
+    def values(self) -> Updates:
         """Return the newest values of all keys known here, as a copy."""
-        newest: Batch = {}
+        newest: Updates = {}
         for _, batch in reversed(self._batches):
             newest.update(batch)
         return newest
 
-    def add(self, version: int, batch: Batch, *, clears: bool) -> None:
-        """Show the batch, which belongs to the overlay now; with `clears`, instead of all before."""
+    def add(self, version: int, batch: Updates, *, clears: bool) -> None:
+        """Own and show the batch; with `clears`, it replaces everything before."""
         if clears:
             self._batches.clear()
             self._cleared_version = version
@@ -68,7 +68,7 @@ class Overlay:
             self._batches[0] = (version, joined)
 
     def written(self, version: int) -> None:
-        """Forget what the engine holds now: everything up to that version."""
+        """Drop what the engine holds now: everything up to that version."""
         if self._cleared_version <= version:
             self.hides_engine = False
         while self._batches and self._batches[-1][0] <= version:

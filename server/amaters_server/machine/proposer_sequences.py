@@ -1,4 +1,4 @@
-"""Which proposals of each member were applied: none twice, and none out of order."""
+"""The applied proposals of each member: none applies twice or out of order."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ class ProposerSequences:
         self._changed: dict[int, ProposalId] = {}
 
     def accept(self, proposal: ProposalId) -> bool:
-        """Note the proposal as applied; False, and nothing noted, when it comes too late."""
+        """Record the proposal as applied; False, and nothing recorded, when it comes too late."""
         last = self._last.get(proposal.origin)
         if last is not None and proposal[1:] <= last[1:]:
             return False
@@ -26,10 +26,10 @@ class ProposerSequences:
         return [self._last[origin] for origin in sorted(self._last)]
 
     def newest(self) -> dict[int, ProposalNumber]:
-        """Return the place of the last applied proposal of every member."""
+        """Return the number of the last applied proposal of every member."""
         return {origin: (one.incarnation, one.sequence) for origin, one in self._last.items()}
 
     def take_changed(self) -> list[ProposalId]:
-        """Return what changed since the last call, and forget that it did."""
+        """Return what changed since the last call, and clear it."""
         changed, self._changed = list(self._changed.values()), {}
         return changed

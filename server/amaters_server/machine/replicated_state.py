@@ -1,4 +1,4 @@
-"""All the state but the data: the place in the log, the members, the sessions, the counts.
+"""All state but the data: the position in the log, the members, the sessions, the counts.
 
 Decides what each entry does; the data it changes goes into a `Workspace`.
 """
@@ -21,20 +21,20 @@ from amaters_server.wire import command_pb2
 
 
 class ReplicatedState:
-    """The small part of the replicated state, held in memory as a whole."""
+    """The part of the replicated state that is held in memory."""
 
-    def __init__(self, kept: SavedState) -> None:
-        self.index = kept.index
-        self.term = kept.term
-        self.membership = kept.membership
-        self.restoring = kept.restoring
-        self.collection_count = CollectionCounter(kept.counts)
-        self._proposer_sequences = ProposerSequences(kept.origins)
-        self._sessions = Sessions(kept.sessions)
-        self._members_saved = kept.membership
-        self._restoring_saved = kept.restoring
+    def __init__(self, saved: SavedState) -> None:
+        self.index = saved.index
+        self.term = saved.term
+        self.membership = saved.membership
+        self.restoring = saved.restoring
+        self.collection_count = CollectionCounter(saved.counts)
+        self._proposer_sequences = ProposerSequences(saved.origins)
+        self._sessions = Sessions(saved.sessions)
+        self._members_saved = saved.membership
+        self._restoring_saved = saved.restoring
 
-    def kept(self) -> SavedState:
+    def saved(self) -> SavedState:
         """Return all of it as a value."""
         return SavedState(
             self.index,
@@ -47,7 +47,7 @@ class ReplicatedState:
         )
 
     def newest_proposals(self) -> dict[int, ProposalNumber]:
-        """Return the place of the last applied proposal of every member."""
+        """Return the number of the last applied proposal of every member."""
         return self._proposer_sequences.newest()
 
     def save(self, changes: Changes) -> None:
@@ -67,11 +67,11 @@ class ReplicatedState:
         count = self.collection_count
         state.save_position(changes, self.index, self.term, counted=count.complete)
         if count.complete:
-            anew, counts = count.take_changed()
-            state.save_counts(changes, counts, anew=anew)
+            replace, counts = count.take_changed()
+            state.save_counts(changes, counts, replace=replace)
 
     def apply_commands(self, entry: DecodedEntry, data: bytes, workspace: Workspace) -> Outcome:
-        """Carry out the entry's commands, unless its origin has gone past it; `data` encodes it."""
+        """Apply the entry's commands, unless a later one of its origin was applied."""
         if not self._proposer_sequences.accept(entry.proposal):
             return Outcome(*entry.proposal, results=[], entry=data, skipped=True)
         results: list[Answer]
@@ -84,13 +84,13 @@ class ReplicatedState:
     def apply_membership(
         self, entry: Committed, record: command_pb2.MemberRecord, conf_state: ConfState
     ) -> MembershipOutcome:
-        """Take over who votes, and what the record says of one member."""
+        """Apply the new configuration, and the record of one member."""
         before = self.membership or Membership(cluster_id="")
         self.membership, refused = membership.changed(before, record, conf_state)
         return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
 
     def _put_all(self, entry: DecodedEntry, batch: dict[bytes, bytes | None]) -> list[Answer]:
-        """Carry out lone puts: what `_answer` would do with each, at a fraction of the cost."""
+        """Apply lone puts as `_answer` would, at a fraction of the cost."""
         puts = zip(entry.put_keys, entry.put_values, strict=True)
         if not entry.put_sessions:
             batch.update(puts)

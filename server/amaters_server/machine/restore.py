@@ -1,7 +1,7 @@
 """The steps of a restore, as commands that every member applies at the same place in the log.
 
 A restore replaces everything: BEGIN clears the data and refuses clients, LOAD adds records, END
-lets clients in again. A restore that is given up leaves an empty database, never half of one.
+lets clients in again. An aborted restore leaves an empty database, never half of one.
 """
 
 import enum
@@ -34,30 +34,30 @@ class RestoreStep:
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """A restore under way and how far it is."""
+    """A restore in progress, and how many records it has loaded."""
 
     restore_id: int
     loaded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Advanced:
-    """What one step does: the restore afterwards, and how the data changes."""
+class StepEffect:
+    """The effect of one step: the restore afterwards, and how the data changes."""
 
     restoring: RestoreProgress | None
     clear: bool = False
     records: tuple[Put, ...] = field(default=())
 
 
-def advance(restoring: RestoreProgress | None, step: RestoreStep) -> Advanced:
-    """Return what the step does; raises SnapshotError when it does not belong here.
+def advance(restoring: RestoreProgress | None, step: RestoreStep) -> StepEffect:
+    """Return the effect of the step; raises SnapshotError when it is out of place.
 
-    BEGIN always wins, so that a restore whose driver died can be started over.
+    BEGIN is always accepted, so that a restore whose client died can be started over.
     """
     if step.kind is RestoreKind.BEGIN:
-        return Advanced(RestoreProgress(step.restore_id), clear=True)
+        return StepEffect(RestoreProgress(step.restore_id), clear=True)
     if restoring is None:
-        raise SnapshotError(f"restore {step.restore_id} is not under way: begin it again")
+        raise SnapshotError(f"restore {step.restore_id} is not in progress: begin it again")
     if restoring.restore_id != step.restore_id:
         raise SnapshotError(
             f"restore {restoring.restore_id} has taken the place of {step.restore_id}: let it "
@@ -66,16 +66,16 @@ def advance(restoring: RestoreProgress | None, step: RestoreStep) -> Advanced:
     match step.kind:
         case RestoreKind.LOAD:
             loaded = restoring.loaded + len(step.records)
-            return Advanced(RestoreProgress(step.restore_id, loaded), records=step.records)
+            return StepEffect(RestoreProgress(step.restore_id, loaded), records=step.records)
         case RestoreKind.END:
             _require_complete(restoring, step)
-            return Advanced(None)
+            return StepEffect(None)
         case RestoreKind.ABORT:
-            return Advanced(None, clear=True)
+            return StepEffect(None, clear=True)
 
 
 def refusal(restoring: RestoreProgress) -> NotReadyError:
-    """Return what clients are answered meanwhile."""
+    """Return the error for clients during a restore."""
     return NotReadyError(
         f"its data is being restored (restore {restoring.restore_id}, {restoring.loaded} records "
         "so far); retry when that is done"
@@ -85,6 +85,6 @@ def refusal(restoring: RestoreProgress) -> NotReadyError:
 def _require_complete(restoring: RestoreProgress, step: RestoreStep) -> None:
     if restoring.loaded != step.record_count:
         raise SnapshotError(
-            f"restore {step.restore_id} loaded {restoring.loaded} records where the snapshot has "
+            f"restore {step.restore_id} loaded {restoring.loaded} records where the backup has "
             f"{step.record_count}: abort it and begin again"
         )

@@ -1,8 +1,8 @@
 """Exactly-once writes: the last outcome of each client session, answered again to a retry.
 
 A session carries one write at a time, so one outcome each is enough. Memory is bounded: the
-sessions that were used longest ago, in the order of the log, are forgotten first; a retry that
-comes after that is applied as if it were new.
+sessions that were used longest ago, in the order of the log, are dropped first; a later retry of
+theirs is applied as if it were new.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _REMOVED = (_REMOVE, b"")
 
 
 class Session(NamedTuple):
-    """One session as it is kept."""
+    """One session as it is saved."""
 
     id: bytes
     used: int
@@ -30,18 +30,18 @@ class Session(NamedTuple):
     sequence: int
     results: list[Result]
     size_bytes: int
-    """Roughly what keeping it costs."""
+    """The approximate memory it takes."""
     digest: int
-    """Of the last write; 0 when an earlier version kept it."""
+    """Of the last write; 0 when an earlier version stored it."""
 
 
 def put_digest(key: bytes, value: bytes) -> int:
-    """Return what tells a lone put from others: two CRCs, for it guards against mistakes."""
+    """Return what identifies a lone put: two CRCs, because it only guards against mistakes."""
     return crc32(key) << 32 | crc32(value, _PUT) or 1
 
 
 def digest(operations: Sequence[Operation]) -> int:
-    """Return what tells the write from others; of a lone put the same as `put_digest`."""
+    """Return what identifies the write; for a lone put the same as `put_digest`."""
     if type(operations) is Columns:
         keys: list[bytes] = list(operations.keys)
         contents = [_REMOVED if value is None else (_PUT, value) for value in operations.values]
@@ -60,7 +60,7 @@ def digest(operations: Sequence[Operation]) -> int:
 
 
 def _content(operation: Operation) -> tuple[int, bytes]:
-    """Return the kind of the operation, as where its CRC begins, and what it has beside the key."""
+    """Return the kind of the operation, the start of its CRC, and its content without the key."""
     match operation:
         case Put():
             return _PUT, operation.value
@@ -89,26 +89,26 @@ class Sessions:
 
     def __init__(
         self,
-        kept: Iterable[Session] = (),
+        saved: Iterable[Session] = (),
         *,
         most: int = 10_000,
         most_bytes: int = 16 * 1024 * 1024,
     ) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._sessions = {one.id: one for one in sorted(kept, key=lambda one: one.used)}
+        self._sessions = {one.id: one for one in sorted(saved, key=lambda one: one.used)}
         self._used = max((one.used for one in self._sessions.values()), default=0)
         self._bytes = sum(one.size_bytes for one in self._sessions.values())
         self._changed: dict[bytes, Session | None] = {}
 
     def recall(self, name: bytes, sequence: int, content: int, *, count: int = 1) -> Answer | None:
-        """Return what this write was answered before; None when it is to be applied.
+        """Return the stored answer of this write; None when it has to be applied.
 
-        `count` is the number of its operations. RequestIdReusedError when the write that is kept
-        under this sequence has another digest or, from an earlier version, another count.
+        `count` is the number of its operations. RequestIdReusedError when the stored write of this
+        sequence has another digest or, from an earlier version, another count.
 
-        A write older than the session's last one is answered with OutcomeUnknownError: nobody
-        can be waiting for it any more, and it may have been applied.
+        A write older than the session's last one gets OutcomeUnknownError: no caller waits for it
+        any more, and it may have been applied.
         """
         if sequence == 0:
             return MalformedError("a session sequence of 0: count from 1")
@@ -119,14 +119,14 @@ class Sessions:
             return OutcomeUnknownError(
                 f"session write {sequence} came after write {known.sequence} of the same session"
             )
-        self._keep(known._replace(used=self._used + 1))
+        self._store(known._replace(used=self._used + 1))
         if known.digest not in (0, content) or len(known.results) != count:
             return RequestIdReusedError(sequence)
         return list(known.results)
 
     def remember(self, name: bytes, sequence: int, results: list[Result], content: int) -> None:
-        """Keep the outcome for a retry; forgets the longest unused sessions beyond the limits."""
-        self._keep(session(name, self._used + 1, sequence, list(results), content))
+        """Store the outcome for a retry; drops the longest unused sessions beyond the limits."""
+        self._store(session(name, self._used + 1, sequence, list(results), content))
         # The newest always stays: the count of uses is read back from it.
         while len(self._sessions) > 1 and self._over_limit():
             oldest = next(iter(self._sessions))
@@ -138,19 +138,19 @@ class Sessions:
         return list(self._sessions.values())
 
     def take_changed(self) -> dict[bytes, Session | None]:
-        """Return what changed since the last call (None: forgotten), and forget that it did."""
+        """Return what changed since the last call (None: dropped), and clear it."""
         changed, self._changed = self._changed, {}
         return changed
 
     def _over_limit(self) -> bool:
         return len(self._sessions) > self._most or self._bytes > self._most_bytes
 
-    def _keep(self, kept: Session) -> None:
-        name = kept.id
+    def _store(self, session: Session) -> None:
+        name = session.id
         replaced = self._sessions.pop(name, None)
-        self._bytes += kept.size_bytes - (0 if replaced is None else replaced.size_bytes)
-        self._sessions[name] = self._changed[name] = kept
-        self._used = kept.used
+        self._bytes += session.size_bytes - (0 if replaced is None else replaced.size_bytes)
+        self._sessions[name] = self._changed[name] = session
+        self._used = session.used
 
 
 def _size(result: Result) -> int:

@@ -1,6 +1,6 @@
-"""Taking over another member's whole state from a checkpoint of its engine.
+"""Installs the whole state of another member from a checkpoint of its engine.
 
-Nothing that is that member's own comes along: who it is, what it voted, and its log.
+What is that member's own stays behind: its identity, its vote and its log.
 """
 
 from amaters_server.machine import state
@@ -12,18 +12,18 @@ from amaters_server.storage.engine import Amend, Changes, Engine, Space
 _ABOVE_ALL_KEYS = b"\xff" * 64
 
 
-def adopting(own: Engine, *, index: int, term: int) -> Amend:
-    """Return what makes a checkpoint of a member's engine the state of the one that `own` is of.
+def amend_for_install(own: Engine, *, index: int, term: int) -> Amend:
+    """Return the changes that turn a checkpoint of another member into the state of this one.
 
     Raises SnapshotError, before anything is changed, when the checkpoint is not of that entry.
     """
 
     def amend(checkpoint: Engine) -> Changes:
-        kept = _of_that_entry(checkpoint, index, term)
-        changes = state.save_all(kept)
+        saved = _of_that_entry(checkpoint, index, term)
+        changes = state.save_all(saved)
         changes.clear(Space.META, b"", _ABOVE_ALL_KEYS)
         changes.clear(Space.LOG, b"", _ABOVE_ALL_KEYS)
-        for key, value in _kept_to_itself(own):
+        for key, value in _own_rows(own):
             changes.put(Space.META, key, value)
         return changes
 
@@ -31,35 +31,35 @@ def adopting(own: Engine, *, index: int, term: int) -> Amend:
 
 
 def require(checkpoint: Engine, *, index: int, term: int, conf_state: ConfState) -> None:
-    """Raise SnapshotError when the checkpoint is not what was announced of it.
+    """Raise SnapshotError when the checkpoint is not what its offer announced.
 
-    Raft follows the announcement at once; a forged one would give it voters that nobody chose.
+    Raft takes its voters from the offer at once; a forged one would name any.
     """
-    kept = _of_that_entry(checkpoint, index, term)
-    held = kept.membership.conf_state if kept.membership is not None else ConfState()
-    if _ascending(held) != _ascending(conf_state):
+    saved = _of_that_entry(checkpoint, index, term)
+    present = saved.membership.conf_state if saved.membership is not None else ConfState()
+    if _ascending(present) != _ascending(conf_state):
         raise SnapshotError(
-            f"the image of entry {index} has the configuration {held}, and {conf_state} was "
+            f"the snapshot of entry {index} has the configuration {present}, and {conf_state} was "
             "announced: the leader will offer another one"
         )
 
 
 def position(checkpoint: Engine) -> SavedState:
-    """Return what the checkpoint is of; SnapshotError when it holds no cluster's state."""
-    kept = state.load(checkpoint)
-    if kept.index == 0 or kept.membership is None:
+    """Return the state in the checkpoint; SnapshotError when it belongs to no cluster."""
+    saved = state.load(checkpoint)
+    if saved.index == 0 or saved.membership is None:
         raise SnapshotError("this member holds no cluster's state yet: there is nothing to send")
-    return kept
+    return saved
 
 
 def _of_that_entry(checkpoint: Engine, index: int, term: int) -> SavedState:
-    kept = state.load(checkpoint)
-    if (kept.index, kept.term) != (index, term):
+    saved = state.load(checkpoint)
+    if (saved.index, saved.term) != (index, term):
         raise SnapshotError(
-            f"the image is of entry {kept.index} of term {kept.term}, and entry {index} of "
+            f"the snapshot is of entry {saved.index} of term {saved.term}, and entry {index} of "
             f"term {term} was announced: the leader will offer another one"
         )
-    return kept
+    return saved
 
 
 def _ascending(state: ConfState) -> tuple[object, ...]:
@@ -67,7 +67,7 @@ def _ascending(state: ConfState) -> tuple[object, ...]:
     return (*(tuple(sorted(group)) for group in groups), state.auto_leave)
 
 
-def _kept_to_itself(engine: Engine) -> list[tuple[bytes, bytes]]:
+def _own_rows(engine: Engine) -> list[tuple[bytes, bytes]]:
     first, beyond = state.EVERYTHING
     view = engine.view()
     try:

@@ -1,4 +1,4 @@
-"""How the machine's own state lies in META, and in an image's header; durable formats.
+"""The durable formats of the machine's own state: in META, and in the header of a backup.
 
 Owns every META key that begins with `machine/`; others use prefixes of their own.
 """
@@ -26,12 +26,12 @@ SESSIONS = b"machine/session/"
 COUNTS = b"machine/count/"
 _COUNTS_END = b"machine/count0"
 EVERYTHING = (b"machine/", b"machine0")
-"""The range of all of them."""
+"""The range of all these keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """The machine's whole state but for the data."""
+    """The machine's whole state without the data."""
 
     index: int = 0
     term: int = 0
@@ -40,11 +40,11 @@ class SavedState:
     sessions: list[Session] = field(default_factory=list)
     restoring: RestoreProgress | None = None
     counts: Counts | None = None
-    """None when nobody has counted the data."""
+    """None while the data is not counted."""
 
 
 def load(engine: Engine) -> SavedState:
-    """Read everything back; raises StorageCorruptedError when it does not decode."""
+    """Read everything; raises StorageCorruptedError when it does not decode."""
     view = engine.view()
     try:
         stored = dict(view.scan(Space.META, *EVERYTHING))
@@ -58,18 +58,18 @@ def load(engine: Engine) -> SavedState:
         ) from error
 
 
-def save_all(kept: SavedState) -> Changes:
+def save_all(saved: SavedState) -> Changes:
     """Return the changes that make META hold exactly this state."""
     changes = Changes()
     changes.clear(Space.META, *EVERYTHING)
-    save_position(changes, kept.index, kept.term, counted=kept.counts is not None)
-    save_counts(changes, kept.counts or {})
-    if kept.membership is not None:
-        save_membership(changes, kept.membership)
-    save_origins(changes, kept.origins)
-    save_sessions(changes, {one.id: one for one in kept.sessions})
-    if kept.restoring is not None:
-        save_restoring(changes, kept.restoring)
+    save_position(changes, saved.index, saved.term, counted=saved.counts is not None)
+    save_counts(changes, saved.counts or {})
+    if saved.membership is not None:
+        save_membership(changes, saved.membership)
+    save_origins(changes, saved.origins)
+    save_sessions(changes, {one.id: one for one in saved.sessions})
+    if saved.restoring is not None:
+        save_restoring(changes, saved.restoring)
     return changes
 
 
@@ -92,7 +92,7 @@ def save_origins(changes: Changes, origins: Iterable[ProposalId]) -> None:
 
 
 def save_sessions(changes: Changes, sessions: dict[bytes, Session | None]) -> None:
-    """Add these sessions; None forgets one."""
+    """Add these sessions; None deletes one."""
     for session_id, one in sessions.items():
         key = SESSIONS + session_id
         if one is None:
@@ -102,10 +102,10 @@ def save_sessions(changes: Changes, sessions: dict[bytes, Session | None]) -> No
 
 
 def save_counts(
-    changes: Changes, counts: Mapping[bytes, CollectionCount | None], *, anew: bool = False
+    changes: Changes, counts: Mapping[bytes, CollectionCount | None], *, replace: bool = False
 ) -> None:
-    """Add these counts; None forgets one, and `anew` all that were kept before."""
-    if anew:
+    """Add these counts; None deletes one, and `replace` all earlier ones."""
+    if replace:
         changes.clear(Space.META, COUNTS, _COUNTS_END)
     for prefix, one in counts.items():
         if one is None:
@@ -116,7 +116,7 @@ def save_counts(
 
 
 def save_restoring(changes: Changes, restoring: RestoreProgress | None) -> None:
-    """Add the restore under way, or that there is none."""
+    """Add the progress of a restore, or that there is none."""
     if restoring is None:
         changes.delete(Space.META, RESTORING)
         return
@@ -124,31 +124,31 @@ def save_restoring(changes: Changes, restoring: RestoreProgress | None) -> None:
     changes.put(Space.META, RESTORING, message.SerializeToString())
 
 
-def header_of(kept: SavedState, *, created_unix_ms: int) -> bytes:
-    """Encode the state as the header of an image; whoever loads the rows counts them."""
+def header_of(saved: SavedState, *, created_unix_ms: int) -> bytes:
+    """Encode the state as the header of a backup; a restore counts the rows itself."""
     header = state_pb2.ImageHeader(
         format=1,
-        position=state_pb2.Position(index=kept.index, term=kept.term),
-        origins=[_origin_message(one) for one in kept.origins],
-        sessions=[_session_message(one) for one in kept.sessions],
+        position=state_pb2.Position(index=saved.index, term=saved.term),
+        origins=[_origin_message(one) for one in saved.origins],
+        sessions=[_session_message(one) for one in saved.sessions],
         created_unix_ms=created_unix_ms,
     )
-    if kept.membership is not None:
-        header.membership.CopyFrom(_membership_message(kept.membership))
-    if kept.restoring is not None:
-        header.restoring.CopyFrom(_restoring_message(kept.restoring))
+    if saved.membership is not None:
+        header.membership.CopyFrom(_membership_message(saved.membership))
+    if saved.restoring is not None:
+        header.restoring.CopyFrom(_restoring_message(saved.restoring))
     return header.SerializeToString()
 
 
 def state_from_header(header: bytes) -> SavedState:
-    """Decode the header of an image; raises StorageCorruptedError when it is none."""
+    """Decode the header of a backup; raises StorageCorruptedError when it is none."""
     try:
         message = state_pb2.ImageHeader.FromString(header)
     except DecodeError as error:
-        raise StorageCorruptedError(f"an image's header does not decode ({error})") from error
+        raise StorageCorruptedError(f"the header of a backup does not decode ({error})") from error
     if message.format != 1:
         raise StorageCorruptedError(
-            f"the image has format {message.format}, this version reads format 1: use the version "
+            f"the backup has format {message.format}, this version reads format 1: use the version "
             "that wrote it, or a newer one"
         )
     return SavedState(

@@ -1,29 +1,26 @@
-"""Reading the data as it stands, or as it stood: the overlay laid over the engine."""
+"""Reads the data of one moment: the overlay on top of the engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from amaters_server.machine.overlay import ABSENT
+from amaters_server.machine.overlay import ABSENT, Updates
 from amaters_server.model.errors import StorageError
 from amaters_server.model.queries import Row
 from amaters_server.storage.engine import Space, View
 
-Laid = Mapping[bytes, bytes | None]
-"""Newer values by key; None deletes."""
-
 
 class MachineView:
-    """The data as it stood when the view was taken; usable in any one thread at a time."""
+    """The data at the moment the view was taken; usable in any one thread at a time."""
 
-    def __init__(self, below: View | None, laid: Laid) -> None:
+    def __init__(self, below: View | None, updates: Updates) -> None:
         """Own the engine's view; None when everything below was cleared."""
         self._below = below
-        self._laid = laid
+        self._updates = updates
         self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under the data key, or None."""
         self._require_open()
-        value = self._laid.get(key, ABSENT)
+        value = self._updates.get(key, ABSENT)
         if value is not ABSENT:
             return value
         return self._below.get(Space.DATA, key) if self._below is not None else None
@@ -32,10 +29,10 @@ class MachineView:
         """Walk the half-open range [start, end) in bytewise order, lazily."""
         self._require_open()
         stored = iter(()) if self._below is None else self._below.scan(Space.DATA, start, end)
-        return self._guarded(laid_over(stored, self._laid, start, end))
+        return self._guarded(merged(stored, self._updates, start, end))
 
     def close(self) -> None:
-        """Let go of what the view holds; idempotent."""
+        """Release what the view holds; idempotent."""
         self._closed = True
         if self._below is not None:
             self._below.close()
@@ -50,17 +47,17 @@ class MachineView:
             yield row
 
 
-def laid_over(stored: Iterator[Row], laid: Laid, start: bytes, end: bytes) -> Iterator[Row]:
+def merged(stored: Iterator[Row], updates: Updates, start: bytes, end: bytes) -> Iterator[Row]:
     """Merge the newer values of the range into its stored rows, in bytewise order."""
-    changed = sorted((item for item in laid.items() if start <= item[0] < end), key=_key)
-    return _merged(stored, changed) if changed else stored
+    changed = sorted((item for item in updates.items() if start <= item[0] < end), key=_key)
+    return _merge(stored, changed) if changed else stored
 
 
 def _key(item: tuple[bytes, bytes | None]) -> bytes:
     return item[0]
 
 
-def _merged(stored: Iterator[Row], changed: list[tuple[bytes, bytes | None]]) -> Iterator[Row]:
+def _merge(stored: Iterator[Row], changed: list[tuple[bytes, bytes | None]]) -> Iterator[Row]:
     row = next(stored, None)
     for key, value in changed:
         while row is not None and row[0] < key:

@@ -32,7 +32,7 @@ class Member:
     id: NodeId
     name: str
     peer_address: str
-    """host:port of its internal listener; resolved anew on every connection."""
+    """host:port of its internal listener; resolved again on every connection."""
     client_address: str
     is_learner: bool = False
     disk_id: str = ""

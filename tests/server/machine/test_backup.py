@@ -35,13 +35,13 @@ def filled(engine: Engine, rows: Sequence[tuple[DataKey, bytes]] = ((A, b"1"), (
     return machine
 
 
-def image_of(machine: Machine) -> list[bytes]:
+def backup_of(machine: Machine) -> list[bytes]:
     pieces: list[bytes] = []
     write_backup(machine.backup_source(), pieces.append, created_unix_ms=99)
     return pieces
 
 
-def test_an_image_is_of_one_moment_though_writes_go_on() -> None:
+def test_a_backup_is_of_one_moment_though_writes_go_on() -> None:
     engine = MemoryEngine()
     machine = filled(engine)
     source = machine.backup_source()
@@ -53,25 +53,25 @@ def test_an_image_is_of_one_moment_though_writes_go_on() -> None:
 
     assert write_backup(source, pieces.append, created_unix_ms=0) == 2
 
-    kept, _ = verify_backup(pieces)
-    assert kept.index == 2
+    saved, _ = verify_backup(pieces)
+    assert saved.index == 2
     rows = [row for batch in BackupReader(pieces).batches() for row in batch]
     assert rows == [(A, b"1"), (B, b"2")]
 
 
-def test_what_is_only_in_the_overlay_is_in_the_image() -> None:
+def test_what_is_only_in_the_overlay_is_in_the_backup() -> None:
     machine = filled(MemoryEngine())
     data = encode_writes(ProposalId(7, 8, 10), [Write(0, [Put(A, b"new")], 0.0)], unix_ms=0)
     machine.apply([Committed(3, 5, EntryKind.NORMAL, data)])
 
-    image = BackupReader(image_of(machine))
+    backup = BackupReader(backup_of(machine))
 
-    assert image.kept.index == 3
-    assert next(image.batches())[0] == (A, b"new")
+    assert backup.saved.index == 3
+    assert next(backup.batches())[0] == (A, b"new")
 
 
 def test_every_cut_and_every_flipped_bit_is_found() -> None:
-    whole = b"".join(image_of(filled(MemoryEngine())))
+    whole = b"".join(backup_of(filled(MemoryEngine())))
     damaged = [whole[:size] for size in range(len(whole))]
     damaged += [
         whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(len(whole))
@@ -84,14 +84,14 @@ def test_every_cut_and_every_flipped_bit_is_found() -> None:
             found = verify_backup([data])
         except SnapshotError:
             continue
-        # The highest bits of a long varint mean nothing: the image says the same.
+        # The highest bits of a long varint mean nothing: the backup says the same.
         unnoticed += 1
         assert found == sound
     assert unnoticed <= 4
 
 
 def test_rows_out_of_order_are_refused() -> None:
-    header, *_ = (piece for piece in image_of(filled(MemoryEngine())) if len(piece) > 4)
+    header, *_ = (piece for piece in backup_of(filled(MemoryEngine())) if len(piece) > 4)
     record = state_pb2.ImageRecord(keys=[B, A], values=[b"", b""]).SerializeToString()
     checksum = zlib.crc32(record, zlib.crc32(header))
     trailer = state_pb2.ImageTrailer(rows=2, checksum=checksum)
@@ -108,9 +108,9 @@ def test_rows_out_of_order_are_refused() -> None:
         ([], "empty"),
         ([b'{"node_id":1}'], "claims to have"),
         ([b"\0\0\0\x02\x08\x02"], "format 2"),
-        ([b"\0\0\0\x01\xff"], "no image"),
+        ([b"\0\0\0\x01\xff"], "no backup"),
     ],
 )
-def test_what_is_no_image_is_called_so(content: list[bytes], says: str) -> None:
+def test_what_is_no_backup_is_called_so(content: list[bytes], says: str) -> None:
     with pytest.raises(SnapshotError, match=says):
         verify_backup(content)

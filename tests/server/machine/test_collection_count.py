@@ -83,13 +83,13 @@ def test_counts_from_before_an_earlier_version_emptied_the_data_are_void(member:
 
 def test_a_member_that_knows_no_counts_gets_an_image_of_the_same_bytes(member: Member) -> None:
     member.apply(Put(data_key("users", b"a"), b"1"))
-    kept = member.machine.backup_source().kept
+    saved = member.machine.backup_source().saved
 
-    header = state.header_of(kept, created_unix_ms=1)
+    header = state.header_of(saved, created_unix_ms=1)
 
-    assert kept.counts is not None
+    assert saved.counts is not None
     assert header == state.header_of(
-        state.state_from_header(state.header_of(kept, created_unix_ms=1)), created_unix_ms=1
+        state.state_from_header(state.header_of(saved, created_unix_ms=1)), created_unix_ms=1
     )
     assert b"users" not in header
 

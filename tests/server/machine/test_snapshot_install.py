@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.machine import Machine
-from amaters_server.machine.snapshot_install import adopting, position, require
+from amaters_server.machine.snapshot_install import amend_for_install, position, require
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
 from amaters_server.model.errors import NotReadyError, SnapshotError, StorageCorruptedError
 from amaters_server.model.keys import data_key
@@ -72,7 +72,7 @@ def test_the_state_comes_along_and_who_the_member_is_does_not(engines, tmp_path:
     machine.suspend()
     with pytest.raises(NotReadyError):
         machine.get(A)
-    follower.replace(tmp_path / "image", adopting(follower, index=3, term=5))
+    follower.replace(tmp_path / "image", amend_for_install(follower, index=3, term=5))
     machine.reload()
 
     assert (machine.applied_index, machine.applied_term, machine.membership) == (3, 5, FORMED)
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_entry_changes_nothing(engines, tmp_path: Path) 
     leader.checkpoint(tmp_path / "image")
 
     with pytest.raises(SnapshotError, match=r"entry 2 of term 5, and entry 9 of term 5"):
-        follower.replace(tmp_path / "image", adopting(follower, index=9, term=5))
+        follower.replace(tmp_path / "image", amend_for_install(follower, index=9, term=5))
 
     assert [rows(follower, space) for space in Space] == before
     assert (tmp_path / "image").exists()
@@ -125,7 +125,7 @@ def test_an_engine_of_another_kind_has_nothing_to_give(engines, tmp_path: Path) 
     (tmp_path / "image" / "something").write_bytes(b"else")
 
     with pytest.raises(StorageCorruptedError, match="no checkpoint of this engine"):
-        follower.replace(tmp_path / "image", adopting(follower, index=2, term=5))
+        follower.replace(tmp_path / "image", amend_for_install(follower, index=2, term=5))
 
 
 def test_a_member_without_state_has_nothing_to_send(engines) -> None:

@@ -89,7 +89,7 @@ class BackupFiles:
             nonlocal rows
             rows = write_backup(source, sink, created_unix_ms=unix_ms)
 
-        backup_id = next_id(source.kept.index, (*manager.ids(), *taken))
+        backup_id = next_id(source.saved.index, (*manager.ids(), *taken))
         stored = manager.write(backup_id, fill, timestamp_ms=unix_ms)
         made = replace(_described(stored), key_count=rows)
         owned = [Owned(one.id, one.cluster_id) for one in self.local()]
@@ -224,11 +224,11 @@ def _described(stored: StoredBackup) -> BackupInfo:
         original_size_bytes=stored.original_size,
     )
     try:
-        kept = BackupReader(ArchiveReader(stored.path).content()).kept
+        saved = BackupReader(ArchiveReader(stored.path).content()).saved
     except SnapshotError:
         return bare
-    owner = kept.membership.cluster_id if kept.membership is not None else ""
-    return replace(bare, applied_index=kept.index, term=kept.term, cluster_id=owner)
+    owner = saved.membership.cluster_id if saved.membership is not None else ""
+    return replace(bare, applied_index=saved.index, term=saved.term, cluster_id=owner)
 
 
 def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:
@@ -236,7 +236,7 @@ def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:
         data = uploader.read_beginning(one.uri, most)
         try:
             content: Iterator[bytes] = beginning_of_content(data, name=one.uri)
-            membership = BackupReader(content).kept.membership
+            membership = BackupReader(content).saved.membership
         except SnapshotError:
             continue
         return "" if membership is None else membership.cluster_id

@@ -158,7 +158,9 @@ class SnapshotReceiver:
         return None
 
     def _installer(self, snapshot: Snapshot, folder: Path) -> Callable[[], None]:
-        amend = snapshot_install.adopting(self._engine, index=snapshot.index, term=snapshot.term)
+        amend = snapshot_install.amend_for_install(
+            self._engine, index=snapshot.index, term=snapshot.term
+        )
         return lambda: self._engine.replace(folder, amend)
 
 

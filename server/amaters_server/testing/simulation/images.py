@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaters_server.machine.snapshot_install import adopting, position, require
+from amaters_server.machine.snapshot_install import amend_for_install, position, require
 from amaters_server.model.cluster import ConfState
 from amaters_server.model.errors import SnapshotError
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
@@ -78,7 +78,7 @@ class SimImages:
         if not (fails and rng.choice((True, False))):
             content = MemoryEngine.holding(self._fetched[image.index, image.term])
             node.engine.take_over(
-                content, adopting(node.engine, index=image.index, term=image.term)
+                content, amend_for_install(node.engine, index=image.index, term=image.term)
             )
         if fails:
             node.crash()

@@ -70,7 +70,7 @@ class Incompatibles:
         log.warning("member.incompatible", extra=facts)
 
     def changed(self, member: int, version: Version) -> None:
-        """Note the version of a member that this one accepts; the same version still refuses this one."""
+        """Note the version of a member that is accepted; an unchanged one still refuses this one."""
         known = self._found.get(member)
         if known is not None and known.version != version:
             self.settled(member)

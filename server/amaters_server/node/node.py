@@ -106,8 +106,8 @@ class Node:
     ) -> None:
         """Leave in order: not ready, not leading, then idle.
 
-        Returns once no call waits for an answer and `others`, called when new calls are refused, have
-        returned too, or at the end of the grace. May be cancelled.
+        Returns once no call waits for an answer and `others` have returned, or at the end of the
+        grace. `others` are called when new calls are refused. May be cancelled.
         """
         deadline = self._parts.clock.now() + grace_seconds
         self._lifecycle.stopping = True
@@ -162,7 +162,7 @@ class Node:
             loop.read(fresh, answers)
 
     async def view(self, deadline: float, *, stale: bool = False) -> DataView:
-        """Return a consistent view, taken after a read barrier unless `stale`; the caller closes it.
+        """Return a consistent view, after a read barrier unless `stale`; the caller closes it.
 
         DeadlineError or NoLeaderError when the barrier cannot be had in time.
         """
@@ -213,7 +213,7 @@ class Node:
         return Verdict(ok=not reason, reason=reason)
 
     def liveness(self) -> Verdict:
-        """Return whether the event loop and the storage thread make progress, whatever the peers do."""
+        """Return whether event loop and storage thread make progress, whatever the peers do."""
         if self._lifecycle.failure:
             return Verdict(ok=False, reason=self._lifecycle.failure)
         stuck = self._stage.stuck_for()

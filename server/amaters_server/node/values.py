@@ -139,7 +139,7 @@ class ShardInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreProgress:
+class RestoreUpdate:
     """How far a restore has come; the last one has `done`."""
 
     keys_restored: int

@@ -21,7 +21,7 @@ from amaters_server.node.backup.files import BackupFiles, StoreAccess, Wanted, o
 from amaters_server.node.backup.restoring import RestoreJob, is_empty
 from amaters_server.node.loop.leadership import barrier
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.values import BackupInfo, BackupPiece, RestoreProgress
+from amaters_server.node.values import BackupInfo, BackupPiece, RestoreUpdate
 
 BARRIER_SECONDS = 10.0
 LONGEST_NAME = 200
@@ -40,7 +40,7 @@ class BackupPlaces:
     uploader_for: Callable[[Place, S3Credentials | None], SnapshotUploader]
     """Returns what stores in that place."""
     destination: str = ""
-    """Where uploads go when the caller does not say."""
+    """Where uploads go when the caller names none."""
     allowed: tuple[str, ...] = ()
     """Where else a caller may have them stored, or read from."""
     keep_local: int = 3
@@ -124,7 +124,7 @@ class Backups:
         with self._kept(backup_id):
             return await _away(lambda: files.upload(backup_id, access))
 
-    # --- looking and deleting -------------------------------------------------
+    # --- listing and deleting -------------------------------------------------
 
     async def list_local(self) -> list[BackupInfo]:
         """Return the backups here, newest first."""
@@ -173,7 +173,7 @@ class Backups:
         replace: bool,
         remote: bool = False,
         credentials: S3Credentials | None = None,
-    ) -> AsyncIterator[RestoreProgress]:
+    ) -> AsyncIterator[RestoreUpdate]:
         """Load a backup's data into the cluster, reporting how far it is.
 
         `uri` is that of an uploaded backup, or a place, whose newest is meant; an id or `newest`

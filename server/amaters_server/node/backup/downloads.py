@@ -37,6 +37,6 @@ class DownloadReader:
         return BackupPiece(self._id, offset, data, self._total, digest)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
         self._archive.close()

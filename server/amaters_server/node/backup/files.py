@@ -68,7 +68,7 @@ class BackupFiles:
     places: Places
     """What callers may name."""
     destination: str
-    """Where uploads go when the caller does not say."""
+    """Where uploads go when the caller names none."""
     keep_local: int
     owners: dict[str, str] = field(default_factory=dict)
     """Whose the uploads of earlier versions are, by URI."""
@@ -81,7 +81,7 @@ class BackupFiles:
         taken: Collection[int] = (),
         busy: Collection[int] = (),
     ) -> BackupInfo:
-        """Write a backup above all ids that are taken; let go of older ones that are not busy."""
+        """Write a backup above all ids that are taken; delete older ones that are not busy."""
         manager, rows = self.manager(), 0
         manager.clear_leftovers()
 

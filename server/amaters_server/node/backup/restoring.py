@@ -13,7 +13,7 @@ from amaters_server.model.queries import Answer, Put, Row
 from amaters_server.node.loop.encoding import RestoreWrite
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.ports import DataView
-from amaters_server.node.values import RestoreProgress
+from amaters_server.node.values import RestoreUpdate
 
 STEP_BYTES = 1024 * 1024
 STEP_SECONDS = 30.0
@@ -31,8 +31,8 @@ class RestoreJob:
         self._called = called
         self._id = clock.unix_ms()
 
-    async def run(self) -> AsyncIterator[RestoreProgress]:
-        """Take every step, telling how far it is; what fails is aborted."""
+    async def run(self) -> AsyncIterator[RestoreUpdate]:
+        """Take every step and yield the progress; a restore that fails is aborted."""
         events = asyncio.get_running_loop()
         _, total = await events.run_in_executor(None, verify_backup, self._archive.content())
         await self._take(RestoreStep(RestoreKind.BEGIN, self._id))
@@ -44,12 +44,12 @@ class RestoreJob:
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))
                 keys += len(rows)
                 size += sum(len(key) + len(value) for key, value in rows)
-                yield RestoreProgress(keys, total, size, backup=self._called)
+                yield RestoreUpdate(keys, total, size, backup=self._called)
             await self._take(RestoreStep(RestoreKind.END, self._id, record_count=keys))
         except DatabaseError:
             await self._abort()
             raise
-        yield RestoreProgress(keys, total, size, done=True, backup=self._called)
+        yield RestoreUpdate(keys, total, size, done=True, backup=self._called)
 
     async def _take(self, step: RestoreStep) -> None:
         """Return once the step is applied; raises what it was answered otherwise."""

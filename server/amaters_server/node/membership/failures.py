@@ -84,6 +84,6 @@ class FailureReports:
             del self._sending[to]
 
     def _inherit(self, known: peer_pb2.FailedMembers, term: int) -> None:
-        """Add what a member knew of the leaders before; an older list than the one here is stale."""
+        """Add what a member had from earlier leaders; an older list than the one here is stale."""
         if term == self._term and self._before <= known.term < term:
             self._inherited |= frozenset(known.members)

@@ -12,7 +12,7 @@ from amaters_server.raft.replica import Replica
 ASK_AGAIN_SECONDS = 0.05
 """Between two checks whether a voter answers."""
 LEADERLESS_SECONDS = 3.0
-"""Without any leader for so long, and for several election timeouts, there is no quorum to elect one."""
+"""Without a leader for so long, and for several election timeouts, no quorum can elect one."""
 
 
 def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:

@@ -28,7 +28,7 @@ class PeerRequests:
         removed: Callable[[str], None],
         expelled: Callable[[int], None],
     ) -> None:
-        """Call `removed` with the reason when this node has been removed, `expelled` with others."""
+        """Call `removed` with the reason once this node is removed, `expelled` with other ids."""
         self._parts = parts
         self._snapshots = snapshots
         self._removed = removed
@@ -46,7 +46,7 @@ class PeerRequests:
     # --- connections ----------------------------------------------------------
 
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
-        """Accept a connection of a compatible member of the same cluster, or return the reason why not."""
+        """Accept a connection of a compatible member of the same cluster, or say why not."""
         major, minor, patch = self._parts.settings.version
         response = peer_pb2.HandshakeResponse(
             version_major=major,

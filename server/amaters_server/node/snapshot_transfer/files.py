@@ -2,8 +2,8 @@
 
 The stream begins with a manifest (its length in four big-endian bytes, then JSON), which names
 every file with its size and CRC-32; the files follow in that order. An offset into the stream is
-how far it was received, so that a transfer continues there. Memory is bounded by one piece. Everything
-here blocks and belongs in a worker thread.
+how far it was received, so that a transfer continues there. Memory is bounded by one piece.
+Everything here blocks and belongs in a worker thread.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The follower's side of a snapshot transfer: fetch, check, step its offer, install.
 
 The MsgSnapshot that offers a snapshot is held back until all of it is here. A fetch that
-breaks off goes on where it stopped, after a restart of this node too. Installing is all or nothing:
+breaks off continues where it stopped, after a restart of this node too. Installing is all or nothing:
 a crash leaves either the old state, and the snapshot is offered again, or the new one.
 """
 

@@ -124,7 +124,7 @@ class SnapshotSender:
     # --- maintenance ----------------------------------------------------------
 
     def maintain(self) -> None:
-        """Repeat offers that got stuck, delete a snapshot that is not needed; call it every second."""
+        """Repeat offers that got stuck, delete a snapshot that is not needed; called each second."""
         replica, now = self._replica, self._clock.now()
         waiting = replica.awaiting_snapshot()
         for member in waiting:

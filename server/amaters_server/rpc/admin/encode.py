@@ -12,7 +12,7 @@ from amaters_server.node.values import (
     MembersReport,
     MemberStatus,
     NodeStatus,
-    RestoreProgress,
+    RestoreUpdate,
     ShardInfo,
     ShardState,
 )
@@ -140,7 +140,7 @@ def snapshot(facts: BackupFacts) -> admin_pb2.Snapshot:
     )
 
 
-def restore_progress(progress: RestoreProgress) -> admin_pb2.RestoreProgress:
+def restore_progress(progress: RestoreUpdate) -> admin_pb2.RestoreProgress:
     """Return how far a restore is."""
     return admin_pb2.RestoreProgress(
         keys_restored=progress.keys_restored,

@@ -14,7 +14,7 @@ from amaters_server.node.values import (
     Leader,
     MembersReport,
     NodeStatus,
-    RestoreProgress,
+    RestoreUpdate,
     ShardInfo,
     Verdict,
 )
@@ -129,7 +129,7 @@ class AdminBackups(Protocol):
 
     def restore(
         self, uri: str, /, *, replace: bool, remote: bool, credentials: S3Credentials | None
-    ) -> AsyncIterator[RestoreProgress]:
+    ) -> AsyncIterator[RestoreUpdate]:
         """Load a backup's data into the cluster, reporting how far it is."""
         ...
 

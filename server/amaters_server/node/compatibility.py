@@ -6,19 +6,15 @@ holds the other against it, for an older version may know another rule, or none.
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from amaters_server.model.versions import Version, dotted
+from amaters_server.node.values import ADVICE, Incompatible
 
 log = logging.getLogger(__name__)
 
 OLDEST_COMPATIBLE_MINOR = 2
 PROTOCOL_REVISION = 1
 """What this version answers in handshakes: `HandshakeResponse.protocol_revision`."""
-ADVICE = (
-    "bring whichever of the two differs from the rest of the cluster to the others' version; on "
-    "Kubernetes correct spec.image (docs/operations/incompatible-member.md)"
-)
 
 
 def compatible(own: Version, theirs: Version) -> bool:
@@ -34,17 +30,6 @@ def objection(own: Version, theirs: Version) -> str:
         f"version {dotted(theirs)} cannot work with {dotted(own)}: bring it to "
         f"{own[0]}.{OLDEST_COMPATIBLE_MINOR} or newer, below {own[0] + 1}.0"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Incompatible:
-    """A member that this one does not work with, because of their versions."""
-
-    member: int
-    version: Version
-    reason: str
-    since_unix_ms: int
-    advice: str = ADVICE
 
 
 class Incompatibles:

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from amaters_server.alerts.view import ClusterView
 from amaters_server.model.errors import NotReadyError
 from amaters_server.node import compatibility
-from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.joining import founding
 from amaters_server.node.membership import forwarding
 from amaters_server.node.report.cluster_view import view_without_cluster
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.values import ShardInfo
+from amaters_server.node.values import Incompatible, ShardInfo
 from amaters_server.raft.log import Identity
 from amaters_server.raft.status import RaftStatus
 from amaters_server.wire import peer_pb2

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
-from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.loop.counting import Counting
 from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
@@ -21,6 +20,7 @@ from amaters_server.node.report.cluster_view import ClusterReport
 from amaters_server.node.report.lifecycle import Lifecycle
 from amaters_server.node.snapshot_transfer.receiver import SnapshotReceiver
 from amaters_server.node.snapshot_transfer.sender import SnapshotSender
+from amaters_server.node.values import Incompatible
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import voters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer

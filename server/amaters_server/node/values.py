@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amaters_server.model.cluster import Member, NodeState
-from amaters_server.node.compatibility import Incompatible
+from amaters_server.model.versions import Version
+
+ADVICE = (
+    "bring whichever of the two differs from the rest of the cluster to the others' version; on "
+    "Kubernetes correct spec.image (docs/operations/incompatible-member.md)"
+)
 
 
 class Verdict(NamedTuple):
@@ -13,6 +18,17 @@ class Verdict(NamedTuple):
 
     ok: bool
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incompatible:
+    """A member that this one does not work with, because of their versions."""
+
+    member: int
+    version: Version
+    reason: str
+    since_unix_ms: int
+    advice: str = ADVICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
-from amaters_server.node.compatibility import ADVICE, Incompatible, compatible, objection
+from amaters_server.node.compatibility import compatible, objection
 from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.settings import Addresses, NodeSettings
+from amaters_server.node.values import ADVICE, Incompatible
 from amaters_server.raft.log import Identity
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.wire import peer_pb2

@@ -189,7 +189,7 @@ class Backups:
                     facts |= {"backup": progress.backup, "keys": progress.keys_restored}
                     yield progress
 
-    async def _restore(self, wanted: Wanted, *, replace: bool) -> AsyncGenerator[RestoreProgress]:
+    async def _restore(self, wanted: Wanted, *, replace: bool) -> AsyncGenerator[RestoreUpdate]:
         files, loop = self._configured(), self._running()
         async with self._one_at_a_time:
             await barrier(loop, self._clock, self._clock.now() + BARRIER_SECONDS)

@@ -1,4 +1,4 @@
-"""Loading an image into a cluster: begin, load by load, end; each step an entry of the log."""
+"""Loads a backup into a cluster: begin, load by load, end; each step is an entry of the log."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -7,11 +7,10 @@ from typing import Protocol
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import NodeState
 from amaters_server.model.versions import dotted
-from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.joining.founding import Wait
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.values import NodeStatus, Verdict
+from amaters_server.node.values import Incompatible, NodeStatus, Verdict
 from amaters_server.raft.log import Identity
 from amaters_server.raft.status import RaftStatus
 

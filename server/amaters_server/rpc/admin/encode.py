@@ -7,8 +7,8 @@ from amaters.wire import admin_pb2
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member, NodeState
 from amaters_server.model.versions import dotted
-from amaters_server.node.compatibility import Incompatible
 from amaters_server.node.values import (
+    Incompatible,
     MembersReport,
     MemberStatus,
     NodeStatus,

@@ -1,4 +1,4 @@
-"""Streams of the admin service: whoever leaves is forgotten, and a stop ends them all."""
+"""OpenStreams of the admin service: whoever leaves is forgotten, and a stop ends them all."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from amaters_server.alerts.rules import RuleEngine
 from amaters_server.alerts.view import ClusterView
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.rpc.admin import streams as admin_streams
-from amaters_server.rpc.admin.streams import Streams
+from amaters_server.rpc.admin.streams import OpenStreams
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
 
@@ -70,7 +70,7 @@ async def test_a_stream_that_is_closed_between_two_answers_is_forgotten(stream, 
 
 
 async def test_a_stop_waits_until_the_streams_have_ended():
-    feed, streams, told = Feed(8), Streams(), []
+    feed, streams, told = Feed(8), OpenStreams(), []
 
     async def serve() -> None:
         with streams.counted():
@@ -90,7 +90,7 @@ async def test_a_stop_waits_until_the_streams_have_ended():
 
 
 async def test_a_stop_does_not_wait_for_ever():
-    streams = Streams()
+    streams = OpenStreams()
     release = asyncio.Event()
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""Raft consensus without I/O (see consensus.pyi for the promises)."""
+"""Raft consensus without I/O (documented in consensus.pyi)."""
 
 from typing import Literal, TypeAlias
 

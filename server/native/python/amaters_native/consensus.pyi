@@ -17,7 +17,7 @@ call asks `has_ready()`. A `Ready` is work to do, in this order:
 
 `ready()` takes the work out at once: several may be in flight, and `has_ready()` can be true
 again straight away. Readies must become durable in the order of their numbers;
-`on_persist_ready(n)` speaks for all numbers up to n. A group of one commits in the same way:
+`on_persist_ready(n)` covers all numbers up to n. A group of one commits in the same way:
 its entries appear in `committed` of a later Ready, after `on_persist_ready`.
 
 Methods are not reentrant and the object belongs to one thread at a time. Input that could
@@ -115,7 +115,7 @@ def snapshot_offer(message: bytes) -> Snapshot:
     """Read the snapshot out of a message of kind "snapshot"; `ConsensusError` when it has none."""
 
 def entry_fault(kind: int, data: bytes, context: bytes) -> str | None:
-    """Say why no member could apply an entry of the log; None when every member can."""
+    """Return why no member could apply an entry of the log; None when every member can."""
 
 def conf_changes(data: bytes) -> list[tuple[ChangeKind, int]]:
     """Return the changes inside a conf change entry's data; empty when it leaves a joint state."""
@@ -170,7 +170,7 @@ class Progress:
     def state(self) -> ProgressState: ...
     @property
     def recent_active(self) -> bool:
-        """Whether it was heard of during the current quorum check."""
+        """Whether a message of it arrived during the current quorum check."""
     @property
     def paused(self) -> bool: ...
     @property
@@ -181,7 +181,7 @@ class Progress:
 
 @final
 class Status:
-    """A snapshot of the node's state of mind."""
+    """The state of the node at one moment."""
 
     @property
     def id(self) -> int: ...
@@ -241,9 +241,9 @@ class RaftNode:
 
         A group's founders all start as if entry 1 of term 1 had been compacted: equal
         `conf_state`, `hard_state=(1, 0, 1)`, `snapshot_index=1`, `snapshot_term=1`, no entries.
-        Then a member that joins later, which starts with nothing at all, is always brought in by
-        a snapshot, which tells it the configuration; from a log that began at entry 1 it
-        would see changes to a configuration it never knew.
+        Then a member that joins later, which starts with nothing at all, always begins with a
+        snapshot, which contains the configuration; from a log that began at entry 1 it would
+        apply changes to a configuration that it does not know.
 
         The election timeout is drawn from `min_election_tick..max_election_tick` (0 means
         `election_tick` and twice that); `max = min + 1` pins it. Proposals are refused while
@@ -264,22 +264,22 @@ class RaftNode:
         With `hold_snapshot`, a message of kind "snapshot" is checked, but changes nothing: step it
         again without, once the state that it offers is here.
 
-        `ConsensusError` when the message is malformed, not for this node, of a kind no member sends,
-        contradicts the log (a commit beyond the end, entries with a gap), has a term, index or
-        incarnation beyond reason, or carries an entry that cannot be applied; nothing has
-        changed then, and the message can be dropped. Stale messages, and messages of unknown
-        members, are no error. `FarTerm` when only a member itself could make the term credible:
-        ask the sender at its own address, and pass the answer to `confirm_term`.
+        `ConsensusError` when the message is malformed, not for this node, of a kind no member
+        sends, contradicts the log (a commit beyond the end, entries with a gap), has a term, index
+        or incarnation beyond reason, or carries an entry that cannot be applied. Then nothing has
+        changed, and the message can be dropped. Stale messages, and messages of unknown members,
+        are no error. `FarTerm` when only a member itself can confirm the term: ask the sender at
+        its own address, and pass the answer to `confirm_term`.
         """
 
     def confirm_term(self, term: int) -> None:
-        """Say in which term a member was found: messages of about that term are believed now.
+        """Report the term in which a member was found: messages of about that term pass now.
 
         A term that leaves too few for later elections is ignored.
         """
 
     def note_incarnation(self, member: int, incarnation: int) -> None:
-        """Say which incarnation the newest applied proposal of that member had.
+        """Report which incarnation the newest applied proposal of that member had.
 
         `step` refuses a forwarded proposal that lies 2**20 incarnations above it (above 0 for a
         member never noted), and one whose origin is no member.
@@ -326,8 +326,8 @@ class RaftNode:
     def read_index(self, context: bytes) -> bool:
         """Ask for a linearizable read barrier; the answer is a `read_states` item.
 
-        False when raft would drop the request unheard: no leader is known, or this leader has
-        not committed an entry of its own term yet. True is no promise either: the request or
+        False when raft would drop the request: no leader is known, or this leader has
+        not committed an entry of its own term yet. True is no guarantee: the request or
         the answer can be lost with the leader, so repeat it after a while. The context must be
         unique and not empty.
         """
@@ -335,7 +335,7 @@ class RaftNode:
     def transfer_leader(self, to: int) -> None:
         """Hand leadership to a voter; aborted by raft after one election timeout.
 
-        On a follower the wish is forwarded to the leader. `ConsensusError` when `to` is no voter
+        A follower forwards the request to the leader. `ConsensusError` when `to` is no voter
         or no leader is known.
         """
 
@@ -347,13 +347,13 @@ class RaftNode:
         """
 
     def set_priority(self, priority: int) -> None:
-        """Set the election priority: a voter refuses candidates of lower priority with an equal log."""
+        """Set the priority: a voter refuses candidates of lower priority with an equal log."""
 
     def report_unreachable(self, id: int) -> None:
-        """Say that a message to the member could not be sent, so that the leader probes it."""
+        """Report that a message to the member could not be sent, so that the leader probes it."""
 
     def report_snapshot(self, id: int, ok: bool) -> None:
-        """Say how the snapshot on its way to the member ended, so that replication goes on."""
+        """Report how the snapshot on its way to the member ended, so that replication goes on."""
 
     def has_ready(self) -> bool:
         """Return whether `ready()` has something to hand out."""
@@ -362,13 +362,13 @@ class RaftNode:
         """Take all outstanding work; an empty Ready when there is none."""
 
     def on_persist_ready(self, number: int) -> None:
-        """Say that everything up to the Ready of this number is durable."""
+        """Report that everything up to the Ready of this number is durable."""
 
     def advance_apply_to(self, index: int) -> None:
-        """Say that the state machine has applied everything up to the index.
+        """Report that the state machine has applied everything up to the index.
 
-        After a snapshot: its index, once `on_persist_ready` has been told. `StorageGap` when it
-        lies before what was said earlier, or beyond what is handed out and durable.
+        After a snapshot: its index, once `on_persist_ready` was called. `StorageGap` when it lies
+        before an earlier call's, or beyond what is handed out and durable.
         """
 
     def compact(self, index: int) -> None:

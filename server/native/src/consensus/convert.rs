@@ -1,4 +1,4 @@
-//! Python tuples to raft's values and back.
+//! Converts Python tuples to raft's values and back.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::{gap, refused};
 pub type ConfStateTuple = (Vec<u64>, Vec<u64>, Vec<u64>, Vec<u64>, bool);
 pub type EntryTuple = (u64, u64, i32, PyBackedBytes, PyBackedBytes);
 
-/// No index or term ever gets here; beyond it arithmetic could overflow.
+/// No index or term gets here; beyond it arithmetic could overflow.
 pub const CEILING: u64 = 1 << 62;
 
 pub fn hard_state((term, vote, commit): (u64, u64, u64)) -> PyResult<HardState> {
@@ -55,7 +55,7 @@ pub fn conf_state_tuple(state: &ConfState) -> ConfStateTuple {
     )
 }
 
-/// Say what is wrong with a configuration; an entirely empty one is fine.
+/// Check a configuration; the error says what is wrong. An empty one is valid.
 pub fn check_conf_state(state: &ConfState) -> Result<(), String> {
     let set = |name: &str, ids: &[u64]| {
         let unique: BTreeSet<u64> = ids.iter().copied().collect();

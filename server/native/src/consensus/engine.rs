@@ -1,5 +1,5 @@
 //! Raft's RawNode with its panics contained: a broken invariant inside raft breaks this node for
-//! good, not the process.
+//! good, but not the process.
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use raft::{Config, Raft, RawNode};
 
 use super::log::Log;
-use super::start::{start, Remembered};
+use super::start::{start, StoredState};
 use super::{gap, refused};
 
 pub struct Engine {
@@ -28,14 +28,14 @@ fn text_of(panic: Box<dyn Any + Send>) -> String {
 
 impl Engine {
     /// Start raft on a state that has been checked.
-    pub fn start(config: &Config, remembered: Remembered) -> PyResult<Self> {
-        let node = catch_unwind(AssertUnwindSafe(|| start(config, remembered)))
+    pub fn start(config: &Config, stored: StoredState) -> PyResult<Self> {
+        let node = catch_unwind(AssertUnwindSafe(|| start(config, stored)))
             .map_err(|panic| gap(text_of(panic)))?
             .map_err(|error| gap(error.to_string()))?;
         Ok(Engine { node, broken: None })
     }
 
-    /// Look at raft's state; nothing here can break.
+    /// Read raft's state; this cannot fail.
     pub fn raft(&self) -> &Raft<Log> {
         &self.node.raft
     }

@@ -1,4 +1,4 @@
-//! Looking into messages and entries without a node.
+//! Decodes messages and entries without a node.
 
 use prost::Message as _;
 use pyo3::prelude::*;
@@ -34,7 +34,7 @@ pub fn snapshot_offer<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'p
     }
 }
 
-/// Refuses what the generated getters would panic on.
+/// Decode a conf change; refuses values that the generated getters would panic on.
 pub fn decode_conf_change(data: &[u8]) -> PyResult<ConfChangeV2> {
     let change = ConfChangeV2::decode(data)
         .map_err(|error| refused(format!("these bytes are no conf change: {error}")))?;

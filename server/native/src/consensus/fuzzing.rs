@@ -10,19 +10,19 @@ use super::guard::Trust;
 use super::node::{apply_conf_change, step};
 use super::payload;
 use super::ready_tracker::ReadyTracker;
-use super::start::Remembered;
+use super::start::StoredState;
 
 const OWN: u64 = 1;
 const LEADER: u64 = 2;
 const MOST_MESSAGES: usize = 24;
 
-/// The member lives through any messages, and a rightful leader can lead it afterwards.
+/// No sequence of messages breaks the member, and a legitimate leader can lead it afterwards.
 pub fn raft_messages(input: &[u8]) {
     let mut source = Unstructured::new(input);
     let mut member = Member::start();
     // An input that has run out gives no more messages.
     let _ = member.live(&mut source);
-    member.follows_a_rightful_leader();
+    member.follows_a_legitimate_leader();
 }
 
 struct Member {
@@ -49,7 +49,7 @@ impl Member {
             data: b"x".to_vec().into(),
             ..Default::default()
         };
-        let remembered = Remembered {
+        let stored = StoredState {
             applied: 3,
             hard_state: HardState {
                 term: 3,
@@ -63,8 +63,8 @@ impl Member {
             base: (1, 1),
             entries: (2..6).map(entry).collect(),
         };
-        remembered.check().expect("the state is sound");
-        let engine = Engine::start(&config, remembered).ok().expect("it starts");
+        stored.check().expect("the state is sound");
+        let engine = Engine::start(&config, stored).ok().expect("it starts");
         Member {
             engine,
             ready_tracker: ReadyTracker::new(3, (3, 0)),
@@ -142,8 +142,8 @@ impl Member {
         assert!(self.ready_tracker.applied(&mut self.engine, index).is_ok());
     }
 
-    /// No message may have taken the member to where no other could ever follow.
-    fn follows_a_rightful_leader(&mut self) {
+    /// No message may have moved the member to a term that no other can reach.
+    fn follows_a_legitimate_leader(&mut self) {
         self.work();
         let term = self.engine.raft().term + 1;
         let mut heartbeat = Message {
@@ -163,7 +163,7 @@ impl Member {
     }
 }
 
-/// A number near one that matters, seldom an absurd one.
+/// A number near an interesting one, rarely an arbitrary one.
 fn near(source: &mut Unstructured<'_>, here: u64) -> Result<u64> {
     Ok(match source.int_in_range(0..=7)? {
         0 => u64::arbitrary(source)?,

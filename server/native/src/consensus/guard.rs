@@ -1,5 +1,5 @@
-//! What may be stepped into raft. Raft panics on messages no correct member sends; a listener
-//! on a network cannot take correctness for granted, so such messages stop here.
+//! Checks messages before they are stepped into raft, which panics on messages that no correct
+//! member sends. A listener on a network may receive such messages; they stop here.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use super::convert::{check_conf_state, CEILING};
 use super::log::Log;
 use super::payload::{self, Origin};
 
-/// How far an index may lie behind the end of this node's log: more entries than anybody writes.
+/// How far an index may lie behind the end of this node's log: more entries than a cluster writes.
 const MAX_INDEX_AHEAD: u64 = 1 << 40;
 
-/// No member confirms a term beyond it: what lies between it and the ceiling is left for elections.
+/// No member confirms a term beyond it: the range up to the ceiling is left for elections.
 const HIGHEST_CONFIRMED: u64 = 3 << 60;
 
-/// How far a proposal's incarnation may lie above the newest known one: more restarts than anybody
-/// makes between two writes.
+/// How far a proposal's incarnation may lie above the newest known one: more restarts than there
+/// are between two writes.
 const MAX_INCARNATIONS_AHEAD: u64 = 1 << 20;
 
 /// What to do with a message that is not refused.
@@ -26,11 +26,11 @@ pub enum Verdict {
     Step,
     /// Legitimate, but raft must not see it in the present state.
     Drop,
-    /// Its term lies too far ahead to be believed from a message.
-    Doubt(String),
+    /// Its term lies so far ahead that its sender has to confirm it.
+    Unconfirmed(String),
 }
 
-/// What this node believes of messages.
+/// Which messages this node accepts.
 pub struct Trust {
     /// Whether entries must be ones that the database can apply.
     payloads: bool,
@@ -56,8 +56,8 @@ impl Trust {
         self.incarnations.insert(member, incarnation);
     }
 
-    /// Check who proposes: applying an entry voids everything that its origin proposed in earlier
-    /// incarnations, so one far ahead would silence a member for good.
+    /// Check the origin of a proposal: applying an entry voids all proposals of its origin in
+    /// earlier incarnations, so an incarnation far ahead would void every later write of a member.
     fn check_origin(&self, raft: &Raft<Log>, origin: &Origin) -> Result<(), String> {
         let (member, theirs) = (origin.member, origin.incarnation);
         if raft.prs().get(member).is_none() {
@@ -79,7 +79,7 @@ impl Trust {
         }
     }
 
-    /// Judge a term beyond the highest that is believed.
+    /// Judge a term beyond the highest accepted one.
     fn far(&self, raft: &Raft<Log>, m: &Message) -> Result<Verdict, String> {
         let (theirs, own) = (m.term, raft.term);
         if theirs > HIGHEST_CONFIRMED.saturating_add(self.terms_ahead) {
@@ -87,7 +87,7 @@ impl Trust {
                 "term {theirs} is beyond reason, for this node is in term {own}"
             ));
         }
-        Ok(Verdict::Doubt(format!(
+        Ok(Verdict::Unconfirmed(format!(
             "term {theirs} lies far ahead of this node's term {own}: member {} has to confirm it",
             m.from
         )))
@@ -107,7 +107,7 @@ pub fn may_campaign(raft: &Raft<Log>) -> bool {
         && raft.raft_log.applied + 1 >= raft.raft_log.first_index()
 }
 
-/// Judge a message from another member; the error says what contradicts what.
+/// Judge a message from another member; the error names the contradiction.
 pub fn judge(raft: &Raft<Log>, m: &Message, trust: &Trust) -> Result<Verdict, String> {
     use MessageType as T;
 
@@ -148,7 +148,7 @@ pub fn judge(raft: &Raft<Log>, m: &Message, trust: &Trust) -> Result<Verdict, St
     if trust.payloads && matches!(kind, T::MsgPropose | T::MsgAppend) {
         for entry in &m.entries {
             let origin = payload::origin(entry)?;
-            // What a leader has appended is judged already, and the same on every member.
+            // A leader has checked what it appends, and the result is the same on every member.
             if let (T::MsgPropose, Some(origin)) = (kind, origin) {
                 trust.check_origin(raft, &origin)?;
             }
@@ -159,7 +159,7 @@ pub fn judge(raft: &Raft<Log>, m: &Message, trust: &Trust) -> Result<Verdict, St
 
 fn verdict(raft: &Raft<Log>, kind: MessageType) -> Verdict {
     let pass = match kind {
-        // Raft cannot forward a wish that has been forwarded to it once.
+        // Raft cannot forward a request that was forwarded already.
         MessageType::MsgTransferLeader => raft.state == StateRole::Leader,
         MessageType::MsgTimeoutNow => raft.state == StateRole::Leader || may_campaign(raft),
         // Votes were asked for only after the log had become durable.
@@ -182,7 +182,7 @@ fn check_addresses(raft: &Raft<Log>, m: &Message, kind: MessageType) -> Result<(
             m.to, raft.id
         ));
     }
-    // A forwarded wish for transfer names the transferee as its sender.
+    // A forwarded request for transfer names the transferee as its sender.
     let own = m.from == raft.id && kind != MessageType::MsgTransferLeader;
     if m.from == 0 || m.from > CEILING || own {
         return Err(format!(

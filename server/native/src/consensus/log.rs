@@ -1,7 +1,7 @@
 //! The log since the last compaction, in memory, as raft wants to read it.
 //!
-//! What is durable is the caller's business: it writes what a Ready hands out, and raft keeps
-//! apart what is known to be durable by itself.
+//! The caller makes it durable: it writes what a Ready hands out, and raft itself tracks what is
+//! durable.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -18,9 +18,9 @@ pub struct Log {
     entries: VecDeque<Entry>,
     bytes: usize,
     offer: Option<Snapshot>,
-    /// Members raft wanted a snapshot for and got none. Behind a lock because raft asks
+    /// Members for which raft asked for a snapshot and got none. Locked, because raft asks
     /// through a shared reference.
-    unserved: Mutex<BTreeSet<u64>>,
+    snapshot_requests: Mutex<BTreeSet<u64>>,
 }
 
 fn weight(entry: &Entry) -> usize {
@@ -43,7 +43,7 @@ impl Log {
             bytes: entries.iter().map(weight).sum(),
             entries: entries.into(),
             offer: None,
-            unserved: Mutex::default(),
+            snapshot_requests: Mutex::default(),
         }
     }
 
@@ -108,12 +108,17 @@ impl Log {
         self.offer = snapshot;
     }
 
-    pub fn take_unserved(&self) -> Vec<u64> {
-        let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *unserved).into_iter().collect()
+    pub fn take_snapshot_requests(&self) -> Vec<u64> {
+        let mut snapshot_requests = self
+            .snapshot_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *snapshot_requests)
+            .into_iter()
+            .collect()
     }
 
-    fn usable_offer(&self, request_index: u64) -> Option<&Snapshot> {
+    fn offer_for(&self, request_index: u64) -> Option<&Snapshot> {
         self.offer.as_ref().filter(|snapshot| {
             let index = snapshot.get_metadata().index;
             // The log must be able to continue where the snapshot ends.
@@ -182,10 +187,10 @@ impl Storage for Log {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
-        if let Some(snapshot) = self.usable_offer(request_index) {
+        if let Some(snapshot) = self.offer_for(request_index) {
             return Ok(snapshot.clone());
         }
-        self.unserved
+        self.snapshot_requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(to);
@@ -268,8 +273,8 @@ mod tests {
         log.offer(Some(snapshot.clone()));
 
         assert!(log.snapshot(0, 3).is_err());
-        assert_eq!(log.take_unserved(), vec![3]);
-        assert!(log.take_unserved().is_empty());
+        assert_eq!(log.take_snapshot_requests(), vec![3]);
+        assert!(log.take_snapshot_requests().is_empty());
 
         snapshot.mut_metadata().index = 7;
         log.offer(Some(snapshot));

@@ -1,4 +1,4 @@
-//! Membership changes: building them, trying them, and leaving office when they say so.
+//! Membership changes: builds and validates them; a leader that they remove steps down.
 
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeV2};
 use raft::{Changer, Raft, StateRole, INVALID_ID};
@@ -38,8 +38,8 @@ pub fn build(changes: &[(String, u64)], transition: &str) -> Result<ConfChangeV2
     Ok(change)
 }
 
-/// Find out whether the change fits the configuration in force, changing nothing.
-pub fn rehearse(raft: &Raft<Log>, change: &ConfChangeV2) -> raft::Result<()> {
+/// Check whether the change fits the present configuration, without changing it.
+pub fn validate(raft: &Raft<Log>, change: &ConfChangeV2) -> raft::Result<()> {
     let mut changer = Changer::new(raft.prs());
     if change.leave_joint() {
         changer.leave_joint()?;
@@ -51,7 +51,7 @@ pub fn rehearse(raft: &Raft<Log>, change: &ConfChangeV2) -> raft::Result<()> {
     Ok(())
 }
 
-/// Say why leadership cannot go to the node, if it cannot.
+/// Check that leadership can go to the node; the error says why not.
 pub fn check_transferee(raft: &Raft<Log>, to: u64) -> Result<(), String> {
     if !leader_known(raft) {
         return Err("no leader is known that could hand over: wait for an election".into());
@@ -63,7 +63,7 @@ pub fn check_transferee(raft: &Raft<Log>, to: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Raft leaves a removed or demoted leader in office, where its next step would panic.
+/// Raft lets a removed or demoted leader go on leading, and its next step would panic.
 pub fn step_down_if_removed(raft: &mut Raft<Log>) {
     if raft.state == StateRole::Leader && !raft.promotable() {
         let term = raft.term;

@@ -46,7 +46,7 @@ create_exception!(
     "A message's term lies so far ahead that the sender must confirm it."
 );
 
-/// A refusal with the class of the given Python exception's promise.
+/// A `ConsensusError` with this text.
 pub fn refused(message: impl Into<String>) -> PyErr {
     ConsensusError::new_err(message.into())
 }

@@ -1,4 +1,4 @@
-//! The node as Python holds it: arguments in, values out, the work done next door.
+//! The node as a Python class: converts arguments and results.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use super::guard::{self, Trust, Verdict};
 use super::log::Log;
 use super::ready::PyReady;
 use super::ready_tracker::ReadyTracker;
-use super::start::Remembered;
+use super::start::StoredState;
 use super::status::{self, PyStatus};
 use super::{envelope, gap, membership, proposal, refused, FarTerm};
 
@@ -81,7 +81,7 @@ impl RaftNode {
         config.validate().map_err(|error| {
             PyValueError::new_err(format!("raft refuses its settings: {error}"))
         })?;
-        let remembered = Remembered {
+        let stored = StoredState {
             applied: config.applied,
             hard_state: convert::hard_state(hard_state)?,
             conf_state: convert::conf_state(conf_state)?,
@@ -96,9 +96,9 @@ impl RaftNode {
                 "applied {applied} lies before the last compacted entry {snapshot_index}"
             )));
         }
-        remembered.check().map_err(gap)?;
+        stored.check().map_err(gap)?;
         Ok(RaftNode {
-            engine: Engine::start(&config, remembered)?,
+            engine: Engine::start(&config, stored)?,
             ready_tracker: ReadyTracker::new(config.applied, (hard_state.0, hard_state.1)),
             trust: Trust::new(check_entries, max_terms_ahead),
         })
@@ -149,7 +149,7 @@ impl RaftNode {
                 return Err(proposal::change_pending());
             }
             self.engine
-                .run(|node| membership::rehearse(&node.raft, &change))?
+                .run(|node| membership::validate(&node.raft, &change))?
                 .map_err(|error| refused(format!("the change does not fit: {error}")))?;
         }
         let outcome = self
@@ -318,7 +318,7 @@ impl RaftNode {
     }
 
     fn take_snapshot_requests(&self) -> Vec<u64> {
-        self.raft().store().take_unserved()
+        self.raft().store().take_snapshot_requests()
     }
 
     fn status(&self, py: Python<'_>) -> PyResult<PyStatus> {
@@ -401,7 +401,7 @@ pub fn step(
     let named = (convert::message_kind(&message), message.from);
     let hold = hold_snapshot && message.msg_type == MessageType::MsgSnapshot as i32;
     match verdict {
-        Verdict::Doubt(why) => return Err(FarTerm::new_err(why)),
+        Verdict::Unconfirmed(why) => return Err(FarTerm::new_err(why)),
         Verdict::Step if !hold => match engine.run(|node| node.step(message))? {
             // The origin of a forwarded proposal learns nothing of this; it will time out.
             Ok(()) | Err(Error::ProposalDropped | Error::StepPeerNotFound) => {}
@@ -416,7 +416,7 @@ pub fn step(
 pub fn apply_conf_change(engine: &mut Engine, data: &[u8]) -> PyResult<ConfStateTuple> {
     let change = envelope::decode_conf_change(data)?;
     engine
-        .run(|node| membership::rehearse(&node.raft, &change))?
+        .run(|node| membership::validate(&node.raft, &change))?
         .map_err(|error| refused(format!("the change does not fit: {error}")))?;
     let state = engine
         .run(|node| {

@@ -1,10 +1,10 @@
-//! Whether an entry is one that every member can apply; the format is wire/command.proto.
+//! Checks that every member can apply an entry; the format is wire/command.proto.
 //!
-//! Python decodes an entry when it is committed. What does not decode then stops every member that
-//! has it, for good. So an entry from the network is walked once before it enters the log: nothing
-//! is copied, and fields that this version does not know are let through. Python's protobuf must
-//! accept whatever passes here, so this is stricter than either where the two differ: no groups
-//! (their depth is limited differently), and no keys or lengths of more bytes than they need.
+//! Python decodes an entry when it is committed, and an entry that does not decode stops every
+//! member for good. So an entry from the network is walked once before it enters the log. Nothing
+//! is copied, and unknown fields pass. Python's protobuf must accept everything that passes here,
+//! so this is stricter than both where they differ: no groups (their depth is limited differently),
+//! and no keys or lengths of more bytes than they need.
 
 use prost::encoding::{decode_key, decode_varint, WireType};
 use pyo3::prelude::*;
@@ -85,19 +85,19 @@ const ID: u32 = 1;
 /// Bytes that a field number or a length can take; Python's protobuf reads no more.
 const LONGEST_KEY: usize = 5;
 
-/// Which member an entry says it was proposed by, and in which of its lives.
+/// The member and incarnation that an entry names as its proposer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Origin {
     pub member: u64,
     pub incarnation: u64,
 }
 
-/// Say why the entry could not be applied, if it could not.
+/// Check that members can apply the entry; the error says why not.
 pub fn check(entry: &Entry) -> Result<(), String> {
     origin(entry).map(|_| ())
 }
 
-/// The same, and return who proposed it; None for entries that hold no commands.
+/// The same, and return its proposer; None for entries without commands.
 pub fn origin(entry: &Entry) -> Result<Option<Origin>, String> {
     let checked = match EntryType::from_i32(entry.entry_type) {
         // Leaders begin their term with an entry that holds nothing.

@@ -11,7 +11,7 @@ pub fn leader_known(raft: &Raft<Log>) -> bool {
     raft.state == StateRole::Leader || (raft.state == StateRole::Follower && raft.leader_id != 0)
 }
 
-/// Turn raft's bare "dropped" into the reason for it.
+/// Add the reason to raft's "dropped".
 pub fn outcome(raft: &Raft<Log>, result: raft::Result<()>) -> PyResult<()> {
     match result {
         Ok(()) => Ok(()),

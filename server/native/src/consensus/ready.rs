@@ -1,4 +1,4 @@
-//! A Ready as Python sees it: built once, read many times.
+//! A Ready as a Python object: built once, read many times.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -22,7 +22,7 @@ pub struct PyReady {
 }
 
 impl PyReady {
-    /// Convert everything but the entries' ownership: those still go to the log.
+    /// Convert everything; the entries stay in the Ready, for the log.
     ///
     /// With `hold` even a leader's messages wait for durability.
     pub fn build(py: Python<'_>, ready: &mut Ready, hold: bool) -> PyResult<Self> {

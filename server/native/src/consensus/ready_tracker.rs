@@ -10,9 +10,9 @@ pub struct ReadyTracker {
     last_ready: u64,
     /// The highest index in any Ready's committed entries or snapshot.
     last_index: u64,
-    /// The last (term, vote) handed out, and the Ready it is in until that is durable.
+    /// The last (term, vote) handed out, and its Ready until that is durable.
     vote: (u64, u64),
-    unsure_vote: Option<u64>,
+    volatile_vote: Option<u64>,
 }
 
 impl ReadyTracker {
@@ -21,13 +21,13 @@ impl ReadyTracker {
             last_ready: 0,
             last_index: applied,
             vote,
-            unsure_vote: None,
+            volatile_vote: None,
         }
     }
 
     /// Take the outstanding work out of raft; its log can read the new entries from now on.
     ///
-    /// `view` makes of it what the caller wants; its flag says that all messages wait for the disk.
+    /// `view` converts it; its flag says that all messages have to wait for the disk.
     pub fn take<T>(
         &mut self,
         engine: &mut Engine,
@@ -38,15 +38,15 @@ impl ReadyTracker {
         let vote = (engine.raft().term, engine.raft().vote);
         if vote != self.vote {
             self.vote = vote;
-            self.unsure_vote = Some(ready.number());
+            self.volatile_vote = Some(ready.number());
         }
         if let Some(entry) = ready.committed_entries().last() {
             self.last_index = self.last_index.max(entry.index);
         }
         self.last_index = self.last_index.max(ready.snapshot().get_metadata().index);
-        // A group of one elects its leader before the vote is durable; nobody else may hear of
-        // that term before it is.
-        let value = view(&mut ready, self.unsure_vote.is_some())?;
+        // A group of one elects its leader before the vote is durable; no other member may
+        // receive that term before it is.
+        let value = view(&mut ready, self.volatile_vote.is_some())?;
         engine.run(|node| {
             let log = node.mut_store();
             if !ready.snapshot().is_empty() {
@@ -67,8 +67,8 @@ impl ReadyTracker {
                 self.last_ready
             )));
         }
-        if self.unsure_vote.is_some_and(|unsure| unsure <= number) {
-            self.unsure_vote = None;
+        if self.volatile_vote.is_some_and(|ready| ready <= number) {
+            self.volatile_vote = None;
         }
         engine.run(|node| node.on_persist_ready(number))
     }

@@ -1,4 +1,4 @@
-//! Checking what the caller read from disk before raft is built on it.
+//! Checks the state that the caller read from disk, and starts raft with it.
 
 use raft::eraftpb::{ConfState, Entry, HardState};
 use raft::{Config, RawNode};
@@ -6,8 +6,8 @@ use raft::{Config, RawNode};
 use super::convert::CEILING;
 use super::log::Log;
 
-/// What a node remembers of its earlier life.
-pub struct Remembered {
+/// The state of a node as read from its disk.
+pub struct StoredState {
     pub applied: u64,
     pub hard_state: HardState,
     pub conf_state: ConfState,
@@ -16,8 +16,8 @@ pub struct Remembered {
     pub entries: Vec<Entry>,
 }
 
-impl Remembered {
-    /// Say what contradicts what, if anything.
+impl StoredState {
+    /// Check the state; the error names the contradiction.
     pub fn check(&self) -> Result<(), String> {
         let (last_index, last_term) = self.check_entries()?;
         let (base_index, _) = self.base;
@@ -63,13 +63,13 @@ impl Remembered {
     }
 }
 
-/// Build the node; the remembered state must have been checked.
-pub fn start(config: &Config, remembered: Remembered) -> raft::Result<RawNode<Log>> {
+/// Build the node from a checked state.
+pub fn start(config: &Config, stored: StoredState) -> raft::Result<RawNode<Log>> {
     let log = Log::new(
-        remembered.hard_state,
-        remembered.conf_state,
-        remembered.base,
-        remembered.entries,
+        stored.hard_state,
+        stored.conf_state,
+        stored.base,
+        stored.entries,
     );
     let silent = slog::Logger::root(slog::Discard, slog::o!());
     let mut node = RawNode::new(config, log, &silent)?;
@@ -81,13 +81,13 @@ pub fn start(config: &Config, remembered: Remembered) -> raft::Result<RawNode<Lo
 mod tests {
     use super::*;
 
-    fn remembered() -> Remembered {
+    fn stored() -> StoredState {
         let entry = |index, term| Entry {
             index,
             term,
             ..Default::default()
         };
-        Remembered {
+        StoredState {
             applied: 5,
             hard_state: HardState {
                 term: 3,
@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn a_sound_state_passes() {
-        assert_eq!(remembered().check(), Ok(()));
+        assert_eq!(stored().check(), Ok(()));
     }
 
     #[test]
     fn contradictions_are_refused() {
-        let breaks: [fn(&mut Remembered); 6] = [
+        let breaks: [fn(&mut StoredState); 6] = [
             |state| state.entries[1].index = 7,
             |state| state.entries[1].term = 1,
             |state| state.hard_state.term = 2,
@@ -116,7 +116,7 @@ mod tests {
             |state| state.base = (4, 0),
         ];
         for broken in breaks {
-            let mut state = remembered();
+            let mut state = stored();
             broken(&mut state);
             assert!(state.check().is_err());
         }

@@ -1,4 +1,4 @@
-//! What a node knows about itself and, as a leader, about the others.
+//! The status of a node and, on a leader, the progress of the other members.
 
 use pyo3::prelude::*;
 use raft::{Progress, ProgressState, Raft, StateRole};

@@ -66,7 +66,7 @@ class Node:
             raise RuntimeError("a defect")
         return peer_pb2.ForwardResponse(members=peer_pb2.MemberReply(member_id=4))
 
-    async def image(self, sender, request) -> AsyncIterator[peer_pb2.ImageChunk]:
+    async def snapshot(self, sender, request) -> AsyncIterator[peer_pb2.ImageChunk]:
         for offset in range(request.offset, 4_000_000, 500_000):
             yield peer_pb2.ImageChunk(offset=offset, data=b"x" * 500_000)
 
@@ -271,7 +271,7 @@ async def test_anyone_may_ask_who_is_there(pair) -> None:
     assert answer.reason == "hello stranger"
 
 
-async def test_images_travel(pair) -> None:
+async def test_snapshots_travel(pair) -> None:
     await pair.connected()
     request = peer_pb2.FetchImageRequest(offset=1_000_000)
 

@@ -74,11 +74,11 @@ def _outcome(settings: Settings) -> int:
     try:
         asyncio.run(run(settings))
     except* (KubeError, WatchEndedError, OSError) as failed:
-        code = _told(failed, 1)
+        code = _reported(failed, 1)
     return code
 
 
-def _told(errors: BaseExceptionGroup[BaseException], code: int) -> int:
+def _reported(errors: BaseExceptionGroup[BaseException], code: int) -> int:
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]

@@ -118,19 +118,19 @@ def rights_used() -> set[tuple[str, str, str]]:
     first, second = authority.issue(), authority.issue()
     driver.world.store.put(first.secret("shop", "tls"))
     driver.database.arrived = first.serial
-    driver.world.wish(
+    driver.world.edit(
         replicas=1, tls={"secretName": "tls"}, backup={"destination": "s3://backups/orders"}
     )
     driver.settled()
-    driver.world.wish(replicas=3, storage={"size": "20Gi"})
+    driver.world.edit(replicas=3, storage={"size": "20Gi"})
     driver.settled()
     driver.world.store.put(second.secret("shop", "tls"))
     driver.world.annotate(backup="now")
-    driver.world.wish(
+    driver.world.edit(
         image="amaters:2", podDisruptionBudget={"enabled": False}, monitoring={"enabled": False}
     )
     driver.settled()
-    driver.world.wish(replicas=2)
+    driver.world.edit(replicas=2)
     driver.settled()
     driver.world.quota = "exceeded quota"
     driver.world.store.delete(kube_kinds.POD, "shop", "orders-0")

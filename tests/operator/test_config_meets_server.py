@@ -49,18 +49,18 @@ SPECS = {
 @pytest.mark.parametrize("formed", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
-    wish = cluster(**SPECS[spec])
+    orders = cluster(**SPECS[spec])
     shape = manifests.Shape(
-        replicas=wish.spec.replicas,
-        initial_members=manifests.initial_members(wish),
+        replicas=orders.spec.replicas,
+        initial_members=manifests.initial_members(orders),
         formed=formed,
         volume_size="1Gi",
     )
     file = tmp_path / "config.toml"
-    file.write_text(config.rendered(wish, shape))
+    file.write_text(config.rendered(orders, shape))
     flags = {
-        "cluster.advertise_address": names.peer_address(wish, 0),
-        "cluster.client_advertise_address": names.client_address(wish, 0),
+        "cluster.advertise_address": names.peer_address(orders, 0),
+        "cluster.client_advertise_address": names.client_address(orders, 0),
         "cluster.name": "orders-0",
     }
 
@@ -69,23 +69,26 @@ def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
     assert loaded.notices == ()
     assert loaded.settings.cluster.token.get_secret_value() == "uid-1"
     assert loaded.settings.cluster.bind_address == "0.0.0.0:7879"
-    assert len(loaded.settings.cluster.peers) == (0 if formed else wish.spec.replicas)
+    assert len(loaded.settings.cluster.peers) == (0 if formed else orders.spec.replicas)
 
 
 def test_the_webhook_reaches_the_server_as_a_mounted_file(tmp_path: Path) -> None:
-    wish = cluster(alerts={"webhookSecretName": "pager"})
+    orders = cluster(alerts={"webhookSecretName": "pager"})
     shape = manifests.Shape(
-        replicas=3, initial_members=manifests.initial_members(wish), formed=True, volume_size="1Gi"
+        replicas=3,
+        initial_members=manifests.initial_members(orders),
+        formed=True,
+        volume_size="1Gi",
     )
-    made = manifests.statefulset(wish, shape)["spec"]["template"]["spec"]
+    made = manifests.statefulset(orders, shape)["spec"]["template"]["spec"]
     [container] = made["containers"]
     sources = made["volumes"][0]["projected"]["sources"]
     [secret] = [one["secret"] for one in sources if one.get("secret", {}).get("name") == "pager"]
     file = tmp_path / "config.toml"
-    file.write_text(config.rendered(wish, shape))
+    file.write_text(config.rendered(orders, shape))
     flags = {
-        "cluster.advertise_address": names.peer_address(wish, 0),
-        "cluster.client_advertise_address": names.client_address(wish, 0),
+        "cluster.advertise_address": names.peer_address(orders, 0),
+        "cluster.client_advertise_address": names.client_address(orders, 0),
     }
 
     loaded = load(Sources(path=file, flags=flags))

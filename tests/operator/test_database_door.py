@@ -11,7 +11,7 @@ from amaters.admin.cluster import NodeState
 from amaters.errors import AmatersError, UnavailableError, UnreachableError
 from amaters.testing.admin import serve_admin
 from amaters_operator.api import AmatersCluster
-from amaters_operator.controllers.observing import nodes
+from amaters_operator.controllers.observing import node_answers
 from amaters_operator.database.certificates import CertificateError, material, served_serial
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import NodeAddress
@@ -76,7 +76,7 @@ async def test_a_node_that_is_not_there_is_an_answer_in_time() -> None:
 async def test_the_fake_of_the_test_kit_answers_as_the_real_client_does() -> None:
     """The same questions to both: what comes back has the same shape and the same errors."""
     driver = Driver()
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     for _ in range(4):
         await driver_pass(driver)
     pod = driver.world.pods()[0]
@@ -174,7 +174,7 @@ def test_members_are_matched_to_pods_by_address_and_nothing_else() -> None:
         }
     )
 
-    assert nodes._ordinal(cluster, "orders-4.orders-peers.shop.svc:7879") == 4
+    assert node_answers._ordinal(cluster, "orders-4.orders-peers.shop.svc:7879") == 4
     for stranger in (
         "orders-4.orders-peers.other.svc:7879",
         "orders-4.orders-peers.shop.svc:7000",
@@ -182,7 +182,7 @@ def test_members_are_matched_to_pods_by_address_and_nothing_else() -> None:
         "10.0.0.1:7879",
         "",
     ):
-        assert nodes._ordinal(cluster, stranger) == -1
+        assert node_answers._ordinal(cluster, stranger) == -1
 
 
 def test_every_state_of_a_node_has_a_word_here() -> None:

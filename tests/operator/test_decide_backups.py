@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def due(now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", given="", **history):
-    asked = BackupRequest(schedule, None, token, given)
+def due(
+    now: datetime, *, schedule: str | None = "0 * * * *", token: str = "", inputs="", **history
+):
+    asked = BackupRequest(schedule, None, token, inputs)
     return backup_schedule.due(BackupHistory(CREATED, **history), asked, now=now)
 
 
@@ -75,9 +77,9 @@ def test_a_new_token_does_not_wait_for_the_pause_after_a_failure() -> None:
 def test_what_has_been_corrected_does_not_wait_for_the_pause_after_a_failure() -> None:
     failed = {"failed": at(13, 30), "failures": 7, "failed_with": "4/17"}
 
-    assert due(at(13, 31), given="4/17", **failed) is None
-    assert due(at(13, 31), given="4/18", **failed).scheduled == at(13)
-    assert due(at(13, 31), given="5/17", **failed).scheduled == at(13)
+    assert due(at(13, 31), inputs="4/17", **failed) is None
+    assert due(at(13, 31), inputs="4/18", **failed).scheduled == at(13)
+    assert due(at(13, 31), inputs="5/17", **failed).scheduled == at(13)
 
 
 OWN, OTHER = "ours", "theirs"

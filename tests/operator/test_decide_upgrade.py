@@ -144,7 +144,7 @@ def test_leaders_that_disagree_are_no_leader() -> None:
 
 
 def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
-    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="CrashLoopBackOff")
+    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, problem="CrashLoopBackOff")
     observed = without_node(with_member(observed, 1, active=False, lag=10**6), 1)
 
     move = step(observed)
@@ -156,8 +156,8 @@ def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
 
 def test_a_pod_of_the_newest_revision_in_trouble_stops_the_roll() -> None:
     observed = healthy(3, outdated={0, 1})
-    trouble = {"trouble": "ErrImagePull: none", "cause": Cause.IMAGE}
-    observed = with_pod(observed, 2, ready=False, ready_since=None, **trouble)
+    problem = {"problem": "ErrImagePull: none", "cause": Cause.IMAGE}
+    observed = with_pod(observed, 2, ready=False, ready_since=None, **problem)
     observed = without_node(with_member(observed, 2, active=False), 2)
 
     move = step(observed)
@@ -173,7 +173,7 @@ def test_a_silent_pod_that_the_kubelet_calls_ready_is_left_alone() -> None:
 
 
 def test_pausing_holds_even_broken_pods() -> None:
-    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, trouble="x")
+    observed = with_pod(healthy(3), 1, ready=False, ready_since=None, problem="x")
 
     move = step(observed, paused=True)
 
@@ -197,7 +197,7 @@ def clusters(draw: st.DrawFn) -> Observation:
             ready=ready,
             ready_since=draw(st.sampled_from([NOW, NOW - timedelta(hours=1)])) if ready else None,
             unready_since=None if ready else NOW - timedelta(seconds=draw(st.integers(0, 900))),
-            trouble="" if ready else draw(st.sampled_from(["", "CrashLoopBackOff"])),
+            problem="" if ready else draw(st.sampled_from(["", "CrashLoopBackOff"])),
             terminating=not ready and draw(st.booleans()),
         )
         observed = with_member(

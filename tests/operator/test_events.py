@@ -15,7 +15,7 @@ CLUSTER = AmatersCluster.model_validate(
 
 
 def about(note: str = "why", *, reason: str = "NameTaken", now: datetime = NOW) -> dict:
-    return events.about(CLUSTER, reason=reason, note=note, now=now, instance="operator-0")
+    return events.event(CLUSTER, reason=reason, note=note, now=now, instance="operator-0")
 
 
 def writes(driver: Driver, reason: str) -> int:
@@ -39,8 +39,8 @@ def test_the_same_words_have_the_same_name_and_others_another() -> None:
 def test_words_that_return_are_counted_and_change_nothing_the_api_server_keeps() -> None:
     first = about()
     later = NOW + timedelta(minutes=6)
-    second = events.told(about(now=later), first, later)
-    third = events.told(about(now=later), second, later + timedelta(minutes=6))
+    second = events.due(about(now=later), first, later)
+    third = events.due(about(now=later), second, later + timedelta(minutes=6))
 
     assert second["series"] == {"count": 2, "lastObservedTime": "2026-03-01T12:06:00.000000Z"}
     assert third["series"]["count"] == 3
@@ -51,19 +51,19 @@ def test_words_that_return_are_counted_and_change_nothing_the_api_server_keeps()
 def test_what_was_told_a_moment_ago_is_not_told(minutes: float) -> None:
     now = NOW + timedelta(minutes=minutes)
 
-    assert events.told(about(now=now), about(), now) is None
+    assert events.due(about(now=now), about(), now) is None
 
 
 def test_a_clock_that_was_set_back_silences_nothing_for_long() -> None:
     now = NOW - timedelta(hours=1)
 
-    assert events.told(about(now=now), about(), now) is not None
+    assert events.due(about(now=now), about(), now) is not None
 
 
 @pytest.mark.slow
 def test_a_restore_that_keeps_failing_is_one_event_and_few_writes() -> None:
     driver = Driver()
-    driver.world.wish(replicas=3, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.world.edit(replicas=3, bootstrap={"restoreFrom": "s3://backups/old/1"})
     driver.database.store_fails = "wrong credentials"
     driver.passes(60, seconds=15)
 
@@ -75,10 +75,10 @@ def test_a_restore_that_keeps_failing_is_one_event_and_few_writes() -> None:
 @pytest.mark.slow
 def test_a_volume_that_cannot_grow_is_one_event_and_few_writes() -> None:
     driver = Driver()
-    driver.world.wish(replicas=1, storage={"size": "10Gi"})
+    driver.world.edit(replicas=1, storage={"size": "10Gi"})
     driver.settled()
-    driver.kube.rigid = True
-    driver.world.wish(storage={"size": "20Gi"})
+    driver.kube.rejects_growth = True
+    driver.world.edit(storage={"size": "20Gi"})
     driver.passes(60, seconds=15)
 
     assert len(objects(driver, "VolumeNotGrown")) == 1
@@ -89,7 +89,7 @@ def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
     driver = Driver()
     meta = {"name": "orders-config", "namespace": NAMESPACE}
     driver.world.store.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}})
-    driver.world.wish(replicas=3)
+    driver.world.edit(replicas=3)
     driver.passes(60, seconds=15)
 
     assert len(objects(driver, "NameTaken")) == 1
@@ -99,7 +99,7 @@ def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
 
 def test_a_spec_that_stays_invalid_writes_no_status_twice() -> None:
     driver = Driver()
-    driver.world.wish(image=3)
+    driver.world.edit(image=3)
     driver.passes(60, seconds=15)
 
     assert driver.crash_points.changes.count("apply AmatersCluster orders status") == 1
@@ -107,12 +107,12 @@ def test_a_spec_that_stays_invalid_writes_no_status_twice() -> None:
 
 def test_a_status_that_cannot_be_written_repeats_no_event() -> None:
     driver = Driver()
-    driver.world.wish(replicas=3)
+    driver.world.edit(replicas=3)
     driver.settled()
     driver.world.unreachable = {0, 1, 2}
-    driver.kube.mute = True
+    driver.kube.rejects_status = True
     driver.passes(20)
-    driver.kube.mute = False
+    driver.kube.rejects_status = False
     driver.passes(3)
 
     assert writes(driver, "NotReachable") == 1

@@ -161,10 +161,10 @@ async def test_each_refusal_has_its_error_with_the_servers_words(status: int, er
             await kube.apply(CLAIM)
 
 
-@pytest.mark.parametrize("ahead", [timedelta(seconds=400), timedelta(hours=-1)])
-async def test_the_time_is_the_servers_whatever_the_clock_here_says(ahead: timedelta) -> None:
+@pytest.mark.parametrize("clock_skew", [timedelta(seconds=400), timedelta(hours=-1)])
+async def test_the_time_is_the_servers_whatever_the_clock_here_says(clock_skew: timedelta) -> None:
     server = Server()
-    theirs = datetime.now(UTC) + ahead
+    theirs = datetime.now(UTC) + clock_skew
     server.headers = {"Date": format_datetime(theirs, usegmt=True)}
     async with api(server) as kube:
         with pytest.raises(ApiUnreachableError, match="has not told its time"):

@@ -276,7 +276,7 @@ async def until(what: str, done) -> None:
 @pytest.mark.slow
 async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -> None:
     store, driver, metrics = Store(), Driver(), Metrics(CollectorRegistry())
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     settings = Settings((NAMESPACE,), "ns", "op", "a", 0)
     stop, workers, watched = asyncio.Event(), [], Watched()
 

@@ -4,7 +4,8 @@ import tomllib
 import pytest
 from amaters_operator import manifests
 from amaters_operator.api import AmatersCluster
-from amaters_operator.manifests import config, names, pod_template, surroundings
+from amaters_operator.manifests import config, names, pod_template
+from amaters_operator.manifests.service_monitor import service_monitor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,14 +29,14 @@ def shape(of: AmatersCluster, **changes) -> manifests.Shape:
     return manifests.Shape(**(given | changes))
 
 
-def hashed(wish: AmatersCluster, **changes) -> str:
-    return config.restart_hash(wish, shape(wish, **changes))
+def hashed(orders: AmatersCluster, **changes) -> str:
+    return config.restart_hash(orders, shape(orders, **changes))
 
 
 def test_everything_is_owned_labelled_and_in_the_namespace() -> None:
-    wish = cluster()
+    orders = cluster()
 
-    for made in manifests.wanted(wish, shape(wish), monitors=True):
+    for made in manifests.desired(orders, shape(orders), monitors=True):
         meta = made["metadata"]
         assert meta["namespace"] == "shop"
         assert meta["ownerReferences"][0]["uid"] == "uid-1"
@@ -44,8 +45,8 @@ def test_everything_is_owned_labelled_and_in_the_namespace() -> None:
 
 
 def test_pods_pass_the_restricted_pod_security_standard() -> None:
-    wish = cluster()
-    pod = manifests.wanted(wish, shape(wish), monitors=False)[-1]["spec"]["template"]["spec"]
+    orders = cluster()
+    pod = manifests.desired(orders, shape(orders), monitors=False)[-1]["spec"]["template"]["spec"]
 
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -60,10 +61,12 @@ def test_pods_pass_the_restricted_pod_security_standard() -> None:
 
 
 def test_a_formed_cluster_never_lets_an_empty_disk_found_another() -> None:
-    wish = cluster(replicas=1)
+    orders = cluster(replicas=1)
 
-    before = tomllib.loads(config.rendered(wish, shape(wish)))["cluster"]
-    after = tomllib.loads(config.rendered(wish, shape(wish, formed=True, replicas=2)))["cluster"]
+    before = tomllib.loads(config.rendered(orders, shape(orders)))["cluster"]
+    after = tomllib.loads(config.rendered(orders, shape(orders, formed=True, replicas=2)))[
+        "cluster"
+    ]
 
     assert before["peers"] == ["1:orders-0.orders-peers.shop.svc:7879"]
     assert "peers" not in after
@@ -74,10 +77,10 @@ def test_a_formed_cluster_never_lets_an_empty_disk_found_another() -> None:
 
 
 def test_initial_members_do_not_follow_scaling() -> None:
-    wish = cluster(replicas=5)
+    orders = cluster(replicas=5)
     first = ("1:orders-0.orders-peers.shop.svc:7879",)
 
-    made = config.config_map(wish, shape(wish, initial_members=first))
+    made = config.config_map(orders, shape(orders, initial_members=first))
 
     assert made["metadata"]["annotations"][names.INITIAL_MEMBERS_ANNOTATION] == first[0]
     assert tomllib.loads(made["data"]["config.toml"])["cluster"]["peers"] == list(first)
@@ -117,51 +120,51 @@ def test_what_needs_a_restart_changes_the_hash(spec: dict) -> None:
 
 
 def test_a_file_of_another_size_or_age_has_the_same_settings() -> None:
-    wish, other = cluster(), cluster(config={"logging": {"level": "trace"}})
-    good = config.digests(wish, shape(wish))
+    orders, other = cluster(), cluster(config={"logging": {"level": "trace"}})
+    good = config.digests(orders, shape(orders))
 
     for changes in ({}, {"formed": True}, {"formed": True, "replicas": 7}):
-        text = config.rendered(wish, shape(wish, **changes))
+        text = config.rendered(orders, shape(orders, **changes))
         assert hashlib.sha256(text.encode()).hexdigest() in good
     assert not good & config.digests(other, shape(other))
 
 
 def test_the_claim_template_keeps_its_first_size() -> None:
-    wish = cluster(storage={"size": "20Gi"})
+    orders = cluster(storage={"size": "20Gi"})
 
-    made = manifests.wanted(wish, shape(wish, volume_size="10Gi"), monitors=False)[-1]
+    made = manifests.desired(orders, shape(orders, volume_size="10Gi"), monitors=False)[-1]
 
     claim = made["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
 
 
 def test_clients_find_no_service_while_a_backup_is_loaded() -> None:
-    wish = cluster()
+    orders = cluster()
 
-    made = manifests.wanted(wish, shape(wish, serves_clients=False), monitors=False)
+    made = manifests.desired(orders, shape(orders, serves_clients=False), monitors=False)
 
     services = [one["metadata"]["name"] for one in made if one["kind"] == "Service"]
     assert services == ["orders-peers"]
 
 
 def test_what_is_switched_off_is_deleted() -> None:
-    wish = cluster(podDisruptionBudget={"enabled": False}, monitoring={"enabled": False})
+    orders = cluster(podDisruptionBudget={"enabled": False}, monitoring={"enabled": False})
 
-    kinds = {one["kind"] for one in manifests.wanted(wish, shape(wish), monitors=True)}
-    gone = {one["kind"] for one in manifests.unwanted(wish, monitors=True)}
+    kinds = {one["kind"] for one in manifests.desired(orders, shape(orders), monitors=True)}
+    gone = {one["kind"] for one in manifests.disabled(orders, monitors=True)}
 
     assert gone == {"PodDisruptionBudget", "ServiceMonitor"}
     assert not gone & kinds
-    assert manifests.unwanted(cluster(), monitors=True) == []
+    assert manifests.disabled(cluster(), monitors=True) == []
 
 
 def test_only_the_peers_service_is_scraped() -> None:
-    wish = cluster()
-    wanted = surroundings.service_monitor(wish)["spec"]["selector"]["matchLabels"].items()
+    orders = cluster()
+    wanted = service_monitor(orders)["spec"]["selector"]["matchLabels"].items()
 
     matching = [
         made["metadata"]["name"]
-        for made in manifests.wanted(wish, shape(wish), monitors=True)
+        for made in manifests.desired(orders, shape(orders), monitors=True)
         if made["kind"] == "Service" and wanted <= made["metadata"]["labels"].items()
     ]
 
@@ -169,8 +172,8 @@ def test_only_the_peers_service_is_scraped() -> None:
 
 
 def test_users_cannot_relabel_pods_away_from_their_selector() -> None:
-    wish = cluster(podLabels={"app.kubernetes.io/name": "other", "mine": "yes"})
-    made = manifests.wanted(wish, shape(wish), monitors=False)[-1]["spec"]
+    orders = cluster(podLabels={"app.kubernetes.io/name": "other", "mine": "yes"})
+    made = manifests.desired(orders, shape(orders), monitors=False)[-1]["spec"]
 
     pod_template = made["template"]["metadata"]["labels"]
     assert made["selector"]["matchLabels"].items() <= pod_template.items()
@@ -201,8 +204,8 @@ def test_no_part_of_a_pod_depends_on_where_backups_go(backup: dict) -> None:
 
 
 def test_the_keys_of_the_store_are_mounted_from_the_beginning_and_need_not_exist() -> None:
-    wish = cluster()
-    template = pod_template.template(wish, shape(wish))
+    orders = cluster()
+    template = pod_template.template(orders, shape(orders))
     sources = template["spec"]["volumes"][0]["projected"]["sources"]
     [secret] = [one["secret"] for one in sources if "secret" in one]
 
@@ -226,11 +229,11 @@ def test_the_keys_of_the_store_are_mounted_from_the_beginning_and_need_not_exist
     ],
 )
 def test_a_node_may_read_what_the_cluster_begins_with(source: str, place: str) -> None:
-    wish = cluster(
+    orders = cluster(
         backup={"destination": "s3://b/new", "allowedDestinations": ["s3://b/third"]},
         bootstrap={"restoreFrom": source},
     )
 
-    allowed = config.sections(wish, shape(wish))["snapshots"]["allowed_destinations"]
+    allowed = config.sections(orders, shape(orders))["snapshots"]["allowed_destinations"]
 
     assert allowed == [place, "s3://b/third"]

@@ -77,9 +77,9 @@ def shape(of: AmatersCluster, **changes) -> manifests.Shape:
 
 @pytest.mark.parametrize(("name", "spec"), [("minimal", MINIMAL), ("full", FULL)])
 def test_manifests_are_what_the_golden_file_says(name: str, spec: dict) -> None:
-    wish = cluster(spec)
+    orders = cluster(spec)
     made = yaml.safe_dump_all(
-        manifests.wanted(wish, shape(wish), monitors=name == "full"), sort_keys=False
+        manifests.desired(orders, shape(orders), monitors=name == "full"), sort_keys=False
     )
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("AMATERS_REWRITE_GOLDEN"):

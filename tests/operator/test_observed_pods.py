@@ -72,7 +72,7 @@ def test_a_ready_pod() -> None:
         "r1",
         "amaters:1",
     )
-    assert observed.trouble == ""
+    assert observed.problem == ""
 
 
 def test_since_when_it_is_ready_is_recorded_and_never_its_machines_word() -> None:
@@ -114,7 +114,7 @@ def test_a_pod_that_goes_is_not_ready_whatever_the_kubelet_last_said() -> None:
 def test_an_image_that_cannot_be_pulled() -> None:
     waiting = {"reason": "ErrImagePull", "message": "not found"}
 
-    assert one(pod(**container(state={"waiting": waiting}))).trouble == "ErrImagePull: not found"
+    assert one(pod(**container(state={"waiting": waiting}))).problem == "ErrImagePull: not found"
 
 
 def test_a_crash_loop_tells_the_last_words() -> None:
@@ -122,7 +122,7 @@ def test_a_crash_loop_tells_the_last_words() -> None:
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
     observed = one(pod(**container(state=state, lastState={"terminated": ended})))
 
-    assert observed.trouble == (
+    assert observed.problem == (
         "CrashLoopBackOff: the last run ended with code 2 (Error): config: unknown key"
     )
 
@@ -133,20 +133,20 @@ def test_of_a_traceback_only_the_error_is_told() -> None:
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
     observed = one(pod(**container(state=state, lastState={"terminated": ended})))
 
-    assert observed.trouble.endswith("with code 1 (Error): OSError: disk gone")
+    assert observed.problem.endswith("with code 1 (Error): OSError: disk gone")
 
 
 def test_a_container_that_crashed_before_is_in_trouble_between_two_crashes() -> None:
     ended = {"exitCode": 1, "reason": "Error"}
     facts = {"state": {"running": {}}, "lastState": {"terminated": ended}, "restartCount": 3}
 
-    assert one(pod(**container(**facts))).trouble.startswith("crashed 3 times")
+    assert one(pod(**container(**facts))).problem.startswith("crashed 3 times")
 
 
 def test_a_container_that_merely_starts_is_in_no_trouble() -> None:
     for reason in ("ContainerCreating", "PodInitializing"):
         waiting = {"waiting": {"reason": reason}}
-        assert one(pod(**container(state=waiting))).trouble == ""
+        assert one(pod(**container(state=waiting))).problem == ""
 
 
 def test_a_pod_without_a_place() -> None:
@@ -157,18 +157,18 @@ def test_a_pod_without_a_place() -> None:
         "message": "0/3 nodes are available",
     }
 
-    assert one(pod(conditions=[condition])).trouble == "Unschedulable: 0/3 nodes are available"
+    assert one(pod(conditions=[condition])).problem == "Unschedulable: 0/3 nodes are available"
     mishap = condition | {"reason": "SchedulerError"}
-    assert one(pod(conditions=[mishap])).trouble == ""
+    assert one(pod(conditions=[mishap])).problem == ""
 
 
 def test_an_evicted_pod() -> None:
     observed = one(pod(phase="Failed", reason="Evicted", message="The node was low on memory."))
 
-    assert observed.trouble == "Evicted: The node was low on memory."
+    assert observed.problem == "Evicted: The node was low on memory."
 
 
 def test_long_troubles_are_cut() -> None:
     waiting = {"reason": "CreateContainerError", "message": "x" * 5000}
 
-    assert len(one(pod(**container(state={"waiting": waiting}))).trouble) == 300
+    assert len(one(pod(**container(state={"waiting": waiting}))).problem) == 300

@@ -19,7 +19,7 @@ def condition(cluster):
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(backup=BACKUP)
+    made.world.edit(backup=BACKUP)
     made.settled()
     return made
 
@@ -53,7 +53,7 @@ def test_a_follower_makes_it(driver: Driver) -> None:
 @pytest.mark.slow
 def test_the_only_member_makes_it_itself() -> None:
     driver = Driver()
-    driver.world.wish(replicas=1, backup=BACKUP)
+    driver.world.edit(replicas=1, backup=BACKUP)
     driver.settled()
     wait(driver, 11)
 
@@ -76,7 +76,7 @@ def test_a_new_token_asks_for_one_at_once_and_only_for_one(driver: Driver) -> No
 
 @pytest.mark.slow
 def test_only_the_newest_are_kept(driver: Driver) -> None:
-    driver.world.wish(backup=BACKUP | {"retention": {"count": 2}})
+    driver.world.edit(backup=BACKUP | {"retention": {"count": 2}})
     wait(driver, 45)
 
     assert sorted(driver.database.stored) == ["s3://backups/orders/3", "s3://backups/orders/4"]
@@ -135,7 +135,7 @@ def test_an_interrupted_backup_is_found_rather_than_made_twice(driver: Driver, a
     ],
 )
 def test_a_schedule_that_means_nothing_says_what_to_write(driver: Driver, spec, said) -> None:
-    driver.world.wish(backup=BACKUP | spec)
+    driver.world.edit(backup=BACKUP | spec)
     driver.passes(3)
 
     assert said in condition(driver.world.cluster()).message
@@ -144,7 +144,7 @@ def test_a_schedule_that_means_nothing_says_what_to_write(driver: Driver, spec, 
 @pytest.mark.slow
 def test_nothing_is_backed_up_before_the_first_backup_is_loaded() -> None:
     driver = Driver()
-    driver.world.wish(backup=BACKUP, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.world.edit(backup=BACKUP, bootstrap={"restoreFrom": "s3://backups/old/1"})
     driver.database.store_fails = "gone"
     driver.world.annotate(backup="now")
     driver.passes(20)
@@ -155,7 +155,7 @@ def test_nothing_is_backed_up_before_the_first_backup_is_loaded() -> None:
 def test_the_two_writers_of_the_status_leave_each_other_alone(driver: Driver) -> None:
     driver.world.annotate(backup="now")
     driver.passes(5)
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     driver.settled()
 
     status = driver.world.cluster().status
@@ -184,18 +184,18 @@ def uids(driver: Driver) -> list[str]:
 
 
 def notes(driver: Driver, reason: str) -> list[str]:
-    return [one for one in driver.notes() if one.startswith(f"{reason}:")]
+    return [one for one in driver.events() if one.startswith(f"{reason}:")]
 
 
 def test_a_destination_that_is_set_later_rolls_no_pod() -> None:
     driver = Driver()
-    driver.world.wish()
+    driver.world.edit()
     driver.settled()
     before = uids(driver)
     driver.database.store_keys = RIGHT
 
     secret(driver, RIGHT)
-    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.edit(backup=BACKUP | {"credentialsSecretName": "s3"})
     driver.world.annotate(backup="now")
     driver.settled()
     driver.passes(5)
@@ -209,11 +209,11 @@ def test_a_destination_that_is_set_later_rolls_no_pod() -> None:
 def test_a_backup_waits_until_a_node_knows_where_it_goes() -> None:
     """The configuration reaches the pods when the kubelet gets to it."""
     driver = Driver()
-    driver.world.wish()
+    driver.world.edit()
     driver.settled()
     driver.database.files_arrive = False
 
-    driver.world.wish(backup=BACKUP)
+    driver.world.edit(backup=BACKUP)
     driver.world.annotate(backup="now")
     driver.passes(10)
 
@@ -233,7 +233,7 @@ def test_a_secret_that_is_corrected_in_place_takes_effect_with_the_next_attempt(
     driver = Driver()
     secret(driver, WRONG)
     driver.database.store_keys = RIGHT
-    driver.world.wish(backup=ON_DEMAND | {"credentialsSecretName": "s3"})
+    driver.world.edit(backup=ON_DEMAND | {"credentialsSecretName": "s3"})
     driver.settled()
     before = uids(driver)
     driver.world.annotate(backup="now")
@@ -252,7 +252,7 @@ def test_a_secret_that_is_corrected_in_place_takes_effect_with_the_next_attempt(
 def asked() -> Driver:
     """Backups on demand only."""
     made = Driver()
-    made.world.wish(backup=ON_DEMAND)
+    made.world.edit(backup=ON_DEMAND)
     made.settled()
     return made
 
@@ -290,7 +290,7 @@ def test_a_new_annotation_that_fails_too_is_told_at_once_and_once(asked: Driver)
 
 def test_an_annotation_without_a_destination_is_refused_once_and_made_up_for() -> None:
     driver = Driver()
-    driver.world.wish()
+    driver.world.edit()
     driver.settled()
     driver.world.annotate(backup="now")
     driver.passes(5)
@@ -298,7 +298,7 @@ def test_an_annotation_without_a_destination_is_refused_once_and_made_up_for() -
     [refused] = notes(driver, "BackupRefused")
     assert "set spec.backup" in refused
 
-    driver.world.wish(backup=BACKUP)
+    driver.world.edit(backup=BACKUP)
     driver.passes(10)
     assert driver.world.cluster().status.backup.last_token == "now"
 
@@ -321,7 +321,7 @@ def test_a_secret_that_cannot_be_used_is_named_without_what_is_in_it(spoil, said
         driver.world.store.put(
             {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": spoil}
         )
-    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.edit(backup=BACKUP | {"credentialsSecretName": "s3"})
     driver.world.annotate(backup="now")
     driver.settled()
     driver.passes(3)
@@ -341,7 +341,7 @@ def test_the_keys_of_the_store_are_written_nowhere(caplog) -> None:
     driver = Driver()
     secret(driver, RIGHT)
     driver.database.store_keys = RIGHT
-    driver.world.wish(backup=BACKUP | {"credentialsSecretName": "s3"})
+    driver.world.edit(backup=BACKUP | {"credentialsSecretName": "s3"})
     driver.world.annotate(backup="now")
     driver.settled()
     driver.passes(5)
@@ -375,7 +375,7 @@ def test_retention_leaves_the_backups_of_other_clusters_alone(driver: Driver) ->
     theirs = [foreign(number, "of-the-other") for number in (1, 2, 900)]
     unknown = [foreign(number, "") for number in (3, 901)]
     driver.database.stored |= {one.uri: one for one in (*theirs, *unknown)}
-    driver.world.wish(backup=BACKUP | {"retention": {"count": 1}})
+    driver.world.edit(backup=BACKUP | {"retention": {"count": 1}})
 
     for token in ("a", "b", "c"):
         driver.world.annotate(backup=token)
@@ -428,7 +428,7 @@ def test_a_new_cluster_is_restored_with_keys_that_are_corrected_later() -> None:
     secret(driver, WRONG)
     driver.database.store_keys = RIGHT
     backup = BACKUP | {"credentialsSecretName": "s3"}
-    driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1.bin"})
+    driver.world.edit(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1.bin"})
     driver.passes(30)
     assert driver.database.restored == []
     before = uids(driver)

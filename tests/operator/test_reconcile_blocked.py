@@ -43,7 +43,7 @@ def condition(cluster, question: str):
 
 
 def told(driver: Driver, reason: str) -> list[str]:
-    return [one for one in driver.notes() if one.startswith(f"{reason}:")]
+    return [one for one in driver.events() if one.startswith(f"{reason}:")]
 
 
 def uids(driver: Driver) -> set[str]:
@@ -53,7 +53,7 @@ def uids(driver: Driver) -> set[str]:
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(image="amaters:1", replicas=3)
+    made.world.edit(image="amaters:1", replicas=3)
     return made
 
 
@@ -65,7 +65,7 @@ def test_a_refused_change_is_a_condition_and_what_runs_stays_ready(
     driver.settled()
     before = uids(driver)
     driver.kube.refusals["StatefulSet orders"] = answer
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.passes(5)
 
     cluster = driver.world.cluster()
@@ -117,7 +117,7 @@ def test_no_pod_is_changed_to_need_what_is_refused(driver: Driver, needed: str) 
     driver.settled()
     before = uids(driver)
     driver.kube.refusals[needed] = QUOTA
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.passes(8)
 
     cluster = driver.world.cluster()
@@ -157,7 +157,7 @@ def second_budget(driver: Driver, **selector: object) -> None:
 def test_two_budgets_over_the_pods_are_both_named_while_they_stop_a_roll(driver: Driver) -> None:
     driver.settled()
     second_budget(driver, matchLabels={"app.kubernetes.io/instance": "orders"})
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.passes(10)
 
     cluster = driver.world.cluster()
@@ -193,7 +193,7 @@ def test_two_budgets_are_named_before_a_drain_meets_them(driver: Driver) -> None
 def test_a_budget_over_other_pods_is_none_of_ours(driver: Driver) -> None:
     driver.settled()
     second_budget(driver, matchLabels={"app": "other"})
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     assert driver.settled().status.image == "amaters:2"
     assert told(driver, "TwoDisruptionBudgets") == []
@@ -206,7 +206,7 @@ def test_a_class_that_cannot_grow_is_said_once_and_the_wish_can_be_taken_back(
     no = ForbiddenError("cannot apply: the storageclass must support resize (HTTP 403)")
     for ordinal in range(3):
         driver.kube.refusals[f"PersistentVolumeClaim data-orders-{ordinal}"] = no
-    driver.world.wish(storage={"size": "20Gi"})
+    driver.world.edit(storage={"size": "20Gi"})
     driver.passes(6)
 
     cluster = driver.world.cluster()
@@ -218,7 +218,7 @@ def test_a_class_that_cannot_grow_is_said_once_and_the_wish_can_be_taken_back(
     assert (before.status.volume_size, cluster.status.volume_size) == ("10Gi", "10Gi")
     assert len(told(driver, "VolumeNotGrown")) == 1
 
-    driver.world.wish(storage={"size": "10Gi"})
+    driver.world.edit(storage={"size": "10Gi"})
     assert condition(driver.settled(), "Stalled").status == "False"
 
 
@@ -227,7 +227,7 @@ def test_volumes_that_have_yet_to_grow_are_named(driver: Driver) -> None:
     for ordinal in range(3):
         entry = driver.world.store.entries[kinds.CLAIM, SHOP, f"data-orders-{ordinal}"]
         entry.own["status"] = {"capacity": {"storage": "10Gi"}}
-    driver.world.wish(storage={"size": "20Gi"})
+    driver.world.edit(storage={"size": "20Gi"})
     driver.passes(4)
 
     cluster = driver.world.cluster()
@@ -242,10 +242,10 @@ def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     driver: Driver,
 ) -> None:
     backup = {"destination": "s3://backups/orders"}
-    driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.world.edit(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
     driver.database.store_fails = "access denied"
     driver.passes(20)
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.until(lambda one: one.status.image == "amaters:2")
     driver.world.lose_disk(1)
     driver.passes(40)
@@ -257,7 +257,7 @@ def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     assert 1 < cluster.status.restore.failures < 6
 
     driver.database.store_fails = ""
-    driver.world.wish(backup=backup | {"region": "eu-1"})
+    driver.world.edit(backup=backup | {"region": "eu-1"})
     cluster = driver.settled()
     assert cluster.status.bootstrap.restored_keys == 7
     assert cluster.status.restore.failures == 0
@@ -272,7 +272,7 @@ def pager(url: str) -> dict:
 def test_a_webhook_secret_is_told_while_it_is_no_good_and_corrected_without_a_roll(
     driver: Driver,
 ) -> None:
-    driver.world.wish(alerts={"webhookSecretName": "pager"})
+    driver.world.edit(alerts={"webhookSecretName": "pager"})
     driver.until(lambda one: one.status.ready == "3/3")
     driver.passes(3)
     missing = condition(driver.world.cluster(), "Stalled")
@@ -286,5 +286,5 @@ def test_a_webhook_secret_is_told_while_it_is_no_good_and_corrected_without_a_ro
     assert (missing.status, missing.reason) == ("True", "WebhookSecretUnusable")
     assert "Secret pager of spec.alerts.webhookSecretName is missing: write" in missing.message
     assert "holds no address" in wrong.message
-    assert "hunter2" not in str(cluster.status) + str(driver.notes())
+    assert "hunter2" not in str(cluster.status) + str(driver.events())
     assert {pod["metadata"]["uid"] for pod in driver.world.pods()} == before

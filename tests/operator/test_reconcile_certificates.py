@@ -29,7 +29,7 @@ def driver(authority: Authority) -> Driver:
     first = authority.issue()
     hand_out(made, first)
     made.database.arrived = first.serial
-    made.world.wish(tls={"secretName": "orders-tls"})
+    made.world.edit(tls={"secretName": "orders-tls"})
     made.settled()
     return made
 
@@ -71,7 +71,7 @@ def test_a_node_behind_in_file_and_certificate_is_asked_once_a_pass(
     second = authority.issue()
     hand_out(driver, second)
     driver.database.files_arrive = False
-    driver.world.wish(config={"logging": {"level": "debug"}})
+    driver.world.edit(config={"logging": {"level": "debug"}})
 
     driver.passes(1)
 
@@ -154,7 +154,7 @@ def test_a_key_of_another_certificate_is_refused(driver: Driver, authority: Auth
 
 def test_a_missing_secret_says_what_to_create() -> None:
     driver = Driver()
-    driver.world.wish(tls={"secretName": "absent"})
+    driver.world.edit(tls={"secretName": "absent"})
     driver.passes(3)
 
     cluster = driver.world.cluster()
@@ -251,7 +251,7 @@ def test_nodes_that_serve_are_said_to_serve_though_their_secret_is_lost(
     for question in ("Ready", "Stalled", "CertificatesCurrent"):
         assert said in condition(cluster, question).message
         assert "check the network" not in condition(cluster, question).message
-    assert len([one for one in driver.notes() if one.startswith("SecretUnusable")]) == 1
+    assert len([one for one in driver.events() if one.startswith("SecretUnusable")]) == 1
 
     second = authority.issue()
     hand_out(driver, second)
@@ -265,7 +265,7 @@ def test_a_roll_waits_for_the_secret_that_its_pods_start_with(
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
     lose(driver)
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.passes(8)
 
     cluster = driver.world.cluster()
@@ -288,7 +288,7 @@ def test_a_roll_away_from_a_spoilt_secret_needs_it_no_more(
     other = authority.issue()
     driver.world.store.put(other.secret("shop", "orders-tls-2"))
     driver.database.arrived = other.serial
-    driver.world.wish(tls={"secretName": "orders-tls-2"})
+    driver.world.edit(tls={"secretName": "orders-tls-2"})
 
     assert driver.settled().status.certificates.serial == other.serial
 

@@ -11,16 +11,16 @@ AHEAD = [400, -400, 3600, -3600]
 BACKUP = {"destination": "s3://backups/orders"}
 
 
-def rolled(ahead: dict[int, timedelta]) -> tuple[list[str], int]:
+def rolled(clock_skew: dict[int, timedelta]) -> tuple[list[str], int]:
     """Roll three pods on machines whose clocks differ; return what was changed, and in how long."""
     driver = Driver()
-    driver.world.ahead = ahead
-    driver.world.wish(image="amaters:1", replicas=3)
+    driver.world.clock_skew = clock_skew
+    driver.world.edit(image="amaters:1", replicas=3)
     driver.settled()
     began = driver.world.now
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.settled()
-    assert not any("Stuck" in note for note in driver.notes())
+    assert not any("Stuck" in note for note in driver.events())
     return moves(driver), int((driver.world.now - began).total_seconds())
 
 
@@ -37,10 +37,10 @@ def test_a_roll_goes_as_usual_on_machines_whose_clocks_differ(seconds, pods) -> 
 @pytest.mark.parametrize("seconds", AHEAD)
 def test_a_pod_is_stuck_after_the_deadline_whatever_its_machines_clock_says(seconds) -> None:
     driver = Driver()
-    driver.world.wish(image="amaters:1", replicas=3, upgrade={"progressDeadlineSeconds": 60})
+    driver.world.edit(image="amaters:1", replicas=3, upgrade={"progressDeadlineSeconds": 60})
     driver.settled()
-    driver.world.ahead = dict.fromkeys(range(3), timedelta(seconds=seconds))
-    driver.world.wish(image="amaters:2")
+    driver.world.clock_skew = dict.fromkeys(range(3), timedelta(seconds=seconds))
+    driver.world.edit(image="amaters:2")
     driver.until(lambda _: bool(moves(driver)))
     began = driver.world.now
     driver.world.disks[int(moves(driver)[0][-1])].member += 77
@@ -54,8 +54,8 @@ def test_a_pod_is_stuck_after_the_deadline_whatever_its_machines_clock_says(seco
 @pytest.mark.parametrize("seconds", AHEAD)
 def test_an_interrupted_backup_is_told_from_an_earlier_one(seconds, after: bool) -> None:
     driver = Driver()
-    driver.world.wish(backup=BACKUP)
-    driver.world.ahead = dict.fromkeys(range(3), timedelta(seconds=seconds))
+    driver.world.edit(backup=BACKUP)
+    driver.world.clock_skew = dict.fromkeys(range(3), timedelta(seconds=seconds))
     driver.settled()
     driver.world.annotate(backup="first")
     driver.passes(5)

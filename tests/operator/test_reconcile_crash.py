@@ -10,26 +10,26 @@ pytestmark = pytest.mark.slow
 
 def grown() -> Driver:
     driver = Driver()
-    driver.world.wish(image="amaters:1", replicas=3)
+    driver.world.edit(image="amaters:1", replicas=3)
     driver.settled()
     return driver
 
 
 def bootstrap(driver: Driver) -> None:
-    driver.world.wish(image="amaters:1", replicas=3)
+    driver.world.edit(image="amaters:1", replicas=3)
 
 
 def roll(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
 
 def grow(driver: Driver) -> None:
-    driver.world.wish(replicas=4)
+    driver.world.edit(replicas=4)
 
 
 def shrink(driver: Driver) -> None:
     driver.world.leader = 3
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
 
 
 def heal(driver: Driver) -> None:
@@ -37,7 +37,7 @@ def heal(driver: Driver) -> None:
 
 
 def restore(driver: Driver) -> None:
-    driver.world.wish(
+    driver.world.edit(
         image="amaters:1",
         replicas=3,
         backup={"destination": "s3://backups/orders"},
@@ -74,10 +74,10 @@ def test_an_edit_while_the_operator_is_dead_does_not_change_who_founds_the_clust
     died_after: str,
 ) -> None:
     driver = Driver()
-    driver.world.wish(image="amaters:1", replicas=3)
+    driver.world.edit(image="amaters:1", replicas=3)
     driver.crash_points.named, driver.crash_points.after = died_after, True
     driver.passes(1)
-    driver.world.wish(replicas=5)
+    driver.world.edit(replicas=5)
 
     cluster = driver.settled(within=200)
 

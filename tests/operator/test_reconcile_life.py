@@ -21,7 +21,7 @@ def condition(cluster, question: str):
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(image="amaters:1")
+    made.world.edit(image="amaters:1")
     return made
 
 
@@ -69,12 +69,12 @@ def test_a_pass_reads_and_applies_the_statefulset_once(
 
 @pytest.mark.slow
 def test_it_grows_and_shrinks_one_member_at_a_time(driver: Driver) -> None:
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     driver.settled()
     observed = []
 
     for replicas in (3, 5, 3):
-        driver.world.wish(replicas=replicas)
+        driver.world.edit(replicas=replicas)
         cluster = driver.settled(within=200)
         observed.append((cluster.status.ready, sorted(one.ordinal for one in driver.world.voters)))
 
@@ -85,22 +85,22 @@ def test_it_grows_and_shrinks_one_member_at_a_time(driver: Driver) -> None:
 
 
 def test_shrinking_moves_leadership_away_first(driver: Driver) -> None:
-    driver.world.wish(replicas=3)
+    driver.world.edit(replicas=3)
     driver.settled()
     driver.world.leader = 3
-    driver.world.wish(replicas=2)
+    driver.world.edit(replicas=2)
 
     driver.settled()
 
     assert driver.world.transfers == 1
     assert driver.world.leader in driver.world.members
-    assert any("pod 2 leads and is to go" in note for note in driver.notes())
+    assert any("pod 2 leads and is to go" in note for note in driver.events())
 
 
 def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
     driver: Driver,
 ) -> None:
-    driver.world.wish(replicas=3, storage={"size": "10Gi", "whenScaled": "Retain"})
+    driver.world.edit(replicas=3, storage={"size": "10Gi", "whenScaled": "Retain"})
     driver.settled()
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
     labels = driver.world.store.find(kinds.CLAIM, SHOP, {})[0]["metadata"]["labels"]
@@ -116,7 +116,7 @@ def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
             "spec": {"resources": {"requests": {"storage": "10Gi"}}},
         }
     )
-    driver.world.wish(replicas=4)
+    driver.world.edit(replicas=4)
     driver.passes(10)
 
     cluster = driver.world.cluster()
@@ -140,7 +140,7 @@ def test_a_lost_disk_is_a_new_member_under_a_new_id(driver: Driver) -> None:
 
 @pytest.mark.slow
 def test_the_only_member_without_its_disk_founds_no_second_cluster(driver: Driver) -> None:
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     driver.settled()
 
     driver.world.lose_disk(0)
@@ -154,7 +154,7 @@ def test_the_only_member_without_its_disk_founds_no_second_cluster(driver: Drive
 @pytest.mark.slow
 def test_no_service_for_clients_before_the_backup_is_loaded(driver: Driver) -> None:
     backup = {"destination": "s3://backups/orders"}
-    driver.world.wish(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
+    driver.world.edit(backup=backup, bootstrap={"restoreFrom": "s3://backups/old/1"})
     driver.database.store_fails = "the store is gone"
     driver.passes(10)
 
@@ -173,7 +173,7 @@ def test_no_service_for_clients_before_the_backup_is_loaded(driver: Driver) -> N
 @pytest.mark.slow
 def test_what_the_operator_cannot_reach_is_not_dead(driver: Driver) -> None:
     driver.settled()
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.world.unreachable = {0, 1, 2}
     before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
 
@@ -197,7 +197,7 @@ def test_a_silent_api_server_stops_nothing_and_is_survived(driver: Driver) -> No
 def test_volumes_grow_and_the_claim_template_stays(driver: Driver) -> None:
     driver.settled()
 
-    driver.world.wish(storage={"size": "20Gi"})
+    driver.world.edit(storage={"size": "20Gi"})
     driver.settled()
 
     claims = driver.world.store.find(kinds.CLAIM, SHOP, {})
@@ -211,7 +211,7 @@ def test_volumes_grow_and_the_claim_template_stays(driver: Driver) -> None:
 def test_a_spec_that_cannot_be_read_changes_nothing_and_says_so(driver: Driver) -> None:
     driver.settled()
     before = {pod["metadata"]["uid"] for pod in driver.world.pods()}
-    driver.world.wish(replicas=77)
+    driver.world.edit(replicas=77)
 
     driver.passes(3)
 
@@ -229,7 +229,7 @@ def test_monitors_appear_with_the_prometheus_operator(driver: Driver) -> None:
     driver.passes(1)
     assert driver.world.store.get(kinds.MONITOR, SHOP, "orders") is not None
 
-    driver.world.wish(monitoring={"enabled": False})
+    driver.world.edit(monitoring={"enabled": False})
     driver.passes(1)
     assert driver.world.store.get(kinds.MONITOR, SHOP, "orders") is None
 
@@ -254,7 +254,7 @@ def test_pods_come_back_for_members_and_shrinking_goes_by_membership(driver: Dri
     driver.settled()
 
     driver.world.delete_statefulset()
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
     driver.once()
     assert len(driver.world.pods()) == 3
     cluster = driver.settled()
@@ -268,7 +268,7 @@ def test_no_status_can_be_lost_that_would_leave_a_majority_without_pods(driver: 
     driver.settled()
     driver.world.store.entries[kinds.CLUSTER, SHOP, "orders"].applied.clear()
     driver.world.delete_statefulset()
-    driver.world.wish(replicas=1)
+    driver.world.edit(replicas=1)
 
     cluster = driver.settled()
 
@@ -278,10 +278,10 @@ def test_no_status_can_be_lost_that_would_leave_a_majority_without_pods(driver: 
 
 def test_the_claim_of_a_removed_member_goes_and_the_others_stay(driver: Driver) -> None:
     driver.settled()
-    driver.world.wish(replicas=5)
+    driver.world.edit(replicas=5)
     driver.settled(within=200)
 
-    driver.world.wish(replicas=3)
+    driver.world.edit(replicas=3)
     driver.settled(within=200)
     driver.passes(5)
 
@@ -291,7 +291,7 @@ def test_the_claim_of_a_removed_member_goes_and_the_others_stay(driver: Driver) 
         "data-orders-1",
         "data-orders-2",
     ]
-    assert any("DeleteClaim: deleting volume claim data-orders-4" in one for one in driver.notes())
+    assert any("DeleteClaim: deleting volume claim data-orders-4" in one for one in driver.events())
 
 
 def test_claims_that_scaling_by_hand_left_behind_do_not_stand_in_the_way(driver: Driver) -> None:
@@ -299,7 +299,7 @@ def test_claims_that_scaling_by_hand_left_behind_do_not_stand_in_the_way(driver:
     driver.world.scale_by_hand(5)
     assert driver.settled().status.ready == "3/3"
 
-    driver.world.wish(replicas=5)
+    driver.world.edit(replicas=5)
 
     assert driver.settled(within=200).status.ready == "5/5"
 
@@ -309,7 +309,7 @@ def test_a_claim_that_only_bears_the_labels_is_not_touched(driver: Driver) -> No
     copy = driver.world.store.find(kinds.CLAIM, SHOP, {})[0]
     copy["metadata"] |= {"name": "copy-of-orders-7", "uid": "of-somebody-else"}
     entry = driver.world.store.put(copy)
-    driver.world.wish(storage={"size": "20Gi", "whenDeleted": "Delete"})
+    driver.world.edit(storage={"size": "20Gi", "whenDeleted": "Delete"})
     driver.settled()
     driver.passes(3)
 
@@ -325,7 +325,7 @@ def test_a_cluster_made_anew_over_volumes_that_were_kept_takes_them_over(
     before = set(driver.world.members)
 
     driver.world.delete_cluster()
-    driver.world.wish(image="amaters:1", replicas=replicas)
+    driver.world.edit(image="amaters:1", replicas=replicas)
     cluster = driver.settled(within=200)
 
     assert cluster.status.ready == f"{replicas}/{replicas}"
@@ -340,7 +340,7 @@ def test_a_cluster_made_anew_heals_when_one_of_the_volumes_is_gone(driver: Drive
     driver.world.delete_cluster()
     driver.world.store.delete(kinds.CLAIM, SHOP, "data-orders-1")
     driver.world.lose_disk(1)
-    driver.world.wish(image="amaters:1", replicas=3)
+    driver.world.edit(image="amaters:1", replicas=3)
     cluster = driver.settled(within=200)
 
     assert cluster.status.ready == "3/3"
@@ -354,10 +354,10 @@ def test_a_claim_is_deleted_with_the_cluster_only_when_the_spec_says_so(driver: 
 
     driver.settled()
     before = owners()
-    driver.world.wish(storage={"size": "10Gi", "whenDeleted": "Delete"})
+    driver.world.edit(storage={"size": "10Gi", "whenDeleted": "Delete"})
     driver.passes(2)
     owned = owners()
-    driver.world.wish(storage={"size": "10Gi", "whenDeleted": "Retain"})
+    driver.world.edit(storage={"size": "10Gi", "whenDeleted": "Retain"})
     driver.passes(2)
 
     uid = driver.world.cluster().metadata.uid
@@ -392,7 +392,7 @@ def test_an_object_of_somebody_else_is_not_touched_and_is_named(
     assert (ready.status, ready.reason) == ("False", "NameTaken")
     assert f"{kind} {name} exists and belongs to somebody else" in ready.message
     assert driver.world.pods() == []
-    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+    assert len([one for one in driver.events() if one.startswith("NameTaken")]) == 1
 
     driver.world.store.delete(kinds.of(foreign), SHOP, name)
     assert driver.settled().status.ready == "3/3"
@@ -407,7 +407,7 @@ def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: D
     }
     driver.world.store.delete(kinds.of(foreign), SHOP, "orders")
     entry = driver.world.store.put(foreign)
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     cluster = driver.until(lambda observed: observed.status.image == "amaters:2")
     driver.passes(5)
 
@@ -415,7 +415,7 @@ def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: D
     assert condition(cluster, "Ready").status == "True"
     message = condition(driver.world.cluster(), "Stalled").message
     assert "Service orders exists and belongs to somebody else" in message
-    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+    assert len([one for one in driver.events() if one.startswith("NameTaken")]) == 1
 
 
 def test_a_statefulset_of_another_cluster_is_named_once_and_nothing_is_made(
@@ -432,16 +432,16 @@ def test_a_statefulset_of_another_cluster_is_named_once_and_nothing_is_made(
     assert (ready.status, ready.reason) == ("False", "NameTaken")
     assert "StatefulSet orders exists and belongs to AmatersCluster other" in ready.message
     assert entry.applied == {}
-    assert len([one for one in driver.notes() if one.startswith("NameTaken")]) == 1
+    assert len([one for one in driver.events() if one.startswith("NameTaken")]) == 1
 
 
 def test_a_spec_that_becomes_invalid_forgets_nothing(driver: Driver) -> None:
     before = driver.settled().status
 
-    driver.world.wish(image=3)
+    driver.world.edit(image=3)
     driver.once()
     invalid = driver.world.store.get(kinds.CLUSTER, SHOP, "orders")["status"]
-    driver.world.wish(image="amaters:1")
+    driver.world.edit(image="amaters:1")
     after = driver.settled().status
 
     assert invalid["phase"] == "Invalid"
@@ -483,7 +483,7 @@ def test_a_member_that_does_not_answer_is_not_called_well(driver: Driver) -> Non
 
 @pytest.mark.parametrize("members", [3, 1])
 def test_members_that_all_do_not_answer_are_not_called_well(driver: Driver, members: int) -> None:
-    driver.world.wish(replicas=members)
+    driver.world.edit(replicas=members)
     driver.settled()
 
     driver.world.unreachable = set(range(members))

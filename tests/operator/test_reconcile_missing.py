@@ -16,7 +16,7 @@ def condition(cluster, question: str):
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(image="amaters:1", replicas=3)
+    made.world.edit(image="amaters:1", replicas=3)
     return made
 
 
@@ -52,7 +52,7 @@ def test_a_node_that_is_drained_during_a_roll_stops_it_with_the_same_text(driver
     driver.settled()
     driver.world.unschedulable = {2}
     driver.world.scheduler_says = "3 node(s) didn't match PersistentVolume's node affinity"
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     cluster = driver.until(lambda one: one.status.phase == "UpgradeStuck")
     driver.passes(10)
 
@@ -68,8 +68,8 @@ def test_a_node_that_is_drained_during_a_roll_stops_it_with_the_same_text(driver
 
 def test_a_pod_that_does_not_go_is_said_to_be_stuck(driver: Driver) -> None:
     driver.settled()
-    driver.world.lingering = {1}
-    driver.world.wish(image="amaters:2")
+    driver.world.stuck_terminating = {1}
+    driver.world.edit(image="amaters:2")
     driver.until(lambda _: "deletionTimestamp" in (driver.world.pod(1) or {})["metadata"])
     driver.passes(10)
     early = driver.world.cluster()
@@ -81,9 +81,9 @@ def test_a_pod_that_does_not_go_is_said_to_be_stuck(driver: Driver) -> None:
     for question in ("Stalled", "RolloutStuck"):
         assert condition(cluster, question).status == "True"
         assert "was to be gone" in condition(cluster, question).message
-    assert [one for one in driver.notes() if "was to be gone" in one][1:] == []
+    assert [one for one in driver.events() if "was to be gone" in one][1:] == []
 
-    driver.world.lingering = set()
+    driver.world.stuck_terminating = set()
     assert driver.settled().status.image == "amaters:2"
 
 
@@ -111,7 +111,7 @@ def test_a_storage_class_that_is_not_there_is_named(driver: Driver) -> None:
 def test_a_pod_that_the_quota_refuses_is_told_by_its_statefulset(driver: Driver) -> None:
     driver.settled()
     driver.world.quota = 'pods "orders-3" is forbidden: exceeded quota: small'
-    driver.world.wish(replicas=5)
+    driver.world.edit(replicas=5)
     driver.passes(15)
 
     cluster = driver.world.cluster()
@@ -120,7 +120,7 @@ def test_a_pod_that_the_quota_refuses_is_told_by_its_statefulset(driver: Driver)
     assert "exceeded quota: small. Raise the quota" in said.message
     assert condition(cluster, "Ready").status == "True"
     assert "kubectl describe pod" not in condition(cluster, "Degraded").message
-    assert len([one for one in driver.notes() if one.startswith("PodRefused")]) == 1
+    assert len([one for one in driver.events() if one.startswith("PodRefused")]) == 1
 
     driver.world.quota = ""
     assert driver.settled(within=200).status.ready == "5/5"
@@ -129,7 +129,7 @@ def test_a_pod_that_the_quota_refuses_is_told_by_its_statefulset(driver: Driver)
 def test_events_are_read_only_while_a_pod_is_missing_for_a_while(driver: Driver) -> None:
     driver.settled()
     driver.kube.used.clear()
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.settled()
 
     assert ("events.k8s.io", "events", "list") not in driver.kube.used

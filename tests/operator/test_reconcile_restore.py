@@ -28,7 +28,7 @@ def events(driver: Driver) -> dict[str, int]:
 def formed() -> Driver:
     """Return a cluster that has formed, and whose backup cannot be loaded yet."""
     made = Driver()
-    made.world.wish(image="amaters:1", backup=BACKUP, bootstrap={"restoreFrom": OLD})
+    made.world.edit(image="amaters:1", backup=BACKUP, bootstrap={"restoreFrom": OLD})
     made.database.store_fails = "access denied"
     made.until(lambda one: one.status.restore is not None and one.status.restore.failures > 0)
     return made
@@ -39,7 +39,7 @@ async def begun(driver: Driver) -> asyncio.Task:
     clusters = ClusterController(driver.kube, driver.database, instance="test")
     driver.database.store_fails = ""
     driver.database.loading = asyncio.Event()
-    driver.world.wish(backup=BACKUP | {"region": "eu-1"})
+    driver.world.edit(backup=BACKUP | {"region": "eu-1"})
     await clusters.reconcile(*PLACE)  # It has the nodes reload where the backups are.
     restores = RestoreController(driver.kube, driver.database, instance="test")
     load = asyncio.create_task(restores.reconcile(*PLACE))
@@ -61,7 +61,7 @@ async def passes(driver: Driver, number: int) -> None:
 async def test_a_load_that_takes_long_holds_up_no_pass(formed: Driver) -> None:
     load = await begun(formed)
 
-    formed.world.wish(image="amaters:2")
+    formed.world.edit(image="amaters:2")
     await passes(formed, 40)
     meanwhile = formed.world.cluster()
     formed.database.loading.set()
@@ -83,7 +83,7 @@ async def test_what_is_corrected_while_a_load_runs_begins_it_again(
     monkeypatch.setattr(restore, "LOOK_SECONDS", 0.01)
     load = await begun(formed)
 
-    formed.world.wish(bootstrap={"restoreFrom": "s3://backups/old/2.bin"})
+    formed.world.edit(bootstrap={"restoreFrom": "s3://backups/old/2.bin"})
     async with asyncio.timeout(5):
         await load
     ended = formed.world.cluster()
@@ -105,7 +105,7 @@ async def test_a_load_that_runs_goes_on_whatever_else_is_changed(
     monkeypatch.setattr(restore, "LOOK_SECONDS", 0.01)
     load = await begun(formed)
 
-    formed.world.wish(replicas=5)
+    formed.world.edit(replicas=5)
     await asyncio.sleep(0.1)
     running = not load.done()
     formed.database.loading.set()
@@ -134,12 +134,12 @@ def test_an_attempt_waits_until_every_node_knows_the_corrected_place(formed: Dri
     failures = formed.world.cluster().status.restore.failures
     formed.database.store_fails = ""
     formed.database.files_arrive = False
-    formed.world.wish(backup=BACKUP | {"region": "eu-1"})
+    formed.world.edit(backup=BACKUP | {"region": "eu-1"})
     formed.passes(5)
     waiting = formed.world.cluster()
 
-    formed.world.take_over_config(0)
-    formed.world.take_over_config(1)
+    formed.world.load_config(0)
+    formed.world.load_config(1)
     formed.passes(2)
     partly = formed.world.cluster()
     attempts = list(formed.database.restored)
@@ -167,7 +167,7 @@ def test_wrong_credentials_are_one_event_object_for_one_state(formed: Driver) ->
 
 def test_a_cluster_that_an_earlier_operator_restored_is_not_restored_again(formed: Driver) -> None:
     formed.database.store_fails = ""
-    formed.world.wish(backup=BACKUP | {"region": "eu-1"})
+    formed.world.edit(backup=BACKUP | {"region": "eu-1"})
     formed.settled()
     entry = formed.world.store.entries[kinds.CLUSTER, "shop", "orders"]
     for applied in [entry.own, *entry.applied.values()]:

@@ -22,7 +22,7 @@ def images(driver: Driver) -> list[str]:
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(image="amaters:1", replicas=3)
+    made.world.edit(image="amaters:1", replicas=3)
     made.settled()
     return made
 
@@ -33,7 +33,7 @@ def leader_pod(driver: Driver) -> str:
 
 def test_followers_go_first_and_the_leader_last_after_one_transfer(driver: Driver) -> None:
     first = leader_pod(driver)
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     cluster = driver.settled()
 
@@ -53,7 +53,7 @@ def test_the_most_lagged_follower_goes_first(driver: Driver) -> None:
     driver.world.index = 500
     for ordinal, index in ((leader, 500), (near, 490), (far, 5)):
         driver.world.disks[ordinal].index = index
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     driver.until(lambda _: bool(replaced(driver)), within=10)
 
@@ -61,7 +61,7 @@ def test_the_most_lagged_follower_goes_first(driver: Driver) -> None:
 
 
 def test_progress_is_told_while_it_rolls(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     cluster = driver.until(lambda one: one.status.upgrade.progress == "1/3")
 
@@ -74,7 +74,7 @@ def test_progress_is_told_while_it_rolls(driver: Driver) -> None:
 @pytest.mark.slow
 def test_a_bad_image_stops_after_one_pod_and_says_why(driver: Driver) -> None:
     driver.world.bad_images = {"amaters:bad"}
-    driver.world.wish(image="amaters:bad")
+    driver.world.edit(image="amaters:bad")
 
     driver.passes(40)
 
@@ -95,11 +95,11 @@ def test_a_bad_image_stops_after_one_pod_and_says_why(driver: Driver) -> None:
 @pytest.mark.parametrize("corrected", ["amaters:1", "amaters:2"])
 def test_a_corrected_spec_frees_a_stuck_roll(driver: Driver, corrected: str) -> None:
     driver.world.bad_images = {"amaters:bad"}
-    driver.world.wish(image="amaters:bad")
+    driver.world.edit(image="amaters:bad")
     driver.until(lambda one: one.status.phase == "UpgradeStuck")
     broken = replaced(driver)[0]
 
-    driver.world.wish(image=corrected)
+    driver.world.edit(image=corrected)
     driver.settled()
 
     assert replaced(driver)[1] == broken
@@ -108,9 +108,9 @@ def test_a_corrected_spec_frees_a_stuck_roll(driver: Driver, corrected: str) -> 
 
 
 def test_two_edits_in_a_row_end_in_the_second(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.until(lambda one: one.status.upgrade.progress == "1/3")
-    driver.world.wish(image="amaters:3")
+    driver.world.edit(image="amaters:3")
 
     driver.settled()
 
@@ -120,7 +120,7 @@ def test_two_edits_in_a_row_end_in_the_second(driver: Driver) -> None:
 
 @pytest.mark.slow
 def test_a_pod_that_never_becomes_ready_makes_the_roll_stuck(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2", upgrade={"progressDeadlineSeconds": 60})
+    driver.world.edit(image="amaters:2", upgrade={"progressDeadlineSeconds": 60})
     driver.until(lambda _: bool(replaced(driver)))
     victim = int(replaced(driver)[0].rsplit("-", 1)[1])
     member = next(one for one in driver.world.members.values() if one.ordinal == victim)
@@ -136,7 +136,7 @@ def test_a_pod_that_never_becomes_ready_makes_the_roll_stuck(driver: Driver) -> 
 
 @pytest.mark.slow
 def test_a_paused_roll_replaces_nothing(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2", upgrade={"paused": True})
+    driver.world.edit(image="amaters:2", upgrade={"paused": True})
     driver.passes(20)
 
     cluster = driver.world.cluster()
@@ -144,7 +144,7 @@ def test_a_paused_roll_replaces_nothing(driver: Driver) -> None:
     assert cluster.status.phase == "UpgradePaused"
     assert condition(cluster, "UpgradeInProgress").reason == "Paused"
 
-    driver.world.wish(upgrade={"paused": False})
+    driver.world.edit(upgrade={"paused": False})
     driver.settled()
     assert len(replaced(driver)) == 3
 
@@ -154,7 +154,7 @@ def test_nothing_healthy_is_touched_while_a_voter_is_down(driver: Driver) -> Non
     victim = next(one for one in range(3) if f"orders-{one}" != leader_pod(driver))
     driver.world.unschedulable = {victim}
     driver.world.step()
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     driver.passes(40)
 
@@ -172,7 +172,7 @@ def test_the_roll_waits_for_those_that_lag(driver: Driver) -> None:
     leader = driver.world.members[driver.world.leader].ordinal
     driver.world.index = 100_000
     driver.world.disks[leader].index = 100_000
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     driver.passes(20)
 
@@ -183,7 +183,7 @@ def test_the_roll_waits_for_those_that_lag(driver: Driver) -> None:
 
 def test_a_budget_of_others_is_respected(driver: Driver) -> None:
     """A drain by somebody else in the same moment: the API refuses, the operator waits."""
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.kube.refused_evictions.clear()
     other = next(one for one in range(3) if f"orders-{one}" != leader_pod(driver))
     driver.passes(1)
@@ -202,19 +202,19 @@ def test_a_budget_of_others_is_respected(driver: Driver) -> None:
 
 def test_one_member_is_replaced_though_writes_pause() -> None:
     driver = Driver()
-    driver.world.wish(image="amaters:1", replicas=1)
+    driver.world.edit(image="amaters:1", replicas=1)
     driver.settled()
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
 
     driver.settled()
 
     assert images(driver) == ["amaters:2"]
-    assert any("writes pause" in note for note in driver.notes())
+    assert any("writes pause" in note for note in driver.events())
 
 
 @pytest.mark.slow
 def test_growing_waits_for_the_roll_and_then_goes_on(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2", replicas=5)
+    driver.world.edit(image="amaters:2", replicas=5)
 
     driver.settled(within=200)
 
@@ -225,7 +225,7 @@ def test_growing_waits_for_the_roll_and_then_goes_on(driver: Driver) -> None:
 
 @pytest.mark.slow
 def test_a_change_of_the_log_level_rolls_nothing(driver: Driver) -> None:
-    driver.world.wish(config={"logging": {"level": "debug"}})
+    driver.world.edit(config={"logging": {"level": "debug"}})
 
     driver.passes(20)
 
@@ -236,7 +236,7 @@ def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Dr
     driver.passes(2)
     driver.database.reloads.clear()
     driver.database.files_arrive = False
-    driver.world.wish(config={"logging": {"level": "debug"}})
+    driver.world.edit(config={"logging": {"level": "debug"}})
     driver.passes(3)
 
     waiting = condition(driver.world.cluster(), "Reconciling")
@@ -254,10 +254,10 @@ def test_running_nodes_take_the_log_level_over_once_the_file_is_there(driver: Dr
 
 @pytest.mark.slow
 def test_only_bad_news_is_a_warning(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.settled()
     driver.world.bad_images = {"amaters:bad"}
-    driver.world.wish(image="amaters:bad")
+    driver.world.edit(image="amaters:bad")
     driver.until(lambda one: one.status.phase == "UpgradeStuck")
 
     told = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
@@ -266,10 +266,10 @@ def test_only_bad_news_is_a_warning(driver: Driver) -> None:
 
 
 def test_every_step_is_told_with_its_reason(driver: Driver) -> None:
-    driver.world.wish(image="amaters:2")
+    driver.world.edit(image="amaters:2")
     driver.settled()
 
-    told = [note for note in driver.notes() if note.startswith(("ReplacePod", "TransferLea"))]
+    told = [note for note in driver.events() if note.startswith(("ReplacePod", "TransferLea"))]
 
     assert len(told) == 4
     assert "0/3 updated" in told[0]

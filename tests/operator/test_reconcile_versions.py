@@ -16,7 +16,7 @@ def condition(cluster, question: str):
 
 
 def told(driver: Driver) -> list[str]:
-    return [note for note in driver.notes() if note.startswith("IncompatibleMember: ")]
+    return [note for note in driver.events() if note.startswith("IncompatibleMember: ")]
 
 
 def misfits(cluster) -> dict[str, str]:
@@ -26,7 +26,7 @@ def misfits(cluster) -> dict[str, str]:
 @pytest.fixture
 def driver() -> Driver:
     made = Driver()
-    made.world.wish(image="amaters:1", replicas=3)
+    made.world.edit(image="amaters:1", replicas=3)
     made.settled()
     made.world.misfits = {"amaters:far": "1.0.0", "amaters:farther": "2.0.0"}
     return made
@@ -34,7 +34,7 @@ def driver() -> Driver:
 
 @pytest.mark.slow
 def test_a_member_that_the_others_keep_out_is_told_once_with_what_to_do(driver: Driver) -> None:
-    driver.world.wish(image="amaters:far")
+    driver.world.edit(image="amaters:far")
     cluster = driver.until(lambda one: bool(misfits(one)))
     [pod] = misfits(cluster)
 
@@ -54,15 +54,15 @@ def test_a_member_that_the_others_keep_out_is_told_once_with_what_to_do(driver: 
 def test_a_corrected_image_replaces_the_member_that_was_kept_out_and_the_next_time_is_told_anew(
     driver: Driver,
 ) -> None:
-    driver.world.wish(image="amaters:far")
+    driver.world.edit(image="amaters:far")
     driver.until(lambda one: bool(misfits(one)))
-    driver.world.wish(image="amaters:1")
+    driver.world.edit(image="amaters:1")
     assert misfits(driver.settled()) == {}
     assert condition(driver.world.cluster(), "Degraded").reason == "AllMembersReady"
 
-    driver.world.wish(image="amaters:far")
+    driver.world.edit(image="amaters:far")
     driver.until(lambda one: bool(misfits(one)))
-    driver.world.wish(image="amaters:farther")
+    driver.world.edit(image="amaters:farther")
     driver.until(lambda one: "2.0.0" in misfits(one).values())
 
     events = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
@@ -75,7 +75,7 @@ def test_a_corrected_image_replaces_the_member_that_was_kept_out_and_the_next_ti
 
 
 def test_what_cannot_be_asked_just_now_is_not_forgotten(driver: Driver) -> None:
-    driver.world.wish(image="amaters:far")
+    driver.world.edit(image="amaters:far")
     [pod] = misfits(driver.until(lambda one: bool(misfits(one))))
 
     driver.world.unreachable = {0, 1, 2}

@@ -30,7 +30,7 @@ class Server:
         self.passed += there
         date = format_datetime(self.now.replace(microsecond=0), usegmt=True)
         self.passed += back
-        self.clock.heard(date, asked=asked)
+        self.clock.observe(date, asked=asked)
 
     @property
     def error(self) -> float:
@@ -74,7 +74,7 @@ def test_a_clock_that_was_set_is_believed_at_the_next_answer(step: float) -> Non
 @pytest.mark.parametrize("header", [None, "", "yesterday", "Sun, 99 Mar 2026 12:00:00 GMT"])
 def test_without_a_date_nothing_is_known_and_the_error_says_why(header: str | None) -> None:
     clock = ServerClock(lambda: 0.0)
-    clock.heard(header, asked=0.0)
+    clock.observe(header, asked=0.0)
 
     with pytest.raises(ApiUnreachableError, match="Date header"):
         clock.now()

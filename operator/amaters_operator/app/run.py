@@ -167,7 +167,7 @@ class Operator:
         """Acquire the Lease and reconcile, as often as it takes, until told to stop."""
         while not stop.is_set():
             try:
-                if not await _unless(stop, self.background.run(self.lease.acquire())):
+                if not await _wait_unless(stop, self.background.run(self.lease.acquire())):
                     await self._reconcile(stop)
             except* LeaseLostError as lost:
                 # Whatever was under way has ended by now: another operator may be at work.
@@ -214,7 +214,7 @@ class Operator:
         )
 
 
-async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
+async def _wait_unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
     """Wait until `waiting` ends or `stop` is set; return whether it was `stop` alone."""
     async with asyncio.TaskGroup() as group:
         wanted = group.create_task(waiting)

@@ -82,20 +82,20 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             while True:
                 key = await self._new.get()
-                group.create_task(self._look_after(key), name=f"{self._controller} {key}")
+                group.create_task(self._run_key(key), name=f"{self._controller} {key}")
 
-    async def _look_after(self, key: Key) -> None:
+    async def _run_key(self, key: Key) -> None:
         task = self._tasks[key]
         while True:
             task.woken.clear()
             pause = await self._pass(key, task)
             if pause is None and not task.woken.is_set():
                 break
-            await self._rest(task, pause or timedelta(0))
+            await self._wait(task, pause or timedelta(0))
         del self._tasks[key]
         self._metrics.objects.labels(self._controller).set(len(self._tasks))
 
-    async def _rest(self, task: _Task, pause: timedelta) -> None:
+    async def _wait(self, task: _Task, pause: timedelta) -> None:
         """Wait for the pause or a wake; storms of wakes are slowed to a bearable pace."""
         seconds = max(pause.total_seconds(), _LEAST_PAUSE_SECONDS)
         task.due = _now() + seconds + _OVERDUE_SECONDS

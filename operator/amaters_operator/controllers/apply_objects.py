@@ -41,9 +41,9 @@ class Applier:
         monitors = await self.kube.serves(kinds.MONITOR)
         blocked = [
             await self._delete(gone, cluster)
-            for gone in manifests.unwanted(cluster, monitors=monitors)
+            for gone in manifests.disabled(cluster, monitors=monitors)
         ]
-        *around, last = manifests.wanted(cluster, shape, monitors=monitors)
+        *around, last = manifests.desired(cluster, shape, monitors=monitors)
         unread = around if existing is not None else [*around, last]
         taken = await asyncio.gather(*(self._taken(cluster, one) for one in unread))
         strange = "; ".join(why for why in taken if why)

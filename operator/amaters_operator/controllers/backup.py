@@ -15,11 +15,11 @@ from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
 from amaters_operator.controllers import backup_records as records
-from amaters_operator.controllers.backup_store import BackupStore, described, require_there
+from amaters_operator.controllers.backup_store import BackupStore, stored_backups, verify_stored
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reporting import Reporter
-from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
+from amaters_operator.controllers.secrets import StoreKeys, inputs_of, store_keys, tls_secret
 from amaters_operator.database.port import Database
 from amaters_operator.decisions.backup import retention, schedule
 from amaters_operator.decisions.backup.schedule import (
@@ -85,8 +85,8 @@ class BackupController:
     async def _next(self, cluster: AmatersCluster, spec: BackupSpec) -> timedelta:
         status = cluster.status.backup or BackupStatus()
         now, keys = self._kube.now(), await store_keys(self._kube, cluster)
-        given = given_with(cluster, keys)
-        asked = BackupRequest(spec.schedule, spec.time_zone, _token(cluster), given)
+        inputs = inputs_of(cluster, keys)
+        asked = BackupRequest(spec.schedule, spec.time_zone, _token(cluster), inputs)
         try:
             due = schedule.due(records.history(cluster, status, now), asked, now=now)
             following = (
@@ -106,38 +106,38 @@ class BackupController:
     async def _begin(self, job: BackupJob) -> timedelta:
         secret = await tls_secret(self._kube, job.cluster)
         nodes = Nodes(self._database, job.cluster, secret.tls)
-        maker = await self._maker(nodes)
-        if isinstance(maker, str):
-            waits = job.status.model_copy(update={"waiting": maker})
+        backup_pod = await self._backup_pod(nodes)
+        if isinstance(backup_pod, str):
+            waits = job.status.model_copy(update={"waiting": backup_pod})
             await self._reporter.backup(job.cluster, waits)
             return _SOON
         if job.keys.problem:
             await self._failed(job, job.keys.problem)
             return timedelta(seconds=1)
         try:
-            await self._make(job, nodes, maker)
+            await self._make(job, nodes, backup_pod)
         except AmatersError as error:
-            await self._failed(job, f"by {maker.name}: {error}")
+            await self._failed(job, f"by {backup_pod.name}: {error}")
         return timedelta(seconds=1)
 
-    async def _make(self, job: BackupJob, nodes: Nodes, maker: Pod) -> None:
+    async def _make(self, job: BackupJob, nodes: Nodes, backup_pod: Pod) -> None:
         own = _cluster_id(job.cluster)
-        async with nodes.admin(maker, timeout=_TIMEOUT) as admin:
+        async with nodes.admin(backup_pod, timeout=_TIMEOUT) as admin:
             store = BackupStore(admin, job.keys.keys, own)
-            before = await store.look()
+            before = await store.backups()
             begun = job.status if job.status.running_since else None
             made = _finished(begun, before, own)
             if made is None:
-                above = retention.newest(described(before), own)
+                above = retention.newest(stored_backups(before), own)
                 running = begun or records.running(job.status, job.began, above)
                 await self._reporter.backup(job.cluster, running)
                 made = await store.make(_LONGEST)
-            there = await store.look()
-            require_there(made, there)
-            done = await self._succeeded(job, maker, made, there)
+            there = await store.backups()
+            verify_stored(made, there)
+            done = await self._succeeded(job, backup_pod, made, there)
             await self._retain(job, done, store, there)
 
-    async def _maker(self, nodes: Nodes) -> Pod | str:
+    async def _backup_pod(self, nodes: Nodes) -> Pod | str:
         """Return the pod that is to make the backup, or what is to be waited for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap
@@ -150,7 +150,7 @@ class BackupController:
             return "the StatefulSet is not there"
         observed = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        ordinal = schedule.maker(observed, config.digests(cluster, shape))
+        ordinal = schedule.backup_pod(observed, config.digests(cluster, shape))
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (
             "no member takes part that has the newest configuration: it reaches the pods within "
@@ -158,14 +158,16 @@ class BackupController:
         )
 
     async def _succeeded(
-        self, job: BackupJob, maker: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
+        self, job: BackupJob, backup_pod: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
     ) -> BackupStatus:
         now = self._kube.now()
-        record = records.record(made, job.due, maker.name, completed=now, began=job.began)
-        strangers = retention.others(described(there), _cluster_id(job.cluster))
+        record = records.record(made, job.due, backup_pod.name, completed=now, began=job.began)
+        strangers = retention.others(stored_backups(there), _cluster_id(job.cluster))
         done = records.succeeded(job.status, job.due, record, strangers)
         await self._reporter.backup(job.cluster, done)
-        note = f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {maker.name}"
+        note = (
+            f"{made.uri}: {made.key_count} records, {made.size_bytes} bytes, by {backup_pod.name}"
+        )
         await self._reporter.event(job.cluster, "BackupDone", note)
         if set(strangers) - set(job.status.others):
             await self._reporter.event(
@@ -183,7 +185,7 @@ class BackupController:
         """Delete what is too many of ours; a failure costs only space and is told."""
         never = done.last.uri if done.last is not None else ""
         try:
-            gone = await store.thin(there, keep=job.spec.retention.count, never=never)
+            gone = await store.prune(there, keep=job.spec.retention.count, never=never)
         except AmatersError as error:
             note = f"old backups stay: {error}"
             await self._reporter.event(job.cluster, "RetentionFailed", note, kind="Warning")

@@ -76,6 +76,6 @@ def failed(
             "failed": at,
             "failures": status.failures + 1,
             "failed_token": due.token,
-            "failed_with": asked.given,
+            "failed_with": asked.inputs,
         }
     )

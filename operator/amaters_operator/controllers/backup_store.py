@@ -20,7 +20,7 @@ class BackupStore:
     own: str
     """The cluster's id: only backups that bear it are ours."""
 
-    async def look(self) -> tuple[SnapshotInfo, ...]:
+    async def backups(self) -> tuple[SnapshotInfo, ...]:
         """Return the backups of every cluster, oldest first."""
         return await self.admin.list_snapshots(remote=True, every_cluster=True, keys=self.keys)
 
@@ -28,20 +28,20 @@ class BackupStore:
         """Make a backup."""
         return await self.admin.create_snapshot(upload=True, timeout=timeout, keys=self.keys)
 
-    async def thin(self, there: tuple[SnapshotInfo, ...], *, keep: int, never: str) -> list[str]:
+    async def prune(self, there: tuple[SnapshotInfo, ...], *, keep: int, never: str) -> list[str]:
         """Delete the backups of ours that are too many; return their URIs."""
-        surplus = retention.surplus(described(there), own=self.own, keep=keep, never=never)
+        surplus = retention.surplus(stored_backups(there), own=self.own, keep=keep, never=never)
         for gone in surplus:
             await self.admin.delete_snapshot(uri=gone.uri, keys=self.keys)
         return [one.uri for one in surplus]
 
 
-def described(there: tuple[SnapshotInfo, ...]) -> list[StoredBackup]:
+def stored_backups(there: tuple[SnapshotInfo, ...]) -> list[StoredBackup]:
     """Return what decisions need to know of backups."""
     return [StoredBackup(one.id, one.uri, one.cluster_id) for one in there]
 
 
-def require_there(made: SnapshotInfo, there: tuple[SnapshotInfo, ...]) -> None:
+def verify_stored(made: SnapshotInfo, there: tuple[SnapshotInfo, ...]) -> None:
     """Raise RefusedError unless the backup is in the store, as large as it was made."""
     stored = next((one for one in there if one.uri == made.uri), None)
     if stored is None or stored.size_bytes != made.size_bytes:

@@ -121,7 +121,7 @@ class ClusterController:
 
     async def _observe(self, cluster: AmatersCluster, existing: Manifest | None) -> Pass | None:
         """Apply the objects and look at what there is; None when the cluster's name is taken."""
-        record = bootstrap.restored(await self._begun(cluster), cluster.status.restore)
+        record = bootstrap.restored(await self._bootstrap_record(cluster), cluster.status.restore)
         secret = await tls_secret(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls)
         claims = await self._claims.look(cluster)
@@ -195,18 +195,20 @@ class ClusterController:
         await self._reporter.event(current.cluster, reason, str(step))
         return None
 
-    async def _begun(self, cluster: AmatersCluster) -> BootstrapStatus:
+    async def _bootstrap_record(self, cluster: AmatersCluster) -> BootstrapStatus:
         """Return the record of the beginning: of the status, else of the ConfigMap, else a first.
 
         The ConfigMap is applied before the first pod can be, so no crash can forget it.
         """
         recorded = cluster.status.bootstrap
-        noted = None
+        in_config_map = None
         if recorded is None or not recorded.initial_members:
-            noted = await self._noted(cluster)
-        return bootstrap.begun(recorded, wished=manifests.initial_members(cluster), noted=noted)
+            in_config_map = await self._members_in_config_map(cluster)
+        return bootstrap.record(
+            recorded, desired=manifests.initial_members(cluster), in_config_map=in_config_map
+        )
 
-    async def _noted(self, cluster: AmatersCluster) -> tuple[str, ...] | None:
+    async def _members_in_config_map(self, cluster: AmatersCluster) -> tuple[str, ...] | None:
         """Return the initial members that an existing ConfigMap names."""
         existing = await self._kube.get(
             kinds.CONFIG_MAP, cluster.namespace, names.config_map(cluster)
@@ -247,7 +249,7 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         arbitration.stuck(decision, observed, _policy(cluster), rolling=rolling),
         current.reloaded.certificates,
         tuple(blocked),
-        blind=current.secret.problem,
+        secret_problem=current.secret.problem,
         pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
         reloading=current.reloaded.configuration,
         growing=volumes.growing(current.claims),

@@ -62,10 +62,10 @@ async def reload(
         certificates = Rotation(secret.leaf.serial, secret.leaf.not_after, state, said)
     elif nodes.cluster.spec.tls is not None:
         certificates = Rotation(problem=secret.problem)
-    return Reloaded(certificates, _on_its_way([pod.name for pod in old_file], problems))
+    return Reloaded(certificates, _configuration_behind([pod.name for pod in old_file], problems))
 
 
-def _on_its_way(names: list[str], problems: dict[str, str]) -> str:
+def _configuration_behind(names: list[str], problems: dict[str, str]) -> str:
     if not names:
         return ""
     refused = "; ".join(problems[name] for name in names if name in problems)
@@ -88,11 +88,13 @@ async def _presented(
         return {}
     serial = secret.leaf.serial
     answering = [pod for pod in observed.pods if pod.ordinal in observed.nodes and pod.ip]
-    shown = await asyncio.gather(*(_shown(nodes, pod, observed, serial) for pod in answering))
+    shown = await asyncio.gather(
+        *(_presented_by(nodes, pod, observed, serial) for pod in answering)
+    )
     return {pod.name: one for pod, one in zip(answering, shown, strict=True)}
 
 
-async def _shown(
+async def _presented_by(
     nodes: Nodes, pod: Pod, observed: Observation, serial: str
 ) -> PresentedCertificates:
     """Shake hands only where the proof is not on record yet, so that logs stay quiet."""

@@ -54,36 +54,36 @@ class Reporter:
         kind: Severity = "Normal",
     ) -> None:
         """Record an event, unless the same was said lately: a pass may well repeat itself."""
-        await self._tell(cluster, reason, note, kind, quiet=events.AGAIN)
+        await self._record(cluster, reason, note, kind, quiet=events.REPEAT_AFTER)
 
     async def state(self, cluster: AmatersCluster, reason: str, note: str) -> None:
         """Record an event about a state, once: the conditions have said it since then."""
         said = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in said):
-            await self._news(cluster, reason, note, kind="Warning")
+            await self._record_always(cluster, reason, note, kind="Warning")
 
-    async def _news(
+    async def _record_always(
         self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity
     ) -> None:
         """Record an event of which the status shows that it is news, however often it returns."""
-        await self._tell(cluster, reason, note, kind, quiet=timedelta(0))
+        await self._record(cluster, reason, note, kind, quiet=timedelta(0))
 
-    async def _tell(
+    async def _record(
         self, cluster: AmatersCluster, reason: str, note: str, kind: Severity, *, quiet: timedelta
     ) -> None:
         """Record an event; one that cannot be recorded is logged and forgotten."""
         about = {"cluster": cluster.key, "reason": reason, "note": note}
         try:
             now = self.kube.now()
-            made = events.about(
+            made = events.event(
                 cluster, reason=reason, note=note, now=now, instance=self.instance, kind=kind
             )
             name = made["metadata"]["name"]
             existing = await self.kube.get(kinds.EVENT, cluster.namespace, name)
-            told = events.told(made, existing, now, quiet=quiet)
-            if told is not None:
+            reported = events.due(made, existing, now, quiet=quiet)
+            if reported is not None:
                 _log.info("cluster.event", extra=about)
-                await self.kube.apply(told)
+                await self.kube.apply(reported)
         except KubeError as error:
             _log.warning("event.lost", extra=about | {"error": str(error)})
 
@@ -97,11 +97,11 @@ class Reporter:
             return
         # First the status: events about its changes must not repeat because it cannot be written.
         await self.kube.apply(_manifest(cluster, new), status=True)
-        for condition in _flipped(cluster.status, status):
+        for condition in _changed(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
-            await self._news(cluster, condition.reason, condition.message, kind=kind)
+            await self._record_always(cluster, condition.reason, condition.message, kind=kind)
         for note in _kept_out(cluster.status, status):
-            await self._news(cluster, INCOMPATIBLE, note, kind="Warning")
+            await self._record_always(cluster, INCOMPATIBLE, note, kind="Warning")
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
         """Write status.backup, if it says anything new."""
@@ -123,22 +123,22 @@ def _written(status: ClusterStatus) -> Manifest:
         by_alias=True, mode="json", exclude={"backup", "restore", "conditions"}
     )
     conditions = status.model_dump(by_alias=True, mode="json", include={"conditions"})
-    return {**_answers(made), **conditions}  # Kubernetes wants every field of a condition.
+    return {**_known(made), **conditions}  # Kubernetes wants every field of a condition.
 
 
 def _part(status: BackupStatus | RestoreStatus | None) -> Manifest | None:
-    return None if status is None else _answers(status.model_dump(by_alias=True, mode="json"))
+    return None if status is None else _known(status.model_dump(by_alias=True, mode="json"))
 
 
-def _answers(part: Manifest) -> Manifest:
+def _known(part: Manifest) -> Manifest:
     """Leave out what is not known: a person reading the status should see only answers."""
-    return {key: _answer(one) for key, one in part.items() if one not in (None, "", [])}
+    return {key: _known_value(one) for key, one in part.items() if one not in (None, "", [])}
 
 
-def _answer(value: object) -> object:
+def _known_value(value: object) -> object:
     if isinstance(value, dict):
-        return _answers(value)
-    return [_answer(one) for one in value] if isinstance(value, list) else value
+        return _known(value)
+    return [_known_value(one) for one in value] if isinstance(value, list) else value
 
 
 def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:
@@ -150,7 +150,7 @@ def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:
     }
 
 
-def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
+def _changed(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     """Return the conditions worth an event: their answer is another than before.
 
     First answers tell nothing, steps are told as they are made, and a member that is missing
@@ -163,18 +163,18 @@ def _flipped(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     known = {one.type: one.status for one in before.conditions if one.type not in quiet}
     flipped = [one for one in after.conditions if known.get(one.type, one.status) != one.status]
     # The same reason is told once, by the first condition that has it.
-    told = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
-    return [one for one in reversed(told.values()) if one.reason != INCOMPATIBLE]
+    reported = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
+    return [one for one in reversed(reported.values()) if one.reason != INCOMPATIBLE]
 
 
 def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     """Return what a person has to do, unless that was told already; counted seconds are no news."""
-    said = {_wording(one) for one in before.conditions if one.type == ConditionType.STALLED}
+    said = {_without_numbers(one) for one in before.conditions if one.type == ConditionType.STALLED}
     now = [one for one in after.conditions if one.type == ConditionType.STALLED]
-    return [one for one in now if one.status == "True" and _wording(one) not in said]
+    return [one for one in now if one.status == "True" and _without_numbers(one) not in said]
 
 
-def _wording(condition: Condition) -> tuple[str, str]:
+def _without_numbers(condition: Condition) -> tuple[str, str]:
     return condition.reason, _NUMBER.sub("", condition.message)
 
 

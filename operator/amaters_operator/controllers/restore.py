@@ -18,7 +18,7 @@ from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reporting import Reporter
-from amaters_operator.controllers.secrets import StoreKeys, given_with, store_keys, tls_secret
+from amaters_operator.controllers.secrets import StoreKeys, inputs_of, store_keys, tls_secret
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap
 from amaters_operator.decisions.actions import Restore, Wait
@@ -74,13 +74,13 @@ class RestoreController:
             cluster.spec.bootstrap,
             cluster.status.bootstrap or BootstrapStatus(),
             status,
-            given=given_with(cluster, keys),
+            inputs=inputs_of(cluster, keys),
             now=self._kube.now(),
         )
         if not isinstance(action, Restore):
             return _AT_REST if action is None else _SOON
         nodes = Nodes(self._database, cluster, (await tls_secret(self._kube, cluster)).tls)
-        pod = await self._loader(nodes)
+        pod = await self._restore_pod(nodes)
         if isinstance(pod, Wait):
             waits = status.model_copy(update={"waiting": str(pod)})
             await self._reporter.restore(cluster, waits)
@@ -88,14 +88,14 @@ class RestoreController:
         await self._attempt(RestoreJob(cluster, action, status, keys, nodes, pod))
         return _AGAIN
 
-    async def _loader(self, nodes: Nodes) -> Pod | Wait:
+    async def _restore_pod(self, nodes: Nodes) -> Pod | Wait:
         """Return the pod that is to load the backup, or what is to be waited for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         observed = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        return bootstrap.loader(observed, config.digests(cluster, shape))
+        return bootstrap.restore_pod(observed, config.digests(cluster, shape))
 
     async def _attempt(self, job: RestoreJob) -> None:
         """Load the backup, unless that fails or what it is made with is corrected meanwhile."""
@@ -172,14 +172,14 @@ class RestoreController:
 
     async def _failed(self, job: RestoreJob, begun: RestoreStatus, why: str) -> None:
         """Record the failure; an event tells it once, however often it repeats."""
-        given = given_with(job.cluster, job.keys)
-        repeated = given == begun.failed_with
+        inputs = inputs_of(job.cluster, job.keys)
+        repeated = inputs == begun.failed_with
         await self._reporter.event(job.cluster, "RestoreFailed", why, kind="Warning")
         update = {
             "error": why,
             "failed": self._kube.now(),
             "failures": begun.failures + 1 if repeated else 1,
-            "failed_with": given,
+            "failed_with": inputs,
         }
         await self._reporter.restore(job.cluster, begun.model_copy(update=update))
 

@@ -91,7 +91,7 @@ async def store_keys(kube: KubeApi, cluster: AmatersCluster) -> StoreKeys:
     return StoreKeys(keys, version)
 
 
-def given_with(cluster: AmatersCluster, keys: StoreKeys) -> str:
+def inputs_of(cluster: AmatersCluster, keys: StoreKeys) -> str:
     """Return what an attempt is made with: it differs once the spec or a key was corrected."""
     return f"{cluster.metadata.generation}/{keys.version}"
 

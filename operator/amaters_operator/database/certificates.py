@@ -113,11 +113,11 @@ def _context(tls: TlsMaterial) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     if tls.certificate is not None and tls.key is not None:
-        _show_identity(context, tls.certificate, tls.key)
+        _present_certificate(context, tls.certificate, tls.key)
     return context
 
 
-def _show_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def _present_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Present a client certificate: a listener that misses one answers with an alert.
 
     Python reads it from a file only; this one lives in memory and is gone at once.

@@ -58,7 +58,7 @@ def stuck(
     """
     if isinstance(decision.roll, Stuck):
         return decision.roll
-    return upgrade.trouble_of_updated(observed, policy) if rolling else None
+    return upgrade.problem_of_updated(observed, policy) if rolling else None
 
 
 def _drops_idle(wanted: int, observed: Observation) -> bool:

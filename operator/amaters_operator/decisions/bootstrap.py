@@ -9,11 +9,11 @@ from amaters_operator.decisions.backup.schedule import pause_after
 from amaters_operator.decisions.observation import Observation, Pod, listed
 
 
-def begun(
+def record(
     recorded: BootstrapStatus | None,
     *,
-    wished: tuple[str, ...],
-    noted: tuple[str, ...] | None,
+    desired: tuple[str, ...],
+    in_config_map: tuple[str, ...] | None,
 ) -> BootstrapStatus:
     """Return the record of the beginning: the one in the status, or a first one.
 
@@ -22,7 +22,7 @@ def begun(
     """
     if recorded is not None and recorded.initial_members:
         return recorded
-    members = noted or wished
+    members = in_config_map or desired
     return (recorded or BootstrapStatus()).model_copy(update={"initial_members": list(members)})
 
 
@@ -55,11 +55,11 @@ def restored(record: BootstrapStatus, restore: RestoreStatus | None) -> Bootstra
 
 
 def next_restore(
-    wish: BootstrapSpec | None,
+    spec: BootstrapSpec | None,
     record: BootstrapStatus,
     restore: RestoreStatus,
     *,
-    given: str,
+    inputs: str,
     now: datetime,
 ) -> Restore | Wait | None:
     """Return whether the backup is to be loaded now; None when there is nothing to load.
@@ -68,23 +68,23 @@ def next_restore(
     replaces what is there. Failures are tried again, ever more slowly; what has been corrected,
     which shows in `given`, is tried at once. Clients find no Service until it is done.
     """
-    if wish is None or record.restored_from or restore.loaded_from:
+    if spec is None or record.restored_from or restore.loaded_from:
         return None
     if not record.cluster_id:
         return Wait("the backup is loaded once the cluster has formed")
-    if restore.failed is not None and restore.failed_with == given:
+    if restore.failed is not None and restore.failed_with == inputs:
         due = restore.failed + pause_after(restore.failures)
         if now < due:
             return Wait(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
     again = restore.started is not None or record.restore_started is not None
     return Restore(
-        wish.restore_from,
+        spec.restore_from,
         replace=again,
         because="the last attempt did not finish" if again else "spec.bootstrap asks for it",
     )
 
 
-def loader(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
+def restore_pod(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
     """Return the pod that loads the backup: the leader's, once every node knows where from.
 
     Nodes are asked to reload a corrected configuration, and it reaches them one by one: another
@@ -109,6 +109,6 @@ def loader(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
     return pod
 
 
-def serves_clients(wish: BootstrapSpec | None, record: BootstrapStatus) -> bool:
+def serves_clients(spec: BootstrapSpec | None, record: BootstrapStatus) -> bool:
     """Whether clients may find the cluster: not before its backup is loaded whole."""
-    return wish is None or bool(record.restored_from)
+    return spec is None or bool(record.restored_from)

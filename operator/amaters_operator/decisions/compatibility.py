@@ -13,7 +13,7 @@ from amaters_operator.decisions.observation import Incompatible, Observation
 
 def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:
     """Return what is said of those kept out, by member id; None when that is not known just now."""
-    led = _by_the_led(observed)
+    led = _by_nodes_with_leader(observed)
     if led is not None:
         return led
     said: dict[int, list[Incompatible]] = defaultdict(list)
@@ -29,10 +29,10 @@ def surely_kept_out(observed: Observation, pod: int) -> bool:
 
     Without a leader nobody is surely wrong: acting on it could replace the last one that is right.
     """
-    return any(ordinal(observed, member) == pod for member in _by_the_led(observed) or ())
+    return any(ordinal(observed, member) == pod for member in _by_nodes_with_leader(observed) or ())
 
 
-def _by_the_led(observed: Observation) -> Mapping[int, Incompatible] | None:
+def _by_nodes_with_leader(observed: Observation) -> Mapping[int, Incompatible] | None:
     judges = [node for _, node in sorted(observed.nodes.items()) if node.leader_id]
     found = [one for node in judges for one in node.incompatible]
     return {one.member: one for one in reversed(found)} if judges else None

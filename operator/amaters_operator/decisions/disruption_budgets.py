@@ -23,10 +23,10 @@ def covers(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> boo
         return False
     wanted = selector.get("matchLabels") or {}
     needs = selector.get("matchExpressions") or []
-    return wanted.items() <= labels.items() and all(_fulfils(labels, one) for one in needs)
+    return wanted.items() <= labels.items() and all(_matches(labels, one) for one in needs)
 
 
-def _fulfils(labels: Mapping[str, str], need: Mapping[str, Any]) -> bool:
+def _matches(labels: Mapping[str, str], need: Mapping[str, Any]) -> bool:
     value, values = labels.get(need["key"]), need.get("values") or []
     match need["operator"]:
         case "In":
@@ -46,7 +46,7 @@ def notes(
     if len(observed.budgets) < _TWO or any(one.reason == TWO for one in blocked):
         return ()
     return (
-        f"{_told(cluster, observed.budgets)}, so no node can be drained: {_advice(observed.budgets)}",
+        f"{_explained(cluster, observed.budgets)}, so no node can be drained: {_advice(observed.budgets)}",
     )
 
 
@@ -54,13 +54,13 @@ def in_the_way(cluster: AmatersCluster, observed: Observation, step: Step) -> Bl
     """Return why a pod could not be evicted, if two budgets are why."""
     if not isinstance(step, ReplacePod) or len(observed.budgets) < _TWO:
         return None
-    why = _told(cluster, observed.budgets)
+    why = _explained(cluster, observed.budgets)
     return Blocked(
         TWO, f"{step}: {why}. Until then no pod is replaced: {_advice(observed.budgets)}"
     )
 
 
-def _told(cluster: AmatersCluster, names: Iterable[str]) -> str:
+def _explained(cluster: AmatersCluster, names: Iterable[str]) -> str:
     return (
         f"the PodDisruptionBudgets {' and '.join(names)} all cover the pods of {cluster.name}, and "
         "Kubernetes evicts no pod that more than one covers"

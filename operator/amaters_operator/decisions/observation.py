@@ -57,7 +57,7 @@ class Pod:
     terminating: bool = False
     node: str = ""
     ip: str = ""
-    trouble: str = ""
+    problem: str = ""
     """Why the pod cannot run, as the kubelet or the scheduler puts it; empty if it says nothing."""
     cause: Cause = Cause.NONE
     """Of which kind the trouble is."""

@@ -32,7 +32,7 @@ class PassResult:
     """None when the cluster uses no TLS."""
     blocked: tuple[Blocked, ...] = ()
     """What kept the operator from acting in this pass."""
-    blind: str = ""
+    secret_problem: str = ""
     """Why the operator cannot ask the nodes, when its own certificate is the reason."""
     pods: int = 0
     """Pods that the StatefulSet is to run from now on."""

@@ -57,7 +57,7 @@ def of(observed: Observation, pod: Pod) -> PodProblem | None:
     if pod.cause is Cause.NONE:
         return _not_started(pod, said)
     reason, advice = _CONTAINER[pod.cause]
-    text = f"{pod.trouble.rstrip('.')}. {advice.format(pod=pod.name)}"
+    text = f"{pod.problem.rstrip('.')}. {advice.format(pod=pod.name)}"
     return PodProblem(pod.name, reason, text, by_spec=pod.cause is not Cause.ENDED)
 
 
@@ -167,7 +167,7 @@ def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
 
 
 def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
-    claim, words = names.claim_of(pod.name), pod.trouble.lower()
+    claim, words = names.claim_of(pod.name), pod.problem.lower()
     if said.claim:
         return PodProblem(
             pod.name,
@@ -181,7 +181,7 @@ def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
         return PodProblem(
             pod.name,
             "NodeNotAvailable",
-            f"its volume can be reached from a node only that takes no pods ({pod.trouble}). "
+            f"its volume can be reached from a node only that takes no pods ({pod.problem}). "
             "Uncordon that node, see `kubectl get nodes`. If it is gone for good, "
             f"`kubectl delete pvc {claim} --wait=false; kubectl delete pod {pod.name}`: the member "
             "is replaced by a new one with an empty disk",
@@ -189,7 +189,7 @@ def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
     return PodProblem(
         pod.name,
         "NoNodeFits",
-        f"{pod.trouble}. Uncordon or add a node, or correct spec.scheduling or spec.resources",
+        f"{pod.problem}. Uncordon or add a node, or correct spec.scheduling or spec.resources",
         by_spec=True,
     )
 

@@ -49,16 +49,16 @@ def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
             f"it takes no part in the cluster ({_why_broken(observed, broken)}) and is outdated",
             healthy=False,
         )
-    if trouble := trouble_of_updated(observed, policy):
-        return trouble
-    if lingering := _lingering(observed):
-        return lingering
+    if problem := problem_of_updated(observed, policy):
+        return problem
+    if stuck_terminating := _stuck_terminating(observed):
+        return stuck_terminating
     if obstacle := next(_obstacles(observed, policy), None):
         return Wait(obstacle)
     return _replace_healthy(observed)
 
 
-def trouble_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
+def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
     """Return why a pod of the newest revision does not come up, when it surely does not."""
     for pod in observed.updated():
         if found := pod_problems.of(observed, pod):
@@ -81,7 +81,7 @@ def trouble_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
     return None
 
 
-def _lingering(observed: Observation) -> Stuck | None:
+def _stuck_terminating(observed: Observation) -> Stuck | None:
     """Return why an outdated pod that was told to go does not go."""
     for pod in observed.outdated():
         if pod.terminating and (found := pod_problems.of(observed, pod)):
@@ -112,14 +112,14 @@ def _surely_out(observed: Observation, pod: Pod) -> bool:
     if node is not None:
         return not node.takes_part
     member = observed.member(pod.ordinal)
-    return bool(pod.trouble) or (
+    return bool(pod.problem) or (
         observed.members is not None and (member is None or not member.active)
     )
 
 
 def _why_broken(observed: Observation, pod: Pod) -> str:
     node = observed.nodes.get(pod.ordinal)
-    return pod.trouble or (node.reason if node and node.reason else "not ready, no answer")
+    return pod.problem or (node.reason if node and node.reason else "not ready, no answer")
 
 
 def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:

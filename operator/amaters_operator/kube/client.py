@@ -199,7 +199,7 @@ class KubernetesApi:
                 raise LeaseLostError(f"{method} {path} was not sent: the Lease is not held")
             asked = self._monotonic()
             answer = await self._client.call_api(*request, _request_timeout=self._deadline)
-            self._clock.heard(answer.headers.get("Date"), asked=asked)
+            self._clock.observe(answer.headers.get("Date"), asked=asked)
             content = await answer.read()  # type: ignore[no-untyped-call]
             return answer.status, _parsed(content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -26,7 +26,7 @@ class ServerClock:
         self._monotonic = monotonic
         self._ahead: float | None = None
 
-    def heard(self, date: str | None, *, asked: float) -> None:
+    def observe(self, date: str | None, *, asked: float) -> None:
         """Take in the Date header of an answer to a question that was asked at that moment."""
         if date is None:
             return

@@ -11,7 +11,7 @@ from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.kube.clock import micro_time
 from amaters_operator.manifests.names import Manifest
 
-AGAIN = timedelta(minutes=5)
+REPEAT_AFTER = timedelta(minutes=5)
 """How long words are not repeated of which nobody knows whether they are news."""
 
 _CONTROLLER = "amaters.io/operator"
@@ -30,7 +30,7 @@ _FIXED = (
 """What the API server lets nobody change in an event that exists."""
 
 
-def about(
+def event(
     cluster: AmatersCluster,
     *,
     reason: str,
@@ -67,8 +67,8 @@ def about(
     }
 
 
-def told(
-    made: Manifest, existing: Manifest | None, now: datetime, *, quiet: timedelta = AGAIN
+def due(
+    made: Manifest, existing: Manifest | None, now: datetime, *, quiet: timedelta = REPEAT_AFTER
 ) -> Manifest | None:
     """Return what to apply, so that `made` is told; None when it was told that lately."""
     if existing is None:

@@ -87,7 +87,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Return once this process holds the Lease."""
-        while not await self._taken():  # noqa: ASYNC110 - what is waited for happens elsewhere
+        while not await self._acquire_once():  # noqa: ASYNC110 - what is waited for happens elsewhere
             await asyncio.sleep(self._timings.renew_seconds)
 
     async def hold(self) -> None:
@@ -116,7 +116,7 @@ class Lease:
         """Try once; a Lease that says another name is lost for certain."""
         try:
             async with asyncio.timeout(max(self._until - self._monotonic(), 0.1)):
-                held = await self._taken()
+                held = await self._acquire_once()
         except TimeoutError:
             return False
         if not held and self._observed.holder not in ("", self._identity):
@@ -126,15 +126,15 @@ class Lease:
             )
         return held
 
-    async def _taken(self) -> bool:
+    async def _acquire_once(self) -> bool:
         """Take or renew the Lease if that is allowed, and note how long that can be relied on."""
         asked = self._monotonic()
-        if not await self._try():
+        if not await self._write_holder():
             return False
         self._until = asked + self._timings.give_up_seconds
         return True
 
-    async def _try(self) -> bool:
+    async def _write_holder(self) -> bool:
         """Write our name into the Lease if that is allowed; whether it stands there now."""
         try:
             lease = await self._store.get(kinds.LEASE, self._namespace, self._name)

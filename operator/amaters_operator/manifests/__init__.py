@@ -1,34 +1,37 @@
 """The objects a cluster wishes for, made from its spec and a few observed facts. Pure."""
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.manifests import config, services, surroundings
+from amaters_operator.manifests import config, services
+from amaters_operator.manifests.disruption_budget import disruption_budget
 from amaters_operator.manifests.names import Manifest as Manifest
+from amaters_operator.manifests.service_account import service_account
+from amaters_operator.manifests.service_monitor import service_monitor
 from amaters_operator.manifests.shape import Shape as Shape
 from amaters_operator.manifests.shape import initial_members as initial_members
 from amaters_operator.manifests.statefulset import statefulset
 
 
-def wanted(cluster: AmatersCluster, shape: Shape, *, monitors: bool) -> list[Manifest]:
+def desired(cluster: AmatersCluster, shape: Shape, *, monitors: bool) -> list[Manifest]:
     """Return every object of the cluster, in the order in which they are to be applied.
 
     `monitors` says whether Kubernetes knows ServiceMonitors.
     """
     spec = cluster.spec
     return [
-        surroundings.service_account(cluster),
+        service_account(cluster),
         config.config_map(cluster, shape),
         services.peers(cluster),
         *([services.client(cluster)] if shape.serves_clients else []),
-        *([surroundings.disruption_budget(cluster)] if spec.pod_disruption_budget.enabled else []),
-        *([surroundings.service_monitor(cluster)] if _monitored(cluster, monitors) else []),
+        *([disruption_budget(cluster)] if spec.pod_disruption_budget.enabled else []),
+        *([service_monitor(cluster)] if _monitored(cluster, monitors) else []),
         statefulset(cluster, shape),
     ]
 
 
-def unwanted(cluster: AmatersCluster, *, monitors: bool) -> list[Manifest]:
+def disabled(cluster: AmatersCluster, *, monitors: bool) -> list[Manifest]:
     """Return the objects that the spec has switched off: they are deleted where they exist."""
-    budget = surroundings.disruption_budget(cluster)
-    monitor = surroundings.service_monitor(cluster)
+    budget = disruption_budget(cluster)
+    monitor = service_monitor(cluster)
     return [
         *([] if cluster.spec.pod_disruption_budget.enabled else [budget]),
         *([monitor] if monitors and not cluster.spec.monitoring.enabled else []),

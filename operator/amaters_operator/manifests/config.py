@@ -157,7 +157,7 @@ def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
         "bind_address": f"0.0.0.0:{names.PEER_PORT}",
         # The token keeps nodes of a cluster that bore this name before from meeting this one.
         "token": cluster.metadata.uid,
-        **_acquaintances(cluster, shape),
+        **_discovery(cluster, shape),
         "heartbeat_interval_ms": timings.heartbeat_interval_ms,
         "election_timeout_ms": timings.election_timeout_ms,
         "log_retention_entries": timings.log_retention_entries,
@@ -166,7 +166,7 @@ def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
     }
 
 
-def _acquaintances(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]]:
+def _discovery(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]]:
     """Name whom a node asks.
 
     Nodes form a cluster of `peers` when all of them have empty disks. Once it has formed the
@@ -189,7 +189,7 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
         "server_side_encryption": backup.server_side_encryption,
         "credentials_dir": KEYS_FOLDER,
     }
-    sources = [] if spec.bootstrap is None else [_place_of(spec.bootstrap.restore_from)]
+    sources = [] if spec.bootstrap is None else [_folder_of(spec.bootstrap.restore_from)]
     return {
         "destination": backup.destination,
         # A node stores in, and reads from, no other place than one that is named in here.
@@ -198,7 +198,7 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
     }
 
 
-def _place_of(uri: str) -> str:
+def _folder_of(uri: str) -> str:
     """Return the place that a backup is in; a URI that names no single backup is a place."""
     folder, _, name = uri.rpartition("/")
     return folder if name.endswith(".bin") else uri

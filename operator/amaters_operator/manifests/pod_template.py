@@ -138,26 +138,26 @@ def _volumes(cluster: AmatersCluster) -> list[Manifest]:
 
 
 def _placement(cluster: AmatersCluster) -> Manifest:
-    wish = cluster.spec.scheduling
+    spec = cluster.spec.scheduling
     placement: dict[str, Any] = {
-        "nodeSelector": dict(wish.node_selector),
-        "tolerations": [_as_written(one) for one in wish.tolerations],
-        "affinity": wish.affinity,
-        "topologySpreadConstraints": [*_one_per_node(cluster), *wish.topology_spread_constraints],
-        "priorityClassName": wish.priority_class_name,
+        "nodeSelector": dict(spec.node_selector),
+        "tolerations": [_as_written(one) for one in spec.tolerations],
+        "affinity": spec.affinity,
+        "topologySpreadConstraints": [*_one_per_node(cluster), *spec.topology_spread_constraints],
+        "priorityClassName": spec.priority_class_name,
     }
     return {key: value for key, value in placement.items() if value}
 
 
 def _one_per_node(cluster: AmatersCluster) -> list[Manifest]:
-    wish = cluster.spec.scheduling.one_per_node
-    if wish == "Ignored":
+    spec = cluster.spec.scheduling.one_per_node
+    if spec == "Ignored":
         return []
     return [
         {
             "maxSkew": 1,
             "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway" if wish == "Preferred" else "DoNotSchedule",
+            "whenUnsatisfiable": "ScheduleAnyway" if spec == "Preferred" else "DoNotSchedule",
             "labelSelector": {"matchLabels": names.selector_labels(cluster)},
         }
     ]

@@ -7,15 +7,15 @@ from amaters_operator.manifests.names import Manifest
 
 def client(cluster: AmatersCluster) -> Manifest:
     """Return the Service that clients use: only members that are ready stand behind it."""
-    wish = cluster.spec.service
-    meta = names.metadata(cluster, cluster.name, annotations=dict(wish.annotations))
+    spec = cluster.spec.service
+    meta = names.metadata(cluster, cluster.name, annotations=dict(spec.annotations))
     meta["labels"] = meta["labels"] | {names.SERVICE_LABEL: "client"}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": meta,
         "spec": {
-            "type": wish.type,
+            "type": spec.type,
             "selector": names.selector_labels(cluster),
             "ports": [
                 _port("client", names.CLIENT_PORT, protocol="" if cluster.spec.tls else "grpc"),

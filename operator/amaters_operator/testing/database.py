@@ -81,8 +81,8 @@ class FakeDatabase:
 
     @asynccontextmanager
     async def _open(self, node: NodeAddress, tls: TlsMaterial | None) -> AsyncIterator[Admin]:
-        wish = self.world.store.get(kinds.CLUSTER, NAMESPACE, NAME)
-        if wish is not None and wish["spec"].get("tls") and tls is None:
+        cluster = self.world.store.get(kinds.CLUSTER, NAMESPACE, NAME)
+        if cluster is not None and cluster["spec"].get("tls") and tls is None:
             raise UnreachableError("it wants a certificate", address=node.host)
         yield FakeAdmin(self, self._ordinal(node))
 
@@ -160,7 +160,7 @@ class FakeAdmin:
             leader_id=world.leader,
             term=world.term,
             commit_index=world.index,
-            members=tuple(self._told(one) for one in world.members.values()),
+            members=tuple(self._member_info(one) for one in world.members.values()),
         )
 
     async def add_member(
@@ -179,18 +179,18 @@ class FakeAdmin:
             added = world.members[world.highest_id] = DatabaseMember(
                 world.highest_id, ordinal, learner=True
             )
-        return self._told(added)
+        return self._member_info(added)
 
     async def promote_member(self, member_id: int) -> MemberInfo:
         """Make a learner that has caught up a voter."""
         world = self._quorate()
         member = self._known(member_id)
-        if self._told(member).lag_entries > LAG_TO_PROMOTE or not member.claimed:
+        if self._member_info(member).lag_entries > LAG_TO_PROMOTE or not member.claimed:
             raise RefusedError(f"member {member_id} has not caught up")
         with self.database.crash_points.change(f"promote member {member_id}"):
             member.learner = False
         assert world.has_quorum(), "promoting cost the quorum"  # noqa: S101
-        return self._told(member)
+        return self._member_info(member)
 
     async def remove_member(self, member_id: int) -> ClusterMembers:
         """Remove a member for good."""
@@ -313,7 +313,7 @@ class FakeAdmin:
             self.database.reloads.append(self.ordinal)
             self.database.loaded[self.ordinal] = self.database.arrived
             if self.database.files_arrive:
-                self._world().take_over_config(self.ordinal)
+                self._world().load_config(self.ordinal)
         return ReloadReport(
             success=True, sections_updated=(), sections_skipped=(), errors=(), certificates=()
         )
@@ -353,7 +353,7 @@ class FakeAdmin:
             raise NotFoundError(f"no member {member_id}")
         return member
 
-    def _told(self, member: DatabaseMember) -> MemberInfo:
+    def _member_info(self, member: DatabaseMember) -> MemberInfo:
         world = self.database.world
         disk = world.disks.get(member.ordinal)
         match = disk.index if disk is not None and disk.member == member.id else 0

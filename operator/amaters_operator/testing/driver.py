@@ -64,9 +64,9 @@ class Driver:
             self.crash_points.at = 0
         except (KubeError, AmatersError):
             pass  # a worker would try again
-        self.watch()
+        self.check_invariants()
         self.world.step(seconds)
-        self.watch()
+        self.check_invariants()
 
     async def _pass(self) -> None:
         clusters = ClusterController(self.kube, self.database, instance="test")
@@ -76,7 +76,7 @@ class Driver:
         await restores.reconcile(NAMESPACE, NAME)
         await backups.reconcile(NAMESPACE, NAME)
 
-    def watch(self) -> None:
+    def check_invariants(self) -> None:
         """Count the voters that are down, and insist on what must always hold."""
         world = self.world
         if world.clusters_formed > 1:
@@ -84,7 +84,7 @@ class Driver:
         down = sum(not world.participates(one) for one in world.voters)
         self.most_down = max(self.most_down, down)
 
-    def notes(self) -> list[str]:
+    def events(self) -> list[str]:
         """Return what was told in events, as `reason: note`, in order."""
         told = [one.whole() for one in self.world.store.entries.values()]
         return [f"{one['reason']}: {one['note']}" for one in told if one["kind"] == "Event"]
@@ -96,11 +96,11 @@ def _run(work: Coroutine[None, None, None]) -> None:
     try:
         loop.run_until_complete(work)
     finally:
-        loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+        loop.run_until_complete(_cancel_all(asyncio.all_tasks(loop)))
         loop.close()
 
 
-async def _bury(left: set[asyncio.Task[object]]) -> None:
+async def _cancel_all(left: set[asyncio.Task[object]]) -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)

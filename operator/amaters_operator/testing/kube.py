@@ -34,9 +34,9 @@ class FakeKube:
         self.down = False
         self.monitors = False
         """Whether the Prometheus Operator's kinds are known."""
-        self.mute = False
+        self.rejects_status = False
         """Whether it accepts no status."""
-        self.rigid = False
+        self.rejects_growth = False
         """Whether the storage class lets no volume claim grow."""
         self.refusals: dict[str, KubeError] = {}
         """What is answered to whoever applies an object of that `Kind name`."""
@@ -75,9 +75,9 @@ class FakeKube:
             self._use(kinds.of(manifest), "create")
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
-        if self.mute and status:
+        if self.rejects_status and status:
             raise ApiRejectedError("the status does not fit the CustomResourceDefinition")
-        if self.rigid and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
+        if self.rejects_growth and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
             raise ApiRejectedError("the storageclass that provisions the pvc must support resize")
         if not status and (no := self.refusals.get(_called(manifest))):
             raise no

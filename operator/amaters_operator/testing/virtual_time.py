@@ -49,13 +49,13 @@ def in_virtual_time(
         try:
             loop.run_until_complete(test(*args, **kwargs))
         finally:
-            loop.run_until_complete(_bury(asyncio.all_tasks(loop)))
+            loop.run_until_complete(_cancel_all(asyncio.all_tasks(loop)))
             loop.close()
 
     return run
 
 
-async def _bury(left: set[asyncio.Task[object]]) -> None:
+async def _cancel_all(left: set[asyncio.Task[object]]) -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)

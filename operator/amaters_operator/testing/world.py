@@ -55,9 +55,9 @@ class World:
     scheduler_says: str = ""
     quota: str = ""
     """Why Kubernetes makes no more pods; empty while it does."""
-    lingering: set[int] = field(default_factory=set)
+    stuck_terminating: set[int] = field(default_factory=set)
     """Ordinals of pods that do not go when they are deleted."""
-    ahead: dict[int, timedelta] = field(default_factory=dict)
+    clock_skew: dict[int, timedelta] = field(default_factory=dict)
     """By how much the clocks of pods' machines are ahead of `now`, by ordinal."""
     disks: dict[int, Disk] = field(default_factory=dict)
     members: dict[int, DatabaseMember] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class World:
     """Of the configuration file that a node has taken over, by ordinal."""
     ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
 
-    def wish(self, **spec: object) -> None:
+    def edit(self, **spec: object) -> None:
         """Write the AmatersCluster, as a person does; fields given before stay."""
         existing = self.store.get(kinds.CLUSTER, NAMESPACE, NAME)
         before = existing["spec"] if existing else {"image": "amaters:1"}
@@ -133,7 +133,7 @@ class World:
 
     def clock(self, ordinal: int) -> datetime:
         """Return the time as the machine of that pod has it."""
-        return self.now + self.ahead.get(ordinal, timedelta(0))
+        return self.now + self.clock_skew.get(ordinal, timedelta(0))
 
     @property
     def voters(self) -> list[DatabaseMember]:
@@ -170,7 +170,7 @@ class World:
         revision = f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         for pod in self.pods():
             ordinal = names.ordinal(pod["metadata"]["name"])
-            gone = "deletionTimestamp" in pod["metadata"] and ordinal not in self.lingering
+            gone = "deletionTimestamp" in pod["metadata"] and ordinal not in self.stuck_terminating
             if gone or ordinal >= spec["replicas"]:
                 self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
                 policy = spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"]
@@ -313,7 +313,7 @@ class World:
         disk = self.disks.setdefault(ordinal, Disk())
         if self.boots.get(ordinal) != pod["metadata"]["uid"]:
             self.boots[ordinal] = pod["metadata"]["uid"]
-            self.take_over_config(ordinal)
+            self.load_config(ordinal)
             return
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         if member is not None and not member.claimed and not disk.member and self.has_quorum():
@@ -322,7 +322,7 @@ class World:
         elif disk.member in self.members and not self.misfit(ordinal):
             disk.index = min(self.index, disk.index + 60)
 
-    def take_over_config(self, ordinal: int) -> None:
+    def load_config(self, ordinal: int) -> None:
         """Let a node read its configuration file as it is now."""
         config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
         text = config["data"].get("config.toml", "") if config else ""

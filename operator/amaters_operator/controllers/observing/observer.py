@@ -12,8 +12,7 @@ from datetime import timedelta
 from amaters.admin.cluster import ClusterMembers, NodeStatus
 from amaters.errors import AmatersError
 
-from amaters_operator.controllers.observing import nodes as answers
-from amaters_operator.controllers.observing import pods
+from amaters_operator.controllers.observing import node_answers, pods
 from amaters_operator.controllers.observing.pod_events import PodEvents
 from amaters_operator.controllers.pass_context import Nodes
 from amaters_operator.decisions import disruption_budgets
@@ -50,8 +49,8 @@ class Observer:
         return Observation(
             now=now,
             pods=alive,
-            nodes={ordinal: answers.node(status) for ordinal, status in statuses.items()},
-            members=None if told is None else answers.members(cluster, told),
+            nodes={ordinal: node_answers.node(status) for ordinal, status in statuses.items()},
+            members=None if told is None else node_answers.members(cluster, told),
             cluster_id="" if told is None else told.cluster_id,
             replicas=statefulset["spec"]["replicas"],
             revision=_revision(statefulset),

@@ -9,7 +9,7 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
 _REVISION_LABEL = "controller-revision-hash"
-_LONGEST_TROUBLE = 300
+_LONGEST_PROBLEM = 300
 _CRASHES_THAT_TELL = 2
 
 # What the kubelet says while a container merely takes its time.
@@ -46,7 +46,7 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
     ready = is_ready and "deletionTimestamp" not in meta
     transition = f"{meta['uid']} {condition.get('lastTransitionTime', '')}".rstrip()
     since = _since(manifest, transition, before, ready=ready) or now.replace(microsecond=0)
-    cause, trouble = (Cause.NONE, "") if is_ready else next(_troubles(status), (Cause.NONE, ""))
+    cause, problem = (Cause.NONE, "") if is_ready else next(_problems(status), (Cause.NONE, ""))
     return Pod(
         name=meta["name"],
         ordinal=names.ordinal(meta["name"]),
@@ -60,7 +60,7 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
         terminating="deletionTimestamp" in meta,
         node=spec.get("nodeName", ""),
         ip=status.get("podIP", ""),
-        trouble=trouble[:_LONGEST_TROUBLE],
+        problem=problem[:_LONGEST_PROBLEM],
         cause=cause,
         due=_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
@@ -92,7 +92,7 @@ def _since(
     return before.since if before.transition == transition else None
 
 
-def _troubles(status: Manifest) -> Iterator[_Words]:
+def _problems(status: Manifest) -> Iterator[_Words]:
     """Say why the pod cannot run, in the words of kubelet and scheduler, the plainest first."""
     if status.get("phase") == "Failed":
         why = f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
@@ -102,10 +102,10 @@ def _troubles(status: Manifest) -> Iterator[_Words]:
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         yield Cause.UNSCHEDULABLE, f"Unschedulable: {scheduled.get('message', '')}"
     for container in status.get("containerStatuses") or []:
-        yield from _container_troubles(container)
+        yield from _container_problems(container)
 
 
-def _container_troubles(container: Manifest) -> Iterator[_Words]:
+def _container_problems(container: Manifest) -> Iterator[_Words]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason = waiting.get("reason", "")
     ended = (container.get("lastState") or {}).get("terminated") or {}

@@ -59,7 +59,7 @@ class BackupRequest:
     schedule: str | None
     zone: str | None
     token: str = ""
-    given: str = ""
+    inputs: str = ""
     """What an attempt would be made with; it differs once somebody has corrected something."""
 
 
@@ -86,7 +86,7 @@ def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBa
 
 def _rests(history: BackupHistory, asked: BackupRequest, now: datetime) -> bool:
     """Whether the pause after a failure goes on."""
-    if history.failed is None or asked.given != history.failed_with:
+    if history.failed is None or asked.inputs != history.failed_with:
         return False
     return now < history.failed + pause_after(history.failures)
 
@@ -147,7 +147,7 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
         ) from error
 
 
-def maker(observed: Observation, files: Collection[str]) -> int | None:
+def backup_pod(observed: Observation, files: Collection[str]) -> int | None:
     """Return the ordinal of the pod that is to make a backup: a follower, unless there is none.
 
     The least lagged member that takes part; the leader only when it is alone. None while nobody

@@ -54,7 +54,7 @@ def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR09
         return Phase.CREATING
     if cluster.spec.bootstrap and not result.bootstrap.restored_from:
         return Phase.RESTORING
-    if observed.leader() is None and not (result.blind and observed.mostly_ready):
+    if observed.leader() is None and not (result.secret_problem and observed.mostly_ready):
         return Phase.UNAVAILABLE
     if result.stuck is not None:
         return Phase.UPGRADE_STUCK
@@ -104,8 +104,8 @@ def _member(
 
 def _role(pod: Pod, observed: Observation) -> str:
     node = observed.nodes.get(pod.ordinal)
-    if pod.trouble:
-        return pod.trouble.partition(":")[0]  # The conditions tell the rest.
+    if pod.problem:
+        return pod.problem.partition(":")[0]  # The conditions tell the rest.
     if pod.terminating:
         return "Terminating"
     if node is None:

@@ -44,7 +44,9 @@ def _ready(cluster: AmatersCluster, result: PassResult) -> Assessment:
     observed, record = result.observed, result.bootstrap
     leader = observed.leader()
     if not record.cluster_id:
-        text = "; ".join(filter(None, (result.blind, pod_problems.creating(cluster, observed))))
+        text = "; ".join(
+            filter(None, (result.secret_problem, pod_problems.creating(cluster, observed)))
+        )
         return Assessment("False", "Creating", text)
     if cluster.spec.bootstrap is not None and not record.restored_from:
         text = progress.restoring(cluster, cluster.spec.bootstrap.restore_from)
@@ -53,9 +55,9 @@ def _ready(cluster: AmatersCluster, result: PassResult) -> Assessment:
         text = f"{names.pod(cluster, leader.ordinal)} leads {len(observed.voters)} voting members"
         return Assessment("True", "Serving", text)
     counted = f"{sum(pod.ready for pod in observed.pods)} of {len(observed.pods)} pods are ready"
-    if observed.mostly_ready and result.blind:
+    if observed.mostly_ready and result.secret_problem:
         # A node is ready only while it takes part in a cluster that has a leader.
-        text = f"serving: {counted}. The operator cannot ask the nodes: {result.blind}"
+        text = f"serving: {counted}. The operator cannot ask the nodes: {result.secret_problem}"
         return Assessment("True", "Serving", text)
     if observed.mostly_ready:
         text = (
@@ -67,7 +69,7 @@ def _ready(cluster: AmatersCluster, result: PassResult) -> Assessment:
         f"no leader: {counted}, and a majority is needed. "
         f"Look at the pods {listed(pod_problems.missing(cluster, observed))}"
     )
-    text = f"{text}. {result.blind}" if result.blind else text
+    text = f"{text}. {result.secret_problem}" if result.secret_problem else text
     return Assessment("False", "NoLeader", text)
 
 
@@ -87,8 +89,8 @@ def _degraded(cluster: AmatersCluster, result: PassResult) -> Assessment:
 
 def _silent(cluster: AmatersCluster, result: PassResult, silent: list[str]) -> Assessment:
     """Assess members that may take part: their pods are ready and they do not answer."""
-    if result.blind:
-        text = f"it is not known whether the members take part: {result.blind}"
+    if result.secret_problem:
+        text = f"it is not known whether the members take part: {result.secret_problem}"
         return Assessment("Unknown", "SecretUnusable", text)
     since = timestamp_text(_unknown_since(cluster) or result.observed.now)
     if result.observed.nodes:
@@ -143,9 +145,9 @@ def _backed_up(backup: BackupStatus | None) -> Assessment:
 
 def _certificates(result: PassResult) -> Assessment:
     rotation = result.certificates
-    if result.blind:
+    if result.secret_problem:
         text = (
-            f"{result.blind}. Until then the certificates that the nodes serve cannot be checked, "
+            f"{result.secret_problem}. Until then the certificates that the nodes serve cannot be checked, "
             "and a pod that starts finds none"
         )
         return Assessment("Unknown", "SecretUnusable", text)

@@ -17,7 +17,7 @@ def judged(complaint: PodWarnings | None = None, **facts: object) -> pod_problem
 
 
 def placeless(message: str) -> dict[str, object]:
-    return {"cause": Cause.UNSCHEDULABLE, "trouble": f"Unschedulable: {message}"}
+    return {"cause": Cause.UNSCHEDULABLE, "problem": f"Unschedulable: {message}"}
 
 
 MISSING_CLASS = PodWarnings(
@@ -53,7 +53,7 @@ TABLE = [
         ],
     ),
     (
-        {"cause": Cause.IMAGE, "trouble": "ErrImagePull: not found"},
+        {"cause": Cause.IMAGE, "problem": "ErrImagePull: not found"},
         None,
         "ImageNotPulled",
         ["ErrImagePull: not found", "Correct spec.image"],
@@ -61,20 +61,20 @@ TABLE = [
     (
         {
             "cause": Cause.CONFIGURATION,
-            "trouble": 'CreateContainerConfigError: secret "a" not found',
+            "problem": 'CreateContainerConfigError: secret "a" not found',
         },
         None,
         "PodNotConfigured",
         ['secret "a" not found', "Create what it names"],
     ),
     (
-        {"cause": Cause.CRASH, "trouble": "CrashLoopBackOff: the last run ended with code 1"},
+        {"cause": Cause.CRASH, "problem": "CrashLoopBackOff: the last run ended with code 1"},
         None,
         "PodCrashes",
         ["code 1", "`kubectl logs orders-1 --previous`"],
     ),
     (
-        {"cause": Cause.ENDED, "trouble": "Evicted: low on memory"},
+        {"cause": Cause.ENDED, "problem": "Evicted: low on memory"},
         None,
         "PodEnded",
         ["low on memory", "Its StatefulSet replaces it"],

@@ -1,1 +1,1 @@
-"""The operator: watches AmatersCluster objects and looks after the databases they ask for."""
+"""The operator: watches AmatersCluster objects and runs the databases that they describe."""

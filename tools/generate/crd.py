@@ -6,7 +6,7 @@ from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, PLURAL, VERSI
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.api.status import ClusterStatus
 
-from tools.generate.schema import structural, told_by_rules, without_defaults
+from tools.generate.schema import structural, without_defaults, without_ruled_patterns
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -59,8 +59,8 @@ def _schema() -> Manifest:
     return {
         "type": "object",
         "description": (
-            "AmatersCluster is a replicated AmateRS database: so many members, each with a "
-            "volume of its own, kept alive, upgraded, backed up and scaled by the operator. "
+            "AmatersCluster is a replicated AmateRS database: members with a volume each, which "
+            "the operator runs, upgrades, backs up and scales. "
             f"Group and version: {API_VERSION}."
         ),
         "required": ["spec"],
@@ -68,7 +68,7 @@ def _schema() -> Manifest:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": told_by_rules(structural(ClusterSpec)),
+            "spec": without_ruled_patterns(structural(ClusterSpec)),
             "status": without_defaults(structural(ClusterStatus)),
         },
         "x-kubernetes-validations": [
@@ -107,14 +107,14 @@ def _schema() -> Manifest:
 
 def _columns() -> list[Manifest]:
     return [
-        _column("Ready", ".status.ready", "Ready pods of those wished for"),
+        _column("Ready", ".status.ready", "Ready pods of the desired ones"),
         _column("Leader", ".status.leader", "Pod that leads"),
         _column("Version", ".status.version", "Version of the nodes"),
         _column("Status", ".status.phase", "The state in one word"),
         _column("Last Backup", ".status.backup.last.completed", "Newest backup", kind="date"),
         _column("Age", ".metadata.creationTimestamp", "Since creation", kind="date"),
         _column("Updated", ".status.upgrade.progress", "Pods on the newest revision", wide=True),
-        _column("Image", ".spec.image", "Image wished for", wide=True),
+        _column("Image", ".spec.image", "Image of the spec", wide=True),
         _column(
             "Message",
             ".status.conditions[?(@.type=='Ready')].message",

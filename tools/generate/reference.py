@@ -12,7 +12,7 @@ _HEAD = """\
 `kubectl explain {plural} --recursive`. Objects:
 
 - **spec** is yours: the operator never writes it.
-- **status** is the operator's: it is rebuilt from what is observed on every pass.
+- **status** is the operator's: each pass rebuilds it from what it observes.
 """
 
 

@@ -40,7 +40,7 @@ def structural(model: type[BaseModel]) -> Schema:
 
 
 def without_defaults(schema: Schema) -> Schema:
-    """Return the schema with no default anywhere: a status says what is, nothing is filled in."""
+    """Return the schema without any default: nothing is filled into a status."""
     kept = {key: value for key, value in schema.items() if key not in ("default", "required")}
     if "properties" in kept:
         kept["properties"] = {
@@ -53,21 +53,23 @@ def without_defaults(schema: Schema) -> Schema:
     return kept
 
 
-def told_by_rules(schema: Schema) -> Schema:
+def without_ruled_patterns(schema: Schema) -> Schema:
     """Return the schema without the patterns of fields whose rules say the same in words.
 
     Kubernetes evaluates rules only on what fits the rest of the schema: a person would be shown
     the pattern. The chart's schema knows no rules, and keeps them.
     """
-    told = dict(schema)
-    if "x-kubernetes-validations" in told:
-        told.pop("pattern", None)
-    if "properties" in told:
-        told["properties"] = {name: told_by_rules(one) for name, one in told["properties"].items()}
+    kept = dict(schema)
+    if "x-kubernetes-validations" in kept:
+        kept.pop("pattern", None)
+    if "properties" in kept:
+        kept["properties"] = {
+            name: without_ruled_patterns(one) for name, one in kept["properties"].items()
+        }
     for inner in ("items", "additionalProperties"):
-        if isinstance(told.get(inner), dict):
-            told[inner] = told_by_rules(told[inner])
-    return told
+        if isinstance(kept.get(inner), dict):
+            kept[inner] = without_ruled_patterns(kept[inner])
+    return kept
 
 
 def _convert(raw: Mapping[str, Any], *, definitions: Mapping[str, Any]) -> Schema:

@@ -30,7 +30,7 @@ class Metadata(ApiModel):
 
 
 class AmatersCluster(ApiModel):
-    """A replicated AmateRS database: its wish (`spec`) and its state (`status`)."""
+    """A replicated AmateRS database: the desired state (`spec`) and the observed one (`status`)."""
 
     metadata: Metadata
     spec: ClusterSpec

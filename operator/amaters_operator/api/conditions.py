@@ -1,4 +1,4 @@
-"""Conditions: the answers to the questions a person asks first, each with a next step."""
+"""The conditions of an AmatersCluster, each with a reason and the next step."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,7 +10,7 @@ from amaters_operator.api.scalars import ApiModel, Timestamp
 
 
 class ConditionType(StrEnum):
-    """The questions, as stored in `status.conditions`."""
+    """The types of conditions in `status.conditions`."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -24,14 +24,14 @@ class ConditionType(StrEnum):
 
 
 class Condition(ApiModel):
-    """One answer, in the shape that `kubectl wait --for=condition=...` understands."""
+    """One condition, as `kubectl wait --for=condition=...` reads it."""
 
-    type: str = Field(description="The question.", max_length=64)
-    status: Literal["True", "False", "Unknown"] = Field(description="The answer.")
+    type: str = Field(description="Type of the condition.", max_length=64)
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(description="Why, in one CamelCase word.", max_length=64)
     message: str = Field(description="Why, in a sentence, and what to do.", max_length=2048)
     observed_generation: int = Field(
-        default=0, description="metadata.generation that the answer speaks of."
+        default=0, description="metadata.generation that the condition is about."
     )
     last_transition_time: Timestamp = Field(description="When the status last changed.")
 

@@ -1,7 +1,6 @@
-"""`spec.config`: the parts of the server's configuration that a cluster may choose.
+"""`spec.config`: the settings of the server that a cluster may choose.
 
-Addresses, paths, certificates and membership are the operator's own business and cannot be
-set here.
+The operator sets addresses, paths, certificates and membership itself.
 """
 
 from typing import Literal
@@ -29,7 +28,7 @@ class StorageConfig(ApiModel):
         default=64,
         ge=4,
         le=4096,
-        description="Memory for fresh writes before they are flushed, MB.",
+        description="Memory for new writes before they are flushed, MB.",
     )
     block_cache_size_mb: int = Field(
         default=256, ge=8, le=65536, description="Memory for blocks read from disk, MB."
@@ -37,7 +36,7 @@ class StorageConfig(ApiModel):
 
 
 class LimitsConfig(ApiModel):
-    """What a node refuses, so that one client cannot take it down."""
+    """Limits that protect a node from its clients."""
 
     max_connections: int = Field(
         default=1000,
@@ -72,7 +71,7 @@ class LimitsConfig(ApiModel):
 
 
 class ConsensusConfig(ApiModel):
-    """How fast the members suspect each other, and how much log they keep."""
+    """Failure detection, and how much log the members keep."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -95,7 +94,7 @@ class ConsensusConfig(ApiModel):
         ge=100,
         le=60000,
         description=(
-            "Silence of the leader after which a follower stands for election, milliseconds. "
+            "Silence of the leader after which a follower starts an election, milliseconds. "
             "Writes pause for one to two of these when a leader is lost."
         ),
     )
@@ -104,25 +103,27 @@ class ConsensusConfig(ApiModel):
         ge=1000,
         le=100000000,
         description=(
-            "Log entries kept for members that lag; one that lags further is sent a whole image."
+            "Log entries kept for members that lag; one that lags further is sent a snapshot."
         ),
     )
     log_retention_mb: int = Field(
         default=512, ge=16, le=1048576, description="Log kept for members that lag, MB."
     )
     snapshot_rate_limit_mb: int = Field(
-        default=64, ge=1, le=10000, description="Speed limit of an image sent to a member, MB/s."
+        default=64, ge=1, le=10000, description="Speed limit of a snapshot sent to a member, MB/s."
     )
 
 
 class ServerConfig(ApiModel):
-    """Settings of the database nodes; everything has a sensible default."""
+    """Settings of the database nodes; each has a default."""
 
     logging: LoggingConfig = Field(default=LoggingConfig(), description="What the nodes log.")
     storage: StorageConfig = Field(
         default=StorageConfig(), description="Memory and disk use of the storage engine."
     )
-    limits: LimitsConfig = Field(default=LimitsConfig(), description="What a node refuses.")
+    limits: LimitsConfig = Field(
+        default=LimitsConfig(), description="Limits that protect a node from its clients."
+    )
     cluster: ConsensusConfig = Field(
         default=ConsensusConfig(), description="Timings and log retention of the replication."
     )

@@ -1,7 +1,7 @@
 """Labels and annotations as Kubernetes accepts them: checked when they are written. Pure.
 
-The rules stand in the schema only. An operator that reads an older object goes on working, and
-the API server's answer to what it applies is told by the conditions.
+Only the schema holds the rules: an operator that reads an older object keeps working, and the
+conditions report what the API server refuses.
 """
 
 from typing import Annotated, Any, Final

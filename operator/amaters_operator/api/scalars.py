@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 
 def rule(expression: str, message: str) -> dict[str, str]:
-    """Return one CEL rule; the message tells a person what to do instead."""
+    """Return one CEL rule; the message says what to do instead."""
     return {"rule": expression, "message": message}
 
 
@@ -30,7 +30,7 @@ def rules(*each: dict[str, str]) -> dict[str, Any]:
 
 
 def _form(pattern: str, message: str) -> Callable[[_Value], _Value]:
-    """Return a check for text of that form; numbers are let through."""
+    """Return a check for text of that form; numbers pass."""
     form = re.compile(pattern)
 
     def check(value: _Value) -> _Value:
@@ -41,7 +41,7 @@ def _form(pattern: str, message: str) -> Callable[[_Value], _Value]:
     return check
 
 
-# No backslash in patterns: they also stand in CEL's strings, where it would escape.
+# No backslash in patterns: CEL strings hold them too, and there it escapes.
 BYTES_PATTERN = "^([0-9]*[1-9][0-9]*([.][0-9]+)?|[0-9]+[.][0-9]*[1-9][0-9]*)([KMGTPE]i|[kMGTPE])?$"
 BYTES_MESSAGE = "write an amount of bytes above zero, a number and a unit, such as 10Gi or 500Mi"
 AMOUNT_PATTERN = "^([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -83,7 +83,7 @@ ImageName = Annotated[
     ),
 ]
 
-# Kubernetes lets people write `cpu: 2` as well as `cpu: "2"`.
+# Kubernetes accepts `cpu: 2` as well as `cpu: "2"`.
 ResourceAmount = Annotated[
     int | str,
     AfterValidator(_form(AMOUNT_PATTERN, AMOUNT_MESSAGE)),
@@ -147,10 +147,10 @@ Timestamp = Annotated[
 
 
 class ApiModel(BaseModel):
-    """A piece of the resource: camelCase outside, frozen inside, unknown fields ignored.
+    """A part of the resource: camelCase outside, frozen inside, unknown fields ignored.
 
-    Unknown fields are the API server's business: it has pruned them already, and an operator
-    that is older than the installed CRD must go on working.
+    The API server has pruned unknown fields already, and an operator that is older than the
+    installed CRD must keep working.
     """
 
     model_config = ConfigDict(

@@ -1,7 +1,7 @@
-"""When something is due, as people write it: cron expressions and time zones. Pure.
+"""Cron expressions and time zones. Pure.
 
-The rules stand in the schema only: what they let through, and what an object from before them
-says, is judged again when it is read (`decisions.backup_schedule`).
+Only the schema holds the rules. `decisions.backup.schedule` checks what they let through, and what
+an older object says.
 """
 
 from typing import Annotated, Final
@@ -51,7 +51,7 @@ Schedule = Annotated[
     ),
 ]
 
-# The API server brings the list of zones along, as a CronJob's timeZone needs it.
+# The API server knows the zones: a CronJob's timeZone needs them.
 TimeZone = Annotated[
     str,
     Field(

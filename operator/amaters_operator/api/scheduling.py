@@ -1,8 +1,7 @@
 """`spec.scheduling`: where the pods may run.
 
-Kubernetes' own types are passed on as they are written. Of their schema only what is certain
-stands here, so that a misspelt operator is refused at once; fields that it does not name are kept
-where Kubernetes may add some.
+Kubernetes' own types are passed on unchanged. The schema holds only what is certain of them, so
+that a misspelt operator is refused at once, and keeps unknown fields where Kubernetes may add some.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -51,9 +50,9 @@ def _requirement(*operators: str) -> _Schema:
     return _object(
         "key",
         "operator",
-        key=(labels.key(), "What is looked at."),
-        operator=({"type": "string", "enum": list(operators)}, "How it is compared."),
-        values=(values, "What it is compared with."),
+        key=(labels.key(), "Label key that the requirement is about."),
+        operator=({"type": "string", "enum": list(operators)}, "How the label is compared."),
+        values=(values, "Values that the label is compared with."),
     ) | rules(rule(counted, message))
 
 
@@ -61,11 +60,11 @@ _LABEL: Final = _requirement("In", "NotIn", "Exists", "DoesNotExist")
 _NODE_LABEL: Final = _requirement("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _SELECTOR: Final = _object(
     matchLabels=(labels.labels(), "Labels that must be there."),
-    matchExpressions=(_list(_LABEL), "What labels must fulfil."),
+    matchExpressions=(_list(_LABEL), "Requirements on the labels."),
 )
 _NODE_TERM: Final = _object(
-    matchExpressions=(_list(_NODE_LABEL), "What the node's labels must fulfil."),
-    matchFields=(_list(_requirement("In", "NotIn")), "What the node's fields must fulfil."),
+    matchExpressions=(_list(_NODE_LABEL), "Requirements on the node's labels."),
+    matchFields=(_list(_requirement("In", "NotIn")), "Requirements on the node's fields."),
 )
 _NODE_TERMS: Final = _object(
     "nodeSelectorTerms",
@@ -211,7 +210,7 @@ class SchedulingSpec(ApiModel):
         default=[], max_length=32, description="Taints that the pods tolerate."
     )
     affinity: Affinity | None = Field(
-        default=None, description="A Kubernetes affinity, passed on to the pods as it is."
+        default=None, description="A Kubernetes affinity, passed on to the pods unchanged."
     )
     topology_spread_constraints: list[SpreadConstraint] = Field(
         default=[],

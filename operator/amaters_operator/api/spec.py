@@ -1,4 +1,4 @@
-"""`spec` of an AmatersCluster: the wish."""
+"""`spec` of an AmatersCluster: the desired state."""
 
 from typing import Annotated, Literal
 
@@ -46,14 +46,14 @@ class StorageSpec(ApiModel):
     when_deleted: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description=(
-            "What becomes of the volumes when the AmatersCluster is deleted. Retain keeps them: "
-            "a cluster created anew under the same name and size finds its data again."
+            "What happens to the volumes when the AmatersCluster is deleted. Retain keeps them: "
+            "a cluster created again under the same name and size finds its data."
         ),
     )
     when_scaled: Literal["Delete", "Retain"] = Field(
         default="Delete",
         description=(
-            "What becomes of the volume of a member that was scaled away. Delete: the operator "
+            "What happens to the volume of a member that was scaled away. Delete: the operator "
             "deletes its claim once the member's removal is committed. Retain: a removed member "
             "never returns under its identity, so the claim must be deleted by hand before the "
             "cluster can grow to that pod again. Scaling the StatefulSet by hand deletes nothing."
@@ -77,7 +77,7 @@ class ResourcesSpec(ApiModel):
     )
 
     requests: Resources = Field(
-        default={"cpu": "250m", "memory": "512Mi"}, description="What the scheduler sets aside."
+        default={"cpu": "250m", "memory": "512Mi"}, description="What the scheduler reserves."
     )
     limits: Resources = Field(
         default={}, description="What the pod may never exceed. A memory limit is advisable."
@@ -136,21 +136,20 @@ class MonitoringSpec(ApiModel):
 
 
 class AlertsSpec(ApiModel):
-    """What the nodes tell by themselves; every alert is a log line and a metric in any case."""
+    """When nodes raise alerts, and where they post them; each is a log line and a metric too."""
 
     slow_replication_entries: int = Field(
         default=1000,
         ge=1,
         le=1000000000,
-        description="Log entries a voter must lack to be slow. Applied by a reload.",
+        description="Log entries that a voter lags before it counts as slow. Applied by a reload.",
     )
     dedup_window_seconds: int = Field(
         default=300,
         ge=1,
         le=86400,
         description=(
-            "How long the same alert is not told again while its cause goes on. "
-            "Applied by a reload."
+            "How long the same alert is not repeated while its cause lasts. Applied by a reload."
         ),
     )
     webhook_secret_name: ObjectName | None = Field(
@@ -182,7 +181,7 @@ class UpgradeSpec(ApiModel):
         le=86400,
         description=(
             "How long a replaced pod may take to become ready before the roll is reported stuck. "
-            "A stuck roll touches no further healthy pod; correcting the spec sets it free."
+            "A stuck roll touches no further healthy pod; correcting the spec lets it continue."
         ),
     )
     max_lag_entries: int = Field(
@@ -200,18 +199,18 @@ class RetentionSpec(ApiModel):
         default=7,
         ge=1,
         le=1000,
-        description="The newest so many backups are kept, older ones deleted.",
+        description="Number of backups to keep; older ones are deleted.",
     )
 
 
 class BackupSpec(ApiModel):
-    """Where snapshots go, and when."""
+    """Where backups are stored, and when they are made."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "!has(self.timeZone) || has(self.schedule)",
-                "backup.timeZone says when the schedule runs: set backup.schedule too, or drop it",
+                "backup.timeZone needs backup.schedule: set the schedule too, or drop the zone",
             ),
         )
     )
@@ -230,12 +229,12 @@ class BackupSpec(ApiModel):
         description="How the bucket is named in requests; most own servers need path.",
     )
     server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
-        default=None, description="Encryption that the store is asked for."
+        default=None, description="Server-side encryption to request."
     )
     credentials_secret_name: ObjectName | None = Field(
         default=None,
         description=(
-            "Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, perhaps, "
+            "Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and optionally "
             "AWS_SESSION_TOKEN. The operator reads it for each backup and hands the keys to the "
             "node (in clear text without spec.tls), so a correction needs no restart. Named "
             "NAME-backup-credentials it is mounted in the pods, for amaters-cli. Without it the "
@@ -247,7 +246,7 @@ class BackupSpec(ApiModel):
         max_length=16,
         description=(
             "Buckets and prefixes that amaters-cli may store backups in, or restore them from, "
-            "beside the destination and bootstrap.restoreFrom."
+            "in addition to the destination and bootstrap.restoreFrom."
         ),
     )
     schedule: Schedule | None = Field(
@@ -255,7 +254,7 @@ class BackupSpec(ApiModel):
         description=(
             "When to back up, as a cron expression of five fields, such as '0 3 * * *'. "
             "Without it, backups are made on demand only: annotate the cluster with "
-            "amaters.io/backup=<any new word>."
+            "amaters.io/backup=<any new value>."
         ),
     )
     time_zone: TimeZone | None = Field(
@@ -266,7 +265,7 @@ class BackupSpec(ApiModel):
 
 
 class BootstrapSpec(ApiModel):
-    """How the cluster begins. Read once, immutable."""
+    """How the cluster starts; can be corrected until its backup is loaded."""
 
     restore_from: BackupUri = Field(
         description=(
@@ -277,18 +276,18 @@ class BootstrapSpec(ApiModel):
 
 
 class ClusterSpec(ApiModel):
-    """The wish: a replicated database of so many members, of this version, on such storage."""
+    """The desired cluster: members, version, storage and configuration."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "has(self.bootstrap) == has(oldSelf.bootstrap)",
-                "bootstrap cannot be added or dropped: it says how the cluster began; create another "
-                "cluster to begin otherwise",
+                "bootstrap cannot be added or dropped: it says how the cluster started; create another "
+                "cluster instead",
             ),
             rule(
                 "has(self.tls) == has(oldSelf.tls)",
-                "tls cannot be switched on or off on a living cluster: create another cluster and "
+                "tls cannot be switched on or off on an existing cluster: create another cluster and "
                 "restore a backup into it",
             ),
             rule(
@@ -300,7 +299,7 @@ class ClusterSpec(ApiModel):
     )
 
     image: ImageName = Field(
-        description="Image of the database server. A change rolls the pods, one at a time."
+        description="Image of the database server. A change replaces the pods, one at a time."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="When the kubelet pulls the image."
@@ -339,14 +338,14 @@ class ClusterSpec(ApiModel):
         default=MonitoringSpec(), description="How Prometheus finds the nodes."
     )
     alerts: AlertsSpec = Field(
-        default=AlertsSpec(), description="What the nodes tell by themselves, and to whom."
+        default=AlertsSpec(), description="Alert thresholds, and where alerts are posted."
     )
     upgrade: UpgradeSpec = Field(default=UpgradeSpec(), description="How pods are replaced.")
     backup: BackupSpec | None = Field(
-        default=None, description="Where snapshots are uploaded, and when."
+        default=None, description="Where backups are stored, and when they are made."
     )
     bootstrap: BootstrapSpec | None = Field(
-        default=None, description="How the cluster begins; empty when not set. Immutable."
+        default=None, description="How the cluster starts; empty when not set."
     )
     termination_grace_period_seconds: int = Field(
         default=60,

@@ -1,4 +1,4 @@
-"""`status` of an AmatersCluster: what is, built from observation only."""
+"""`status` of an AmatersCluster: the observed state."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from amaters_operator.api.scalars import ApiModel, Timestamp
 
 
 class Phase(StrEnum):
-    """One word for the STATUS column; the conditions say the rest."""
+    """The STATUS column; the conditions give the details."""
 
     CREATING = "Creating"
     RESTORING = "Restoring"
@@ -32,7 +32,7 @@ class MemberStatus(ApiModel):
     ready: bool = Field(default=False, description="The pod is ready.")
     since: Timestamp | None = Field(
         default=None,
-        description="Since when it has been seen ready, or not, by the clock of the API server.",
+        description="Since when it has been ready, or not, by the API server's clock.",
     )
     transition: str = Field(
         default="",
@@ -47,7 +47,7 @@ class MemberStatus(ApiModel):
     lag_entries: int = Field(default=0, description="Log entries behind the leader.")
     incompatible: str = Field(
         default="",
-        description="Version for which the others keep it out; empty when its version fits.",
+        description="Version that the other members do not work with; empty when it is compatible.",
     )
     certificate_serial: str = Field(
         default="", description="Serial of the certificate the client listener serves."
@@ -55,7 +55,7 @@ class MemberStatus(ApiModel):
 
 
 class BootstrapStatus(ApiModel):
-    """How the cluster began; written before the first pod, never changed after."""
+    """How the cluster started; written before the first pod, never changed after."""
 
     initial_members: list[str] = Field(
         default=[], description="Members the cluster was formed of: id:host:port."
@@ -65,28 +65,29 @@ class BootstrapStatus(ApiModel):
     )
     restored_from: str = Field(default="", description="Backup the data came from.")
     restore_started: Timestamp | None = Field(
-        default=None, description="When loading the backup was begun; `restore` tells the rest."
+        default=None, description="When loading the backup started; see `restore`."
     )
     restored_keys: int = Field(default=0, description="Records loaded from the backup.")
 
 
 class RestoreStatus(ApiModel):
-    """What became of loading the backup of `bootstrap.restoreFrom`."""
+    """Progress of loading the backup of `bootstrap.restoreFrom`."""
 
     started: Timestamp | None = Field(
-        default=None, description="When the last attempt to load the backup was begun."
+        default=None, description="When the last attempt to load the backup started."
     )
     waiting: str = Field(default="", description="What the next attempt waits for.")
     keys: int = Field(default=0, description="Records that the last attempt has loaded so far.")
-    total: int = Field(default=0, description="Records that there are to load; 0: not known yet.")
-    loaded_from: str = Field(default="", description="Backup that was loaded whole.")
+    total: int = Field(default=0, description="Records in the backup; 0 while that is not known.")
+    loaded_from: str = Field(default="", description="Backup that was loaded completely.")
     error: str = Field(default="", description="Why the last attempt failed.")
     failed: Timestamp | None = Field(default=None, description="When the last attempt failed.")
     failures: int = Field(
         default=0, description="Failed attempts with the same spec and credentials."
     )
     failed_with: str = Field(
-        default="", description="Of which spec and credentials the last attempt was."
+        default="",
+        description="Generation of the spec and version of the Secret that the last attempt used.",
     )
 
 
@@ -95,7 +96,7 @@ class UpgradeStatus(ApiModel):
 
     progress: str = Field(default="", description="Pods on the newest revision, such as 2/3.")
     revision: str = Field(default="", description="The newest revision.")
-    message: str = Field(default="", description="What the roll does or waits for.")
+    message: str = Field(default="", description="What the roll does, or what it waits for.")
 
 
 class BackupRecord(ApiModel):
@@ -112,24 +113,24 @@ class BackupRecord(ApiModel):
 
 
 class BackupStatus(ApiModel):
-    """What became of the backups."""
+    """The newest backup, and the state of the next one."""
 
     last: BackupRecord | None = Field(default=None, description="The newest backup.")
     last_scheduled: Timestamp | None = Field(
-        default=None, description="Newest time of the schedule that was served."
+        default=None, description="Latest scheduled time that was served."
     )
     last_token: str = Field(
-        default="", description="Newest value of the amaters.io/backup annotation that was served."
+        default="", description="Latest value of the amaters.io/backup annotation that was served."
     )
     next: Timestamp | None = Field(default=None, description="When the schedule runs next.")
     running_since: Timestamp | None = Field(
-        default=None, description="When the backup that is being made was begun."
+        default=None, description="When the running backup started."
     )
     running_above: int | None = Field(
-        default=None, description="Highest id in the store before the backup that is being made."
+        default=None, description="Highest backup id in the store when the running backup started."
     )
     waiting: str = Field(
-        default="", description="What the next backup waits for; empty when it waits for nothing."
+        default="", description="What the next backup waits for; empty when it does not wait."
     )
     failure: str = Field(
         default="", description="Why the last attempt failed; empty if it did not."
@@ -141,11 +142,11 @@ class BackupStatus(ApiModel):
     )
     failed_with: str = Field(
         default="",
-        description="Generation of the spec and version of the Secret that the last attempt had: "
+        description="Generation of the spec and version of the Secret that the last attempt used: "
         "once one of them changes, the next attempt does not wait.",
     )
     refused_token: str = Field(
-        default="", description="Newest value of the annotation that was refused, with an event."
+        default="", description="Latest value of the annotation that was refused, with an event."
     )
     kept: int = Field(
         default=0, description="Backups of this cluster in the store after retention."
@@ -164,13 +165,13 @@ class CertificateStatus(ApiModel):
 
 
 class ClusterStatus(ApiModel):
-    """What is: read it, never write it."""
+    """The observed state. The operator rebuilds it; do not edit it."""
 
     observed_generation: int = Field(
-        default=0, description="metadata.generation that this status speaks of."
+        default=0, description="metadata.generation that this status is about."
     )
     phase: Phase = Field(default=Phase.CREATING, description="The state in one word.")
-    replicas: int = Field(default=0, description="Pods there are.")
+    replicas: int = Field(default=0, description="Pods that exist.")
     pods: int = Field(
         default=0,
         description=(
@@ -184,7 +185,7 @@ class ClusterStatus(ApiModel):
         description="Size that every volume has at least; spec.storage.size may return to it.",
     )
     ready_replicas: int = Field(default=0, description="Pods that are ready.")
-    ready: str = Field(default="", description="Ready pods of those wished for, such as 3/3.")
+    ready: str = Field(default="", description="Ready pods of the desired ones, such as 3/3.")
     selector: str = Field(default="", description="Label selector of the pods, for scaling tools.")
     leader: str = Field(default="", description="Pod that leads; empty while none is known.")
     version: str = Field(
@@ -193,17 +194,19 @@ class ClusterStatus(ApiModel):
     image: str = Field(default="", description="Image every pod runs; empty while they differ.")
     members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
     upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
-    bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster began.")
+    bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster started.")
     restore: RestoreStatus | None = Field(
-        default=None, description="What became of loading the backup."
+        default=None, description="Progress of loading the backup."
     )
-    backup: BackupStatus | None = Field(default=None, description="What became of the backups.")
+    backup: BackupStatus | None = Field(
+        default=None, description="The newest backup, and the state of the next one."
+    )
     certificates: CertificateStatus | None = Field(
         default=None, description="The certificate the nodes should serve."
     )
     conditions: list[Condition] = Field(
         default=[],
-        description="The answers to the first questions, each with a next step.",
+        description="The conditions, each with a reason and the next step.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],

@@ -83,19 +83,23 @@ TABLE = [
         {},
         PodWarnings(pod='FailedMount: MountVolume.SetUp failed: secret "orders-tls" not found'),
         "PodNotStarted",
-        ['secret "orders-tls" not found', "Mend that"],
+        ['secret "orders-tls" not found', "Correct that"],
     ),
     (
         {"terminating": True, "due": NOW - timedelta(seconds=70)},
         None,
         "PodStuckTerminating",
-        ["was to be gone 70 s ago", "kubelet of node2 has not confirmed", "Only when it surely"],
+        [
+            "its deadline to terminate passed 70 s ago",
+            "kubelet of node2 has not confirmed",
+            "Only when it certainly",
+        ],
     ),
     (
         {"terminating": True, "due": NOW - timedelta(seconds=70), "finalizers": ("a.io/b",)},
         None,
         "PodStuckTerminating",
-        ["its finalizers hold it: a.io/b"],
+        ["its finalizers keep it: a.io/b"],
     ),
 ]
 
@@ -131,7 +135,7 @@ def test_a_pod_that_kubernetes_does_not_make_is_not_described_but_explained() ->
 
     assert found is not None
     assert (found.reason, found.final) == ("PodRefused", True)
-    assert "no such pod exists" in found.text
+    assert "the pod does not exist" in found.text
     assert "exceeded quota: small. Raise the quota, or correct the spec" in found.text
     assert "describe pod" not in found.text
 

@@ -57,7 +57,7 @@ def silent(observed: Observation, ordinal: int) -> Observation:
 
 def test_growing_begins_with_a_pod() -> None:
     assert scale.next_change(3, cluster(1)) == SetReplicas(
-        2, "growing: pod 1 is to join 1 voting members"
+        2, "growing: pod 1 joins 1 voting members"
     )
 
 
@@ -135,7 +135,7 @@ def test_a_member_that_its_leader_hears_from_has_its_disk_whatever_its_node_said
     change = scale.unfinished(3, observed)
 
     assert isinstance(change, Wait)
-    assert "its leader hears from it" in change.because
+    assert "the leader has contact with it" in change.because
 
 
 def test_the_only_voters_lost_disk_is_no_case_for_the_operator() -> None:

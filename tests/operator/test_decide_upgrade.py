@@ -118,11 +118,11 @@ def test_each_obstacle_holds_the_roll_and_is_named() -> None:
     cases = {
         "no leader": replace(well, members=None),
         "2 of 3 pods exist": replace(well, pods=well.pods[:2]),
-        "p-1 is going down": with_pod(well, 1, terminating=True, ready=False),
+        "p-1 is terminating": with_pod(well, 1, terminating=True, ready=False),
         "p-1 has been ready for less than 5 s": with_pod(well, 1, ready_since=young),
         "voter 2 (pod 1) does not take part": without_node(well, 1),
         "voter 2 (pod 1) lags by 5000": with_member(well, 1, lag=5000),
-        "learner 2 (pod 1) is yet to be promoted": with_member(well, 1, learner=True),
+        "learner 2 (pod 1) is not promoted yet": with_member(well, 1, learner=True),
     }
 
     for said, observed in cases.items():

@@ -33,8 +33,8 @@ WEBHOOK_DOWN = ApiUnreachableError(
 ANSWERS = [
     (INVALID, "Stalled", "Correct spec.resources"),
     (QUOTA, "Stalled", "Raise that quota"),
-    (WEBHOOK, "Stalled", "Change what that webhook objects to"),
-    (WEBHOOK_DOWN, "Reconciling", "Change what that webhook objects to, or the webhook"),
+    (WEBHOOK, "Stalled", "Change what that webhook refuses"),
+    (WEBHOOK_DOWN, "Reconciling", "Change what that webhook refuses, or the webhook"),
 ]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from amaters_operator.decisions.compatibility import kept_out, surely_kept_out
+from amaters_operator.decisions.compatibility import certainly_kept_out, kept_out
 from amaters_operator.decisions.observation import Incompatible, Node, Observation, Pod, State
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
@@ -117,5 +117,5 @@ def test_the_one_that_is_kept_out_blames_nobody_when_it_answers_alone() -> None:
 
 
 def test_only_those_who_have_a_leader_have_a_member_replaced() -> None:
-    assert [surely_kept_out(look(leader=1), pod) for pod in range(3)] == [False, False, True]
-    assert not any(surely_kept_out(look(leader=0), pod) for pod in range(3))
+    assert [certainly_kept_out(look(leader=1), pod) for pod in range(3)] == [False, False, True]
+    assert not any(certainly_kept_out(look(leader=0), pod) for pod in range(3))

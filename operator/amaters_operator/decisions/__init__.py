@@ -1,1 +1,1 @@
-"""Judgement: from what was seen to the single next move and the status. Pure, no I/O, no clock."""
+"""Decisions: from an observation to the next action and the status. Pure: no I/O, no clock."""

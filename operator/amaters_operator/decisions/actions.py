@@ -7,7 +7,7 @@ from typing_extensions import override
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing now and look again: something must happen first."""
+    """Nothing now: something must happen first."""
 
     because: str
 
@@ -18,7 +18,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Do nothing: it will not get better until a person changes something."""
+    """Nothing until a person changes something."""
 
     because: str
 
@@ -29,13 +29,13 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class ReplacePod:
-    """Evict exactly this pod; the StatefulSet makes it anew from the newest revision."""
+    """Evict exactly this pod; the StatefulSet recreates it from the newest revision."""
 
     pod: str
     uid: str
     because: str
     healthy: bool = True
-    """The pod does its part: replacing it takes a member down for a while."""
+    """The member takes part: replacing its pod takes it down for a while."""
 
     @override
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class ReplacePod:
 
 @dataclass(frozen=True, slots=True)
 class TransferLeadership:
-    """Hand leadership to this member."""
+    """Transfer leadership to this member."""
 
     to_member: int
     to_ordinal: int
@@ -52,7 +52,7 @@ class TransferLeadership:
 
     @override
     def __str__(self) -> str:
-        return f"handing leadership to pod {self.to_ordinal}: {self.because}"
+        return f"transferring leadership to pod {self.to_ordinal}: {self.because}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class AddMember:
 
 @dataclass(frozen=True, slots=True)
 class PromoteMember:
-    """Let a learner that has caught up vote."""
+    """Make a learner that has caught up a voter."""
 
     member: int
     ordinal: int
@@ -95,7 +95,7 @@ class RemoveMember:
 
 @dataclass(frozen=True, slots=True)
 class SetReplicas:
-    """Have the StatefulSet run so many pods."""
+    """Let the StatefulSet run this number of pods."""
 
     replicas: int
     because: str
@@ -121,7 +121,7 @@ class DeleteClaim:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Load the backup that the cluster is to start with. No step of a plan: it goes on beside."""
+    """Load the backup that the cluster starts with; it runs beside the other actions."""
 
     uri: str
     replace: bool

@@ -1,7 +1,7 @@
-"""What an answer of the Kubernetes API means for the spec. Pure: knows texts, not the API.
+"""What a refusal of the Kubernetes API means for the spec. Pure: knows texts, not the API.
 
 The API server names fields of the objects that the operator applies; a person knows the fields of
-the AmatersCluster they were made from.
+the AmatersCluster that they come from.
 """
 
 import re
@@ -31,7 +31,7 @@ _LONGEST: Final = 900
 
 
 def refused(what: str, said: str, *, lasting: bool) -> Blocked:
-    """Return what is told of a refusal: the API server's own words, the field, and what to do.
+    """Return the report of a refusal: the API server's text, the field, and what to do.
 
     `what` names the object, `said` is the whole answer.
     """
@@ -40,7 +40,7 @@ def refused(what: str, said: str, *, lasting: bool) -> Blocked:
 
 
 def field_of(said: str) -> str:
-    """Return the field of the AmatersCluster that an answer is about; empty when it is not said."""
+    """Return the field of the AmatersCluster that an answer is about; empty when it names none."""
     found = [
         (match.start(), ours) for pattern, ours in _FIELDS if (match := re.search(pattern, said))
     ]
@@ -48,13 +48,13 @@ def field_of(said: str) -> str:
 
 
 def _advice(what: str, said: str, *, lasting: bool) -> str:
-    left = f"until it is taken, {what} is left as it is"
+    left = f"until it is accepted, {what} stays unchanged"
     if field := field_of(said):
         return f"Correct {field}; {left}"
     if "exceeded quota" in said:
         return f"Raise that quota, or ask for less in the spec; {left}"
     if "admission webhook" in said or "denied the request" in said or "webhook" in said:
-        return f"Change what that webhook objects to, or the webhook; {left}"
+        return f"Change what that webhook refuses, or the webhook; {left}"
     if "cannot " in said and "in API group" in said:
-        return f"Install the operator's chart anew, which has its rights; {left}"
-    return f"Correct the spec; {left}" if lasting else f"It is tried again; {left}"
+        return f"Upgrade the operator's chart, which grants its rights; {left}"
+    return f"Correct the spec; {left}" if lasting else f"It is retried; {left}"

@@ -1,10 +1,10 @@
-"""One cluster, one look, one move: how rolls and membership changes take turns. Pure.
+"""One cluster, one observation, one step: how rolls and membership changes take turns. Pure.
 
-1. a pod that is outdated and takes no part is replaced: nothing else may stand in its way;
-2. a change that was begun is finished;
-3. a pod that is no longer wanted and takes no part goes;
-4. the roll goes on;
-5. and only with nothing to roll, or while rolls are paused, does the cluster grow or shrink.
+1. A pod that is outdated and takes no part is replaced: nothing else may delay that.
+2. A membership change that has started is finished.
+3. A pod that is no longer desired and takes no part is removed.
+4. The roll continues.
+5. With nothing to roll, or while rolls are paused, the cluster grows or shrinks.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from amaters_operator.decisions.volumes import Claim
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next move, and what the roll and the scaling each have to say."""
+    """The next step, and what the roll and the scaling each ask for."""
 
     step: Step | None
     roll: upgrade.RollStep | None = None
@@ -33,19 +33,19 @@ def arbitrate(
     claims: Sequence[Claim] = (),
     keep_claims: bool = False,
 ) -> Decision:
-    """Return the plan for this pass; its move is None when everything is as wished."""
+    """Return the decision of this pass; its step is None when nothing is left to do."""
     roll = upgrade.next_step(observed, policy)
-    begun = scale.unfinished(wanted, observed)
-    wish = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
+    started = scale.unfinished(wanted, observed)
+    change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
+    scaling = started or change
     if isinstance(roll, ReplacePod) and not roll.healthy:
-        return Decision(roll, roll, begun or wish)
-    if begun is not None and not isinstance(begun, Wait):
-        return Decision(begun, roll, begun)
-    if wish is not None and _drops_idle(wanted, observed):
-        return Decision(wish, roll, wish)
+        return Decision(roll, roll, scaling)
+    if started is not None and not isinstance(started, Wait):
+        return Decision(started, roll, started)
+    if change is not None and _removes_idle(wanted, observed):
+        return Decision(change, roll, change)
     if roll is not None and not policy.paused:
-        return Decision(roll, roll, begun or wish)
-    scaling = begun or wish
+        return Decision(roll, roll, scaling)
     return Decision(scaling or roll, roll, scaling)
 
 
@@ -54,15 +54,15 @@ def stuck(
 ) -> Stuck | None:
     """Return why the roll is stuck, also when the last outdated pod is already replaced.
 
-    Without a roll a pod that does not come up is a missing member, and nothing else.
+    Without a roll, a pod that is not ready is a missing member and nothing else.
     """
     if isinstance(decision.roll, Stuck):
         return decision.roll
     return upgrade.problem_of_updated(observed, policy) if rolling else None
 
 
-def _drops_idle(wanted: int, observed: Observation) -> bool:
-    """Whether the pod that shrinking drops next takes no part anyway."""
+def _removes_idle(wanted: int, observed: Observation) -> bool:
+    """Whether the pod that shrinking removes next takes no part anyway."""
     if observed.replicas is None or observed.replicas <= wanted:
         return False
     member = observed.member(observed.replicas - 1)

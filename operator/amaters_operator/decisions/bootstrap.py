@@ -1,4 +1,4 @@
-"""How a cluster begins: once, of members named before the first pod, perhaps from a backup. Pure."""
+"""How a cluster starts: once, of members named before the first pod, perhaps from a backup. Pure."""
 
 from datetime import datetime
 
@@ -15,10 +15,10 @@ def record(
     desired: tuple[str, ...],
     in_config_map: tuple[str, ...] | None,
 ) -> BootstrapStatus:
-    """Return the record of the beginning: the one in the status, or a first one.
+    """Return how the cluster started: by the status, or the first record of it.
 
-    `noted` is what an existing ConfigMap says: the status can be lost (a cluster restored from
-    files), and then the members must not be counted anew.
+    `in_config_map` is what an existing ConfigMap says: the status can be lost (objects restored
+    from files), and the members must stay the same.
     """
     if recorded is not None and recorded.initial_members:
         return recorded
@@ -27,10 +27,10 @@ def record(
 
 
 def formed(record: BootstrapStatus, observed: Observation, *, older: bool) -> BootstrapStatus:
-    """Return the record with the cluster's identity, once all initial members stand in it.
+    """Return the record with the cluster's identity, once all initial members take part.
 
-    Volumes may hold a cluster that is older than the AmatersCluster, and of another size: it has
-    formed already.
+    Volumes may hold a cluster that is older than the AmatersCluster, and of another size: that
+    one has formed already.
     """
     if record.cluster_id or not observed.cluster_id or observed.leader() is None:
         return record
@@ -42,7 +42,7 @@ def formed(record: BootstrapStatus, observed: Observation, *, older: bool) -> Bo
 
 
 def restored(record: BootstrapStatus, restore: RestoreStatus | None) -> BootstrapStatus:
-    """Return the record with the backup that the data came from, once it is loaded whole."""
+    """Return the record with the backup that the data came from, once it is loaded completely."""
     if restore is None or record.restored_from:
         return record
     return record.model_copy(
@@ -64,9 +64,9 @@ def next_restore(
 ) -> Restore | Wait | None:
     """Return whether the backup is to be loaded now; None when there is nothing to load.
 
-    A load that was begun and not finished may have left half of the data: it is begun again and
-    replaces what is there. Failures are tried again, ever more slowly; what has been corrected,
-    which shows in `given`, is tried at once. Clients find no Service until it is done.
+    A load that did not finish may have left half of the data: the next one replaces what is
+    there. Failures are retried with growing pauses, and at once after a correction, which shows
+    in `inputs`. Clients find no Service until the load is done.
     """
     if spec is None or record.restored_from or restore.loaded_from:
         return None
@@ -75,7 +75,7 @@ def next_restore(
     if restore.failed is not None and restore.failed_with == inputs:
         due = restore.failed + pause_after(restore.failures)
         if now < due:
-            return Wait(f"the backup is tried again at {due:%H:%M:%S} UTC, or once corrected")
+            return Wait(f"the backup is retried at {due:%H:%M:%S} UTC, or once corrected")
     again = restore.started is not None or record.restore_started is not None
     return Restore(
         spec.restore_from,
@@ -85,15 +85,15 @@ def next_restore(
 
 
 def restore_pod(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
-    """Return the pod that loads the backup: the leader's, once every node knows where from.
+    """Return the pod that loads the backup: the leader's, once every node knows the source.
 
-    Nodes are asked to reload a corrected configuration, and it reaches them one by one: another
-    may lead before the load is done. `wanted` are the digests of a configuration that is current.
+    A corrected configuration reaches the nodes one by one, and another may lead before the load
+    is done. `wanted` are the digests of the current configuration.
     """
     leader = observed.leader()
     pod = None if leader is None else observed.pod(leader.ordinal)
     if pod is None:
-        return Wait("the backup is loaded by a leader, and none is known just now")
+        return Wait("the leader loads the backup, and none is known now")
     behind = [
         one.name
         for one in observed.pods
@@ -110,5 +110,5 @@ def restore_pod(observed: Observation, wanted: frozenset[str]) -> Pod | Wait:
 
 
 def serves_clients(spec: BootstrapSpec | None, record: BootstrapStatus) -> bool:
-    """Whether clients may find the cluster: not before its backup is loaded whole."""
+    """Whether clients may find the cluster: not before its backup is loaded completely."""
     return spec is None or bool(record.restored_from)

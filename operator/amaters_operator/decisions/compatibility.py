@@ -1,8 +1,8 @@
-"""Which members are kept out for their version, by the words of the nodes. Pure.
+"""Which members are kept out for their version, by the reports of the nodes. Pure.
 
-Two members whose versions do not fit refuse each other, so somebody must be right: who knows a
-leader is. Without a leader it takes half of the pods to name a member; fewer say nothing, for
-the only one that answers may be the one that is kept out.
+Two members of incompatible versions refuse each other, so one of them has to be believed: the one
+with a leader is. Without a leader, half of the pods must name a member: the only node that answers
+may be the one that is kept out.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from amaters_operator.decisions.observation import Incompatible, Observation
 
 
 def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:
-    """Return what is said of those kept out, by member id; None when that is not known just now."""
+    """Return the members that are kept out, by id; None when that is not known now."""
     led = _by_nodes_with_leader(observed)
     if led is not None:
         return led
@@ -24,10 +24,10 @@ def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:
     return named or None
 
 
-def surely_kept_out(observed: Observation, pod: int) -> bool:
-    """Whether those who have a leader keep out the node of that pod.
+def certainly_kept_out(observed: Observation, pod: int) -> bool:
+    """Whether nodes with a leader keep out the node of that pod.
 
-    Without a leader nobody is surely wrong: acting on it could replace the last one that is right.
+    Without a leader it is not certain which side is wrong: acting could replace the right one.
     """
     return any(ordinal(observed, member) == pod for member in _by_nodes_with_leader(observed) or ())
 
@@ -39,9 +39,9 @@ def _by_nodes_with_leader(observed: Observation) -> Mapping[int, Incompatible] |
 
 
 def ordinal(observed: Observation, member: int) -> int | None:
-    """Return the pod of a member, by its own word or the leader's; None when nobody says."""
+    """Return the pod of a member, by its own report or the leader's; None when neither is known."""
     own = next((number for number, node in observed.nodes.items() if node.id == member), None)
     if own is not None:
         return own
-    told = next((one.ordinal for one in observed.members or () if one.id == member), -1)
-    return told if told >= 0 else None
+    listed = next((one.ordinal for one in observed.members or () if one.id == member), -1)
+    return listed if listed >= 0 else None

@@ -1,7 +1,7 @@
-"""Disruption budgets: which cover the pods, and what follows from two. Pure.
+"""Disruption budgets: which ones cover the pods, and what follows from two. Pure.
 
-Kubernetes evicts no pod that two budgets cover: it answers with an internal error, to the operator
-and to `kubectl drain` alike.
+Kubernetes evicts no pod that two budgets cover: the operator and `kubectl drain` alike receive an
+internal error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ def _matches(labels: Mapping[str, str], need: Mapping[str, Any]) -> bool:
 def notes(
     cluster: AmatersCluster, observed: Observation, blocked: Iterable[Blocked]
 ) -> tuple[str, ...]:
-    """Say that two budgets cover the pods, while nothing is blocked by it yet."""
+    """Say that two budgets cover the pods, unless something is blocked by it already."""
     if len(observed.budgets) < _TWO or any(one.reason == TWO for one in blocked):
         return ()
     return (
@@ -70,5 +70,5 @@ def _explained(cluster: AmatersCluster, names: Iterable[str]) -> str:
 def _advice(names: Iterable[str]) -> str:
     return (
         "delete all but one of them or narrow their selectors; "
-        "spec.podDisruptionBudget.enabled: false gives up the operator's own"
+        "spec.podDisruptionBudget.enabled: false removes the operator's own"
     )

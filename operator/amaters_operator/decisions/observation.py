@@ -1,7 +1,7 @@
-"""What was seen of one cluster, in one look: pods by Kubernetes, nodes and members by themselves.
+"""One observation of one cluster: pods by Kubernetes, nodes by themselves, members by the leader.
 
-Every decision is a function of these values. `None` always means "not known just now", never
-"not there".
+Every decision is a function of these values. `None` always means "not known now", never "not
+there".
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What a node says it is doing."""
+    """What a node reports that it is doing."""
 
     WAITING = "waiting"
     FOLLOWER = "follower"
@@ -40,7 +40,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod as Kubernetes tells it."""
+    """A pod as Kubernetes reports it."""
 
     name: str
     ordinal: int
@@ -49,29 +49,29 @@ class Pod:
     image: str = ""
     ready: bool = False
     ready_since: datetime | None = None
-    """Since when it has been seen ready; None while it is not. By the API server's clock."""
+    """Since when it is ready; None while it is not. By the API server's clock."""
     unready_since: datetime | None = None
-    """Since when it has been seen not ready; None while it is."""
+    """Since when it is not ready; None while it is."""
     transition: str = ""
     """Its uid, and when its readiness last changed by the clock of its machine."""
     terminating: bool = False
     node: str = ""
     ip: str = ""
     problem: str = ""
-    """Why the pod cannot run, as the kubelet or the scheduler puts it; empty if it says nothing."""
+    """Why the pod cannot run, in the text of kubelet or scheduler; empty without one."""
     cause: Cause = Cause.NONE
     """Of which kind the trouble is."""
     due: datetime | None = None
-    """When a terminating pod is to be gone."""
+    """Deadline of a terminating pod."""
     finalizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PodWarnings:
-    """What Kubernetes last warned of, of a pod that does not come up."""
+    """The last warnings of Kubernetes about a pod that is not ready."""
 
     creation: str = ""
-    """Why it is not made."""
+    """Why it is not created."""
     pod: str = ""
     claim: str = ""
     """Why its volume claim is not bound."""
@@ -79,7 +79,7 @@ class PodWarnings:
 
 @dataclass(frozen=True, slots=True)
 class LoadedCertificate:
-    """A certificate as a node reports it loaded."""
+    """A certificate that a node reports as loaded."""
 
     listener: str
     serial: str
@@ -87,7 +87,7 @@ class LoadedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Incompatible:
-    """A member that a node does not work with, because their versions do not fit."""
+    """A member that a node does not work with, because their versions are incompatible."""
 
     member: int
     version: str
@@ -97,7 +97,7 @@ class Incompatible:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A database node by its own words."""
+    """A database node as it reports itself."""
 
     id: int
     state: State
@@ -111,49 +111,49 @@ class Node:
     restoring: bool = False
     certificates: tuple[LoadedCertificate, ...] = ()
     config_digest: str = ""
-    """Of the configuration file in force; empty when the node does not tell."""
+    """Of the configuration file in force; empty when the node reports none."""
     incompatible: tuple[Incompatible, ...] = ()
 
     @property
     def takes_part(self) -> bool:
-        """Whether the node stands in its cluster, as voter or learner."""
+        """Whether the node takes part in its cluster, as voter or learner."""
         return self.state in _TAKES_PART
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member by the leader's words."""
+    """A member as the leader reports it."""
 
     id: int
     ordinal: int
-    """Of the pod at its address; -1 for an address that is none of this cluster's pods."""
+    """Of the pod at its address; -1 when the address is not a pod of this cluster."""
     learner: bool = False
     started: bool = True
     leader: bool = False
     match_index: int = 0
     lag: int = 0
     active: bool = True
-    """The leader heard from it lately."""
+    """The leader received a message from it recently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One cluster in one look. Pods are sorted by ordinal."""
+    """One cluster at one moment. Pods are sorted by ordinal."""
 
     now: datetime
-    """By the API server's clock, like every moment that is compared with it."""
+    """By the API server's clock, like every time that is compared with it."""
     pods: tuple[Pod, ...] = ()
     nodes: Mapping[int, Node] = field(default_factory=dict)
     """By pod ordinal; a node that did not answer is absent."""
     members: tuple[Member, ...] | None = None
-    """None while no leader tells."""
+    """None while no leader lists them."""
     cluster_id: str = ""
     replicas: int | None = None
-    """Pods the StatefulSet is to run; None while there is no StatefulSet."""
+    """Pods that the StatefulSet runs; None without a StatefulSet."""
     revision: str = ""
-    """The StatefulSet's newest revision; empty while it has not caught up with its own spec."""
+    """The StatefulSet's newest revision; empty until its controller has processed its spec."""
     warnings: Mapping[int, PodWarnings] = field(default_factory=dict)
-    """By pod ordinal; only of pods that have been missing for a while."""
+    """By pod ordinal; only of pods that are missing for some time."""
     budgets: tuple[str, ...] = ()
     """The disruption budgets that cover the pods."""
 
@@ -169,7 +169,7 @@ class Observation:
 
     @property
     def mostly_ready(self) -> bool:
-        """Whether the kubelets call most pods ready."""
+        """Whether the kubelets report most pods ready."""
         return 2 * sum(pod.ready for pod in self.pods) > max(len(self.pods), 1)
 
     def pod(self, ordinal: int) -> Pod | None:
@@ -181,7 +181,7 @@ class Observation:
         return next((one for one in self.members or () if one.ordinal == ordinal), None)
 
     def participates(self, member: Member) -> bool:
-        """Whether the member surely does its part: its own word and the leader's agree."""
+        """Whether the member takes part: its own report and the leader's agree."""
         node = self.nodes.get(member.ordinal)
         return node is not None and node.id == member.id and node.takes_part and member.active
 
@@ -213,5 +213,5 @@ class Observation:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the names as they stand in a sentence."""
+    """Return the names as a list in a sentence."""
     return ", ".join(names) or "none"

@@ -1,7 +1,7 @@
-"""Why a pod does its part no more, or not yet, and what a person can do about it. Pure.
+"""Why a pod is not ready, and what a person can do about it. Pure.
 
-The facts are the words of kubelet, scheduler and controllers. Each text says what is true and what
-to do; whether a roll is under way makes no difference to either.
+The facts come from kubelet, scheduler and controllers. Each text gives the fact and the next step;
+a roll changes neither.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from amaters_operator.decisions.observation import Cause, Observation, Pod, PodW
 from amaters_operator.manifests import names
 
 _OVERDUE: Final = timedelta(seconds=10)
-"""How much later than announced a pod may go, before it does not go."""
+"""How long after its deadline a terminating pod counts as stuck."""
 
 _ELSEWHERE: Final = ("volume node affinity", "persistentvolume's node affinity")
-"""How the scheduler says that a volume can be reached from other nodes only."""
+"""The scheduler's texts for a volume that only other nodes reach."""
 
 _CONTAINER: Final = {
     Cause.IMAGE: (
@@ -27,26 +27,26 @@ _CONTAINER: Final = {
     Cause.CRASH: ("PodCrashes", "See `kubectl logs {pod} --previous`"),
     Cause.ENDED: ("PodEnded", "Its StatefulSet replaces it"),
 }
-"""Reason and advice, by what the kubelet says of a container."""
+"""Reason and advice, by what the kubelet reports of a container."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodProblem:
-    """Why a pod does not do its part."""
+    """Why a pod is not ready."""
 
     pod: str
     reason: str
     """One CamelCase word."""
     text: str
-    """What is so, and what to do."""
+    """The fact and the next step."""
     by_spec: bool = False
-    """A corrected spec heals it."""
+    """A corrected spec mends it."""
     final: bool = False
-    """It never passes by itself, whatever the operator does."""
+    """It never passes by itself."""
 
 
 def of(observed: Observation, pod: Pod) -> PodProblem | None:
-    """Return why this pod does not do its part; None while it merely takes its time."""
+    """Return why this pod is not ready; None while it is merely starting."""
     if pod.terminating:
         return _leaving(observed, pod)
     if pod.ready:
@@ -62,7 +62,7 @@ def of(observed: Observation, pod: Pod) -> PodProblem | None:
 
 
 def absent(observed: Observation, name: str, ordinal: int) -> PodProblem | None:
-    """Return why a pod that is to run does not exist; None while it is being made."""
+    """Return why a desired pod does not exist; None while it is being created."""
     why = observed.warnings.get(ordinal, PodWarnings()).creation
     if not why:
         return None
@@ -70,7 +70,7 @@ def absent(observed: Observation, name: str, ordinal: int) -> PodProblem | None:
     return PodProblem(
         name,
         "PodRefused",
-        f"no such pod exists, for Kubernetes refuses to make it: {why.rstrip('.')}. {advice}, or "
+        f"the pod does not exist, because Kubernetes refuses to create it: {why.rstrip('.')}. {advice}, or "
         "correct the spec",
         by_spec=True,
         final=True,
@@ -78,7 +78,7 @@ def absent(observed: Observation, name: str, ordinal: int) -> PodProblem | None:
 
 
 def all_of(cluster: AmatersCluster, observed: Observation) -> list[PodProblem]:
-    """Return the troubles of all pods that are to run, by ordinal."""
+    """Return the problems of all desired pods, by ordinal."""
     found = []
     for ordinal in range(max(cluster.spec.replicas, observed.replicas or 0)):
         pod = observed.pod(ordinal)
@@ -88,10 +88,10 @@ def all_of(cluster: AmatersCluster, observed: Observation) -> list[PodProblem]:
 
 
 def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
-    """Return the pods, of those wished for, that are not ready or whose node takes no part.
+    """Return the desired pods that are not ready or whose node takes no part.
 
-    A node that does not answer us while the kubelet calls its pod ready is not counted: that may
-    be the network between us.
+    A node that does not answer while the kubelet reports its pod ready is not counted: the reason
+    may be the network between the operator and the node.
     """
     gone = []
     for ordinal in range(cluster.spec.replicas):
@@ -108,7 +108,7 @@ def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
 
 
 def silent(cluster: AmatersCluster, observed: Observation) -> list[str]:
-    """Return the pods that are called ready and whose nodes did not answer the operator."""
+    """Return the pods that are reported ready and whose nodes did not answer the operator."""
     return [
         pod.name
         for pod in observed.pods
@@ -117,7 +117,7 @@ def silent(cluster: AmatersCluster, observed: Observation) -> list[str]:
 
 
 def creating(cluster: AmatersCluster, observed: Observation) -> str:
-    """Say what a cluster that has not formed yet waits for."""
+    """Say what a cluster that has not formed waits for."""
     if found := all_of(cluster, observed):
         said = "; ".join(f"{one.pod}: {one.text}" for one in found)
         return f"the members cannot start: {said}"
@@ -127,7 +127,7 @@ def creating(cluster: AmatersCluster, observed: Observation) -> str:
 
 
 def details(cluster: AmatersCluster, observed: Observation) -> str:
-    """Say of each pod that is missing what is known of it, and what to do."""
+    """Say what is known of each missing pod, and what to do."""
     known = {one.pod: one.text for one in all_of(cluster, observed)}
     gone = missing(cluster, observed)
     said = [f"{name}: {known[name]}" for name in gone if name in known]
@@ -137,23 +137,25 @@ def details(cluster: AmatersCluster, observed: Observation) -> str:
 def _hint(cluster: AmatersCluster, observed: Observation, name: str) -> str:
     pod = observed.pod(names.ordinal(name))
     if pod is None:
-        return f"{name} is being made; if it stays so, see `kubectl describe sts {cluster.name}`"
+        return (
+            f"{name} is being created; if that persists, see `kubectl describe sts {cluster.name}`"
+        )
     if pod.terminating:
-        return f"{name} is going down and comes back"
-    return f"see `kubectl describe pod {name}` if it stays so"
+        return f"{name} is terminating and will be recreated"
+    return f"if that persists, see `kubectl describe pod {name}`"
 
 
 def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
-    """Judge a pod that was deleted: it says itself until when it is to be gone."""
+    """Return why a deleted pod is still there after its deadline."""
     if pod.due is None or observed.now - pod.due < _OVERDUE:
         return None
-    since = f"it was to be gone {(observed.now - pod.due).total_seconds():.0f} s ago"
+    since = f"its deadline to terminate passed {(observed.now - pod.due).total_seconds():.0f} s ago"
     if pod.finalizers:
-        held = f"{since}, and its finalizers hold it: {listed(pod.finalizers)}"
+        held = f"{since}, and its finalizers keep it: {listed(pod.finalizers)}"
         return PodProblem(
             pod.name,
             "PodStuckTerminating",
-            f"{held}. Whoever set them has to remove them",
+            f"{held}. Their owner has to remove them",
             final=True,
         )
     return PodProblem(
@@ -161,7 +163,7 @@ def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
         "PodStuckTerminating",
         f"{since}, and the kubelet of {pod.node or 'its node'} has not confirmed that. See "
         f"`kubectl get node {pod.node}`: bring that node back or restart its kubelet. Only when "
-        f"it surely runs no more: `kubectl delete pod {pod.name} --force`",
+        f"it certainly runs no more: `kubectl delete pod {pod.name} --force`",
         final=True,
     )
 
@@ -172,16 +174,16 @@ def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
         return PodProblem(
             pod.name,
             "VolumeNotBound",
-            f"its volume claim {claim} is not bound: {said.claim.rstrip('.')}. Mend that; "
-            "spec.storage.className cannot be changed, so a class that it misses must be created, "
-            "or the cluster deleted and created with another class",
+            f"its volume claim {claim} is not bound: {said.claim.rstrip('.')}. Correct that; "
+            "spec.storage.className cannot be changed, so create a missing class, "
+            "or delete the cluster and create it with another class",
             final=True,
         )
     if any(one in words for one in _ELSEWHERE):
         return PodProblem(
             pod.name,
             "NodeNotAvailable",
-            f"its volume can be reached from a node only that takes no pods ({pod.problem}). "
+            f"its volume can only be reached from a node that takes no pods ({pod.problem}). "
             "Uncordon that node, see `kubectl get nodes`. If it is gone for good, "
             f"`kubectl delete pvc {claim} --wait=false; kubectl delete pod {pod.name}`: the member "
             "is replaced by a new one with an empty disk",
@@ -200,6 +202,6 @@ def _not_started(pod: Pod, said: PodWarnings) -> PodProblem | None:
     return PodProblem(
         pod.name,
         "PodNotStarted",
-        f"{said.pod.rstrip('.')}. Mend that, or correct the spec",
+        f"{said.pod.rstrip('.')}. Correct that, or correct the spec",
         by_spec=True,
     )

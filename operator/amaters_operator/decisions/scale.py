@@ -1,7 +1,7 @@
 """Which membership change or pod count comes next. Pure.
 
-Growing: one more pod, its node becomes a learner, catches up, is promoted, and only then the
-next. Shrinking: leadership leaves the highest pod, its member is removed, then the pod goes. A
+Growing adds one pod at a time: its node becomes a learner, catches up and is promoted before the
+next one. Shrinking moves leadership away from the highest pod, removes its member, then the pod. A
 node that lost its disk is removed under its old id and added under a new one. Every state in
 between is recognised, so that a crash anywhere loses nothing.
 """
@@ -27,19 +27,19 @@ ScaleStep = (
 )
 
 CAUGHT_UP_ENTRIES = 100
-"""A learner this close to the leader may vote: the rest reaches it within a round trip."""
+"""A learner within this lag may be promoted: the rest reaches it within a round trip."""
 
 HIGHEST_ORDINAL = 8
-"""Of the largest cluster: a member at a higher one was not made by this operator."""
+"""Of the largest cluster: this operator made no member at a higher one."""
 
 _JOINS = frozenset({State.WAITING, State.DISK_LOST})
 
 
 def unfinished(wanted: int, observed: Observation) -> ScaleStep | None:
-    """Return the next move of a change that was begun or forced upon us, or None.
+    """Return the next step of a change that has started or is forced, or None.
 
-    That is a lost disk, a learner, a pod that belongs to no member. It goes before rolls and
-    before new changes. What is no longer wanted is left to `next_change`.
+    That is a lost disk, a learner, a pod that belongs to no member. It precedes rolls and new
+    changes. `next_change` removes what is no longer desired.
     """
     if observed.members is None or observed.replicas is None:
         return None
@@ -56,12 +56,11 @@ def unfinished(wanted: int, observed: Observation) -> ScaleStep | None:
 def pod_count(
     status: ClusterStatus, existing: int | None, initial: int, claims: Sequence[Claim] = ()
 ) -> int:
-    """Return how many pods the StatefulSet is to run before anything else is known.
+    """Return how many pods the StatefulSet has to run before anything else is known.
 
-    The status says it. A status of an earlier version, one that was lost, and that of an
-    AmatersCluster made anew over volumes that were kept do not: then no pod may be missing of a
-    member that is known or that may have its disk in a claim, whatever number the StatefulSet
-    (`existing`) has.
+    The status says it, unless it is of an earlier version, was lost, or belongs to an
+    AmatersCluster created again over existing volumes. Then every member that is known, or that
+    may have its disk in a claim, needs its pod, whatever number the StatefulSet (`existing`) has.
     """
     if status.pods:
         return status.pods
@@ -79,10 +78,10 @@ def _ordinal_of(pod: str) -> int:
 def next_change(
     wanted: int, observed: Observation, *, claims: Sequence[Claim] = (), keep_claims: bool = False
 ) -> ScaleStep | None:
-    """Return the next move towards `wanted` members, or None when there.
+    """Return the next step towards `wanted` members, or None when they are reached.
 
-    `claims` are the volume claims that exist: the volume of a removed member cannot be used
-    again. With `keep_claims` a person deletes it, otherwise it goes once it is proven to be one.
+    `claims` are the existing volume claims: the volume of a removed member cannot be used again.
+    With `keep_claims` a person deletes it, otherwise the operator does once that is proven.
     """
     if observed.replicas is None:
         return None
@@ -94,7 +93,7 @@ def next_change(
     if observed.replicas == wanted:
         return None
     if observed.members is None:
-        return Wait("the database does not tell its members: no leader")
+        return Wait("no leader lists the members")
     if observed.replicas < wanted:
         return _grow(observed.replicas, observed, claims)
     return _shrink(observed.replicas - 1, observed)
@@ -110,7 +109,7 @@ def _grow(ordinal: int, observed: Observation, claims: Sequence[Claim]) -> Scale
     if leftover is not None and (leftover.terminating or leftover.member):
         return Wait(_why_kept(leftover))
     return SetReplicas(
-        ordinal + 1, f"growing: pod {ordinal} is to join {len(observed.voters)} voting members"
+        ordinal + 1, f"growing: pod {ordinal} joins {len(observed.voters)} voting members"
     )
 
 
@@ -138,18 +137,18 @@ def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
         return Wait(obstacle)
     if leader.id != leaving.id:
         return RemoveMember(
-            leaving.id, ordinal, f"shrinking: pod {ordinal} is to go; {len(staying)} voters stay"
+            leaving.id, ordinal, f"shrinking: pod {ordinal} is removed; {len(staying)} voters stay"
         )
     heir = max(staying, key=lambda one: (observed.participates(one), one.match_index, -one.ordinal))
     return TransferLeadership(
         heir.id,
         heir.ordinal,
-        f"shrinking: pod {ordinal} leads and is to go; member {heir.id} is the most caught up",
+        f"shrinking: pod {ordinal} leads and is removed; member {heir.id} is the most caught up",
     )
 
 
 def _no_majority_without(observed: Observation, staying: Sequence[Member]) -> str:
-    """Say why those who stay could not carry the cluster; empty when they can."""
+    """Say why the staying members have no majority; empty when they have one."""
     alive = sum(observed.participates(one) for one in staying)
     needed = len(staying) // 2 + 1
     if alive >= needed:
@@ -161,7 +160,7 @@ def _no_majority_without(observed: Observation, staying: Sequence[Member]) -> st
 
 
 def _without_pod(observed: Observation) -> ScaleStep | None:
-    """Run the pods of all members, also of those that are to go: they leave by membership."""
+    """Run the pods of all members, also of those that shrinking removes: membership comes first."""
     ordinals = [one.ordinal for one in observed.members or () if one.ordinal <= HIGHEST_ORDINAL]
     needed = max(ordinals, default=-1) + 1
     if observed.replicas is None or needed <= observed.replicas:
@@ -175,8 +174,8 @@ def _lost_disk(observed: Observation) -> ScaleStep | None:
         if node is None or node.state is not State.DISK_LOST or not member.started:
             continue
         if member.active:
-            # The node was asked before the leader, which has heard from this very member since.
-            return Wait(f"pod {member.ordinal} has just come back: its leader hears from it")
+            # The node answered before the leader did, which has contact with the member since.
+            return Wait(f"pod {member.ordinal} has just come back: the leader has contact with it")
         staying = [one for one in observed.voters if one.id != member.id]
         if not staying:
             return Wait(
@@ -194,7 +193,7 @@ def _lost_disk(observed: Observation) -> ScaleStep | None:
 
 
 def _orphan(observed: Observation) -> ScaleStep | None:
-    """Remove a member that no pod can ever be: its address is not among those that are run."""
+    """Remove a member whose address is not one of the pods'."""
     for member in observed.members or ():
         if (
             0 <= member.ordinal < (observed.replicas or 0)
@@ -224,7 +223,7 @@ def _learner(kept: int, observed: Observation) -> ScaleStep | None:
 
 
 def _promotion(member: Member, observed: Observation) -> ScaleStep:
-    """Let it vote, unless the larger cluster could then not find a majority."""
+    """Promote the learner, unless the larger cluster would then have no majority."""
     alive = 1 + sum(observed.participates(one) for one in observed.voters)
     needed = (len(observed.voters) + 1) // 2 + 1
     if alive < needed:
@@ -236,7 +235,7 @@ def _promotion(member: Member, observed: Observation) -> ScaleStep:
 
 
 def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
-    """Add the node of a pod that waits for it. The pod counts only while it is wanted."""
+    """Add the node of a pod that waits to join; only desired pods count."""
     for ordinal in range(kept):
         if observed.member(ordinal) is not None:
             continue
@@ -244,9 +243,9 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
         if node is not None and node.state is State.REMOVED:
             return Wait(
                 f"pod {ordinal} holds the volume of a member that was removed: delete its volume "
-                "claim and the pod, and it joins anew"
+                "claim and the pod, and it joins as a new member"
             )
         if node is not None and node.state in _JOINS:
             return AddMember(ordinal, f"the node of pod {ordinal} waits to join")
-        return Wait(f"the node of pod {ordinal} has not come up yet")
+        return Wait(f"the node of pod {ordinal} has not started yet")
     return None

@@ -1,10 +1,10 @@
 """Which pod is replaced next, if any. Pure.
 
-The roll in one paragraph: a pod is outdated by its revision, never by its image. Outdated pods
-that take no part are replaced first, so that a corrected spec always gets through. A healthy pod
-is replaced only while everybody else is well: learners first, then followers, the most lagged
-first, and the leader last, after leadership went to the most caught-up updated follower. At most
-one voter is ever down by our doing.
+A pod is outdated by its revision, never by its image. Outdated pods that take no part are replaced
+first, so that a corrected spec always gets through. A healthy pod is replaced only while all others
+are healthy: learners first, then followers, the most lagged first, and the leader last, after
+leadership was transferred to the most caught-up updated follower. A roll never takes down more than
+one voter at a time.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
-from amaters_operator.decisions.compatibility import surely_kept_out
+from amaters_operator.decisions.compatibility import certainly_kept_out
 from amaters_operator.decisions.observation import Member, Observation, Pod, listed
 
 RollStep = Wait | Stuck | ReplacePod | TransferLeadership
@@ -32,7 +32,7 @@ class Policy:
 def next_step(observed: Observation, policy: Policy) -> RollStep | None:
     """Return the roll's next step, or None when every pod is of the newest revision."""
     if not observed.revision:
-        return Wait("Kubernetes has yet to take over the newest StatefulSet")
+        return Wait("the StatefulSet controller has not processed the newest spec yet")
     if not observed.outdated():
         return None
     if policy.paused:
@@ -59,20 +59,20 @@ def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
 
 
 def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
-    """Return why a pod of the newest revision does not come up, when it surely does not."""
+    """Return why a pod of the newest revision will not become ready, when that is certain."""
     for pod in observed.updated():
         if found := pod_problems.of(observed, pod):
-            healed = " A corrected spec replaces the broken pod first" if found.by_spec else ""
+            hint = " A corrected spec replaces the broken pod first" if found.by_spec else ""
             return Stuck(
                 f"{pod.name} runs the newest revision and is not ready: {found.text}. "
-                f"No healthy pod is touched.{healed}".removesuffix(".")
+                f"No healthy pod is touched.{hint}".removesuffix(".")
             )
         since = pod.unready_since
         if pod.ready or pod.terminating or since is None:
             continue
         if observed.now - since > policy.progress_deadline:
             node = observed.nodes.get(pod.ordinal)
-            said = f": it says {node.reason!r}" if node and node.reason else ""
+            said = f": it reports {node.reason!r}" if node and node.reason else ""
             return Stuck(
                 f"{pod.name} runs the newest revision and has not been ready for more than "
                 f"{policy.progress_deadline.total_seconds():.0f} s{said}. No healthy pod is "
@@ -82,7 +82,7 @@ def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
 
 
 def _stuck_terminating(observed: Observation) -> Stuck | None:
-    """Return why an outdated pod that was told to go does not go."""
+    """Return why an outdated pod is stuck terminating."""
     for pod in observed.outdated():
         if pod.terminating and (found := pod_problems.of(observed, pod)):
             return Stuck(
@@ -92,23 +92,23 @@ def _stuck_terminating(observed: Observation) -> Stuck | None:
 
 
 def _broken(observed: Observation) -> Pod | None:
-    """Return an outdated pod that surely takes no part: Kubernetes and the database agree.
+    """Return an outdated pod that certainly takes no part: Kubernetes and the database agree.
 
-    A pod that the kubelet calls ready is never broken, however unreachable it is from here: the
-    fault may be between us and it.
+    A pod that the kubelet reports ready is never broken, even when the operator cannot reach it:
+    the fault may be in the network between them.
     """
     for pod in observed.outdated():
         if pod.ready or pod.terminating:
             continue
-        if _surely_out(observed, pod):
+        if _certainly_out(observed, pod):
             return pod
     return None
 
 
-def _surely_out(observed: Observation, pod: Pod) -> bool:
+def _certainly_out(observed: Observation, pod: Pod) -> bool:
     node = observed.nodes.get(pod.ordinal)
-    if surely_kept_out(observed, pod.ordinal):
-        return True  # By its own word it is a candidate that finds no votes.
+    if certainly_kept_out(observed, pod.ordinal):
+        return True  # It reports itself as a candidate, which gets no votes.
     if node is not None:
         return not node.takes_part
     member = observed.member(pod.ordinal)
@@ -123,7 +123,7 @@ def _why_broken(observed: Observation, pod: Pod) -> str:
 
 
 def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:
-    """Name what stands against taking a healthy member down just now, the plainest first."""
+    """Name what forbids taking a healthy member down now, the most specific first."""
     if observed.leader() is None:
         yield "no leader that a majority of the voters agrees on"
     if observed.replicas != len(observed.pods):
@@ -132,12 +132,12 @@ def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:
     yield from filter(None, (_unfit(member, observed, policy) for member in observed.voters))
     for member in observed.learners:
         if observed.participates(member):
-            yield f"learner {member.id} (pod {member.ordinal}) is yet to be promoted"
+            yield f"learner {member.id} (pod {member.ordinal}) is not promoted yet"
 
 
 def _unsettled(pod: Pod, observed: Observation, policy: Policy) -> str:
     if pod.terminating:
-        return f"{pod.name} is going down"
+        return f"{pod.name} is terminating"
     if not pod.ready or pod.ready_since is None:
         return f"{pod.name} is not ready"
     if observed.now - pod.ready_since < policy.min_ready:
@@ -155,7 +155,7 @@ def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
 
 
 def _replace_healthy(observed: Observation) -> RollStep:
-    """Choose among outdated pods that are all well; there is at least one, and a leader."""
+    """Choose among healthy outdated pods; there is at least one, and a leader."""
     leader = observed.leader()
     followers = sorted(
         (pod for pod in observed.outdated() if not _leads(leader, pod)),

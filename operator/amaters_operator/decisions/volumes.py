@@ -1,8 +1,7 @@
-"""Volume claims: which are to grow, whose they are, and which may be deleted. Pure.
+"""Volume claims: which have to grow, whose they are, and which may be deleted. Pure.
 
-A claim carries the mark of the member whose disk it is. Only that mark lets the operator delete
-it: after the membership change that removed this member was committed, and never because of a
-number.
+A claim carries the mark of the member whose disk it is. Only that mark allows the operator to
+delete it, after the removal of this member was committed, and never a pod's number alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from amaters_operator.decisions.observation import Observation, State
 _UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _EMPTY = frozenset({State.WAITING, State.DISK_LOST})
-"""What a node says whose disk belongs to no member yet."""
+"""States of a node whose disk belongs to no member yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,9 @@ class Claim:
     ordinal: int
     uid: str
     size: str = "0"
-    """What it asks for."""
+    """The requested size."""
     capacity: str = ""
-    """What its volume has; empty while it has none."""
+    """The size of its volume; empty while it has none."""
     mark: str = ""
     """`CLUSTER/MEMBER`: whose disk it is; member 0 for an empty one, nothing when unknown."""
     owned: bool = False
@@ -36,13 +35,13 @@ class Claim:
 
     @property
     def member(self) -> int:
-        """Return the member whose disk it is; 0 when it is nobody's, or not known to be one's."""
+        """Return the member whose disk it is; 0 for none, or when that is not known."""
         number = self.mark.rpartition("/")[2]
         return int(number) if number.isdigit() else 0
 
 
 def amount(quantity: str) -> Decimal:
-    """Return a Kubernetes quantity as a number; ValueError for what is none."""
+    """Return a Kubernetes quantity as a number; ValueError for anything else."""
     text = quantity.strip()
     for unit, power in _BINARY.items():
         if text.endswith(unit):
@@ -57,19 +56,19 @@ def amount(quantity: str) -> Decimal:
 
 
 def too_small(wanted: str, requested: Mapping[str, str]) -> list[str]:
-    """Return the claims, by name, that ask for less than what is wanted."""
+    """Return the claims, by name, that request less than the wanted size."""
     least = amount(wanted)
     return sorted(name for name, size in requested.items() if amount(size) < least)
 
 
 def least_size(claims: Iterable[Claim]) -> str:
-    """Return the size that every volume has, however growing it ends; empty without any."""
+    """Return the size that every volume has at least; empty without any."""
     sizes = [size for claim in claims for size in (claim.size, claim.capacity) if size]
     return min(sizes, key=amount, default="")
 
 
 def growing(claims: Iterable[Claim]) -> tuple[str, ...]:
-    """Return the claims, by name, that were asked to grow and whose volumes have not yet."""
+    """Return the claims, by name, whose volumes have yet to grow."""
     return tuple(
         claim.name
         for claim in claims
@@ -78,7 +77,7 @@ def growing(claims: Iterable[Claim]) -> tuple[str, ...]:
 
 
 def mark(observed: Observation, claim: Claim) -> str:
-    """Return the mark that the claim is to carry: the one it has unless more is known."""
+    """Return the mark that the claim should carry: its present one unless more is known."""
     node, member = observed.nodes.get(claim.ordinal), observed.member(claim.ordinal)
     if node is None or not observed.cluster_id:
         return claim.mark
@@ -90,13 +89,13 @@ def mark(observed: Observation, claim: Claim) -> str:
 
 
 def of_members(observed: Observation, claims: Sequence[Claim]) -> bool:
-    """Whether a claim shows that the cluster that is seen had formed before."""
+    """Whether a claim shows that the observed cluster had formed before."""
     known = [one.mark.rpartition("/")[0] for one in claims if one.member]
     return bool(observed.cluster_id) and observed.cluster_id in known
 
 
 def removable(observed: Observation, claims: Sequence[Claim]) -> list[Claim]:
-    """Return the claims of members that were removed, and of disks that never were a member's."""
+    """Return the claims of removed members, and of disks that never belonged to one."""
     if observed.leader() is None or not observed.cluster_id or observed.replicas is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""Which backups may go. Pure: knows ids, owners and places, never storage, never a clock."""
+"""Which backups may be deleted. Pure: knows ids, owners and places, no storage and no clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class StoredBackup:
     id: int
     uri: str
     cluster_id: str
-    """Whose it is; empty when nobody can tell."""
+    """The owner; empty when it is not known."""
 
 
 def surplus(
@@ -22,7 +22,7 @@ def surplus(
     """Return what to delete, oldest first: everything of `own` but the newest `keep`.
 
     The newest has the highest id. The backup at `never` stays whatever its id: it is the newest
-    one known to be good. Those of other clusters stay, and those that nobody owns.
+    verified one. Those of other clusters and of unknown owners stay.
     """
     newest_first = sorted(_of(backups, own), key=lambda one: (one.id, one.uri), reverse=True)
     return [one for one in reversed(newest_first[max(keep, 1) :]) if one.uri != never]
@@ -37,12 +37,12 @@ def shared(clusters: Iterable[str]) -> str:
     """Say that several clusters store in one place, and what to do."""
     return (
         f"the destination also holds backups of other clusters ({listed(clusters)}). They are "
-        "left alone: give each cluster a prefix of its own, or delete what nobody wants any more"
+        "left alone: give each cluster its own prefix, or delete what is no longer needed"
     )
 
 
 def newest(backups: Iterable[StoredBackup], own: str) -> int:
-    """Return the highest id among one's own; zero when there is none."""
+    """Return the highest id among the own ones; zero when there is none."""
     return max((one.id for one in _of(backups, own)), default=0)
 
 

@@ -1,4 +1,4 @@
-"""When the next backup is due, and why. Pure; knows cron and time zones, not storage."""
+"""When the next backup is due, and why. Pure: knows cron and time zones, not storage."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ _FIRST_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=15)
 _FIELDS = 5
 _BY_CHANCE = "RrHh"
-"""What croniter replaces by a number that it draws or hashes."""
+"""Letters that croniter replaces by a random or hashed number."""
 
 
 class InvalidScheduleError(ValueError):
-    """The schedule cannot be understood; the message says what to write instead."""
+    """The schedule is invalid; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupHistory:
-    """What became of earlier backups."""
+    """The outcome of earlier backups."""
 
     created: datetime
-    """When the cluster was created: what was due before it is nobody's business."""
+    """When the cluster was created: no earlier time is due."""
     last_scheduled: datetime | None = None
     last_token: str = ""
     failed: datetime | None = None
@@ -38,41 +38,41 @@ class BackupHistory:
     failed_token: str = ""
     """The token that the failed attempt was for."""
     failed_with: str = ""
-    """What the failed attempt was made with: of which spec and which credentials."""
+    """Generation of the spec and version of the Secret of the failed attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueBackup:
-    """A backup that is to be made now."""
+    """A backup that is due now."""
 
     trigger: str
     scheduled: datetime | None = None
-    """The time of the schedule that it serves."""
+    """The scheduled time that it serves."""
     token: str = ""
-    """The token it was asked for with."""
+    """The token that requested it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What is asked for now."""
+    """What the spec and the annotation request."""
 
     schedule: str | None
     zone: str | None
     token: str = ""
     inputs: str = ""
-    """What an attempt would be made with; it differs once somebody has corrected something."""
+    """Generation of the spec and version of the Secret: it differs after a correction."""
 
 
 def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBackup | None:
     """Return the backup to make now, or None.
 
-    A token that was not served yet asks for one at once. A schedule asks for one per time, and
-    only for its latest: times missed while nobody looked are made up for once. Failures are tried
-    again, ever more slowly; a new token does not wait for that, nor does what has been corrected.
+    A token that was not served yet requests one at once. A schedule requests one for its latest
+    time only: missed times are made up for once. Failures are retried with growing pauses; a new
+    token or a correction does not wait for them.
     """
     schedule, zone, token = asked.schedule, asked.zone, asked.token
     fresh = token not in ("", history.last_token, history.failed_token)
-    if not fresh and _rests(history, asked, now):
+    if not fresh and _pauses(history, asked, now):
         return None
     if token and token != history.last_token:
         return DueBackup("on-demand", token=token)
@@ -84,15 +84,15 @@ def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBa
     return DueBackup("schedule", scheduled=latest)
 
 
-def _rests(history: BackupHistory, asked: BackupRequest, now: datetime) -> bool:
-    """Whether the pause after a failure goes on."""
+def _pauses(history: BackupHistory, asked: BackupRequest, now: datetime) -> bool:
+    """Whether the pause after a failure is not over."""
     if history.failed is None or asked.inputs != history.failed_with:
         return False
     return now < history.failed + pause_after(history.failures)
 
 
 def pause_after(failures: int) -> timedelta:
-    """Return how long to wait after so many failures in a row."""
+    """Return how long to wait after that many failures in a row."""
     doublings = min(max(failures - 1, 0), 16)
     return min(_FIRST_RETRY * int(2**doublings), _LONGEST_RETRY)
 
@@ -104,7 +104,7 @@ def next_time(schedule: str, zone: str | None, now: datetime) -> datetime:
 
 
 def _latest(schedule: str, zone: str | None, now: datetime) -> datetime:
-    # A time that is exactly now has come.
+    # A time that is exactly now is due.
     just_after = now.replace(microsecond=0) + timedelta(seconds=1)
     cron = _cron(schedule, zone, just_after)
     return _existing(schedule, lambda: cron.get_prev(datetime))
@@ -135,7 +135,7 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
         )
     if any(field[0] in _BY_CHANCE for field in fields):
         raise InvalidScheduleError(
-            f"spec.backup.schedule {schedule!r} leaves a field to chance, and would mean another "
+            f"spec.backup.schedule {schedule!r} has a random field, and would mean another "
             "time whenever it is read: write one such as '0 3 * * *'"
         )
     try:
@@ -148,21 +148,21 @@ def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
 
 
 def backup_pod(observed: Observation, files: Collection[str]) -> int | None:
-    """Return the ordinal of the pod that is to make a backup: a follower, unless there is none.
+    """Return the ordinal of the pod that makes the backup: a follower, unless there is none.
 
-    The least lagged member that takes part; the leader only when it is alone. None while nobody
-    surely takes part, or nobody has one of these configuration files, by digest, in force.
+    The least lagged member that takes part; the leader only when it is alone. None while no member
+    certainly takes part with one of these configuration files, by digest, in force.
     """
-    fit = [
+    able = [
         one
         for one in observed.voters
-        if observed.participates(one) and _knows(observed, one, files)
+        if observed.participates(one) and _has_newest_file(observed, one, files)
     ]
-    followers = [one for one in fit if not one.leader]
-    chosen = min(followers or fit, key=lambda one: (one.lag, one.ordinal), default=None)
+    followers = [one for one in able if not one.leader]
+    chosen = min(followers or able, key=lambda one: (one.lag, one.ordinal), default=None)
     return None if chosen is None else chosen.ordinal
 
 
-def _knows(observed: Observation, member: Member, files: Collection[str]) -> bool:
+def _has_newest_file(observed: Observation, member: Member, files: Collection[str]) -> bool:
     digest = observed.nodes[member.ordinal].config_digest
     return not digest or digest in files

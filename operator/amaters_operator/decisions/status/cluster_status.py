@@ -68,7 +68,7 @@ def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR09
 
 
 def _misfits(cluster: AmatersCluster, observed: Observation) -> dict[str, str]:
-    """Return the versions that are kept out, by pod: those last known while nobody can tell."""
+    """Return the versions that are kept out, by pod: the last known ones while that is unknown."""
     result = compatibility.kept_out(observed)
     if result is None:
         return {one.pod: one.incompatible for one in cluster.status.members}
@@ -105,7 +105,7 @@ def _member(
 def _role(pod: Pod, observed: Observation) -> str:
     node = observed.nodes.get(pod.ordinal)
     if pod.problem:
-        return pod.problem.partition(":")[0]  # The conditions tell the rest.
+        return pod.problem.partition(":")[0]  # The conditions give the details.
     if pod.terminating:
         return "Terminating"
     if node is None:

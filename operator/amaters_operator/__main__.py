@@ -1,4 +1,4 @@
-"""`amaters-operator`: look after the AmatersClusters of some namespaces, or of all."""
+"""`amaters-operator`: manage the AmatersClusters of some namespaces, or of all."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from amaters_operator.kube.errors import KubeError
 
 @click.group()
 def main() -> None:
-    """Look after AmateRS databases on Kubernetes."""
+    """Manage AmateRS databases on Kubernetes."""
 
 
 @main.command("run")
@@ -25,13 +25,13 @@ def main() -> None:
     "namespaces",
     multiple=True,
     envvar="WATCH_NAMESPACES",
-    help="Namespace to look after; may be given several times.",
+    help="Namespace to watch; may be given several times.",
 )
-@click.option("--all-namespaces", is_flag=True, help="Look after every namespace.")
+@click.option("--all-namespaces", is_flag=True, help="Watch every namespace.")
 @click.option(
     "--lease-namespace",
     envvar="POD_NAMESPACE",
-    help="Where the Lease is kept; by default the first namespace looked after.",
+    help="Namespace of the Lease; the first watched namespace by default.",
 )
 @click.option("--lease-name", default="amaters-operator", show_default=True)
 @click.option("--http-port", default=8080, show_default=True, help="Port of /livez and /metrics.")
@@ -54,7 +54,7 @@ def run_command(  # noqa: PLR0913 - the options of a command line
     *,
     all_namespaces: bool,
 ) -> None:
-    """Run the operator until it is told to stop."""
+    """Run the operator until SIGTERM or SIGINT."""
     if bool(namespaces) == all_namespaces:
         raise click.UsageError("give either --namespace (once or more) or --all-namespaces")
     logs.configure(level=log_level, json=log_format == "json")
@@ -69,7 +69,7 @@ def run_command(  # noqa: PLR0913 - the options of a command line
 
 
 def _outcome(settings: Settings) -> int:
-    """Run; return the exit code. Several things may fail at once, so groups are taken apart."""
+    """Run; return the exit code. Tasks fail in groups: the first error is reported."""
     code = 0
     try:
         asyncio.run(run(settings))

@@ -1,4 +1,4 @@
-"""Where the `amaters-operator` program begins: it can be stopped before its own modules are there.
+"""Entry of the `amaters-operator` program: it can be stopped while its modules are imported.
 
 Without a handler the kernel drops SIGTERM to process 1 of a container.
 """
@@ -11,10 +11,10 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
-    """Run the program; told to stop during its imports, it has nothing to hand over."""
+    """Run the program; a signal during its imports ends it at once."""
     for number in STOPPING:
         signal.signal(number, _leave)
-    # The image starts it with these held back, so that none is lost while Python starts.
+    # The image blocks these signals, so that none is lost while Python starts.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     from amaters_operator.__main__ import main as run  # noqa: PLC0415 That is the point.
 
@@ -22,5 +22,5 @@ def main() -> None:
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    # An exception would surface in the middle of somebody's import.
+    # An exception would surface in the middle of an import.
     os._exit(0)

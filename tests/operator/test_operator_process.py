@@ -136,7 +136,7 @@ def test_no_way_to_kubernetes_is_one_line_and_an_exit_code(
         asyncio.set_event_loop(None)
 
     assert done.exit_code == 1
-    assert "amaters-operator: no way to the Kubernetes API" in done.output
+    assert "amaters-operator: cannot connect to the Kubernetes API" in done.output
     assert "Traceback" not in done.output
 
 

@@ -390,7 +390,7 @@ def test_an_object_of_somebody_else_is_not_touched_and_is_named(
     ready = condition(driver.world.cluster(), "Ready")
     assert entry.applied == {}
     assert (ready.status, ready.reason) == ("False", "NameTaken")
-    assert f"{kind} {name} exists and belongs to somebody else" in ready.message
+    assert f"{kind} {name} exists and belongs to another owner" in ready.message
     assert driver.world.pods() == []
     assert len([one for one in driver.events() if one.startswith("NameTaken")]) == 1
 
@@ -414,7 +414,7 @@ def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: D
     assert entry.applied == {}
     assert condition(cluster, "Ready").status == "True"
     message = condition(driver.world.cluster(), "Stalled").message
-    assert "Service orders exists and belongs to somebody else" in message
+    assert "Service orders exists and belongs to another owner" in message
     assert len([one for one in driver.events() if one.startswith("NameTaken")]) == 1
 
 

@@ -1,15 +1,15 @@
-"""Logs as one JSON object for each line, or as text for people at a terminal."""
+"""Logs as one JSON object a line, or as text for a terminal."""
 
 import logging
 import sys
 
 import structlog
 
-# kopf tells of each event and each connection; what matters is told by the controllers.
+# kopf logs each event and each connection; the controllers log what matters.
 _QUIET = {
     "kopf": logging.WARNING,
     "kopf.objects": logging.ERROR,
-    # It warns that signals do not reach its thread, which is what that thread is for.
+    # It warns that signals do not reach its thread, which is intended.
     "kopf._core.reactor.running": logging.ERROR,
     "aiohttp": logging.WARNING,
     "grpc": logging.WARNING,
@@ -18,7 +18,7 @@ _QUIET = {
 
 
 def configure(*, level: str, json: bool) -> None:
-    """Send every log record of the process to standard error in one shape."""
+    """Send every log record of the process to standard error in one format."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json

@@ -1,10 +1,10 @@
-"""kopf as a watcher: every event wakes a worker, and nothing else happens here.
+"""The watches, by kopf: every event wakes a worker, and nothing else happens here.
 
-Only `on.event` is used. kopf then writes nothing: no finalizers, no annotations with copies of
-objects (of Secrets least of all), no handler state; and the level-based controllers need none.
+Only `on.event` is used, so kopf writes nothing: no finalizers, no annotations with copies of
+objects, Secrets included, and no handler state. The level-based controllers need none.
 
-It runs in a thread and on a loop of its own: on its way out kopf waits for, and then cancels,
-whatever else runs on its loop, and it takes the process's signals for itself.
+kopf has a thread and an event loop of its own: when it stops it waits for, and then cancels,
+everything on its loop, and it would take the signals of the process.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from amaters_operator.manifests.names import CLUSTER_LABEL
 
 
 class WatchEndedError(Exception):
-    """Nobody watches any more, though nobody said to stop: start the process anew."""
+    """kopf has stopped without being asked to: restart the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waker:
-    """Wakes the workers, which live on another thread's loop."""
+    """Wakes the workers, which run on the loop of another thread."""
 
     loop: asyncio.AbstractEventLoop
     clusters: Worker
@@ -36,29 +36,29 @@ class Waker:
     restores: Worker
 
     known: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What was last seen of each AmatersCluster, of that which matters."""
+    """The relevant part of each AmatersCluster, as last received."""
 
-    def cluster(self, namespace: str, name: str, wish: str = "") -> None:
-        """Say that an AmatersCluster is so now; without a `wish` nothing of it is known any more.
+    def cluster(self, namespace: str, name: str, relevant: str = "") -> None:
+        """Wake all workers if the relevant part has changed; an empty one means deleted.
 
-        The status that the operator itself wrote wakes nobody.
+        The operator's own status writes change nothing relevant, and wake no worker.
         """
         key = (namespace, name)
-        if wish and self.known.get(key) == wish:
+        if relevant and self.known.get(key) == relevant:
             return
-        if wish:
-            self.known[key] = wish
+        if relevant:
+            self.known[key] = relevant
         else:
             self.known.pop(key, None)
         for worker in (self.clusters, self.backups, self.restores):
             self.loop.call_soon_threadsafe(worker.wake, namespace, name)
 
     def pod(self, namespace: str, cluster: str) -> None:
-        """Say that a pod changed: it matters to the cluster's shape, not to its backups."""
+        """Wake the cluster's worker: backups do not depend on pods."""
         self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
 
     def secret(self, namespace: str) -> None:
-        """Say that a Secret changed: perhaps some cluster's certificate, or its store's keys."""
+        """Wake all workers of the namespace: it may hold a certificate, or keys of a store."""
         self.loop.call_soon_threadsafe(self._all_in, namespace)
 
     def _all_in(self, namespace: str) -> None:
@@ -68,7 +68,7 @@ class Waker:
 
 
 async def watch(waker: Waker, namespaces: Sequence[str], stop: threading.Event) -> None:
-    """Watch these namespaces, or all when none is named, until told to stop."""
+    """Watch these namespaces, or all when none is named, until `stop` is set."""
     try:
         await asyncio.to_thread(
             kopf.run,
@@ -80,18 +80,18 @@ async def watch(waker: Waker, namespaces: Sequence[str], stop: threading.Event) 
         )
     finally:
         stop.set()
-    raise WatchEndedError("the watch on the Kubernetes API ended by itself")
+    raise WatchEndedError("the watch on the Kubernetes API ended: the process has to restart")
 
 
 def registry(waker: Waker) -> kopf.OperatorRegistry:
-    """Return kopf handlers that tell the waker."""
+    """Return kopf handlers that call the waker."""
     made = kopf.OperatorRegistry()
     _register_connection(made)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=made)
     async def cluster(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
         gone = facts.get("type") == "DELETED"
-        waker.cluster(namespace or "", name, "" if gone else _wish(facts.get("body") or {}))
+        waker.cluster(namespace or "", name, "" if gone else _relevant(facts.get("body") or {}))
 
     @kopf.on.event("v1", "pods", labels={CLUSTER_LABEL: kopf.PRESENT}, registry=made)
     async def pod(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
@@ -104,13 +104,13 @@ def registry(waker: Waker) -> kopf.OperatorRegistry:
     return made
 
 
-def _wish(body: Mapping[str, Any]) -> str:
-    """Return what of an AmatersCluster the workers act on, as far as they do not write it."""
+def _relevant(body: Mapping[str, Any]) -> str:
+    """Return the part of an AmatersCluster that workers act on and do not write themselves."""
     meta, status = body.get("metadata") or {}, body.get("status") or {}
-    begun = status.get("bootstrap") or {}
+    bootstrap = status.get("bootstrap") or {}
     parts = [meta.get(one) for one in ("uid", "generation", "annotations", "deletionTimestamp")]
     restore = status.get("restore") or {}
-    parts += [status.get("backup"), begun.get("clusterId"), begun.get("restoredFrom")]
+    parts += [status.get("backup"), bootstrap.get("clusterId"), bootstrap.get("restoredFrom")]
     parts += [restore.get(one) for one in ("loadedFrom", "error", "waiting")]
     return json.dumps(parts, sort_keys=True, default=str)
 
@@ -118,7 +118,7 @@ def _wish(body: Mapping[str, Any]) -> str:
 def _register_connection(made: kopf.OperatorRegistry) -> None:
     @kopf.on.login(registry=made)
     def login(**facts: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401
-        # Without this kopf would load the synchronous client just to read its settings.
+        # Without this kopf loads the synchronous client only to read its settings.
         if "KUBECONFIG" in os.environ:
             return kopf.login_with_kubeconfig(**facts)
         return kopf.login_with_service_account(**facts) or kopf.login_with_kubeconfig(**facts)

@@ -1,8 +1,8 @@
-"""A work queue with one worker for each object: passes over one object never overlap.
+"""A work queue with one task for each object: passes over one object never overlap.
 
-Whoever notices a change calls `wake`; many wakes make one pass. A pass says when it wants the next
-one; a pass that fails is repeated, ever more slowly. The queue knows names only: what is true is
-read from the API in each pass.
+The watches call `wake`; many wakes make one pass. A pass returns when the next is due; a failed one
+is retried with growing pauses. The queue knows names only: each pass reads the objects themselves
+from the API.
 """
 
 import asyncio
@@ -38,16 +38,16 @@ Reconcile = Callable[[str, str], Awaitable[timedelta | None]]
 
 @dataclass(slots=True)
 class _Task:
-    """The worker of one object."""
+    """The state of one object's task."""
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     failures: int = 0
     due: float = 0.0
-    """When it must have begun its next pass, or ended this one, by the loop's clock."""
+    """Deadline for the start of the next pass or the end of this one, by the loop's clock."""
 
 
 class Worker:
-    """Runs `reconcile` for each key that was woken until it says that the object is gone."""
+    """Runs `reconcile` for each woken key until it reports that the object is gone."""
 
     def __init__(self, controller: str, reconcile: Reconcile, metrics: Metrics) -> None:
         self._controller = controller
@@ -57,7 +57,7 @@ class Worker:
         self._new: asyncio.Queue[Key] = asyncio.Queue()
 
     def wake(self, namespace: str, name: str) -> None:
-        """Have a pass made over the object soon."""
+        """Request a pass over the object."""
         key = Key(namespace, name)
         task = self._tasks.get(key)
         if task is None:
@@ -67,13 +67,13 @@ class Worker:
         task.woken.set()
 
     def known(self, namespace: str) -> list[str]:
-        """Return the names that are being looked after in a namespace."""
+        """Return the names in the queue of a namespace."""
         return [key.name for key in self._tasks if key.namespace == namespace]
 
     def stalled(self) -> list[Key]:
-        """Return the objects whose pass is overdue: the sign that this process is not well.
+        """Return the objects whose pass is overdue, which shows that the process hangs.
 
-        May be asked from another thread, hence the copy.
+        Thread-safe, hence the copy.
         """
         return [key for key, task in list(self._tasks.items()) if _now() > task.due]
 
@@ -96,7 +96,7 @@ class Worker:
         self._metrics.objects.labels(self._controller).set(len(self._tasks))
 
     async def _wait(self, task: _Task, pause: timedelta) -> None:
-        """Wait for the pause or a wake; storms of wakes are slowed to a bearable pace."""
+        """Wait for the pause or a wake; the least pause slows down many wakes."""
         seconds = max(pause.total_seconds(), _LEAST_PAUSE_SECONDS)
         task.due = _now() + seconds + _OVERDUE_SECONDS
         await asyncio.sleep(_LEAST_PAUSE_SECONDS)
@@ -116,7 +116,7 @@ class Worker:
             _log.warning("reconcile.failed", extra=self._about(key, error))
             return self._failed(task, reason)
         except Exception as error:  # noqa: BLE001 - the last line of defence, see below
-            # A defect of ours, or of a library: other objects must not suffer from it.
+            # A defect of the operator or a library: other objects must not suffer from it.
             _log.exception("reconcile.defect", extra=self._about(key, error))
             return self._failed(task, "Defect")
         finally:

@@ -1,1 +1,1 @@
-"""Observe, decide, act: one pass at a time, nothing remembered between passes. No kopf here."""
+"""Observe, decide, act: one pass at a time, with nothing kept between passes. No kopf here."""

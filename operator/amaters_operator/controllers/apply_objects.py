@@ -1,4 +1,4 @@
-"""Make the objects of a cluster be as its spec says; what the API has against it is told, not lost."""
+"""Apply the objects of a cluster, and collect what the API server refuses of them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
-_PASSES = (ApiUnreachableError, ConflictError)
-"""Answers that say nothing against the object: the same may be taken next time."""
+_TRANSIENT = (ApiUnreachableError, ConflictError)
+"""Errors that do not mean the object: the same one may be accepted next time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of the objects."""
+    """The outcome of applying the objects."""
 
     statefulset: Manifest | None
-    """As it now is; None while there is none."""
-    taken: str = ""
-    """Which objects of the cluster's names belong to somebody else; empty when none does."""
+    """The StatefulSet now; None while there is none."""
+    foreign: str = ""
+    """Which objects with the cluster's names have another owner; empty when none has."""
     blocked: tuple[Blocked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Applier:
-    """Applies objects, each for itself: one that is refused keeps none of the others away."""
+    """Applies objects one by one: a refused one does not hold up the others."""
 
     kube: KubeApi
 
     async def apply(
         self, cluster: AmatersCluster, shape: manifests.Shape, existing: Manifest | None
     ) -> Applied:
-        """Apply what is wanted and delete what is not; `existing` is our StatefulSet so far."""
+        """Apply the desired objects and delete disabled ones; `existing` is our StatefulSet now."""
         monitors = await self.kube.serves(kinds.MONITOR)
         blocked = [
             await self._delete(gone, cluster)
@@ -45,11 +45,11 @@ class Applier:
         ]
         *around, last = manifests.desired(cluster, shape, monitors=monitors)
         unread = around if existing is not None else [*around, last]
-        taken = await asyncio.gather(*(self._taken(cluster, one) for one in unread))
-        strange = "; ".join(why for why in taken if why)
-        if strange and existing is None:
-            return Applied(None, strange)
-        own = [made for made, why in zip(around, taken, strict=False) if not why]
+        foreign = await asyncio.gather(*(self._foreign(cluster, one) for one in unread))
+        conflict = "; ".join(why for why in foreign if why)
+        if conflict and existing is None:
+            return Applied(None, conflict)
+        own = [made for made, why in zip(around, foreign, strict=False) if not why]
         answers = await asyncio.gather(*(self._applied(made) for made in own))
         blocked += [answer for _, answer in answers]
         made = {_name(one) for one, _ in answers if one is not None}
@@ -58,16 +58,16 @@ class Applier:
             applied, answer = await self._applied(last)
             statefulset = applied or existing
             blocked.append(answer)
-        return Applied(statefulset, strange, tuple(one for one in blocked if one is not None))
+        return Applied(statefulset, conflict, tuple(one for one in blocked if one is not None))
 
     async def _applied(self, made: Manifest) -> tuple[Manifest | None, Blocked | None]:
-        """Return the object as it then is, or what the API has against it."""
+        """Return the object as the API server now has it, or why it was refused."""
         try:
             return await self.kube.apply(made), None
         except KubeError as error:
             return None, refusal(f"{made['kind']} {made['metadata']['name']}", error)
 
-    async def _taken(self, cluster: AmatersCluster, made: Manifest) -> str:
+    async def _foreign(self, cluster: AmatersCluster, made: Manifest) -> str:
         name = made["metadata"]["name"]
         found = await self.kube.get(kinds.of(made), cluster.namespace, name)
         return "" if found is None else foreign_owner(cluster, found)
@@ -89,7 +89,7 @@ def _name(made: Manifest) -> tuple[str, str]:
 
 
 def _needed(cluster: AmatersCluster) -> set[tuple[str, str]]:
-    """Return what pods start from: without it none is to be made, and none to be changed."""
+    """Return what pods need to start: without it the StatefulSet is not applied."""
     return {
         (kinds.CONFIG_MAP.name, names.config_map(cluster)),
         (kinds.SERVICE_ACCOUNT.name, cluster.name),
@@ -98,19 +98,19 @@ def _needed(cluster: AmatersCluster) -> set[tuple[str, str]]:
 
 
 def refusal(what: str, error: KubeError) -> Blocked:
-    """Return what is told of an answer of the API to a change of that object."""
-    return api_refusals.refused(what, str(error), lasting=not isinstance(error, _PASSES))
+    """Return the report of an error of the API server on a change of that object."""
+    return api_refusals.refused(what, str(error), lasting=not isinstance(error, _TRANSIENT))
 
 
 def foreign_owner(cluster: AmatersCluster, existing: Manifest) -> str:
-    """Say why an object of our name is not ours; empty when it is."""
+    """Say who owns an object with our name that is not ours; empty when it is ours."""
     meta = existing["metadata"]
     owners = meta.get("ownerReferences") or []
     if cluster.metadata.uid in [one["uid"] for one in owners]:
         return ""
-    names_of = ", ".join(f"{one.get('kind', 'object')} {one.get('name', '?')}" for one in owners)
+    named = ", ".join(f"{one.get('kind', 'object')} {one.get('name', '?')}" for one in owners)
     return (
         f"{existing.get('kind', 'object')} {meta['name']} exists and belongs to "
-        f"{names_of or 'somebody else'}: delete or rename it, or create this cluster under "
+        f"{named or 'another owner'}: delete or rename it, or create this cluster under "
         "another name"
     )

@@ -1,8 +1,8 @@
-"""One pass over the backups of one AmatersCluster: due? make one, record it, drop old ones.
+"""One pass over the backups of one AmatersCluster: make one if it is due, record it, delete old ones.
 
-It runs beside the cluster's own controller, because a backup may take long; it writes
-`status.backup` and nothing else. Backups of one cluster never overlap: passes follow each other,
-and one that was interrupted is looked for in the store before another is made.
+It runs beside the cluster's own controller, because a backup may take long, and writes only
+`status.backup`. Backups of one cluster never overlap: passes are sequential, and an interrupted
+backup is looked up in the store before another is made.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _LONGEST = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class BackupJob:
-    """A backup that is to be made now."""
+    """A backup that is made now."""
 
     cluster: AmatersCluster
     spec: BackupSpec
@@ -48,7 +48,7 @@ class BackupJob:
     due: DueBackup
     asked: BackupRequest
     keys: StoreKeys
-    began: datetime
+    started_at: datetime
 
 
 class BackupController:
@@ -61,23 +61,23 @@ class BackupController:
         self._reporter = Reporter(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
-        """Make one pass; return when to look again, or None when the cluster is gone."""
+        """Make one pass; return when the next is due, or None when the cluster is gone."""
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
             return None
         if isinstance(cluster, InvalidCluster):
-            return _AT_REST  # the cluster's own controller says so
+            return _AT_REST  # ClusterController reports it
         if cluster.spec.backup is None:
             await self._refuse(cluster)
             return _AT_REST
         return await self._next(cluster, cluster.spec.backup)
 
     async def _refuse(self, cluster: AmatersCluster) -> None:
-        """Answer who asks for a backup of a cluster that has no place for it."""
+        """Refuse, by an event, a backup that has no destination."""
         status, token = cluster.status.backup or BackupStatus(), _token(cluster)
         if not token or token in (status.refused_token, status.last_token):
             return
-        note = f"no backup is made for {token!r}: set spec.backup, then it is made"
+        note = f"no backup is made for {token!r}: set spec.backup"
         await self._reporter.event(cluster, "BackupRefused", note, kind="Warning")
         refused = status.model_copy(update={"refused_token": token})
         await self._reporter.backup(cluster, refused)
@@ -101,9 +101,9 @@ class BackupController:
             await self._reporter.backup(cluster, status)
             wait = _AT_REST if following is None else following - now
             return min(max(wait, timedelta(seconds=1)), _AT_REST)
-        return await self._begin(BackupJob(cluster, spec, status, due, asked, keys, now))
+        return await self._start(BackupJob(cluster, spec, status, due, asked, keys, now))
 
-    async def _begin(self, job: BackupJob) -> timedelta:
+    async def _start(self, job: BackupJob) -> timedelta:
         secret = await tls_secret(self._kube, job.cluster)
         nodes = Nodes(self._database, job.cluster, secret.tls)
         backup_pod = await self._backup_pod(nodes)
@@ -125,11 +125,11 @@ class BackupController:
         async with nodes.admin(backup_pod, timeout=_TIMEOUT) as admin:
             store = BackupStore(admin, job.keys.keys, own)
             before = await store.backups()
-            begun = job.status if job.status.running_since else None
-            made = _finished(begun, before, own)
+            started = job.status if job.status.running_since else None
+            made = _finished(started, before, own)
             if made is None:
                 above = retention.newest(stored_backups(before), own)
-                running = begun or records.running(job.status, job.began, above)
+                running = started or records.running(job.status, job.started_at, above)
                 await self._reporter.backup(job.cluster, running)
                 made = await store.make(_LONGEST)
             there = await store.backups()
@@ -138,22 +138,22 @@ class BackupController:
             await self._retain(job, done, store, there)
 
     async def _backup_pod(self, nodes: Nodes) -> Pod | str:
-        """Return the pod that is to make the backup, or what is to be waited for."""
+        """Return the pod that makes the backup, or what it waits for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap
         if record is None or not record.cluster_id:
-            return "the cluster has yet to form"
+            return "the cluster has not formed yet"
         if cluster.spec.bootstrap is not None and not record.restored_from:
-            return f"{cluster.spec.bootstrap.restore_from} has yet to be loaded"
+            return f"{cluster.spec.bootstrap.restore_from} is not loaded yet"
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
         if statefulset is None:
-            return "the StatefulSet is not there"
+            return "the StatefulSet does not exist"
         observed = await self._observer.look(nodes, statefulset)
         shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
         ordinal = schedule.backup_pod(observed, config.digests(cluster, shape))
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (
-            "no member takes part that has the newest configuration: it reaches the pods within "
+            "no member that takes part has the newest configuration, which reaches the pods within "
             "about a minute"
         )
 
@@ -161,7 +161,9 @@ class BackupController:
         self, job: BackupJob, backup_pod: Pod, made: SnapshotInfo, there: tuple[SnapshotInfo, ...]
     ) -> BackupStatus:
         now = self._kube.now()
-        record = records.record(made, job.due, backup_pod.name, completed=now, began=job.began)
+        record = records.record(
+            made, job.due, backup_pod.name, completed=now, started_at=job.started_at
+        )
         strangers = retention.others(stored_backups(there), _cluster_id(job.cluster))
         done = records.succeeded(job.status, job.due, record, strangers)
         await self._reporter.backup(job.cluster, done)
@@ -182,7 +184,7 @@ class BackupController:
         store: BackupStore,
         there: tuple[SnapshotInfo, ...],
     ) -> None:
-        """Delete what is too many of ours; a failure costs only space and is told."""
+        """Delete surplus backups of this cluster; a failure costs only space, and is reported."""
         never = done.last.uri if done.last is not None else ""
         try:
             gone = await store.prune(there, keep=job.spec.retention.count, never=never)
@@ -199,7 +201,7 @@ class BackupController:
     async def _failed(self, job: BackupJob, why: str) -> None:
         failed = records.failed(job.status, job.due, job.asked, why, at=self._kube.now())
         await self._reporter.backup(job.cluster, failed)
-        note = f"asked for by {job.due.token!r}, {why}" if job.due.token else why
+        note = f"requested by {job.due.token!r}: {why}" if job.due.token else why
         await self._reporter.event(job.cluster, "BackupFailed", note, kind="Warning")
 
 
@@ -213,14 +215,14 @@ def _cluster_id(cluster: AmatersCluster) -> str:
 
 
 def _finished(
-    begun: BackupStatus | None, there: tuple[SnapshotInfo, ...], own: str
+    started: BackupStatus | None, there: tuple[SnapshotInfo, ...], own: str
 ) -> SnapshotInfo | None:
-    """Return the backup that an operator before us began and a node finished, if there is one.
+    """Return the backup that an earlier operator started and a node finished, if there is one.
 
-    It is told from earlier ones by its id, not by the clock of the machine that made it.
+    Its id distinguishes it from earlier ones, not the clock of the machine that made it.
     """
-    if begun is None or begun.running_above is None:
+    if started is None or started.running_above is None:
         return None
-    above = begun.running_above
+    above = started.running_above
     finished = [one for one in there if one.cluster_id == own and one.id > above]
     return max(finished, key=lambda one: one.id, default=None)

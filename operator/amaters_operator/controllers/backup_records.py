@@ -1,4 +1,4 @@
-"""What `status.backup` says after each step of a backup. Pure."""
+"""`status.backup` after each step of a backup. Pure."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ _AT_REST = {"running_since": None, "running_above": None}
 
 
 def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> BackupHistory:
-    """Return what became of earlier backups."""
+    """Return the outcome of earlier backups."""
     return BackupHistory(
         created=cluster.metadata.creation_timestamp or now,
         last_scheduled=status.last_scheduled,
@@ -24,15 +24,15 @@ def history(cluster: AmatersCluster, status: BackupStatus, now: datetime) -> Bac
     )
 
 
-def running(status: BackupStatus, began: datetime, above: int) -> BackupStatus:
-    """Say that a backup is being made, whose id will be above that one."""
-    return status.model_copy(update={"running_since": began, "running_above": above})
+def running(status: BackupStatus, started_at: datetime, above: int) -> BackupStatus:
+    """Record that a backup runs, whose id will be above that one."""
+    return status.model_copy(update={"running_since": started_at, "running_above": above})
 
 
 def record(
-    made: SnapshotInfo, due: DueBackup, pod: str, *, completed: datetime, began: datetime
+    made: SnapshotInfo, due: DueBackup, pod: str, *, completed: datetime, started_at: datetime
 ) -> BackupRecord:
-    """Return what is kept of a backup."""
+    """Return the record of a backup."""
     return BackupRecord(
         uri=made.uri,
         completed=completed,
@@ -41,14 +41,14 @@ def record(
         size_bytes=made.size_bytes,
         keys=made.key_count or 0,
         applied_index=made.applied_index,
-        duration_seconds=round((completed - began).total_seconds(), 3),
+        duration_seconds=round((completed - started_at).total_seconds(), 3),
     )
 
 
 def succeeded(
     status: BackupStatus, due: DueBackup, last: BackupRecord, others: tuple[str, ...]
 ) -> BackupStatus:
-    """Say that a backup was made, and was read back."""
+    """Record that a backup was made and found in the store."""
     return status.model_copy(
         update=_AT_REST
         | {
@@ -68,7 +68,7 @@ def succeeded(
 def failed(
     status: BackupStatus, due: DueBackup, asked: BackupRequest, why: str, *, at: datetime
 ) -> BackupStatus:
-    """Say that an attempt failed, and with what it was made."""
+    """Record that an attempt failed, and with which inputs."""
     return status.model_copy(
         update=_AT_REST
         | {

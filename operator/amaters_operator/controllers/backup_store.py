@@ -1,4 +1,4 @@
-"""The place where backups are kept, as one node sees it: looked at, and thinned out."""
+"""The backup store of a cluster, through one of its nodes."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,12 +13,12 @@ from amaters_operator.decisions.backup.retention import StoredBackup
 
 @dataclass(frozen=True, slots=True)
 class BackupStore:
-    """The configured place of one cluster. Failures are those of `amaters.errors`."""
+    """The configured destination of one cluster. Failures are those of `amaters.errors`."""
 
     admin: BackupAdmin
     keys: StoreCredentials | None
     own: str
-    """The cluster's id: only backups that bear it are ours."""
+    """The cluster's id: only backups with this id are its own."""
 
     async def backups(self) -> tuple[SnapshotInfo, ...]:
         """Return the backups of every cluster, oldest first."""
@@ -29,7 +29,7 @@ class BackupStore:
         return await self.admin.create_snapshot(upload=True, timeout=timeout, keys=self.keys)
 
     async def prune(self, there: tuple[SnapshotInfo, ...], *, keep: int, never: str) -> list[str]:
-        """Delete the backups of ours that are too many; return their URIs."""
+        """Delete surplus backups of this cluster; return their URIs."""
         surplus = retention.surplus(stored_backups(there), own=self.own, keep=keep, never=never)
         for gone in surplus:
             await self.admin.delete_snapshot(uri=gone.uri, keys=self.keys)
@@ -37,13 +37,17 @@ class BackupStore:
 
 
 def stored_backups(there: tuple[SnapshotInfo, ...]) -> list[StoredBackup]:
-    """Return what decisions need to know of backups."""
+    """Return what decisions need of backups."""
     return [StoredBackup(one.id, one.uri, one.cluster_id) for one in there]
 
 
 def verify_stored(made: SnapshotInfo, there: tuple[SnapshotInfo, ...]) -> None:
-    """Raise RefusedError unless the backup is in the store, as large as it was made."""
+    """Raise RefusedError unless the store has the backup in its full size."""
     stored = next((one for one in there if one.uri == made.uri), None)
     if stored is None or stored.size_bytes != made.size_bytes:
-        what = "is not there" if stored is None else f"has {stored.size_bytes} bytes there"
+        what = (
+            "is not in the store"
+            if stored is None
+            else f"has {stored.size_bytes} bytes in the store"
+        )
         raise RefusedError(f"{made.uri} was made with {made.size_bytes} bytes and {what}")

@@ -1,4 +1,4 @@
-"""The volume claims of a cluster: read, marked, owned, and grown. Deleting one is a move."""
+"""The volume claims of a cluster: read, marked, owned, and grown. Deleting one is an action."""
 
 from dataclasses import dataclass
 
@@ -16,18 +16,18 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
 MARKER = f"{MANAGER}-claims"
-"""Writes marks and owners and nothing else, so that growing a claim takes neither away."""
+"""Writes only marks and owners, so that growing a claim removes neither."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Looks after the claims of clusters."""
+    """Reads and applies the claims of clusters."""
 
     kube: KubeApi
     reporter: Reporter
 
     async def look(self, cluster: AmatersCluster) -> list[Claim]:
-        """Return the claims of the cluster's pods, by ordinal; labels alone may be a copy's."""
+        """Return the claims of the cluster's pods, by ordinal; a copy may carry the same labels."""
         found = await self.kube.find(
             kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)
         )
@@ -38,10 +38,10 @@ class Claims:
     async def reconcile(
         self, cluster: AmatersCluster, observed: Observation, claims: list[Claim], *, formed: bool
     ) -> list[Blocked]:
-        """Mark the claims with their members, own them or not, and have them grow.
+        """Mark the claims with their members, own them or not, and grow them.
 
-        Only a cluster that has formed marks them: a mark shows later that it had. Returns what
-        the API has against any of it.
+        Only a cluster that has formed marks them: a mark proves later that it had. Returns what
+        the API server refuses.
         """
         owned = cluster.spec.storage.when_deleted == "Delete"
         blocked = []
@@ -62,16 +62,15 @@ class Claims:
                 await self.kube.apply(_grown(cluster, name, size))
             except KubeError as error:
                 return [_cannot_grow(name, size, volumes.least_size(claims), error)]
-            await self.reporter.event(cluster, "VolumeGrows", f"{name} is to grow to {size}")
+            await self.reporter.event(cluster, "VolumeGrows", f"{name} grows to {size}")
         return []
 
 
 def _cannot_grow(name: str, size: str, now: str, error: KubeError) -> Blocked:
-    """Say why the volumes do not grow, and how to have it or leave it."""
+    """Say why the volumes do not grow, and what to do."""
     text = (
         f"the volumes cannot grow to {size}, the first of them {name}: {str(error).rstrip('.')}. "
-        f"Have their StorageClass allow it (allowVolumeExpansion), or return spec.storage.size "
-        f"to {now}"
+        f"Set allowVolumeExpansion in their StorageClass, or return spec.storage.size to {now}"
     )
     return Blocked("VolumeNotGrown", text, lasting=refusal(name, error).lasting)
 

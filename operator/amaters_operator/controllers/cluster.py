@@ -79,8 +79,8 @@ class Pass:
     def blocked(self) -> list[Blocked]:
         """Return what blocks the spec before anything is decided."""
         found = list(self.applied.blocked)
-        if self.applied.taken:
-            found.insert(0, Blocked("NameTaken", self.applied.taken))
+        if self.applied.foreign:
+            found.insert(0, Blocked("NameTaken", self.applied.foreign))
         if self.secret.problem:
             found.append(Blocked("SecretUnusable", self.secret.problem))
         return found
@@ -127,8 +127,8 @@ class ClusterController:
         claims = await self._claims.look(cluster)
         shape = _shape(cluster, record, existing, claims)
         applied = await self._applier.apply(cluster, shape, existing)
-        if applied.taken and applied.statefulset is None:
-            await self._report_taken(cluster, applied.taken)
+        if applied.foreign and applied.statefulset is None:
+            await self._report_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.look(nodes, applied.statefulset)
         reloaded = await reload(nodes, observed, secret, config.digests(cluster, shape))
@@ -196,9 +196,9 @@ class ClusterController:
         return None
 
     async def _bootstrap_record(self, cluster: AmatersCluster) -> BootstrapStatus:
-        """Return the record of the beginning: of the status, else of the ConfigMap, else a first.
+        """Return how the cluster started: by the status, else the ConfigMap, else a first record.
 
-        The ConfigMap is applied before the first pod can be, so no crash can forget it.
+        The ConfigMap is applied before the first pod exists, so no crash can lose it.
         """
         recorded = cluster.status.bootstrap
         in_config_map = None
@@ -218,7 +218,7 @@ class ClusterController:
         return tuple(text.split(",")) if text else None
 
     async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
-        """Report that the StatefulSet's name belongs to somebody else."""
+        """Report that the StatefulSet has another owner."""
         ready = Assessment("False", "NameTaken", f"{why}. Until then nothing is changed")
         await self._report_rejected(cluster, ready)
 

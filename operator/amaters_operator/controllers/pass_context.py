@@ -1,4 +1,4 @@
-"""What every pass starts from: the AmatersCluster as it is now, and a way to its nodes."""
+"""What every pass starts from: the AmatersCluster, and a way to its nodes."""
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass

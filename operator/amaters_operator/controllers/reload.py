@@ -1,4 +1,4 @@
-"""Have running nodes load a changed configuration file and a renewed certificate, and prove it.
+"""Make running nodes load a changed configuration file and a renewed certificate, and prove it.
 
 Files arrive in the pods when the kubelet gets to it. A reload before that does no harm: the digest
 and the serials that the node reports afterwards say whether it is to be repeated. That a listener
@@ -25,7 +25,7 @@ _TIMEOUT = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """How far the nodes have taken over what they are to run with."""
+    """How far the nodes have loaded the newest configuration and certificate."""
 
     certificates: Rotation | None
     """None when the cluster uses no TLS."""
@@ -97,7 +97,7 @@ async def _presented(
 async def _presented_by(
     nodes: Nodes, pod: Pod, observed: Observation, serial: str
 ) -> PresentedCertificates:
-    """Shake hands only where the proof is not on record yet, so that logs stay quiet."""
+    """Connect only where the status has no proof yet, to keep the nodes' logs quiet."""
     loaded = tuple(one.serial for one in observed.nodes[pod.ordinal].certificates)
     if not loaded or any(one != serial for one in loaded):
         return PresentedCertificates(loaded, None)
@@ -108,7 +108,7 @@ async def _presented_by(
 
 
 async def _reload(nodes: Nodes, pod: Pod) -> str:
-    """Ask for a reload; return what the node has against the files, if anything."""
+    """Ask for a reload; return why the node refuses, if it does."""
     try:
         async with nodes.admin(pod, timeout=_TIMEOUT) as admin:
             report = await admin.reload()

@@ -1,4 +1,4 @@
-"""What the operator tells people: events and the status. Telling never stops the work."""
+"""What the operator reports to people: events and the status."""
 
 import logging
 import re
@@ -16,15 +16,15 @@ from amaters_operator.kube.port import MANAGER, KubeApi
 from amaters_operator.manifests.names import Manifest
 
 BACKUP_MANAGER = f"{MANAGER}-backup"
-"""Writes status.backup and nothing else, so that a long backup never holds up the rest."""
+"""Writes only status.backup, so that a long backup never holds up the rest."""
 
 RESTORE_MANAGER = f"{MANAGER}-restore"
-"""Writes status.restore and nothing else, so that a long load never holds up the rest."""
+"""Writes only status.restore, so that a long load never holds up the rest."""
 
 Severity = Literal["Normal", "Warning"]
 
 _RECOGNISED = 200
-"""Of a note: so much tells it from every other, and no condition cuts it off."""
+"""Of a note: enough to recognise it in a condition, which may be cut off."""
 
 _NUMBER = re.compile(r"\d+")
 
@@ -35,7 +35,7 @@ _BAD = {
     (ConditionType.ROLLOUT_STUCK, "True"),
     (ConditionType.STALLED, "True"),
 }
-"""Answers that make their event a warning."""
+"""Conditions whose event is a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Reporter:
         *,
         kind: Severity = "Normal",
     ) -> None:
-        """Record an event, unless the same was said lately: a pass may well repeat itself."""
+        """Record an event, unless the same one was recorded lately: passes repeat themselves."""
         await self._record(cluster, reason, note, kind, quiet=events.REPEAT_AFTER)
 
     async def state(self, cluster: AmatersCluster, reason: str, note: str) -> None:
-        """Record an event about a state, once: the conditions have said it since then."""
+        """Record a warning about a state once: from then on the conditions say it."""
         said = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in said):
             await self._record_always(cluster, reason, note, kind="Warning")
@@ -65,13 +65,13 @@ class Reporter:
     async def _record_always(
         self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity
     ) -> None:
-        """Record an event of which the status shows that it is news, however often it returns."""
+        """Record an event that the status proves to be new, however often it returns."""
         await self._record(cluster, reason, note, kind, quiet=timedelta(0))
 
     async def _record(
         self, cluster: AmatersCluster, reason: str, note: str, kind: Severity, *, quiet: timedelta
     ) -> None:
-        """Record an event; one that cannot be recorded is logged and forgotten."""
+        """Record an event; one that cannot be recorded is only logged."""
         about = {"cluster": cluster.key, "reason": reason, "note": note}
         try:
             now = self.kube.now()
@@ -80,22 +80,22 @@ class Reporter:
             )
             name = made["metadata"]["name"]
             existing = await self.kube.get(kinds.EVENT, cluster.namespace, name)
-            reported = events.due(made, existing, now, quiet=quiet)
-            if reported is not None:
+            found = events.due(made, existing, now, quiet=quiet)
+            if found is not None:
                 _log.info("cluster.event", extra=about)
-                await self.kube.apply(reported)
+                await self.kube.apply(found)
         except KubeError as error:
             _log.warning("event.lost", extra=about | {"error": str(error)})
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
-        """Write the status, but for backups and restore, if it says anything new."""
-        # An answer that stays keeps its time: else each look would be a write, and wake the next.
+        """Write the status without backup and restore, if it says anything new."""
+        # An unchanged condition keeps its time: else each pass would write, and wake the next.
         conditions = settle(status.conditions, cluster.status.conditions)
         status = status.model_copy(update={"conditions": conditions})
         new, old = (_written(one) for one in (status, cluster.status))
         if new == old:
             return
-        # First the status: events about its changes must not repeat because it cannot be written.
+        # The status first: if it cannot be written, events about its changes must not repeat.
         await self.kube.apply(_manifest(cluster, new), status=True)
         for condition in _changed(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
@@ -123,7 +123,7 @@ def _written(status: ClusterStatus) -> Manifest:
         by_alias=True, mode="json", exclude={"backup", "restore", "conditions"}
     )
     conditions = status.model_dump(by_alias=True, mode="json", include={"conditions"})
-    return {**_known(made), **conditions}  # Kubernetes wants every field of a condition.
+    return {**_known(made), **conditions}  # Kubernetes requires every field of a condition.
 
 
 def _part(status: BackupStatus | RestoreStatus | None) -> Manifest | None:
@@ -131,7 +131,7 @@ def _part(status: BackupStatus | RestoreStatus | None) -> Manifest | None:
 
 
 def _known(part: Manifest) -> Manifest:
-    """Leave out what is not known: a person reading the status should see only answers."""
+    """Leave out what is not known: the status shows only what is."""
     return {key: _known_value(one) for key, one in part.items() if one not in (None, "", [])}
 
 
@@ -151,24 +151,24 @@ def _manifest(cluster: AmatersCluster, status: Manifest) -> Manifest:
 
 
 def _changed(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
-    """Return the conditions worth an event: their answer is another than before.
+    """Return the conditions that get an event, because their status has changed.
 
-    First answers tell nothing, steps are told as they are made, and a member that is missing
-    because it is being replaced is no news. Who is kept out for its version is told one by one.
-    What a person has to do is told whenever it is something else.
+    A first status is not reported, actions have events of their own, and a member that is missing
+    because a roll replaces it is expected. Members that are kept out get an event each. What a
+    person has to do is reported whenever it changes.
     """
     quiet = {ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.BACKUP_SUCCEEDED}
     if Phase.UPGRADING in (before.phase, after.phase):
         quiet.add(ConditionType.DEGRADED)
     known = {one.type: one.status for one in before.conditions if one.type not in quiet}
     flipped = [one for one in after.conditions if known.get(one.type, one.status) != one.status]
-    # The same reason is told once, by the first condition that has it.
-    reported = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
-    return [one for one in reversed(reported.values()) if one.reason != INCOMPATIBLE]
+    # The first condition with a reason reports it.
+    found = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
+    return [one for one in reversed(found.values()) if one.reason != INCOMPATIBLE]
 
 
 def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
-    """Return what a person has to do, unless that was told already; counted seconds are no news."""
+    """Return what a person has to do, unless that was reported; other seconds do not count."""
     said = {_without_numbers(one) for one in before.conditions if one.type == ConditionType.STALLED}
     now = [one for one in after.conditions if one.type == ConditionType.STALLED]
     return [one for one in now if one.status == "True" and _without_numbers(one) not in said]
@@ -179,7 +179,7 @@ def _without_numbers(condition: Condition) -> tuple[str, str]:
 
 
 def _kept_out(before: ClusterStatus, after: ClusterStatus) -> list[str]:
-    """Return what to tell of members that were not kept out before, or not for that version."""
+    """Return a note for each member that was not kept out before, or not for that version."""
     known = {one.pod: one.incompatible for one in before.members}
     why = next((one.message for one in after.conditions if one.reason == INCOMPATIBLE), "")
     return [

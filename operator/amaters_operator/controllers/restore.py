@@ -1,8 +1,8 @@
-"""One pass over the beginning of one AmatersCluster: load the backup that it starts with.
+"""One pass over the start of one AmatersCluster: load the backup that it starts with.
 
-It runs beside the cluster's own controller, because a load may take hours, and writes
-`status.restore` and nothing else. A load ends with the operator that asked for it; the next one
-begins it again. What is corrected while a load runs ends it, too.
+It runs beside the cluster's own controller, because a load may take hours, and writes only
+`status.restore`. A load ends with the operator that requested it, and the next operator starts it
+again. A correction while a load runs ends it, too.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ _TIMEOUT = timedelta(seconds=20)
 _LONGEST = timedelta(hours=6)
 
 LOOK_SECONDS = 5.0
-"""How often a load that runs is compared with what it is to be."""
+"""How often a running load is compared with the spec."""
 REPORT_EVERY = timedelta(seconds=15)
 """How often the status says how far a load is."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreJob:
-    """A backup that is to be loaded now."""
+    """A backup that is loaded now."""
 
     cluster: AmatersCluster
     action: Restore
@@ -62,12 +62,12 @@ class RestoreController:
         self._reporter = Reporter(kube, instance)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
-        """Make one pass; return when to look again, or None when the cluster is gone."""
+        """Make one pass; return when the next is due, or None when the cluster is gone."""
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
             return None
         if isinstance(cluster, InvalidCluster):
-            return _AT_REST  # the cluster's own controller says so
+            return _AT_REST  # ClusterController reports it
         status = cluster.status.restore or RestoreStatus()
         keys = await store_keys(self._kube, cluster)
         action = bootstrap.next_restore(
@@ -89,7 +89,7 @@ class RestoreController:
         return _AGAIN
 
     async def _restore_pod(self, nodes: Nodes) -> Pod | Wait:
-        """Return the pod that is to load the backup, or what is to be waited for."""
+        """Return the pod that loads the backup, or what it waits for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
         statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
@@ -98,48 +98,50 @@ class RestoreController:
         return bootstrap.restore_pod(observed, config.digests(cluster, shape))
 
     async def _attempt(self, job: RestoreJob) -> None:
-        """Load the backup, unless that fails or what it is made with is corrected meanwhile."""
+        """Load the backup, unless that fails or its inputs are corrected while it runs."""
         now = self._kube.now()
-        # From here on a crash means that half of the data may be there: remember that first.
-        begun = job.status.model_copy(update={"started": now, "waiting": "", "keys": 0, "total": 0})
-        await self._reporter.restore(job.cluster, begun)
-        if not begun.error:
+        # From here on a crash may leave half of the data: record that first.
+        started = job.status.model_copy(
+            update={"started": now, "waiting": "", "keys": 0, "total": 0}
+        )
+        await self._reporter.restore(job.cluster, started)
+        if not started.error:
             await self._reporter.event(job.cluster, "Restore", str(job.action))
         try:
             async with asyncio.timeout(None) as attempt, self._watched(job, attempt):
-                done = await self._load(job, begun)
+                done = await self._load(job, started)
         except TimeoutError:
-            text = "what the backup is loaded with was changed: the load is begun again"
+            text = "the source or the credentials were corrected: the load starts again"
             await self._reporter.event(job.cluster, "RestoreCorrected", text)
         except AmatersError as error:
-            await self._failed(job, begun, str(error))
+            await self._failed(job, started, str(error))
         else:
             await self._reporter.restore(job.cluster, done)
             note = f"{done.keys} records from {job.action.uri}"
             await self._reporter.event(job.cluster, "Restored", note)
 
-    async def _load(self, job: RestoreJob, begun: RestoreStatus) -> RestoreStatus:
-        """Have a node load the backup; return the status once it has."""
+    async def _load(self, job: RestoreJob, started: RestoreStatus) -> RestoreStatus:
+        """Let a node load the backup; return the status once it has."""
         if job.keys.problem:
             raise ConfigurationError(job.keys.problem)
-        told, keys = self._kube.now(), 0
+        reported, keys = self._kube.now(), 0
         async with job.nodes.admin(job.pod, timeout=_TIMEOUT) as admin:
             loading = admin.restore_snapshot(
                 job.action.uri, replace=job.action.replace, timeout=_LONGEST, keys=job.keys.keys
             )
-            async for far in loading:
-                keys, now = far.keys_restored, self._kube.now()
-                if not far.done and now - told >= REPORT_EVERY:
-                    told = now
-                    update = {"keys": keys, "total": far.keys_total}
-                    await self._reporter.restore(job.cluster, begun.model_copy(update=update))
+            async for progress in loading:
+                keys, now = progress.keys_restored, self._kube.now()
+                if not progress.done and now - reported >= REPORT_EVERY:
+                    reported = now
+                    update = {"keys": keys, "total": progress.keys_total}
+                    await self._reporter.restore(job.cluster, started.model_copy(update=update))
         return RestoreStatus(
-            started=begun.started, loaded_from=job.action.uri, keys=keys, total=keys
+            started=started.started, loaded_from=job.action.uri, keys=keys, total=keys
         )
 
     @asynccontextmanager
     async def _watched(self, job: RestoreJob, attempt: asyncio.Timeout) -> AsyncIterator[None]:
-        """End the attempt once it is not what is wished any more."""
+        """End the attempt once the spec no longer asks for it."""
         watching = asyncio.create_task(self._until_corrected(job), name="restore's spec")
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -154,8 +156,8 @@ class RestoreController:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _until_corrected(self, job: RestoreJob) -> None:
-        """Return once the source, the place or the keys are others, or the cluster is gone."""
-        made_with = _made_with(job.cluster, job.keys)
+        """Return once the source, the store or the keys change, or the cluster is gone."""
+        inputs = _inputs(job.cluster, job.keys)
         place = job.cluster.namespace, job.cluster.name
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -165,25 +167,25 @@ class RestoreController:
                     continue
                 if cluster is None or cluster.metadata.uid != job.cluster.metadata.uid:
                     return
-                if _made_with(cluster, await store_keys(self._kube, cluster)) != made_with:
+                if _inputs(cluster, await store_keys(self._kube, cluster)) != inputs:
                     return
             except KubeError:
-                continue  # nothing is known now; a load that goes well must not suffer from it
+                continue  # nothing is known now; a running load must not suffer from it
 
-    async def _failed(self, job: RestoreJob, begun: RestoreStatus, why: str) -> None:
-        """Record the failure; an event tells it once, however often it repeats."""
+    async def _failed(self, job: RestoreJob, started: RestoreStatus, why: str) -> None:
+        """Record the failure; one event reports it, however often it repeats."""
         inputs = inputs_of(job.cluster, job.keys)
-        repeated = inputs == begun.failed_with
+        repeated = inputs == started.failed_with
         await self._reporter.event(job.cluster, "RestoreFailed", why, kind="Warning")
         update = {
             "error": why,
             "failed": self._kube.now(),
-            "failures": begun.failures + 1 if repeated else 1,
+            "failures": started.failures + 1 if repeated else 1,
             "failed_with": inputs,
         }
-        await self._reporter.restore(job.cluster, begun.model_copy(update=update))
+        await self._reporter.restore(job.cluster, started.model_copy(update=update))
 
 
-def _made_with(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:
-    """Return what a load that runs depends on; the rest of the spec may change meanwhile."""
+def _inputs(cluster: AmatersCluster, keys: StoreKeys) -> tuple[object, ...]:
+    """Return what a running load depends on; the rest of the spec may change."""
     return cluster.spec.bootstrap, cluster.spec.backup, keys.version

@@ -1,6 +1,6 @@
-"""The Secrets that a spec names, read anew in each pass: a correction needs no restart.
+"""The Secrets that a spec names, read again in each pass: a correction needs no restart.
 
-What they hold goes to the nodes and nowhere else: into no status, no event, no log and no object.
+Their content goes to the nodes only: into no status, no event, no log and no object.
 """
 
 import base64
@@ -42,7 +42,7 @@ class StoreKeys:
     keys: StoreCredentials | None = None
     """None: the nodes use their own identity."""
     version: str = ""
-    """Of the Secret: it differs once somebody has changed it."""
+    """Of the Secret: it changes with each edit."""
     problem: str = ""
     """Why the Secret cannot be used, and what to do."""
 
@@ -92,7 +92,7 @@ async def store_keys(kube: KubeApi, cluster: AmatersCluster) -> StoreKeys:
 
 
 def inputs_of(cluster: AmatersCluster, keys: StoreKeys) -> str:
-    """Return what an attempt is made with: it differs once the spec or a key was corrected."""
+    """Return what an attempt uses: it changes once the spec or a key is corrected."""
     return f"{cluster.metadata.generation}/{keys.version}"
 
 

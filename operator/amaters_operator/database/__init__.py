@@ -1,1 +1,1 @@
-"""The door to the database: its admin service and the certificates its listeners serve."""
+"""The nodes of databases: their admin service and the certificates that they serve."""

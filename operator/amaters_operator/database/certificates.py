@@ -1,4 +1,4 @@
-"""Certificates: which one a Secret holds, and which one a listener really serves."""
+"""Certificates: which one a Secret holds, and which one a listener serves."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 class CertificateError(Exception):
-    """The Secret's content is no certificate with its key; the message says what to do."""
+    """The Secret holds no usable certificate with its key; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafCertificate:
-    """The certificate that the nodes are to serve."""
+    """The certificate that the nodes should serve."""
 
     serial: str
     """Lower-case hexadecimal without leading zeros, as nodes report it."""
@@ -35,9 +35,9 @@ class LeafCertificate:
 def material(
     certificate: bytes, key: bytes, ca: bytes, now: datetime
 ) -> tuple[TlsMaterial, LeafCertificate]:
-    """Check that the parts belong together and suit nodes and clients; return them for use.
+    """Return the parts for use, once they match and suit nodes and clients.
 
-    The rules are those of the nodes: what they would refuse is not used here either.
+    The rules are those of the nodes: what they would refuse is refused here.
     """
     chain, authorities = _certificates(certificate, "tls.crt"), _certificates(ca, "ca.crt")
     _check_pair(chain[0], key)
@@ -85,8 +85,8 @@ async def served_serial(
 ) -> str | None:
     """Return the serial of the certificate that a listener (IP, port) proves to own, or None.
 
-    The chain is not verified on purpose: the handshake proves possession of the key, and the
-    serial is compared with one that is known.
+    The chain is not verified: the handshake proves possession of the key, and the serial is
+    compared with a known one.
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
@@ -118,9 +118,9 @@ def _context(tls: TlsMaterial) -> ssl.SSLContext:
 
 
 def _present_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Present a client certificate: a listener that misses one answers with an alert.
+    """Present a client certificate: a listener that requires one ends the handshake without it.
 
-    Python reads it from a file only; this one lives in memory and is gone at once.
+    Python reads it only from a file; this one exists in memory, until it is read.
     """
     number = os.memfd_create("identity", os.MFD_CLOEXEC)
     try:

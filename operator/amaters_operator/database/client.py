@@ -1,4 +1,4 @@
-"""The database through the project's own client: the only door to its admin service."""
+"""The nodes through the project's own client."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from amaters_operator.database.port import Admin, NodeAddress
 
 
 class AmatersDatabase:
-    """`Database` over gRPC. Connections are made for each use: certificates change underneath.
+    """`Database` over gRPC. Each use opens a connection, because certificates change.
 
-    None is made unless `may_change` says so at that moment.
+    None is opened unless `may_change` returns true at that moment.
     """
 
     def __init__(self, may_change: Callable[[], bool] = lambda: True) -> None:
@@ -27,7 +27,9 @@ class AmatersDatabase:
     ) -> AbstractAsyncContextManager[Admin]:
         """Return the node's admin service."""
         if not self._may_change():
-            raise UnavailableError("the operator does not hold its Lease: it asks nothing of nodes")
+            raise UnavailableError(
+                "the operator does not hold its Lease: it sends nothing to nodes"
+            )
         return AdminClient.connect(
             _joined(node.ip, node.peer_port),
             credentials=tls,

@@ -1,4 +1,4 @@
-"""What the operator asks of the database. Implemented by `client` and by the test kit."""
+"""What the operator needs of the database. `client` and the test kit implement it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -21,7 +21,7 @@ from amaters.transport.tls import TlsMaterial
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """Where a node is reached, and the name its certificate must bear."""
+    """Where a node is reached, and the name that its certificate must have."""
 
     ip: str
     host: str
@@ -30,20 +30,20 @@ class NodeAddress:
 
 
 class NodeQueries(Protocol):
-    """What a node says of itself and its cluster."""
+    """What a node reports of itself and its cluster, and its reload."""
 
     async def status(self) -> NodeStatus:
-        """Ask the node about itself."""
+        """Return the node's own status."""
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
-        """List the members, by the leader's word."""
+        """List the members, as the leader knows them."""
 
     async def reload(self) -> ReloadReport:
-        """Have the node load its configuration and certificates anew, by SIGHUP."""
+        """Make the node reload its configuration and certificates."""
 
 
 class MembershipAdmin(Protocol):
-    """Changes of the membership; each returns once it is committed."""
+    """Membership changes; each returns once it is committed."""
 
     async def add_member(
         self, *, peer_address: str, client_address: str, name: str = ""
@@ -57,11 +57,11 @@ class MembershipAdmin(Protocol):
         """Remove a member for good."""
 
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
-        """Hand leadership over and wait until a quorum confirms it."""
+        """Transfer leadership and wait until a quorum confirms it."""
 
 
 class BackupAdmin(Protocol):
-    """Backups: made, listed, deleted and loaded by a node, with the keys it is handed."""
+    """Backups, which a node makes, lists, deletes and loads with the given keys."""
 
     async def create_snapshot(
         self,
@@ -96,7 +96,7 @@ class BackupAdmin(Protocol):
         timeout: timedelta = ...,
         keys: StoreCredentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
-        """Load a snapshot into the cluster, telling how far it is."""
+        """Load a snapshot into the cluster, and report its progress."""
 
 
 class Admin(NodeQueries, MembershipAdmin, BackupAdmin, Protocol):

@@ -1,1 +1,1 @@
-"""The door to the Kubernetes API: what the operator asks of it, and how."""
+"""The Kubernetes API: what the operator needs of it, its client, the Lease, events."""

@@ -1,7 +1,7 @@
-"""The Kubernetes API through the official client's asyncio flavour: the only door to it.
+"""The Kubernetes API through the official asyncio client; no other module imports it.
 
-Paths and bodies are built here; of the library's hundreds of generated calls none is used, which
-keeps memory small and every kind alike.
+Paths and bodies are built here. None of the library's hundreds of generated calls is used, which
+keeps memory small and treats every kind alike.
 """
 
 import json
@@ -53,8 +53,8 @@ async def connect(
 ) -> AsyncIterator["KubernetesApi"]:
     """Connect as the pod's service account, or by KUBECONFIG outside of Kubernetes.
 
-    A failure says which of the two was tried. Each call ends within the deadline, and nothing is
-    written unless `may_write` says so at that moment.
+    Each call ends within the deadline, and nothing is written unless `may_write` returns true at
+    that moment.
     """
     configuration = Configuration()
     try:
@@ -66,7 +66,7 @@ async def connect(
             )
     except (ConfigException, OSError) as error:
         raise ApiUnreachableError(
-            f"no way to the Kubernetes API: {error}. Inside a pod the service account's token "
+            f"cannot connect to the Kubernetes API: {error}. Inside a pod the service account's token "
             "must be mounted; outside, set KUBECONFIG"
         ) from error
     async with ApiClient(configuration) as client:
@@ -74,7 +74,7 @@ async def connect(
 
 
 class KubernetesApi:
-    """`KubeApi` on a real API server, and what the Lease needs beyond it."""
+    """`KubeApi` on a real API server, with the calls that the Lease needs."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class KubernetesApi:
         return self._clock.now()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the object as it is now, or None when there is none."""
+        """Return the object, or None when there is none."""
         status, body = await self._call("GET", kind.path(namespace, name))
         if status == HTTPStatus.NOT_FOUND:
             return None
@@ -133,7 +133,7 @@ class KubernetesApi:
         return _checked(code, body, f"apply {kind.name} {meta['namespace']}/{meta['name']}")
 
     async def create(self, manifest: Manifest) -> None:
-        """Create an object; ConflictError when there is one of its name."""
+        """Create an object; ConflictError when its name exists."""
         kind = kinds.of(manifest)
         path = kind.path(manifest["metadata"]["namespace"])
         code, body = await self._call("POST", path, body=manifest)
@@ -147,7 +147,7 @@ class KubernetesApi:
         _checked(code, body, f"replace {kind.name} {meta['namespace']}/{meta['name']}")
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object with that uid; when it is gone already, do nothing."""
+        """Delete exactly the object with that uid; do nothing when it is gone."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         code, body = await self._call("DELETE", kind.path(namespace, name), body=options)
         if code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
@@ -221,7 +221,7 @@ def _parsed(content: bytes | None) -> Manifest:
 
 
 def _checked(code: int, body: Manifest, what: str) -> Manifest:
-    """Return the body of a success; raise what another answer means."""
+    """Return the body of a success; raise the error that another code means."""
     if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
         return body
     kind = _ERRORS.get(code)
@@ -232,5 +232,5 @@ def _checked(code: int, body: Manifest, what: str) -> Manifest:
 
 
 def _message(body: Manifest) -> str:
-    """Return what the API server says, cut so that no log or status is flooded."""
+    """Return the message of the API server, cut to protect logs and status."""
     return str(body.get("message", ""))[:_LONGEST_MESSAGE]

@@ -1,8 +1,8 @@
 """The API server's clock, read from the dates of its answers. Pure.
 
-Every answer carries a date in whole seconds, and was written between the question and the
-arrival. Each narrows down by how much that clock is ahead of our monotonic one; a slow answer
-narrows it less, and so disturbs nothing. When the clock was set, the next answer shows it.
+Every answer has a date in whole seconds, written between the request and its arrival. Each one
+narrows down how far that clock is ahead of our monotonic one; a slow answer narrows it less. When
+the clock was set, the next answer shows it.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ def micro_time(moment: datetime) -> str:
 
 
 class ServerClock:
-    """Says what time it is by the API server."""
+    """The time by the API server."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._ahead: float | None = None
 
     def observe(self, date: str | None, *, asked: float) -> None:
-        """Take in the Date header of an answer to a question that was asked at that moment."""
+        """Use the Date header of an answer to a request that was sent at that moment."""
         if date is None:
             return
         try:
@@ -39,10 +39,10 @@ class ServerClock:
         self._ahead = least if self._ahead is None else min(max(self._ahead, least), most)
 
     def now(self) -> datetime:
-        """Return the time; UnreachableError before any answer told it."""
+        """Return the time; ApiUnreachableError before the first answer."""
         if self._ahead is None:
             raise ApiUnreachableError(
-                "the Kubernetes API has not told its time: no answer of it carried a Date header. "
+                "the time of the Kubernetes API is not known: none of its answers had a Date header. "
                 "A proxy between it and the operator must pass that header on"
             )
         return datetime.fromtimestamp(0, UTC) + timedelta(seconds=self._monotonic() + self._ahead)

@@ -1,24 +1,24 @@
 """What can go wrong at the Kubernetes API. Knows nothing of the client library.
 
 KubeError
-├── UnreachableError     no answer, or the API server is not well: look again soon
+├── ApiUnreachableError  no answer, or the API server is not well: retry soon
 ├── ForbiddenError       a right is missing: install the chart's Role
-├── ConflictError        somebody else wrote first: read again
-├── RefusedError         the API server does not accept the object
-└── LeaseLostError       another operator may be at work: change nothing any more
+├── ConflictError        another writer was first: read again
+├── ApiRejectedError     the API server does not accept the object
+└── LeaseLostError       another operator may be working: change nothing
 """
 
 from typing import ClassVar
 
 
 class KubeError(Exception):
-    """Root of what the Kubernetes API answers instead of what was asked."""
+    """Root of the errors of the Kubernetes API."""
 
     reason: ClassVar[str] = "KubernetesError"
 
 
 class ApiUnreachableError(KubeError):
-    """No answer, or an answer that the API server is not well; nothing is known."""
+    """No answer, or one that says the API server is not well; the outcome is unknown."""
 
     reason = "KubernetesUnreachable"
 
@@ -36,12 +36,12 @@ class ConflictError(KubeError):
 
 
 class ApiRejectedError(KubeError):
-    """The API server does not accept the object, and never will as it is."""
+    """The API server rejects the object, and will until it is changed."""
 
     reason = "Refused"
 
 
 class LeaseLostError(KubeError):
-    """Another operator may be at work: change nothing any more."""
+    """Another operator may be working: change nothing."""
 
     reason = "LeaseLost"

@@ -1,6 +1,6 @@
 """Events that people read with `kubectl describe` and `kubectl get events`. Pure.
 
-What is said again becomes a series of one object, as the API has it, and not another object.
+A repeated event becomes a series of one object and not another object.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from amaters_operator.kube.clock import micro_time
 from amaters_operator.manifests.names import Manifest
 
 REPEAT_AFTER = timedelta(minutes=5)
-"""How long words are not repeated of which nobody knows whether they are news."""
+"""How long an event is not repeated when it may not be new."""
 
 _CONTROLLER = "amaters.io/operator"
 _LONGEST_NOTE = 1024
@@ -27,7 +27,7 @@ _FIXED = (
     "note",
     "regarding",
 )
-"""What the API server lets nobody change in an event that exists."""
+"""Fields of an existing event that the API server keeps immutable."""
 
 
 def event(
@@ -41,7 +41,7 @@ def event(
 ) -> Manifest:
     """Return an event about the cluster; `reason` is a CamelCase word, `note` a sentence.
 
-    Its name follows from what it says, so that saying it again finds it.
+    Its name is derived from its content, so that a repeated event finds the first one.
     """
     words = "\n".join((cluster.metadata.uid, kind, reason, note))
     name = f"{cluster.name[:_LONGEST_PREFIX]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
@@ -70,7 +70,7 @@ def event(
 def due(
     made: Manifest, existing: Manifest | None, now: datetime, *, quiet: timedelta = REPEAT_AFTER
 ) -> Manifest | None:
-    """Return what to apply, so that `made` is told; None when it was told that lately."""
+    """Return what to apply to record `made`; None when it was recorded within `quiet`."""
     if existing is None:
         return made
     series = existing.get("series") or {}

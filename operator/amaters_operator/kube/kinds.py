@@ -62,5 +62,5 @@ _BY_NAME = {(kind.api_version, kind.name): kind for kind in ALL}
 
 
 def of(manifest: Manifest) -> Kind:
-    """Return the kind of a manifest that the operator made; KeyError for a stranger."""
+    """Return the kind of a manifest that the operator made; KeyError for any other."""
     return _BY_NAME[manifest["apiVersion"], manifest["kind"]]

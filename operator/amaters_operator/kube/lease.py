@@ -1,9 +1,9 @@
-"""One operator works at a time: whoever holds the Lease.
+"""Leader election: only the operator that holds the Lease works.
 
-The holder renews it every two seconds; whoever sees it unrenewed for twelve seconds of its own
-clock takes it. A holder that cannot renew for nine seconds gives up before anybody takes over, so
-that two never work at once as long as their clocks run alike. The nine seconds begin before the
-renewal is sent: whoever waits cannot have seen it earlier.
+The holder renews it every two seconds. Another operator that has not observed a renewal for twelve
+seconds of its own clock acquires it. A holder that cannot renew for nine seconds gives up before
+that, so that two never work at once as long as their clocks run at the same speed. The nine seconds
+start before the renewal is sent: nobody can have observed it earlier.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """How often a Lease is renewed, and how long it is believed without that."""
+    """How often a Lease is renewed, and how long it is valid without that."""
 
     duration_seconds: float = 12.0
     renew_seconds: float = 2.0
@@ -33,14 +33,14 @@ class LeaseTimings:
 
 
 CALL_SECONDS = 4.0
-"""How long one call to the API may take: within the time to give up there is a second try."""
+"""How long one call to the API may take: a second one fits before giving up."""
 
 
 class LeaseStore(Protocol):
-    """Where the Lease is kept; `replace` fails when somebody wrote in between."""
+    """The API calls for the Lease; `replace` fails when another writer was first."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the object as it is now, or None when there is none."""
+        """Return the object, or None when there is none."""
 
     async def create(self, manifest: Manifest) -> None:
         """Create the object; ConflictError when it exists."""
@@ -51,7 +51,7 @@ class LeaseStore(Protocol):
 
 @dataclass(slots=True)
 class _Observed:
-    """The Lease as last seen, and since when it has been so by our own clock."""
+    """The Lease as last observed, and since when by our own clock."""
 
     holder: str = ""
     renewed: str = ""
@@ -59,7 +59,7 @@ class _Observed:
 
 
 class Lease:
-    """A named Lease that this process, under its identity, holds or waits for."""
+    """A named Lease that this process holds or waits for, under its identity."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether nobody else can hold it at this moment; may be asked from any thread."""
+        """Whether no other process can hold it at this moment. Thread-safe."""
         return self._monotonic() < self._until
 
     async def acquire(self) -> None:
@@ -91,7 +91,7 @@ class Lease:
             await asyncio.sleep(self._timings.renew_seconds)
 
     async def hold(self) -> None:
-        """Renew the Lease for ever; LeaseLostError as soon as that cannot be relied on."""
+        """Renew the Lease until cancelled; LeaseLostError once it cannot be relied on."""
         while True:
             await asyncio.sleep(self._timings.renew_seconds)
             if not await self._renew() and not self.held:
@@ -101,7 +101,7 @@ class Lease:
                 )
 
     async def release(self) -> None:
-        """Let another operator take over at once; failing to say so only delays it."""
+        """Let another operator take over at once; a failure only delays that."""
         self._until = -math.inf
         try:
             async with asyncio.timeout(self._timings.renew_seconds):
@@ -113,7 +113,7 @@ class Lease:
             return
 
     async def _renew(self) -> bool:
-        """Try once; a Lease that says another name is lost for certain."""
+        """Try once; a Lease with another holder is certainly lost."""
         try:
             async with asyncio.timeout(max(self._until - self._monotonic(), 0.1)):
                 held = await self._acquire_once()
@@ -127,7 +127,7 @@ class Lease:
         return held
 
     async def _acquire_once(self) -> bool:
-        """Take or renew the Lease if that is allowed, and note how long that can be relied on."""
+        """Acquire or renew the Lease if that is allowed, and record how long it is valid."""
         asked = self._monotonic()
         if not await self._write_holder():
             return False
@@ -135,7 +135,7 @@ class Lease:
         return True
 
     async def _write_holder(self) -> bool:
-        """Write our name into the Lease if that is allowed; whether it stands there now."""
+        """Write our identity into the Lease if that is allowed; return whether it is there."""
         try:
             lease = await self._store.get(kinds.LEASE, self._namespace, self._name)
             if lease is None:
@@ -158,7 +158,7 @@ class Lease:
             self._observed = _Observed(holder, renewed, self._monotonic())
         if holder in ("", self._identity):
             return True
-        # Never by the holder's clock: only by how long it was seen unchanged.
+        # Never by the holder's clock: only by how long it was observed unchanged.
         return self._monotonic() - self._observed.since > self._timings.duration_seconds
 
     def _written(self, lease: Manifest | None, *, holder: str) -> Manifest:

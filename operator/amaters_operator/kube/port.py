@@ -1,4 +1,4 @@
-"""What the operator asks of the Kubernetes API. Implemented by `client` and by the test kit."""
+"""What the operator needs of the Kubernetes API. `client` and the test kit implement it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from amaters_operator.kube.kinds import Kind
 from amaters_operator.manifests.names import Manifest
 
 MANAGER = "amaters-operator"
-"""The field manager of everything the operator applies, but for what says otherwise."""
+"""The field manager of what the operator applies, unless another one is named."""
 
 
 class KubeApi(Protocol):
@@ -17,12 +17,12 @@ class KubeApi(Protocol):
     def now(self) -> datetime:
         """Return the time by the API server's clock, as its answers show it.
 
-        Whatever is dated is dated by it, and whatever was dated by it is compared with it: clocks
-        of other machines, the operator's own among them, are compared with themselves at most.
+        All recorded times are of this clock, and compared with it only. A time of another machine,
+        the operator's own included, is at most compared with another time of that machine.
         """
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return the object as it is now, or None when there is none."""
+        """Return the object, or None when there is none."""
 
     async def find(
         self,
@@ -32,28 +32,28 @@ class KubeApi(Protocol):
         labels: Mapping[str, str],
         fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
-        """Return the objects that carry all these labels and have these fields, as they are now.
+        """Return the objects that have all these labels and fields.
 
-        Only fields that the API server has an index of; their paths have dots.
+        Only fields that the API server indexes, as dotted paths.
         """
 
     async def apply(
         self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
     ) -> Manifest:
-        """Make the object be as given, as far as given; return what it then is.
+        """Apply the object server-side; return it as it then is.
 
-        Server-side apply: fields this manager gave before and gives no more are removed, others'
-        fields stay. With `status` only the status subresource is written; ConflictError or
-        RefusedError when the object does not exist.
+        Fields that this manager applied before and no longer does are removed; fields of others
+        stay. With `status` only the status subresource is written; ConflictError or
+        ApiRejectedError when the object does not exist.
         """
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object with that uid; when it is gone already, do nothing."""
+        """Delete exactly the object with that uid; do nothing when it is gone."""
 
     async def evict(self, namespace: str, name: str, *, uid: str) -> str:
         """Evict exactly the pod with that uid.
 
-        Returns why it was refused (a disruption budget), or nothing when it goes or is gone.
+        Returns why a disruption budget refused it; empty when the pod terminates or is gone.
         """
 
     async def serves(self, kind: Kind) -> bool:

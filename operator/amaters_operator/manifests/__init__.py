@@ -1,4 +1,4 @@
-"""The objects a cluster wishes for, made from its spec and a few observed facts. Pure."""
+"""The desired objects of a cluster, from its spec and a few observed facts. Pure."""
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import config, services
@@ -12,7 +12,7 @@ from amaters_operator.manifests.statefulset import statefulset
 
 
 def desired(cluster: AmatersCluster, shape: Shape, *, monitors: bool) -> list[Manifest]:
-    """Return every object of the cluster, in the order in which they are to be applied.
+    """Return every object of the cluster, in the order in which they are applied.
 
     `monitors` says whether Kubernetes knows ServiceMonitors.
     """
@@ -29,7 +29,7 @@ def desired(cluster: AmatersCluster, shape: Shape, *, monitors: bool) -> list[Ma
 
 
 def disabled(cluster: AmatersCluster, *, monitors: bool) -> list[Manifest]:
-    """Return the objects that the spec has switched off: they are deleted where they exist."""
+    """Return the objects that the spec disables: they are deleted where they exist."""
     budget = disruption_budget(cluster)
     monitor = service_monitor(cluster)
     return [

@@ -16,7 +16,7 @@ from amaters_operator.manifests.shape import Shape
 Sections: TypeAlias = dict[str, dict[str, Any]]
 
 LARGEST = 9
-"""Most members a spec may ask for."""
+"""Most members that a spec may have."""
 
 FILE_NAME = "config.toml"
 FOLDER = "/etc/amaters"
@@ -25,10 +25,10 @@ KEYS_FOLDER = f"{FOLDER}/store-keys"
 WEBHOOK_FILE = f"{FOLDER}/alerts/webhook-url"
 DATA_FOLDER = "/var/lib/amaters"
 
-# A node keeps a few seconds of its grace period for what comes after the drain.
+# A node needs a few seconds of its grace period after the drain.
 _SHUTDOWN_RESERVE_SECONDS = 5
 
-# Changing who is met first disturbs nobody who is already a member, and the others are reloaded.
+# Peers and join matter only to a node that is no member yet.
 _NEEDS_NO_RESTART = {
     "alerts": frozenset({"slow_replication_entries", "dedup_window_secs"}),
     "logging": frozenset({"level", "format"}),
@@ -36,12 +36,12 @@ _NEEDS_NO_RESTART = {
     "cluster": frozenset({"peers", "join"}),
 }
 
-# Even an empty table counts in the hash: these, added later, would roll every cluster's pods.
+# Even an empty table changes the hash: these, added later, would roll the pods of every cluster.
 _RELOADABLE_TABLES = frozenset({"resource_limits", "snapshots"})
 
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
-    """Return the ConfigMap with config.toml; it also keeps the initial members for good."""
+    """Return the ConfigMap with config.toml; it also records the initial members for good."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -60,10 +60,10 @@ def rendered(cluster: AmatersCluster, shape: Shape) -> str:
 
 
 def digests(cluster: AmatersCluster, shape: Shape) -> frozenset[str]:
-    """Return the digests of every config.toml that has these settings, as nodes tell them.
+    """Return the digests of every config.toml with these settings, as nodes report them.
 
-    Whom a node asks when its disk is empty makes no difference to one that runs: the files of
-    all sizes, and from before the cluster formed, are as good.
+    The peers matter only to a node with an empty disk: the files for all sizes, and from before
+    the cluster formed, are equally current.
     """
     sizes = range(1, LARGEST + 1)
     shapes = [
@@ -75,7 +75,7 @@ def digests(cluster: AmatersCluster, shape: Shape) -> frozenset[str]:
 
 
 def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
-    """Return a hash of what a running node cannot take over; it goes into the pod template."""
+    """Return a hash of the settings that need a restart; the pod template carries it."""
     kept = {
         section: {
             key: value
@@ -155,7 +155,7 @@ def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
     return {
         "enabled": True,
         "bind_address": f"0.0.0.0:{names.PEER_PORT}",
-        # The token keeps nodes of a cluster that bore this name before from meeting this one.
+        # The token separates this cluster from an earlier one of the same name.
         "token": cluster.metadata.uid,
         **_discovery(cluster, shape),
         "heartbeat_interval_ms": timings.heartbeat_interval_ms,
@@ -167,11 +167,11 @@ def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
 
 
 def _discovery(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]]:
-    """Name whom a node asks.
+    """Name the nodes that a node without a cluster contacts.
 
     Nodes form a cluster of `peers` when all of them have empty disks. Once it has formed the
-    list is withdrawn: a node that lost its disk may then only join, and can never found a second
-    cluster, not even one that began alone.
+    list is removed: a node that lost its disk can then only join, and never form a second
+    cluster, not even the only node of one.
     """
     if not shape.formed:
         return {"peers": list(shape.initial_members)}
@@ -192,13 +192,13 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
     sources = [] if spec.bootstrap is None else [_folder_of(spec.bootstrap.restore_from)]
     return {
         "destination": backup.destination,
-        # A node stores in, and reads from, no other place than one that is named in here.
+        # A node stores in, and reads from, only what is listed here.
         "allowed_destinations": [*sources, *backup.allowed_destinations],
         "s3": {key: value for key, value in s3.items() if value is not None},
     }
 
 
 def _folder_of(uri: str) -> str:
-    """Return the place that a backup is in; a URI that names no single backup is a place."""
+    """Return the folder of a backup; a URI that names no single backup is a folder."""
     folder, _, name = uri.rpartition("/")
     return folder if name.endswith(".bin") else uri

@@ -13,7 +13,7 @@ def disruption_budget(cluster: AmatersCluster) -> Manifest:
         "metadata": names.metadata(cluster, cluster.name),
         "spec": {
             "maxUnavailable": 1,
-            # A pod that is down already may always be replaced, or a broken roll sticks for ever.
+            # A pod that is down may always be replaced, or a broken roll stays stuck.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": names.selector_labels(cluster)},
         },

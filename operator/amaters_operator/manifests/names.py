@@ -1,7 +1,6 @@
-"""What things are called, how they are labelled, and where pods are found. Pure.
+"""Names, labels and addresses of a cluster's objects. Pure.
 
-Everything that belongs to a cluster is named after it, so that a person who knows the cluster
-finds the rest.
+Everything that belongs to a cluster is named after it, so that a person finds it.
 """
 
 import re
@@ -10,7 +9,7 @@ from typing import Any, TypeAlias
 from amaters_operator.api.cluster import API_VERSION, GROUP, KIND, AmatersCluster
 
 Manifest: TypeAlias = dict[str, Any]
-"""An object as the Kubernetes API takes and gives it."""
+"""An object as the Kubernetes API reads and writes it."""
 
 CLIENT_PORT = 7878
 PEER_PORT = 7879
@@ -51,7 +50,7 @@ def selector(cluster: AmatersCluster) -> str:
 def metadata(
     cluster: AmatersCluster, name: str, *, annotations: dict[str, str] | None = None
 ) -> Manifest:
-    """Return the metadata of an object that lives and dies with the cluster."""
+    """Return the metadata of an object that is deleted together with the cluster."""
     return {
         "name": name,
         "namespace": cluster.namespace,
@@ -77,9 +76,9 @@ def config_map(cluster: AmatersCluster) -> str:
 
 
 def credentials_secret(cluster: AmatersCluster) -> str:
-    """Name of the Secret whose keys every pod can read, if somebody makes it.
+    """Name of the optional Secret whose keys every pod can read.
 
-    It is mounted from the beginning, so that it rolls no pod whenever it comes.
+    It is always mounted, so that creating it later rolls no pod.
     """
     return f"{cluster.name}-backup-credentials"
 
@@ -111,10 +110,10 @@ def ordinal(pod_name: str) -> int:
 
 
 def host(cluster: AmatersCluster, number: int) -> str:
-    """Return the DNS name of a pod, good anywhere in the Kubernetes cluster.
+    """Return the DNS name of a pod, valid anywhere in the Kubernetes cluster.
 
-    It ends in `.svc`: the domain behind it differs between installations and is added by the
-    resolver's search list.
+    It ends in `.svc`: the domain after it differs between installations, and the resolver's
+    search list adds it.
     """
     return f"{pod(cluster, number)}.{peers_service(cluster)}.{cluster.namespace}.svc"
 
@@ -125,5 +124,5 @@ def peer_address(cluster: AmatersCluster, number: int) -> str:
 
 
 def client_address(cluster: AmatersCluster, number: int) -> str:
-    """Return where clients are sent to reach a pod's node."""
+    """Return where clients reach a pod's node."""
     return f"{host(cluster, number)}:{CLIENT_PORT}"

@@ -1,4 +1,4 @@
-"""The pod of a member: unprivileged, read-only but for its data, probed on its own health. Pure."""
+"""The pod of a member: unprivileged, read-only except for its data. Pure."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
-    """Return the pod template. Whatever changes in here rolls the pods."""
+    """Return the pod template. Every change in here rolls the pods."""
     spec = cluster.spec
     restart = {names.RESTART_ANNOTATION: config.restart_hash(cluster, shape)}
     return {
@@ -24,7 +24,7 @@ def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
         },
         "spec": {
             "serviceAccountName": cluster.name,
-            # The database never speaks to Kubernetes.
+            # The database never calls the Kubernetes API.
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
@@ -77,11 +77,11 @@ def _container(cluster: AmatersCluster) -> Manifest:
             {"name": "config", "mountPath": config.FOLDER, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
-        # The last words of a node that dies stand in its pod's status, and from there in ours.
+        # The last log lines of a node that ends go to its pod's status, and from there to ours.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "startupProbe": _probe("/livez", period=1, failures=300),
         "readinessProbe": _probe("/readyz", period=1, failures=2),
-        # Slow to judge on purpose: killing a member that is merely busy helps nobody.
+        # Slow on purpose: killing a member that is merely busy does not help.
         "livenessProbe": _probe("/livez", period=10, failures=6),
     }
 
@@ -119,7 +119,7 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
 
 def _volumes(cluster: AmatersCluster) -> list[Manifest]:
     keys_path = config.KEYS_FOLDER.removeprefix(f"{config.FOLDER}/")
-    # One volume for both: a node never sees a new configuration with old certificates.
+    # One volume for both: a node never reads a new configuration with old certificates.
     sources: list[Manifest] = [{"configMap": {"name": names.config_map(cluster)}}]
     if cluster.spec.tls is not None:
         items = [{"key": key, "path": f"tls/{key}"} for key in ("tls.crt", "tls.key", "ca.crt")]

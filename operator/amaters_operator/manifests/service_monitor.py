@@ -6,7 +6,7 @@ from amaters_operator.manifests.names import Manifest
 
 
 def service_monitor(cluster: AmatersCluster) -> Manifest:
-    """Return the ServiceMonitor: each pod once, through the Service that names them all."""
+    """Return the ServiceMonitor: each pod once, through the headless Service."""
     spec = cluster.spec.monitoring
     meta = names.metadata(cluster, cluster.name)
     meta["labels"] = dict(spec.labels) | meta["labels"]

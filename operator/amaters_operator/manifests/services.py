@@ -6,7 +6,7 @@ from amaters_operator.manifests.names import Manifest
 
 
 def client(cluster: AmatersCluster) -> Manifest:
-    """Return the Service that clients use: only members that are ready stand behind it."""
+    """Return the Service that clients use: it has only ready members behind it."""
     spec = cluster.spec.service
     meta = names.metadata(cluster, cluster.name, annotations=dict(spec.annotations))
     meta["labels"] = meta["labels"] | {names.SERVICE_LABEL: "client"}
@@ -26,7 +26,7 @@ def client(cluster: AmatersCluster) -> Manifest:
 
 
 def peers(cluster: AmatersCluster) -> Manifest:
-    """Return the headless Service that gives each pod a name of its own."""
+    """Return the headless Service that gives each pod its own name."""
     meta = names.metadata(cluster, names.peers_service(cluster))
     meta["labels"] = meta["labels"] | {names.SERVICE_LABEL: "peers"}
     return {
@@ -35,7 +35,7 @@ def peers(cluster: AmatersCluster) -> Manifest:
         "metadata": meta,
         "spec": {
             "clusterIP": "None",
-            # Members must find each other before they are ready, or none could ever be.
+            # Members must find each other before they are ready, or none becomes ready.
             "publishNotReadyAddresses": True,
             "selector": names.selector_labels(cluster),
             "ports": [

@@ -1,4 +1,4 @@
-"""The few facts beside the spec that shape the objects: they come from what was observed."""
+"""The few observed facts that shape the objects, in addition to the spec."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from amaters_operator.manifests import names
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How the cluster stands at this moment."""
+    """The observed facts."""
 
     replicas: int
-    """Pods the StatefulSet runs: scaling moves it one at a time towards spec.replicas."""
+    """Pods the StatefulSet runs: scaling changes it one at a time towards spec.replicas."""
     initial_members: tuple[str, ...]
     """`id:host:port` of the members the cluster is formed of; fixed at creation."""
     formed: bool
-    """The database has formed: from now on an empty disk may join, and never found a cluster."""
+    """The database has formed: from now on a node with an empty disk can only join."""
     volume_size: str
     """Size in the StatefulSet's claim template, which can never be changed."""
     serves_clients: bool = True
-    """False while a backup is loaded into a new cluster: nobody reads half of it."""
+    """False while a backup is loaded into a new cluster: no client reads half of it."""
 
 
 def initial_members(cluster: AmatersCluster) -> tuple[str, ...]:

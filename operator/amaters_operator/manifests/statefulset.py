@@ -1,4 +1,4 @@
-"""The StatefulSet: it keeps names and volumes; which pod is replaced when is decided here. Pure."""
+"""The StatefulSet: it keeps names and volumes; the operator decides which pod is replaced. Pure."""
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import names, pod_template
@@ -17,10 +17,10 @@ def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
             "serviceName": names.peers_service(cluster),
             # Members wait for each other to form the cluster, so they must start together.
             "podManagementPolicy": "Parallel",
-            # Kubernetes would replace pods by their number; the operator goes by their role.
+            # Kubernetes would replace pods by their number, the operator does by their role.
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 5,
-            # Whoever scales or deletes this object by hand must not delete data: the operator
+            # Scaling or deleting this object by hand must not delete data: the operator
             # deletes a claim itself, once its member has been removed.
             "persistentVolumeClaimRetentionPolicy": {
                 "whenDeleted": "Retain",

@@ -1,7 +1,7 @@
-"""A Kubernetes and databases that exist only in memory, for tests of whole reconciles.
+"""A Kubernetes and databases in memory, for tests of whole reconciles.
 
-`World` holds the truth and moves it on; `FakeKube` and `FakeDatabase` are what the operator sees
-of it. Both can be told to die before or after any call that changes something.
+`World` holds the state and lets time pass; `FakeKube` and `FakeDatabase` are what the operator sees
+of it. Both can kill the operator before or after any call that changes something.
 """
 
 from amaters_operator.testing.crash_points import CrashPoints as CrashPoints

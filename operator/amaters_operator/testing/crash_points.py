@@ -1,4 +1,4 @@
-"""Deaths on demand: the operator is killed before or after its n-th change."""
+"""Crashes on demand: the operator is killed before or after its n-th change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class CrashPoints:
     named: str = ""
     """Or the next change that is called so."""
     after: bool = False
-    """Kill after the change took effect, and before anybody learnt of it."""
+    """Kill after the change took effect, and before the operator knows it."""
     changes: list[str] = field(default_factory=list)
     """What was changed so far."""
 

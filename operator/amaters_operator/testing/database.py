@@ -1,4 +1,4 @@
-"""`Database` on a world in memory: each node answers as the truth has it."""
+"""`Database` on a world in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ class FakeDatabase:
     world: World
     crash_points: CrashPoints
     meanwhile: Callable[[], None] = lambda: None
-    """What happens between two answers: the world does not stand still while it is looked at."""
+    """What happens between two answers, while the operator observes."""
     loaded: dict[int, str] = field(default_factory=dict)
     """Serial of the certificate a node has loaded, by ordinal."""
     arrived: str = ""
@@ -101,7 +101,7 @@ class FakeAdmin:
     ordinal: int
 
     async def status(self) -> NodeStatus:
-        """Say what the node knows of itself."""
+        """Return the node's own status."""
         world = self._world()
         disk = world.disks[self.ordinal]
         state = self._state()
@@ -151,7 +151,7 @@ class FakeAdmin:
         )
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
-        """List the members, by the leader's word."""
+        """List the members, as the leader knows them."""
         del from_leader
         self.database.meanwhile()
         world = self._quorate()

@@ -1,4 +1,4 @@
-"""Runs an operator on a world until everything is as wished, and watches over it meanwhile."""
+"""Runs an operator on a world until the spec is reached, and checks invariants on the way."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ class InvariantError(AssertionError):
 
 @dataclass(slots=True)
 class Driver:
-    """One world, and an operator that is made anew whenever it dies."""
+    """One world, and an operator that is restarted whenever it is killed."""
 
     world: World = field(default_factory=World)
     crash_points: CrashPoints = field(default_factory=CrashPoints)
@@ -38,12 +38,12 @@ class Driver:
         self.database = FakeDatabase(self.world, self.crash_points)
 
     def passes(self, number: int, *, seconds: float = 2.0) -> None:
-        """Make so many passes, however they end."""
+        """Make that many passes, however they end."""
         for _ in range(number):
             self.once(seconds)
 
     def until(self, done: Callable[[AmatersCluster], bool], *, within: int = 120) -> AmatersCluster:
-        """Make passes until the cluster is as wished; return it."""
+        """Make passes until `done` says so; return the cluster."""
         for _ in range(within):
             self.once()
             cluster = self.world.cluster()
@@ -77,7 +77,7 @@ class Driver:
         await backups.reconcile(NAMESPACE, NAME)
 
     def check_invariants(self) -> None:
-        """Count the voters that are down, and insist on what must always hold."""
+        """Count the voters that are down, and check what must always hold."""
         world = self.world
         if world.clusters_formed > 1:
             raise InvariantError("a second cluster was formed")
@@ -85,7 +85,7 @@ class Driver:
         self.most_down = max(self.most_down, down)
 
     def events(self) -> list[str]:
-        """Return what was told in events, as `reason: note`, in order."""
+        """Return the recorded events, as `reason: note`, in order."""
         told = [one.whole() for one in self.world.store.entries.values()]
         return [f"{one['reason']}: {one['note']}" for one in told if one["kind"] == "Event"]
 
@@ -107,7 +107,7 @@ async def _cancel_all(left: set[asyncio.Task[object]]) -> None:
 
 
 def at_rest(cluster: AmatersCluster) -> bool:
-    """Whether everything is as wished, by the cluster's own words."""
+    """Whether the spec is reached, by the cluster's conditions."""
     words = {one.type: (one.status, one.observed_generation) for one in cluster.status.conditions}
     generation = cluster.metadata.generation
     return (

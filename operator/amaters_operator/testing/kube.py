@@ -23,7 +23,7 @@ Right = tuple[str, str, str]
 
 
 class FakeKube:
-    """A Kubernetes API that can be down, and dies on demand."""
+    """A Kubernetes API that can be down, and kills the operator on demand."""
 
     def __init__(
         self, store: ObjectStore, crash_points: CrashPoints, clock: Callable[[], datetime]
@@ -39,10 +39,10 @@ class FakeKube:
         self.rejects_growth = False
         """Whether the storage class lets no volume claim grow."""
         self.refusals: dict[str, KubeError] = {}
-        """What is answered to whoever applies an object of that `Kind name`."""
+        """The error for applying an object of that `Kind name`."""
         self.refused_evictions: list[str] = []
         self.used: set[Right] = set()
-        """The rights that were made use of."""
+        """The rights that were used."""
 
     def now(self) -> datetime:
         """Return the time by the API server's clock."""

@@ -1,4 +1,4 @@
-"""Objects with server-side apply: each manager's fields, merged; what nobody wishes goes away."""
+"""Objects with server-side apply: each manager's fields, merged; fields without a manager are removed."""
 
 import marshal
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""The truth: a StatefulSet controller, kubelets, and the nodes of one database on their disks.
+"""A StatefulSet controller, kubelets, and the nodes of one database on their disks.
 
-Only what the operator's decisions depend on is modelled, but that faithfully: who may form a
-cluster, who joins it, who leads, who has voted, and what a lost disk does.
+The model holds what the operator's decisions depend on: who may form a cluster, who joins it, who
+leads, and what a lost disk does.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class World:
     now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
     bad_images: set[str] = field(default_factory=set)
     misfits: dict[str, str] = field(default_factory=dict)
-    """Versions that nobody lets in, by image; all others are of one version."""
+    """Incompatible versions, by image; all others have one version."""
     unreachable: set[int] = field(default_factory=set)
     """Ordinals of pods that the operator cannot reach, though they are well."""
     unschedulable: set[int] = field(default_factory=set)
@@ -117,13 +117,13 @@ class World:
         return pod is not None and "deletionTimestamp" not in pod["metadata"] and self._boots(pod)
 
     def participates(self, member: DatabaseMember) -> bool:
-        """Whether a member does its part."""
+        """Whether a member takes part."""
         disk = self.disks.get(member.ordinal)
         here = self.running(member.ordinal) and disk is not None and disk.member == member.id
         return here and not self.misfit(member.ordinal)
 
     def misfit(self, ordinal: int) -> str:
-        """Return the version for which nobody lets in the node of that pod; empty when it fits."""
+        """Return the incompatible version of the node of that pod; empty when it is compatible."""
         pod = self.pod(ordinal)
         return "" if pod is None else self.misfits.get(pod["spec"]["containers"][0]["image"], "")
 
@@ -192,7 +192,7 @@ class World:
         }
 
     def warn(self, about: Manifest, reason: str, note: str) -> None:
-        """Record what a part of Kubernetes has to say against an object."""
+        """Record a warning of Kubernetes about an object."""
         name, kind = about["metadata"]["name"], about["kind"]
         self.store.put(
             {
@@ -279,7 +279,7 @@ class World:
         return image not in self.bad_images and ordinal not in self.unschedulable
 
     def _kubelet(self, pod: Manifest) -> None:
-        """Say in the pod's status how its node is."""
+        """Report the node in the pod's status."""
         ordinal = names.ordinal(pod["metadata"]["name"])
         entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)

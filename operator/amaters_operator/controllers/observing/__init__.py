@@ -1,1 +1,1 @@
-"""One look at a cluster: pods by Kubernetes, nodes and members by the database. Changes nothing."""
+"""One observation of a cluster, through Kubernetes and the database. Changes nothing."""

@@ -1,4 +1,4 @@
-"""From the database's answers to what decisions need of them. Pure."""
+"""From the database's answers to the values that decisions use. Pure."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from amaters_operator.manifests import names
 
 
 def node(status: NodeStatus) -> Node:
-    """Return what a node says of itself."""
+    """Return what a node reports of itself."""
     return Node(
         id=status.node_id,
         state=State(status.state.value),
@@ -38,12 +38,12 @@ def node(status: NodeStatus) -> Node:
 
 
 def certificates(loaded: Iterable[CertificateInfo]) -> tuple[LoadedCertificate, ...]:
-    """Return what a node says it has loaded."""
+    """Return the certificates that a node reports as loaded."""
     return tuple(LoadedCertificate(one.listener, one.serial) for one in loaded)
 
 
-def members(cluster: AmatersCluster, told: ClusterMembers) -> tuple[Member, ...]:
-    """Return the members by the leader's word, each with the pod at its address."""
+def members(cluster: AmatersCluster, listing: ClusterMembers) -> tuple[Member, ...]:
+    """Return the members as the leader lists them, each with the pod at its address."""
     return tuple(
         Member(
             id=one.id,
@@ -55,7 +55,7 @@ def members(cluster: AmatersCluster, told: ClusterMembers) -> tuple[Member, ...]
             lag=one.lag_entries,
             active=one.recent_active or one.is_leader,
         )
-        for one in told.members
+        for one in listing.members
     )
 
 

@@ -1,7 +1,7 @@
-"""One look at a cluster: pods from Kubernetes, nodes and members from the database.
+"""One observation: pods from Kubernetes, nodes and members from the database.
 
-Nodes are asked all at once and each within a short deadline: one that hangs delays nobody, and
-one that does not answer is simply absent from what was seen.
+All nodes are asked at once, each within a short deadline: one that hangs delays no other, and one
+that does not answer is absent from the observation.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
 TIMEOUT = timedelta(seconds=3)
-"""How long a node may take to answer a question."""
+"""How long a node may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Looks; changes nothing."""
+    """Observes clusters; changes nothing."""
 
     kube: KubeApi
 
     async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Observation:
-        """Return what there is. `statefulset` is as the API server has it now, if there is one."""
+        """Return the observation; `statefulset` is as the API server has it now, if it exists."""
         cluster = nodes.cluster
         found, covering = await asyncio.gather(
             self.kube.find(kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)),
@@ -43,25 +43,25 @@ class Observer:
         if statefulset is None:
             return Observation(now)
         owner = statefulset["metadata"]["uid"]
-        alive = pods.observed(found, owner=owner, known=cluster.status.members, now=now)
-        statuses = await _statuses(nodes, alive)
-        told = await _members(nodes, alive, statuses)
+        running = pods.observed(found, owner=owner, known=cluster.status.members, now=now)
+        statuses = await _statuses(nodes, running)
+        listing = await _members(nodes, running, statuses)
         return Observation(
             now=now,
-            pods=alive,
+            pods=running,
             nodes={ordinal: node_answers.node(status) for ordinal, status in statuses.items()},
-            members=None if told is None else node_answers.members(cluster, told),
-            cluster_id="" if told is None else told.cluster_id,
+            members=None if listing is None else node_answers.members(cluster, listing),
+            cluster_id="" if listing is None else listing.cluster_id,
             replicas=statefulset["spec"]["replicas"],
             revision=_revision(statefulset),
-            warnings=await PodEvents(self.kube).look(cluster, statefulset, alive, now),
+            warnings=await PodEvents(self.kube).look(cluster, statefulset, running, now),
             budgets=_covering(covering, found),
         )
 
 
-async def _statuses(nodes: Nodes, alive: tuple[Pod, ...]) -> dict[int, NodeStatus]:
+async def _statuses(nodes: Nodes, running: tuple[Pod, ...]) -> dict[int, NodeStatus]:
     async with asyncio.TaskGroup() as group:
-        asked = {pod.ordinal: group.create_task(_status(nodes, pod)) for pod in alive if pod.ip}
+        asked = {pod.ordinal: group.create_task(_status(nodes, pod)) for pod in running if pod.ip}
     answers = {ordinal: task.result() for ordinal, task in asked.items()}
     return {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
 
@@ -75,10 +75,10 @@ async def _status(nodes: Nodes, pod: Pod) -> NodeStatus | None:
 
 
 async def _members(
-    nodes: Nodes, alive: tuple[Pod, ...], statuses: Mapping[int, NodeStatus]
+    nodes: Nodes, running: tuple[Pod, ...], statuses: Mapping[int, NodeStatus]
 ) -> ClusterMembers | None:
     """Ask the node that leads in the highest term: only a leader knows who keeps up."""
-    leaders = [pod for pod in alive if pod.ordinal in statuses]
+    leaders = [pod for pod in running if pod.ordinal in statuses]
     leaders = [pod for pod in leaders if statuses[pod.ordinal].is_leader]
     if not leaders:
         return None

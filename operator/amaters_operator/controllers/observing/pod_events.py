@@ -1,7 +1,7 @@
-"""What Kubernetes warned of, for pods that have been missing for a while: its own events.
+"""Warnings of Kubernetes about pods that are missing for some time: its own events.
 
-No object says why a StatefulSet makes no pod, or why a claim is not bound. Events do. They are asked
-for only while something is missing, and only for a few pods at once.
+No object says why a StatefulSet creates no pod, or why a claim is not bound. Events do. They are
+read only while something is missing, and for a few pods at once.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 
 _GRACE: Final = timedelta(seconds=10)
-"""How long a pod may take to start before anybody asks why it does not."""
+"""How long a pod may take to start before its events are read."""
 _MOST: Final = 3
 _FRESH: Final = timedelta(minutes=20)
-"""Controllers repeat what still holds within this time, however slow their retries became."""
+"""Controllers repeat a lasting problem within this time, however slow their retries are."""
 _LONGEST: Final = 400
 
 
@@ -34,9 +34,9 @@ class PodEvents:
     async def look(
         self, cluster: AmatersCluster, statefulset: Manifest, pods: Iterable[Pod], now: datetime
     ) -> Mapping[int, PodWarnings]:
-        """Return what is said of each pod that is missing, by ordinal."""
+        """Return the warnings about each missing pod, by ordinal."""
         there = {pod.ordinal: pod for pod in pods}
-        # A pod that the last pass has seen is being replaced: nobody complains of that yet.
+        # A pod that the last pass observed is being replaced: that needs no warning yet.
         recent = {names.ordinal(one.pod) for one in cluster.status.members} | there.keys()
         gone = [one for one in range(statefulset["spec"]["replicas"]) if one not in recent]
         late = [pod for pod in there.values() if _is_late(pod, now)][:_MOST]
@@ -87,7 +87,7 @@ def _is_late(pod: Pod, now: datetime) -> bool:
 
 
 def _last(event: Manifest, now: datetime) -> datetime:
-    """Return when it was last said, in the old or the new way of saying it."""
+    """Return when the event last occurred, by the old or the new field."""
     series = event.get("series") or {}
     text = (
         series.get("lastObservedTime")

@@ -1,4 +1,4 @@
-"""From a Pod's manifest to what decisions need of it. Pure."""
+"""From a Pod's manifest to the values that decisions use. Pure."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -10,14 +10,14 @@ from amaters_operator.manifests.names import Manifest
 
 _REVISION_LABEL = "controller-revision-hash"
 _LONGEST_PROBLEM = 300
-_CRASHES_THAT_TELL = 2
+_CRASHES_TO_REPORT = 2
 
-# What the kubelet says while a container merely takes its time.
+# What the kubelet reports of a container that is starting.
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 _IMAGES = ("Image", "Registry", "Signature")
 _CRASHED = frozenset({"CrashLoopBackOff", "RunContainerError"})
 
-_Words = tuple[Cause, str]
+_Problem = tuple[Cause, str]
 
 
 def observed(
@@ -25,7 +25,7 @@ def observed(
 ) -> tuple[Pod, ...]:
     """Return the pods that the StatefulSet of that uid owns, by ordinal.
 
-    `known` is what the status says of them: since when each has been as it is.
+    `known` is what the status says of them: since when each is ready or not.
     """
     before = {one.pod: one for one in known}
     owned = [one for one in manifests if _owned(one, owner)]
@@ -79,11 +79,11 @@ def _condition(status: Manifest, question: str) -> Manifest:
 def _since(
     pod: Manifest, transition: str, before: MemberStatus | None, *, ready: bool
 ) -> datetime | None:
-    """Return since when a pod has been as it is, if that is on record.
+    """Return since when a pod is ready or not, if the status has it.
 
-    Never by the clock of its machine: that one's word is compared only with itself, and as long
-    as it stays the same, what was recorded stays. An earlier version, or an earlier
-    CustomResourceDefinition, recorded nothing: then it is since the pod was made.
+    Never by the clock of its machine: that time is only compared with itself, and as long as it
+    stays the same, the recorded one stays. An earlier version, or an earlier
+    CustomResourceDefinition, recorded nothing: then it is since the pod was created.
     """
     if before is None or before.ready != ready:
         return None
@@ -92,20 +92,20 @@ def _since(
     return before.since if before.transition == transition else None
 
 
-def _problems(status: Manifest) -> Iterator[_Words]:
-    """Say why the pod cannot run, in the words of kubelet and scheduler, the plainest first."""
+def _problems(status: Manifest) -> Iterator[_Problem]:
+    """Say why the pod cannot run, in the texts of kubelet and scheduler, most specific first."""
     if status.get("phase") == "Failed":
         why = f"{status.get('reason') or 'Failed'}: {status.get('message') or 'no message'}"
         yield Cause.ENDED, why
     scheduled = _condition(status, "PodScheduled")
-    # The scheduler's own mishaps carry other reasons and pass by themselves.
+    # Errors of the scheduler itself have other reasons and pass by themselves.
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         yield Cause.UNSCHEDULABLE, f"Unschedulable: {scheduled.get('message', '')}"
     for container in status.get("containerStatuses") or []:
         yield from _container_problems(container)
 
 
-def _container_problems(container: Manifest) -> Iterator[_Words]:
+def _container_problems(container: Manifest) -> Iterator[_Problem]:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason = waiting.get("reason", "")
     ended = (container.get("lastState") or {}).get("terminated") or {}
@@ -117,18 +117,18 @@ def _container_problems(container: Manifest) -> Iterator[_Words]:
     if reason not in _STARTING:
         detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
         yield _cause(reason), f"{reason}: {detail}".rstrip(": ")
-    if container.get("restartCount", 0) >= _CRASHES_THAT_TELL and ended.get("exitCode"):
+    if container.get("restartCount", 0) >= _CRASHES_TO_REPORT and ended.get("exitCode"):
         yield Cause.CRASH, f"crashed {container['restartCount']} times, {crashed}"
 
 
 def _cause(reason: str) -> Cause:
-    """Return of which kind it is what the kubelet says of a container that waits."""
+    """Return the kind of what the kubelet reports of a waiting container."""
     if reason in _CRASHED:
         return Cause.CRASH
     return Cause.IMAGE if any(one in reason for one in _IMAGES) else Cause.CONFIGURATION
 
 
 def _last_words(log: str) -> str:
-    """Return on one line what a container said at its end; of a traceback, the error itself."""
+    """Return a container's last output on one line; of a traceback, the error itself."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return lines[-1] if "Traceback (most recent call last):" in lines else " ".join(lines)

@@ -418,7 +418,7 @@ def test_a_backup_that_is_not_where_it_should_be_is_no_success(driver: Driver) -
     driver.passes(5)
 
     failed = driver.world.cluster()
-    assert "was made with 1000 bytes and is not there" in condition(failed).message
+    assert "was made with 1000 bytes and is not in the store" in condition(failed).message
     assert (failed.status.backup.last, failed.status.backup.last_token) == (None, "")
 
 

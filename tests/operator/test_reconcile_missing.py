@@ -77,7 +77,7 @@ def test_a_pod_that_does_not_go_is_said_to_be_stuck(driver: Driver) -> None:
 
     cluster = driver.world.cluster()
     assert condition(early, "Stalled").status == "False"
-    assert "orders-1 is going down and comes back" in condition(early, "Degraded").message
+    assert "orders-1 is terminating and will be recreated" in condition(early, "Degraded").message
     for question in ("Stalled", "RolloutStuck"):
         assert condition(cluster, question).status == "True"
         assert "deadline to terminate passed" in condition(cluster, question).message

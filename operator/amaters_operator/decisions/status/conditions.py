@@ -132,8 +132,8 @@ def _backed_up(backup: BackupStatus | None) -> Assessment:
         return Assessment("Unknown", "Waiting", text)
     if backup is not None and backup.failure:
         text = (
-            f"{backup.failure} ({backup.failures} failures in a row; the next attempt follows, at once after "
-            "a correction or a new annotation)"
+            f"{backup.failure} (failures in a row: {backup.failures}; it is retried, at once after a "
+            "correction or a new annotation)"
         )
         return Assessment("False", "BackupFailed", text)
     if backup is None or backup.last is None:

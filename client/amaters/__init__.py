@@ -4,8 +4,8 @@ import importlib
 
 from amaters.version import __version__
 
-# Type checkers take it for true; importing it from `typing` would double the time that the
-# programs need until they can be interrupted, or a server be told to stop.
+# Type checkers take it for true; importing it from `typing` would double the time until the
+# programs react to an interrupt, or a server to a signal to stop.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for: gRPC is not loaded for a version or a stub."""
+    """Import a name on first use: gRPC is not loaded for a version or a stub."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Groups of commands that import a command only when it is asked for.
+"""Groups of commands that import a command on first use.
 
 A program that answers `--version` needs nothing of what its commands need; importing all of them
 would take most of its time.
@@ -22,7 +22,7 @@ class ForgivingGroup(click.Group):
 
 
 class LazyGroup(ForgivingGroup):
-    """A group whose commands are named as `module:attribute`, by what people call them."""
+    """A group that maps names of commands to `module:attribute`."""
 
     def __init__(
         self,

@@ -1,25 +1,25 @@
-"""Every failure this client raises on purpose. Knows nothing of gRPC.
+"""Every error this client raises on purpose. Knows nothing of gRPC.
 
     AmatersError
-    ├── UnreachableError         nothing was sent: no connection could be made, or it broke on a read
-    ├── DeadlineExceededError    the time given to the call ran out, and nothing was changed by it
-    ├── UnavailableError         a server answered, and does not serve this now; nothing was changed
+    ├── UnreachableError         no connection: nothing was sent, or only a read
+    ├── DeadlineExceededError    the time of the call ran out; nothing was changed
+    ├── UnavailableError         a server answered and cannot serve the call now
     │   ├── NotLeaderError           another node leads; `leader_address` names it when known
     │   ├── NoLeaderError            an election is under way, or no majority is up
     │   ├── NotAppliedError          the write was dropped before it was applied
-    │   └── OverloadedError          too much is waiting; `retry_after` says when to come back
-    ├── OutcomeUnknownError      a change was sent, and its fate was not learnt
+    │   └── OverloadedError          the server is overloaded; `retry_after` is its pause
+    ├── OutcomeUnknownError      a change was sent, and its outcome is unknown
     ├── RefusedError             the cluster's state does not allow the change
-    ├── InvalidRequestError      the request cannot mean anything
+    ├── InvalidRequestError      the request is invalid
     ├── NotFoundError            what was named does not exist
     ├── AccessDeniedError        the caller's identity was not accepted, or may not do this
     ├── CorruptedValueError      a value does not match its checksum
     ├── ServerFaultError         the server failed: its disk, or a defect
-    ├── ProtocolError            the answer makes no sense to this version of the client
+    ├── ProtocolError            the answer cannot be read by this version of the client
     └── ConfigurationError       an address, a setting or a certificate file is wrong
 
-A message says what happened and what to do. `code` is stable and meant for programs; names and
-codes are never reused. `retryable` promises that the same call may simply be made again.
+A message has the fact and the next step. `code` is stable and meant for programs; names and
+codes are never reused. `retryable`: the same call may be made again.
 """
 
 from datetime import timedelta
@@ -41,28 +41,28 @@ class AmatersError(Exception):
 
 
 class UnreachableError(AmatersError):
-    """No answer came from there, and nothing can have been changed."""
+    """The server did not answer, and nothing can have been changed."""
 
     code = "unreachable"
     retryable = True
 
 
 class DeadlineExceededError(AmatersError):
-    """The time given to the call ran out, and nothing was changed by it."""
+    """The time of the call ran out; nothing was changed."""
 
     code = "deadline_exceeded"
     retryable = True
 
 
 class UnavailableError(AmatersError):
-    """A server answered, and does not serve this now; nothing was changed."""
+    """A server answered and cannot serve the call now; nothing was changed."""
 
     code = "unavailable"
     retryable = True
 
 
 class NotLeaderError(UnavailableError):
-    """The call has to go to the leader, and asked not to be forwarded."""
+    """The call has to go to the leader and was not to be forwarded."""
 
     code = "not_leader"
 
@@ -75,7 +75,7 @@ class NotLeaderError(UnavailableError):
         leader_address: str = "",
     ) -> None:
         self.leader_address = leader_address
-        """Where the leader serves clients; empty when the server did not say."""
+        """The leader's client address; empty when the server did not name it."""
         super().__init__(message, address=address, server_code=server_code)
 
 
@@ -92,7 +92,7 @@ class NotAppliedError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """The server has too much waiting already."""
+    """The server is overloaded."""
 
     code = "overloaded"
 
@@ -105,30 +105,30 @@ class OverloadedError(UnavailableError):
         retry_after: timedelta | None = None,
     ) -> None:
         self.retry_after = retry_after
-        """How long the server asks to be left alone; None when it did not say."""
+        """The pause the server asks for; None when it named none."""
         super().__init__(message, address=address, server_code=server_code)
 
 
 class OutcomeUnknownError(AmatersError):
-    """A change was sent and may or may not take effect; look before asking again."""
+    """A change was sent and may or may not take effect; check before sending it again."""
 
     code = "outcome_unknown"
 
 
 class RefusedError(AmatersError):
-    """The cluster's present state does not allow what was asked; nothing was changed."""
+    """The present state of the cluster does not allow the request; nothing was changed."""
 
     code = "refused"
 
 
 class InvalidRequestError(AmatersError):
-    """The request cannot be carried out as it stands."""
+    """The request is invalid."""
 
     code = "invalid_request"
 
 
 class NotFoundError(AmatersError):
-    """What the request names does not exist."""
+    """The request names something that does not exist."""
 
     code = "not_found"
 
@@ -152,7 +152,7 @@ class ServerFaultError(AmatersError):
 
 
 class ProtocolError(AmatersError):
-    """The answer makes no sense to this version of the client."""
+    """The answer cannot be read by this version of the client."""
 
     code = "protocol"
 

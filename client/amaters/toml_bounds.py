@@ -1,4 +1,4 @@
-"""What a TOML file may hold at most, and where one goes beyond what Python's parser survives. Pure.
+"""The limits of a TOML file, and where a file exceeds what Python's parser survives. Pure.
 
 The parser recurses with the depth of a value, and reads numbers that it cannot print.
 """
@@ -9,7 +9,7 @@ from typing import NamedTuple
 DEEPEST = 16
 """Tables and lists within each other; no settings of this project need more than four."""
 NUMBERS = range(-(2**63), 2**63)
-"""What TOML promises to hold."""
+"""The range of integers in TOML."""
 
 _TOKEN = re.compile(
     r'#[^\n]*|"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
@@ -28,7 +28,7 @@ class Culprit(NamedTuple):
 
 
 def culprit(text: str) -> Culprit:
-    """Find what the parser broke on, which it does not say itself."""
+    """Find what the parser broke on: its own error does not name it."""
     table, statement, line, depth = "", 0, 1, 0
     for token in _TOKEN.finditer(text):
         word = token[0]

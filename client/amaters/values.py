@@ -1,23 +1,23 @@
-"""What callers of the client hand in and get back: frozen values, no wire, no I/O."""
+"""Arguments and results of the client: frozen values, no wire, no I/O."""
 
 import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amaters.errors import ConfigurationError
-from amaters.transport.deadlines import require_span
+from amaters.transport.deadlines import require_duration
 
 KeyLike = bytes | str
 """A key: bytes as they are, text as its UTF-8."""
 
 
 class Consistency(enum.Enum):
-    """How true a read must be."""
+    """How consistent a read must be."""
 
     LINEARIZABLE = "linearizable"
-    """Sees every write that was acknowledged, to anybody, before the read began."""
+    """Sees every write that was acknowledged, to any client, before the read began."""
     STALE = "stale"
-    """What the answering node has applied; `Entry.age` bounds how old that may be."""
+    """Reads what the answering node has applied; `Entry.age` bounds how old that may be."""
 
 
 class Compression(enum.Enum):
@@ -94,7 +94,7 @@ class ScanProgress:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself."""
+    """A server's description of itself."""
 
     address: str
     protocol_version: str
@@ -118,7 +118,7 @@ class WriteRetries(enum.Enum):
     NEVER = "never"
     """OutcomeUnknownError: the caller decides."""
     SESSIONS = "sessions"
-    """Asked again under the same request id. Wrong for servers that keep no write sessions: they
+    """Sent again under the same request id. Wrong for servers that keep no write sessions: they
     would apply the write again."""
     IF_SAFE = "if_safe"
     """SESSIONS when the server says that it keeps them, else NEVER; the first write asks it."""
@@ -156,17 +156,17 @@ class ClientOptions:
     """The name to expect in the servers' certificates, when it is not the address's own."""
 
     def __post_init__(self) -> None:
-        for name in SPANS:
-            require_span(name, getattr(self, name))
+        for name in DURATIONS:
+            require_duration(name, getattr(self, name))
         for name in ("backoff_first", "backoff_limit"):
-            require_span(name, getattr(self, name), least=timedelta(0))
+            require_duration(name, getattr(self, name), least=timedelta(0))
         if self.max_attempts is not None and self.max_attempts < 1:
             raise ConfigurationError(
                 f"max_attempts is {self.max_attempts!r}: give 1 or more, or None"
             )
 
 
-SPANS = (
+DURATIONS = (
     "connect_timeout",
     "request_timeout",
     "keepalive_interval",
@@ -175,4 +175,4 @@ SPANS = (
     "failover_silence",
     "connection_silence",
 )
-"""The options that are spans of time above zero."""
+"""The options that are durations above zero."""

@@ -187,7 +187,7 @@ async def test_a_lost_answer_leaves_a_change_unknown_and_a_question_unanswered(
     fake_admin.faults.plan("Status", Fault(silent=True))
     quick = timedelta(milliseconds=100)
     async with AdminClient.connect(fake_admin.address, timeout=quick) as admin:
-        with pytest.raises(OutcomeUnknownError, match="look before asking again"):
+        with pytest.raises(OutcomeUnknownError, match="check before you send it again"):
             await admin.remove_member(1)
         with pytest.raises(DeadlineExceededError):
             await admin.status()

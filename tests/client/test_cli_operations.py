@@ -153,7 +153,7 @@ def test_a_member_kept_out_for_its_version_is_named_with_what_to_do() -> None:
 
     assert (
         "demo-1: runs 1.0.0 and is kept out by demo-0, demo-2 since "
-        f"{formatting.moment(MISFIT.since)}: version 1.0.0 cannot work with 0.3.0; correct it"
+        f"{formatting.timestamp(MISFIT.since)}: version 1.0.0 cannot work with 0.3.0; correct it"
     ) in " ".join(shown.split())
     assert "demo-0: runs" not in shown
     facts = cluster_view.cluster_facts(kept_apart(led=True))
@@ -363,7 +363,7 @@ def test_an_incremental_backup_is_misuse(ops: Cli) -> None:
 
 
 def test_snapshots_are_listed_uploaded_and_deleted(ops: Cli, served_admin: FakeAdmin) -> None:
-    assert ops("admin", "snapshots").stdout == "No snapshots\n"
+    assert ops("admin", "snapshots").stdout == "No backups\n"
     ops("admin", "backup")
 
     uploaded = json.loads(ops("-f", "json", "admin", "upload", "1").stdout)
@@ -521,8 +521,8 @@ def test_server_metrics_are_words_and_units_for_people_and_raw_for_programs(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "spoken"),
+    ("seconds", "text"),
     [(0, "0s"), (59, "59s"), (3600, "1h"), (3661, "1h 1m"), (90_000, "1d 1h"), (-61, "-1m 1s")],
 )
-def test_spans_are_spoken_in_two_units(seconds: int, spoken: str) -> None:
-    assert formatting.span(seconds) == spoken
+def test_spans_are_spoken_in_two_units(seconds: int, text: str) -> None:
+    assert formatting.duration(seconds) == text

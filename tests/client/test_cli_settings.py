@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from amaters.cli.config_file import TEMPLATE, FileSettings, TlsSettings
 from amaters.cli.flags import Flags, Format
-from amaters.cli.settings import Settings, settle
+from amaters.cli.settings import Settings, resolve
 from amaters.errors import ConfigurationError
 from amaters.testing.aql import FakeAql
 from amaters.transport.tls import TlsFiles
@@ -25,7 +25,7 @@ def decided(home: Path, flags: Flags | None = None, file: str = "", **environmen
     path = home / "config.toml"
     if file:
         path.write_text(file)
-    return settle(flags or Flags(), environment=environment, file=path)
+    return resolve(flags or Flags(), environment=environment, file=path)
 
 
 def test_without_anything_the_defaults_count(home: Path) -> None:
@@ -317,7 +317,7 @@ def test_validate_warns_of_keys_without_a_meaning(bare: Cli, tmp_path: Path) -> 
     result = bare("config", "validate", "-p", str(path))
 
     assert result.exit_code == 0
-    assert "'server' means nothing here" in result.stderr
+    assert "'server' is unknown" in result.stderr
 
 
 def test_config_works_while_the_file_is_broken(bare: Cli, home: Path) -> None:

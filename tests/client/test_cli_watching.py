@@ -48,7 +48,7 @@ def told(served_admin: FakeAdmin) -> FakeAdmin:
 def test_alerts_say_when_how_severe_what_and_what_to_do(ops: Cli, told: FakeAdmin):
     shown = ops("cluster", "alerts").stdout.splitlines()
 
-    assert shown[0] == ("2025-06-15T15:06:40.124Z  critical  node_failed:3  told by demo-0")
+    assert shown[0] == ("2025-06-15T15:06:40.124Z  critical  node_failed:3  reported by demo-0")
     assert shown[1] == "  demo-2 (member 3) does not answer"
     assert shown[2] == "  bring it back (docs/operations/node-failed.md)"
     assert len(shown) == 6
@@ -165,7 +165,7 @@ def test_a_download_is_a_whole_file_under_its_own_name(
 
     assert answer["path"] == str(tmp_path / f"snapshot-{1:020}.bin")
     assert Path(answer["path"]).read_bytes() == (tmp_path / "mine.bin").read_bytes() == bytes(1024)
-    assert named.stdout.startswith("✓ Downloaded snapshot 1, 1.0 KiB")
+    assert named.stdout.startswith("✓ Downloaded backup 1, 1.0 KiB")
     assert not list(tmp_path.glob("*.partial"))
 
 

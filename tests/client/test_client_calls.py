@@ -15,7 +15,7 @@ from amaters.errors import (
 )
 from amaters.testing.aql import FakeAql, stored
 from amaters.testing.faults import Fault
-from amaters.transport.runtime import Surroundings
+from amaters.transport.runtime import Runtime
 from amaters.values import Consistency, Delete, Get, Range, ScanProgress, Set
 from amaters.wire import aql_pb2, errors_pb2
 
@@ -44,8 +44,8 @@ async def test_an_empty_value_is_kept(client: AmatersClient) -> None:
 
 
 async def test_an_entry_tells_when_it_was_made(fake: FakeAql) -> None:
-    at = Surroundings(wall=lambda: 1_750_000_000.9)
-    async with AmatersClient(fake.address, surroundings=at) as client:
+    at = Runtime(wall=lambda: 1_750_000_000.9)
+    async with AmatersClient(fake.address, runtime=at) as client:
         await client.set("c", "k", b"v")
         entry = await client.entry("c", "k")
 

@@ -19,7 +19,7 @@ from amaters.errors import (
 )
 from amaters.testing.admin import FakeAdmin
 from amaters.testing.aql import FakeAql
-from amaters.values import SPANS, ClientOptions, Consistency, Set
+from amaters.values import DURATIONS, ClientOptions, Consistency, Set
 from amaters.wire import admin_pb2, errors_pb2
 
 ENDLESS = timedelta.max
@@ -49,21 +49,21 @@ async def _all(stream) -> list[object]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("span", [ENDLESS, timedelta(days=400), timedelta(seconds=5)])
+@pytest.mark.parametrize("duration", [ENDLESS, timedelta(days=400), timedelta(seconds=5)])
 async def test_a_call_with_all_the_time_there_is_ends(
-    client: AmatersClient, name: str, span: timedelta
+    client: AmatersClient, name: str, duration: timedelta
 ) -> None:
     async with asyncio.timeout(5):
-        await CALLS[name](client, span)
+        await CALLS[name](client, duration)
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("span", OVER)
+@pytest.mark.parametrize("duration", OVER)
 async def test_a_call_whose_time_is_over_is_not_sent(
-    client: AmatersClient, fake: FakeAql, name: str, span: timedelta
+    client: AmatersClient, fake: FakeAql, name: str, duration: timedelta
 ) -> None:
     with pytest.raises(DeadlineExceededError, match="nothing was sent"):
-        await CALLS[name](client, span)
+        await CALLS[name](client, duration)
 
     assert (fake.requests, fake.times_asked_for_info) == ([], 0)
 
@@ -84,7 +84,7 @@ async def test_what_is_no_time_is_refused(client: AmatersClient, name: str, time
         await CALLS[name](client, time)
 
 
-@pytest.mark.parametrize("name", [*SPANS, "backoff_first", "backoff_limit"])
+@pytest.mark.parametrize("name", [*DURATIONS, "backoff_first", "backoff_limit"])
 async def test_options_may_be_endless(fake: FakeAql, name: str) -> None:
     options = ClientOptions(**{name: ENDLESS})
     async with asyncio.timeout(5):
@@ -93,7 +93,7 @@ async def test_options_may_be_endless(fake: FakeAql, name: str) -> None:
             assert [one.value async for one in client.scan("c")] == [b"v"]
 
 
-@pytest.mark.parametrize("name", SPANS)
+@pytest.mark.parametrize("name", DURATIONS)
 @pytest.mark.parametrize("time", [*OVER, *NO_TIMES, None])
 def test_options_that_are_no_times_are_refused(name: str, time) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} is .*: give a datetime"):

@@ -23,7 +23,7 @@ from amaters.testing.aql import CallContext, FakeAql, FakeCluster, serve_aql, st
 from amaters.testing.proxy import Proxy, proxied
 from amaters.transport.connections import completed
 from amaters.transport.endpoint import MAX_DRAINING
-from amaters.transport.probe_timeout import LONGEST_SECONDS, MEMORY_SECONDS, Patience
+from amaters.transport.probe_timeout import LONGEST_SECONDS, MEMORY_SECONDS, ProbeTimeout
 from amaters.values import ClientOptions, WriteRetries
 from amaters.wire import aql_pb2, errors_pb2
 
@@ -364,7 +364,7 @@ async def test_following_alerts_ends_when_the_network_is_cut() -> None:
                 proxy.cut()
 
         proxy.links[0].cut()
-        with pytest.raises(UnreachableError, match="not even for a health check"):
+        with pytest.raises(UnreachableError, match="not even a health check"):
             await follow()
         assert time.monotonic() - begun < 8
 
@@ -442,22 +442,22 @@ async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
 
 
 def test_patience_grows_with_what_was_measured_is_bounded_and_is_forgotten() -> None:
-    patience = Patience(0.5)
-    assert patience.seconds(0) == 0.5
-    patience.note(0.1, 1)
-    assert patience.seconds(1) == 0.5
-    patience.note(0.5, 2)
-    patience.note(0.4, 3)
-    assert patience.seconds(3) == 1.0
-    patience.note(1000, 4)
-    assert patience.seconds(4 + MEMORY_SECONDS - 1) == LONGEST_SECONDS
-    assert patience.seconds(4 + MEMORY_SECONDS) == 0.5
+    probe_timeout = ProbeTimeout(0.5)
+    assert probe_timeout.seconds(0) == 0.5
+    probe_timeout.note(0.1, 1)
+    assert probe_timeout.seconds(1) == 0.5
+    probe_timeout.note(0.5, 2)
+    probe_timeout.note(0.4, 3)
+    assert probe_timeout.seconds(3) == 1.0
+    probe_timeout.note(1000, 4)
+    assert probe_timeout.seconds(4 + MEMORY_SECONDS - 1) == LONGEST_SECONDS
+    assert probe_timeout.seconds(4 + MEMORY_SECONDS) == 0.5
 
 
 def test_patience_is_never_below_what_was_asked_for() -> None:
-    patience = Patience(60)
-    patience.note(30, 0)
-    assert patience.seconds(0) == 60
+    probe_timeout = ProbeTimeout(60)
+    probe_timeout.note(30, 0)
+    assert probe_timeout.seconds(0) == 60
 
 
 async def test_replacements_are_counted_and_logged_with_what_to_look_at(
@@ -471,7 +471,7 @@ async def test_replacements_are_counted_and_logged_with_what_to_look_at(
         await client.get("c", "k")
 
         assert client.replacements == len(caplog.messages) >= 1
-    assert caplog.messages[0].startswith(f"connection_replaced: {service.address}: nothing came")
+    assert caplog.messages[0].startswith(f"connection_replaced: {service.address}: the server")
     assert "look at the network" in caplog.messages[0]
 
 

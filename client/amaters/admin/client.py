@@ -3,9 +3,9 @@
     async with AdminClient.connect("127.0.0.1:7879") as admin:
         print(await admin.status())
 
-Answers are the frozen values of `amaters.admin.cluster`; failures are those of `amaters.errors`, and
-the messages of protobuf and gRPC stay in here. Nothing is retried: callers that look after a
-cluster look again before they ask again.
+Answers are the frozen values of `amaters.admin.cluster`; failures are those of `amaters.errors`.
+Messages of protobuf and gRPC stay inside. Nothing is retried: callers that manage a cluster check
+its state before they ask again.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from amaters.admin.observations import Alert, LogRecord, NodeHealth, ShardInfo, 
 from amaters.transport import status
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.connections import SilentConnectionError
-from amaters.transport.deadlines import call_seconds, require_span
+from amaters.transport.deadlines import call_seconds, require_duration
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.tls import Credentials
 from amaters.wire import admin_pb2
@@ -46,7 +46,7 @@ DEFAULT_TIMEOUT = timedelta(seconds=10)
 """Enough for a membership change on a slow disk."""
 
 SNAPSHOT_TIMEOUT = timedelta(minutes=30)
-"""For calls that move all the data: creating, uploading and restoring snapshots."""
+"""For calls that move all the data: creating, uploading and restoring backups."""
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -75,7 +75,7 @@ class AdminClient:
         Must be called where an event loop runs. `server_name` overrides the name expected in the
         server's certificate. Each call ends within `timeout`, connecting included.
         """
-        require_span("timeout", timeout)
+        require_duration("timeout", timeout)
         options = ChannelOptions(connect_timeout=timeout, server_name=server_name)
         return cls(Endpoint(address, credentials=credentials, options=options), timeout=timeout)
 
@@ -99,12 +99,12 @@ class AdminClient:
         await self.close()
 
     async def status(self) -> NodeStatus:
-        """Ask the node about itself; every node answers, leader or not, formed or not."""
+        """Return the node's own status; every node answers, even without a leader."""
         answer = await self._ask(lambda to: to.Status, admin_pb2.StatusRequest())
         return admin_codec.node_status(answer)
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:
-        """List the members; match and lag are only true when they come from the leader."""
+        """List the members; match and lag are exact only when the leader reports them."""
         request = admin_pb2.MembersRequest(from_leader=from_leader)
         return admin_codec.members(await self._ask(lambda to: to.Members, request))
 
@@ -128,7 +128,7 @@ class AdminClient:
         return admin_codec.members(await self._change(lambda to: to.RemoveMember, request))
 
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
-        """Hand leadership to that member, or to the most caught-up voter, and wait until it is."""
+        """Transfer leadership to that member, or to the most caught-up voter, and wait for it."""
         request = admin_pb2.TransferLeadershipRequest(to=to or 0)
         answer = await self._change(lambda to: to.TransferLeadership, request)
         return Leadership(leader_id=answer.leader_id, term=answer.term)
@@ -141,7 +141,7 @@ class AdminClient:
         timeout: timedelta = SNAPSHOT_TIMEOUT,
         keys: StoreCredentials | None = None,
     ) -> SnapshotInfo:
-        """Write a snapshot of the data on that node, and upload it too when asked.
+        """Write a backup of the data on that node, and upload it when asked.
 
         An empty destination is the store the node is configured with, and without `keys` it uses
         those that it has. What is returned was read back by the node.
@@ -162,7 +162,7 @@ class AdminClient:
         every_cluster: bool = False,
         keys: StoreCredentials | None = None,
     ) -> tuple[SnapshotInfo, ...]:
-        """List the node's own snapshots, or those in a store, oldest first: by id, by no clock.
+        """List the node's own backups, or those in a store, oldest first: by id, not by a clock.
 
         Of a store, those of the node's cluster only, unless `every_cluster` is set.
         """
@@ -184,7 +184,7 @@ class AdminClient:
         timeout: timedelta = SNAPSHOT_TIMEOUT,
         keys: StoreCredentials | None = None,
     ) -> str:
-        """Upload a snapshot the node holds; returns the URI to restore it from."""
+        """Upload a backup the node holds; return the URI to restore it from."""
         request = admin_pb2.UploadSnapshotRequest(
             id=snapshot_id,
             destination=destination,
@@ -195,7 +195,7 @@ class AdminClient:
     async def delete_snapshot(
         self, snapshot_id: int = 0, *, uri: str = "", keys: StoreCredentials | None = None
     ) -> None:
-        """Delete a snapshot the node holds, or the uploaded one at that URI."""
+        """Delete a backup the node holds, or the uploaded one at that URI."""
         request = admin_pb2.DeleteSnapshotRequest(
             id=snapshot_id, uri=uri, credentials=admin_codec.store_credentials(keys)
         )
@@ -210,7 +210,7 @@ class AdminClient:
         timeout: timedelta = SNAPSHOT_TIMEOUT,
         keys: StoreCredentials | None = None,
     ) -> AsyncIterator[RestoreProgress]:
-        """Load a snapshot into the cluster, telling how far it is; the last one is `done`.
+        """Restore a backup into the cluster and report the progress; the last report is `done`.
 
         `uri` is what a backup was made to, or what came of it: a place, whose newest is meant, the
         URI of one, an id or `newest`; with `remote` the id is one in the configured store. Refused
@@ -236,7 +236,7 @@ class AdminClient:
     async def download_snapshot(
         self, snapshot_id: int = 0, *, timeout: timedelta = SNAPSHOT_TIMEOUT
     ) -> AsyncIterator[SnapshotChunk]:
-        """Read a snapshot file the node holds (0: the newest), checked as it comes.
+        """Read a backup file the node holds (0: the newest), verified as it arrives.
 
         ProtocolError when it is not whole: what came before is then of no use.
         """
@@ -248,7 +248,7 @@ class AdminClient:
         check.end()
 
     async def health(self) -> NodeHealth:
-        """Ask whether the node is alive, ready and healthy, and how its probes went."""
+        """Return whether the node is alive, ready and healthy, and the results of its probes."""
         answer = await self._ask(lambda to: to.Health, admin_pb2.HealthRequest())
         return observation_codec.health(answer)
 
@@ -282,7 +282,7 @@ class AdminClient:
             yield observation_codec.log_record(one)
 
     async def reload(self) -> ReloadReport:
-        """Have the node load its configuration and certificates anew."""
+        """Have the node reload its configuration and certificates."""
         answer = await self._change(lambda to: to.Reload, admin_pb2.ReloadRequest())
         return admin_codec.reload_report(answer)
 
@@ -298,7 +298,7 @@ class AdminClient:
         timeout: timedelta | None = None,
         changing: bool = False,
     ) -> Response:
-        """Ask once; a question is asked again over a new connection when the old one is silent."""
+        """Send one request; a read is sent again when the connection is silent."""
         seconds = self._seconds(self._timeout if timeout is None else timeout)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -355,5 +355,5 @@ class AdminClient:
         *,
         timeout: timedelta | None = None,
     ) -> Response:
-        """Ask for a change: when the answer is lost, its outcome is unknown."""
+        """Send a change: when the answer is lost, its outcome is unknown."""
         return await self._ask(method, request, timeout=timeout, changing=True)

@@ -1,4 +1,4 @@
-"""The cluster as the admin service tells it: frozen values, no wire, no I/O."""
+"""The cluster as the admin service reports it: frozen values, no wire, no I/O."""
 
 import enum
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from datetime import datetime
 
 
 class NodeState(enum.Enum):
-    """What a node is doing."""
+    """The state of a node."""
 
     UNKNOWN = "unknown"
-    """A newer server named a state this client has no word for."""
+    """A newer server reported a state that this client does not know."""
     WAITING = "waiting"
     FOLLOWER = "follower"
     CANDIDATE = "candidate"
@@ -46,14 +46,14 @@ class IncompatibleMember:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What one node knows about itself."""
+    """The status that one node reports of itself."""
 
     node_id: int
     """Zero while the node belongs to no cluster."""
     name: str
     state: NodeState
     reason: str
-    """Why the state is what it is and what to do, when that is not plain."""
+    """Why the node is in this state and what to do, where that is not obvious."""
     ready: bool
     restoring: bool
     is_leader: bool
@@ -136,7 +136,7 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotInfo:
-    """One snapshot of the data, on the node's disk or in a store."""
+    """One backup of the data, on the node's disk or in a store."""
 
     id: int
     created_at: datetime
@@ -150,12 +150,12 @@ class SnapshotInfo:
     uri: str
     """Where an uploaded one is; empty for a local file."""
     cluster_id: str = ""
-    """Whose data it is; empty when nobody can tell, or the server is of an earlier version."""
+    """Whose data it is; empty when unknown, or when the server is of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreCredentials:
-    """Keys of a store that are handed over with one call; they never show in a text."""
+    """Credentials of a store, sent with one call; they are never printed."""
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -164,14 +164,14 @@ class StoreCredentials:
 
 @dataclass(frozen=True, slots=True)
 class RestoreProgress:
-    """How far a restore is; the last one has `done` set."""
+    """The progress of a restore; the last report has `done` set."""
 
     keys_restored: int
     keys_total: int
     bytes_restored: int
     done: bool
     snapshot: str = ""
-    """What is being restored: the URI of an uploaded snapshot, or the id of one on the node."""
+    """What is being restored: the URI of an uploaded backup, or the id of one on the node."""
 
 
 @dataclass(frozen=True, slots=True)

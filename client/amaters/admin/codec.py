@@ -29,7 +29,7 @@ _STATES: dict[int, NodeState] = {
 
 
 def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
-    """Read what a node says of itself; a state this client does not know is UNKNOWN."""
+    """Read a node's status; a state this client does not know is UNKNOWN."""
     started = message.started_unix_ms
     return NodeStatus(
         node_id=message.node_id,
@@ -51,7 +51,7 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         version=message.version,
         peer_address=message.peer_address,
         client_address=message.client_address,
-        started_at=moment(started / 1000) if started else None,
+        started_at=timestamp(started / 1000) if started else None,
         certificates=tuple(certificate(one) for one in message.certificates),
         config_digest=message.config_digest,
         incompatible=tuple(incompatible(one) for one in message.incompatible),
@@ -65,7 +65,7 @@ def incompatible(message: admin_pb2.IncompatibleMember) -> IncompatibleMember:
         version=message.version,
         reason=message.reason,
         advice=message.advice,
-        since=moment(message.since_unix_ms / 1000),
+        since=timestamp(message.since_unix_ms / 1000),
     )
 
 
@@ -74,7 +74,7 @@ def certificate(message: admin_pb2.Certificate) -> CertificateInfo:
     return CertificateInfo(
         listener=message.listener,
         serial=message.serial,
-        not_after=moment(message.not_after_unix),
+        not_after=timestamp(message.not_after_unix),
         subject=message.subject,
     )
 
@@ -109,10 +109,10 @@ def members(message: admin_pb2.MembersResponse) -> ClusterMembers:
 
 
 def snapshot(message: admin_pb2.Snapshot) -> SnapshotInfo:
-    """Read one snapshot's description."""
+    """Read the description of one backup."""
     return SnapshotInfo(
         id=message.id,
-        created_at=moment(message.timestamp_ms / 1000),
+        created_at=timestamp(message.timestamp_ms / 1000),
         size_bytes=message.size_bytes,
         original_size_bytes=message.original_size_bytes,
         applied_index=message.applied_index,
@@ -124,7 +124,7 @@ def snapshot(message: admin_pb2.Snapshot) -> SnapshotInfo:
 
 
 def store_credentials(keys: StoreCredentials | None) -> admin_pb2.StoreCredentials | None:
-    """Spell the keys of a store."""
+    """Encode the credentials of a store."""
     if keys is None:
         return None
     return admin_pb2.StoreCredentials(
@@ -135,7 +135,7 @@ def store_credentials(keys: StoreCredentials | None) -> admin_pb2.StoreCredentia
 
 
 def restore_progress(message: admin_pb2.RestoreProgress) -> RestoreProgress:
-    """Read one report of a restore."""
+    """Read one progress report of a restore."""
     return RestoreProgress(
         keys_restored=message.keys_restored,
         keys_total=message.keys_total,
@@ -160,8 +160,8 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def moment(unix_seconds: float) -> datetime:
-    """Return the moment; one outside the calendar is its nearest end, for codecs are total."""
+def timestamp(unix_seconds: float) -> datetime:
+    """Return the time; one outside the calendar becomes its nearest end, for codecs are total."""
     return datetime.fromtimestamp(
         min(max(unix_seconds, _EARLIEST.timestamp()), _LATEST.timestamp()), tz=UTC
     )

@@ -1,4 +1,4 @@
-"""Whether the chunks of a snapshot file are the file. Pure: chunks in, faults out."""
+"""Verify that the chunks of a backup file are the file. Pure: chunks in, faults out."""
 
 import hashlib
 from zlib import crc32

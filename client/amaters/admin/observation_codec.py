@@ -1,6 +1,6 @@
 """Messages of the admin service to the values of `amaters.admin.observations`: pure and total."""
 
-from amaters.admin.codec import moment
+from amaters.admin.codec import timestamp
 from amaters.admin.observations import (
     Alert,
     LogRecord,
@@ -41,7 +41,7 @@ def alert(message: admin_pb2.Alert) -> Alert:
         runbook=message.runbook,
         node_id=message.node_id,
         node_name=message.node_name,
-        at=moment(message.at_unix_ms / 1000),
+        at=timestamp(message.at_unix_ms / 1000),
         missed=message.missed,
     )
 
@@ -50,7 +50,7 @@ def log_record(message: admin_pb2.LogRecord) -> LogRecord:
     """Read a record of a node's log."""
     return LogRecord(
         sequence=message.sequence,
-        at=moment(message.at_unix_ms / 1000),
+        at=timestamp(message.at_unix_ms / 1000),
         level=message.level,
         event=message.event,
         fields=dict(message.fields),
@@ -73,7 +73,7 @@ def shard(message: admin_pb2.Shard) -> ShardInfo:
 
 
 def health(message: admin_pb2.HealthResponse) -> NodeHealth:
-    """Read what a node says of its health."""
+    """Read a node's health."""
     return NodeHealth(
         status=message.status,
         alive=message.alive,
@@ -88,7 +88,7 @@ def health(message: admin_pb2.HealthResponse) -> NodeHealth:
 
 
 def snapshot_chunk(message: admin_pb2.SnapshotChunk) -> SnapshotChunk:
-    """Read bytes of a snapshot file."""
+    """Read bytes of a backup file."""
     return SnapshotChunk(
         snapshot_id=message.snapshot_id,
         offset=message.offset,

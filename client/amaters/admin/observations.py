@@ -1,4 +1,4 @@
-"""What a node tells of alerts, its log, its health and its shards: frozen values, no wire, no I/O."""
+"""Alerts, log, health and shards as a node reports them: frozen values, no wire, no I/O."""
 
 import enum
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ class Severity(enum.Enum):
     """How soon a person must look at an alert."""
 
     UNKNOWN = "unknown"
-    """A newer server named a severity this client has no word for."""
+    """A newer server reported a severity that this client does not know."""
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
@@ -18,10 +18,10 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert, as the node told it that fired it."""
+    """One alert, as the node that fired it reports it."""
 
     sequence: int
-    """Of that node's life, from 1."""
+    """Counted since that node's start, from 1."""
     event: str
     """NodeFailed, NodeRecovered, LeaderChanged, QuorumLost, SlowReplication, IncompatibleMember."""
     rule: str
@@ -74,7 +74,7 @@ class ShardInfo:
     """Half open; empty: the end of all keys."""
     state: ShardState
     leader_id: int
-    """Zero when nobody leads it."""
+    """Zero when it has no leader."""
     replicas: tuple[int, ...]
     estimated_keys: int
     estimated_size_bytes: int
@@ -82,7 +82,7 @@ class ShardInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How one of a node's probes went."""
+    """The result of one of a node's probes."""
 
     name: str
     status: str
@@ -92,7 +92,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class NodeHealth:
-    """Alive, ready and healthy, as the node's HTTP listener says it."""
+    """Alive, ready and healthy, as the node's HTTP listener reports it."""
 
     status: str
     """healthy, starting, degraded, unhealthy or shuttingdown."""
@@ -106,7 +106,7 @@ class NodeHealth:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotChunk:
-    """Bytes of a snapshot file, in order; checked when a caller sees them."""
+    """Bytes of a backup file, in order; verified before a caller gets them."""
 
     snapshot_id: int
     offset: int

@@ -1,7 +1,7 @@
-"""`amaters-cli`: what a person or a script asks of a cluster from a terminal."""
+"""`amaters-cli`: the command line for people and scripts."""
 
 import os
 
-# gRPC reads this once, while it is imported. It would write its own log to stderr, where only
-# what we say belongs; what a person needs of it is in our messages.
+# gRPC reads this once, while it is imported: its own log does not belong on stderr, and our
+# messages have what a person needs of it.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -20,25 +20,25 @@ from amaters.errors import AmatersError, ConfigurationError, NotFoundError
 from amaters.transport.addresses import distinct_addresses
 
 TEMPLATE = """\
-# amaters-cli. Flags and AMATERS_* variables of the environment come before what stands here.
+# amaters-cli. Flags and AMATERS_* environment variables override this file.
 
-# Where clients are served; several servers of one cluster are separated by commas.
+# The client address; separate several servers of one cluster by commas.
 server_url = "http://localhost:7878"
 # The collection that commands work on.
 default_collection = "default"
 # table, json, yaml, ndjson or nul
 output_format = "table"
 color = true
-# How long a call may take, all its attempts included.
+# Seconds a call may take, all its attempts included.
 timeout_seconds = 30
 # The internal listener, for `cluster` and `admin`; empty: port 7879 on the hosts of server_url.
 admin_address = ""
 
 [tls]
 enabled = false
-# Whom to trust; without it, the system's certificate authorities.
+# The CA to trust; without it, the system's certificate authorities.
 # ca_cert = "/etc/amaters/tls/ca.crt"
-# Who this client is, for servers that ask.
+# The client's certificate, for servers that ask for one.
 # client_cert = "/etc/amaters/tls/tls.crt"
 # client_key = "/etc/amaters/tls/tls.key"
 # The name to expect in the server's certificate, when it is not the host's.
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 def _passing(check: Callable[[T], object]) -> AfterValidator:
-    """Make a check of the program one of the file, in the words that pydantic needs."""
+    """Turn a check of the program into a validator of pydantic."""
 
     def checked(value: T) -> T:
         try:
@@ -90,9 +90,9 @@ class TlsSettings(BaseModel):
 
 
 class FileSettings(BaseModel):
-    """The whole file. Keys it does not know are kept, and named by `unknown_keys`.
+    """The whole file. Unknown keys are kept, and `unknown_keys` names them.
 
-    Everything a value must be is said here: what passes when it is written is taken when it is read.
+    All checks are here: a value that may be written may be read.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -104,22 +104,22 @@ class FileSettings(BaseModel):
     timeout_seconds: Annotated[float, _passing(checked_timeout)] = 30.0
     admin_address: Annotated[str, _passing(_perhaps_empty)] = ""
     default_key: str | None = None
-    """Published and accepted; this client keeps no keys."""
+    """Published, accepted and unused."""
     tls: TlsSettings = TlsSettings()
 
     def unknown_keys(self) -> list[str]:
-        """Name what stands in the file and means nothing here."""
+        """Name the unknown keys in the file."""
         return [*(self.model_extra or {}), *(f"tls.{one}" for one in self.tls.model_extra or {})]
 
 
 def load(path: Path) -> FileSettings:
-    """Read the file; one that does not exist is all defaults."""
+    """Read the file; without a file, return the defaults."""
     tables = toml_text.read(path)
     wrong = faults(tables)
     if wrong:
-        told = "; ".join(f"{key}: {said}" for key, said in wrong.items())
+        reasons = "; ".join(f"{key}: {said}" for key, said in wrong.items())
         raise ConfigurationError(
-            f"{path} has wrong values ({told}): correct them with `amaters-cli config set`"
+            f"{path} has wrong values ({reasons}): correct them with `amaters-cli config set`"
         )
     return FileSettings.model_validate(tables)
 
@@ -137,7 +137,7 @@ def faults(tables: toml_text.Tables) -> dict[str, str]:
 
 
 def get_key(tables: dict[str, object], dotted: str) -> object:
-    """Return the value under a dotted key; NotFoundError when the key means nothing."""
+    """Return the value of a dotted key; NotFoundError when the key is unknown."""
     value: object = tables
     for part in dotted.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -149,7 +149,7 @@ def get_key(tables: dict[str, object], dotted: str) -> object:
 
 
 def set_key(tables: toml_text.Tables, dotted: str, text: str) -> toml_text.Tables:
-    """Return the tables with one key changed; ConfigurationError when it cannot have that value.
+    """Return the tables with one key changed; ConfigurationError when the value is invalid.
 
     The text is TOML where that can be the value, and otherwise the value itself.
     """
@@ -205,12 +205,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def as_toml(tables: dict[str, object]) -> str:
-    """Spell tables in TOML."""
+    """Encode tables in TOML."""
     return tomli_w.dumps(tables)
 
 
 def require_known(dotted: str) -> None:
-    """Refuse a key that no version of this program reads; NotFoundError names those there are."""
+    """Refuse an unknown key; NotFoundError names the known ones."""
     known = [name for name in FileSettings.model_fields if name != "tls"]
     known += [f"tls.{name}" for name in TlsSettings.model_fields]
     if dotted not in known:

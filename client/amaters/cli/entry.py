@@ -1,16 +1,16 @@
-"""Where the `amaters-cli` program begins: it can be interrupted before its own modules are there."""
+"""The start of `amaters-cli`: an interrupt works before its modules are imported."""
 
 import os
 import signal
 from types import FrameType
 
 INTERRUPTED = 130
-"""What shells report of a program that Ctrl-C ended."""
+"""The exit code of shells for a program that Ctrl-C ended."""
 
 
 def main() -> None:
     """Run the program; Ctrl-C during its imports ends it without a word."""
-    # An exception would surface in the middle of somebody's import, which may turn it into another.
+    # An exception would surface in the middle of an import, which may turn it into another one.
     signal.signal(signal.SIGINT, _leave)
     from amaters.cli.main import main as run  # noqa: PLC0415 That is the point.
 

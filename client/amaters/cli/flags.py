@@ -12,7 +12,7 @@ LONGEST_TIMEOUT_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What was said on the command line; None where nothing was."""
+    """The flags of the command line; None where a flag was not given."""
 
     server: str | None = None
     admin: str | None = None
@@ -46,8 +46,8 @@ def parse_format(name: str) -> Format:
 
 
 def checked_timeout(seconds: float) -> timedelta:
-    """Return it as a duration; ConfigurationError when no clock can keep it."""
-    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # Not a number is neither.
+    """Return it as a duration; ConfigurationError when no clock can hold it."""
+    if not 0 < seconds <= LONGEST_TIMEOUT_SECONDS:  # NaN fails both comparisons.
         raise ConfigurationError(
             f"a timeout of {seconds} s cannot be kept: choose one of at most "
             f"{LONGEST_TIMEOUT_SECONDS} s"

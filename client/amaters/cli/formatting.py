@@ -1,4 +1,4 @@
-"""How values are written: bytes, moments, spans, sizes, and a server's figures. Pure."""
+"""Text for values: bytes, timestamps, durations, sizes, and a server's metrics. Pure."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,8 +7,10 @@ from typing import TypeAlias
 
 from amaters.values import Entry
 
-Plain: TypeAlias = bool | int | float | str | Sequence["Plain"] | Mapping[str, "Plain"] | None
-"""Anything JSON and YAML can say."""
+JsonValue: TypeAlias = (
+    bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
+)
+"""Any value of JSON and YAML."""
 
 BASE64_MARK = "BASE64:"
 
@@ -27,17 +29,17 @@ def text_or_base64(data: bytes) -> str:
     return text
 
 
-def moment(at: datetime) -> str:
-    """Return the moment in RFC 3339, in UTC."""
+def timestamp(at: datetime) -> str:
+    """Return the time in RFC 3339, in UTC."""
     precision = "milliseconds" if at.microsecond else "seconds"
     return at.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
-def entry_facts(entry: Entry) -> dict[str, Plain]:
-    """Return what is known about a value, and the value."""
-    facts: dict[str, Plain] = {
+def entry_facts(entry: Entry) -> dict[str, JsonValue]:
+    """Return a value with its metadata."""
+    facts: dict[str, JsonValue] = {
         "checksum": entry.checksum,
-        "created_at": moment(entry.created_at),
+        "created_at": timestamp(entry.created_at),
         "data": text_or_base64(entry.value),
         "size": len(entry.value),
     }
@@ -55,7 +57,7 @@ def _is_printable(text: str) -> bool:
 
 
 def size(count: int) -> str:
-    """Return bytes in a unit a person reads at a glance."""
+    """Return a number of bytes in a readable unit."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:  # noqa: PLR2004
@@ -68,10 +70,10 @@ def since(at: datetime | None, now: datetime) -> str:
     """Return how long ago that was, in one or two units."""
     if at is None:
         return "-"
-    return span(int((now - at).total_seconds()))
+    return duration(int((now - at).total_seconds()))
 
 
-def span(seconds: int) -> str:
+def duration(seconds: int) -> str:
     """Return a length of time in one or two units."""
     past = seconds < 0
     left = abs(seconds)
@@ -81,11 +83,11 @@ def span(seconds: int) -> str:
     units = [(days, "d"), (hours, "h"), (minutes, "m"), (left, "s")]
     while len(units) > 1 and not units[0][0]:
         units.pop(0)
-    spoken = " ".join(f"{count}{unit}" for count, unit in units[:2] if count) or "0s"
-    return f"-{spoken}" if past else spoken
+    text = " ".join(f"{count}{unit}" for count, unit in units[:2] if count) or "0s"
+    return f"-{text}" if past else text
 
 
-WORDS: Mapping[str, str] = {
+LABELS: Mapping[str, str] = {
     "storage_type": "Storage",
     "uptime_seconds": "Up",
     "key_count": "Keys",
@@ -97,28 +99,28 @@ WORDS: Mapping[str, str] = {
     "p99_latency_ms": "Latency, 99 %",
     "network_bytes_per_second": "Network",
 }
-"""What we know, in the order it is shown; a newer server's other figures follow as they are."""
+"""Known metrics, in the order of display; those of a newer server follow unlabelled."""
 
 UNITS: tuple[tuple[str, Callable[[float], str]], ...] = (
     ("_bytes_per_second", lambda number: f"{size(int(number))}/s"),
     ("_per_second", lambda number: f"{number:,.1f}/s"),
     ("_bytes", lambda number: size(int(number))),
-    ("_seconds", lambda number: span(int(number))),
+    ("_seconds", lambda number: duration(int(number))),
     ("_ms", lambda number: f"{number:,.2f} ms"),
     ("_rate", lambda number: f"{number:.1f} %"),
     ("_count", lambda number: f"{number:,.0f}"),
 )
-"""By how a figure's name ends; the first that fits."""
+"""By the end of a metric's name; the first that fits."""
 
 
-def spoken(facts: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
-    """Yield what each figure is called, and its value with a unit."""
-    for name in (*WORDS, *(name for name in facts if name not in WORDS)):
+def labelled(facts: Mapping[str, JsonValue]) -> Iterator[tuple[str, str]]:
+    """Yield the label of each metric, and its value with a unit."""
+    for name in (*LABELS, *(name for name in facts if name not in LABELS)):
         if name in facts:
-            yield WORDS.get(name, name), _amount(name, facts[name])
+            yield LABELS.get(name, name), _amount(name, facts[name])
 
 
-def _amount(name: str, value: Plain) -> str:
+def _amount(name: str, value: JsonValue) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):

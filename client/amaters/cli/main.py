@@ -1,6 +1,6 @@
-"""`amaters-cli`: the program's entry, its global options, and how failures end it.
+"""`amaters-cli`: entry point, global options, and exit codes.
 
-Exit codes: 0 done, 1 failed (the reason is on stderr), 2 misused.
+Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.
 """
 
 import os
@@ -31,17 +31,17 @@ COMMANDS = {
     "server": "amaters.cli.commands.server:server",
     "set": "amaters.cli.commands.data:set_value",
 }
-"""Where each command is: only the one that runs is imported."""
+"""The module of each command: only the one that runs is imported."""
 WITHOUT_SETTINGS = ("config", "completions")
 """Commands that must work when the configuration file does not."""
 
 
 class Program(LazyGroup):
-    """The root of all commands: the one place where a failure becomes words and an exit code."""
+    """The root of all commands: the one place where an error becomes text and an exit code."""
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a failure is said in the format of the results, and exits with 1."""
+        """Run the command; print an error in the format of the results, and exit with 1."""
         try:
             return super().invoke(ctx)
         except (AmatersError, BrokenPipeError) as error:
@@ -54,7 +54,7 @@ _Given = TypeVar("_Given", str, float)
 def _must_pass(
     check: Callable[[_Given], object],
 ) -> Callable[[click.Context, click.Parameter, _Given | None], _Given | None]:
-    """Make a flag's callback of a check; what does not pass is a misuse, with its exit code."""
+    """Make a flag's callback of a check; a value that fails it is wrong usage."""
 
     def checked(_: click.Context, __: click.Parameter, value: _Given | None) -> _Given | None:
         try:
@@ -122,8 +122,8 @@ def cli(
 ) -> None:
     """Work with an AmateRS cluster: its data, its members, its backups.
 
-    Options come before the command. Each also has a place in ~/.amaters/config.toml, and most a
-    variable in the environment: AMATERS_SERVER_URL, AMATERS_ADMIN_ADDRESS, AMATERS_COLLECTION,
+    Options come before the command. Each is also a setting in ~/.amaters/config.toml, and most are
+    environment variables: AMATERS_SERVER_URL, AMATERS_ADMIN_ADDRESS, AMATERS_COLLECTION,
     AMATERS_OUTPUT_FORMAT, AMATERS_COLOR, AMATERS_CA_CERT, AMATERS_CLIENT_CERT,
     AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME. AMATERS_TLS_DIR names a folder with ca.crt,
     tls.crt and tls.key, as a Kubernetes Secret is mounted; TLS is used when they are there.
@@ -132,7 +132,7 @@ def cli(
         return
     # Only here: they bring gRPC with them.
     from amaters.cli.output import Output  # noqa: PLC0415
-    from amaters.cli.settings import default_file, settle  # noqa: PLC0415
+    from amaters.cli.settings import default_file, resolve  # noqa: PLC0415
     from amaters.cli.terminal import Terminal  # noqa: PLC0415
 
     flags = Flags(
@@ -146,7 +146,7 @@ def cli(
         server_name=server_name,
         timeout_seconds=timeout,
     )
-    settings = settle(flags, environment=os.environ, file=default_file())
+    settings = resolve(flags, environment=os.environ, file=default_file())
     ctx.obj = Terminal(settings, Output(settings.format, color=settings.color))
 
 
@@ -157,7 +157,7 @@ def main() -> None:
 
 def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn:
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has had enough; what is left in the buffer has nowhere to go.
+        # The reader of our output has closed it: discard what is left in the buffer.
         sys.stdout = None
         ctx.exit(1)
     from amaters.cli.output import Output  # noqa: PLC0415
@@ -170,7 +170,7 @@ def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn
 
 
 def _asked(ctx: click.Context) -> Format:
-    """Return the format asked for by a flag, for the rest of the settings may be wrong."""
+    """Return the format of the flag alone: the rest of the settings may be invalid."""
     return parse_format(ctx.params.get("format") or "table")
 
 

@@ -1,4 +1,4 @@
-"""The terminal: results on stdout in the format asked for, notes and errors on stderr."""
+"""Output: results on stdout in the chosen format, notes and errors on stderr."""
 
 import json
 import sys
@@ -9,16 +9,16 @@ import yaml
 from rich.console import Console, RenderableType
 
 from amaters.cli.flags import Format
-from amaters.cli.formatting import Plain, text_or_base64
+from amaters.cli.formatting import JsonValue, text_or_base64
 from amaters.errors import AmatersError
 from amaters.values import Entry
 
 PIPED_WIDTH = 240
-"""Columns of a table nobody looks at through a terminal: wide enough not to fold anything."""
+"""Columns of a table that does not go to a terminal: wide enough not to fold anything."""
 
 
 class Output:
-    """Writes in one format; tables are for people, all others are for programs."""
+    """Writes in one format: tables for people, all others for programs."""
 
     def __init__(self, chosen: Format, *, color: bool) -> None:
         self.format = chosen
@@ -27,12 +27,12 @@ class Output:
 
     @property
     def is_table(self) -> bool:
-        """Whether a person reads this."""
+        """Whether the output is for people."""
         return self.format is Format.TABLE
 
     @property
     def notes(self) -> Console:
-        """Where progress bars and remarks go: never stdout."""
+        """The console for progress bars and notes: never stdout."""
         return self._notes
 
     @property
@@ -40,17 +40,17 @@ class Output:
         """How many columns a table may take."""
         return self._console.width
 
-    def show(self, value: Plain, table: Callable[[], RenderableType]) -> None:
+    def show(self, value: JsonValue, table: Callable[[], RenderableType]) -> None:
         """Write a result: the table for people, the value for programs."""
         if not self.is_table:
-            self._write(self._spelled(value))
+            self._write(self._encoded(value))
         elif self._console.is_terminal:
             self._console.print(table(), highlight=False)
         else:
             self._write(self._unpadded(table()))
 
     def show_items(
-        self, value: dict[str, Plain], items: str, table: Callable[[], RenderableType]
+        self, value: dict[str, JsonValue], items: str, table: Callable[[], RenderableType]
     ) -> None:
         """Like `show`; NDJSON gets one line for each of the value's items."""
         listed = value[items]
@@ -60,10 +60,10 @@ class Output:
         else:
             self.show(value, table)
 
-    def item(self, value: Plain, line: RenderableType) -> None:
-        """Write one of results that come over time: a line, or in YAML a document, each."""
+    def item(self, value: JsonValue, line: RenderableType) -> None:
+        """Write one result of a stream: a line, or in YAML a document, each."""
         if self.format is Format.YAML:
-            self._write(f"---\n{self._spelled(value)}")
+            self._write(f"---\n{self._encoded(value)}")
         elif not self.is_table:
             self._write(_line(value))
         elif self._console.is_terminal:
@@ -72,23 +72,23 @@ class Output:
             self._write(self._unpadded(line))
         sys.stdout.flush()
 
-    def done(self, value: dict[str, Plain], said: str, *, short: str = "") -> None:
-        """Confirm something: a sentence with a tick, the value, or the short form."""
+    def done(self, value: dict[str, JsonValue], said: str, *, short: str = "") -> None:
+        """Confirm an action: a sentence with a tick, the value, or the short form."""
         if self.is_table:
             self._console.print(f"[green]✓[/] {said}", highlight=False, soft_wrap=True)
         elif short and self.format in (Format.NUL, Format.NDJSON):
             self._write(short)
         else:
-            self._write(self._spelled(value))
+            self._write(self._encoded(value))
 
-    def missed(self, value: dict[str, Plain], said: str, *, short: str) -> None:
-        """Say that something is not there; in record formats that is no record, but a note."""
+    def missed(self, value: dict[str, JsonValue], said: str, *, short: str) -> None:
+        """Report that something does not exist; in record formats as a note, not as a record."""
         if self.is_table:
             self._console.print(f"[yellow]✗[/] {said}", highlight=False, soft_wrap=True)
         elif self.format in (Format.NUL, Format.NDJSON):
             print(short, file=sys.stderr)
         else:
-            self._write(self._spelled(value))
+            self._write(self._encoded(value))
 
     def records(self, entries: Iterable[Entry]) -> None:
         """Write records in the two record formats."""
@@ -100,15 +100,15 @@ class Output:
                 self._write(_line(pair))
 
     def note(self, text: str) -> None:
-        """Tell a person something that is no result."""
+        """Write a note for people."""
         self._notes.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def error(self, error: AmatersError | OSError) -> None:
-        """Say on stderr what went wrong, in the chosen format."""
+        """Write the error to stderr, in the chosen format."""
         code = error.code if isinstance(error, AmatersError) else "io"
         if self.format in (Format.JSON, Format.YAML):
-            value: dict[str, Plain] = {"status": "error", "code": code, "message": str(error)}
-            print(self._spelled(value), file=sys.stderr)
+            value: dict[str, JsonValue] = {"status": "error", "code": code, "message": str(error)}
+            print(self._encoded(value), file=sys.stderr)
         elif self.is_table:
             self._notes.print("[red]✗ Error:[/] ", end="")
             self.note(str(error))
@@ -120,7 +120,7 @@ class Output:
             self._console.print(table, highlight=False)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
-    def _spelled(self, value: Plain) -> str:
+    def _encoded(self, value: JsonValue) -> str:
         if self.format is Format.YAML:
             return yaml.safe_dump(value, allow_unicode=True, sort_keys=True).rstrip("\n")
         if self.format is Format.NDJSON:
@@ -131,11 +131,11 @@ class Output:
         print(text, file=sys.stdout)
 
 
-def _line(value: Plain) -> str:
+def _line(value: JsonValue) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _console(stream: IO[str], *, color: bool) -> Console:
-    """Return a console on that stream; without colour when told so, by NO_COLOR, or in a pipe."""
+    """Return a console on that stream; without colour by setting, by NO_COLOR, or in a pipe."""
     width = None if stream.isatty() else PIPED_WIDTH
     return Console(file=stream, no_color=not color, width=width, emoji=False)

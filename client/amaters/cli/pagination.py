@@ -1,10 +1,10 @@
-"""Parts of a range of keys: so many at a time, and where the next part begins."""
+"""Pages of a range of keys, and the cursor of the next page."""
 
 import binascii
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from amaters.cli.formatting import Plain, entry_facts, text_or_base64
+from amaters.cli.formatting import JsonValue, entry_facts, text_or_base64
 from amaters.data.client import AmatersClient
 from amaters.data.codec import LARGEST_LIMIT
 from amaters.errors import InvalidRequestError
@@ -14,7 +14,7 @@ from amaters.values import Consistency, Entry, Range
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part is wanted."""
+    """Which page to read."""
 
     limit: int | None = None
     offset: int = 0
@@ -22,15 +22,15 @@ class Page:
 
     @property
     def is_part(self) -> bool:
-        """Whether less than everything was asked for."""
+        """Whether the page may be less than the whole range."""
         return self.limit is not None or self.cursor is not None
 
     def start(self, first: bytes) -> bytes:
-        """Return the key to begin with, at or behind the range's own first."""
+        """Return the key to start at, at or after the start of the range."""
         if self.cursor is None:
             return first
         try:
-            # Published cursors have a digest behind a bar; the key is all that matters.
+            # Published cursors have a digest after a bar; only the key is needed.
             return max(first, after(binascii.unhexlify(self.cursor.partition("|")[0])))
         except binascii.Error as error:
             raise InvalidRequestError(
@@ -40,7 +40,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The part that was found."""
+    """The page that was read."""
 
     entries: tuple[Entry, ...]
     page: Page
@@ -48,15 +48,15 @@ class Found:
 
     @property
     def next_cursor(self) -> str | None:
-        """What to ask for next, or None at the end."""
+        """The cursor of the next page, or None at the end."""
         return self.entries[-1].key.hex() if self.has_more and self.entries else None
 
-    def as_plain(self, operation: str) -> dict[str, Plain]:
-        """Spell it for machine formats."""
-        results: list[Plain] = [
+    def to_json(self, operation: str) -> dict[str, JsonValue]:
+        """Return it for machine formats."""
+        results: list[JsonValue] = [
             {"key": text_or_base64(one.key), **entry_facts(one)} for one in self.entries
         ]
-        facts: dict[str, Plain] = {
+        facts: dict[str, JsonValue] = {
             "status": "success",
             "operation": operation,
             "count": len(results),
@@ -72,7 +72,7 @@ class Found:
 async def collect_page(
     client: AmatersClient, wanted: Range, page: Page, consistency: Consistency
 ) -> Found:
-    """Gather the part in memory, and look whether there is more behind it."""
+    """Read the page into memory, and check whether another one follows."""
     limit = page.limit
     one_more = replace(page, limit=None if limit is None else limit + 1)
     found = [one async for one in stream_page(client, wanted, one_more, consistency)]
@@ -83,7 +83,7 @@ async def collect_page(
 async def stream_page(
     client: AmatersClient, wanted: Range, page: Page, consistency: Consistency
 ) -> AsyncIterator[Entry]:
-    """Yield the part's entries as they arrive."""
+    """Yield the entries of the page as they arrive."""
     limit = None if page.limit is None else min(page.limit + page.offset, LARGEST_LIMIT)
     part = replace(wanted, start=page.start(as_bytes(wanted.start)), limit=limit)
     left_out = 0

@@ -1,4 +1,4 @@
-"""What a call of `amaters-cli` works with: flags before environment before file before default."""
+"""The settings of one call of `amaters-cli`: flags, environment, file, defaults, in that order."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DEFAULT_ADMIN_PORT = 7879
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything decided."""
+    """All settings, resolved."""
 
     servers: tuple[str, ...]
     admins: tuple[str, ...]
@@ -28,8 +28,8 @@ class Settings:
     timeout: timedelta
 
 
-def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Settings:
-    """Decide every setting; ConfigurationError names the one that cannot be used."""
+def resolve(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Settings:
+    """Resolve every setting; ConfigurationError names an invalid one."""
     stored = load(file)
     server = flags.server or environment.get("AMATERS_SERVER_URL") or stored.server_url
     servers = distinct_addresses(server)
@@ -53,13 +53,13 @@ def settle(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Setti
 
 
 def beside(servers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return where the servers' internal listeners are when nobody said otherwise."""
+    """Return the default addresses of the servers' internal listeners."""
     hosts = (checked_address(one).rpartition(":")[0] for one in servers)
     return tuple(f"{host}:{DEFAULT_ADMIN_PORT}" for host in dict.fromkeys(hosts))
 
 
 def default_file(environment: Mapping[str, str] | None = None) -> Path:
-    """Return where the configuration file is unless said otherwise."""
+    """Return the default path of the configuration file."""
     found = os.environ if environment is None else environment
     home = found.get("HOME") or found.get("USERPROFILE")
     return (Path(home) if home else Path.home()) / ".amaters" / "config.toml"
@@ -97,7 +97,7 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
 
 
 def _mounted(environment: Mapping[str, str]) -> TlsFiles:
-    """Return the files of a mounted Secret; nothing while there is no authority among them."""
+    """Return the files of a mounted Secret; none without a CA among them."""
     folder = _path(environment, "AMATERS_TLS_DIR")
     if folder is None or not (folder / "ca.crt").is_file():
         return TlsFiles()

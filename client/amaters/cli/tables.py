@@ -1,4 +1,4 @@
-"""Results as tables for people. Pure: values in, something rich can print out."""
+"""Results as tables for people. Pure: values in, renderables of rich out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from amaters.cli.formatting import Plain, moment, spoken, text_or_base64
+from amaters.cli.formatting import JsonValue, labelled, text_or_base64, timestamp
 from amaters.cli.pagination import Found
 from amaters.values import Entry
 
@@ -22,7 +22,7 @@ _BETWEEN = 3
 
 
 def safe(text: str) -> str:
-    """Return text from elsewhere so that it is not taken for markup."""
+    """Escape text so that it is not parsed as markup."""
     return escape(text)
 
 
@@ -33,7 +33,7 @@ def shortened(text: str, limit: int = PREVIEW) -> str:
 
 
 def plain_table(*headers: str) -> Table:
-    """Return an empty table in the house's look; numbers are given right-aligned headers."""
+    """Return an empty table in the common style; a header with > is right-aligned."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for one in headers:
         name = one.removeprefix(">")
@@ -58,7 +58,7 @@ def entry(found: Entry) -> RenderableType:
         ("Value", Text(text_or_base64(found.value))),
         ("Size", f"{len(found.value)} bytes"),
         ("Checksum", f"0x{found.checksum:08x}"),
-        ("Created At", moment(found.created_at)),
+        ("Created At", timestamp(found.created_at)),
     ]
     if found.age is not None:
         rows.append(("Stale By", f"at most {found.age.total_seconds() * 1000:.0f} ms"))
@@ -76,7 +76,7 @@ def entries(found: Found) -> RenderableType:
             Text(shortened(text_or_base64(one.value))),
             str(len(one.value)),
             f"0x{one.checksum:08x}",
-            moment(one.created_at),
+            timestamp(one.created_at),
         )
     lines: list[RenderableType] = [table, Text(f"Total: {len(found.entries)} results")]
     if found.next_cursor is not None:
@@ -118,6 +118,6 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(one.width for one in columns) + _BETWEEN * (len(columns) - 1)
 
 
-def figures(facts: Mapping[str, Plain]) -> RenderableType:
-    """Return the figures, one a line."""
-    return pairs([(name, Text(value)) for name, value in spoken(facts)])
+def figures(facts: Mapping[str, JsonValue]) -> RenderableType:
+    """Return the metrics, one a line."""
+    return pairs([(name, Text(value)) for name, value in labelled(facts)])

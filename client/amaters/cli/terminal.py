@@ -1,4 +1,4 @@
-"""What every command gets: the settings, the output, and a way to run a coroutine with a client."""
+"""The context of every command: settings, output, and running a coroutine with a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

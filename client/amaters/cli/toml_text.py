@@ -1,4 +1,4 @@
-"""TOML that a person wrote, or anybody: to tables, or to an error that says where it is wrong.
+"""Parse TOML of any origin into tables, or into an error that names the line.
 
 Python's parser recurses with the depth of a value, and reads numbers that it cannot print: both
 are bounded here.
@@ -20,7 +20,7 @@ TOO_LONG = "holds a number that does not fit 64 bits"
 
 
 def read(path: Path) -> Tables:
-    """Return the file's tables, none when it is not there; ConfigurationError says what is wrong."""
+    """Return the file's tables, none without a file; ConfigurationError names what is wrong."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -43,8 +43,8 @@ def read(path: Path) -> Tables:
 
 def _unusable(path: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is not TOML that can be used ({why}): correct that line, or start anew with "
-        "`amaters-cli config init --force`"
+        f"{path} is not TOML that can be used ({why}): correct that line, or replace "
+        "the file with `amaters-cli config init --force`"
     )
 
 

@@ -5,7 +5,7 @@
     async with await AmateRSClient.connect("http://localhost:7878") as client:
         await client.set("users", "ada", b"countess")
 
-Where the published documents and the published code disagree, the code that callers met counts:
+Where the published documents and the published code disagree, the code counts:
 ranges are half-open, and results that are called streams are complete before they are iterated.
 For results larger than memory, and for TLS, use `amaters.AmatersClient`.
 """

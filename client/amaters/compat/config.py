@@ -1,4 +1,4 @@
-"""The published SDK's configuration objects, and what they mean to this client."""
+"""The published SDK's configuration objects, and the options of this client they become."""
 
 from datetime import timedelta
 from typing import Self, cast
@@ -14,7 +14,7 @@ LARGEST = 2**63
 
 
 def _require(name: str, number: object, *, above_zero: bool) -> None:
-    """Refuse what is no number that a clock or a counter can keep."""
+    """Refuse what is not a number that a clock or a counter can hold."""
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
     # Not a number lies between no two others.
     if is_number and 0 <= cast("float", number) <= LARGEST and (number or not above_zero):
@@ -105,7 +105,7 @@ class ClientConfig:
         return self._max_connections
 
     def as_options(self) -> ClientOptions:
-        """Return what this means to the client below."""
+        """Return the options of the client below."""
         return ClientOptions(
             connect_timeout=_span(seconds=self._connect_timeout),
             request_timeout=_span(seconds=self._request_timeout),

@@ -29,7 +29,7 @@ class TimeoutError(AmateRSError, builtins.TimeoutError):  # noqa: A001
 
 
 class InvalidArgumentError(AmateRSError, ValueError):
-    """The operation cannot mean anything as it was asked for."""
+    """The operation is invalid."""
 
 
 TABLE: tuple[tuple[type[AmatersError], type[AmateRSError]], ...] = (

@@ -59,7 +59,7 @@ def key_bytes(key: KeyLike) -> bytes:
 
 
 class _Chunks(Generic[Item]):
-    """Hands out a list in parts; what was handed out is gone."""
+    """Yields a list in parts; each item once."""
 
     def __init__(self, items: Sequence[Item], chunk_size: int) -> None:
         self._items = list(items)

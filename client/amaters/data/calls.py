@@ -1,4 +1,4 @@
-"""One call, as many attempts as it takes and is right: over several servers, within one deadline.
+"""One call in as many attempts as are needed and safe: over several servers, within one deadline.
 
 Knows endpoints, deadlines and the rules of `retries`; never what a call is about.
 """
@@ -24,18 +24,18 @@ from amaters.transport.deadlines import call_seconds
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.endpoints import Endpoints
 from amaters.transport.retries import Repeatable, may_repeat, pause_after
-from amaters.transport.runtime import Surroundings
+from amaters.transport.runtime import Runtime
 from amaters.values import ClientOptions
 
 Answer = TypeVar("Answer")
 
 Attempt = Callable[[Endpoint, float], Awaitable[Answer]]
-"""Ask that server, and give up after that many seconds."""
+"""Send the call to that server, and give up after that many seconds."""
 
 
 @dataclass(slots=True)
 class _Effort:
-    """What has been tried for one call so far."""
+    """The attempts of one call so far."""
 
     repeatable: Repeatable
     deadline: float
@@ -61,7 +61,7 @@ class _Effort:
             self.silences += 1
 
     def verdict(self, last: AmatersError) -> AmatersError:
-        """Return what the caller is told when nothing more is tried."""
+        """Return the error to raise when no further attempt is made."""
         if self.doubt is not None:
             return self.doubt
         unreachable = [e for e in self.failures.values() if isinstance(e, UnreachableError)]
@@ -75,14 +75,12 @@ class _Effort:
 
 
 class Caller:
-    """Makes calls to whichever server answers."""
+    """Sends calls to a server that answers."""
 
-    def __init__(
-        self, endpoints: Endpoints, *, options: ClientOptions, surroundings: Surroundings
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, *, options: ClientOptions, runtime: Runtime) -> None:
         self._endpoints = endpoints
         self._options = options
-        self._around = surroundings
+        self._runtime = runtime
         self._backoff = Backoff(
             options.backoff_first.total_seconds(), options.backoff_limit.total_seconds(), jitter=1
         )
@@ -94,10 +92,10 @@ class Caller:
         repeatable: Repeatable,
         timeout: timedelta | None = None,
     ) -> Answer:
-        """Return the first answer; else raise what is true of all attempts together."""
+        """Return the first answer; else raise one error for all attempts together."""
         limit = self._options.request_timeout if timeout is None else timeout
         seconds = call_seconds(limit)
-        effort = _Effort(repeatable, self._around.monotonic() + seconds, limit)
+        effort = _Effort(repeatable, self._runtime.monotonic() + seconds, limit)
         while True:
             endpoint = self._endpoints.best(passing_over=effort.tried)
             try:
@@ -108,21 +106,21 @@ class Caller:
                 self._endpoints.succeeded(endpoint)
                 return answer
             if pause:
-                await self._around.sleep(pause)
+                await self._runtime.sleep(pause)
 
     def pass_over(self, endpoint: Endpoint, error: AmatersError) -> None:
-        """Ask other servers for a while: this one failed after its call had begun well."""
+        """Use other servers for a while: this one failed in the middle of a call."""
         self._endpoints.failed(endpoint, error)
 
     async def _attempt(
         self, endpoint: Endpoint, attempt: Attempt[Answer], effort: _Effort
     ) -> Answer:
-        left = effort.deadline - self._around.monotonic()
+        left = effort.deadline - self._runtime.monotonic()
         several = len(self._endpoints) > 1
         if not endpoint.is_connected():
             dial = self._options.failover_dial if several else self._options.connect_timeout
             await endpoint.connect(min(dial, timedelta(seconds=left)))
-            left = effort.deadline - self._around.monotonic()
+            left = effort.deadline - self._runtime.monotonic()
         last = effort.attempts + 1 == self._options.max_attempts
         repeatable = effort.repeatable is not Repeatable.NEVER and not last
         if several and repeatable:
@@ -138,7 +136,7 @@ class Caller:
             raise status.silent(error, endpoint.address, changing=changing) from error
         except DeadlineExceededError as error:
             if changing and not error.server_code:
-                # A stranger's timeout says nothing about what it did before.
+                # A timeout of another implementation does not say what was done before it.
                 raise status.lost_change("the server timed out", endpoint.address) from error
             raise
 
@@ -155,8 +153,8 @@ class Caller:
         if effort.tried.issuperset(self._endpoints.addresses):
             effort.rounds += 1
             effort.tried.clear()
-            pause = pause_after(error, effort.rounds, self._backoff, self._around.draw)
+            pause = pause_after(error, effort.rounds, self._backoff, self._runtime.draw)
         out_of_attempts = effort.attempts == self._options.max_attempts
-        if out_of_attempts or self._around.monotonic() + pause >= effort.deadline:
+        if out_of_attempts or self._runtime.monotonic() + pause >= effort.deadline:
             raise effort.verdict(error) from error
         return pause

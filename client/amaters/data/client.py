@@ -4,10 +4,10 @@
         await client.set("users", "ada", b"countess")
         value = await client.get("users", "ada")
 
-Any server of a cluster serves any call. When one fails the next is asked, within the call's own
-deadline; what may be repeated, and what is not, is said in `amaters.transport.retries`. A write whose
-answer was lost is repeated under the same request id, and so applied once, by servers that keep
-write sessions; with others it raises OutcomeUnknownError (`ClientOptions.write_retries`).
+Any server of a cluster serves any call. When one fails the client tries the next, within
+the deadline of the call; `amaters.transport.retries` has the rules of what is repeated. A write
+whose answer was lost is repeated under the same request id, and so applied once, by servers that
+keep write sessions; with others it raises OutcomeUnknownError (`ClientOptions.write_retries`).
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ from amaters.keys import as_bytes, prefix_end
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import Endpoints
 from amaters.transport.retries import Repeatable
-from amaters.transport.runtime import Surroundings
+from amaters.transport.runtime import Runtime
 from amaters.transport.status import ANSWER_TOO_LARGE
 from amaters.transport.tls import Credentials
 from amaters.values import (
@@ -61,10 +61,10 @@ class AmatersClient:
         *,
         credentials: Credentials | None = None,
         options: ClientOptions | None = None,
-        surroundings: Surroundings | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self._options = options or ClientOptions()
-        self._around = surroundings or Surroundings()
+        self._runtime = runtime or Runtime()
         self._endpoints = Endpoints(
             addresses,
             credentials=credentials,
@@ -75,11 +75,11 @@ class AmatersClient:
                 silence=self._options.connection_silence,
                 server_name=self._options.server_name,
             ),
-            now=self._around.monotonic,
+            now=self._runtime.monotonic,
         )
-        self._caller = Caller(self._endpoints, options=self._options, surroundings=self._around)
-        self._queries = Queries(wall=self._around.wall, forwarding=self._options.forwarding)
-        self._sessions = Sessions(self._around.session_id)
+        self._caller = Caller(self._endpoints, options=self._options, runtime=self._runtime)
+        self._queries = Queries(wall=self._runtime.wall, forwarding=self._options.forwarding)
+        self._sessions = Sessions(self._runtime.session_id)
         self._write_sessions = _DECIDED[self._options.write_retries]
 
     @classmethod
@@ -89,14 +89,14 @@ class AmatersClient:
         *,
         credentials: Credentials | None = None,
         options: ClientOptions | None = None,
-        surroundings: Surroundings | None = None,
+        runtime: Runtime | None = None,
     ) -> Self:
         """Return a client once one of the servers ("a:7878,b:7878" or a list) is connected.
 
-        UnreachableError tells the reason for each when none is. The constructor does the same
+        UnreachableError names the reason for each when none is. The constructor does the same
         without connecting.
         """
-        client = cls(addresses, credentials=credentials, options=options, surroundings=surroundings)
+        client = cls(addresses, credentials=credentials, options=options, runtime=runtime)
         try:
             await client._connect_any()
         except BaseException:
@@ -111,12 +111,12 @@ class AmatersClient:
 
     @property
     def connections(self) -> int:
-        """How many connections stand at this moment."""
+        """How many connections are open now."""
         return sum(one.is_connected() for one in self._endpoints.all())
 
     @property
     def replacements(self) -> int:
-        """How many connections were replaced because they were of no use: the log says why."""
+        """How many connections were replaced because they did not work; the log has the reasons."""
         return sum(one.replacements for one in self._endpoints.all())
 
     async def close(self) -> None:
@@ -202,8 +202,8 @@ class AmatersClient:
     ) -> AsyncIterator[Entry]:
         """Stream the entries whose keys begin with the prefix, in order; memory stays small.
 
-        Survives the loss of a server: another one carries on behind the last key, from then on
-        as of a later moment.
+        Survives the loss of a server: another one continues after the last key, from then on
+        with a later state.
         """
         first = as_bytes(prefix)
         wanted = Range(collection, first, prefix_end(first), limit)
@@ -241,11 +241,11 @@ class AmatersClient:
         return Transaction(collection, read=self.get, write=self.batch)
 
     async def server_info(self) -> ServerInfo:
-        """Ask the preferred server about itself."""
+        """Return the preferred server's description of itself."""
         return await self._caller.call(self._queries.server_info, repeatable=Repeatable.FREELY)
 
     async def health_check(self) -> Health:
-        """Ask the preferred server whether it serves."""
+        """Return whether the preferred server serves."""
         return await self._caller.call(self._queries.health, repeatable=Repeatable.FREELY)
 
     async def _read(
@@ -268,7 +268,7 @@ class AmatersClient:
     async def _repeating(
         self, *, changing: bool, timeout: timedelta | None
     ) -> AsyncIterator[tuple[Repeatable, str]]:
-        """Say how a call may be repeated, and under which request id."""
+        """Return how a call may be repeated, and under which request id."""
         if not changing:
             yield Repeatable.FREELY, ""
         elif not await self._has_sessions(timeout):
@@ -278,7 +278,7 @@ class AmatersClient:
                 yield Repeatable.BY_REQUEST_ID, request_id
 
     async def _has_sessions(self, timeout: timedelta | None) -> bool:
-        """Whether a write may be repeated; the servers are asked once, at the first write."""
+        """Whether a write may be repeated; asks the servers once, at the first write."""
         if self._write_sessions is None:
             info = await self._caller.call(
                 self._queries.server_info, repeatable=Repeatable.FREELY, timeout=timeout

@@ -28,7 +28,7 @@ PROTOCOL_VERSION = types_pb2.Version(major=0, minor=2, patch=0)
 
 
 def query(operation: Operation, *, now: float) -> query_pb2.Query:
-    """Spell an operation; `now` (unix seconds) becomes the creation time of a value set."""
+    """Encode an operation; `now` (unix seconds) becomes the creation time of a value set."""
     match operation:
         case Get(collection, key):
             return query_pb2.Query(get=query_pb2.GetQuery(collection=collection, key=_key(key)))
@@ -45,10 +45,10 @@ def query(operation: Operation, *, now: float) -> query_pb2.Query:
                     f"a limit of {limit} entries cannot be asked for: it is 0 to {LARGEST_LIMIT}, "
                     "or None for all"
                 )
-            span = query_pb2.RangeQuery(
+            scanned = query_pb2.RangeQuery(
                 collection=collection, start=_key(start), end=_key(end), limit=limit
             )
-            return query_pb2.Query(range=span)
+            return query_pb2.Query(range=scanned)
 
 
 def blob(value: bytes, *, created_at: float) -> types_pb2.CipherBlob:
@@ -74,13 +74,13 @@ def entry(key: bytes, stored: types_pb2.CipherBlob) -> Entry:
     if computed != facts.checksum:
         raise CorruptedValueError(
             f"the value of key {key[:64]!r} has checksum {computed:#010x} and should have "
-            f"{facts.checksum:#010x}: read it again, and restore it from a snapshot if it stays so"
+            f"{facts.checksum:#010x}: read it again, and restore it from a backup if it stays so"
         )
     return Entry(
         key=key,
         value=stored.data,
         checksum=facts.checksum,
-        created_at=_moment(facts.created_at),
+        created_at=_timestamp(facts.created_at),
         compression=_compression(facts.compression),
         version=facts.version if facts.HasField("version") else None,
     )
@@ -124,7 +124,7 @@ def rows(message: aql_pb2.StreamResponse, *, address: str) -> tuple[Entry, ...]:
 
 
 def unfinished(address: str) -> ProtocolError:
-    """Say that a stream ended without its end mark."""
+    """Return the error of a stream that ended without its end mark."""
     return ProtocolError(
         "the stream ended without its end mark: the result would be incomplete, read again",
         address=address,
@@ -132,7 +132,7 @@ def unfinished(address: str) -> ProtocolError:
 
 
 def server_info(message: aql_pb2.ServerInfoResponse, *, address: str) -> ServerInfo:
-    """Read what a server says of itself."""
+    """Read a server's description of itself."""
     return ServerInfo(
         address=address,
         protocol_version=_dotted(message.version),
@@ -160,8 +160,8 @@ def _key(key: bytes | str) -> types_pb2.Key:
     return types_pb2.Key(data=as_bytes(key))
 
 
-def _moment(unix_seconds: int) -> datetime:
-    """Return the moment; one outside the calendar is its nearest end."""
+def _timestamp(unix_seconds: int) -> datetime:
+    """Return the time; one outside the calendar becomes its nearest end."""
     inside = min(max(unix_seconds, int(_EARLIEST.timestamp())), int(_LATEST.timestamp()))
     return datetime.fromtimestamp(inside, tz=UTC)
 

@@ -90,8 +90,8 @@ class Queries:
             if not chunks or chunks[-1].WhichOneof("chunk") != "end":
                 raise codec.unfinished(endpoint.address)
             rows = [row for one in chunks for row in codec.rows(one, address=endpoint.address)]
-            told = status.texts(await call.trailing_metadata()).get(AGE_METADATA, "")
-            age = timedelta(milliseconds=int(told)) if _AGE.fullmatch(told) else None
+            reported = status.texts(await call.trailing_metadata()).get(AGE_METADATA, "")
+            age = timedelta(milliseconds=int(reported)) if _AGE.fullmatch(reported) else None
             return tuple(replace(one, age=age) for one in rows)
 
         return attempt
@@ -137,13 +137,13 @@ class Queries:
         return open_stream
 
     async def server_info(self, endpoint: Endpoint, seconds: float) -> ServerInfo:
-        """Ask a server about itself."""
+        """Return a server's description of itself."""
         request = aql_pb2.ServerInfoRequest()
         answer = await self._stub(endpoint).GetServerInfo(request, timeout=seconds)
         return codec.server_info(answer, address=endpoint.address)
 
     async def health(self, endpoint: Endpoint, seconds: float) -> Health:
-        """Ask a server whether it serves."""
+        """Return whether a server serves."""
         request = aql_pb2.HealthCheckRequest()
         answer = await self._stub(endpoint).HealthCheck(request, timeout=seconds)
         return codec.health(answer, address=endpoint.address)

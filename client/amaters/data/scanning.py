@@ -36,7 +36,7 @@ class _Leg:
 
 
 class Scan:
-    """A scan under way. Each stream sees one moment; a resumed one sees a later moment."""
+    """A scan in progress. Each stream sees one state; a resumed one sees a later state."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class Scan:
         self._left = replace(wanted, start=as_bytes(wanted.start))
         self._caller = caller
         self._open = open_stream
-        self._patience = patience
+        self._probe_timeout = patience
         self._on_progress = on_progress
         self._progress = ScanProgress(entries=0, value_bytes=0)
 
     async def entries(self) -> AsyncIterator[Entry]:
-        """Yield every entry once, in order; fails only when no server can carry on."""
+        """Yield every entry once, in order; fails only when no server can continue."""
         while self._left.limit != 0:
             leg = await self._caller.call(self._begin, repeatable=Repeatable.FREELY)
             try:
@@ -103,7 +103,7 @@ class Scan:
         address = leg.endpoint.address
         try:
             async with leg.connection.awaited(repeatable=True):
-                read = await _within(seconds_of(self._patience), leg.stream.read(), address)
+                read = await _within(seconds_of(self._probe_timeout), leg.stream.read(), address)
         except grpc.aio.AioRpcError as error:
             raise status.from_rpc(error, address=address) from error
         except SilentConnectionError as error:

@@ -1,4 +1,4 @@
-"""Request ids by which a server knows a repeated write again and applies it once.
+"""Request ids by which a server recognises a repeated write and applies it once.
 
 A session is a random id with a counter, and carries one write at a time: the server needs to
 remember only the last outcome of each. Concurrent writes use sessions of their own, and finished
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Sessions:
-    """The sessions of one client that carry no write at the moment."""
+    """The sessions of one client, and which of them carry no write now."""
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id

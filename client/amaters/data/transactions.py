@@ -1,4 +1,4 @@
-"""Writes gathered in memory and made together, or not at all."""
+"""Writes buffered in memory and made together, or not at all."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
@@ -82,7 +82,7 @@ class Transaction:
 
     def _put(self, key: KeyLike, operation: Set | Delete) -> None:
         self._require_active()
-        # The last write of a key decides where it stands among the others.
+        # The last write of a key decides its position among the others.
         self._pending.pop(as_bytes(key), None)
         self._pending[as_bytes(key)] = operation
 

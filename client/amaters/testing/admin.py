@@ -183,7 +183,7 @@ class FakeAdmin:
     async def RestoreSnapshot(
         self, request: admin_pb2.RestoreSnapshotRequest, context: Context
     ) -> AsyncIterator[admin_pb2.RestoreProgress]:
-        """Tell the progress the test wrote down."""
+        """Stream the progress that the test arranged."""
         await self._enter("RestoreSnapshot", request, context)
         for progress in self.restore_script:
             yield progress
@@ -246,7 +246,7 @@ class FakeAdmin:
     async def WatchAlerts(
         self, request: admin_pb2.WatchAlertsRequest, context: Context
     ) -> AsyncIterator[admin_pb2.Alert]:
-        """Tell the alerts the test arranged; who follows waits until the test says `stopped`."""
+        """Stream the alerts that the test arranged; with `follow`, until `stopped` is set."""
         await self._enter("WatchAlerts", request, context)
         for alert in self.alerts[-request.recent :] if request.recent else self.alerts:
             yield alert
@@ -256,7 +256,7 @@ class FakeAdmin:
     async def TailLog(
         self, request: admin_pb2.TailLogRequest, context: Context
     ) -> AsyncIterator[admin_pb2.LogRecord]:
-        """Tell the log the test arranged, as above."""
+        """Stream the log that the test arranged, as above."""
         await self._enter("TailLog", request, context)
         if request.level and request.level not in _LEVELS:
             await Fault(

@@ -162,7 +162,7 @@ class FakeAql:
     async def HealthCheck(
         self, request: aql_pb2.HealthCheckRequest, context: CallContext
     ) -> aql_pb2.HealthCheckResponse:
-        """Say whether it serves."""
+        """Return whether it serves."""
         await self.faults.strike("HealthCheck", context)
         if self.serving:
             status = aql_pb2.HEALTH_SERVING
@@ -173,7 +173,7 @@ class FakeAql:
     async def GetServerInfo(
         self, request: aql_pb2.ServerInfoRequest, context: CallContext
     ) -> aql_pb2.ServerInfoResponse:
-        """Say what it is."""
+        """Return its description."""
         self.times_asked_for_info += 1
         await self.faults.strike("GetServerInfo", context)
         version = types_pb2.Version(major=0, minor=2, patch=0)
@@ -287,7 +287,7 @@ def _refused(reused: RequestIdReusedError) -> errors_pb2.ErrorResponse:
 
 
 def _counts(data: Data) -> bytes:
-    """Return what STATS says of the data: keys, and bytes of keys and values as stored."""
+    """Return what STATS reports of the data: keys, and bytes of keys and values as stored."""
     held: dict[str, list[int]] = {}
     for (collection, key), value in data.items():
         held.setdefault(collection, []).append(len(key) + len(value))

@@ -1,4 +1,4 @@
-"""A network between a client and its servers that can fall silent, on loopback and without a privilege.
+"""A loopback network between a client and its servers that can fall silent; needs no privilege.
 
 Like the address of a Kubernetes Service, one address leads to another server with every connection.
 """
@@ -19,7 +19,7 @@ class Link:
     number: int
     target: str
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared: whatever either side sends stays in the network, and nothing is refused or closed."""
+    """Cleared: what either side sends stays in the network, and nothing is refused or closed."""
 
     def cut(self) -> None:
         """Let nothing through."""

@@ -58,7 +58,7 @@ class _Threaded:
 
 
 async def _answered(answer: Coroutine[Any, Any, Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401
-    # A fake may never answer: once its caller has gone its thread must end, or the process would not.
+    # A fake may never answer: its thread must end with its caller, or the process would not.
     answering, loop = asyncio.ensure_future(answer), asyncio.get_running_loop()
 
     def over() -> None:

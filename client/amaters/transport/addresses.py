@@ -25,7 +25,7 @@ def checked_address(address: str) -> str:
 
 
 def distinct_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
-    """Split "a:1,b:2" or take several; drop repetitions, keep schemes, refuse what is no address."""
+    """Split "a:1,b:2" or take several; drop repetitions, keep schemes, refuse the rest."""
     named = addresses.split(",") if isinstance(addresses, str) else addresses
     found: dict[str, str] = {}
     for one in named:

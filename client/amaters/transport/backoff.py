@@ -1,4 +1,4 @@
-"""How long to wait before what failed is tried again: one rule for client, server and operator.
+"""How long to wait before a retry: one rule for client, server and operator.
 
 Pure: knows counts, never the clock.
 """

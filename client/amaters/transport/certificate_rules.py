@@ -1,9 +1,10 @@
-"""Which certificates a listener can show so that everybody can use it. Pure.
+"""Which certificates of a listener all clients and members accept. Pure.
 
 What a listener shows must suit gRPC's TLS, which the Python clients, `amaters-cli` and the
 operator speak, and the TLS of the native transport, which members speak with each other: a pair
-that one of them cannot use would lock it out, for new connections and while the old ones still go. Server and operator judge by
-the same rules; both bring `cryptography`, which the client itself does not need.
+that one of them cannot use would lock it out, for new connections and while the old ones still go.
+Server and operator apply the same rules; both bring `cryptography`, which the client itself does
+not need.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,13 @@ _ISSUE_ANOTHER = "issue one with an ECDSA key on P-256 or P-384, or an RSA key o
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a listener is to show, and whom it believes."""
+    """The certificates of a listener, and the authorities it trusts."""
 
     chain: Sequence[x509.Certificate]
     """The listener's own certificate first."""
     authorities: Sequence[x509.Certificate] = ()
     mutual: bool = False
-    """Whether those authorities are to vouch for this chain too: members check each other."""
+    """Whether those authorities must have signed this chain too: members check each other."""
 
 
 def unusable(offer: Offer, now: datetime) -> str | None:
@@ -50,7 +51,7 @@ def unusable(offer: Offer, now: datetime) -> str | None:
 
 
 def unusable_authorities(authorities: Sequence[x509.Certificate], now: datetime) -> str | None:
-    """Return why none of them can vouch for anybody, or None when one can."""
+    """Return why none of them can be trusted, or None when one can."""
     findings = [_of_dates(one, now) or _of_authority(one) for one in authorities]
     return None if None in findings else findings[0]
 
@@ -133,7 +134,7 @@ def _of_origin(offer: Offer, now: datetime) -> str | None:
 
 
 def _leads_up(offer: Offer, now: datetime) -> bool:
-    """Whether an authority vouches for the chain; where that is not asked, at least its next link."""
+    """Whether an authority signed the chain; where that is not demanded, at least its next link."""
     own, *between = offer.chain
     reached = [own]
     for one in reached:  # It grows while it is walked.
@@ -144,7 +145,7 @@ def _leads_up(offer: Offer, now: datetime) -> bool:
 
 
 def _vouches(issuer: x509.Certificate, one: x509.Certificate, now: datetime) -> bool:
-    """Whether members would take the issuer's signature for it."""
+    """Whether members accept the issuer's signature."""
     if _of_dates(issuer, now) or _of_authority(issuer):
         return False
     if _is_on_usable_curve(_key(issuer)) and not isinstance(_digest(one), DIGESTS):

@@ -1,4 +1,4 @@
-"""How channels are opened, and what to do when one cannot be."""
+"""Opening channels, and the advice when one cannot connect."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,13 +20,13 @@ class ChannelOptions:
     keepalive_interval: timedelta = timedelta(seconds=60)
     keepalive_timeout: timedelta = timedelta(seconds=20)
     silence: timedelta = timedelta(seconds=1)
-    """How long no answer may come, not even to a health check, until a connection is replaced; also
-    how long the first attempt to connect may take. Slow servers are given more."""
+    """How long a connection may bring no answer, not even to a health check, until it is replaced;
+    also how long the first attempt to connect may take. Slow servers get more time."""
     server_name: str = ""
     """The name to expect in the server's certificate, when it is not the address's own."""
 
     def as_arguments(self) -> list[tuple[str, Any]]:
-        """Spell the options as gRPC's channel arguments."""
+        """Return the options as gRPC's channel arguments."""
         arguments: list[tuple[str, Any]] = [
             ("grpc.keepalive_time_ms", milliseconds_of(self.keepalive_interval)),
             ("grpc.keepalive_timeout_ms", milliseconds_of(self.keepalive_timeout)),
@@ -35,7 +35,7 @@ class ChannelOptions:
             ("grpc.min_reconnect_backoff_ms", milliseconds_of(self.connect_timeout)),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
-            # How large messages may be is for the server to say.
+            # The server limits the size of messages.
             ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED),
             # A channel's failures are its own, not those of another to the same address.
@@ -51,7 +51,7 @@ class ChannelOptions:
 def open_channel(
     address: str, *, material: TlsMaterial | None, options: ChannelOptions
 ) -> grpc.aio.Channel:
-    """Return a channel that connects when it is told to, with TLS when there is material for it."""
+    """Return a channel that connects on request, with TLS when there is material for it."""
     arguments = options.as_arguments()
     if material is None:
         return grpc.aio.insecure_channel(address, options=arguments)
@@ -74,7 +74,7 @@ _ADVICE = (
     ("resolving", "check the host name"),
     ("refused", "check the address, and that the server runs there"),
 )
-"""What to do, by a word in gRPC's reason: it gives nothing better to go by."""
+"""The advice, by a word in gRPC's reason, which is all that gRPC offers."""
 
 _CLOSED_TLS = "give a client certificate the server trusts, and check that it is an AmateRS server"
 _CLOSED_PLAIN = (

@@ -1,4 +1,4 @@
-"""One connection: what is under way on it, and whether the server still answers over it.
+"""One connection: its calls in progress, and whether the server still answers over it.
 
 gRPC notices only after minutes that the other side was cut off rather than closed. So a connection
 over which a call waits is probed: when no answer has come for a while the server is sent a health
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import grpc
 
-from amaters.transport.probe_timeout import Patience
+from amaters.transport.probe_timeout import ProbeTimeout
 
 PROBE = "/amaters.aql.AqlService/HealthCheck"
 LONGEST_PAUSE_SECONDS = 4.0
@@ -39,12 +39,12 @@ class Connection:
         channel: grpc.aio.Channel,
         *,
         probe_after: float,
-        patience: Patience,
+        probe_timeout: ProbeTimeout,
         on_silence: Callable[["Connection", float], None],
     ) -> None:
         self.channel = channel
         self._probe_after = self._pause = probe_after
-        self._patience = patience
+        self._probe_timeout = probe_timeout
         self._on_silence = on_silence
         self._loop = asyncio.get_running_loop()
         self._has_answered = False
@@ -59,7 +59,7 @@ class Connection:
 
     @asynccontextmanager
     async def awaited(self, *, repeatable: bool) -> AsyncIterator[None]:
-        """Wait for an answer inside; SilentConnectionError when the connection is given up.
+        """Wait for an answer in the block; SilentConnectionError when the connection is given up.
 
         A call that is not repeatable goes on waiting: its answer may come when the network heals,
         and nothing else says what became of the call.
@@ -78,7 +78,9 @@ class Connection:
         except TimeoutError as error:
             if not wait.expired():
                 raise
-            raise SilentConnectionError("nothing came back, not even for a health check") from error
+            raise SilentConnectionError(
+                "the server answered nothing, not even a health check"
+            ) from error
         except asyncio.CancelledError:
             # gRPC cancels the calls of a channel that is closed.
             if not self._closed or _is_being_cancelled():
@@ -88,7 +90,7 @@ class Connection:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep the connection open for something that is under way."""
+        """Keep the connection open for something in progress."""
         self._uses += 1
         try:
             yield
@@ -98,12 +100,12 @@ class Connection:
                 self._unused.set()
 
     def abandon(self) -> None:
-        """Let `drain` wait no longer: what is under way fails."""
+        """End the wait of `drain`: what is in progress fails."""
         self._closed = True
         self._unused.set()
 
     async def drain(self) -> None:
-        """Close the connection once nothing is under way on it."""
+        """Close the connection once nothing is in progress on it."""
         while self._uses and not self._closed:
             self._unused.clear()
             await self._unused.wait()
@@ -139,35 +141,35 @@ class Connection:
     async def _probe(self) -> None:
         """Send a health check, and give the connection up when it is not answered in time."""
         begun = self._loop.time()
-        patience = self._patience.seconds(begun)
+        probe_timeout = self._probe_timeout.seconds(begun)
         method = self.channel.unary_unary(PROBE, None, None)
-        call = method(b"", timeout=patience + LATE_SECONDS)
+        call = method(b"", timeout=probe_timeout + LATE_SECONDS)
         try:
             with self.in_use():
                 done = asyncio.Event()
                 call.add_done_callback(lambda _: done.set())
-                if not await completed(done, patience):
-                    self._give_up(patience)
+                if not await completed(done, probe_timeout):
+                    self._give_up(probe_timeout)
                 code = await call.code()
         finally:
             call.cancel()
             self._probing = None
         if code not in _NO_ANSWER:
-            # That the connection is broken is no answer of the server, but gRPC mends it.
+            # A broken connection is no answer of the server, but gRPC repairs it.
             if code is not grpc.StatusCode.UNAVAILABLE:
                 took = self._loop.time() - begun
-                self._patience.note(min(took, patience), self._loop.time())
+                self._probe_timeout.note(min(took, probe_timeout), self._loop.time())
             pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
             self._answered()
             self._pause = pause
         if self._uses:
             self._expect_answer()
 
-    def _give_up(self, patience: float) -> None:
+    def _give_up(self, probe_timeout: float) -> None:
         if not self._has_answered:
-            # Perhaps all that is wrong is that the server is slow.
-            self._patience.note(patience, self._loop.time())
-        self._on_silence(self, self._probe_after + patience)
+            # The server may only be slow.
+            self._probe_timeout.note(probe_timeout, self._loop.time())
+        self._on_silence(self, self._probe_after + probe_timeout)
         waits, self._waits = self._waits, set()
         for wait in waits:
             wait.reschedule(self._loop.time())

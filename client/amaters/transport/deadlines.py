@@ -1,23 +1,23 @@
-"""How long callers want to wait, brought to what clocks and gRPC can keep. Pure."""
+"""The timeouts of callers, limited to what clocks and gRPC can hold. Pure."""
 
 from datetime import timedelta
 
 from amaters.errors import ConfigurationError, DeadlineExceededError, InvalidRequestError
 
 LONGEST = timedelta(days=365)
-"""What lasts longer is as good as endless, and is cut down to this."""
+"""Longer durations are cut to this."""
 
 LONGEST_MILLISECONDS = 2**31 - 1
-"""What gRPC's own settings can hold: 24 days."""
+"""The longest duration of gRPC's settings: 24 days."""
 
 
-def seconds_of(span: timedelta) -> float:
-    """Return the span in seconds; zero or less when the time is over already."""
-    if not isinstance(span, timedelta):
+def seconds_of(duration: timedelta) -> float:
+    """Return the duration in seconds; zero or less when the time is over already."""
+    if not isinstance(duration, timedelta):
         raise InvalidRequestError(
-            f"{span!r} is no timeout: give a datetime.timedelta, such as timedelta(seconds=5)"
+            f"{duration!r} is no timeout: give a datetime.timedelta, such as timedelta(seconds=5)"
         )
-    return min(span, LONGEST).total_seconds()
+    return min(duration, LONGEST).total_seconds()
 
 
 def call_seconds(timeout: timedelta, *, address: str = "") -> float:
@@ -31,15 +31,18 @@ def call_seconds(timeout: timedelta, *, address: str = "") -> float:
     return seconds
 
 
-def milliseconds_of(span: timedelta) -> int:
-    """Return the span as gRPC's settings take it: at least one."""
-    return int(max(1, min(span.total_seconds() * 1000, LONGEST_MILLISECONDS)))
+def milliseconds_of(duration: timedelta) -> int:
+    """Return the duration as gRPC's settings take it: at least one."""
+    return int(max(1, min(duration.total_seconds() * 1000, LONGEST_MILLISECONDS)))
 
 
-def require_span(name: str, span: object, *, least: timedelta = timedelta(microseconds=1)) -> None:
-    """Refuse an option that is no span of time, or too short to mean anything."""
-    if not isinstance(span, timedelta) or span < least:
+def require_duration(
+    name: str, duration: object, *, least: timedelta = timedelta(microseconds=1)
+) -> None:
+    """Refuse an option that is no duration, or one too short to mean anything."""
+    if not isinstance(duration, timedelta) or duration < least:
         at_least = "above zero" if least else "of zero or more"
         raise ConfigurationError(
-            f"{name} is {span!r}: give a datetime.timedelta {at_least}, such as timedelta(seconds=5)"
+            f"{name} is {duration!r}: give a datetime.timedelta {at_least}, such as "
+            "timedelta(seconds=5)"
         )

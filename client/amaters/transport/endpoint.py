@@ -1,6 +1,6 @@
 """One server's address: connected to on first use, bounded in time, with a reason when it fails.
 
-Knows how to reach an address, and whether a connection stands; never what is sent over it.
+Knows how to reach an address, and whether a connection is up; never what is sent over it.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from amaters.transport.addresses import checked_address
 from amaters.transport.channels import ChannelOptions, advice, open_channel
 from amaters.transport.connections import PROBE, Connection, completed
 from amaters.transport.deadlines import seconds_of
-from amaters.transport.probe_timeout import Patience
+from amaters.transport.probe_timeout import ProbeTimeout
 from amaters.transport.tls import Credentials, TlsMaterial
 
 MAX_DRAINING = 4
-"""Replaced connections that still carry something; beyond, the oldest is closed."""
+"""The limit of replaced connections that still carry calls; beyond it the oldest is closed."""
 
 _REASON_WAIT_SECONDS = 0.25
 
@@ -43,14 +43,14 @@ class Endpoint:
     ) -> None:
         self.address = checked_address(address)
         self.replacements = 0
-        """How often a connection was replaced because it was of no use."""
+        """How often a connection was replaced because it did not work."""
         self._options = options
         self._credentials = credentials
         if credentials is None and address.strip().startswith("https://"):
             self._credentials = TlsMaterial()
         self._material: TlsMaterial | None = None
         self._probe_after = seconds_of(options.silence) / 2
-        self._patience = Patience(self._probe_after)
+        self._probe_timeout = ProbeTimeout(self._probe_after)
         self._connection: Connection | None = None
         self._dialing: asyncio.Task[AmatersError | None] | None = None
         self._draining: dict[Connection, asyncio.Task[None]] = {}
@@ -59,14 +59,14 @@ class Endpoint:
 
     @property
     def connection(self) -> Connection:
-        """The connection, made on first use, and made anew after it was replaced."""
+        """The connection, made on first use, and again after it was replaced."""
         if self._closed:
             raise self._is_closed()
         if self._connection is None:
             self._connection = Connection(
                 self._open(),
                 probe_after=self._probe_after,
-                patience=self._patience,
+                probe_timeout=self._probe_timeout,
                 on_silence=self._on_silence,
             )
         return self._connection
@@ -77,13 +77,13 @@ class Endpoint:
         return self.connection.channel
 
     def is_connected(self) -> bool:
-        """Whether a connection stands at this moment; asks nothing of the network."""
+        """Whether a connection is up now; sends nothing."""
         if self._connection is None:
             return False
         return self.channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def connect(self, within: timedelta | None = None) -> None:
-        """Return once a connection stands; UnreachableError says why it does not.
+        """Return once a connection is up; UnreachableError names the reason otherwise.
 
         Nothing has been sent on behalf of a caller when this fails.
         """
@@ -103,7 +103,7 @@ class Endpoint:
             raise failure
 
     def replace(self, why: str) -> None:
-        """Have the next call make a new connection; what is under way on this one goes on."""
+        """Make a new connection for the next call; calls in progress continue on this one."""
         if self._connection is None:
             return
         self.replacements += 1
@@ -117,7 +117,7 @@ class Endpoint:
         self._drain()
 
     async def close(self) -> None:
-        """Close all connections, for good; calls under way fail."""
+        """Close all connections for good; calls in progress fail."""
         self._closed = True
         if self._dialing is not None:
             self._dialing.cancel()
@@ -149,12 +149,12 @@ class Endpoint:
 
     def _on_silence(self, connection: Connection, seconds: float) -> None:
         if connection is self._connection:
-            self.replace(f"nothing came back for {seconds:g} s, not even for a health check")
+            self.replace(f"the server answered nothing for {seconds:g} s, not even a health check")
 
     async def _dial(self) -> AmatersError | None:
-        """Try until a connection stands or is refused, longer each time; return what is wrong."""
+        """Try until a connection is up or refused, longer each time; return what is wrong."""
         longest = seconds_of(self._options.connect_timeout)
-        seconds = self._probe_after + self._patience.seconds(asyncio.get_running_loop().time())
+        seconds = self._probe_after + self._probe_timeout.seconds(asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout(longest):
                 while not await self._settled(seconds):
@@ -172,7 +172,7 @@ class Endpoint:
     def _too_slow(self, seconds: float) -> UnreachableError:
         return UnreachableError(
             f"no connection within {max(seconds, 0):g} s: check the address, and that no firewall "
-            "stands between",
+            "blocks it",
             address=self.address,
         )
 
@@ -180,7 +180,7 @@ class Endpoint:
         return InvalidRequestError("the client is closed: make another one", address=self.address)
 
     async def _settled(self, seconds: float) -> bool:
-        """Whether a connection stands within that time; UnreachableError when it is refused."""
+        """Whether a connection is up within that time; UnreachableError when it is refused."""
         settling = asyncio.get_running_loop().create_task(self._until_settled(), name="connect")
         settled = asyncio.Event()
         settling.add_done_callback(lambda _: settled.set())
@@ -206,11 +206,11 @@ class Endpoint:
                 raise UnreachableError(await self._why_not(), address=self.address)
 
     def _certificates_changed(self) -> bool:
-        """Whether the files hold something else than the connection was tried with."""
+        """Whether the files have changed since the attempt to connect."""
         return self._credentials is not None and self._credentials.load() != self._material
 
     async def _why_not(self) -> str:
-        """Ask gRPC for the reason: it tells only a call, so make one that means nothing."""
+        """Return gRPC's reason: only a call gets it, so make one without effect."""
         with self.connection.in_use():
             probe = self.channel.unary_unary(PROBE, None, None)
             try:
@@ -218,5 +218,5 @@ class Endpoint:
             except grpc.aio.AioRpcError as error:
                 reason = status.plain_reason(error.details())
             else:
-                reason = "the connection has only just come back"
+                reason = "the connection has just been restored"
         return f"cannot connect ({reason}): {advice(reason, secure=self._credentials is not None)}"

@@ -1,4 +1,4 @@
-"""Which of several servers to ask next. Pure but for the connections it keeps."""
+"""Which of several servers to use next. Pure but for the connections it keeps."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -12,7 +12,7 @@ COOLING_SECONDS = 1.0
 """How long a server that failed is passed over while another one is not known to have failed."""
 
 LEADERLESS_SECONDS = 3.0
-"""How long a server may say that it cannot serve until the connection to it is replaced: longer
+"""How long a server may answer that it cannot serve until the connection is replaced: longer
 than an election. Behind the address of a Service there may be a server that can."""
 
 
@@ -47,7 +47,7 @@ class Endpoints:
         return tuple(self._order)
 
     def best(self, *, passing_over: Collection[str] = ()) -> Endpoint:
-        """Return the server to ask now: not one of those passed over if there is another."""
+        """Return the server to use now: not one of those passed over if there is another."""
         now = self._now()
         return min(
             self._order,
@@ -66,11 +66,11 @@ class Endpoints:
             self._order.insert(0, endpoint)
 
     def failed(self, endpoint: Endpoint, error: AmatersError) -> None:
-        """Pass this server over for a while; connect anew when it has not served for long."""
+        """Pass this server over for a while; reconnect when it has not served for long."""
         now = self._now()
         self._cooling_until[endpoint.address] = now + COOLING_SECONDS
         if not isinstance(error, UnavailableError) or isinstance(error, OverloadedError):
-            # It did not answer, and `Endpoint` sees to that, or would only have more to do.
+            # `Endpoint` handles a missing answer; an overloaded server needs no new connection.
             self._refusing_since.pop(endpoint.address, None)
             return
         since = self._refusing_since.setdefault(endpoint.address, now)
@@ -79,7 +79,7 @@ class Endpoints:
             endpoint.replace(f"the server has not served for {now - since:.0f} s")
 
     def prefer(self, address: str) -> None:
-        """Ask this server next: it was named as the leader, and may be new here."""
+        """Use this server next: it was named as the leader, and may be new here."""
         known = next((one for one in self._order if one.address == address), None)
         self._cooling_until.pop(address, None)
         if known is None:

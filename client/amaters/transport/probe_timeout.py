@@ -9,8 +9,8 @@ LONGEST_SECONDS = 8.0
 MEMORY_SECONDS = 60.0
 
 
-class Patience:
-    """What is known about the answers from one address, whichever connection they came over."""
+class ProbeTimeout:
+    """Adapts to the answers of one address, over all its connections."""
 
     def __init__(self, least: float) -> None:
         self._least = least
@@ -18,13 +18,13 @@ class Patience:
         self._forgotten_at = 0.0
 
     def seconds(self, now: float) -> float:
-        """Return how long to wait for an answer from now on."""
+        """Return how long to wait for an answer."""
         if now >= self._forgotten_at:
             return self._least
         return max(self._least, min(2 * self._slowest, LONGEST_SECONDS))
 
     def note(self, seconds: float, now: float) -> None:
-        """Take into account that an answer took that long, or was not there after that long."""
+        """Record that an answer took that long, or was missing after that long."""
         if now >= self._forgotten_at or seconds >= self._slowest:
             self._slowest = seconds
             self._forgotten_at = now + MEMORY_SECONDS

@@ -1,7 +1,7 @@
-"""Whether and when a failed call is made again. Pure: knows errors and counts, never the clock.
+"""Whether and when to retry a call. Pure: knows errors and counts, never the clock.
 
 A call is repeated only where that cannot do harm: nothing was changed by the failed attempt, or
-the server is told by a request id to apply the write once.
+a request id has the server apply the write once.
 """
 
 import enum
@@ -34,7 +34,7 @@ def pause_after(
 ) -> float:
     """Return seconds to wait after that many rounds through all servers have failed.
 
-    An overloaded server's own word counts when it asks for more.
+    An overloaded server may ask for a longer pause.
     """
     pause = backoff.pause(rounds, draw)
     if isinstance(error, OverloadedError) and error.retry_after is not None:

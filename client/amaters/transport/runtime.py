@@ -1,4 +1,4 @@
-"""Time, chance and identity, as arguments: tests hand in their own."""
+"""Clocks, random numbers and ids, as arguments: tests pass their own."""
 
 import asyncio
 import random
@@ -13,8 +13,8 @@ def _session_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a client takes from the world around it."""
+class Runtime:
+    """The clocks and generators a client uses."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time

@@ -1,7 +1,8 @@
-"""From failures on the wire to this client's error tree: the tables, and nothing else.
+"""Tables from failures on the wire to this client's errors.
 
 A server names its failure in one of three ways: the trailing metadata `amaters-code` (its own
-stable code), the code of an in-band `ErrorResponse`, or, from a stranger, the bare gRPC status.
+stable code), the code of an in-band `ErrorResponse`, or, from
+another implementation, the gRPC status alone.
 """
 
 import re
@@ -74,7 +75,7 @@ BY_GRPC_STATUS: dict[grpc.StatusCode, type[AmatersError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: RefusedError,
     grpc.StatusCode.PERMISSION_DENIED: AccessDeniedError,
-    # Without a word of the server this is gRPC refusing the size of a message: no use repeating.
+    # Without a code of the server gRPC refused the size of a message: a retry is useless.
     grpc.StatusCode.RESOURCE_EXHAUSTED: RefusedError,
     grpc.StatusCode.FAILED_PRECONDITION: RefusedError,
     grpc.StatusCode.ABORTED: NotAppliedError,
@@ -141,15 +142,15 @@ def from_rpc(error: grpc.aio.AioRpcError, *, address: str, changing: bool = Fals
 
 
 def lost_change(why: str, address: str) -> OutcomeUnknownError:
-    """Say that a change was sent and that nobody knows what became of it."""
+    """Return the error of a change that was sent and whose outcome is unknown."""
     return OutcomeUnknownError(
-        f"{why}: the change may or may not have been made, look before asking again",
+        f"{why}: the change may or may not have been made: check before you send it again",
         address=address,
     )
 
 
 def silent(why: Exception, address: str, *, changing: bool) -> AmatersError:
-    """Say that no answer comes over the connection."""
+    """Return the error of a connection without answers."""
     if changing:
         return lost_change(str(why), address)
     return UnreachableError(f"{why}: check the network and the server's health", address=address)

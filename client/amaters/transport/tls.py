@@ -1,4 +1,4 @@
-"""What a client needs to speak TLS: whom to trust, and who it is itself.
+"""The client's side of TLS: the authorities it trusts, and its own certificate.
 
 `TlsFiles` names files and reads them when a channel is made, so a new client picks up rotated
 certificates; `TlsMaterial` holds the bytes, for callers that keep them elsewhere (a Secret).
@@ -13,10 +13,10 @@ from amaters.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """Certificates and key in PEM. Nothing of it is ever printed."""
+    """Certificates and key in PEM; never printed."""
 
     ca: bytes | None = field(default=None, repr=False)
-    """Whom to trust; None means the system's certificate authorities."""
+    """The authorities to trust; None means those of the system."""
     certificate: bytes | None = field(default=None, repr=False)
     """The client's own certificate and the chain above it, for servers that ask for one."""
     key: bytes | None = field(default=None, repr=False)
@@ -39,7 +39,7 @@ class TlsMaterial:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Paths of PEM files, read anew each time a channel is made."""
+    """Paths of PEM files, read each time a channel is made."""
 
     ca: Path | None = None
     certificate: Path | None = None
@@ -55,7 +55,7 @@ class TlsFiles:
         )
 
     def _check_pair(self) -> None:
-        """Refuse a key that does not belong to its certificate; gRPC would only say "failed"."""
+        """Refuse a key that does not belong to its certificate; gRPC would only report "failed"."""
         if self.certificate is None or self.key is None:
             return
         _read(self.certificate, "client certificate")
@@ -81,4 +81,4 @@ def _read(path: Path | None, what: str) -> bytes | None:
 
 
 Credentials = TlsFiles | TlsMaterial
-"""How callers hand TLS to a client; None in its place means plain text."""
+"""TLS of a client; None in its place means plain text."""

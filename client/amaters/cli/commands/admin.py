@@ -1,4 +1,4 @@
-"""`amaters-cli admin …`: snapshots of the data and where they go; reload."""
+"""`amaters-cli admin …`: backups and their destinations; reload."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -14,7 +14,7 @@ from amaters.cli.commands.cluster_view import certificate_facts
 from amaters.cli.commands.downloads import download
 from amaters.cli.commands.health import health, stats
 from amaters.cli.commands.logs import logs
-from amaters.cli.formatting import Plain, moment
+from amaters.cli.formatting import JsonValue, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import ForgivingGroup
 from amaters.errors import RefusedError
@@ -23,14 +23,14 @@ destination_option = click.option(
     "--destination",
     default="",
     metavar="URI",
-    help="s3://BUCKET/PREFIX or a folder on the node, one that it is configured with or below one; "
+    help="s3://BUCKET/PREFIX or a folder on the node: a configured one, or a folder below one; "
     "default: `snapshots.destination`.",
 )
 
 
 @click.group("admin", cls=ForgivingGroup)
 def admin() -> None:
-    """Look after a node: its snapshots, its health, its log, its configuration."""
+    """Manage a node: its backups, health, log and configuration."""
 
 
 for command in (download, health, logs, stats):
@@ -42,7 +42,7 @@ for command in (download, health, logs, stats):
 @click.argument(
     "kind", required=False, type=click.Choice(["full", "incremental"], case_sensitive=False)
 )
-@click.option("--upload", is_flag=True, help="Upload it to the store the node is configured with.")
+@click.option("--upload", is_flag=True, help="Upload it to the node's configured destination.")
 @click.option("-i", "--incremental", is_flag=True, hidden=True)
 @pass_terminal
 def backup(
@@ -53,17 +53,17 @@ def backup(
     upload: bool,
     incremental: bool,
 ) -> None:
-    """Write a snapshot of all the data, and upload it to DESTINATION when one is given.
+    """Write a backup of all the data, and upload it to DESTINATION when one is given.
 
-    DESTINATION is s3://BUCKET/PREFIX or a folder on the node, one of those that it is configured
-    with (`snapshots.destination`, `snapshots.allowed_destinations`) or below one. Without it and
-    without --upload the snapshot stays on the node. `restore` takes what was given here.
+    DESTINATION is s3://BUCKET/PREFIX or a folder on the node: one of the configured destinations
+    (`snapshots.destination`, `snapshots.allowed_destinations`), or below one. Without it and
+    without --upload the backup stays on the node. `restore` takes the same DESTINATION.
     """
     if incremental or kind == "incremental":
         raise click.UsageError("backups are always full here: leave `incremental` out")
 
     async def create(node: AdminClient) -> tuple[SnapshotInfo, list[str]]:
-        with terminal.out.notes.status("Writing the snapshot"):
+        with terminal.out.notes.status("Writing the backup"):
             made = await node.create_snapshot(
                 upload=upload or bool(destination), destination=destination or ""
             )
@@ -77,13 +77,13 @@ def backup(
     where = made.uri or "on the node"
     if made.uri and others:
         terminal.out.notes.print(
-            f"Note: this place also holds backups of other clusters ({', '.join(others)}); nothing "
-            "deletes them from here. Give each cluster a place of its own.",
+            f"Note: this destination also holds backups of other clusters ({', '.join(others)}), "
+            "which this one never deletes. Give each cluster its own destination.",
             markup=False,
         )
     terminal.out.done(
         {"status": "success", "operation": "backup", "snapshot": snapshot_facts(made)},
-        f"Snapshot {made.id} with {made.key_count} keys, {formatting.size(made.size_bytes)}: "
+        f"Backup {made.id} with {made.key_count} keys, {formatting.size(made.size_bytes)}: "
         f"{tables.safe(where)}",
     )
 
@@ -91,17 +91,19 @@ def backup(
 @admin.command("restore")
 @click.argument("source", metavar="PLACE|URI|ID|newest")
 @click.argument("kind", required=False, type=click.Choice(["full"], case_sensitive=False))
-@click.option("--replace", is_flag=True, help="Throw away the data the cluster holds now.")
-@click.option("--remote", is_flag=True, help="ID or `newest` in the store, not on the node.")
+@click.option("--replace", is_flag=True, help="Delete the data that the cluster holds now.")
+@click.option(
+    "--remote", is_flag=True, help="Select the id or `newest` in the store, not on the node."
+)
 @pass_terminal
 def restore(
     terminal: Terminal, *, source: str, kind: str | None, replace: bool, remote: bool
 ) -> None:
-    """Load a snapshot into the cluster: what `backup` was given, or what came of it.
+    """Restore a backup into the cluster: from the DESTINATION of `backup`, or by its URI or id.
 
-    A folder or s3://BUCKET/PREFIX means the newest snapshot there: of this cluster, where there
-    are any. A URI, an id, or `newest` (on the node; with --remote in its store) names one.
-    The snapshot is verified before anything is loaded; clients are refused until it is done.
+    A folder or s3://BUCKET/PREFIX selects its newest backup, preferably of this cluster. A URI, an
+    id or `newest` (on the node; with --remote in its store) selects one backup. The backup is
+    verified before anything is loaded; the cluster refuses clients until the restore is done.
     """
     del kind  # As published; every backup is a full one.
 
@@ -110,7 +112,7 @@ def restore(
         return await _watched(terminal, reports)
 
     last = terminal.with_admin(load)
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "status": "success",
         "operation": "restore",
         "uri": source,
@@ -126,12 +128,14 @@ def restore(
 
 
 @admin.command("snapshots")
-@click.option("--remote", is_flag=True, help="Those in the store rather than those on the node.")
-@click.option("--own", is_flag=True, help="Of the store, those of this cluster only.")
+@click.option(
+    "--remote", is_flag=True, help="List the backups in the store instead of those on the node."
+)
+@click.option("--own", is_flag=True, help="Of the store, only the backups of this cluster.")
 @destination_option
 @pass_terminal
 def snapshots(terminal: Terminal, remote: bool, own: bool, destination: str) -> None:
-    """List snapshots, oldest first; of a store, those of every cluster."""
+    """List backups, oldest first; in a store, those of every cluster."""
     remote = remote or bool(destination)
 
     async def look(node: AdminClient) -> tuple[SnapshotInfo, ...]:
@@ -152,7 +156,7 @@ def snapshots(terminal: Terminal, remote: bool, own: bool, destination: str) -> 
 @destination_option
 @pass_terminal
 def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
-    """Upload a snapshot that is on the node."""
+    """Upload a backup that is on the node."""
 
     async def send(node: AdminClient) -> str:
         with terminal.out.notes.status("Uploading"):
@@ -161,7 +165,7 @@ def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
     uri = terminal.with_admin(send)
     terminal.out.done(
         {"status": "success", "operation": "upload", "id": snapshot_id, "uri": uri},
-        f"Uploaded snapshot {snapshot_id} to {tables.safe(uri)}",
+        f"Uploaded backup {snapshot_id} to {tables.safe(uri)}",
     )
 
 
@@ -169,7 +173,7 @@ def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
 @click.argument("uri", metavar="URI|ID")
 @pass_terminal
 def delete(terminal: Terminal, uri: str) -> None:
-    """Delete a snapshot: the one at URI, or the one with that id on the node."""
+    """Delete a backup: the one at URI, or the one with that id on the node."""
     local = int(uri) if uri.isdecimal() else 0
 
     async def drop(node: AdminClient) -> None:
@@ -178,14 +182,14 @@ def delete(terminal: Terminal, uri: str) -> None:
     terminal.with_admin(drop)
     terminal.out.done(
         {"status": "success", "operation": "delete", "snapshot": uri},
-        f"Deleted snapshot {tables.safe(uri)}",
+        f"Deleted backup {tables.safe(uri)}",
     )
 
 
 @admin.command("reload")
 @pass_terminal
 def reload(terminal: Terminal) -> None:
-    """Have the node read its configuration and certificates anew; exits with 1 if it refused."""
+    """Reload the node's configuration and certificates; exits with 1 when the node refuses."""
 
     async def ask(node: AdminClient) -> ReloadReport:
         return await node.reload()
@@ -196,11 +200,11 @@ def reload(terminal: Terminal) -> None:
         raise RefusedError("the reload was refused, and nothing was changed: correct the file")
 
 
-def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
-    """Spell a snapshot's description."""
+def snapshot_facts(one: SnapshotInfo) -> dict[str, JsonValue]:
+    """Return a backup's description."""
     return {
         "id": one.id,
-        "created_at": moment(one.created_at),
+        "created_at": timestamp(one.created_at),
         "size_bytes": one.size_bytes,
         "original_size_bytes": one.original_size_bytes,
         "applied_index": one.applied_index,
@@ -211,19 +215,19 @@ def snapshot_facts(one: SnapshotInfo) -> dict[str, Plain]:
     }
 
 
-def listed_facts(one: SnapshotInfo) -> dict[str, Plain]:
-    """Spell a snapshot of a list: a server that has not opened the file says 0, we say null."""
+def listed_facts(one: SnapshotInfo) -> dict[str, JsonValue]:
+    """Return a listed backup: null where a server that has not opened the file reports 0."""
     facts = snapshot_facts(one)
     unknown = ("size_bytes", "original_size_bytes", "applied_index", "term")
     return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
 
 
 def _require_there(made: SnapshotInfo, there: Sequence[SnapshotInfo]) -> None:
-    """Say "done" of nothing that is not where it should be."""
+    """Refuse to report success for a backup that is not where it belongs."""
     if not any((one.id, one.uri, one.size_bytes) == _place(made) for one in there):
         where = tables.safe(made.uri) or "the node"
         raise RefusedError(
-            f"snapshot {made.id} was made and is not on {where} now: look at `admin snapshots`, "
+            f"backup {made.id} was made and is not on {where} now: look at `admin snapshots`, "
             "and make another one"
         )
 
@@ -232,8 +236,8 @@ def _place(made: SnapshotInfo) -> tuple[int, str, int]:
     return made.id, made.uri, made.size_bytes
 
 
-def reload_facts(report: ReloadReport) -> dict[str, Plain]:
-    """Spell what a reload did."""
+def reload_facts(report: ReloadReport) -> dict[str, JsonValue]:
+    """Return the result of a reload."""
     return {
         "success": report.success,
         "sections_updated": list(report.sections_updated),
@@ -264,20 +268,20 @@ async def _watched(terminal: Terminal, reports: AsyncIterator[RestoreProgress]) 
 
 
 def _snapshots_table(found: Sequence[SnapshotInfo], *, remote: bool) -> RenderableType:
-    """Show what is known: a store tells names and sizes, a node opens its files."""
+    """Show what is known: a store lists names and sizes, a node opens its files."""
     if not found:
-        return Text("No snapshots")
+        return Text("No backups")
     last = ("Cluster", "URI") if remote else (">Index", ">Keys")
     table = tables.plain_table("Id", "Created At", ">Size", *last)
     for one in found:
         keys = "-" if one.key_count is None else str(one.key_count)
         here = (str(one.applied_index or "-"), keys)
-        told = (Text(one.cluster_id[:12] or "unknown"), Text(one.uri)) if remote else here
+        cells = (Text(one.cluster_id[:12] or "unknown"), Text(one.uri)) if remote else here
         table.add_row(
             str(one.id),
-            moment(one.created_at),
+            timestamp(one.created_at),
             formatting.size(one.size_bytes) if one.size_bytes else "-",
-            *told,
+            *cells,
         )
     return table
 

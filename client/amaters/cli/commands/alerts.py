@@ -1,4 +1,4 @@
-"""`amaters-cli cluster alerts`: what all reachable members have told, and what they go on to tell."""
+"""`amaters-cli cluster alerts`: the alerts of all reachable members, past and new."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +11,7 @@ from rich.text import Text
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import Alert, Severity
 from amaters.cli.commands.cluster_view import PATIENCE
-from amaters.cli.formatting import Plain, moment
+from amaters.cli.formatting import JsonValue, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.errors import AmatersError
 
@@ -26,14 +26,14 @@ STYLES = {
 
 @click.command("alerts")
 @click.option(
-    "-n", "--recent", type=click.IntRange(min=1), default=20, help="Show so many at most."
+    "-n", "--recent", type=click.IntRange(min=1), default=20, help="Show at most this many."
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is told from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new alerts.")
 @pass_terminal
 def alerts(terminal: Terminal, recent: int, follow: bool) -> None:
     """Show the alerts that the members have fired since they started, the newest last.
 
-    Every member keeps its own, so all of them are asked. With --follow the command ends when all
+    Every member keeps its own, so the command reads all. With --follow it ends when all
     members have stopped, or by Ctrl-C; in JSON each alert is then a line.
     """
     if follow:
@@ -48,10 +48,10 @@ def alerts(terminal: Terminal, recent: int, follow: bool) -> None:
 
 
 async def _recent(terminal: Terminal, admin: AdminClient) -> Sequence[Alert]:
-    told = await asyncio.gather(
+    found = await asyncio.gather(
         *(_told(terminal, where) for where in await _everybody(admin, terminal))
     )
-    return sorted((one for some in told for one in some), key=lambda one: (one.at, one.key))
+    return sorted((one for some in found for one in some), key=lambda one: (one.at, one.key))
 
 
 async def _told(terminal: Terminal, node: AdminClient) -> list[Alert]:
@@ -111,20 +111,20 @@ def shown(one: Alert) -> RenderableType:
     style = STYLES[one.severity]
     who = one.node_name or f"member {one.node_id}"
     head = Text.assemble(
-        (moment(one.at), "dim"),
+        (timestamp(one.at), "dim"),
         "  ",
         (f"{one.severity.value:<8}", style),
         "  ",
         (one.key, "bold"),
-        (f"  told by {who}", "dim"),
+        (f"  reported by {who}", "dim"),
     )
     message = Text(one.message)
     advice = Text(f"{one.advice} ({one.runbook})", "dim")
     return Group(head, Padding(message, INDENT), Padding(advice, INDENT))
 
 
-def alert_facts(one: Alert) -> dict[str, Plain]:
-    """Spell an alert."""
+def alert_facts(one: Alert) -> dict[str, JsonValue]:
+    """Return an alert for machine formats."""
     return {
         "sequence": one.sequence,
         "event": one.event,
@@ -137,5 +137,5 @@ def alert_facts(one: Alert) -> dict[str, Plain]:
         "runbook": one.runbook,
         "node_id": one.node_id,
         "node_name": one.node_name,
-        "at": moment(one.at),
+        "at": timestamp(one.at),
     }

@@ -1,4 +1,4 @@
-"""Files of writes: checked as a whole, then carried out, with a count of what became of them."""
+"""Files of writes: checked as a whole, then executed, with a count of the results."""
 
 import shlex
 import shutil
@@ -10,7 +10,7 @@ from io import StringIO
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from amaters.cli.formatting import Plain, text_or_base64
+from amaters.cli.formatting import JsonValue, text_or_base64
 from amaters.data.client import AmatersClient
 from amaters.errors import AmatersError, InvalidRequestError
 from amaters.keys import as_bytes
@@ -24,13 +24,13 @@ COPY_IN_MEMORY = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that means something."""
+    """One line with an operation."""
 
     number: int
     operation: Set | Delete
 
     @property
-    def spoken(self) -> str:
+    def shown_as(self) -> str:
         """The line as it is confirmed."""
         verb = "put" if isinstance(self.operation, Set) else "delete"
         return f"{verb} {text_or_base64(as_bytes(self.operation.key))}"
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the lines."""
+    """The results of the lines."""
 
     succeeded: int = 0
     failed: int = 0
@@ -48,8 +48,8 @@ class Tally:
         """Every line that was no comment and not empty."""
         return self.succeeded + self.failed
 
-    def as_plain(self) -> dict[str, Plain]:
-        """Spell it for machine formats; nothing is skipped any more, but scripts may look for it."""
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return it for machine formats; `skipped` is kept for scripts."""
         return {
             "status": "error" if self.failed else "success",
             "operation": "batch",
@@ -62,23 +62,23 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class LineReport:
-    """Tells what became of each line: successes on stdout if wanted, the rest on stderr."""
+    """Reports the result of each line: successes on stdout if wanted, failures on stderr."""
 
     shown: bool
 
     def succeeded(self, line: Line) -> None:
         """Confirm a line."""
         if self.shown:
-            print(f"OK: {line.spoken}")
+            print(f"OK: {line.shown_as}")
 
     def failed(self, line: Line, error: AmatersError) -> None:
-        """Say why a line failed."""
+        """Report why a line failed."""
         print(f"ERROR: line {line.number}: {error}", file=sys.stderr)
 
 
 @contextmanager
 def rereadable(source: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Lend the source as a file that can be read twice; a pipe is copied, beyond memory to disk."""
+    """Open the source so that it can be read twice; a pipe is copied, a large one to disk."""
     if source.seekable():
         yield source
         return
@@ -89,7 +89,7 @@ def rereadable(source: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def require_well_formed(source: IO[bytes]) -> None:
-    """Read all of it, and rewind; InvalidRequestError names every line that means nothing."""
+    """Read all of it, and rewind; InvalidRequestError names every invalid line."""
     begin = source.tell()
     wrong: list[str] = []
     count = 0
@@ -107,7 +107,7 @@ def require_well_formed(source: IO[bytes]) -> None:
     raise InvalidRequestError(
         f"nothing was written, for {count} of the lines cannot be carried out: write each as "
         "`put KEY VALUE` or `delete KEY`; what begins with a quote, or a key with a blank in it, "
-        "stands in quotes as in a shell\n" + "\n".join([*wrong, *more])
+        "is quoted as in a shell\n" + "\n".join([*wrong, *more])
     )
 
 
@@ -117,9 +117,9 @@ def parse(lines: Iterable[bytes], *, collection: str) -> Iterator[Line]:
         try:
             yield Line(number, _operation(text, collection=collection))
         except ValueError as why:
-            # It was right when all lines were checked.
+            # It was valid when all lines were checked.
             raise InvalidRequestError(
-                f"line {number} changed while the file was read ({why}): what stands before it may "
+                f"line {number} changed while the file was read ({why}): what precedes it may "
                 "be written, look and run it again"
             ) from why
 
@@ -132,7 +132,7 @@ def _meaningful(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _operation(text: bytes, *, collection: str) -> Set | Delete:
-    """Return what the line means; ValueError says why it means nothing."""
+    """Return the line's operation; ValueError names what is wrong."""
     verb, rest = _first_word(text)
     if verb.lower() not in {b"put", b"set", b"delete"}:
         raise ValueError("it begins neither with put nor with delete")
@@ -162,7 +162,7 @@ def _first_word(text: bytes) -> tuple[bytes, bytes]:
     if not text.startswith(QUOTES):
         word, *rest = text.split(maxsplit=1)
         return word, rest[0] if rest else b""
-    # One letter for each byte: what stands between quotes need not be text.
+    # One character for each byte: what is quoted need not be text.
     beyond = StringIO(text.decode("latin-1"))
     words = shlex.shlex(beyond, posix=True)
     words.whitespace_split, words.commenters = True, ""
@@ -186,7 +186,7 @@ async def run_batch(
     chunk: int,
     report: LineReport,
 ) -> Tally:
-    """Carry the lines out in order, so many at a time together."""
+    """Execute the lines in order, in chunks."""
     tally = Tally()
     waiting: list[Line] = []
     for line in parse(source, collection=collection):
@@ -201,7 +201,7 @@ async def run_batch(
 async def _write(
     client: AmatersClient, lines: list[Line], tally: Tally, report: LineReport
 ) -> None:
-    """Write the lines together; when one makes no sense, write them one by one to find it."""
+    """Write the lines together; when one is invalid, write them one by one to find it."""
     try:
         await client.batch([one.operation for one in lines])
     except InvalidRequestError as error:

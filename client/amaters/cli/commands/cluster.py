@@ -1,4 +1,4 @@
-"""`amaters-cli cluster …`: who belongs to the cluster, who leads, and changes to both."""
+"""`amaters-cli cluster …`: members, leadership, and changes to both."""
 
 import sys
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from amaters.cli.commands.cluster_view import (
     observe,
 )
 from amaters.cli.commands.shards import shards
-from amaters.cli.formatting import Plain
+from amaters.cli.formatting import JsonValue
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import ForgivingGroup
 from amaters.errors import NotFoundError
@@ -32,7 +32,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmati
 
 @click.group("cluster", cls=ForgivingGroup)
 def cluster() -> None:
-    """Look after the members: status, members, alerts, shards, add, promote, remove, transfer."""
+    """Manage the members: status, members, alerts, shards, add, promote, remove, transfer."""
 
 
 cluster.add_command(alerts)
@@ -42,7 +42,7 @@ cluster.add_command(shards)
 @cluster.command("status")
 @pass_terminal
 def status(terminal: Terminal) -> None:
-    """Show every member with what the leader and the member itself say about it."""
+    """Show every member as the leader and the member itself report it."""
 
     async def look(admin: AdminClient) -> ClusterView:
         return await observe(admin, terminal.admin_at)
@@ -59,7 +59,7 @@ def status(terminal: Terminal) -> None:
 @cluster.command("members")
 @pass_terminal
 def members(terminal: Terminal) -> None:
-    """List the members as the leader has them; as the asked node has them if none leads."""
+    """List the members as the leader knows them; without a leader, as the asked node does."""
 
     async def look(admin: AdminClient) -> tuple[ClusterMembers, bool]:
         found, unheard = await listed(admin)
@@ -80,9 +80,9 @@ def members(terminal: Terminal) -> None:
 @click.option(
     "--client-address",
     metavar="HOST:PORT",
-    help="Where it serves clients; default: the same host, port 7878.",
+    help="Its client address; default: the same host, port 7878.",
 )
-@click.option("--name", default="", help="What it is called.")
+@click.option("--name", default="", help="Its name.")
 @pass_terminal
 def add(terminal: Terminal, peer_address: str, client_address: str | None, name: str) -> None:
     """Add the node whose internal listener is at HOST:PORT, as a learner."""
@@ -108,7 +108,7 @@ def add(terminal: Terminal, peer_address: str, client_address: str | None, name:
 @click.argument("member", metavar="ID|NAME")
 @pass_terminal
 def promote(terminal: Terminal, member: str) -> None:
-    """Make a learner that has caught up a voter."""
+    """Promote a learner that has caught up to a voter."""
 
     async def change(admin: AdminClient) -> MemberInfo:
         return await admin.promote_member((await find(admin, member)).id)
@@ -122,7 +122,7 @@ def promote(terminal: Terminal, member: str) -> None:
 @yes_option
 @pass_terminal
 def remove(terminal: Terminal, member: str, yes: bool) -> None:
-    """Remove a member for good: its id is never used again, and its data is of no more use."""
+    """Remove a member permanently: its id is never used again, and its data becomes useless."""
 
     async def look(admin: AdminClient) -> MemberInfo:
         return await find(admin, member)
@@ -141,17 +141,17 @@ def remove(terminal: Terminal, member: str, yes: bool) -> None:
 
 @cluster.command("transfer")
 @click.argument("member", metavar="[ID|NAME]", required=False)
-@click.option("--to", "to", metavar="ID|NAME", help="The same, as an option.")
+@click.option("--to", "to", metavar="ID|NAME", help="The member, as an option.")
 @pass_terminal
 def transfer(terminal: Terminal, member: str | None, to: str | None) -> None:
-    """Hand leadership to a member, or to the most caught-up voter, and wait until it leads."""
+    """Transfer leadership to a member, or to the most caught-up voter, and wait until it leads."""
     wanted = member or to
 
     async def change(admin: AdminClient) -> Leadership:
         return await admin.transfer_leadership((await find(admin, wanted)).id if wanted else None)
 
     led = terminal.with_admin(change)
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "status": "success",
         "operation": "transfer",
         "leader_id": led.leader_id,
@@ -161,7 +161,7 @@ def transfer(terminal: Terminal, member: str | None, to: str | None) -> None:
 
 
 async def find(admin: AdminClient, wanted: str) -> MemberInfo:
-    """Return the member with that id, name or peer address; NotFoundError names those there are."""
+    """Return the member with that id, name or peer address; NotFoundError names the members."""
     listed = (await admin.members(from_leader=False)).members
     for one in listed:
         if wanted in (str(one.id), one.name, one.peer_address):
@@ -171,7 +171,7 @@ async def find(admin: AdminClient, wanted: str) -> MemberInfo:
 
 
 def _done(terminal: Terminal, operation: str, member: MemberInfo, said: str) -> None:
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "status": "success",
         "operation": operation,
         "member": member_facts(member),

@@ -1,4 +1,4 @@
-"""The cluster as a table: one member a line, and below it what is not fine and what to do."""
+"""The cluster as a table: one member a line, and below it the problems and what to do."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from amaters.admin.cluster import ClusterMembers, MemberInfo, NodeStatus
 from amaters.cli.commands.cluster_view import ClusterView, MemberView, Misfit, is_well
-from amaters.cli.formatting import moment, since, span
+from amaters.cli.formatting import duration, since, timestamp
 from amaters.cli.tables import Column, fitted, pairs
 
 EXPIRY_WARNING = timedelta(days=14)
@@ -29,7 +29,7 @@ STATE_STYLES = {
 
 
 def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
-    """Show the whole picture, in at most so many columns of a terminal."""
+    """Show the whole cluster, in at most that many columns of a terminal."""
     if not view.formed:
         return node(view.asked)
     table, left_out = fitted(_columns(view, now), width)
@@ -60,7 +60,7 @@ def node(status: NodeStatus) -> RenderableType:
 
 
 def members(found: ClusterMembers, *, from_leader: bool, width: int) -> RenderableType:
-    """Show the members as one node lists them, in at most so many columns of a terminal."""
+    """Show the members as one node lists them, in at most that many columns of a terminal."""
     listed = found.members
     columns = [
         Column("ID", [Text(str(one.id)) for one in listed], right=True),
@@ -109,7 +109,7 @@ def _headline(view: ClusterView) -> RenderableType:
 
 
 def _no_member(asked: NodeStatus) -> tuple[str, str]:
-    """Say why the node that was asked is not in the table: what it lists may be old."""
+    """Return why the asked node is not in the table: its list may be old."""
     name = asked.name or asked.peer_address or "the node asked"
     state = asked.state.value.replace("_", " ")
     return name, f"answered this, and is no member itself ({state}): {asked.reason or 'no reason'}"
@@ -118,7 +118,7 @@ def _no_member(asked: NodeStatus) -> tuple[str, str]:
 def _misfit(view: ClusterView, one: Misfit) -> tuple[str, str]:
     found = one.found
     by = ", ".join(_name(view, member) for member in one.told_by)
-    said = f"runs {found.version} and is kept out by {by} since {moment(found.since)}"
+    said = f"runs {found.version} and is kept out by {by} since {timestamp(found.since)}"
     return _name(view, found.member_id), f"{said}: {found.reason}; {found.advice}"
 
 
@@ -130,20 +130,20 @@ def _name(view: ClusterView, member_id: int) -> str:
 
 def _columns(view: ClusterView, now: datetime) -> list[Column]:
     rows = view.nodes
-    told = [one.status for one in rows]
+    statuses = [one.status for one in rows]
     return [
         Column("ID", [Text(str(one.member.id)) for one in rows], right=True),
         Column("NAME", [Text(_called(one)) for one in rows]),
         Column("ROLE", [_role(one) for one in rows]),
         Column("STATE", [_state(one) for one in rows]),
-        Column("TERM", _counts(told, lambda one: one.term), rank=4, right=True),
-        Column("COMMIT", _counts(told, lambda one: one.commit_index), rank=5, right=True),
-        Column("APPLIED", _counts(told, lambda one: one.applied_index), rank=3, right=True),
+        Column("TERM", _counts(statuses, lambda one: one.term), rank=4, right=True),
+        Column("COMMIT", _counts(statuses, lambda one: one.commit_index), rank=5, right=True),
+        Column("APPLIED", _counts(statuses, lambda one: one.applied_index), rank=3, right=True),
         Column("MATCH", [_led(view, one.member.match_index) for one in rows], rank=6, right=True),
         Column("LAG", [_lag(view, one) for one in rows], right=True),
         Column("VERSION", [Text(one.member.version or _version(one)) for one in rows], rank=1),
-        Column("UP", [_up(one, now) for one in told], rank=2),
-        Column("STARTED", [_started(one) for one in told], rank=8),
+        Column("UP", [_up(one, now) for one in statuses], rank=2),
+        Column("STARTED", [_started(one) for one in statuses], rank=8),
         Column("CERT EXPIRES", [_expiry(one, now) for one in rows], rank=7),
     ]
 
@@ -168,8 +168,8 @@ def _version(one: MemberView) -> str:
     return one.status.version if one.status is not None else NOTHING
 
 
-def _counts(told: Sequence[NodeStatus | None], of: Callable[[NodeStatus], int]) -> list[Text]:
-    return [Text(NOTHING if one is None else str(of(one))) for one in told]
+def _counts(statuses: Sequence[NodeStatus | None], of: Callable[[NodeStatus], int]) -> list[Text]:
+    return [Text(NOTHING if one is None else str(of(one))) for one in statuses]
 
 
 def _led(view: ClusterView, value: int) -> Text:
@@ -200,4 +200,4 @@ def _expiry(one: MemberView, now: datetime) -> Text:
         return Text(NOTHING)
     left = first.not_after - now
     style = "bold red" if left <= timedelta(0) else "yellow" if left < EXPIRY_WARNING else ""
-    return Text(f"{first.not_after:%Y-%m-%d} (in {span(int(left.total_seconds()))})", style)
+    return Text(f"{first.not_after:%Y-%m-%d} (in {duration(int(left.total_seconds()))})", style)

@@ -1,6 +1,6 @@
-"""The whole cluster at one moment: what the leader says of the members, and each says of itself.
+"""The whole cluster at one time: the leader's view of the members, and each member's own status.
 
-A node that cannot be asked stays in the picture, with the reason; nothing is made up for it.
+A node that does not answer stays in the view, with the reason and without invented values.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from amaters.admin.cluster import (
     NodeState,
     NodeStatus,
 )
-from amaters.cli.formatting import Plain, moment
+from amaters.cli.formatting import JsonValue, timestamp
 from amaters.errors import AmatersError, DeadlineExceededError, UnavailableError
 
 PATIENCE = timedelta(seconds=2)
-"""How long one node may take to answer before it counts as unreachable."""
+"""Seconds one node may take to answer before it counts as unreachable."""
 
 AdminAt = Callable[[str], AdminClient]
 
@@ -36,21 +36,21 @@ class MemberView:
 
     @property
     def role(self) -> str:
-        """What it is to the cluster."""
+        """Its role in the cluster."""
         if self.member.is_leader:
             return "leader"
         return "learner" if self.member.is_learner else "follower"
 
     @property
     def state(self) -> str:
-        """What it is doing, by its own word."""
+        """Its state, as it reports it."""
         if self.status is not None:
             return self.status.state.value
         return "unreachable" if self.member.started else "not started"
 
     @property
     def remark(self) -> str:
-        """Why it is not simply fine; empty when it is."""
+        """Its problem; empty when there is none."""
         if self.error is not None and not self.member.started:
             return "no node has claimed it yet: start one there with an empty disk"
         if self.error is not None:
@@ -58,7 +58,7 @@ class MemberView:
         if self.status is not None and self.status.reason:
             return self.status.reason
         if self.status is not None and self.status.restoring:
-            return "a snapshot is being restored: clients are refused until it is done"
+            return "a backup is being restored: clients are refused until that is done"
         return ""
 
     @property
@@ -73,7 +73,7 @@ class Misfit:
     """A member that others do not work with, because of its version."""
 
     found: IncompatibleMember
-    """By the first that told it."""
+    """As the first member reported it."""
     told_by: tuple[int, ...]
 
 
@@ -100,14 +100,14 @@ class ClusterView:
 
     @property
     def misfits(self) -> tuple[Misfit, ...]:
-        """Which members are kept out for their version: by the word of those who have a leader.
+        """The members refused for their version, as the members with a leader report them.
 
         Two members refuse each other, so without a leader all that are concerned are named.
         """
-        told = [one.status for one in self.nodes if one.status is not None]
-        judges = [one for one in told if one.leader_id] or told
+        known = [one.status for one in self.nodes if one.status is not None]
+        with_leader = [one for one in known if one.leader_id] or known
         found: dict[int, list[tuple[IncompatibleMember, int]]] = {}
-        for judge in judges:
+        for judge in with_leader:
             for one in judge.incompatible:
                 found.setdefault(one.member_id, []).append((one, judge.node_id))
         return tuple(
@@ -138,13 +138,13 @@ async def observe(admin: AdminClient, admin_at: AdminAt) -> ClusterView:
 
 
 async def listed(admin: AdminClient) -> tuple[ClusterMembers, AmatersError | None]:
-    """List the members as the leader has them; as the asked node has them if none answers soon.
+    """List the members as the leader knows them; as the asked node does if no leader answers soon.
 
-    The error says why it is not by the leader's word.
+    The error is the reason why the leader did not answer.
     """
     try:
-        # A node waits for a leader as long as it is given: who looks while there is none wants
-        # to see that, not to wait.
+        # A node waits for a leader until the deadline; without one, a view now is worth more
+        # than a wait.
         async with asyncio.timeout(PATIENCE.total_seconds()):
             return await admin.members(), None
     except (UnavailableError, DeadlineExceededError) as error:
@@ -176,8 +176,8 @@ def _silent(member: MemberInfo) -> AmatersError:
     )
 
 
-def status_facts(status: NodeStatus) -> dict[str, Plain]:
-    """Spell what a node says of itself."""
+def status_facts(status: NodeStatus) -> dict[str, JsonValue]:
+    """Return a node's status."""
     return {
         "node_id": status.node_id,
         "name": status.name,
@@ -202,29 +202,29 @@ def status_facts(status: NodeStatus) -> dict[str, Plain]:
     }
 
 
-def incompatible_facts(one: IncompatibleMember) -> dict[str, Plain]:
-    """Spell a member that a node does not work with."""
+def incompatible_facts(one: IncompatibleMember) -> dict[str, JsonValue]:
+    """Return a member that a node refuses."""
     return {
         "member_id": one.member_id,
         "version": one.version,
         "reason": one.reason,
         "advice": one.advice,
-        "since": moment(one.since),
+        "since": timestamp(one.since),
     }
 
 
-def certificate_facts(one: CertificateInfo) -> dict[str, Plain]:
-    """Spell a certificate that is being served."""
+def certificate_facts(one: CertificateInfo) -> dict[str, JsonValue]:
+    """Return a certificate that is being served."""
     return {
         "listener": one.listener,
         "serial": one.serial,
-        "not_after": moment(one.not_after),
+        "not_after": timestamp(one.not_after),
         "subject": one.subject,
     }
 
 
-def member_facts(member: MemberInfo, *, from_leader: bool = True) -> dict[str, Plain]:
-    """Spell a member; what only a leader knows is null when none was asked."""
+def member_facts(member: MemberInfo, *, from_leader: bool = True) -> dict[str, JsonValue]:
+    """Return a member; what only a leader knows is null when none was asked."""
     return {
         "id": member.id,
         "name": member.name,
@@ -240,8 +240,8 @@ def member_facts(member: MemberInfo, *, from_leader: bool = True) -> dict[str, P
     }
 
 
-def members_facts(members: ClusterMembers, *, from_leader: bool = True) -> dict[str, Plain]:
-    """Spell the list of members."""
+def members_facts(members: ClusterMembers, *, from_leader: bool = True) -> dict[str, JsonValue]:
+    """Return the list of members."""
     return {
         "cluster_id": members.cluster_id,
         "leader_id": members.leader_id,
@@ -251,11 +251,11 @@ def members_facts(members: ClusterMembers, *, from_leader: bool = True) -> dict[
     }
 
 
-def cluster_facts(view: ClusterView) -> dict[str, Plain]:
-    """Spell the whole picture."""
+def cluster_facts(view: ClusterView) -> dict[str, JsonValue]:
+    """Return the whole view."""
     if not view.formed:
         return {"formed": False, "node": status_facts(view.asked), "members": []}
-    nodes: list[Plain] = [_node_facts(one, view.from_leader) for one in view.nodes]
+    nodes: list[JsonValue] = [_node_facts(one, view.from_leader) for one in view.nodes]
     return {
         **members_facts(view.members, from_leader=view.from_leader),
         "formed": True,
@@ -270,7 +270,7 @@ def cluster_facts(view: ClusterView) -> dict[str, Plain]:
     }
 
 
-def _node_facts(one: MemberView, from_leader: bool) -> dict[str, Plain]:
+def _node_facts(one: MemberView, from_leader: bool) -> dict[str, JsonValue]:
     return {
         **member_facts(one.member, from_leader=from_leader),
         "role": one.role,
@@ -282,10 +282,10 @@ def _node_facts(one: MemberView, from_leader: bool) -> dict[str, Plain]:
 
 
 def _maybe_moment(at: datetime | None) -> str | None:
-    return None if at is None else moment(at)
+    return None if at is None else timestamp(at)
 
 
 def is_well(view: MemberView) -> bool:
-    """Whether there is nothing to say about it."""
+    """Whether it has no problem."""
     fine = (NodeState.LEADER, NodeState.FOLLOWER, NodeState.LEARNER)
     return view.status is not None and view.status.state in fine and view.status.ready

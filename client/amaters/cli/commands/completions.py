@@ -14,11 +14,14 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completions")
 @click.argument("shell", type=click.Choice(SHELLS, case_sensitive=False))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the script to this file.",
 )
 @click.pass_context
 def completions(ctx: click.Context, shell: str, output: Path | None) -> None:
-    """Write the completion script of a shell, to be loaded by its start-up file."""
+    """Write the completion script for a shell; load it from the shell's start-up file."""
     made = get_completion_class(shell)
     if made is None:
         raise ConfigurationError(f"no completion is known for {shell}")

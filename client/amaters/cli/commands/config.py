@@ -9,9 +9,9 @@ from rich.text import Text
 
 from amaters.cli import config_file, tables, toml_text
 from amaters.cli.flags import Flags, Format, parse_format
-from amaters.cli.formatting import Plain
+from amaters.cli.formatting import JsonValue
 from amaters.cli.output import Output
-from amaters.cli.settings import default_file, settle
+from amaters.cli.settings import default_file, resolve
 from amaters.command_tree import ForgivingGroup
 from amaters.errors import RefusedError
 
@@ -20,7 +20,7 @@ path_option = click.option(
     "--path",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Another file than ~/.amaters/config.toml.",
+    help="The file; default: ~/.amaters/config.toml.",
 )
 
 
@@ -43,7 +43,7 @@ def show(path: Path | None, written: str | None, section: str | None) -> None:
     if written == "toml" or out.is_table:
         print(config_file.as_toml(facts), end="")
     else:
-        out.show(as_plain(facts), lambda: Text(""))
+        out.show(to_json(facts), lambda: Text(""))
 
 
 @config.command("init")
@@ -61,13 +61,13 @@ def init(path: Path | None, force: bool) -> None:
 @config.command("validate")
 @path_option
 def validate(path: Path | None) -> None:
-    """Check the file; exits with 1 and says what is wrong, or warns of keys without a meaning."""
+    """Check the file: exits with 1 and names what is wrong; notes unknown keys."""
     target = path or default_file()
     stored = config_file.load(target)
-    settle(Flags(), environment={}, file=target)
+    resolve(Flags(), environment={}, file=target)
     unknown = stored.unknown_keys()
     for one in unknown:
-        click.echo(f"note: {one!r} means nothing here: misspelt, or of another version?", err=True)
+        click.echo(f"note: {one!r} is unknown: is it misspelt, or of another version?", err=True)
     state = "is valid" if target.exists() else "does not exist: the defaults count"
     _said({"status": "success", "path": str(target), "unknown_keys": unknown}, f"{target} {state}")
 
@@ -80,7 +80,7 @@ def get(key: str, path: Path | None) -> None:
     stored = config_file.load(path or default_file())
     value = config_file.get_key(stored.model_dump(mode="json", exclude_none=True), key)
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    _show({key: as_plain(value)}, text)
+    _show({key: to_json(value)}, text)
 
 
 @config.command("set", context_settings={"ignore_unknown_options": True})
@@ -98,29 +98,29 @@ def set_setting(key: str, value: str, path: Path | None) -> None:
     _said({"status": "success", "key": key, "path": str(target)}, f"Set {key} in {target}")
 
 
-def as_plain(value: object) -> Plain:
-    """Return settings as machine formats can say them."""
+def to_json(value: object) -> JsonValue:
+    """Return settings as values of the machine formats."""
     if isinstance(value, dict):
-        return {str(name): as_plain(one) for name, one in value.items()}
+        return {str(name): to_json(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_plain(one) for one in value]
+        return [to_json(one) for one in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
 
 
 def _output() -> Output:
-    """Write in the format of the flag or the environment: the file may be what is broken."""
+    """Write in the format of the flag or the environment: the file may be invalid."""
     root = click.get_current_context().find_root()
     written = root.params.get("format") or os.environ.get("AMATERS_OUTPUT_FORMAT") or "table"
     return Output(parse_format(written), color=True)
 
 
-def _said(facts: dict[str, Plain], said: str) -> None:
+def _said(facts: dict[str, JsonValue], said: str) -> None:
     _output().done(facts, tables.safe(said))
 
 
-def _show(facts: dict[str, Plain], text: str) -> None:
+def _show(facts: dict[str, JsonValue], text: str) -> None:
     out = _output()
     renderable: RenderableType = Text(text)
     if out.format is Format.NUL:

@@ -11,7 +11,7 @@ from rich.text import Text
 from amaters.cli import tables
 from amaters.cli.commands.batches import LineReport, require_well_formed, rereadable, run_batch
 from amaters.cli.flags import Format
-from amaters.cli.formatting import Plain, entry_facts, text_or_base64
+from amaters.cli.formatting import JsonValue, entry_facts, text_or_base64
 from amaters.cli.output import Output
 from amaters.cli.pagination import Page, collect_page, stream_page
 from amaters.cli.terminal import Terminal, pass_terminal
@@ -23,22 +23,24 @@ from amaters.values import Consistency, Entry, Range
 CONSISTENCY = {True: Consistency.STALE, False: Consistency.LINEARIZABLE}
 
 base64_option = click.option(
-    "--base64", "as_base64", is_flag=True, help="Take keys, and the value of set, as base64."
+    "--base64", "as_base64", is_flag=True, help="Read keys, and the value of set, as base64."
 )
 stale_option = click.option(
     "--stale",
     is_flag=True,
-    help="Let any server answer from what it has, without asking the leader.",
+    help="Read what the server has applied, without asking the leader.",
 )
-limit_option = click.option("--limit", type=click.IntRange(min=0), help="At most so many entries.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=0), help="Show at most this many entries."
+)
 offset_option = click.option(
-    "--offset", type=click.IntRange(min=0), default=0, help="Leave out so many entries first."
+    "--offset", type=click.IntRange(min=0), default=0, help="Skip this many entries first."
 )
-cursor_option = click.option("--cursor", help="Go on behind a page: its next_cursor.")
+cursor_option = click.option("--cursor", help="Continue after a page: its next_cursor.")
 
 
 def as_key(text: str, as_base64: bool) -> bytes:
-    """Return the key meant on the command line."""
+    """Return the key of an argument."""
     if not as_base64:
         return text.encode(errors="surrogateescape")
     try:
@@ -51,14 +53,14 @@ def as_key(text: str, as_base64: bool) -> bytes:
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option(
-    "--file", "source", type=click.File("rb"), help="Read the value from there; - is stdin."
+    "--file", "source", type=click.File("rb"), help="Read the value from this file; - is stdin."
 )
 @base64_option
 @pass_terminal
 def set_value(
     terminal: Terminal, key: str, value: str | None, source: IO[bytes] | None, as_base64: bool
 ) -> None:
-    """Store VALUE under KEY, replacing what was there."""
+    """Set KEY to VALUE."""
     if (value is None) == (source is None):
         raise click.UsageError("give either a VALUE or --file PATH")
     data = source.read() if source is not None else as_key(value or "", as_base64)
@@ -79,7 +81,7 @@ def set_value(
 @base64_option
 @pass_terminal
 def get_value(terminal: Terminal, key: str, raw: bool, stale: bool, as_base64: bool) -> None:
-    """Show the value under KEY. A key that does not exist is said to be so, and is no failure."""
+    """Show the value of KEY. A key that does not exist is reported, and is not an error."""
     name = as_key(key, as_base64)
     found = terminal.with_client(
         lambda client: client.entry(terminal.collection, name, consistency=CONSISTENCY[stale])
@@ -97,7 +99,7 @@ def get_value(terminal: Terminal, key: str, raw: bool, stale: bool, as_base64: b
 @base64_option
 @pass_terminal
 def delete_value(terminal: Terminal, key: str, as_base64: bool) -> None:
-    """Delete KEY. Deleting a key that does not exist is no failure."""
+    """Delete KEY. Deleting a key that does not exist is not an error."""
     name = as_key(key, as_base64)
     terminal.with_client(lambda client: client.delete(terminal.collection, name))
     shown = text_or_base64(name)
@@ -154,7 +156,7 @@ def scan_prefix(
     stale: bool,
     as_base64: bool,
 ) -> None:
-    """List the entries whose keys begin with PREFIX; without one, all of the collection."""
+    """List the entries whose keys begin with PREFIX; without PREFIX, the whole collection."""
     first = as_key(prefix, as_base64)
     wanted = Range(terminal.collection, first, prefix_end(first))
     _list(terminal, "scan", wanted, Page(limit, offset, cursor), CONSISTENCY[stale])
@@ -169,15 +171,15 @@ def scan_prefix(
     show_default=True,
     help="Lines that are written together, all or none.",
 )
-@click.option("--quiet", is_flag=True, help="Only the summary.")
+@click.option("--quiet", is_flag=True, help="Print only the summary.")
 @pass_terminal
 def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> None:
-    """Carry out the lines of SOURCE (a file, or - for stdin): `put KEY VALUE` or `delete KEY`.
+    """Execute the lines of SOURCE (a file, or - for stdin): `put KEY VALUE` or `delete KEY`.
 
-    Empty lines and lines that begin with # are skipped. An unquoted VALUE goes to the end of its line. What
-    begins with a quote is read as a shell would: put "a key" 'a "quoted" value'. All lines are
-    read before the first is carried out: when one of them means nothing, nothing is written. Exits
-    with 1 then, and when a line failed.
+    Empty lines and lines that begin with # are skipped. An unquoted VALUE goes to the end of its
+    line. What begins with a quote is read as a shell would: put "a key" 'a "quoted" value'. All
+    lines are read before the first is executed: when one of them is invalid, nothing is written.
+    Exits with 1 then, and when a line failed.
     """
     with rereadable(source) as lines:
         require_well_formed(lines)
@@ -194,7 +196,7 @@ def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> Non
         f"Batch complete: {tally.total} total, {tally.succeeded} succeeded, "
         f"{tally.failed} failed, 0 skipped"
     )
-    terminal.out.show(tally.as_plain(), lambda: Text(said))
+    terminal.out.show(tally.to_json(), lambda: Text(said))
     if tally.failed:
         click.get_current_context().exit(1)
 
@@ -222,7 +224,7 @@ def _show_entry(out: Output, entry: Entry) -> None:
     if out.format in (Format.NUL, Format.NDJSON):
         out.records([entry])
         return
-    facts: Plain = {
+    facts: JsonValue = {
         "status": "success",
         "operation": "get",
         "key": text_or_base64(entry.key),
@@ -239,7 +241,7 @@ def _list(
         terminal.with_client(lambda client: _stream(client, out, wanted, page, consistency))
         return
     found = terminal.with_client(lambda client: collect_page(client, wanted, page, consistency))
-    out.show(found.as_plain(operation), lambda: tables.entries(found))
+    out.show(found.to_json(operation), lambda: tables.entries(found))
 
 
 async def _stream(

@@ -1,4 +1,4 @@
-"""`amaters-cli admin download`: a snapshot file from a node, whole or not at all."""
+"""`amaters-cli admin download`: a backup file from a node, whole or not at all."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import SnapshotChunk
 from amaters.cli import formatting, tables
-from amaters.cli.formatting import Plain
+from amaters.cli.formatting import JsonValue
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.errors import ConfigurationError
 
@@ -24,19 +24,19 @@ PARTIAL = ".partial"
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")
 @pass_terminal
 def download(terminal: Terminal, snapshot_id: str, target: Path, force: bool) -> None:
-    """Fetch a snapshot that is on the node into FILE, or into a folder under its own name.
+    """Download a backup from the node into FILE, or into a folder under its own name.
 
     The file appears under its name once all of it has arrived and matches its checksums.
     """
     if snapshot_id.lower() != NEWEST and not snapshot_id.isdecimal():
-        raise click.UsageError(f"{snapshot_id!r} is no snapshot's id: see `admin snapshots`")
+        raise click.UsageError(f"{snapshot_id!r} is not the id of a backup: see `admin snapshots`")
     wanted = 0 if snapshot_id.lower() == NEWEST else int(snapshot_id)
 
     async def fetch(node: AdminClient) -> tuple[Path, SnapshotChunk]:
         return await _fetch(terminal, node, wanted, _Place(target, force))
 
     path, last = terminal.with_admin(fetch)
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "status": "success",
         "operation": "download",
         "id": last.snapshot_id,
@@ -46,7 +46,7 @@ def download(terminal: Terminal, snapshot_id: str, target: Path, force: bool) ->
     }
     size = formatting.size(last.total_bytes)
     terminal.out.done(
-        facts, f"Downloaded snapshot {last.snapshot_id}, {size}: {tables.safe(str(path))}"
+        facts, f"Downloaded backup {last.snapshot_id}, {size}: {tables.safe(str(path))}"
     )
 
 
@@ -74,7 +74,7 @@ async def _fetch(
 
 
 class _Place:
-    """Where the file goes: under a temporary name until it is committed."""
+    """The target file: under a temporary name until it is committed."""
 
     def __init__(self, target: Path, force: bool) -> None:
         self._target = target
@@ -126,7 +126,7 @@ class _Place:
             )
         self._partial = self._target.with_name(self._target.name + PARTIAL)
         self._partial.unlink(missing_ok=True)
-        # All data of a cluster: for nobody else's eyes, and never through somebody else's link.
+        # All data of a cluster: private to its owner, and never written through a link.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self._partial, flags, 0o600), "wb")
 

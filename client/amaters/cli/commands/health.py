@@ -1,4 +1,4 @@
-"""`amaters-cli admin health` and `admin stats`: how a node is, and what it holds."""
+"""`amaters-cli admin health` and `admin stats`: the health and the size of a node."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,7 +10,7 @@ from amaters.admin.client import AdminClient
 from amaters.admin.observations import NodeHealth
 from amaters.cli import formatting, tables
 from amaters.cli.commands.server import ask
-from amaters.cli.formatting import Plain
+from amaters.cli.formatting import JsonValue
 from amaters.cli.terminal import Terminal, pass_terminal
 
 STYLES = {"healthy": "green", "degraded": "yellow", "starting": "yellow", "unhealthy": "bold red"}
@@ -19,7 +19,7 @@ STYLES = {"healthy": "green", "degraded": "yellow", "starting": "yellow", "unhea
 @click.command("health")
 @pass_terminal
 def health(terminal: Terminal) -> None:
-    """Show whether the node is alive, ready and healthy, and how its probes went.
+    """Show whether the node is alive, ready and healthy, and the results of its probes.
 
     Exits with 1 when it is not alive or not ready.
     """
@@ -36,13 +36,13 @@ def health(terminal: Terminal) -> None:
 @click.command("stats")
 @pass_terminal
 def stats(terminal: Terminal) -> None:
-    """Show how much data the server holds that answers on the listener for clients."""
+    """Show how much data the server holds that answers at the client address."""
     facts = ask(terminal, "STATS")
     terminal.out.show(facts, lambda: _stats_table(facts))
 
 
-def health_facts(found: NodeHealth) -> dict[str, Plain]:
-    """Spell a node's health."""
+def health_facts(found: NodeHealth) -> dict[str, JsonValue]:
+    """Return a node's health."""
     return {
         "status": found.status,
         "alive": found.alive,
@@ -69,7 +69,7 @@ def _health_table(found: NodeHealth) -> RenderableType:
             ("Alive", _yes(found.alive)),
             ("Ready", _yes(found.ready)),
             ("Reason", Text(found.reason or "-")),
-            ("Up", formatting.span(found.uptime_seconds)),
+            ("Up", formatting.duration(found.uptime_seconds)),
         ]
     )
     if not found.probes:
@@ -88,7 +88,7 @@ def _yes(fact: bool) -> Text:
     return Text("yes", "green") if fact else Text("no", "bold red")
 
 
-def _stats_table(facts: Mapping[str, Plain]) -> RenderableType:
+def _stats_table(facts: Mapping[str, JsonValue]) -> RenderableType:
     memory, files = _inner(facts, "memtable_stats"), _inner(facts, "sstable_stats")
     log, merged = _inner(facts, "wal_stats"), _inner(facts, "compaction_stats")
     read, written = _size(merged.get("bytes_read")), _size(merged.get("bytes_written"))
@@ -121,31 +121,31 @@ def _stats_table(facts: Mapping[str, Plain]) -> RenderableType:
 
 
 def _counted(
-    facts: Mapping[str, Plain], name: str, spelt: Callable[[int], str] = "{:,}".format
+    facts: Mapping[str, JsonValue], name: str, spelt: Callable[[int], str] = "{:,}".format
 ) -> str:
-    """Spell an exact number; a server that is counting for the first time has none yet."""
+    """Format an exact count; a server that is counting for the first time has none yet."""
     count = facts.get(name)
     return spelt(count) if isinstance(count, int) else "being counted"
 
 
-def _inner(facts: Mapping[str, Plain], name: str) -> Mapping[str, Plain]:
+def _inner(facts: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
     found = facts.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def _of(facts: Mapping[str, Plain], name: str) -> Plain:
+def _of(facts: Mapping[str, JsonValue], name: str) -> JsonValue:
     return facts.get(f"{name}_count")
 
 
-def _size(count: Plain) -> str:
+def _size(count: JsonValue) -> str:
     return formatting.size(count) if isinstance(count, int) else "-"
 
 
-def _levels(levels: Plain) -> str:
+def _levels(levels: JsonValue) -> str:
     if not isinstance(levels, list) or not levels:
         return "-"
-    told = [one for one in levels if isinstance(one, dict)]
+    shown = [one for one in levels if isinstance(one, dict)]
     return ", ".join(
         f"L{one.get('level')}: {one.get('count')} files, {_size(one.get('size_bytes'))}"
-        for one in told
+        for one in shown
     )

@@ -5,12 +5,12 @@ from rich.text import Text
 
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import LogRecord
-from amaters.cli.formatting import Plain, moment
+from amaters.cli.formatting import JsonValue, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 
 DEFAULT_LINES = 100
 ON_ALL = ("node", "term")
-"""Fields of every record: what is special comes before them."""
+"""Fields of every record: the specific ones come before them."""
 LEVELS = ("trace", "debug", "info", "warn", "error")
 STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
 
@@ -18,10 +18,14 @@ STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red", "deb
 @click.command("logs")
 @click.argument("count", metavar="[LINES]", required=False, type=click.IntRange(min=1))
 @click.argument("following", metavar="[FOLLOW]", required=False, type=bool)
-@click.option("-n", "--lines", type=click.IntRange(min=1), help="The last so many; default: 100.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
 @click.option(
-    "--level", type=click.Choice(LEVELS, case_sensitive=False), help="Of this level or worse."
+    "-n", "--lines", type=click.IntRange(min=1), help="How many of the last records; default: 100."
+)
+@click.option("-f", "--follow", is_flag=True, help="Continue with new records.")
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Only records of this level or worse.",
 )
 @pass_terminal
 def logs(
@@ -65,7 +69,7 @@ async def _follow(terminal: Terminal, node: AdminClient, lines: int, level: str)
 def shown(one: LogRecord) -> Text:
     """Show a record as one line; a traceback takes more."""
     line = Text.assemble(
-        (moment(one.at), "dim"),
+        (timestamp(one.at), "dim"),
         "  ",
         (f"{one.level:<7}", STYLES.get(one.level, "")),
         "  ",
@@ -81,11 +85,11 @@ def _quoted(value: str) -> str:
     return f'"{value}"' if not value or " " in value else value
 
 
-def record_facts(one: LogRecord) -> dict[str, Plain]:
-    """Spell a record."""
+def record_facts(one: LogRecord) -> dict[str, JsonValue]:
+    """Return a record for machine formats."""
     return {
         "sequence": one.sequence,
-        "at": moment(one.at),
+        "at": timestamp(one.at),
         "level": one.level,
         "event": one.event,
         "fields": dict(one.fields),

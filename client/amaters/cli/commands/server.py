@@ -1,4 +1,4 @@
-"""`amaters-cli server …`: what the servers say of themselves on the listener for clients."""
+"""`amaters-cli server …`: the servers as they report themselves at the client address."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from amaters.cli import formatting, tables
-from amaters.cli.formatting import Plain, moment
+from amaters.cli.formatting import JsonValue, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import ForgivingGroup
 from amaters.data.client import AmatersClient
@@ -22,15 +22,15 @@ ADMIN_PREFIX = "__admin__:"
 
 @click.group("server", cls=ForgivingGroup)
 def server() -> None:
-    """Ask the server: status, health, metrics, cluster, nodes."""
+    """Query the server: status, health, metrics, cluster, nodes."""
 
 
 @server.command("status")
 @pass_terminal
 def status(terminal: Terminal) -> None:
-    """Show which server answers, its protocol, its capabilities and how long it has been up."""
+    """Show which server answers, its protocol, its capabilities and its uptime."""
     info = terminal.with_client(lambda client: client.server_info())
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "address": info.address,
         "capabilities": list(info.capabilities),
         "state": "running",
@@ -44,11 +44,11 @@ def status(terminal: Terminal) -> None:
 @server.command("health")
 @pass_terminal
 def health(terminal: Terminal) -> None:
-    """Check every server named; exits with 1 when one of them does not serve."""
+    """Check every named server; exits with 1 when one of them does not serve."""
     checks = [_check(terminal, address) for address in terminal.settings.servers]
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "healthy": all(one["healthy"] for one in checks),
-        "checked_at": moment(datetime.now(UTC).replace(microsecond=0)),
+        "checked_at": timestamp(datetime.now(UTC).replace(microsecond=0)),
         "servers": list(checks),
     }
     terminal.out.show(facts, lambda: _health_table(checks))
@@ -59,7 +59,7 @@ def health(terminal: Terminal) -> None:
 @server.command("metrics")
 @pass_terminal
 def metrics(terminal: Terminal) -> None:
-    """Show the figures of the server that answers: queries, latencies, sizes."""
+    """Show the metrics of the server that answers: queries, latencies, sizes."""
     facts = ask(terminal, "METRICS")
     terminal.out.show(facts, lambda: tables.figures(facts))
 
@@ -79,12 +79,14 @@ def nodes(terminal: Terminal) -> None:
     facts = ask(terminal, "NODES")
     listed = facts.get("nodes")
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise ProtocolError("the server's list of nodes makes no sense here: upgrade the client")
+        raise ProtocolError(
+            "the server's list of nodes cannot be read by this version: upgrade the client"
+        )
     terminal.out.show_items(facts, "nodes", lambda: _nodes_table(listed))
 
 
-def ask(terminal: Terminal, command: str) -> dict[str, Plain]:
-    """Carry out an administrative command inside a Get; ProtocolError when it is unknown."""
+def ask(terminal: Terminal, command: str) -> dict[str, JsonValue]:
+    """Execute an administrative command inside a Get; ProtocolError when it is unknown."""
 
     async def read(client: AmatersClient) -> bytes | None:
         return await client.get(terminal.collection, ADMIN_PREFIX + command)
@@ -101,7 +103,7 @@ def ask(terminal: Terminal, command: str) -> dict[str, Plain]:
     return facts
 
 
-def _check(terminal: Terminal, address: str) -> dict[str, Plain]:
+def _check(terminal: Terminal, address: str) -> dict[str, JsonValue]:
     name = checked_address(address)
     try:
         found = terminal.only(address).with_client(lambda client: client.health_check())
@@ -116,13 +118,13 @@ def _status_table(info: ServerInfo) -> RenderableType:
             ("Server", info.address),
             ("State", Text("running", style="green")),
             ("Protocol", info.protocol_version),
-            ("Up", formatting.span(int(info.uptime.total_seconds()))),
+            ("Up", formatting.duration(int(info.uptime.total_seconds()))),
             ("Capabilities", ", ".join(info.capabilities)),
         ]
     )
 
 
-def _health_table(checks: list[dict[str, Plain]]) -> RenderableType:
+def _health_table(checks: list[dict[str, JsonValue]]) -> RenderableType:
     table = tables.plain_table("Server", "Health", "Message")
     for one in checks:
         health = Text("healthy", "green") if one["healthy"] else Text("unhealthy", "red")
@@ -130,7 +132,7 @@ def _health_table(checks: list[dict[str, Plain]]) -> RenderableType:
     return table
 
 
-def _cluster_table(facts: Mapping[str, Plain]) -> RenderableType:
+def _cluster_table(facts: Mapping[str, JsonValue]) -> RenderableType:
     healthy, total = facts.get("healthy_nodes"), facts.get("total_nodes")
     leader = facts.get("leader_id")
     return tables.pairs(
@@ -148,8 +150,8 @@ def _cluster_table(facts: Mapping[str, Plain]) -> RenderableType:
     )
 
 
-def _nodes_table(listed: list[Mapping[str, Plain]]) -> RenderableType:
-    table = tables.plain_table(">Id", "Address", "Role", "State", "Last Heard Of")
+def _nodes_table(listed: list[Mapping[str, JsonValue]]) -> RenderableType:
+    table = tables.plain_table(">Id", "Address", "Role", "State", "Last Seen")
     for one in listed:
         state = str(one.get("state"))
         table.add_row(
@@ -160,7 +162,7 @@ def _nodes_table(listed: list[Mapping[str, Plain]]) -> RenderableType:
     return table
 
 
-def _cell(value: Plain) -> Text:
+def _cell(value: JsonValue) -> Text:
     if value is None:
         return Text("-")
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""`amaters-cli cluster shards`: which keys lie where."""
+"""`amaters-cli cluster shards`: which members hold which keys."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from rich.text import Text
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import ShardInfo, ShardState
 from amaters.cli import formatting, tables
-from amaters.cli.formatting import Plain, text_or_base64
+from amaters.cli.formatting import JsonValue, text_or_base64
 from amaters.cli.terminal import Terminal, pass_terminal
 
 STYLES = {ShardState.ACTIVE: "green", ShardState.OFFLINE: "bold red"}
@@ -18,7 +18,7 @@ STYLES = {ShardState.ACTIVE: "green", ShardState.OFFLINE: "bold red"}
 @click.command("shards")
 @pass_terminal
 def shards(terminal: Terminal) -> None:
-    """List the shards, who leads them and who holds them; sizes are the asked node's estimates."""
+    """List the shards, their leaders and their members; sizes are estimates of the asked node."""
 
     async def look(admin: AdminClient) -> tuple[ShardInfo, ...]:
         return await admin.shards()
@@ -53,8 +53,8 @@ def _range(one: ShardInfo) -> str:
     return f"from {start}" if not one.end else f"{start or 'first'} until {end}"
 
 
-def shard_facts(one: ShardInfo) -> dict[str, Plain]:
-    """Spell a shard, by the published names."""
+def shard_facts(one: ShardInfo) -> dict[str, JsonValue]:
+    """Return a shard, under the published names."""
     return {
         "id": one.id,
         "range": {"start": text_or_base64(one.start), "end": text_or_base64(one.end)},

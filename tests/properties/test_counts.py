@@ -148,7 +148,7 @@ class Member(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 4), late=st.booleans())
     def written(self, most: int, *, late: bool) -> None:
-        """The storage thread writes several runs at once; the event loop may hear of it later."""
+        """The storage thread writes several runs at once; the event loop may learn of it later."""
         taken, self.unwritten = self.unwritten[:most], self.unwritten[most:]
         if not taken:
             return

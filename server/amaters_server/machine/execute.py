@@ -21,7 +21,7 @@ class Workspace:
         self.batch: Updates = {}
         """The newest value of every key this run changed; None deletes."""
         self.clears = False
-        """Whether this run deletes everything that was there before `batch`."""
+        """Whether this run deletes everything from before `batch`."""
 
     def clear(self) -> None:
         """Delete all data."""

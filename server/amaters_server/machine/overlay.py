@@ -23,7 +23,7 @@ ABSENT: Final = Absent()
 
 
 class Overlay:
-    """Updateses that were applied, each until its version is written: few, whatever they hold."""
+    """The applied batches, each until its version is written: few, whatever their size."""
 
     __slots__ = ("_batches", "_cleared_version", "hides_engine")
 

@@ -1,4 +1,4 @@
-"""Time as the server reads it; tests and the simulation bring clocks of their own."""
+"""The clock of the server; tests and the simulation have their own."""
 
 from typing import Protocol
 

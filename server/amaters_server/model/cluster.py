@@ -1,4 +1,4 @@
-"""The cluster as its members see it: ids, members, states."""
+"""The cluster: ids, members and states."""
 
 import enum
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ Term = NewType("Term", int)
 LogIndex = NewType("LogIndex", int)
 
 NO_NODE = NodeId(0)
-"""Raft's way of saying that no leader is known."""
+"""Raft's id for no leader."""
 
 
 class NodeState(enum.Enum):
-    """What a node is doing; the names are those of the admin service."""
+    """The state of a node; the names are those of the admin service."""
 
     WAITING = "waiting"
     FOLLOWER = "follower"
@@ -46,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class ConfState:
-    """Raft's own view of who votes; the fields are those of raft-rs, joint consensus included."""
+    """Raft's configuration; the fields are those of raft-rs, including joint consensus."""
 
     voters: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
@@ -57,13 +57,13 @@ class ConfState:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Everything replicated about who belongs to the cluster."""
+    """The replicated membership of the cluster."""
 
     cluster_id: str
     members: tuple[Member, ...] = ()
     conf_state: ConfState = field(default_factory=ConfState)
     highest_id: int = 0
-    """The highest id ever given out."""
+    """The highest id ever assigned."""
 
     def member(self, node: int) -> Member | None:
         """Return the member with that id, or None when it is not (or no longer) one."""

@@ -2,27 +2,27 @@
 
     DatabaseError
     ├── NotLeaderError            another node leads; its address is named when known
-    ├── NoLeaderError             no leader is known to a quorum right now
+    ├── NoLeaderError             no leader is known
     ├── OutcomeUnknownError       a write may or may not have been applied
     ├── NotAppliedError           a write was certainly not applied; retry it
     ├── DeadlineError             the caller's time ran out before anything was proposed
-    ├── OverloadedError           too much is waiting already
-    ├── ShuttingDownError         this node is on its way out
+    ├── OverloadedError           too many calls wait already
+    ├── ShuttingDownError         this node is stopping
     ├── NotReadyError             not part of a formed cluster (yet), or restoring
-    ├── InvalidRequestError       the request cannot mean anything
+    ├── InvalidRequestError       the request is invalid
     │   ├── MissingFieldError
     │   ├── MalformedError
     │   ├── KeyTooLargeError
     │   ├── ValueTooLargeError
     │   ├── InvalidCollectionError
-    │   └── RequestIdReusedError   another write was made under this request id
+    │   └── RequestIdReusedError   another write has this request id
     ├── ChecksumError             a value does not match its checksum
     ├── StorageError              the disk failed
     │   ├── StorageFullError
     │   └── StorageCorruptedError
     │       └── StorageLostError  the disk holds less than was acknowledged
     ├── MembershipError           a membership change was refused
-    ├── SnapshotError             a snapshot cannot be written, read, uploaded or restored
+    ├── SnapshotError             a backup or a snapshot cannot be written, read or used
     └── ConfigurationError        the configuration is wrong
 
 `rpc.status` holds the one table from these classes to codes on the wire, looked up along the MRO.
@@ -46,7 +46,7 @@ class DatabaseError(Exception):
 
 
 class NotLeaderError(DatabaseError):
-    """The call must run on the leader, and asked not to be forwarded."""
+    """The call must run on the leader, and its caller forbade forwarding."""
 
     code = "not_leader"
     retryable = True
@@ -61,7 +61,7 @@ class NotLeaderError(DatabaseError):
 
 
 class NoLeaderError(DatabaseError):
-    """No leader is known; an election may be under way."""
+    """No leader is known; an election may be in progress."""
 
     code = "no_leader"
     retryable = True
@@ -72,7 +72,7 @@ class NoLeaderError(DatabaseError):
 
 
 class OutcomeUnknownError(DatabaseError):
-    """The write was proposed, and its fate was not learnt in time."""
+    """The write was proposed, and its outcome was not known in time."""
 
     code = "outcome_unknown"
     retryable = True
@@ -109,7 +109,7 @@ class DeadlineError(DatabaseError):
 
 
 class OverloadedError(DatabaseError):
-    """Too many calls are waiting; taking one more would only slow the others."""
+    """Too many calls wait; one more would only slow the others."""
 
     code = "overloaded"
     retryable = True
@@ -140,7 +140,7 @@ class NotReadyError(DatabaseError):
 
 
 class InvalidRequestError(DatabaseError):
-    """The request cannot be carried out as it stands."""
+    """The request is invalid, so a retry cannot succeed."""
 
     code = "invalid_request"
 
@@ -156,7 +156,7 @@ class MissingFieldError(InvalidRequestError):
 
 
 class MalformedError(InvalidRequestError):
-    """A part of the request has a value it cannot have."""
+    """A part of the request has an invalid value."""
 
     code = "malformed"
 
@@ -189,7 +189,7 @@ class InvalidCollectionError(InvalidRequestError):
 
 
 class RequestIdReusedError(InvalidRequestError):
-    """The session has made another write under this sequence; this one was not applied."""
+    """Another write of the session has this sequence; this one was not applied."""
 
     code = "request_id_reused"
 
@@ -218,13 +218,13 @@ class StorageError(DatabaseError):
 
 
 class StorageFullError(StorageError):
-    """There is no room left on the data disk."""
+    """The data disk is full."""
 
     code = "storage_full"
 
 
 class StorageCorruptedError(StorageError):
-    """What was read back is not what was written."""
+    """Stored data is damaged."""
 
     code = "storage_corrupted"
 
@@ -242,7 +242,7 @@ class MembershipError(DatabaseError):
 
 
 class SnapshotError(DatabaseError):
-    """A snapshot could not be written, read, uploaded or restored."""
+    """A backup or a snapshot cannot be written, read or used."""
 
     code = "snapshot"
 
@@ -254,7 +254,7 @@ class ConfigurationError(DatabaseError):
 
     @classmethod
     def of_path(cls, doing: str, wrong: OSError, key: str) -> "ConfigurationError":
-        """Return what to raise when nothing can be written to the path that a key names."""
+        """Return the error for a path, named by a key, that cannot be written to."""
         advice = f"set {key} to a path this user may write"
         if wrong.errno in {errno.EEXIST, errno.ENOTDIR}:
             advice = f"a file is in its place: move it away, or set {key} to another path"
@@ -264,7 +264,7 @@ class ConfigurationError(DatabaseError):
 
     @classmethod
     def of_address(cls, doing: str, wrong: OSError, otherwise: str) -> "ConfigurationError":
-        """Return what to raise when an address cannot be listened on."""
+        """Return the error for an address that cannot be listened on."""
         reason = os.strerror(wrong.errno) if wrong.errno else str(wrong)
         advice = f"stop what listens there, or {otherwise}"
         if wrong.errno == errno.EADDRNOTAVAIL:

@@ -1,8 +1,8 @@
-"""Keys as they stand in the data keyspace: collections are isolated by a length prefix.
+"""Keys of the data keyspace: a length prefix isolates the collections.
 
 A data key is `len(collection)` as two big-endian bytes, the collection in UTF-8, then the
-caller's key. All keys of one collection are therefore neighbours, in bytewise order, and no key
-of one collection can look like a key of another.
+caller's key. So the keys of one collection are adjacent in bytewise order, and no key of one
+collection can look like a key of another.
 """
 
 from typing import NewType
@@ -21,7 +21,7 @@ _MAX_CACHED_PREFIXES = 4096
 
 
 def collection_prefix(collection: str) -> bytes:
-    """Return what every data key of the collection starts with."""
+    """Return the prefix of all data keys of the collection."""
     known = _prefixes.get(collection)
     if known is not None:
         return known
@@ -42,6 +42,6 @@ def data_key(collection: str, key: bytes) -> DataKey:
 
 
 def split_data_key(stored: bytes) -> tuple[str, bytes]:
-    """Take a data key apart again: its collection and the caller's key."""
+    """Split a data key into its collection and the caller's key."""
     end = 2 + int.from_bytes(stored[:2], "big")
     return stored[2:end].decode(), stored[end:]

@@ -1,4 +1,4 @@
-"""What callers ask for and what they are answered, as values; shaped for batches.
+"""Requests and answers as values, shaped for batches.
 
 Values are carried as the serialized `CipherBlob` message they arrived as: the server stores and
 returns those bytes unchanged, so no layer between the wire and the disk decodes them.
@@ -14,7 +14,7 @@ from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DataKey
 
 made: Final = tuple.__new__
-"""`made(Put, (key, value))`: a NamedTuple for a third of the price, where there are very many."""
+"""`made(Put, (key, value))`: a NamedTuple at a third of the cost, where there are very many."""
 
 
 class Put(NamedTuple):
@@ -48,7 +48,7 @@ Operation = Put | Remove | Get | Scan
 
 
 class Columns(Sequence[Operation]):
-    """Puts and Removes side by side; a batch of them costs a tenth of as many objects."""
+    """Puts and Removes side by side; at a tenth of the cost of as many objects."""
 
     __slots__ = ("keys", "values")
 
@@ -93,7 +93,7 @@ Result = int | bytes | None | list[Row]
 
 
 class Write(NamedTuple):
-    """Operations that take effect together, at least one of them a Put or a Remove."""
+    """Operations that are applied together, at least one of them a Put or a Remove."""
 
     ticket: int
     operations: Sequence[Operation]
@@ -102,7 +102,7 @@ class Write(NamedTuple):
     session: bytes = b""
     session_sequence: int = 0
     forward: bool = True
-    """False: refuse with NotLeaderError rather than let the leader do it."""
+    """False: refuse with NotLeaderError instead of forwarding it to the leader."""
 
 
 class Read(NamedTuple):
@@ -116,11 +116,11 @@ class Read(NamedTuple):
 
 
 Answer = list[Result] | DatabaseError
-"""One result per operation, in order; or why there are none."""
+"""One result per operation, in order; or the error."""
 
 
 class Answers(Protocol):
-    """Where the node delivers answers, many at a time, on the event loop's thread."""
+    """The callback that receives answers, many at a time, on the event loop's thread."""
 
     def __call__(self, answered: list[tuple[int, Answer]], /) -> None:
         """Take the answers of these tickets; each ticket is answered exactly once."""
@@ -129,6 +129,6 @@ class Answers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadAge:
-    """How old a stale read may be: seconds since this node last heard from a leader."""
+    """How old a stale read may be: seconds since a leader's last message arrived."""
 
     seconds: float

@@ -1,4 +1,4 @@
-"""What passes between the replicated log and the state machine, as values."""
+"""The values between the replicated log and the state machine."""
 
 import enum
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ProposalNumber = tuple[int, int]
 
 
 class EntryKind(enum.Enum):
-    """What a committed entry holds."""
+    """The content of a committed entry."""
 
     NORMAL = 0
     """A serialized `command.Entry`, or nothing: a new leader's first entry is empty."""
@@ -29,12 +29,12 @@ class Committed:
     data: bytes
     context: bytes = b""
     conf_state: ConfState | None = None
-    """Who votes once this entry is applied; set for every CONF_CHANGE."""
+    """The configuration after this entry; set for every CONF_CHANGE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What applying one entry gave, for the node that proposed it."""
+    """The result of applying one entry, for the node that proposed it."""
 
     origin: int
     incarnation: int
@@ -42,6 +42,6 @@ class Outcome:
     results: list[Answer]
     """One per command, in order."""
     entry: bytes
-    """What was applied, as it lies in the log: the name on it may be forged."""
+    """The applied entry, as stored in the log; the origin it names may be forged."""
     skipped: bool = False
     """True: an equal or later proposal of that origin was applied before, so this one was not."""

@@ -1,13 +1,13 @@
-"""Addresses as they may be shown: without the user and the password that may stand in them."""
+"""Removes user and password from addresses before they are shown."""
 
 import re
 
 MASK = "***"
 
 _CREDENTIALS = re.compile(r"(://)[^\s'\"]*@|\b[^\s'\"/@:]+:[^\s'\"/@]+@")
-"""What stands before the last @ of an address, also of one that lacks its scheme."""
+"""The part before the last @ of an address, also of one without a scheme."""
 
 
 def without_credentials(text: str) -> str:
-    """Mask user and password in every address of the text; too much rather than too little."""
+    """Mask user and password in every address of the text; rather too much than too little."""
     return _CREDENTIALS.sub(rf"\g<1>{MASK}@", text)

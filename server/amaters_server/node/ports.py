@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from amaters_server.model.cluster import Member
-from amaters_server.raft.ports import Transport
 from amaters_server.wire import peer_pb2
 
 
@@ -34,8 +33,12 @@ class PeerIdentity:
     version: tuple[int, int, int]
 
 
-class PeerTransport(Transport, Protocol):
+class PeerTransport(Protocol):
     """Connections to the other members and to addresses that may become members."""
+
+    def send(self, to: int, messages: Sequence[bytes], /) -> bool:
+        """Send in order or not at all; never blocks. False when they were dropped."""
+        ...
 
     def on_answer(self, answered: Callable[[int, peer_pb2.HandshakeResponse], str], /) -> None:
         """Ask this about every answer to a handshake; what it returns refuses the connection."""

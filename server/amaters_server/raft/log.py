@@ -1,4 +1,4 @@
-"""The raft log, hard state and identity, as they lie in an engine's LOG and META keyspaces.
+"""The raft log, hard state and identity, as stored in the LOG and META keyspaces of an engine.
 
 Owns every META key that begins with `raft/`. Writes nothing itself: it adds to `Changes`, so that
 log, hard state and applied state can become durable in one write. All puts and deletes of one

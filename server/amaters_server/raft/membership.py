@@ -1,7 +1,7 @@
 """Which membership changes are allowed. Pure: the membership and the leader's view in, a change out.
 
-One change at a time, always of one member. Raft itself replaces a second one by nothing while
-the first is unapplied; these rules refuse it first, with a reason.
+One change at a time, always of one member. Raft itself drops a second one while the first is
+not applied; these rules refuse it before, with a reason.
 """
 
 from collections.abc import Mapping
@@ -159,7 +159,7 @@ def voters(membership: Membership) -> list[Member]:
 
 
 def quorum(count: int) -> int:
-    """Return how many of that many voters make a majority."""
+    """Return the number of voters that make a majority."""
     return count // 2 + 1
 
 

@@ -1,4 +1,4 @@
-"""What raft needs from others: a state machine to apply entries to, and a transport."""
+"""What raft needs: a state machine to apply entries to."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -60,12 +60,4 @@ class Applier(Protocol):
 
     def written(self, version: int, /) -> None:
         """Report that the engine holds everything up to that apply."""
-        ...
-
-
-class Transport(Protocol):
-    """The way to the other members."""
-
-    def send(self, to: int, messages: Sequence[bytes], /) -> bool:
-        """Send in order or not at all; never blocks. False when they were dropped."""
         ...

@@ -1,4 +1,4 @@
-"""A member takes over another's state, keeps what is its own, and is told of a wrong checkpoint."""
+"""A member installs another's state, keeps what is its own, and refuses a wrong checkpoint."""
 
 from pathlib import Path
 

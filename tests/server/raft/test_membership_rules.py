@@ -59,7 +59,7 @@ def test_a_learner_is_promoted_once_it_has_caught_up():
 
 
 def test_a_refused_promotion_names_the_real_reason():
-    """12 entries are few; the learner lacks the whole state, which no count of entries tells."""
+    """12 entries are few; the learner lacks the whole state, which no count of entries shows."""
     membership = cluster(*THREE, member(4, learner=True))
     following = {4: Following(0, recent_active=True)}
 

@@ -30,7 +30,7 @@ def applied(sequence, results, *, origin=ORIGIN, skipped=False, entry=None):
 
 
 class Raft:
-    """Takes proposals, until told not to."""
+    """Accepts proposals until it is set to refuse them."""
 
     def __init__(self):
         self.proposed = []

@@ -19,7 +19,7 @@ OLD, NEW, NEWEST = (0, 3, 0), (0, 3, 1), (0, 10, 0)
         (OLD, {2: OLD, 3: OLD}, 0.0, False),
         (OLD, {2: OLD, 3: NEW}, 0.0, True),
         (OLD, {2: NEWEST}, 0.9, True),
-        (OLD, {2: NEWEST}, 1.0, False),  # whoever is newer had its chances
+        (OLD, {2: NEWEST}, 1.0, False),  # a newer member has had its chances
         (NEW, {2: OLD, 3: NEW}, 0.0, False),
         (NEW, {2: OLD, 3: NEWEST}, 0.0, True),
         (OLD, {2: UNKNOWN}, 0.0, False),

@@ -23,7 +23,7 @@ from amaters_server.rpc.aql.pending import (
     QueryLimits,
     WaitingCall,
 )
-from amaters_server.rpc.aql.ports import Database
+from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.status import AnswerTooLargeError
 from amaters_server.rpc.transport.tasks import TaskScope
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 class Executor:
     """Carries out what the methods decoded."""
 
-    database: Database
+    database: AqlNode
     pending: PendingCalls
     tasks: TaskScope
     admin_keys: AdminKeys

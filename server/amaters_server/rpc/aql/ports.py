@@ -8,7 +8,7 @@ from amaters_server.node.ports import DataView
 from amaters_server.node.values import NodeStatus, Verdict
 
 
-class Database(Protocol):
+class AqlNode(Protocol):
     """One replicated database, seen from one of its nodes."""
 
     def write(self, writes: Sequence[Write], answers: Answers, /) -> None:

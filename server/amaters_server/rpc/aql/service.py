@@ -6,7 +6,7 @@ from amaters_server.rpc.aql.admin_keys import AdminKeys
 from amaters_server.rpc.aql.batches import Batches
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import PendingCalls, QueryLimits
-from amaters_server.rpc.aql.ports import Database
+from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.aql.queries import Queries
 from amaters_server.rpc.aql.service_info import ServiceInfo
 from amaters_server.rpc.aql.streams import Streams
@@ -23,7 +23,7 @@ class AqlService:
 
     def __init__(
         self,
-        database: Database,
+        database: AqlNode,
         admin_keys: AdminKeys,
         counters: CallCounters,
         *,

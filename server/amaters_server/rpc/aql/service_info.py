@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from amaters.wire.aql_pb2 import HealthCheckResponse, HealthStatus, ServerInfoResponse
 from amaters.wire.types_pb2 import Version
 
-from amaters_server.rpc.aql.ports import Database
+from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.transport.calls import Call, Outlet
 from amaters_server.telemetry.counters import CallCounters
 
@@ -27,7 +27,7 @@ class ServiceInfo:
     """Says whether the server serves, and what."""
 
     def __init__(
-        self, database: Database, counters: CallCounters, *, now: Callable[[], float]
+        self, database: AqlNode, counters: CallCounters, *, now: Callable[[], float]
     ) -> None:
         self._database = database
         self._counters = counters

@@ -14,7 +14,7 @@ FRAME_BYTES = 4 * 1024 * 1024
 LONGEST_NUMBER = 20
 """Digits of the largest number a field holds."""
 
-Answer = TypeVar("Answer", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 _SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"].full_name
 
@@ -26,12 +26,12 @@ def path(method: str) -> str:
 
 async def answer_to(
     request: Message,
-    kind: type[Answer],
+    kind: type[Response],
     channel: PeerChannel,
     method: str,
     seconds: float,
     metadata: Metadata | None = None,
-) -> Answer:
+) -> Response:
     """Ask a method of PeerService; OSError when there is no answer that makes sense."""
     answer = await channel.ask(path(method), request.SerializeToString(), seconds, metadata)
     try:

@@ -127,6 +127,10 @@ class Answers(Protocol):
         ...
 
 
+Delivery = tuple[Answers, list[tuple[int, Answer]]]
+"""The callback of a caller and its argument."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadAge:
     """How old a stale read may be: seconds since a leader's last message arrived."""

@@ -1,11 +1,10 @@
 """The incarnations of the members, and a new one of this node when its name was taken."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.model.replication import ProposalNumber
-from amaters_server.raft.driver import Driver
 from amaters_server.raft.log import HIGHEST_INCARNATION
 from amaters_server.raft.proposal import Origin
 
@@ -13,10 +12,11 @@ from amaters_server.raft.proposal import Origin
 class Incarnations:
     """The newest incarnation of every member, as far as proposals were applied."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, report: Callable[[int, int], None], write: Callable[[int], int]) -> None:
+        """`report` takes a member and its incarnation; `write` returns the token of a batch."""
         self.exhausted: StorageCorruptedError | None = None
         """Set once no later incarnation is left for this node: it can propose no more."""
-        self._driver = driver
+        self._report, self._write = report, write
         self._newest: dict[int, int] = {}
         self._renewal: tuple[int, Origin] | None = None
         """The token of the batch that makes the new incarnation durable, and the new origin."""
@@ -25,7 +25,7 @@ class Incarnations:
         """Record the incarnation of an applied proposal."""
         if incarnation > self._newest.get(member, -1):
             self._newest[member] = incarnation
-            self._driver.raft_node.note_incarnation(member, incarnation)
+            self._report(member, incarnation)
 
     def note_all(self, newest: Mapping[int, ProposalNumber]) -> None:
         """Record the newest applied proposal of every member."""
@@ -45,7 +45,7 @@ class Incarnations:
             )
             return None
         renewed = replace(origin, incarnation=incarnation)
-        self._renewal = self._driver.renew(incarnation), renewed
+        self._renewal = self._write(incarnation), renewed
         return renewed
 
     def renewed(self, token: int) -> Origin | None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from amaters_server.model.cluster import ConfState
+from amaters_server.model.queries import Delivery
 from amaters_server.model.replication import Outcome
 from amaters_server.raft.proposal import Origin
-from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.raft_node import Message, Ready
 from amaters_server.raft.reads import WaitingReads
 from amaters_server.storage.engine import Changes

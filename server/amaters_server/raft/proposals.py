@@ -28,15 +28,12 @@ from amaters_server.model.errors import (
     NoLeaderError,
     OutcomeUnknownError,
 )
-from amaters_server.model.queries import Answer, Answers
+from amaters_server.model.queries import Answer, Answers, Delivery
 from amaters_server.model.replication import Outcome, ProposalNumber
 from amaters_server.raft.proposal import Origin, Proposal, WaitingCommand, batches
 
 MAX_IN_FLIGHT = 4
 """Entries in flight at once; further writes wait until one of these is settled."""
-
-Delivery = tuple[Answers, list[tuple[int, Answer]]]
-"""The callback of a caller and its argument."""
 
 
 @dataclass(frozen=True, slots=True)

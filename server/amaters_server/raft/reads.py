@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters_server.model.errors import DatabaseError, DeadlineError, NoLeaderError
-from amaters_server.model.queries import Answer, Answers, Read
+from amaters_server.model.queries import Answer, Answers, Delivery, Read
 from amaters_server.raft.proposal import Origin
-from amaters_server.raft.proposals import Delivery
 
 MAX_BARRIERS = 4
 """Barriers in flight at once; further reads share the next one."""

@@ -15,7 +15,7 @@ from amaters_server.model.errors import (
     NotLeaderError,
     OutcomeUnknownError,
 )
-from amaters_server.model.queries import Answer, Answers, Read
+from amaters_server.model.queries import Answer, Answers, Delivery, Read
 from amaters_server.raft import membership as rules
 from amaters_server.raft.commit_notices import CommitNotices
 from amaters_server.raft.driver import Driver
@@ -24,7 +24,7 @@ from amaters_server.raft.membership import Change, Following, LeaderView
 from amaters_server.raft.outbox import Outbox, SnapshotOffer
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.proposal import Encode, Origin, WaitingCommand
-from amaters_server.raft.proposals import Delivery, Proposals, Timeouts
+from amaters_server.raft.proposals import Proposals, Timeouts
 from amaters_server.raft.raft_node import (
     ConsensusError,
     Message,
@@ -77,7 +77,7 @@ class Replica:
         """Whether raft dropped a proposal since the last tick."""
         self._out = Outbox()
         """What the next `advance` returns."""
-        self._incarnations = Incarnations(driver)
+        self._incarnations = Incarnations(driver.raft_node.note_incarnation, driver.renew)
         self._note_proposals()
 
     # --- inputs --------------------------------------------------------

@@ -15,7 +15,7 @@ from amaters_server.model.errors import (
     StorageError,
     StorageFullError,
 )
-from amaters_server.model.queries import Answers, Read
+from amaters_server.model.queries import Answers, Delivery, Read
 from amaters_server.node.loop import disk_room
 from amaters_server.node.loop.answering import Reader
 from amaters_server.node.loop.disk_room import RoomGuard
@@ -24,7 +24,6 @@ from amaters_server.node.loop.storage import StorageReports, StorageThread, Writ
 from amaters_server.node.parts import Parts
 from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposal import WaitingCommand
-from amaters_server.raft.proposals import Delivery
 from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message
 from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes

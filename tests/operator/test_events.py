@@ -19,7 +19,7 @@ def about(note: str = "why", *, reason: str = "NameTaken", now: datetime = NOW) 
 
 
 def writes(driver: Driver, reason: str) -> int:
-    return driver.crash_points.changes.count(f"tell {reason}")
+    return driver.crash_points.changes.count(f"record {reason}")
 
 
 def objects(driver: Driver, reason: str) -> list[dict]:

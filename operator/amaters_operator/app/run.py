@@ -1,4 +1,4 @@
-"""The operator as a whole: wait for the Lease, then watch and reconcile until told to stop.
+"""The operator as a whole: wait for the Lease, then watch and reconcile until stopped.
 
 The Lease is renewed and the kubelet answered on a thread with an event loop of its own: a pass that
 computes for long, or a library that blocks, holds up neither. When the Lease is lost the work ends,
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 _JOIN_SECONDS = 5.0
 _HEARTBEAT_SECONDS = 1.0
 _LONGEST_SILENCE_SECONDS = 60.0
-"""How long a pass may block the event loop before the kubelet is told."""
+"""How long a pass may block the event loop before the kubelet learns of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Operator:
     watch: Callable[[Waker, Sequence[str], threading.Event], Coroutine[Any, Any, None]] = watch
 
     async def until(self, stop: asyncio.Event) -> None:
-        """Acquire the Lease and reconcile, as often as it takes, until told to stop."""
+        """Acquire the Lease and reconcile, as often as it takes, until `stop` is set."""
         while not stop.is_set():
             try:
                 if not await _wait_unless(stop, self.background.run(self.lease.acquire())):
@@ -178,7 +178,7 @@ class Operator:
                 await self.background.run(self.lease.release())
 
     async def _reconcile(self, stop: asyncio.Event) -> None:
-        """Watch and reconcile until told to stop; a failure of one task ends the others."""
+        """Watch and reconcile until `stop` is set; a failure of one task ends the others."""
         _log.info("lease.acquired", extra={"identity": self.settings.identity})
         self.metrics.leading.set(1)
         clusters, backups, restores = self._workers()

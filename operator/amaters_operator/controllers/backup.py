@@ -194,8 +194,8 @@ class BackupController:
             return
         for uri in gone:
             await self._reporter.event(job.cluster, "BackupDeleted", f"{uri}: retention")
-        ours = sum(one.cluster_id == store.own for one in there)
-        kept = done.model_copy(update={"kept": ours - len(gone)})
+        own = sum(one.cluster_id == store.own for one in there)
+        kept = done.model_copy(update={"kept": own - len(gone)})
         await self._reporter.backup(job.cluster, kept)
 
     async def _failed(self, job: BackupJob, why: str) -> None:

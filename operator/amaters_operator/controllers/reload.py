@@ -55,11 +55,11 @@ async def reload(
     old_certificate = () if state is None else state.reload
     behind = [pod for pod in observed.pods if pod in old_file or pod.name in old_certificate]
     answers = await asyncio.gather(*(_reload(nodes, pod) for pod in behind))
-    problems = {pod.name: said for pod, said in zip(behind, answers, strict=True) if said}
+    problems = {pod.name: problem for pod, problem in zip(behind, answers, strict=True) if problem}
     certificates = None
     if secret.leaf is not None:
-        said = "; ".join(problems[name] for name in old_certificate if name in problems)
-        certificates = Rotation(secret.leaf.serial, secret.leaf.not_after, state, said)
+        problem = "; ".join(problems[name] for name in old_certificate if name in problems)
+        certificates = Rotation(secret.leaf.serial, secret.leaf.not_after, state, problem)
     elif nodes.cluster.spec.tls is not None:
         certificates = Rotation(problem=secret.problem)
     return Reloaded(certificates, _configuration_behind([pod.name for pod in old_file], problems))

@@ -53,13 +53,13 @@ class Reporter:
         *,
         kind: Severity = "Normal",
     ) -> None:
-        """Record an event, unless the same one was recorded lately: passes repeat themselves."""
+        """Record an event, unless the same one was recorded recently: passes repeat themselves."""
         await self._record(cluster, reason, note, kind, quiet=events.REPEAT_AFTER)
 
     async def state(self, cluster: AmatersCluster, reason: str, note: str) -> None:
         """Record a warning about a state once: from then on the conditions say it."""
-        said = [one.message for one in cluster.status.conditions]
-        if note and not any(note[:_RECOGNISED] in message for message in said):
+        reported = [one.message for one in cluster.status.conditions]
+        if note and not any(note[:_RECOGNISED] in message for message in reported):
             await self._record_always(cluster, reason, note, kind="Warning")
 
     async def _record_always(
@@ -169,9 +169,11 @@ def _changed(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
 
 def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     """Return what a person has to do, unless that was reported; other seconds do not count."""
-    said = {_without_numbers(one) for one in before.conditions if one.type == ConditionType.STALLED}
+    reported = {
+        _without_numbers(one) for one in before.conditions if one.type == ConditionType.STALLED
+    }
     now = [one for one in after.conditions if one.type == ConditionType.STALLED]
-    return [one for one in now if one.status == "True" and _without_numbers(one) not in said]
+    return [one for one in now if one.status == "True" and _without_numbers(one) not in reported]
 
 
 def _without_numbers(condition: Condition) -> tuple[str, str]:

@@ -41,10 +41,10 @@ def material(
     """
     chain, authorities = _certificates(certificate, "tls.crt"), _certificates(ca, "ca.crt")
     _check_pair(chain[0], key)
-    if said := unusable_authorities(authorities, now):
-        raise CertificateError(f"ca.crt {said}")
-    if said := unusable(Offer(chain, authorities, mutual=True), now):
-        raise CertificateError(f"tls.crt {said}")
+    if reason := unusable_authorities(authorities, now):
+        raise CertificateError(f"ca.crt {reason}")
+    if reason := unusable(Offer(chain, authorities, mutual=True), now):
+        raise CertificateError(f"tls.crt {reason}")
     try:
         usable = TlsMaterial(ca=ca, certificate=certificate, key=key)
     except ConfigurationError as error:

@@ -30,31 +30,31 @@ _FIELDS: Final = (
 _LONGEST: Final = 900
 
 
-def refused(what: str, said: str, *, lasting: bool) -> Blocked:
+def refused(what: str, answer: str, *, lasting: bool) -> Blocked:
     """Return the report of a refusal: the API server's text, the field, and what to do.
 
     `what` names the object, `said` is the whole answer.
     """
-    text = said[:_LONGEST].rstrip(". ")
-    return Blocked("Refused", f"{text}. {_advice(what, said, lasting=lasting)}", lasting)
+    text = answer[:_LONGEST].rstrip(". ")
+    return Blocked("Refused", f"{text}. {_advice(what, answer, lasting=lasting)}", lasting)
 
 
-def field_of(said: str) -> str:
+def field_in(answer: str) -> str:
     """Return the field of the AmatersCluster that an answer is about; empty when it names none."""
     found = [
-        (match.start(), ours) for pattern, ours in _FIELDS if (match := re.search(pattern, said))
+        (match.start(), ours) for pattern, ours in _FIELDS if (match := re.search(pattern, answer))
     ]
     return min(found)[1] if found else ""
 
 
-def _advice(what: str, said: str, *, lasting: bool) -> str:
+def _advice(what: str, answer: str, *, lasting: bool) -> str:
     left = f"until it is accepted, {what} stays unchanged"
-    if field := field_of(said):
+    if field := field_in(answer):
         return f"Correct {field}; {left}"
-    if "exceeded quota" in said:
+    if "exceeded quota" in answer:
         return f"Raise that quota, or ask for less in the spec; {left}"
-    if "admission webhook" in said or "denied the request" in said or "webhook" in said:
+    if "admission webhook" in answer or "denied the request" in answer or "webhook" in answer:
         return f"Change what that webhook refuses, or the webhook; {left}"
-    if "cannot " in said and "in API group" in said:
+    if "cannot " in answer and "in API group" in answer:
         return f"Upgrade the operator's chart, which grants its rights; {left}"
     return f"Correct the spec; {left}" if lasting else f"It is retried; {left}"

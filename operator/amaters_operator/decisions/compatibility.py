@@ -16,11 +16,11 @@ def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:
     led = _by_nodes_with_leader(observed)
     if led is not None:
         return led
-    said: dict[int, list[Incompatible]] = defaultdict(list)
+    reports: dict[int, list[Incompatible]] = defaultdict(list)
     for _, node in sorted(observed.nodes.items()):
         for one in node.incompatible:
-            said[one.member].append(one)
-    named = {member: by[0] for member, by in said.items() if 2 * len(by) >= len(observed.pods)}
+            reports[one.member].append(one)
+    named = {member: by[0] for member, by in reports.items() if 2 * len(by) >= len(observed.pods)}
     return named or None
 
 

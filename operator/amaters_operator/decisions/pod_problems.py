@@ -51,11 +51,11 @@ def of(observed: Observation, pod: Pod) -> PodProblem | None:
         return _leaving(observed, pod)
     if pod.ready:
         return None
-    said = observed.warnings.get(pod.ordinal, PodWarnings())
+    warnings = observed.warnings.get(pod.ordinal, PodWarnings())
     if pod.cause is Cause.UNSCHEDULABLE:
-        return _without_place(pod, said)
+        return _without_place(pod, warnings)
     if pod.cause is Cause.NONE:
-        return _not_started(pod, said)
+        return _not_started(pod, warnings)
     reason, advice = _CONTAINER[pod.cause]
     text = f"{pod.problem.rstrip('.')}. {advice.format(pod=pod.name)}"
     return PodProblem(pod.name, reason, text, by_spec=pod.cause is not Cause.ENDED)
@@ -119,8 +119,8 @@ def silent(cluster: AmatersCluster, observed: Observation) -> list[str]:
 def creating(cluster: AmatersCluster, observed: Observation) -> str:
     """Say what a cluster that has not formed waits for."""
     if found := all_of(cluster, observed):
-        said = "; ".join(f"{one.pod}: {one.text}" for one in found)
-        return f"the members cannot start: {said}"
+        warnings = "; ".join(f"{one.pod}: {one.text}" for one in found)
+        return f"the members cannot start: {warnings}"
     reasons = {node.reason for node in observed.nodes.values() if node.reason}
     text = f"waiting for the initial members: {listed(missing(cluster, observed))}"
     return f"{text} ({'; '.join(sorted(reasons))})" if reasons else text
@@ -130,8 +130,8 @@ def details(cluster: AmatersCluster, observed: Observation) -> str:
     """Say what is known of each missing pod, and what to do."""
     known = {one.pod: one.text for one in all_of(cluster, observed)}
     gone = missing(cluster, observed)
-    said = [f"{name}: {known[name]}" for name in gone if name in known]
-    return "; ".join(said) or _hint(cluster, observed, gone[0])
+    warnings = [f"{name}: {known[name]}" for name in gone if name in known]
+    return "; ".join(warnings) or _hint(cluster, observed, gone[0])
 
 
 def _hint(cluster: AmatersCluster, observed: Observation, name: str) -> str:
@@ -168,18 +168,18 @@ def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
     )
 
 
-def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
-    claim, words = names.claim_of(pod.name), pod.problem.lower()
-    if said.claim:
+def _without_place(pod: Pod, warnings: PodWarnings) -> PodProblem:
+    claim, text = names.claim_of(pod.name), pod.problem.lower()
+    if warnings.claim:
         return PodProblem(
             pod.name,
             "VolumeNotBound",
-            f"its volume claim {claim} is not bound: {said.claim.rstrip('.')}. Correct that; "
+            f"its volume claim {claim} is not bound: {warnings.claim.rstrip('.')}. Correct that; "
             "spec.storage.className cannot be changed, so create a missing class, "
             "or delete the cluster and create it with another class",
             final=True,
         )
-    if any(one in words for one in _ELSEWHERE):
+    if any(one in text for one in _ELSEWHERE):
         return PodProblem(
             pod.name,
             "NodeNotAvailable",
@@ -196,12 +196,12 @@ def _without_place(pod: Pod, said: PodWarnings) -> PodProblem:
     )
 
 
-def _not_started(pod: Pod, said: PodWarnings) -> PodProblem | None:
-    if not said.pod:
+def _not_started(pod: Pod, warnings: PodWarnings) -> PodProblem | None:
+    if not warnings.pod:
         return None
     return PodProblem(
         pod.name,
         "PodNotStarted",
-        f"{said.pod.rstrip('.')}. Correct that, or correct the spec",
+        f"{warnings.pod.rstrip('.')}. Correct that, or correct the spec",
         by_spec=True,
     )

@@ -72,10 +72,10 @@ def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
             continue
         if observed.now - since > policy.progress_deadline:
             node = observed.nodes.get(pod.ordinal)
-            said = f": it reports {node.reason!r}" if node and node.reason else ""
+            report = f": it reports {node.reason!r}" if node and node.reason else ""
             return Stuck(
                 f"{pod.name} runs the newest revision and has not been ready for more than "
-                f"{policy.progress_deadline.total_seconds():.0f} s{said}. No healthy pod is "
+                f"{policy.progress_deadline.total_seconds():.0f} s{report}. No healthy pod is "
                 f"touched. See `kubectl logs {pod.name}` and correct the spec"
             )
     return None

@@ -60,14 +60,14 @@ class FakeDatabase:
     files_arrive: bool = True
     """Whether a changed ConfigMap is in the pods already."""
     loading: asyncio.Event | None = None
-    """What a restore waits for once it has begun; None: it ends at once."""
+    """What a restore waits for once it has started; None: it ends at once."""
     restored: list[tuple[str, bool]] = field(default_factory=list)
     backups_by: list[int] = field(default_factory=list)
 
     def admin(
         self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
     ) -> AbstractAsyncContextManager[Admin]:
-        """Return a node's admin service; with TLS it answers nobody who has no certificate."""
+        """Return a node's admin service; with TLS it refuses a caller without a certificate."""
         del timeout
         return self._open(node, tls)
 

@@ -86,12 +86,12 @@ class Driver:
 
     def events(self) -> list[str]:
         """Return the recorded events, as `reason: note`, in order."""
-        told = [one.whole() for one in self.world.store.entries.values()]
-        return [f"{one['reason']}: {one['note']}" for one in told if one["kind"] == "Event"]
+        objects = [one.whole() for one in self.world.store.entries.values()]
+        return [f"{one['reason']}: {one['note']}" for one in objects if one["kind"] == "Event"]
 
 
 def _run(work: Coroutine[None, None, None]) -> None:
-    """Run to the end on a loop of its own; what is left of it when it dies, dies with it."""
+    """Run to the end on an own loop; tasks that are left when it is killed are cancelled."""
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(work)
@@ -108,12 +108,14 @@ async def _cancel_all(left: set[asyncio.Task[object]]) -> None:
 
 def at_rest(cluster: AmatersCluster) -> bool:
     """Whether the spec is reached, by the cluster's conditions."""
-    words = {one.type: (one.status, one.observed_generation) for one in cluster.status.conditions}
+    conditions = {
+        one.type: (one.status, one.observed_generation) for one in cluster.status.conditions
+    }
     generation = cluster.metadata.generation
     return (
         cluster.status.phase == "Running"
-        and words.get("Ready") == ("True", generation)
-        and words.get("Reconciling") == ("False", generation)
-        and words.get("Stalled") == ("False", generation)
-        and words.get("Degraded") == ("False", generation)
+        and conditions.get("Ready") == ("True", generation)
+        and conditions.get("Reconciling") == ("False", generation)
+        and conditions.get("Stalled") == ("False", generation)
+        and conditions.get("Degraded") == ("False", generation)
     )

@@ -83,7 +83,7 @@ class FakeKube:
             raise no
         what = f"apply {manifest['kind']} {manifest['metadata']['name']}"
         if manifest["kind"] == kinds.EVENT.name:
-            what = f"tell {manifest['reason']}"
+            what = f"record {manifest['reason']}"
         with self.crash_points.change(f"{what} status" if status else what):
             return self.store.apply(manifest, manager, status=status)
 

@@ -40,8 +40,8 @@ class PodEvents:
         recent = {names.ordinal(one.pod) for one in cluster.status.members} | there.keys()
         gone = [one for one in range(statefulset["spec"]["replicas"]) if one not in recent]
         late = [pod for pod in there.values() if _is_late(pod, now)][:_MOST]
-        said = await asyncio.gather(*(self._of_pod(cluster, pod, now) for pod in late))
-        found = {pod.ordinal: one for pod, one in zip(late, said, strict=True)}
+        texts = await asyncio.gather(*(self._of_pod(cluster, pod, now) for pod in late))
+        found = {pod.ordinal: one for pod, one in zip(late, texts, strict=True)}
         return found | (await self._of_absent(cluster, statefulset, gone, now) if gone else {})
 
     async def _of_pod(self, cluster: AmatersCluster, pod: Pod, now: datetime) -> PodWarnings:
@@ -60,14 +60,14 @@ class PodEvents:
         made = {}
         for ordinal in gone:
             name = names.pod(cluster, ordinal)
-            said = [one for one in found if f"Pod {name} " in one.get("note", "")]
-            made[ordinal] = PodWarnings(creation=_words(said))
+            texts = [one for one in found if f"Pod {name} " in one.get("note", "")]
+            made[ordinal] = PodWarnings(creation=_text(texts))
         return made
 
     async def _newest(
         self, cluster: AmatersCluster, kind: str, name: str, now: datetime, *, uid: str = ""
     ) -> str:
-        return _words(await self._events(cluster, kind, name, now, uid=uid))
+        return _text(await self._events(cluster, kind, name, now, uid=uid))
 
     async def _events(
         self, cluster: AmatersCluster, kind: str, name: str, now: datetime, *, uid: str
@@ -75,9 +75,9 @@ class PodEvents:
         """Return the fresh warnings about an object, oldest first."""
         fields = {"regarding.kind": kind, "regarding.name": name, "type": "Warning"}
         found = await self.kube.find(kinds.EVENT, cluster.namespace, labels={}, fields=fields)
-        fresh = [one for one in found if now - _last(one, now) < _FRESH]
+        fresh = [one for one in found if now - _last_time(one, now) < _FRESH]
         about = [one for one in fresh if not uid or one["regarding"].get("uid", uid) == uid]
-        return sorted(about, key=lambda one: _last(one, now))
+        return sorted(about, key=lambda one: _last_time(one, now))
 
 
 def _is_late(pod: Pod, now: datetime) -> bool:
@@ -86,7 +86,7 @@ def _is_late(pod: Pod, now: datetime) -> bool:
     return pod.unready_since is not None and now - pod.unready_since >= _GRACE
 
 
-def _last(event: Manifest, now: datetime) -> datetime:
+def _last_time(event: Manifest, now: datetime) -> datetime:
     """Return when the event last occurred, by the old or the new field."""
     series = event.get("series") or {}
     text = (
@@ -97,7 +97,7 @@ def _last(event: Manifest, now: datetime) -> datetime:
     return now if text is None else datetime.fromisoformat(text)
 
 
-def _words(events: list[Manifest]) -> str:
+def _text(events: list[Manifest]) -> str:
     if not events:
         return ""
     return f"{events[-1].get('reason', '')}: {events[-1].get('note', '')}"[:_LONGEST]

@@ -1,4 +1,4 @@
-"""The status, from observation only: all it keeps is how the cluster began. Pure."""
+"""The status, from observation only: all it keeps is how the cluster started. Pure."""
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import settle

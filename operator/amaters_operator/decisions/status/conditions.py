@@ -117,13 +117,13 @@ def _unknown_since(cluster: AmatersCluster) -> datetime | None:
 
 def _misfits(cluster: AmatersCluster, observed: Observation) -> str:
     """Say which versions are incompatible, why, and what to do; empty when all fit."""
-    said, advice = [], ""
+    texts, advice = [], ""
     for member, one in sorted((compatibility.kept_out(observed) or {}).items()):
         ordinal = compatibility.ordinal(observed, member)
         name = f"member {member}" if ordinal is None else names.pod(cluster, ordinal)
-        said.append(f"{name} runs {one.version} and is kept out: {one.reason}")
+        texts.append(f"{name} runs {one.version} and is kept out: {one.reason}")
         advice = one.advice
-    return "; ".join([*said, advice]) if said else ""
+    return "; ".join([*texts, advice]) if texts else ""
 
 
 def _backed_up(backup: BackupStatus | None) -> Assessment:

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, settle
 from pydantic import ValidationError
 

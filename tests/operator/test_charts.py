@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.kube import kinds as kube_kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority

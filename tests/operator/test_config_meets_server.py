@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from amaters_operator import manifests
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import config, names
 from amaters_server.config.load import Sources, load
 

@@ -10,7 +10,7 @@ import pytest
 from amaters.admin.cluster import NodeState
 from amaters.errors import AmatersError, UnavailableError, UnreachableError
 from amaters.testing.admin import serve_admin
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers.observing import node_answers
 from amaters_operator.database.certificates import CertificateError, material, served_serial
 from amaters_operator.database.client import AmatersDatabase

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.kube import events, kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAMESPACE

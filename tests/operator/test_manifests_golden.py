@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from amaters_operator import manifests
-from amaters_operator.api import AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import WithJsonSchema
 
-from amaters_operator.api.scalars import rule, rules
+from amaters_operator.api.scalars import form, rule, rules
 
 LONGEST_NAME: Final = 63
 LONGEST_KEY: Final = 317
@@ -37,8 +37,7 @@ def key(description: str = "") -> dict[str, Any]:
         "type": "string",
         "minLength": 1,
         "maxLength": LONGEST_KEY,
-        "pattern": KEY_PATTERN,
-        **rules(rule(f"self.matches('{KEY_PATTERN}')", KEY_MESSAGE)),
+        **form(KEY_PATTERN, KEY_MESSAGE),
         **({"description": description} if description else {}),
     }
 
@@ -48,8 +47,7 @@ def value() -> dict[str, Any]:
     return {
         "type": "string",
         "maxLength": LONGEST_NAME,
-        "pattern": VALUE_PATTERN,
-        **rules(rule(f"self.matches('{VALUE_PATTERN}')", VALUE_MESSAGE)),
+        **form(VALUE_PATTERN, VALUE_MESSAGE),
     }
 
 

@@ -29,12 +29,17 @@ def rules(*each: dict[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(each)}
 
 
-def _form(pattern: str, message: str) -> Callable[[_Value], _Value]:
+def form(pattern: str, message: str) -> dict[str, Any]:
+    """Return the schema of text of that form; the rule says in words what the pattern means."""
+    return {"pattern": pattern} | rules(rule(f"self.matches('{pattern}')", message))
+
+
+def _matching(pattern: str, message: str) -> Callable[[_Value], _Value]:
     """Return a check for text of that form; numbers pass."""
-    form = re.compile(pattern)
+    compiled = re.compile(pattern)
 
     def check(value: _Value) -> _Value:
-        if isinstance(value, str) and form.fullmatch(value) is None:
+        if isinstance(value, str) and compiled.fullmatch(value) is None:
             raise ValueError(f"{message}, got {value!r}")
         return value
 
@@ -53,10 +58,8 @@ IMAGE_PATTERN = (
 )
 IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, without spaces"
 
-BUCKET = "[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9]"
-DESTINATION_PATTERN = f"^s3://{BUCKET}(/.*)?$"
+S3_PATTERN = "^s3://[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9](/.*)?$"
 DESTINATION_MESSAGE = "write bucket and prefix as s3://BUCKET/PREFIX, such as s3://backups/orders"
-BACKUP_PATTERN = f"^s3://{BUCKET}(/.*)?$"
 BACKUP_MESSAGE = (
     "write the backup as s3://BUCKET/KEY, as another cluster shows it in status.backup.last.uri, or "
     "the place it is in"
@@ -64,29 +67,27 @@ BACKUP_MESSAGE = (
 
 ByteAmount = Annotated[
     str,
-    AfterValidator(_form(BYTES_PATTERN, BYTES_MESSAGE)),
+    AfterValidator(_matching(BYTES_PATTERN, BYTES_MESSAGE)),
     Field(
         max_length=32,
-        json_schema_extra={"pattern": BYTES_PATTERN}
-        | rules(rule(f"self.matches('{BYTES_PATTERN}')", BYTES_MESSAGE)),
+        json_schema_extra=form(BYTES_PATTERN, BYTES_MESSAGE),
     ),
 ]
 
 ImageName = Annotated[
     str,
-    AfterValidator(_form(IMAGE_PATTERN, IMAGE_MESSAGE)),
+    AfterValidator(_matching(IMAGE_PATTERN, IMAGE_MESSAGE)),
     Field(
         min_length=1,
         max_length=512,
-        json_schema_extra={"pattern": IMAGE_PATTERN}
-        | rules(rule(f"self.matches('{IMAGE_PATTERN}')", IMAGE_MESSAGE)),
+        json_schema_extra=form(IMAGE_PATTERN, IMAGE_MESSAGE),
     ),
 ]
 
 # Kubernetes accepts `cpu: 2` as well as `cpu: "2"`.
 ResourceAmount = Annotated[
     int | str,
-    AfterValidator(_form(AMOUNT_PATTERN, AMOUNT_MESSAGE)),
+    AfterValidator(_matching(AMOUNT_PATTERN, AMOUNT_MESSAGE)),
     WithJsonSchema(
         {"x-kubernetes-int-or-string": True, "maxLength": 32, "pattern": AMOUNT_PATTERN}
     ),
@@ -110,21 +111,12 @@ Resources = Annotated[
 # Checked by the API server alone: an object from before these rules must not stop an operator.
 Destination = Annotated[
     str,
-    Field(
-        max_length=1024,
-        json_schema_extra={"pattern": DESTINATION_PATTERN}
-        | rules(rule(f"self.matches('{DESTINATION_PATTERN}')", DESTINATION_MESSAGE)),
-    ),
+    Field(max_length=1024, json_schema_extra=form(S3_PATTERN, DESTINATION_MESSAGE)),
 ]
 
 BackupUri = Annotated[
     str,
-    Field(
-        min_length=1,
-        max_length=1024,
-        json_schema_extra={"pattern": BACKUP_PATTERN}
-        | rules(rule(f"self.matches('{BACKUP_PATTERN}')", BACKUP_MESSAGE)),
-    ),
+    Field(min_length=1, max_length=1024, json_schema_extra=form(S3_PATTERN, BACKUP_MESSAGE)),
 ]
 
 ObjectName = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from amaters_operator.api.scalars import rule, rules
+from amaters_operator.api.scalars import form, rule, rules
 
 _MINUTE: Final = "[0-5]?[0-9]"
 _HOUR: Final = "(2[0-3]|[01]?[0-9])"
@@ -44,11 +44,7 @@ ZONE_MESSAGE: Final = "write an IANA time zone, such as Europe/Berlin or UTC"
 
 Schedule = Annotated[
     str,
-    Field(
-        max_length=128,
-        json_schema_extra={"pattern": SCHEDULE_PATTERN}
-        | rules(rule(f"self.matches('{SCHEDULE_PATTERN}')", SCHEDULE_MESSAGE)),
-    ),
+    Field(max_length=128, json_schema_extra=form(SCHEDULE_PATTERN, SCHEDULE_MESSAGE)),
 ]
 
 # The API server knows the zones: a CronJob's timeZone needs them.

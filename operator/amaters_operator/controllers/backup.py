@@ -28,9 +28,8 @@ from amaters_operator.decisions.backup.schedule import (
     InvalidScheduleError,
 )
 from amaters_operator.decisions.observation import Pod
-from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
-from amaters_operator.manifests import Shape, config
+from amaters_operator.manifests import config
 
 _AT_REST = timedelta(seconds=30)
 _SOON = timedelta(seconds=5)
@@ -145,12 +144,9 @@ class BackupController:
             return "the cluster has not formed yet"
         if cluster.spec.bootstrap is not None and not record.restored_from:
             return f"{cluster.spec.bootstrap.restore_from} is not loaded yet"
-        statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
-        if statefulset is None:
-            return "the StatefulSet does not exist"
-        observed = await self._observer.look(nodes, statefulset)
-        shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        ordinal = schedule.backup_pod(observed, config.digests(cluster, shape))
+        observed = await self._observer.look_up(nodes)
+        files = config.digests(cluster, record.initial_members)
+        ordinal = schedule.backup_pod(observed, files)
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (
             "no member that takes part has the newest configuration, which reaches the pods within "

@@ -28,13 +28,9 @@ from amaters_operator.decisions import (
     bootstrap,
     disruption_budgets,
     scale,
-    upgrade,
     volumes,
 )
 from amaters_operator.decisions.actions import (
-    DeleteClaim,
-    RemoveMember,
-    ReplacePod,
     SetReplicas,
     Step,
     Stuck,
@@ -131,7 +127,9 @@ class ClusterController:
             await self._report_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.look(nodes, applied.statefulset)
-        reloaded = await reload(nodes, observed, secret, config.digests(cluster, shape))
+        reloaded = await reload(
+            nodes, observed, secret, config.digests(cluster, record.initial_members)
+        )
         record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
         return Pass(cluster, nodes, shape, applied, record, secret, observed, reloaded, claims)
 
@@ -157,19 +155,18 @@ class ClusterController:
         return AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
 
     async def _decide(self, current: Pass) -> Decision:
-        """Decide by the observation; what deletes something needs a second one that agrees."""
-        decision = _decide(current.cluster, current.observed, current.claims)
-        if isinstance(decision.step, RemoveMember | DeleteClaim):
+        """Decide by the observation; a deletion needs a second observation that agrees."""
+        cluster = current.cluster
+        decision = arbitration.arbitrate(cluster, current.observed, current.claims)
+        if decision.deletion is not None:
             again = await self._observer.look(current.nodes, current.applied.statefulset)
-            claims = await self._claims.look(current.cluster)
-            if _target(_decide(current.cluster, again, claims).step) != _target(decision.step):
+            claims = await self._claims.look(cluster)
+            if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)
-        if current.secret.problem:
-            return _without_nodes(decision, current.secret.problem)
-        if not current.formed and not _heals(decision.step):
-            return Decision(None, decision.roll)
-        return decision
+        return arbitration.permitted(
+            decision, formed=current.formed, secret_problem=current.secret.problem
+        )
 
     async def _act(self, step: Step | None, current: Pass) -> Blocked | None:
         """Take the action, if the step is one; return what prevented it, if anything."""
@@ -246,7 +243,7 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         observed,
         decision,
         current.record,
-        arbitration.stuck(decision, observed, _policy(cluster), rolling=rolling),
+        arbitration.stuck(cluster, decision, observed, rolling=rolling),
         current.reloaded.certificates,
         tuple(blocked),
         secret_problem=current.secret.problem,
@@ -283,50 +280,6 @@ def _shape(
         volume_size=size,
         serves_clients=bootstrap.serves_clients(cluster.spec.bootstrap, record),
     )
-
-
-def _policy(cluster: AmatersCluster) -> upgrade.Policy:
-    spec = cluster.spec.upgrade
-    return upgrade.Policy(
-        paused=spec.paused,
-        min_ready=timedelta(seconds=spec.min_ready_seconds),
-        progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
-        max_lag=spec.max_lag_entries,
-    )
-
-
-def _decide(cluster: AmatersCluster, observed: Observation, claims: list[Claim]) -> Decision:
-    return arbitration.arbitrate(
-        cluster.spec.replicas,
-        observed,
-        _policy(cluster),
-        claims=claims,
-        keep_claims=cluster.spec.storage.when_scaled == "Retain",
-    )
-
-
-def _target(step: Step | None) -> tuple[object, ...]:
-    """Return what a deletion is about, whatever its reason is."""
-    match step:
-        case RemoveMember(member, ordinal):
-            return RemoveMember, member, ordinal
-        case DeleteClaim(claim, uid):
-            return DeleteClaim, claim, uid
-        case _:
-            return (step,)
-
-
-def _without_nodes(decision: Decision, why: str) -> Decision:
-    """Return the decision while the nodes cannot be asked: only broken pods are replaced."""
-    if decision.roll is None:
-        return Decision(None)
-    wait = Wait(f"pods are replaced once their nodes can be asked again: {why}")
-    return decision if _heals(decision.step) else Decision(wait, wait)
-
-
-def _heals(step: Step | None) -> bool:
-    """Whether the action is good even before the cluster has formed."""
-    return isinstance(step, ReplacePod) and not step.healthy
 
 
 def _pause(step: Step | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:

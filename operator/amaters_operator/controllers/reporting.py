@@ -8,6 +8,7 @@ from typing import Literal
 
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
+from amaters_operator.api.scalars import ApiModel
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
 from amaters_operator.decisions.status.conditions import INCOMPATIBLE
 from amaters_operator.kube import events, kinds
@@ -15,16 +16,13 @@ from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
 from amaters_operator.manifests.names import Manifest
 
-BACKUP_MANAGER = f"{MANAGER}-backup"
-"""Writes only status.backup, so that a long backup never holds up the rest."""
-
-RESTORE_MANAGER = f"{MANAGER}-restore"
-"""Writes only status.restore, so that a long load never holds up the rest."""
-
 Severity = Literal["Normal", "Warning"]
 
 _RECOGNISED = 200
 """Of a note: enough to recognise it in a condition, which may be cut off."""
+
+_NEVER = timedelta(0)
+"""How long an event is not repeated that the status proves to be new."""
 
 _NUMBER = re.compile(r"\d+")
 
@@ -60,13 +58,7 @@ class Reporter:
         """Record a warning about a state once: from then on the conditions say it."""
         reported = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in reported):
-            await self._record_always(cluster, reason, note, kind="Warning")
-
-    async def _record_always(
-        self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity
-    ) -> None:
-        """Record an event that the status proves to be new, however often it returns."""
-        await self._record(cluster, reason, note, kind, quiet=timedelta(0))
+            await self._record(cluster, reason, note, "Warning", quiet=_NEVER)
 
     async def _record(
         self, cluster: AmatersCluster, reason: str, note: str, kind: Severity, *, quiet: timedelta
@@ -99,23 +91,26 @@ class Reporter:
         await self.kube.apply(_manifest(cluster, new), status=True)
         for condition in _changed(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
-            await self._record_always(cluster, condition.reason, condition.message, kind=kind)
+            await self._record(cluster, condition.reason, condition.message, kind, quiet=_NEVER)
         for note in _kept_out(cluster.status, status):
-            await self._record_always(cluster, INCOMPATIBLE, note, kind="Warning")
+            await self._record(cluster, INCOMPATIBLE, note, "Warning", quiet=_NEVER)
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
         """Write status.backup, if it says anything new."""
-        made = _part(status)
-        if made != _part(cluster.status.backup):
-            manifest = _manifest(cluster, {"backup": made})
-            await self.kube.apply(manifest, manager=BACKUP_MANAGER, status=True)
+        await self._write_part(cluster, "backup", status, cluster.status.backup)
 
     async def restore(self, cluster: AmatersCluster, status: RestoreStatus) -> None:
         """Write status.restore, if it says anything new."""
+        await self._write_part(cluster, "restore", status, cluster.status.restore)
+
+    async def _write_part(
+        self, cluster: AmatersCluster, name: str, status: ApiModel, before: ApiModel | None
+    ) -> None:
+        """Write one field of the status by its own manager, so that it never holds up the rest."""
         made = _part(status)
-        if made != _part(cluster.status.restore):
-            manifest = _manifest(cluster, {"restore": made})
-            await self.kube.apply(manifest, manager=RESTORE_MANAGER, status=True)
+        if before is None or made != _part(before):
+            manifest = _manifest(cluster, {name: made})
+            await self.kube.apply(manifest, manager=f"{MANAGER}-{name}", status=True)
 
 
 def _written(status: ClusterStatus) -> Manifest:
@@ -126,8 +121,8 @@ def _written(status: ClusterStatus) -> Manifest:
     return {**_known(made), **conditions}  # Kubernetes requires every field of a condition.
 
 
-def _part(status: BackupStatus | RestoreStatus | None) -> Manifest | None:
-    return None if status is None else _known(status.model_dump(by_alias=True, mode="json"))
+def _part(status: ApiModel) -> Manifest:
+    return _known(status.model_dump(by_alias=True, mode="json"))
 
 
 def _known(part: Manifest) -> Manifest:

@@ -23,10 +23,9 @@ from amaters_operator.database.port import Database
 from amaters_operator.decisions import bootstrap
 from amaters_operator.decisions.actions import Restore, Wait
 from amaters_operator.decisions.observation import Pod
-from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
-from amaters_operator.manifests import Shape, config
+from amaters_operator.manifests import config
 
 _AT_REST = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
@@ -92,10 +91,8 @@ class RestoreController:
         """Return the pod that loads the backup, or what it waits for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
-        statefulset = await self._kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
-        observed = await self._observer.look(nodes, statefulset)
-        shape = Shape(1, tuple(record.initial_members), formed=True, volume_size="")
-        return bootstrap.restore_pod(observed, config.digests(cluster, shape))
+        files = config.digests(cluster, record.initial_members)
+        return bootstrap.restore_pod(await self._observer.look_up(nodes), files)
 
     async def _attempt(self, job: RestoreJob) -> None:
         """Load the backup, unless that fails or its inputs are corrected while it runs."""

@@ -10,8 +10,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions import scale, upgrade
-from amaters_operator.decisions.actions import ReplacePod, Step, Stuck, Wait
+from amaters_operator.decisions.actions import (
+    DeleteClaim,
+    RemoveMember,
+    ReplacePod,
+    Step,
+    Stuck,
+    Wait,
+)
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.volumes import Claim
 
@@ -24,21 +32,29 @@ class Decision:
     roll: upgrade.RollStep | None = None
     scaling: scale.ScaleStep | None = None
 
+    @property
+    def deletion(self) -> tuple[object, ...] | None:
+        """What the step deletes for good, whatever its reason is; None when it deletes nothing."""
+        match self.step:
+            case RemoveMember(member, ordinal):
+                return RemoveMember, member, ordinal
+            case DeleteClaim(claim, uid):
+                return DeleteClaim, claim, uid
+            case _:
+                return None
+
 
 def arbitrate(
-    wanted: int,
-    observed: Observation,
-    policy: upgrade.Policy,
-    *,
-    claims: Sequence[Claim] = (),
-    keep_claims: bool = False,
+    cluster: AmatersCluster, observed: Observation, claims: Sequence[Claim] = ()
 ) -> Decision:
     """Return the decision of this pass; its step is None when nothing is left to do."""
+    wanted, policy = cluster.spec.replicas, upgrade.policy(cluster.spec.upgrade)
+    keep_claims = cluster.spec.storage.when_scaled == "Retain"
     roll = upgrade.next_step(observed, policy)
     started = scale.unfinished(wanted, observed)
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
     scaling = started or change
-    if isinstance(roll, ReplacePod) and not roll.healthy:
+    if _heals(roll):
         return Decision(roll, roll, scaling)
     if started is not None and not isinstance(started, Wait):
         return Decision(started, roll, started)
@@ -49,8 +65,24 @@ def arbitrate(
     return Decision(scaling or roll, roll, scaling)
 
 
+def permitted(decision: Decision, *, formed: bool, secret_problem: str) -> Decision:
+    """Return the part of the decision that is allowed in a cluster in this state.
+
+    Before the cluster has formed, and while the nodes cannot be asked, only broken pods are
+    replaced.
+    """
+    if _heals(decision.step) or (formed and not secret_problem):
+        return decision
+    if not secret_problem:
+        return Decision(None, decision.roll)
+    if decision.roll is None:
+        return Decision(None)
+    wait = Wait(f"pods are replaced once their nodes can be asked again: {secret_problem}")
+    return Decision(wait, wait)
+
+
 def stuck(
-    decision: Decision, observed: Observation, policy: upgrade.Policy, *, rolling: bool
+    cluster: AmatersCluster, decision: Decision, observed: Observation, *, rolling: bool
 ) -> Stuck | None:
     """Return why the roll is stuck, also when the last outdated pod is already replaced.
 
@@ -58,7 +90,12 @@ def stuck(
     """
     if isinstance(decision.roll, Stuck):
         return decision.roll
+    policy = upgrade.policy(cluster.spec.upgrade)
     return upgrade.problem_of_updated(observed, policy) if rolling else None
+
+
+def _heals(step: Step | None) -> bool:
+    return isinstance(step, ReplacePod) and not step.healthy
 
 
 def _removes_idle(wanted: int, observed: Observation) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from amaters_operator.api.spec import UpgradeSpec
 from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
 from amaters_operator.decisions.compatibility import certainly_kept_out
@@ -27,6 +28,16 @@ class Policy:
     min_ready: timedelta = timedelta(seconds=5)
     progress_deadline: timedelta = timedelta(minutes=5)
     max_lag: int = 1000
+
+
+def policy(spec: UpgradeSpec) -> Policy:
+    """Return the policy of `spec.upgrade`."""
+    return Policy(
+        paused=spec.paused,
+        min_ready=timedelta(seconds=spec.min_ready_seconds),
+        progress_deadline=timedelta(seconds=spec.progress_deadline_seconds),
+        max_lag=spec.max_lag_entries,
+    )
 
 
 def next_step(observed: Observation, policy: Policy) -> RollStep | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -59,17 +60,14 @@ def rendered(cluster: AmatersCluster, shape: Shape) -> str:
     return tomli_w.dumps(sections(cluster, shape))
 
 
-def digests(cluster: AmatersCluster, shape: Shape) -> frozenset[str]:
+def digests(cluster: AmatersCluster, initial_members: Iterable[str]) -> frozenset[str]:
     """Return the digests of every config.toml with these settings, as nodes report them.
 
     The peers matter only to a node with an empty disk: the files for all sizes, and from before
     the cluster formed, are equally current.
     """
-    sizes = range(1, LARGEST + 1)
-    shapes = [
-        replace(shape, formed=False),
-        *(replace(shape, formed=True, replicas=n) for n in sizes),
-    ]
+    first = Shape(1, tuple(initial_members), formed=False, volume_size="")
+    shapes = [first, *(replace(first, formed=True, replicas=n) for n in range(1, LARGEST + 1))]
     texts = (rendered(cluster, one) for one in shapes)
     return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 

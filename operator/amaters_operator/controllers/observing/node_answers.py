@@ -1,8 +1,6 @@
 """From the database's answers to the values that decisions use. Pure."""
 
-from collections.abc import Iterable
-
-from amaters.admin.cluster import CertificateInfo, ClusterMembers, NodeStatus
+from amaters.admin.cluster import ClusterMembers, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.observation import (
@@ -28,18 +26,15 @@ def node(status: NodeStatus) -> Node:
         version=status.version,
         ready=status.ready,
         restoring=status.restoring,
-        certificates=certificates(status.certificates),
+        certificates=tuple(
+            LoadedCertificate(one.listener, one.serial) for one in status.certificates
+        ),
         config_digest=status.config_digest,
         incompatible=tuple(
             Incompatible(one.member_id, one.version, one.reason, one.advice)
             for one in status.incompatible
         ),
     )
-
-
-def certificates(loaded: Iterable[CertificateInfo]) -> tuple[LoadedCertificate, ...]:
-    """Return the certificates that a node reports as loaded."""
-    return tuple(LoadedCertificate(one.listener, one.serial) for one in loaded)
 
 
 def members(cluster: AmatersCluster, listing: ClusterMembers) -> tuple[Member, ...]:

@@ -32,6 +32,12 @@ class Observer:
 
     kube: KubeApi
 
+    async def look_up(self, nodes: Nodes) -> Observation:
+        """Return the observation by the StatefulSet as it is now."""
+        cluster = nodes.cluster
+        statefulset = await self.kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
+        return await self.look(nodes, statefulset)
+
     async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Observation:
         """Return the observation; `statefulset` is as the API server has it now, if it exists."""
         cluster = nodes.cluster

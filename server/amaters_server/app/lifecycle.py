@@ -51,6 +51,7 @@ Python's default of 5 ms, the fsync of a busy node would wait longer than it tak
 
 def run(sources: Sources, loaded: Loaded) -> None:
     """Run a server until it is told to stop; DatabaseError when it cannot start."""
+    gc.freeze()  # Without that the first search for garbage would walk all that was imported.
     gc.enable()
     SIGNALS.catch()
     SIGNALS.hold()

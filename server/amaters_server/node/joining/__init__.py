@@ -1,1 +1,1 @@
-"""How a disk gets its place: discovery, founding a cluster, and opening the replica."""
+"""How an empty disk finds or founds its cluster, and how a replica is opened."""

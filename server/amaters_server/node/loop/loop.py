@@ -38,7 +38,6 @@ class _Observed:
     """What the loop has seen last; times are on the node's clock."""
 
     leader: float = 0.0
-    tick: float = 0.0
     unreachable: set[int] = field(default_factory=set)
     refusal: tuple[int, str] = (0, "")
 
@@ -72,7 +71,7 @@ class ReplicaLoop:
     def start(self) -> None:
         """Start to tick."""
         self._running = True
-        self._observed.leader = self._observed.tick = self._parts.clock.now()
+        self._observed.leader = self._parts.clock.now()
         self.storage.start()
         self._ticked()
 
@@ -155,10 +154,6 @@ class ReplicaLoop:
     def leader_silence(self) -> float:
         """Return the seconds since the last message of a leader."""
         return self._parts.clock.now() - self._observed.leader
-
-    def tick_delay(self) -> float:
-        """Return the seconds since the last tick: how far the event loop lags."""
-        return self._parts.clock.now() - self._observed.tick
 
     def kick(self) -> None:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
@@ -263,7 +258,6 @@ class ReplicaLoop:
 
     def _ticked(self) -> None:
         now = self._parts.clock.now()
-        self._observed.tick = now
         self._timer = self._loop.call_later(self.timing.tick, self._ticked)
         self._count()
         unreachable, self._observed.unreachable = self._observed.unreachable, set()

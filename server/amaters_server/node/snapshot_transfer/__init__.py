@@ -1,1 +1,1 @@
-"""What raft calls a snapshot, on its way from the leader to a follower."""
+"""Raft snapshots in transfer from a leader to a follower."""

@@ -28,7 +28,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test test-fast check fix faults e2e demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
+.PHONY: help setup demo test test-fast check fix faults e2e e2e-from demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -84,6 +84,16 @@ faults: setup ## Partitions, bad disks, power cuts on real processes (K=name pic
 
 e2e: setup cluster-up images ## The promises on a real Kubernetes, then clean up
 	$(BIN)/pytest tests/e2e -m e2e --timeout 900 -s; status=$$?; \
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+
+e2e-from: setup cluster-up images ## A roll under load from an older commit's image to this one (FROM=commit)
+	@test -n "$(FROM)" || { echo "name the commit: make e2e-from FROM=HEAD~1"; exit 2; }
+	@rm -rf .cache/from && mkdir -p .cache/from && git archive "$(FROM)" | tar -x -C .cache/from
+	@env -u VIRTUAL_ENV $(MAKE) --no-print-directory -C .cache/from setup
+	AMATERS_TESTBED_CACHE="$${AMATERS_TESTBED_CACHE:-$(CURDIR)/.cache/testbed}" \
+	  .cache/from/$(BIN)/python .cache/from/tests/testbed/cluster.py images --tag from
+	AMATERS_ROLL_FROM=amaters-server:from $(BIN)/pytest tests/e2e/test_upgrade.py -m e2e -k moves_leadership_once \
+	  --timeout 900 -s; status=$$?; \
 	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
 
 demo-k8s: setup cluster-up images ## The whole story on Kubernetes, for a newcomer

@@ -1,18 +1,22 @@
 """A new image, one pod at a time, leader last, under a client that never stops."""
 
+import os
 import time
 
 import pytest
 from testbed.roll_monitor import RollMonitor
 
-from demo.clusters import NEXT_IMAGE, is_ready
+from demo.clusters import NEXT_IMAGE, SERVER_IMAGE, is_ready
 from demo.kubectl import eventually
 
 pytestmark = pytest.mark.e2e
 
+FROM_IMAGE = os.environ.get("AMATERS_ROLL_FROM", SERVER_IMAGE)
+"""The image that the roll begins with; `make e2e-from` names one of an older commit."""
+
 
 def test_a_roll_loses_nothing_and_moves_leadership_once(cluster, workload):
-    roll = cluster("roll", replicas=3)
+    roll = cluster("roll", replicas=3, image=FROM_IMAGE)
     roll.until_ready(3)
     client = workload("roll")
     client.start()

@@ -192,8 +192,8 @@ def _cluster(status: NodeStatus, node: Counters) -> Iterator[Metric]:
         "messages_sent": ("Raft messages sent.", node.messages_sent),
         "messages_received": ("Raft messages received.", node.messages_received),
         "messages_dropped": ("Raft messages dropped.", node.messages_dropped),
-        "images_sent": ("Images sent to lagging members.", node.snapshots_sent),
-        "images_installed": ("Images installed here.", node.snapshots_installed),
+        "images_sent": ("Raft snapshots sent to members that lag.", node.snapshots_sent),
+        "images_installed": ("Raft snapshots installed here.", node.snapshots_installed),
         "log_compactions": ("Times the log was cut.", node.log_compactions),
     }
     for name, (text, value) in counters.items():

@@ -33,7 +33,7 @@ class HealthStatus(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class HealthRecord:
     """Health at one moment."""
 
     timestamp: int
@@ -64,7 +64,7 @@ class Health:
     _stopping: bool = False
     _was_ready: bool = False
     _started: float = 0.0
-    _history: deque[Snapshot] = field(default_factory=lambda: deque(maxlen=HISTORY_LENGTH))
+    _history: deque[HealthRecord] = field(default_factory=lambda: deque(maxlen=HISTORY_LENGTH))
 
     def __post_init__(self) -> None:
         self._started = self.unix_time()
@@ -81,7 +81,7 @@ class Health:
     def record(self) -> None:
         """Add the present state to the history."""
         self._history.append(
-            Snapshot(int(self.unix_time()), self.status(), self.alive().ok, self.ready().ok)
+            HealthRecord(int(self.unix_time()), self.status(), self.alive().ok, self.ready().ok)
         )
 
     def alive(self) -> Verdict:
@@ -159,7 +159,7 @@ class Health:
             "uptime_seconds": self._uptime(),
             "uptime_percent": self._uptime_percent(),
             "history_count": len(self._history),
-            "history": [snapshot.json() for snapshot in self._history],
+            "history": [record.json() for record in self._history],
         }
 
     def _uptime(self) -> int:

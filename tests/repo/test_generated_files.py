@@ -30,7 +30,8 @@ def test_protobuf_stubs_are_fresh(tmp_path: Path):
 
 def test_every_program_the_makefile_runs_exists():
     recipes = (ROOT / "Makefile").read_text()
-    scripts = re.findall(r"python (\S+\.py)", recipes)
+    # What lies in .cache is another commit's, checked out by the recipe itself.
+    scripts = re.findall(r"python (?!\.cache/)(\S+\.py)", recipes)
     modules = [name for name in re.findall(r"python -m (\w[\w.]*)", recipes) if name != "pip"]
 
     assert scripts

@@ -1,4 +1,4 @@
-"""The composition root: the command line, who is built from what, and the order of start and stop."""
+"""The composition root: the command line, construction, and the order of start and stop."""
 
 import os
 

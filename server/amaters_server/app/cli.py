@@ -1,6 +1,6 @@
-"""The command line `amaters-server`: run a server, look at it, stop it, repair its disk.
+"""The command line `amaters-server`: run, inspect, stop and repair a server.
 
-What a person asked for goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
+Requested output goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
 2 wrong usage.
 """
 
@@ -24,15 +24,15 @@ COMMANDS = {
     "stop": "amaters_server.app.commands:stop",
     "validate-config": "amaters_server.app.commands:validate_config",
 }
-"""Where each command is: they bring the configuration with them, and `version` needs none."""
+"""The module of each command: they import the configuration, and `version` needs none."""
 
 
 def common_options(command: Callable[P, None]) -> Callable[P, None]:
-    """Give a command the options that every command takes."""
+    """Add the options that every command takes."""
     for option in (
         click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file."),
-        click.option("-b", "--bind", metavar="ADDR", help="Address that clients connect to."),
-        click.option("-d", "--data-dir", metavar="PATH", help="Folder that holds the data."),
+        click.option("-b", "--bind", metavar="ADDR", help="Client address to listen on."),
+        click.option("-d", "--data-dir", metavar="PATH", help="Data folder."),
         click.option("--log-level", metavar="LEVEL", help="trace, debug, info, warn or error."),
     ):
         command = option(command)
@@ -46,14 +46,14 @@ def common_options(command: Callable[P, None]) -> Callable[P, None]:
 @common_options
 @click.pass_context
 def main(context: click.Context, /, **options: object) -> None:
-    """Run and look after an AmateRS database server."""
+    """Run and manage an AmateRS database server."""
     context.obj = {name: value for name, value in options.items() if value is not None}
 
 
 @main.command("version")
-@click.option("-v", "--verbose", is_flag=True, help="Components and build, too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show components and build, too.")
 def show_version(*, verbose: bool) -> None:
-    """Say which version this is."""
+    """Print the version."""
     click.echo(f"AmateRS Server {__version__}\nCopyright The AmateRS on Kubernetes authors")
     if not verbose:
         return

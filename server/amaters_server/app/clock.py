@@ -1,4 +1,4 @@
-"""Time as the process has it."""
+"""The clocks of the process."""
 
 import asyncio
 import time

@@ -40,12 +40,12 @@ STATUS_LABELS = {
 
 POLL_SECONDS = 0.05
 FLUSH_SECONDS = 10
-"""What a server may need to close its disk, once the calls under way have had their time."""
+"""Seconds a server may need to close its disk, after the calls in progress have ended."""
 KILL_WAIT_SECONDS = 5.0
 
 
 def with_sources(command: Callable[..., None]) -> Callable[..., None]:
-    """Hand the command its `Sources`, made of the options before and after its name."""
+    """Pass the command its `Sources`, built from the options before and after its name."""
 
     @common_options
     @click.pass_context
@@ -86,17 +86,17 @@ def _fail(message: str) -> NoReturn:
 
 
 def _loaded(sources: Sources) -> Loaded:
-    with _told_of_configuration():
+    with _configuration_errors():
         return load(sources)
 
 
 def _located(sources: Sources) -> Settings:
-    with _told_of_configuration():
+    with _configuration_errors():
         return locate(sources)
 
 
 @contextmanager
-def _told_of_configuration() -> Iterator[None]:
+def _configuration_errors() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as wrong:
@@ -105,23 +105,29 @@ def _told_of_configuration() -> Iterator[None]:
 
 
 @click.command()
-@click.option("-f", "--foreground", is_flag=True, help="Accepted; the server never forks.")
+@click.option(
+    "-f", "--foreground", is_flag=True, help="Accepted for compatibility; the server never forks."
+)
 @click.option("--generate-config", is_flag=True, help="Write the default file if it is missing.")
 @click.option("--name", help="This node's name; in Kubernetes the pod's.")
-@click.option("--advertise", metavar="HOST:PORT", help="Where other members reach this node.")
-@click.option("--client-advertise", metavar="HOST:PORT", help="Where clients reach this node.")
+@click.option(
+    "--advertise", metavar="HOST:PORT", help="Address at which other members reach this node."
+)
+@click.option(
+    "--client-advertise", metavar="HOST:PORT", help="Address at which clients reach this node."
+)
 @with_sources
 def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
-    """Run the server until it is told to stop, by SIGTERM or SIGINT (Ctrl-C); the exit code is 0.
+    """Run the server until SIGTERM or SIGINT (Ctrl-C); the exit code is 0.
 
-    Calls under way, streams included, may end within server.shutdown_timeout_secs. A second
-    signal gives them up and closes everything in order all the same. A third one leaves at once
-    with exit code 1: the next start recovers as from a crash. SIGHUP reloads.
+    Calls in progress, streams included, have server.shutdown_timeout_secs to end. A second signal
+    aborts them and still closes everything in order. A third one exits at once with exit code 1:
+    the next start recovers as from a crash. SIGHUP reloads.
     """
     del foreground
     if generate_config and not sources.path.exists():
         _write_default(sources.path)
-    # Only here: the other commands need nothing of the server, and answer at once without it.
+    # Only here: the other commands do not need the server, and answer at once without it.
     from amaters_server.app import lifecycle  # noqa: PLC0415
 
     try:
@@ -136,17 +142,17 @@ def _write_default(path: Path) -> None:
         path.write_text(as_toml(Settings()))
     except OSError as wrong:
         if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
-            # It was not there before, and half of it would be taken for what a person wants.
+            # It did not exist before, and half of it would be read as the whole configuration.
             path.unlink(missing_ok=True)
         _fail(
             f"{path} cannot be written ({wrong.strerror}): name another file with --config, or "
-            "leave out --generate-config, for every setting has a default"
+            "leave out --generate-config: every setting has a default"
         )
     click.echo(f"Default configuration written to {path}", err=True)
 
 
 @click.command()
-@click.option("-f", "--force", is_flag=True, help="SIGKILL at once: nothing is flushed.")
+@click.option("-f", "--force", is_flag=True, help="Send SIGKILL at once: nothing is flushed.")
 @click.option("-t", "--timeout", type=click.IntRange(min=0), help="Seconds until SIGKILL.")
 @with_sources
 def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
@@ -197,11 +203,13 @@ def _gone(file: PidFile, seconds: float) -> bool:
     type=click.Choice(["human", "json"], case_sensitive=False),
     default="human",
 )
-@click.option("--addr", metavar="HOST:PORT", help="Ask the server there instead of the pid file.")
+@click.option(
+    "--addr", metavar="HOST:PORT", help="Query the server at this address instead of the pid file."
+)
 @with_sources
 def status(sources: Sources, *, form: str, addr: str | None) -> None:
-    """Say whether the server runs."""
-    # Only here: the other commands need nothing of gRPC.
+    """Show whether the server runs."""
+    # Only here: the other commands do not need gRPC.
     from amaters_server.rpc.aql.probe import Found, State, probe  # noqa: PLC0415
 
     settings = _located(sources)
@@ -236,10 +244,10 @@ def _require_address(text: str) -> None:
 
 
 @click.command("validate-config")
-@click.option("-s", "--show", is_flag=True, help="Print what is in force.")
+@click.option("-s", "--show", is_flag=True, help="Print the configuration in force.")
 @with_sources
 def validate_config(sources: Sources, *, show: bool) -> None:
-    """Say whether the configuration is right, naming every key that is not."""
+    """Validate the configuration, naming every invalid key."""
     loaded = _loaded(sources)
     for notice in loaded.notices:
         click.echo(f"Notice: {notice}", err=True)
@@ -260,13 +268,13 @@ def validate_config(sources: Sources, *, show: bool) -> None:
 @click.command()
 @with_sources
 def reload(sources: Sources) -> None:
-    """Have the running server read its configuration and certificates again."""
+    """Reload the configuration and certificates of the running server."""
     file = _located(sources).server.pid_file
     pid = PidFile(file).running()
     if pid is None:
         _fail(
-            f"Server is not running: nobody holds {file}. If it runs with another configuration "
-            "file, name that one with --config"
+            f"Server is not running: no process holds {file}. If it runs with another "
+            "configuration file, name that one with --config"
         )
     _signal(pid, signal.SIGHUP)
     click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
@@ -279,17 +287,19 @@ def reload(sources: Sources) -> None:
     type=click.IntRange(min=1),
     multiple=True,
     metavar="INDEX",
-    help="Make this entry do nothing. Name the same entries on every member.",
+    help="Turn this entry into a no-op. Name the same entries on every member.",
 )
 @click.option("--reset-term", is_flag=True, help="Replace a term that is beyond reason.")
-@click.option("--accept-loss", is_flag=True, help="Go on with less than was acknowledged.")
+@click.option(
+    "--accept-loss", is_flag=True, help="Continue without acknowledged writes that are lost."
+)
 @with_sources
 def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_loss: bool) -> None:
-    """Examine the log of a stopped member, and repair what is named.
+    """Examine the log of a stopped member, and repair the named entries.
 
-    Without options nothing is changed: the report says what is wrong and which command repairs
-    it. Stop all members first, and repair every one of them before the first is started again.
-    --accept-loss is for a lone node without a backup whose disk lost acknowledged writes.
+    Without options nothing is changed: the report names what is wrong and the command that repairs
+    it. Stop all members first, and repair every one of them before you start the first again.
+    --accept-loss is for a single node without a backup whose disk lost acknowledged writes.
     """
     # As for `start`: only here.
     from amaters_server.app import repair as repairs  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Settings to objects: who is built from what. Constructor calls only."""
+"""From settings to objects. Constructor calls only."""
 
 import asyncio
 import random
@@ -60,7 +60,7 @@ Listener = NativeListener | GrpcioListener
 AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
 REPORT_SECONDS = 2.0
-"""How long the leader is waited for when someone asks about members."""
+"""Seconds a request for the members waits for the leader."""
 
 
 _OF_A_NEW_DATABASE = re.compile(r"LOCK|LOG(\.old.*)?|IDENTITY|(MANIFEST|OPTIONS)-\d+|.*\.dbtmp")
@@ -89,7 +89,7 @@ class Server:
 def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
     """Open the storage engine; blocks. StorageError when it is damaged or in use.
 
-    StorageLostError when it holds less than was acknowledged, unless a person accepts that.
+    StorageLostError when it holds less than was acknowledged, unless that was accepted.
     """
     folder = database_folder(settings)
     _require_fitting(settings, folder)
@@ -107,7 +107,7 @@ def examine_engine(settings: Settings) -> Engine:
 
 
 def _require_fitting(settings: Settings, folder: Path) -> None:
-    """Raise ConfigurationError when the folder holds what this engine does not go on with."""
+    """Raise ConfigurationError when this engine cannot use the content of the folder."""
     # A staged folder takes the place of whatever a crash has left of this one.
     staged = swap.is_staged(folder)
     file = folder.exists() and not folder.is_dir()
@@ -117,7 +117,7 @@ def _require_fitting(settings: Settings, folder: Path) -> None:
             f'storage.engine is "memory", but {folder} holds a database, which would seem to be '
             'gone: set storage.engine to "lsm", or server.data_dir to an empty folder'
         )
-    # What a creation that was cut short leaves is no obstacle.
+    # Leftovers of an interrupted creation are no obstacle.
     foreign = "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
     if not staged and (file or foreign):
         raise ConfigurationError(
@@ -150,7 +150,7 @@ def compose(
     """Build one server around an open engine."""
     shares = descriptors.present()
     clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
-    fired, told, webhook = (
+    fired, feed, webhook = (
         AlertCounts(),
         FeedSink(),
         Webhook(from_settings.webhook_settings(settings.alerts)),
@@ -209,7 +209,7 @@ def compose(
             reloading,
             clock.now,
             health.facts,
-            told.alerts,
+            feed.alerts,
             recent_log,
         )
     )
@@ -219,7 +219,7 @@ def compose(
         from_settings.alert_settings(settings),
         lambda: node.cluster_view(clock.now()),
         clock,
-        (LogSink(), fired, told, webhook),
+        (LogSink(), fired, feed, webhook),
         node.share_failures,
     )
     node.on_leader_change(lambda leader, _: monitor.led_by(leader))

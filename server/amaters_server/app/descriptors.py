@@ -1,4 +1,4 @@
-"""What the process may open: connections and the database's files share one limit.
+"""The limit of open files, shared by connections and the database's files.
 
 A node that cannot open the next file of its database fails, until it is restarted; one that cannot
 take another connection of the kubelet is restarted. The usual soft limit of 1024 is less than
@@ -18,12 +18,12 @@ KEPT_FOR_FILES = 512
 MOST_KEPT = 1024
 MOST_PAGES = 256
 OWN = 16
-"""What the listeners and their threads open for themselves."""
+"""Descriptors of the listeners and their threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Who may have how much of the table; the lowest free number is always given out next."""
+    """The shares of the descriptor table; a new descriptor is always the lowest free number."""
 
     clients: int
     """Their connections are refused from this number on; 0 is no limit."""
@@ -32,7 +32,7 @@ class Shares:
     pages: int
     """Connections for health and metrics. What is left then is for files."""
     client_connections: int
-    """How many connections that would be, as things are now."""
+    """How many connections that is at present."""
 
 
 def shares(limit: int, used: int) -> Shares:

@@ -1,4 +1,4 @@
-"""Where the `amaters-server` program begins: signals are obeyed before its own modules are there."""
+"""The start of `amaters-server`: signals work before its modules are imported."""
 
 import gc
 import sys
@@ -7,7 +7,7 @@ from amaters_server.app.signals import SIGNALS
 
 
 def main() -> None:
-    """Run the program; a server that is told to stop during its imports has nothing to stop."""
+    """Run the program; a signal to stop during its imports has nothing to stop."""
     # Imports make objects that stay: looking for garbage among them took a tenth of the start.
     gc.disable()
     if "start" in sys.argv[1:]:

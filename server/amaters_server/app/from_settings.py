@@ -1,4 +1,4 @@
-"""From the configuration's sections to the settings of each part. Pure, but for what this host is."""
+"""From the sections of the configuration to the settings of each part. Pure but for this host."""
 
 import socket
 from pathlib import Path
@@ -27,11 +27,11 @@ from amaters_server.telemetry.logs import LogSettings
 
 MIB = 1024 * 1024
 LOOPBACK_INTERNAL = "127.0.0.1:7879"
-"""Where a node that is alone serves its administrators."""
+"""The admin address of a single node."""
 
 
 def node_settings(settings: Settings) -> NodeSettings:
-    """Return what the node must be told."""
+    """Return the settings of the node."""
     cluster = settings.cluster if settings.clustered else None
     min_free = settings.storage.min_free_mb
     common = NodeSettings(
@@ -62,7 +62,7 @@ def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
 
 
 def addresses(settings: Settings) -> Addresses:
-    """Return who this node says it is."""
+    """Return the name and addresses of this node."""
     cluster = settings.cluster if settings.clustered else None
     if cluster is None:
         client = _reachable(settings.server.bind_address, socket.gethostname())
@@ -83,7 +83,7 @@ def _reachable(bind_address: str, host: str) -> str:
 
 
 def internal_address(settings: Settings) -> str:
-    """Return where peers and administrators connect."""
+    """Return the address for members and administrators."""
     cluster = settings.cluster
     if cluster is not None and cluster.bind_address:
         return cluster.bind_address
@@ -93,7 +93,7 @@ def internal_address(settings: Settings) -> str:
 
 
 def in_force(settings: Settings) -> Settings:
-    """Return the settings with what follows from this host and other keys filled in."""
+    """Return the settings with the values that this host and other keys imply."""
     if settings.cluster is None:
         return settings
     cluster = settings.cluster.model_copy(update={"bind_address": internal_address(settings)})
@@ -118,14 +118,14 @@ def _is_here(address: str) -> bool:
 
 
 def grace_seconds(settings: Settings) -> float:
-    """Return how long calls under way are given when the server stops."""
+    """Return how long calls in progress may take when the server stops."""
     longest = settings.server.shutdown_timeout_secs
-    wished = settings.timeouts.graceful_shutdown_timeout_ms
-    return longest if wished is None else min(longest, wished / 1000)
+    configured = settings.timeouts.graceful_shutdown_timeout_ms
+    return longest if configured is None else min(longest, configured / 1000)
 
 
 def query_limits(settings: Settings) -> QueryLimits:
-    """Return what one call may take."""
+    """Return the limits of one call."""
     return QueryLimits(
         request_seconds=settings.timeouts.request_timeout_ms / 1000,
         message_bytes=settings.network.max_message_bytes,
@@ -134,7 +134,7 @@ def query_limits(settings: Settings) -> QueryLimits:
 
 
 def tuning(storage: StorageSection) -> RocksTuning:
-    """Return what is turned on the disk engine."""
+    """Return the tuning of the disk engine."""
     compaction = storage.compaction
     leveled = compaction.strategy == "leveled"
     return RocksTuning(
@@ -174,7 +174,7 @@ def _demanding(paths: TlsPaths, network: NetworkSection) -> TlsPaths:
 
 
 def log_settings(section: LoggingSection) -> LogSettings:
-    """Return how to log."""
+    """Return the settings of the log."""
     rotation = section.rotation
     return LogSettings(
         level=section.level,
@@ -186,13 +186,13 @@ def log_settings(section: LoggingSection) -> LogSettings:
 
 
 PUBLISHED_JITTER_SECONDS = 0.3
-"""The most that the published failover adds before it acts on a silence."""
+"""The longest delay that the published failover adds to a silence."""
 MISSED_HEARTBEATS = 3
-"""As published: so many in a row, and a member is given up."""
+"""As published: a member fails after this many in a row."""
 
 
 def alert_settings(settings: Settings) -> AlertSettings:
-    """Return what is an alert, and how often it is told."""
+    """Return the thresholds of alerts and their window."""
     section = settings.alerts
     thresholds = Thresholds(
         silence=section.node_failed_after_ms / 1000 or _longest_silence(settings),
@@ -211,7 +211,7 @@ def _longest_silence(settings: Settings) -> float:
 
 
 def webhook_settings(section: AlertsSection) -> WebhookSettings:
-    """Return where alerts are posted. ConfigurationError when the token cannot be read now."""
+    """Return the settings of the webhook. ConfigurationError when the token cannot be read now."""
     url, file = section.webhook_url, section.webhook_token_file
     try:
         token = "" if file is None else file.read_text().strip()
@@ -231,7 +231,7 @@ def webhook_settings(section: AlertsSection) -> WebhookSettings:
 
 
 def s3_settings(section: S3Section) -> S3Settings:
-    """Return how to reach the store."""
+    """Return the settings of the store."""
     return S3Settings(
         endpoint_url=section.endpoint_url,
         region=section.region,

@@ -1,7 +1,7 @@
-"""The life of one server process: what is started first is stopped last.
+"""The life of one server process: what starts first stops last.
 
-Stopping: readiness goes off, clients are told to go elsewhere, leadership is handed over, calls
-in progress are answered, the disk is flushed and closed, and only then do the ports go.
+Stopping: the node is not ready, clients are sent elsewhere, leadership is transferred, calls in
+progress are answered, the disk is flushed and closed, and the ports close last.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from amaters_server.telemetry.logs import Logs
 _log = logging.getLogger(__name__)
 
 LISTENER_GRACE_SECONDS = 1.0
-"""For answers that are on their way when everything else has stopped."""
+"""For answers in transit when everything else has stopped."""
 
 THREAD_SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter while the storage thread waits for it: with
@@ -50,7 +50,7 @@ Python's default of 5 ms, the fsync of a busy node would wait longer than it tak
 
 
 def run(sources: Sources, loaded: Loaded) -> None:
-    """Run a server until it is told to stop; DatabaseError when it cannot start."""
+    """Run a server until a signal to stop; DatabaseError when it cannot start."""
     gc.freeze()  # Without that the first search for garbage would walk all that was imported.
     gc.enable()
     SIGNALS.catch()
@@ -67,7 +67,7 @@ def run(sources: Sources, loaded: Loaded) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(sources, loaded, logs))
     except StorageFullError as full:
-        # A node that runs goes on by itself once there is room; this process ends.
+        # A running node continues by itself once there is room; this process ends.
         raise StorageFullError(
             f"the disk of {loaded.settings.server.data_dir} is full: make room, or enlarge the "
             f"volume, then start this server again ({full.__cause__ or full})"
@@ -78,12 +78,12 @@ def run(sources: Sources, loaded: Loaded) -> None:
 
 
 def require_certificates(settings: Settings) -> None:
-    """Raise ConfigurationError when a server with these settings could not show who it is."""
+    """Raise ConfigurationError when the certificates of these settings cannot be used."""
     Certificates(from_settings.tls_paths(settings))
 
 
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
-    """Serve until SIGTERM or SIGINT, then leave in order."""
+    """Serve until SIGTERM or SIGINT, then stop in order."""
     settings = loaded.settings
     stop, reloading = Stop(), Reloading()
     with _signals(asyncio.get_running_loop(), stop, reloading):
@@ -91,7 +91,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         raise_limit(settings.server.max_connections)
         _make_folder(settings.server.data_dir)
         await asyncio.to_thread(tighten, settings.server.data_dir, *own_folders(settings))
-        # The binding lets nothing else run meanwhile, so that a stop is heard only afterwards.
+        # The binding lets nothing else run meanwhile: a signal to stop takes effect afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
         if stop.asked:
             await asyncio.to_thread(engine.close)
@@ -111,7 +111,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
 
 @contextlib.asynccontextmanager
 async def _running(server: Server, settings: Settings, stop: Stop) -> AsyncIterator[None]:
-    """Start everything; leave in order, however the body ends."""
+    """Start everything; stop in order, however the body ends."""
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.http.stop)
         await server.http.start()
@@ -132,7 +132,7 @@ async def _running(server: Server, settings: Settings, stop: Stop) -> AsyncItera
 
 
 async def _let_calls_end(server: Server, settings: Settings, stop: Stop) -> None:
-    """Hand leadership over and wait for the calls under way; a second signal breaks it off."""
+    """Transfer leadership and wait for the calls in progress; a second signal ends the wait."""
     seconds = from_settings.grace_seconds(settings)
     others = (server.service.drained, server.admin.drained)
     departure = asyncio.ensure_future(server.node.depart(seconds, others))
@@ -146,12 +146,12 @@ async def _let_calls_end(server: Server, settings: Settings, stop: Stop) -> None
 
 
 async def _close_listener(server: Server, stop: Stop) -> None:
-    await server.listener.stop(stop.patience(LISTENER_GRACE_SECONDS))
+    await server.listener.stop(stop.grace(LISTENER_GRACE_SECONDS))
 
 
 @contextlib.asynccontextmanager
 async def _background(server: Server) -> AsyncIterator[None]:
-    """Keep the periodic tasks going; one that fails ends the server, for it never should."""
+    """Run the periodic tasks; one that fails ends the server, because none should."""
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(keep_probing(server.health, server.probes), name="probes"),
@@ -176,11 +176,11 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Stop, reloading: Reloading) 
         asked = reloading.ask_soon if number == signal.SIGHUP else stop.ask
         loop.call_soon_threadsafe(asked)
 
-    SIGNALS.tell(received)
+    SIGNALS.deliver(received)
     try:
         yield
     finally:
-        SIGNALS.tell_nobody()
+        SIGNALS.keep()
 
 
 def _reloadable(server: Server, logs: Logs) -> Reloadable:

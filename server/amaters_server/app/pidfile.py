@@ -1,8 +1,8 @@
-"""The pid file: who runs here, told by a lock that the kernel drops with the process.
+"""The pid file: which server runs here, by a lock that the kernel releases with the process.
 
-A number alone says nothing in a container: every server there is process 1, a killed one leaves
+A number alone proves nothing in a container: every server there is process 1, a killed one leaves
 its file behind, and numbers are used again. So the running server keeps its file locked; a file
-nobody locks is a leftover, whatever number stands in it.
+without a lock is a leftover, whatever number is in it.
 """
 
 import errno
@@ -79,7 +79,7 @@ class PidFile:
         except OSError:
             return None
         try:
-            # Shared: two that ask at the same time must not take each other for the server.
+            # Shared: two that check at the same time must not mistake each other for the server.
             return None if _lock(file, fcntl.LOCK_SH) else _number(file)
         finally:
             os.close(file)
@@ -98,7 +98,7 @@ def _write(file: int, number: int) -> None:
 
 
 def _is_still_at(file: int, path: Path) -> bool:
-    """Whether it is the file that others find: whoever stopped meanwhile has removed another."""
+    """Whether it is still the file at the path: a server that stopped has removed its own."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

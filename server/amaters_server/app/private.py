@@ -1,6 +1,6 @@
 """The data belongs to the server's user alone: new files by the umask, older ones when it starts.
 
-A data folder that is a mount point, has the setgid bit, or belongs to somebody else is left as it
+A data folder that is a mount point, has the setgid bit, or belongs to another user is left as it
 is: Kubernetes gives a volume to the pod by its group. What the server makes below it is private.
 """
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 def private_files() -> None:
-    """Let nobody else read what this process makes from now on, RocksDB's own files included."""
+    """Make new files of this process private, RocksDB's own included."""
     os.umask(UMASK)
 
 
 def tighten(data_dir: Path, *inside: Path) -> int:
-    """Take everybody else's rights to the data folder, and to what we made in it.
+    """Remove the rights of other users to the data folder, and to the server's files in it.
 
-    Returns of how many files and folders; says so in one line of the log. Links are not followed.
+    Return the number of files and folders, and log it in one line. Links are not followed.
     What belongs to another user cannot be changed, and is counted in the line.
     """
     changed = strange = 0

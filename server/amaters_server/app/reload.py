@@ -1,4 +1,4 @@
-"""SIGHUP: read everything again, compare, and use what may change; or refuse and keep the old."""
+"""SIGHUP: read everything again, compare, and apply what may change; or refuse and keep the old."""
 
 import asyncio
 import logging
@@ -15,17 +15,17 @@ from amaters_server.model.errors import ConfigurationError, NotReadyError
 _log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
-"""Between the end of one reload and the next: reading everything again takes the event loop's time."""
+"""Between the end of one reload and the next: a reload takes time of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reloadable:
-    """What a reload acts on. `apply` raises OSError or ConfigurationError to refuse."""
+    """The targets of a reload. `apply` raises OSError or ConfigurationError to refuse."""
 
     apply: Callable[[Settings], None]
     reload_certificates: Callable[[], list[str]]
     unsupported: frozenset[str]
-    """Labels among the reloadable ones that this process can only take over by a restart."""
+    """Labels among the reloadable ones that this process can only apply by a restart."""
 
 
 class Reloader:
@@ -42,7 +42,7 @@ class Reloader:
         self._asked: list[asyncio.Future[ReloadReport]] = []
 
     def reload(self) -> ReloadReport:
-        """Do it now; the report says what came of it, and is logged."""
+        """Reload now; return and log the report."""
         report = self._reload()
         level = logging.INFO if report.success else logging.ERROR
         _log.log(level, "config.reloaded", extra={"report": str(report).strip()})
@@ -82,10 +82,9 @@ class Reloader:
 
 
 class Reloading:
-    """Reloads when it is asked to: many requests at once are one.
+    """Reloads on request: several requests at once are one.
 
-    The reloader exists only once everything it acts on does; a request that comes before is not
-    forgotten.
+    The reloader exists only once everything it acts on does; an earlier request is not lost.
     """
 
     def __init__(self) -> None:

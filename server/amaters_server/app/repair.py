@@ -1,7 +1,7 @@
 """Repairs, while the server is down, a log that holds what no member can apply.
 
-Versions before 0.4 let such entries, and terms beyond reason, into their logs. Every member that
-has them stops at the same place. Nothing is changed but what a person names: an entry that is
+Versions before 0.4 accepted such entries, and terms beyond reason, into their logs. Every member that
+has them stops at the same place. Only named entries are changed: an entry that is
 dropped keeps its place in the log and does nothing, so every member must drop the same ones.
 """
 
@@ -24,7 +24,7 @@ TERM_MARGIN = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What is wrong with the log of one disk."""
+    """The faults of the log on one disk."""
 
     node_id: int
     last_index: int
@@ -58,7 +58,7 @@ def examine(log: Log) -> Examination:
 
 
 def mend(log: Log, drop: Sequence[int], *, reset_term: bool) -> Changes:
-    """Return the changes that a person asked for; InvalidRequestError for what is sound."""
+    """Return the requested changes; InvalidRequestError for what is sound."""
     found, stored, changes = examine(log), log.load(), Changes()
     faulty = {index for index, _ in found.entries}
     terms = {entry[0]: entry[1] for entry in stored.entries}
@@ -92,7 +92,7 @@ def mend_folder(settings: Settings, drop: Sequence[int], *, reset_term: bool) ->
 
 
 def accept_loss(settings: Settings) -> None:
-    """Have a lone node go on with less than it acknowledged; InvalidRequestError for others."""
+    """Let a single node continue with less than it acknowledged; InvalidRequestError for others."""
     engine = examine_engine(settings)
     try:
         membership = Machine(engine).membership
@@ -107,7 +107,7 @@ def accept_loss(settings: Settings) -> None:
 
 
 def _fault(entry: Entry) -> str | None:
-    """Say why the entry stops whoever has to apply it; what some member may have applied stays."""
+    """Return why no member can apply the entry; one that a member may have applied stays."""
     index, _, kind, data, context = entry
     try:
         if kind == ENTRY_CONF_CHANGE:

@@ -15,52 +15,52 @@ CAUGHT = (*STOPPING, signal.SIGHUP)
 
 
 class Signals:
-    """What has been received, for whoever can act on it; there is one in a process."""
+    """The received signals, until a handler acts on them; one in a process."""
 
     def __init__(self) -> None:
         self._noted: list[int] = []
-        self._told: Callable[[int], object] | None = None
+        self._handler: Callable[[int], object] | None = None
         self._holding = False
 
     def catch(self) -> None:
-        """Catch them from now on, those included that were held back before the process began."""
+        """Catch them from now on, those included that were blocked before the process began."""
         for number in CAUGHT:
             signal.signal(number, self._received)
         self.let_through()
 
     def let_through(self) -> None:
-        """Receive what the image holds back until Python runs."""
+        """Receive what the image blocks until Python runs."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
 
     def hold(self) -> None:
-        """Note a signal to stop instead of leaving at once: from now on there is something to do."""
+        """Note a signal to stop instead of exiting at once: now there is something to stop."""
         self._holding = True
 
-    def tell(self, told: Callable[[int], object]) -> None:
-        """Hand over the number of every signal, those first that came before.
+    def deliver(self, handler: Callable[[int], object]) -> None:
+        """Pass on the number of every signal, earlier ones first.
 
         It is called between any two instructions of the main thread.
         """
-        self._told = told
+        self._handler = handler
         noted, self._noted = self._noted, []
         for number in noted:
-            told(number)
+            handler(number)
 
-    def tell_nobody(self) -> None:
-        """Note them again: whoever was told is there no more."""
-        self._told = None
+    def keep(self) -> None:
+        """Note them again: the handler is gone."""
+        self._handler = None
 
     def ignore(self) -> None:
         """Let the process end as it does now: Python's own end would put the defaults back."""
         signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
 
     def _received(self, number: int, _frame: FrameType | None) -> None:
-        if self._told is not None:
-            self._told(number)
+        if self._handler is not None:
+            self._handler(number)
         elif self._holding or number not in STOPPING:
             self._noted.append(number)
         else:
-            # An exception would surface in the middle of somebody's import.
+            # An exception would surface in the middle of an import.
             os._exit(0)
 
 

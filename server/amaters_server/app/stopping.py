@@ -1,4 +1,4 @@
-"""How a server is stopped: asked once it lets calls end, asked twice it hurries, the third time it leaves."""
+"""How a server stops: the first request lets calls end, the second aborts them, the third exits."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 LEFT_AT_ONCE = 1
-"""The exit code of a process that did not close its disk: the next start recovers as from a crash."""
+"""Exit code of a process that did not close its disk: the next start recovers as from a crash."""
 
 
 class Stop:
-    """What has been asked of this process."""
+    """The requests to stop this process."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
@@ -41,13 +41,13 @@ class Stop:
         """Return once it is to stop."""
         await self._asked.wait()
 
-    def patience(self, seconds: float) -> float:
-        """Return how long to wait for others, who could be given so much time."""
+    def grace(self, seconds: float) -> float:
+        """Return how long to wait for others: the given time, or none after a second request."""
         return 0.0 if self._hurried.is_set() else seconds
 
     async def unless_hurried(self, work: "asyncio.Future[T]", seconds: float) -> None:
-        """Wait for the work, but not longer than that, and not when a second request comes."""
-        if not self.patience(seconds):
+        """Wait for the work, at most that long, and not after a second request."""
+        if not self.grace(seconds):
             return
         hurried = asyncio.ensure_future(self._hurried.wait())
         try:

@@ -1,1 +1,1 @@
-"""The configuration: what may be set, where it comes from, what is wrong with it, what a reload may change."""
+"""The configuration: its keys and sources, its validation, and what a reload may change."""

@@ -1,4 +1,4 @@
-"""The sections about who may do what.
+"""The sections about authentication and authorization.
 
 They are read and checked as published. This version authenticates clients by certificate only
 (`network.require_client_cert`), so a configuration that asks for more is refused, not ignored: see
@@ -19,7 +19,7 @@ JwtAlgorithm = Literal[
 
 
 class MtlsSection(Section):
-    """Callers known by their certificate."""
+    """Callers with a certificate."""
 
     enabled: bool = Field(default=False, description="Accept this method.")
     ca_certs_dir: Path | None = Field(default=None, description="Folder of trusted authorities.")
@@ -29,7 +29,7 @@ class MtlsSection(Section):
 
 
 class JwtSection(Section):
-    """Callers known by a signed token."""
+    """Callers with a signed token."""
 
     enabled: bool = Field(default=False, description="Accept this method.")
     secret: SecretStr | None = Field(
@@ -49,7 +49,7 @@ class JwtSection(Section):
 
 
 class ApiKeySection(Section):
-    """Callers known by a key they send."""
+    """Callers with an API key."""
 
     enabled: bool = Field(default=False, description="Accept this method.")
     keys_file: Path | None = Field(default=None, description="The keys (JSON).")
@@ -58,14 +58,14 @@ class ApiKeySection(Section):
 
 
 class AuthSection(Section):
-    """Authentication. Refused by this version, which knows callers by their certificates alone."""
+    """Authentication. Refused by this version, which authenticates by certificate alone."""
 
     enabled: bool = Field(default=False, description="Demand authentication.")
     methods: tuple[AuthMethod, ...] = Field(
         default=("mtls",), description="Methods tried, in order."
     )
     reject_unauthenticated: bool = Field(
-        default=True, description="Refuse callers no method knows."
+        default=True, description="Refuse callers that no method accepts."
     )
     mtls: MtlsSection = MtlsSection()
     jwt: JwtSection = JwtSection()
@@ -83,7 +83,7 @@ class AuthzSection(Section):
     policies_file: Path | None = Field(default=None, description="Policies beside the roles.")
     collection_permissions: bool = Field(default=True, description="Check per collection.")
     default_mode: Literal["deny-by-default", "allow-by-default"] = Field(
-        default="deny-by-default", description="What happens when no role says anything."
+        default="deny-by-default", description="The decision when no role applies."
     )
     audit_enabled: bool = Field(default=True, description="Record decisions.")
     audit_log_path: Path | None = Field(default=None, description="Where they are recorded.")

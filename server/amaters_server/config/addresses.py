@@ -1,4 +1,4 @@
-"""Addresses as the configuration writes them: `ip:port` to listen on, `host:port` to be reached at."""
+"""Addresses in the configuration: `ip:port` to listen on, `host:port` to connect to."""
 
 import ipaddress
 from collections.abc import Callable
@@ -49,10 +49,10 @@ def host_port(text: str) -> HostPort:
 
 
 def reachable(text: str) -> HostPort:
-    """Split an address that others connect to; ValueError when nobody could."""
+    """Split an address that others connect to; ValueError when that is impossible."""
     address = host_port(text)
     if address.port == 0:
-        raise ValueError(f"{text!r}: nobody can connect to port 0")
+        raise ValueError(f"{text!r}: port 0 cannot be connected to")
     if address.host in EVERYWHERE:
         raise ValueError(
             f"{text!r} means every address of this machine: write the one that others reach it at"
@@ -61,14 +61,14 @@ def reachable(text: str) -> HostPort:
 
 
 def beside(entry: HostPort, *, is_here: Callable[[str], bool]) -> HostPort:
-    """Return where to listen for what others reach at that entry.
+    """Return the address to listen on for an address that others connect to.
 
     `is_here` says whether an IP address is one of this host.
     """
     try:
         version = ipaddress.ip_address(entry.host).version
     except ValueError:
-        version = 4  # A name may not resolve yet, and to whatever it will, it leads here.
+        version = 4  # A name may not resolve yet; whatever it resolves to leads here.
     else:
         if is_here(entry.host):
             return entry
@@ -91,7 +91,9 @@ def peer(text: str) -> Peer:
 def member_name(text: str) -> str:
     """Return a name that is safe in tables and logs; ValueError otherwise."""
     if len(text) > MAX_NAME or not text.isprintable():
-        raise ValueError(f"{text[:MAX_NAME]!r} is no name: use up to {MAX_NAME} visible characters")
+        raise ValueError(
+            f"{text[:MAX_NAME]!r} is not a valid name: use up to {MAX_NAME} visible characters"
+        )
     return text
 
 
@@ -132,11 +134,11 @@ def _peer_text(text: str) -> str:
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
 """A literal `ip:port` to listen on."""
 BindAddressOrDefault = Annotated[str, AfterValidator(_bind_address_or_default)]
-"""A literal `ip:port` to listen on; empty when not said."""
+"""A literal `ip:port` to listen on; may be empty."""
 MetricsAddress = Annotated[str, AfterValidator(_metrics_address)]
 """A literal `ip:port` for health and metrics."""
 ReachableAddress = Annotated[str, AfterValidator(_reachable)]
-"""`host:port` at which others reach this node; empty when not said."""
+"""`host:port` at which others reach this node; may be empty."""
 MemberName = Annotated[str, AfterValidator(member_name)]
 """The display name of a node; may be empty."""
 PeerText = Annotated[str, AfterValidator(_peer_text)]

@@ -9,7 +9,7 @@ from amaters_server.config.sections import Count, Positive, Section
 
 
 class AlertsSection(Section):
-    """Alerts of this node: a leader reports members, and a voter without a leader the lost quorum."""
+    """Alerts of this node: a leader reports members, a voter without a leader the lost quorum."""
 
     enabled: bool = Field(default=True, description="Whether this node fires alerts.")
     node_failed_after_ms: Count = Field(

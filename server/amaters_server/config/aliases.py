@@ -1,8 +1,8 @@
-"""Older published names of keys, and what they mean here.
+"""Older published names of keys, and their keys today.
 
 Five families are known besides the present one: the first README's, the network library's `[net]`
 table, the cluster library's flat keys, and the environment variables of the server, the network
-library and the cluster library. A key of today always wins over an older one.
+library and the cluster library. Today's key overrides an older one.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ def _peer_list(text: object) -> object:
 
 
 class Alias(NamedTuple):
-    """Where an older key's value belongs today, and how it is rewritten."""
+    """Today's key of an older one, and how its value is rewritten."""
 
     today: str
     rewrite: Callable[[object], object] = _same
@@ -87,11 +87,10 @@ WITHOUT_EFFECT: Mapping[str, str] = {
 
 PROMISES: Mapping[str, str] = {
     "auth.mtls_ca_cert": (
-        "this key admits nobody and keeps nobody out: remove it, and set network.tls_ca and "
-        "network.require_client_cert"
+        "this key has no effect: remove it, and set network.tls_ca and network.require_client_cert"
     ),
     "net.auth.jwt_secret_path": (
-        "tokens are not checked yet, and everybody would be let in: remove it, and set "
+        "tokens are not checked yet, and every caller would be accepted: remove it, and set "
         "network.require_client_cert to admit only certificate holders"
     ),
     "key_rotation_interval_secs": (

@@ -1,4 +1,4 @@
-"""The sections about more than one node: the cluster, and snapshots kept elsewhere."""
+"""The sections about the cluster and its backups."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ def _place(text: str) -> str:
 
 
 def _store(text: str) -> str:
-    """Return the URL without user and password: they are never used, so nothing has to hide them."""
+    """Return the URL without user and password: they are never used."""
     scheme, colon, rest = text.partition("://")
     if not text:
         return text
@@ -45,7 +45,7 @@ def _store(text: str) -> str:
 
 
 class ClusterSection(Section):
-    """Who the other nodes are and how this one takes part. Without the table: one node alone."""
+    """The members of the cluster, and how this node joins. Without the table: a single node."""
 
     enabled: bool = Field(default=True, description="False: as if the table were absent.")
     node_id: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(
@@ -76,14 +76,16 @@ class ClusterSection(Section):
     )
     token: SecretStr = Field(
         default=SecretStr(""),
-        description="Part of the cluster's identity: clusters of other tokens never mix.",
+        description="Part of the cluster's identity: nodes with different tokens never form one "
+        "cluster.",
     )
     heartbeat_interval_ms: Positive = Field(
         default=100, description="Milliseconds between heartbeats."
     )
     election_timeout_ms: Positive = Field(
         default=300,
-        description="Milliseconds of silence after which a leader is doubted (± a third).",
+        description="Milliseconds without a heartbeat after which a member starts an election "
+        "(± a third).",
     )
     log_retention_entries: Positive = Field(
         default=100_000, description="Log entries kept for members that lag."
@@ -110,7 +112,7 @@ class ClusterSection(Section):
 
 
 class S3Section(Section):
-    """How to reach an S3 store; credentials come from files or the environment, never from here."""
+    """An S3 store; its credentials come from files or the environment, never from this file."""
 
     endpoint_url: Annotated[str, AfterValidator(_store)] = Field(
         default="", description="URL of the store when it is not Amazon's."
@@ -128,12 +130,12 @@ class S3Section(Section):
     credentials_dir: Path | None = Field(
         default=None,
         description="Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, perhaps, "
-        "AWS_SESSION_TOKEN, read whenever they are used; without them the environment counts.",
+        "AWS_SESSION_TOKEN, read on each use; without them, the environment is used.",
     )
 
 
 class SnapshotsSection(Section):
-    """Snapshots: where they are written, and where uploaded ones go."""
+    """Backups: their folder, and where uploads go."""
 
     dir: Path = Field(
         default=Path("snapshots"), description="Their folder, below `server.data_dir`."
@@ -144,10 +146,10 @@ class SnapshotsSection(Section):
     )
     allowed_destinations: tuple[Annotated[str, AfterValidator(_place)], ...] = Field(
         default=(),
-        description="Where else backups may be stored, and restored from: buckets with prefixes, "
-        "and folders, each with what is below it. Nothing else may be named by a caller.",
+        description="Other destinations that a caller may name: buckets with prefixes, "
+        "and folders, each with what is below it. All others are refused.",
     )
     keep_local: Positive = Field(
-        default=3, description="Local snapshots kept, those with the highest ids."
+        default=3, description="Local backups kept, those with the highest ids."
     )
     s3: S3Section = S3Section()

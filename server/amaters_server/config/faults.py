@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, as lines for a person: one per fault, none with a secret.
+"""Faults of a configuration as lines for a person: one per fault, none with a secret.
 
 A value is shown only where no secret can be meant: nothing at or below a table that holds one
 anywhere is, because a mix-up of two keys, or of a table and a value, may involve a secret.
@@ -35,7 +35,7 @@ def refusal(faults: Sequence[Fault]) -> ConfigurationError:
 
 
 def one_line(text: str) -> str:
-    """Return the text without what a terminal would act on, credentials, and more than a line."""
+    """Return the text as one short line, without control characters and credentials."""
     # Masked first: a password is not recognised in an address that is cut in its middle.
     masked = without_credentials(text)
     short = masked if len(masked) <= LONGEST_LINE else f"{masked[:LONGEST_LINE]}…"

@@ -1,4 +1,4 @@
-"""The keys there are, and what to say of those that are none."""
+"""The known keys, and suggestions for unknown ones."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ from amaters_server.config.aliases import Document
 from amaters_server.config.settings import Settings
 
 ALIKE = 0.75
-"""How alike a known key must be to be offered; a far-fetched one misleads more than it helps."""
+"""The similarity of a known key to be suggested; a far-fetched one misleads."""
 
 LONGEST_KEY = 80
-"""Characters beyond which nothing is offered: no key here is half as long."""
+"""Characters beyond which nothing is suggested: no key is half as long."""
 
 
 def section_of(annotation: object) -> type[BaseModel] | None:
@@ -51,7 +51,7 @@ def nearest(key: str) -> str | None:
     """Return the key or table that was probably meant; None when nothing is spelled like it."""
     if len(key) > LONGEST_KEY:
         return None
-    # Names first: keys of one table are alike for the table's sake alone.
+    # Names first: keys of one table are alike because of the table alone.
     named_alike = [one for one in _known(Settings, "") if _alike(_name(one), _name(key))]
     if sum(_name(one) == _name(key) for one in named_alike) > 1:
         return None  # Several tables have it: which one was meant is unknown.

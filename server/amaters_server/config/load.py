@@ -29,7 +29,7 @@ from amaters_server.model.errors import ConfigurationError
 DEFAULT_PATH = Path("./config.toml")
 
 _PLACES = ("server", "network")
-"""The tables that say where a server listens, keeps its files and is found."""
+"""The tables with addresses and paths of a server."""
 
 PUBLISHED_TEXTS = {
     "storage.engine": "Invalid storage engine: {value}. Must be 'memory' or 'lsm'",
@@ -45,12 +45,12 @@ PLAIN_TEXTS = {
     "path_type": 'Input should be a path, in quotes: "/…"',
     "tuple_type": 'Input should be a list, in square brackets: ["…", "…"]',
 }
-"""What pydantic says in the words of Python, in those of TOML."""
+"""The messages of pydantic, in the words of TOML instead of Python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where settings come from; kept, so that a reload asks the same places again."""
+    """The sources of the settings; kept for the next reload."""
 
     path: Path = DEFAULT_PATH
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Valid settings, and what a person should know about how they came about."""
+    """Valid settings, and the notices about their sources."""
 
     settings: Settings
     notices: tuple[str, ...] = ()
@@ -82,9 +82,9 @@ def load(sources: Sources) -> Loaded:
 
 
 def locate(sources: Sources) -> Settings:
-    """Return where a server of this configuration is found; the rest of it is not looked at.
+    """Return only the addresses and paths of a server with this configuration.
 
-    It may be wrong by now, or complete only with the flags that the server was started with.
+    The rest may be invalid now, or complete only with the flags that the server was started with.
     """
     document, *_ = _of_file(sources.path)
     modernise(document)
@@ -94,7 +94,7 @@ def locate(sources: Sources) -> Settings:
 
 
 def _of_file(path: Path) -> tuple[Document, list[str], str]:
-    """Return what the file says; nothing when it is not there and nobody asked for it by name."""
+    """Return the content of the file; nothing when the default file does not exist."""
     try:
         content = toml_file.read(path)
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def _of_file(path: Path) -> tuple[Document, list[str], str]:
             raise ConfigurationError(
                 f"Configuration file not found: {path}: correct --config or AMATERS_CONFIG"
             ) from None
-        return {}, [f"{path} is not there: defaults are used"], ""
+        return {}, [f"{path} does not exist: defaults are used"], ""
     return toml_file.parsed(path, content), [], hashlib.sha256(content).hexdigest()
 
 
@@ -129,12 +129,15 @@ def _unused_credentials(document: Document) -> list[str]:
 
 
 def _unusable_files(settings: Settings) -> Iterator[str]:
-    """Name the files of the webhook that cannot be read now: each attempt to post reads them."""
-    for name in ("webhook_url_file", "webhook_token_file"):
-        path: Path | None = getattr(settings.alerts, name)
+    """Name the files of the webhook that cannot be read now."""
+    alerts = settings.alerts
+    for name, path, until in (
+        ("webhook_url_file", alerts.webhook_url_file, "no alert is posted"),
+        ("webhook_token_file", alerts.webhook_token_file, "no server starts with this"),
+    ):
         if path is not None and not path.is_file():
-            wrong = "is a folder" if path.is_dir() else "is not there, or may not be read"
-            yield f"alerts.{name}: {path} {wrong}: no alert is posted until it is a file"
+            wrong = "is a folder" if path.is_dir() else "does not exist, or may not be read"
+            yield f"alerts.{name}: {path} {wrong}: {until} until it is a file"
 
 
 def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:

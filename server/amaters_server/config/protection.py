@@ -1,4 +1,4 @@
-"""Keys that promise a protection which is not in force: refused, for nobody looks behind a closed door.
+"""Keys that promise a protection which does not exist: refused, because nobody would notice.
 
 This version authenticates by client certificate alone. What is set about tokens, keys, roles and
 audit has no effect, and so has everything about certificates while TLS is off.
@@ -13,7 +13,7 @@ from amaters_server.config.faults import Fault
 from amaters_server.config.sections import NetworkSection, ResourceLimitsSection
 
 INSTEAD = (
-    "has no effect in this version, which would let everybody in: remove it, and set "
+    "has no effect in this version, which would accept every caller: remove it, and set "
     "network.require_client_cert to true to admit only certificate holders"
 )
 
@@ -21,8 +21,8 @@ TLS_KEYS = ("tls_cert", "tls_key", "tls_ca")
 
 
 def without_effect(section: BaseModel, name: str, auth: AuthSection) -> Iterator[Fault]:
-    """Name what is set in `[auth]` or `[authz]` and asks for more than nothing."""
-    # A file that says no, such as one with all defaults written out, expects nothing of the rest.
+    """Name the keys of `[auth]` or `[authz]` that ask for a protection."""
+    # A file that disables it, such as one with all defaults, expects nothing of the other keys.
     declined = "enabled" in auth.model_fields_set and not auth.enabled
     for key, field in type(section).model_fields.items():
         if key not in section.model_fields_set:
@@ -35,7 +35,7 @@ def without_effect(section: BaseModel, name: str, auth: AuthSection) -> Iterator
 
 
 def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -> Iterator[Fault]:
-    """Name what is set in `[network]` or `[cluster]` about certificates that nobody shows."""
+    """Name the certificate keys of `[network]` or `[cluster]` that are set while TLS is off."""
     if network.tls_enabled:
         return
     keys = [key for key in TLS_KEYS if getattr(section, key) is not None]
@@ -50,7 +50,7 @@ def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -
 
 
 def limits_without_effect(limits: ResourceLimitsSection) -> Iterator[str]:
-    """Say which limits are set and not kept yet."""
+    """Name the limits that are set and not enforced yet."""
     for key in ("max_requests_per_second_global", "max_memory_bytes"):
         if getattr(limits, key) != ResourceLimitsSection.model_fields[key].default:
             yield f"resource_limits.{key} has no effect yet: nothing is limited by it"

@@ -1,4 +1,4 @@
-"""What a reload may change: the published sections take effect at once, the rest waits for a restart."""
+"""What a reload may change: the published sections apply at once, the rest at a restart."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ RELOADABLE: Mapping[str, str] = {
     "snapshots.keep_local": "snapshots",
     "snapshots.s3.": "snapshots",
 }
-"""Keys, or tables when they end in a dot, that a running server takes over, and their labels.
+"""Keys, or tables when they end in a dot, that a running server applies, and their labels.
 
 All but the alerts and the snapshots are published."""
 
 NOT_YET = frozenset({"compaction"})
-"""Published as reloadable, but the engine takes it at its start only."""
+"""Published as reloadable, but the engine reads it at its start only."""
 
 RESTART: Mapping[str, str] = {
     "network.tls_cert": "tls_cert_path",
@@ -57,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What one reload did."""
+    """The result of one reload."""
 
     sections_updated: tuple[str, ...] = ()
     sections_skipped: tuple[str, ...] = ()

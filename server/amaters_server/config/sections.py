@@ -1,4 +1,4 @@
-"""The sections of the configuration file that say how one server listens, stores and reports."""
+"""The sections about how one server listens, stores and reports."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 
 class ServerSection(Section):
-    """Where the server listens, keeps its data, and how it stops."""
+    """The address, the data folder and the stop of the server."""
 
     bind_address: BindAddress = Field(default="0.0.0.0:7878", description="Where clients connect.")
     data_dir: Annotated[Path, AfterValidator(_some_path)] = Field(
@@ -72,7 +72,7 @@ class WalSection(Section):
 
 
 class CompactionSection(Section):
-    """How table files are merged."""
+    """Compaction of table files."""
 
     strategy: Literal["leveled", "tiered", "universal"] = Field(
         default="leveled", description="`tiered` and `universal` write less and read more."
@@ -91,7 +91,7 @@ class StorageSection(Section):
 
     engine: EngineName = Field(
         default="lsm",
-        description="`lsm` stores on disk (RocksDB); `memory` forgets everything at exit.",
+        description="`lsm` stores on disk (RocksDB); `memory` loses everything at exit.",
     )
     memtable_size_mb: Positive = Field(
         default=64, description="Megabytes held in memory before a flush."
@@ -153,7 +153,7 @@ class RotationSection(Section):
 
 
 class LoggingSection(Section):
-    """What is logged, how, and where to."""
+    """Level, format and destination of the log."""
 
     level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         default="info", description="Least severity that is logged."
@@ -184,7 +184,7 @@ class MetricsSection(Section):
 
 
 class ResourceLimitsSection(Section):
-    """What callers may use up."""
+    """Limits for callers."""
 
     max_connections_per_client: Count = Field(
         default=10,
@@ -209,18 +209,18 @@ class CircuitCacheSection(Section):
 
 
 class TimeoutsSection(Section):
-    """How long things may take."""
+    """Timeouts."""
 
     request_timeout_ms: Positive = Field(
         default=30_000,
-        description="Milliseconds a call may take when it names no shorter time itself.",
+        description="Milliseconds a call may take unless its own deadline is shorter.",
     )
     idle_connection_timeout_ms: Positive = Field(
         default=60_000, description="Accepted; not enforced yet."
     )
     graceful_shutdown_timeout_ms: Count | None = Field(
         default=None,
-        description="Milliseconds that calls in flight, streams included, are given when the "
+        description="Milliseconds that calls in flight, streams included, may take when the "
         "server stops; at most, and without this key, `server.shutdown_timeout_secs`.",
     )
     keep_alive_interval_ms: Count = Field(

@@ -52,12 +52,12 @@ class Settings(Section):
 
     @property
     def snapshot_folder(self) -> Path:
-        """Return where snapshots are written."""
+        """Return the folder of the backups."""
         return self.server.data_dir / self.snapshots.dir
 
 
 def contradictions(settings: Settings) -> list[Fault]:
-    """Return what is wrong between keys that are each fine by themselves."""
+    """Return the contradictions between keys that are each valid."""
     return [
         *_tls(settings),
         *_cluster(settings),
@@ -68,7 +68,7 @@ def contradictions(settings: Settings) -> list[Fault]:
 
 
 def doubts(settings: Settings) -> Iterator[str]:
-    """Say what is allowed and probably not what anybody wants."""
+    """Name settings that are valid and probably unintended."""
     network, cluster = settings.network, settings.cluster
     yield from limits_without_effect(settings.resource_limits)
     if network.tls_ca is not None and "require_client_cert" not in network.model_fields_set:

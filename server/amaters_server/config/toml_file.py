@@ -1,4 +1,4 @@
-"""A configuration file to a document, or to one line per fault that says where it is.
+"""Parse a configuration file into a document, or into one line per fault with its place.
 
 Python's parser takes more than any configuration holds, and breaks on some of it: it recurses with
 the depth of a value, and numbers of any length are read and cannot be printed. Both are bounded.
@@ -37,7 +37,7 @@ def read(path: Path) -> bytes:
 
 
 def parsed(path: Path, content: bytes) -> Document:
-    """Return what the file says; ConfigurationError when it is no TOML, or none that fits here."""
+    """Return the document; ConfigurationError when it is not TOML, or not within the bounds."""
     text = _text(path, content)
     try:
         document = tomllib.loads(text)

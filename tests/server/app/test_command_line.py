@@ -345,7 +345,7 @@ def test_a_server_that_is_not_there_is_named_by_its_pid_file(run, pod, tmp_path)
     result = run("reload")
 
     assert result.exit_code == 1
-    assert f"nobody holds {tmp_path}/pid" in result.stderr
+    assert f"no process holds {tmp_path}/pid" in result.stderr
 
 
 def test_the_file_that_the_image_names_is_in_the_image():

@@ -38,7 +38,7 @@ def test_any_other_file_must_exist(tmp_path):
 
 @pytest.mark.parametrize("key", ["webhook_url_file", "webhook_token_file"])
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("none", "is not there"), ("", "is a folder"), ("good", None)]
+    ("name", "wrong"), [("none", "does not exist"), ("", "is a folder"), ("good", None)]
 )
 def test_a_file_of_the_webhook_that_cannot_be_read_is_noticed(tmp_path, key, name, wrong):
     (tmp_path / "good").touch()
@@ -237,7 +237,7 @@ def test_faults_are_told_in_the_words_of_toml(tmp_path, text, fault):
         ("[storage]\nmemtable_size_mb = 99999999999999999999", "[storage.memtable_size_mb]"),
         ("[cluster]\nnode_id = 123456789012345678901234567890", "[cluster.node_id]"),
         ('[cluster]\npeers = ["99999999999999999999:a:1"]', "is above 9223372036854775807"),
-        ('[cluster]\npeers = ["1:a:0"]', "nobody can connect to port 0"),
+        ('[cluster]\npeers = ["1:a:0"]', "port 0 cannot be connected to"),
         ('[cluster]\npeers = ["1:0.0.0.0:7879"]', "write the one that others reach it at"),
         ('[cluster]\nadvertise_address = "[::]:7879"', "write the one that others reach it at"),
         ('[snapshots]\ndestination = "gs://bucket"', "is not s3://BUCKET/PREFIX or /FOLDER"),

@@ -57,7 +57,7 @@ def test_a_key_of_authentication_is_refused_and_says_what_to_do(tmp_path, key):
     [line] = refusal(tmp_path, set_to_something(key))
 
     assert line == (
-        f"Validation error: {key} has no effect in this version, which would let everybody in: "
+        f"Validation error: {key} has no effect in this version, which would accept every caller: "
         "remove it, and set network.require_client_cert to true to admit only certificate holders "
         f"[{key}]"
     )

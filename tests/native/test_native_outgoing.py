@@ -10,6 +10,7 @@ from amaters_native.transport import ClientIdentity, TlsIdentity
 from amaters_server.testing.certificates import Authority
 
 ECHO, COLLECT = "/demo.Service/Echo", "/demo.Service/Collect"
+DOWNLOAD = "/demo.Service/Download"
 OK, CANCELLED, UNKNOWN, DEADLINE, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 2, 4, 8, 12, 14
 QUEUE = 1 << 20
 
@@ -26,7 +27,16 @@ class Grpcio(grpc.GenericRpcHandler):
             return grpc.unary_unary_rpc_method_handler(self.echo)
         if details.method == COLLECT:
             return grpc.stream_unary_rpc_method_handler(self.collect)
+        if details.method == DOWNLOAD:
+            return grpc.unary_stream_rpc_method_handler(self.download)
         return None
+
+    async def download(self, message: bytes, context):
+        count, size = map(int, message.split())
+        for number in range(count):
+            yield b"%07d" % number + bytes(size)
+        if size == 1:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "50% über\n")
 
     async def echo(self, message: bytes, context) -> bytes:
         if message == b"fail":
@@ -82,6 +92,90 @@ async def test_a_stream_to_a_grpcio_server(outgoing) -> None:
 
         assert await outgoing.outcome(stream.id) == (OK, "", b"".join(pieces))
         assert not stream.send([b"late"])
+
+
+async def downloaded(outgoing, download) -> list[bytes]:
+    """All messages of a download, up to its end."""
+    found: list[bytes] = []
+    async with asyncio.timeout(60):
+        while download.id not in outgoing.ended:
+            outgoing.changed.clear()
+            found += download.take()
+            if download.id not in outgoing.ended:
+                await outgoing.changed.wait()
+    return found + download.take()
+
+
+async def test_a_download_from_a_grpcio_server(outgoing) -> None:
+    async with grpcio() as (port, handler):
+        channel = outgoing.to(f"127.0.0.1:{port}")
+        for count, size in ((0, 0), (1000, 20), (5, 3_000_000)):
+            download = channel.download(
+                DOWNLOAD, b"%d %d" % (count, size), max_waiting_bytes=0, metadata=[("x-from", "7")]
+            )
+            expected = [b"%07d" % number + bytes(size) for number in range(count)]
+            assert await downloaded(outgoing, download) == expected
+            assert outgoing.ended[download.id][1:] == (OK, "", b"")
+
+    assert ("x-from", "7") in handler.metadata
+
+
+async def test_a_download_that_fails_says_why_after_what_came(outgoing) -> None:
+    async with grpcio() as (port, _):
+        channel = outgoing.to(f"127.0.0.1:{port}")
+        download = channel.download(DOWNLOAD, b"3 1", max_waiting_bytes=QUEUE)
+        assert len(await downloaded(outgoing, download)) == 3
+        assert outgoing.ended[download.id][1:] == (9, "50% über\n", None)
+        missing = channel.download("/demo.Service/Nothing", b"", max_waiting_bytes=QUEUE)
+        assert await downloaded(outgoing, missing) == []
+        assert outgoing.ended[missing.id][1] == UNIMPLEMENTED
+        small = outgoing.to(f"127.0.0.1:{port}", max_message_bytes=10)
+        large = small.download(DOWNLOAD, b"1 100", max_waiting_bytes=QUEUE)
+        assert await downloaded(outgoing, large) == []
+        assert outgoing.ended[large.id][1] == EXHAUSTED
+
+
+async def test_a_download_is_read_no_faster_than_it_is_taken(serving, outgoing) -> None:
+    piece, queued = bytes(64 << 10), []
+
+    def answer(server, call) -> None:
+        queued.extend(server.listener.send(call[0], piece) for _ in range(200))
+        server.listener.finish(call[0])
+
+    async with serving(answer) as server:
+        channel = outgoing.to(server.target)
+        download = channel.download(DOWNLOAD, b"", max_waiting_bytes=1 << 20)
+        await server.until(lambda: queued)
+        before = -1
+        while before != server.listener.held():
+            before = server.listener.held()
+            await asyncio.sleep(0.2)
+
+        # A window of HTTP/2, and the buffers of sockets, come on top.
+        assert before > 5 << 20
+        assert b"".join(await downloaded(outgoing, download)) == piece * 200
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
+async def test_a_download_that_is_not_wanted_ends(serving, outgoing, how: str) -> None:
+    def answer(server, call) -> None:
+        while server.listener.send(call[0], bytes(64 << 10)) < 10 << 20:
+            pass
+
+    async with serving(answer) as server:
+        channel = outgoing.to(server.target)
+        download = channel.download(DOWNLOAD, b"", max_waiting_bytes=0)
+        call_id = download.id
+        async with asyncio.timeout(60):
+            while call_id not in outgoing.connector.take_readable():
+                await asyncio.sleep(0.01)
+        if how == "close":
+            download.close()
+        del download
+
+        assert (await outgoing.outcome(call_id))[0] == CANCELLED
+        await server.until(lambda: server.cancelled)
+        assert server.listener.held() == 0
 
 
 async def test_both_halves_together(serving, outgoing) -> None:

@@ -1,9 +1,11 @@
 """The listener against bytes no gRPC client would send."""
 
 import asyncio
+import gzip
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -140,12 +142,13 @@ async def test_what_is_not_grpc_gets_an_http_status(
         (request(headers(), MESSAGE + b"x"), 13),
         (request(headers(), b"\x02" + MESSAGE[1:]), 13),
         (request(headers(), b"\x01" + MESSAGE[1:]), 13),
-        (request(headers(grpc_encoding="gzip"), b"\x01" + MESSAGE[1:]), 12),
+        (request(headers(grpc_encoding="gzip"), b"\x01" + MESSAGE[1:]), 13),
+        (request(headers(grpc_encoding="snappy"), b"\x01" + MESSAGE[1:]), 12),
         (request(headers(), b"\0\xff\xff\xff\xff"), 8),
         (request(headers(grpc_timeout="soon"), MESSAGE), 13),
     ],
     ids=str.split(
-        "nothing empty no-prefix cut two-frames two-messages flag undeclared gzip huge timeout"
+        "nothing empty no-prefix cut two-frames two-messages flag undeclared no-gzip other huge timeout"
     ),
 )
 async def test_broken_requests_get_a_grpc_status(serving, dial, sent: bytes, code: int) -> None:
@@ -155,6 +158,26 @@ async def test_broken_requests_get_a_grpc_status(serving, dial, sent: bytes, cod
         assert digits(code) in block
         assert server.calls == []
         assert server.listener.stats().calls_in_flight == 0
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.slow
+async def test_a_gzip_bomb_costs_no_more_than_a_message(serving, dial) -> None:
+    bomb = gzip.compress(bytes(50 << 20), 9)
+    body = struct.pack(">BI", 1, len(bomb)) + bomb
+    pieces = [body[at : at + 16_000] for at in range(0, len(body), 16_000)]
+    sent = request(headers(grpc_encoding="gzip"), *pieces)
+
+    async with serving(max_message_bytes=1 << 20) as server, asyncio.timeout(60):
+        before = resident()
+        for _ in range(10):
+            assert digits(8) in await (await dial(server)).answer(sent)
+
+        assert resident() - before < 16 << 20
+        assert server.calls == []
 
 
 async def test_a_message_in_many_small_pieces_is_one_message(serving, dial) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import random
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc
 import pytest
@@ -278,6 +279,58 @@ async def test_snapshots_travel(pair) -> None:
     chunks = [chunk async for chunk in pair.connections.fetch_snapshot(OTHER, request)]
 
     assert [chunk.offset for chunk in chunks] == list(range(1_000_000, 4_000_000, 500_000))
+
+
+async def test_images_that_break_off_are_errors_of_the_system(pair) -> None:
+    await pair.connected()
+    images = pair.node.image
+
+    async def fetch(source: int = OTHER) -> list[int]:
+        request = peer_pb2.FetchImageRequest()
+        return [chunk.offset async for chunk in pair.connections.fetch_snapshot(source, request)]
+
+    async def broken(sender, request):
+        async for chunk in images(sender, request):
+            yield chunk
+            raise RuntimeError("a defect")
+
+    async def nonsense(sender, request):
+        yield Nonsense()
+
+    for image in (broken, nonsense):
+        pair.node.image = image
+        with pytest.raises(ConnectionError):
+            await fetch()
+    with pytest.raises(ConnectionError, match="is not known"):
+        await fetch(7)
+    pair.node.image = images
+
+    assert len(await fetch()) == 8
+
+
+async def test_an_image_that_is_not_wanted_any_more_is_not_sent_on(pair) -> None:
+    await pair.connected()
+    ended, sent = asyncio.Event(), 0
+
+    async def endless(sender, request):
+        nonlocal sent
+        try:
+            while True:
+                yield peer_pb2.ImageChunk(data=bytes(500_000))
+                sent += 1
+        finally:
+            ended.set()
+
+    pair.node.image = endless
+    request = peer_pb2.FetchImageRequest()
+    async with aclosing(pair.connections.fetch_snapshot(OTHER, request)) as chunks:
+        await anext(chunks)
+        await asyncio.sleep(0.2)
+        before = sent
+    async with asyncio.timeout(10):
+        await ended.wait()
+
+    assert before < 100, "nothing holds the sender back"
 
 
 @pytest.mark.slow

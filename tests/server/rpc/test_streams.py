@@ -160,22 +160,32 @@ async def questions(ask):
     yield aql_pb2.QueryRequest()
 
 
-async def test_interactive_answers_in_order(serving_kind, ask):
-    async with serving_kind("grpcio") as served:
-        answers = [one async for one in served.stub.ExecuteInteractive(questions(ask))]
+async def test_interactive_answers_in_order(served, ask):
+    answers = [one async for one in served.stub.ExecuteInteractive(questions(ask))]
 
     assert answers[1].result.single.value.data == b"v"
     assert answers[2].error.message == "Missing query in request"
+    assert served.counters.active == 0
 
 
-async def test_the_native_listener_says_what_to_do_instead_of_interactive(serving_kind, ask):
-    async with serving_kind("native") as served:
-        call = served.stub.ExecuteInteractive(iter([ask.request(ask.get(b"k"))]))
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            assert [one async for one in call]
+async def test_interactive_ends_with_its_caller_its_time_or_an_error(served, ask):
+    served.database.holding = True
+    left = served.stub.ExecuteInteractive(questions(ask))
+    reading = asyncio.ensure_future(left.read())
+    async with asyncio.timeout(5):
+        while not served.database.writes:
+            await asyncio.sleep(0.005)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    late = served.stub.ExecuteInteractive(questions(ask), timeout=0.2)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await late.read()
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert 'network.transport to "grpcio"' in raised.value.details()
+    served.database.holding = False
+    again = [one async for one in served.stub.ExecuteInteractive(questions(ask))]
+    assert len(again) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Outgoing connections over grpc.aio: the fallback, and the way images travel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -97,6 +97,15 @@ class GrpcioChannel:
             _NOTHING, metadata=tuple(metadata)
         )
         return _Delivering(self._address, call, pack)
+
+    async def download(
+        self, path: str, request: bytes, metadata: Metadata | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the messages of an answer that is a stream; OSError when it breaks off."""
+        async with translated(self._address):
+            call = self._channel.unary_stream(path, _AS_IT_IS, _AS_IT_IS)
+            async for message in call(request, metadata=tuple(metadata or ())):
+                yield message
 
     async def close(self) -> None:
         """Close the channel and end its calls."""

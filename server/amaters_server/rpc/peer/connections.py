@@ -3,16 +3,16 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc.grpcio.channels import open_channel, translated
 from amaters_server.rpc.peer import string_calls
 from amaters_server.rpc.peer.link import JudgeAnswer, LinkParts, PeerLink
-from amaters_server.rpc.peer.messages import answer_to, introduction
+from amaters_server.rpc.peer.messages import answer_to, answered, introduction, path
 from amaters_server.rpc.transport.channels import PeerDialer
 from amaters_server.rpc.transport.credentials import ProvideCredentials
-from amaters_server.wire import peer_pb2, peer_pb2_grpc
+from amaters_server.wire import peer_pb2
 
 TYPED_CALLS = 1
 """The protocol revision from which on a call has a field of its own."""
@@ -116,12 +116,15 @@ class PeerConnections:
         link = self._links.get(source)
         if link is None or self._own is None:
             raise ConnectionError(f"member {source} is not known")
-        where = link.member.peer_address
-        metadata = tuple(introduction(self._own, source))
-        async with open_channel(where, self._credentials()) as channel, translated(where):
-            stub = peer_pb2_grpc.PeerServiceStub(channel)
-            async for chunk in stub.FetchImage(request, metadata=metadata):
-                yield chunk
+        channel = self._dialer.dial(link.member.peer_address, self._credentials())
+        metadata = introduction(self._own, source)
+        messages = channel.download(path("FetchImage"), request.SerializeToString(), metadata)
+        try:
+            async with aclosing(messages):
+                async for message in messages:
+                    yield answered(message, peer_pb2.ImageChunk, "FetchImage")
+        finally:
+            await channel.close()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -34,6 +34,11 @@ async def answer_to(
 ) -> Response:
     """Ask a method of PeerService; OSError when there is no answer that makes sense."""
     answer = await channel.ask(path(method), request.SerializeToString(), seconds, metadata)
+    return answered(answer, kind, method)
+
+
+def answered(answer: bytes, kind: type[Answer], method: str) -> Answer:
+    """Return what a method of PeerService answered; OSError when it makes no sense."""
     try:
         return kind.FromString(answer)
     except DecodeError as wrong:

@@ -1,6 +1,6 @@
 """Outgoing connections: what both transports offer. They carry any service."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from amaters_server.rpc.transport.calls import Metadata
@@ -40,6 +40,12 @@ class PeerChannel(Protocol):
 
     def open(self, path: str, metadata: Metadata, pack: Pack) -> MessageStream:
         """Open a stream of requests to a method."""
+        ...
+
+    def download(
+        self, path: str, request: bytes, metadata: Metadata | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the messages of an answer that is a stream; OSError when it breaks off."""
         ...
 
     async def close(self) -> None:

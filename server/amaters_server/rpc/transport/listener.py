@@ -1,7 +1,4 @@
-"""A listener over `amaters_native.transport`: calls come and go in batches.
-
-Bidirectional calls are not possible here; `network.transport = "grpcio"` offers them.
-"""
+"""A listener over `amaters_native.transport`: calls come and go in batches."""
 
 import asyncio
 import logging
@@ -85,6 +82,7 @@ class NativeListener:
                 stream_low_water_bytes=STREAM_BACKLOG_BYTES,
                 tls=None if settings.tls is None else _identity(settings.tls),
                 inbound_streams=list(self._service.inbound),
+                interactive_streams=dict(self._service.interactive),
             )
         except OSError as wrong:
             doing = f"cannot listen on {settings.address}"
@@ -180,7 +178,7 @@ class NativeListener:
             elif path in self._service.inbound:
                 self._open(path, group, listener)
             else:
-                text = self._absent(path)
+                text = f"{path} is no method of this server"
                 listener.fail([(call[0], status.UNIMPLEMENTED, text, None) for call in group])
 
     def _hand_over(self, path: str, calls: list[Call], listener: Listener) -> None:
@@ -222,14 +220,6 @@ class NativeListener:
             await stream.answered_by(method)
         finally:
             del self._streams[stream.call_id]
-
-    def _absent(self, path: str) -> str:
-        if path in self._service.interactive:
-            return (
-                f"{path} is not offered by this listener: send the queries one by one, or set "
-                'network.transport to "grpcio" on the server'
-            )
-        return f"{path} is no method of this server"
 
 
 class _GoneError(Exception):

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import closing, suppress
 
 from amaters_native.transport import Channel, ClientIdentity, Connector, Stream
 
@@ -21,14 +21,45 @@ from amaters_server.rpc.transport.status import DEADLINE_EXCEEDED
 CONNECT_SECONDS = 5.0
 ANSWER_BYTES = 16 * 1024 * 1024
 
-Answers = dict[int, "asyncio.Future[bytes]"]
+DOWNLOAD_BYTES = 4 * 1024 * 1024
+"""How much of an answer that is a stream waits for its reader."""
+
+
+class _Calls:
+    """The calls under way, by id."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, asyncio.Future[bytes]] = {}
+        self.readable: dict[int, asyncio.Event] = {}
+
+    def answer(self, call_id: int) -> "asyncio.Future[bytes]":
+        """Return what the outcome of a new call completes."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.answers[call_id] = answer
+        return answer
+
+    def complete(self, connector: Connector) -> None:
+        """Take what has happened to the calls of a connector."""
+        for call_id, code, text, message in connector.take():
+            waiting = self.answers.pop(call_id, None)
+            if waiting is None or waiting.done():
+                continue
+            if message is not None:
+                waiting.set_result(message)
+            elif code == DEADLINE_EXCEEDED:
+                waiting.set_exception(TimeoutError(text))
+            else:
+                waiting.set_exception(ConnectionError(f"{text} (gRPC status {code})"))
+        for call_id in connector.take_readable():
+            if call_id in self.readable:
+                self.readable[call_id].set()
 
 
 class NativeDialer:
     """Makes native channels, and hears how their calls end (`PeerDialer`)."""
 
     def __init__(self) -> None:
-        self._answers: Answers = {}
+        self._calls = _Calls()
         self._connector: Connector | None = None
         self._event = -1
 
@@ -43,7 +74,7 @@ class NativeDialer:
             keepalive_timeout_seconds=PING_SECONDS,
             max_message_bytes=ANSWER_BYTES,
         )
-        return NativeChannel(address, channel, self._answers)
+        return NativeChannel(address, channel, self._calls)
 
     async def close(self) -> None:
         """Stop the thread."""
@@ -53,7 +84,7 @@ class NativeDialer:
         asyncio.get_running_loop().remove_reader(self._event)
         os.close(self._event)
         await asyncio.to_thread(connector.close)
-        self._take(connector)
+        self._calls.complete(connector)
 
     def _running(self) -> Connector:
         if self._connector is None:
@@ -66,28 +97,16 @@ class NativeDialer:
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
         if self._connector is not None:
-            self._take(self._connector)
-
-    def _take(self, connector: Connector) -> None:
-        for call_id, code, text, message in connector.take():
-            waiting = self._answers.pop(call_id, None)
-            if waiting is None or waiting.done():
-                continue
-            if message is not None:
-                waiting.set_result(message)
-            elif code == DEADLINE_EXCEEDED:
-                waiting.set_exception(TimeoutError(text))
-            else:
-                waiting.set_exception(ConnectionError(f"{text} (gRPC status {code})"))
+            self._calls.complete(self._connector)
 
 
 class NativeChannel:
     """One native channel (`PeerChannel`)."""
 
-    def __init__(self, address: str, channel: Channel, answers: Answers) -> None:
+    def __init__(self, address: str, channel: Channel, calls: _Calls) -> None:
         self._address = address
         self._channel = channel
-        self._answers = answers
+        self._calls = calls
 
     async def ask(
         self, path: str, request: bytes, seconds: float, metadata: Metadata | None = None
@@ -98,21 +117,40 @@ class NativeChannel:
         call_id = self._channel.unary(
             path, request, timeout_seconds=seconds, metadata=metadata or []
         )
-        return await self._answer(call_id)
+        return await self._calls.answer(call_id)
 
     def open(self, path: str, metadata: Metadata, pack: Pack) -> MessageStream:
         """Open a stream of requests to a method."""
         stream = self._channel.open(path, max_queued_bytes=QUEUE_BYTES, metadata=metadata)
-        return _Delivering(stream, self._answer(stream.id), pack)
+        return _Delivering(stream, self._calls.answer(stream.id), pack)
+
+    async def download(
+        self, path: str, request: bytes, metadata: Metadata | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the messages of an answer that is a stream; OSError when it breaks off."""
+        download = self._channel.download(
+            path, request, max_waiting_bytes=DOWNLOAD_BYTES, metadata=metadata or []
+        )
+        over, changed = self._calls.answer(download.id), asyncio.Event()
+        over.add_done_callback(lambda _: changed.set())
+        self._calls.readable[download.id] = changed
+        try:
+            with closing(download):
+                while not over.done():
+                    await changed.wait()
+                    changed.clear()
+                    for message in download.take():
+                        yield message
+                for message in download.take():
+                    yield message
+                over.result()
+        finally:
+            over.cancel()
+            del self._calls.readable[download.id]
 
     async def close(self) -> None:
         """Break the connection; its calls have nobody who waits for them any more."""
         self._channel.close()
-
-    def _answer(self, call_id: int) -> "asyncio.Future[bytes]":
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._answers[call_id] = answer
-        return answer
 
 
 class _Delivering:

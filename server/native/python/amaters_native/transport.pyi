@@ -12,14 +12,23 @@ A unary call is answered by `reply` or `fail`. A streaming answer is any number 
 then `finish`. Ids that are answered, cancelled or unknown are ignored everywhere: a call can
 vanish at any moment.
 
+A method named in `interactive_streams` takes a stream of requests, and answers each with one
+message: `take` hands them out as calls of the method it is mapped to, the next one when the one before has
+its `reply`. All calls of one stream have the same id. `fail` or `finish` end the stream; otherwise it
+ends with OK once the client has sent all and has all answers.
+
 A method named in `inbound_streams` takes a stream of requests: `take` announces the call with an
 empty message, `take_messages` hands out what it brings, and `reply`, `fail` or `finish` end it
-whenever that seems right, be it in the middle.
+at any time; `send` may answer before.
+
+Compression: messages may come compressed with gzip. Answers go compressed to clients that send
+`grpc-encoding: gzip` and accept gzip themselves; small ones, and those that do not shrink, do not.
 
 All methods but `close` return at once and may be called from any thread.
 
 The listener answers by itself: HTTP 415 and 405 to what is not gRPC, UNIMPLEMENTED to a
-compressed message, INTERNAL to broken framing, RESOURCE_EXHAUSTED to messages over the limit and
+message with another compression than gzip, INTERNAL to broken framing or gzip, RESOURCE_EXHAUSTED to messages over the limit (inflated
+ones, too) and
 to calls beyond `queue_limit`, DEADLINE_EXCEEDED to a message that does not arrive within `message_timeout_seconds` (counted
 from the headers, or in a stream from its first byte), and when a call's time is up (the call then
 appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
@@ -38,6 +47,7 @@ __all__ = [
     "ClientIdentity",
     "Connection",
     "Connector",
+    "Download",
     "Ended",
     "Listener",
     "ListenerStats",
@@ -160,6 +170,7 @@ class Listener:
         stream_low_water_bytes: int = ...,
         tls: TlsIdentity | None = None,
         inbound_streams: list[str] = ...,
+        interactive_streams: dict[str, str] = ...,
         inbound_backlog_bytes: int = ...,
     ) -> Self:
         """Bind and start to accept at once.
@@ -171,6 +182,8 @@ class Listener:
         that has not begun to speak after the handshake timeout is disconnected.
         With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a stream
         is not read while more than `inbound_backlog_bytes` of it wait for `take_messages`.
+        `interactive_streams` maps paths to paths of unary methods; such a stream is not read
+        while one of its messages is being answered.
         A connection that got `max_descriptor` or a higher number is closed at once; 0 is no limit.
 
         `OSError` naming the address when it cannot be bound, `ValueError` for bad settings.
@@ -230,7 +243,10 @@ class Listener:
         """End a streaming answer after everything queued has been sent; errors as in `fail`."""
 
     def held(self) -> int:
-        """Return how many bytes of answers, with framing, are kept until their callers take them."""
+        """Return how many bytes wait: answers for their callers, messages of streams for Python.
+
+        Answers count with their framing, and compressed messages as they are when inflated.
+        """
 
     def taken(self) -> int:
         """Return how many such bytes have been written to connections since the start."""
@@ -310,6 +326,9 @@ class Connector:
     def take(self) -> list[Ended]:
         """Take the outcome of all calls that have ended."""
 
+    def take_readable(self) -> list[int]:
+        """Return downloads that have messages; each is named again only after its `take`."""
+
     def close(self) -> None:
         """Break all connections and stop the thread; calls under way end with UNAVAILABLE."""
 
@@ -336,6 +355,14 @@ class Channel:
     def open(self, path: str, *, max_queued_bytes: int, metadata: Metadata = ...) -> Stream:
         """Begin a call whose request is a stream."""
 
+    def download(
+        self, path: str, message: bytes, *, max_waiting_bytes: int, metadata: Metadata = ...
+    ) -> Download:
+        """Begin a call whose answer is a stream; it is not read while more than that waits.
+
+        Its outcome, in `Connector.take`, has an empty message; what came before may wait still.
+        """
+
     def close(self) -> None:
         """Break the connection without waiting for anything that is on its way."""
 
@@ -356,3 +383,17 @@ class Stream:
 
     def finish(self) -> None:
         """End the stream after everything queued; the server answers then."""
+
+@final
+class Download:
+    """The answer of a call that is under way; letting go of it ends the call."""
+
+    @property
+    def id(self) -> int:
+        """The call's id in `Connector.take` and `Connector.take_readable`."""
+
+    def take(self) -> list[bytes]:
+        """Take the messages that are here, in order."""
+
+    def close(self) -> None:
+        """End the call: its answer is not wanted any more."""

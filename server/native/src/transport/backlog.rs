@@ -1,4 +1,5 @@
-//! What answers hold in memory until their callers have taken them: in all, and by connection.
+//! What is held in memory: answers until their callers have taken them, in all and by connection,
+//! and messages of streams until Python has taken them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use bytes::Buf;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::framing::compressed;
 use super::wakeup::Wakeup;
 
 /// One connection's part.
@@ -89,7 +91,12 @@ impl Backlog {
         self.held() < size && self.awaited.swap(0, SeqCst) != 0
     }
 
-    fn release(&self, size: usize) {
+    /// Count what waits for Python: whole messages of requests that are streams.
+    pub fn hold(&self, size: usize) {
+        self.held.fetch_add(size, SeqCst);
+    }
+
+    pub fn release(&self, size: usize) {
         let left = self.held.fetch_sub(size, SeqCst) - size;
         if left < self.awaited.load(SeqCst) && self.awaited.swap(0, SeqCst) != 0 {
             self.wakeup.wake();
@@ -120,6 +127,21 @@ impl Held {
     pub fn on(mut self, load: &Arc<Load>) -> Self {
         load.held.fetch_add(self.frame.len(), SeqCst);
         self.load = Some(load.clone());
+        self
+    }
+
+    /// Compress the message, if that makes it smaller; what is saved counts as taken.
+    pub fn compressed(mut self) -> Self {
+        let Some(frame) = compressed(&self.frame) else {
+            return self;
+        };
+        let saved = self.frame.len() - frame.len();
+        self.frame = frame;
+        if let Some(load) = &self.load {
+            load.held.fetch_sub(saved, SeqCst);
+            load.taken.fetch_add(saved as u64, SeqCst);
+        }
+        self.backlog.release(saved);
         self
     }
 }
@@ -153,9 +175,18 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
+impl Held {
+    pub fn for_tests() -> Self {
+        let wakeup = Arc::new(Wakeup::new(0).unwrap());
+        Held::new(vec![0; 5], &Arc::new(Backlog::new(wakeup)))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+    use super::super::framing::framed;
     use super::*;
 
     fn backlog() -> (Arc<Backlog>, OwnedFd) {
@@ -231,5 +262,26 @@ mod tests {
             .collect();
 
         assert_eq!(woken, [false, true, false]);
+    }
+
+    #[test]
+    fn what_compressing_saves_counts_as_taken() {
+        let (backlog, _event) = backlog();
+        let load = Arc::new(Load::default());
+        let frame = framed(&[7; 10_000]).unwrap();
+        let whole = frame.len();
+        let sent = Held::new(frame, &backlog).on(&load);
+        load.is_slow(12);
+
+        let sent = sent.compressed();
+
+        assert!(sent.remaining() < whole / 10);
+        assert_eq!(
+            (backlog.held(), load.held()),
+            (sent.remaining(), sent.remaining())
+        );
+        assert!(!load.is_slow(12));
+        drop(sent);
+        assert_eq!((backlog.held(), load.held()), (0, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! The open calls of one worker, and how a call's id names that worker.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
@@ -34,9 +34,9 @@ impl Calls {
         }
     }
 
-    pub fn open(&self, load: &Arc<Load>) -> Option<Arc<Call>> {
+    pub fn open(&self, load: &Arc<Load>, continues: bool) -> Option<Arc<Call>> {
         let id = self.sequence.fetch_add(1, Relaxed) << WORKER_BITS | self.worker;
-        let call = Arc::new(Call::new(id, load.clone()));
+        let call = Arc::new(Call::new(id, load.clone(), continues));
         self.open.lock().as_mut()?.insert(id, call.clone());
         Some(call)
     }
@@ -47,6 +47,23 @@ impl Calls {
 
     pub fn remove(&self, id: u64) -> Option<Arc<Call>> {
         self.open.lock().as_mut()?.remove(&id)
+    }
+
+    /// The calls that these answers are for; only those that continue stay open.
+    pub fn answered<T>(&self, answers: Vec<(u64, T)>) -> Vec<(Arc<Call>, T)> {
+        let mut open = self.open.lock();
+        let Some(open) = open.as_mut() else {
+            return Vec::new();
+        };
+        let mut call = |id| match open.entry(id) {
+            Entry::Vacant(_) => None,
+            Entry::Occupied(entry) if entry.get().continues => Some(entry.get().clone()),
+            Entry::Occupied(entry) => Some(entry.remove()),
+        };
+        answers
+            .into_iter()
+            .filter_map(|(id, answer)| Some((call(id)?, answer)))
+            .collect()
     }
 
     pub fn remove_all<T>(&self, items: Vec<(u64, T)>) -> Vec<(Arc<Call>, T)> {

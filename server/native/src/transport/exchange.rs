@@ -17,7 +17,9 @@ use tokio::time::Sleep;
 use super::backlog::Held;
 use super::call::{Call, End};
 use super::calls::Calls;
+use super::compression::{ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
 use super::framing::PREFIX;
+use super::request_reader::RequestReader;
 use super::shared::{Counters, Shared};
 use super::status;
 
@@ -29,33 +31,34 @@ pub struct Exchange {
     pub shared: Arc<Shared>,
     pub calls: Arc<Calls>,
     pub deadline: Option<Pin<Box<Sleep>>>,
+    /// Of a request that is a stream.
+    pub reader: Option<Box<RequestReader>>,
+    /// Messages of the answer are compressed.
+    pub compress: bool,
 }
 
 impl Exchange {
     /// Wait for the beginning of the answer and make a response of it.
-    pub async fn respond(self) -> Response<Answer> {
-        self.respond_while(|_| Poll::Pending).await
-    }
-
-    /// The same, but go on reading the request meanwhile; what that returns ends the call.
-    pub async fn respond_while(
-        mut self,
-        mut reading: impl FnMut(&mut Context<'_>) -> Poll<HeaderMap>,
-    ) -> Response<Answer> {
-        let end = poll_fn(|cx| match self.poll_start(cx) {
-            Poll::Pending => reading(cx).map(|trailers| Some(End::Failed(Box::new(trailers)))),
-            ready => ready,
-        })
-        .await;
-        match end {
+    pub async fn respond(mut self) -> Response<Answer> {
+        match poll_fn(|cx| self.poll_start(cx)).await {
             Some(End::Ok) => trailers_only(status::ok()),
             Some(End::Failed(trailers)) => trailers_only(*trailers),
-            None => response(HeaderMap::new(), Answer(Some(self))),
+            None => response(self.headers(), Answer(Some(self))),
         }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(ACCEPT_ENCODING.clone(), ACCEPTED);
+        if self.compress {
+            headers.insert(ENCODING.clone(), GZIP);
+        }
+        headers
     }
 
     /// Ready with the end when the answer is nothing else, ready with None when it has messages.
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        self.read_on(cx);
         {
             let mut outbox = self.call.outbox.lock();
             if !outbox.pieces.is_empty() {
@@ -70,6 +73,7 @@ impl Exchange {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, End>> {
+        self.read_on(cx);
         {
             let mut outbox = self.call.outbox.lock();
             if let Some(piece) = outbox.pieces.pop_front() {
@@ -87,6 +91,15 @@ impl Exchange {
             outbox.waker = Some(cx.waker().clone());
         }
         self.poll_deadline(cx).map(Err)
+    }
+
+    /// Read what there is of a request that is a stream; it may end the call.
+    fn read_on(&mut self, cx: &mut Context<'_>) {
+        if let Some(reader) = &mut self.reader {
+            if let Poll::Ready(end) = reader.poll(cx) {
+                self.call.close(end);
+            }
+        }
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -142,7 +155,11 @@ impl Body for Answer {
             Poll::Ready(Ok(piece)) => {
                 let length = piece.remaining().saturating_sub(PREFIX) as u64;
                 Counters::add(&exchange.shared.counters.bytes_sent, length);
-                Frame::data(piece)
+                Frame::data(if exchange.compress {
+                    piece.compressed()
+                } else {
+                    piece
+                })
             }
             Poll::Ready(Err(end)) => {
                 self.0 = None;

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::compression::{deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING};
 use super::status::{
     self, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
 };
@@ -29,6 +30,14 @@ pub fn framed(message: &[u8]) -> Option<Vec<u8>> {
     Some(frame)
 }
 
+/// The same message compressed; None when that would not make it smaller.
+pub fn compressed(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut shorter = deflate(&[1, 0, 0, 0, 0], frame.get(PREFIX..)?)?;
+    let length = u32::try_from(shorter.len() - PREFIX).ok()?;
+    shorter[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+    Some(shorter)
+}
+
 /// Why a body is not what it should be.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
@@ -46,8 +55,7 @@ impl Fault {
         };
         let mut trailers = status::failed(code, &text);
         if code == UNIMPLEMENTED {
-            let identity = HeaderValue::from_static("identity");
-            trailers.insert("grpc-accept-encoding", identity);
+            trailers.insert(ACCEPT_ENCODING.clone(), ACCEPTED);
         }
         trailers
     }
@@ -72,38 +80,69 @@ pub struct Splitter {
     limit: usize,
     /// What to do about a message over the limit.
     advice: &'static str,
-    encoding: Option<String>,
+    encoding: Encoding,
+    /// What has been pushed last, as long as nothing is left of earlier chunks.
+    chunk: Bytes,
     rest: BytesMut,
 }
 
 impl Splitter {
-    pub fn new(limit: usize, encoding: Option<String>) -> Self {
+    pub fn new(limit: usize, encoding: Encoding) -> Self {
         Splitter {
             limit,
             advice: "",
             encoding,
+            chunk: Bytes::new(),
             rest: BytesMut::new(),
         }
     }
 
-    /// Take in a chunk; whole messages are added to `found`.
-    pub fn add(&mut self, mut chunk: Bytes, found: &mut Vec<Bytes>) -> Result<(), Fault> {
+    /// Take in a chunk.
+    pub fn push(&mut self, chunk: Bytes) {
+        if self.is_between_messages() {
+            self.chunk = chunk;
+        } else {
+            self.keep();
+            self.rest.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The next message, if all of it is here.
+    pub fn next_message(&mut self) -> Result<Option<Bytes>, Fault> {
+        let seen = self.seen();
+        let Some(whole) = self.whole(seen)? else {
+            self.keep();
+            return Ok(None);
+        };
+        let is_compressed = seen[0] == 1;
+        let mut message = if self.rest.is_empty() {
+            self.chunk.split_to(whole)
+        } else {
+            self.rest.split_to(whole).freeze()
+        };
+        message.advance(PREFIX);
+        if is_compressed {
+            return self.inflated(&message).map(Some);
+        }
+        Ok(Some(message))
+    }
+
+    fn seen(&self) -> &[u8] {
         if self.rest.is_empty() {
-            while let Some(whole) = self.whole(&chunk)? {
-                found.push(chunk.split_to(whole).slice(PREFIX..));
-            }
+            &self.chunk
+        } else {
+            &self.rest
         }
-        self.rest.extend_from_slice(&chunk);
-        while let Some(whole) = self.whole(&self.rest)? {
-            let mut message = self.rest.split_to(whole).freeze();
-            message.advance(PREFIX);
-            found.push(message);
-        }
+    }
+
+    /// Keep the beginning of a message, with room for what is missing.
+    fn keep(&mut self) {
+        self.rest.extend_from_slice(&self.chunk);
+        self.chunk.clear();
         if let Some(announced) = announced(&self.rest) {
             let missing = (PREFIX + announced).saturating_sub(self.rest.len());
             self.rest.reserve(missing.min(TRUSTED));
         }
-        Ok(())
     }
 
     /// How long the message at the beginning is with its prefix, if all of it is there.
@@ -112,12 +151,13 @@ impl Splitter {
             return Ok(None);
         };
         match (seen[0], &self.encoding) {
-            (0, _) => {}
-            (1, Some(encoding)) => {
-                let text = format!("compression {encoding:?} is not supported: send identity");
+            (0, _) | (1, Encoding::Gzip) => {}
+            (1, Encoding::Unsupported(encoding)) => {
+                let text =
+                    format!("compression {encoding:?} is not supported: send gzip or identity");
                 return Err(fault(UNIMPLEMENTED, text));
             }
-            (1, None) => {
+            (1, Encoding::Identity) => {
                 return Err(fault(
                     INTERNAL,
                     "a compressed message without grpc-encoding",
@@ -126,23 +166,35 @@ impl Splitter {
             _ => return Err(fault(INTERNAL, "broken message framing")),
         }
         if announced > self.limit {
-            let text = format!(
-                "message of {announced} bytes is over the limit of {}{}",
-                self.limit, self.advice
-            );
-            return Err(fault(RESOURCE_EXHAUSTED, text));
+            return Err(self.too_large(&announced.to_string()));
         }
         Ok((seen.len() >= PREFIX + announced).then_some(PREFIX + announced))
     }
 
+    fn inflated(&self, compressed: &[u8]) -> Result<Bytes, Fault> {
+        match inflate(compressed, self.limit) {
+            Ok(message) => Ok(message.into()),
+            Err(InflateError::TooLarge) => Err(self.too_large("more")),
+            Err(InflateError::Damaged) => Err(fault(INTERNAL, "a message that is no valid gzip")),
+        }
+    }
+
+    fn too_large(&self, size: &str) -> Fault {
+        let text = format!(
+            "message of {size} bytes is over the limit of {}{}",
+            self.limit, self.advice
+        );
+        fault(RESOURCE_EXHAUSTED, text)
+    }
+
     /// Nothing of a message is here that is not complete.
     pub fn is_between_messages(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && self.chunk.is_empty()
     }
 
     /// The body has ended: nothing may be left over.
     pub fn finish(&self) -> Result<(), Fault> {
-        match (self.rest.len(), announced(&self.rest)) {
+        match (self.seen().len(), announced(self.seen())) {
             (0, _) => Ok(()),
             (_, Some(_)) => Err(fault(INTERNAL, "the body ends inside a message")),
             (_, None) => Err(fault(INTERNAL, "the body ends inside a message prefix")),
@@ -159,29 +211,31 @@ fn announced(seen: &[u8]) -> Option<usize> {
 /// Expects exactly one message.
 pub struct Single {
     splitter: Splitter,
-    found: Vec<Bytes>,
+    found: Option<Bytes>,
 }
 
 impl Single {
-    pub fn new(limit: usize, encoding: Option<String>) -> Self {
+    pub fn new(limit: usize, encoding: Encoding) -> Self {
         Single {
             splitter: Splitter::new(limit, encoding),
-            found: Vec::new(),
+            found: None,
         }
     }
 
     pub fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
-        self.splitter.add(chunk, &mut self.found)?;
-        match (self.found.len(), self.splitter.rest.is_empty()) {
-            (0, _) | (1, true) => Ok(()),
-            _ => Err(fault(INTERNAL, "more than one message in the body")),
+        self.splitter.push(chunk);
+        if self.found.is_none() {
+            self.found = self.splitter.next_message()?;
         }
+        if self.found.is_some() && !self.splitter.is_between_messages() {
+            return Err(fault(INTERNAL, "more than one message in the body"));
+        }
+        Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Bytes, Fault> {
+    pub fn finish(self) -> Result<Bytes, Fault> {
         self.splitter.finish()?;
         self.found
-            .pop()
             .ok_or_else(|| fault(INTERNAL, "a body without its message"))
     }
 }
@@ -190,7 +244,7 @@ impl Single {
 pub async fn read_message(
     body: &mut Incoming,
     limit: usize,
-    encoding: Option<String>,
+    encoding: Encoding,
 ) -> Result<Bytes, Fault> {
     let mut single = Single::new(limit, encoding);
     single.splitter.advice = SPLIT_IT;
@@ -208,16 +262,19 @@ mod tests {
     use super::*;
 
     fn split(pieces: &[&[u8]]) -> Result<Vec<Bytes>, Fault> {
-        let mut splitter = Splitter::new(8, None);
+        let mut splitter = Splitter::new(8, Encoding::Identity);
         let mut found = Vec::new();
         for piece in pieces {
-            splitter.add(Bytes::copy_from_slice(piece), &mut found)?;
+            splitter.push(Bytes::copy_from_slice(piece));
+            while let Some(message) = splitter.next_message()? {
+                found.push(message);
+            }
         }
         splitter.finish().map(|()| found)
     }
 
     fn assemble(pieces: &[&[u8]]) -> Result<Bytes, Fault> {
-        let mut single = Single::new(8, None);
+        let mut single = Single::new(8, Encoding::Identity);
         for piece in pieces {
             single.add(Bytes::copy_from_slice(piece))?;
         }
@@ -282,5 +339,49 @@ mod tests {
             code(split(&[&frame, b"\0\0\0\0\x09"])),
             Some(RESOURCE_EXHAUSTED)
         );
+    }
+
+    #[test]
+    fn compressed_messages_beside_others() {
+        let long = vec![7; 5000];
+        let frames = [
+            compressed(&framed(&long).unwrap()).unwrap(),
+            framed(b"plain").unwrap(),
+        ];
+        for width in [1, 7, 1000] {
+            let mut splitter = Splitter::new(5000, Encoding::Gzip);
+            let mut found = Vec::new();
+            for chunk in frames.concat().chunks(width) {
+                splitter.push(Bytes::copy_from_slice(chunk));
+                while let Some(message) = splitter.next_message().unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(splitter.finish(), Ok(()));
+            assert_eq!(found, [&long[..], b"plain"]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_inflated_says_why() {
+        let bomb = compressed(&framed(&[0; 5000]).unwrap()).unwrap();
+        let refused = |encoding, frame: &[u8]| {
+            let mut single = Single::new(4999, encoding);
+            code(single.add(Bytes::copy_from_slice(frame)))
+        };
+
+        assert_eq!(refused(Encoding::Gzip, &bomb), Some(RESOURCE_EXHAUSTED));
+        let damaged = b"\x01\0\0\0\x02no";
+        assert_eq!(refused(Encoding::Gzip, damaged), Some(INTERNAL));
+        let other = Encoding::Unsupported("snappy".into());
+        assert_eq!(refused(other, &bomb), Some(UNIMPLEMENTED));
+        assert_eq!(refused(Encoding::Identity, &bomb), Some(INTERNAL));
+    }
+
+    #[test]
+    fn a_client_learns_which_encodings_it_may_use() {
+        let trailers = fault(UNIMPLEMENTED, "other").trailers();
+
+        assert_eq!(trailers["grpc-accept-encoding"], "identity,gzip");
     }
 }

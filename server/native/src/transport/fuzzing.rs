@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::compression::{self, Encoding};
 use super::framing::{Fault, Single, Splitter};
 use super::headers;
 
@@ -29,8 +30,12 @@ pub fn frames(input: &[u8]) {
     );
 }
 
-fn encoding(compressed: bool) -> Option<String> {
-    compressed.then(|| "gzip".to_owned())
+fn encoding(compressed: bool) -> Encoding {
+    if compressed {
+        Encoding::Gzip
+    } else {
+        Encoding::Identity
+    }
 }
 
 fn split<'a>(
@@ -40,7 +45,10 @@ fn split<'a>(
     let mut splitter = Splitter::new(LIMIT, encoding(compressed));
     let mut found = Vec::new();
     for chunk in chunks {
-        splitter.add(Bytes::copy_from_slice(chunk), &mut found)?;
+        splitter.push(Bytes::copy_from_slice(chunk));
+        while let Some(message) = splitter.next_message()? {
+            found.push(message);
+        }
     }
     splitter.finish()?;
     assert!(found.iter().all(|message| message.len() <= LIMIT));
@@ -55,9 +63,10 @@ fn single<'a>(chunks: impl Iterator<Item = &'a [u8]>, compressed: bool) -> Resul
     single.finish()
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "grpc-timeout",
     "grpc-encoding",
+    "grpc-accept-encoding",
     "content-type",
     "trace-bin",
     "x-any",
@@ -77,7 +86,7 @@ pub fn headers(input: &[u8]) {
         }
     }
     let _ = headers::is_grpc(&map);
-    let _ = headers::encoding(&map);
+    let _ = compression::is_wanted(&map);
     if let Ok(Some(timeout)) = headers::timeout(&map) {
         assert!(timeout.as_secs() <= 99_999_999 * 3600);
     }

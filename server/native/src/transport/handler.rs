@@ -15,12 +15,13 @@ use tokio::time::{sleep_until, Instant, Sleep};
 use super::arrival::Arrival;
 use super::backlog::Load;
 use super::calls::Calls;
+use super::compression::{self, Encoding};
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::framing::{self, Splitter};
 use super::headers;
 use super::inbound::Inbound;
-use super::request_reader::RequestReader;
-use super::shared::{Counters, Queued, Shared};
+use super::request_reader::{Messages, Purpose, Repeated, RequestReader};
+use super::shared::{Counters, Queued, Shared, StreamKind};
 use super::status;
 
 /// What the calls of one connection have in common.
@@ -37,19 +38,15 @@ pub async fn handle(
     origin: Arc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let inbound = &origin.shared.settings.inbound;
-    let answer = if inbound.contains(request.uri().path()) {
-        match begin(&origin, request) {
-            Ok((exchange, mut reader)) => exchange.respond_while(|cx| reader.poll(cx)).await,
-            Err(refusal) => *refusal,
-        }
-    } else {
-        match receive(&origin, request).await {
-            Ok(exchange) => exchange.respond().await,
-            Err(refusal) => *refusal,
-        }
+    let streams = &origin.shared.settings.streams;
+    let exchange = match streams.get(request.uri().path()).cloned() {
+        Some(kind) => begin(&origin, request, kind),
+        None => receive(&origin, request).await,
     };
-    Ok(answer)
+    Ok(match exchange {
+        Ok(exchange) => exchange.respond().await,
+        Err(refusal) => *refusal,
+    })
 }
 
 fn refuse(code: u16, message: &str) -> Refusal {
@@ -62,7 +59,7 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
     Counters::add(&origin.shared.counters.calls_total, 1);
     let deadline = deadline(&head.headers)?;
     let mut timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-    let encoding = headers::encoding(&head.headers);
+    let encoding = Encoding::of(&head.headers);
     let limit = origin.shared.settings.max_message_bytes;
     let mut arrival = Arrival::new(origin.shared.settings.message_timeout);
     let reading = arrival.in_time(framing::read_message(&mut body, limit, encoding));
@@ -71,57 +68,77 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
         .ok_or_else(|| Box::new(trailers_only(out_of_time())))?
         .map_err(|fault| Box::new(trailers_only(fault.trailers())))?;
     Counters::add(&origin.shared.counters.bytes_received, message.len() as u64);
-    announce(origin, head, message, deadline, timer)
+    let exchange = open(origin, &head, timer, false)?;
+    announce(origin, queued(origin, &exchange, head, message, deadline))?;
+    Ok(exchange)
 }
 
-/// Announce a request that is a stream, before anything of it has been read.
+/// Open a call whose request is a stream, before anything of it has been read.
 fn begin(
     origin: &Arc<Origin>,
     request: Request<Incoming>,
-) -> Result<(Exchange, RequestReader), Refusal> {
+    kind: StreamKind,
+) -> Result<Exchange, Refusal> {
     let (head, body) = request.into_parts();
     check_protocol(&head.method, &head.headers)?;
     Counters::add(&origin.shared.counters.calls_total, 1);
     let deadline = deadline(&head.headers)?;
     let timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-    let limit = origin.shared.settings.max_message_bytes;
-    let splitter = Splitter::new(limit, headers::encoding(&head.headers));
-    let exchange = announce(origin, head, Bytes::new(), deadline, timer)?;
-    let reader = RequestReader {
+    let shared = &origin.shared;
+    let messages = Messages {
         body,
-        inbound: Inbound::new(exchange.call.clone()),
-        splitter,
-        arrival: Arrival::new(origin.shared.settings.message_timeout),
-        shared: origin.shared.clone(),
+        splitter: Splitter::new(
+            shared.settings.max_message_bytes,
+            Encoding::of(&head.headers),
+        ),
+        arrival: Arrival::new(shared.settings.message_timeout),
         ended: false,
     };
-    Ok((exchange, reader))
+    let continues = matches!(kind, StreamKind::AnsweredEach(_));
+    let mut exchange = open(origin, &head, timer, continues)?;
+    let mut queued = queued(origin, &exchange, head, Bytes::new(), deadline);
+    let purpose = match kind {
+        StreamKind::Collected => {
+            let inbound = Inbound::new(exchange.call.clone(), shared.backlog.clone());
+            announce(origin, queued)?;
+            Purpose::Collect(inbound)
+        }
+        StreamKind::AnsweredEach(method) => {
+            queued.uri = method;
+            Purpose::AnswerEach(Repeated::new(queued, shared.clone()))
+        }
+    };
+    exchange.reader = Some(Box::new(RequestReader {
+        messages,
+        purpose,
+        shared: shared.clone(),
+        done: false,
+    }));
+    Ok(exchange)
 }
 
-fn announce(
-    origin: &Arc<Origin>,
+fn queued(
+    origin: &Origin,
+    exchange: &Exchange,
     head: Parts,
     message: Bytes,
     deadline: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-) -> Result<Exchange, Refusal> {
-    let exchange = open(origin, timer)?;
-    let queued = Queued {
+) -> Queued {
+    Queued {
         call: exchange.call.clone(),
         metadata: headers::metadata(&head.headers),
         uri: head.uri,
         message,
         deadline,
         connection: origin.connection,
-    };
-    if origin.shared.enqueue(queued) {
-        return Ok(exchange);
     }
-    Counters::add(&origin.shared.counters.rejected, 1);
-    Err(refuse(
-        status::RESOURCE_EXHAUSTED,
-        "too many calls are waiting: retry after a pause",
-    ))
+}
+
+fn announce(origin: &Origin, queued: Queued) -> Result<(), Refusal> {
+    if origin.shared.enqueue(queued) {
+        return Ok(());
+    }
+    Err(Box::new(trailers_only(status::too_many_calls())))
 }
 
 fn check_protocol(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -149,8 +166,13 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
     }
 }
 
-fn open(origin: &Origin, deadline: Option<Pin<Box<Sleep>>>) -> Result<Exchange, Refusal> {
-    let Some(call) = origin.calls.open(&origin.load) else {
+fn open(
+    origin: &Origin,
+    head: &Parts,
+    deadline: Option<Pin<Box<Sleep>>>,
+    continues: bool,
+) -> Result<Exchange, Refusal> {
+    let Some(call) = origin.calls.open(&origin.load, continues) else {
         return Err(refuse(
             status::UNAVAILABLE,
             "the server is stopping: try another",
@@ -162,6 +184,8 @@ fn open(origin: &Origin, deadline: Option<Pin<Box<Sleep>>>) -> Result<Exchange, 
         shared: origin.shared.clone(),
         calls: origin.calls.clone(),
         deadline,
+        reader: None,
+        compress: compression::is_wanted(&head.headers),
     })
 }
 

@@ -7,6 +7,7 @@ use base64::engine::DecodePaddingMode;
 use base64::{alphabet, Engine as _};
 use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_TYPE, TE, USER_AGENT};
 
+#[derive(Clone)]
 pub enum Value {
     Text(String),
     Bytes(Vec<u8>),
@@ -57,12 +58,6 @@ pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ()> {
         b'n' => Duration::from_nanos(amount),
         _ => return Err(()),
     }))
-}
-
-/// The encoding of a compressed message, if the client announced one.
-pub fn encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("grpc-encoding")?.to_str().ok()?;
-    (value != "identity").then(|| value.to_owned())
 }
 
 fn is_own(name: &HeaderName) -> bool {

@@ -1,5 +1,6 @@
 //! The listener as Python holds it.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::backlog::Held;
 use super::call::End;
 use super::calls::{worker_of, MAX_WORKERS};
 use super::py_convert::{self, Failure, Paths, PyMetadata};
-use super::shared::{Settings, Shared};
+use super::shared::{Settings, Shared, StreamKind};
 use super::state::Phase;
 use super::stats::{Connection, ListenerStats};
 use super::status;
@@ -48,6 +49,23 @@ pub fn os_error(error: &io::Error, what: &str) -> PyErr {
         error.raw_os_error().unwrap_or(0),
         format!("{what}: {error}"),
     ))
+}
+
+fn streams(
+    inbound: Vec<String>,
+    interactive: HashMap<String, String>,
+) -> PyResult<HashMap<String, StreamKind>> {
+    let mut streams: HashMap<_, _> = inbound
+        .into_iter()
+        .map(|path| (path, StreamKind::Collected))
+        .collect();
+    for (path, method) in interactive {
+        let method = method
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("{method:?} is no path of a method")))?;
+        streams.insert(path, StreamKind::AnsweredEach(method));
+    }
+    Ok(streams)
 }
 
 impl Listener {
@@ -131,7 +149,8 @@ impl Listener {
         queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
         handshake_timeout_seconds=10.0, message_timeout_seconds=30.0, stream_low_water_bytes=256 << 10, tls=None,
-        inbound_streams=Vec::new(), inbound_backlog_bytes=4 << 20))]
+        inbound_streams=Vec::new(), interactive_streams=HashMap::new(),
+        inbound_backlog_bytes=4 << 20))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         address: &str,
@@ -150,6 +169,7 @@ impl Listener {
         stream_low_water_bytes: usize,
         tls: Option<&Bound<'_, TlsIdentity>>,
         inbound_streams: Vec<String>,
+        interactive_streams: HashMap<String, String>,
         inbound_backlog_bytes: usize,
     ) -> PyResult<Self> {
         if !(1..=MAX_WORKERS).contains(&threads) {
@@ -171,7 +191,7 @@ impl Listener {
             handshake_timeout: seconds("handshake_timeout_seconds", handshake_timeout_seconds)?,
             message_timeout: (!patience.is_zero()).then_some(patience),
             stream_low_water: stream_low_water_bytes,
-            inbound: inbound_streams.into_iter().collect(),
+            streams: streams(inbound_streams, interactive_streams)?,
             inbound_backlog: inbound_backlog_bytes,
         };
         let shared = Shared::new(settings, event_fd)

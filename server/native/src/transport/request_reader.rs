@@ -1,83 +1,204 @@
-//! Reads a request that is a stream, into what waits for Python.
+//! Reads a request that is a stream, in one of two ways: its messages are collected for Python, or
+//! each of them is a call of another method, and the next is read once that is answered.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::arrival::Arrival;
+use super::call::End;
 use super::framing::{Fault, Splitter};
 use super::inbound::Inbound;
-use super::shared::{Counters, Shared};
+use super::inbox::cost;
+use super::shared::{Counters, Queued, Shared};
+use super::status;
 
-/// Reads a request's stream for as long as there is room for what it brings.
-pub struct RequestReader {
+/// Cuts the messages out of a request, and limits how long each may take to arrive.
+pub struct Messages {
     pub body: Incoming,
-    pub inbound: Arc<Inbound>,
     pub splitter: Splitter,
     /// Runs while a message is only partly here.
     pub arrival: Arrival,
-    pub shared: Arc<Shared>,
     pub ended: bool,
 }
 
-impl RequestReader {
-    /// Ready with trailers when the stream makes no sense; otherwise pending for good.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HeaderMap> {
-        let limit = self.shared.settings.inbound_backlog;
-        while !self.ended {
-            if self.inbound.poll_room(limit, cx).is_pending() {
-                return Poll::Pending;
+impl Messages {
+    /// The next message; None after the last.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        loop {
+            if let Some(message) = self.splitter.next_message()? {
+                self.arrival.restart();
+                return Poll::Ready(Ok(Some(message)));
             }
-            let read = match Pin::new(&mut self.body).poll_frame(cx) {
+            if self.ended {
+                return Poll::Ready(self.splitter.finish().map(|()| None));
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return self.poll_arrival(cx),
-                Poll::Ready(Some(Ok(frame))) => frame.into_data().ok().map(|chunk| self.add(chunk)),
-                Poll::Ready(Some(Err(_))) => Some(Err(Fault::Gone)),
-                Poll::Ready(None) => Some(self.end()),
-            };
-            if let Some(Err(fault)) = read {
-                return Poll::Ready(fault.trailers());
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        self.splitter.push(chunk);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Fault::Gone)),
+                Poll::Ready(None) => self.ended = true,
             }
         }
-        Poll::Pending
+    }
+
+    /// What is here, until it costs more than the limit; and whether the last message is among it.
+    fn poll_some(
+        &mut self,
+        limit: usize,
+        cx: &mut Context<'_>,
+    ) -> (Vec<Bytes>, Poll<Result<bool, Fault>>) {
+        let (mut found, mut size) = (Vec::new(), 0);
+        while size <= limit {
+            match self.poll_next(cx) {
+                Poll::Pending => return (found, Poll::Pending),
+                Poll::Ready(Err(fault)) => return (found, Poll::Ready(Err(fault))),
+                Poll::Ready(Ok(None)) => return (found, Poll::Ready(Ok(true))),
+                Poll::Ready(Ok(Some(message))) => {
+                    size += cost(std::slice::from_ref(&message));
+                    found.push(message);
+                }
+            }
+        }
+        (found, Poll::Ready(Ok(false)))
     }
 
     /// Nothing has come: that may be so between two messages, but not for long inside one.
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<HeaderMap> {
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         if self.splitter.is_between_messages() {
             return Poll::Pending;
         }
-        self.arrival.poll(cx).map(Fault::trailers)
+        self.arrival.poll(cx).map(Err)
+    }
+}
+
+/// What becomes of the messages.
+pub enum Purpose {
+    /// Python takes them when it likes, and ends the call.
+    Collect(Arc<Inbound>),
+    /// Each is queued as a call; the end of the stream ends them.
+    AnswerEach(Repeated),
+}
+
+pub struct RequestReader {
+    pub messages: Messages,
+    pub purpose: Purpose,
+    pub shared: Arc<Shared>,
+    /// Nothing is left to read.
+    pub done: bool,
+}
+
+impl RequestReader {
+    /// Ready once with what ends the call: there is an error, or each message has been answered.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.done {
+            return Poll::Pending;
+        }
+        let (messages, shared) = (&mut self.messages, &self.shared);
+        let polled = match &mut self.purpose {
+            Purpose::Collect(inbound) => collect(messages, inbound, shared, cx).map_ok(|()| None),
+            Purpose::AnswerEach(repeated) => repeated.poll(messages, shared, cx).map_ok(Some),
+        };
+        self.done = polled.is_ready();
+        match polled {
+            Poll::Pending | Poll::Ready(Ok(None)) => Poll::Pending,
+            Poll::Ready(Ok(Some(end))) => Poll::Ready(end),
+            Poll::Ready(Err(fault)) => Poll::Ready(End::Failed(Box::new(fault.trailers()))),
+        }
+    }
+}
+
+/// Collect for as long as there is room; ready at the end of the stream.
+fn collect(
+    messages: &mut Messages,
+    inbound: &Arc<Inbound>,
+    shared: &Shared,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Fault>> {
+    let limit = shared.settings.inbound_backlog;
+    while inbound.poll_room(limit, cx).is_ready() {
+        let (found, end) = messages.poll_some(limit, cx);
+        let ended = matches!(end, Poll::Ready(Ok(true)));
+        if ended || !found.is_empty() {
+            let bytes: usize = found.iter().map(Bytes::len).sum();
+            Counters::add(&shared.counters.bytes_received, bytes as u64);
+            if inbound.put(found, ended) {
+                shared.notify_readable(inbound.clone());
+            }
+        }
+        match end {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+            Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(false)) => {}
+        }
+    }
+    Poll::Pending
+}
+
+/// Each message as a call of its own, one after the other.
+pub struct Repeated {
+    /// The call without its message.
+    template: Queued,
+    /// What counts of the message that is being answered.
+    held: usize,
+    shared: Arc<Shared>,
+}
+
+impl Repeated {
+    pub fn new(template: Queued, shared: Arc<Shared>) -> Self {
+        Repeated {
+            template,
+            held: 0,
+            shared,
+        }
     }
 
-    fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
-        let mut messages = Vec::new();
-        self.splitter.add(chunk, &mut messages)?;
-        if self.splitter.is_between_messages() || !messages.is_empty() {
-            self.arrival.restart();
+    fn poll(
+        &mut self,
+        messages: &mut Messages,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<End, Fault>> {
+        if self.template.call.is_expected() {
+            return Poll::Pending;
         }
-        if !messages.is_empty() {
-            let bytes: usize = messages.iter().map(Bytes::len).sum();
-            Counters::add(&self.shared.counters.bytes_received, bytes as u64);
-            self.pass_on(messages, false);
+        self.release();
+        let message = match messages.poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+            Poll::Ready(Ok(None)) => return Poll::Ready(Ok(End::Ok)),
+            Poll::Ready(Ok(Some(message))) => message,
+        };
+        Counters::add(&shared.counters.bytes_received, message.len() as u64);
+        self.held = message.len();
+        shared.backlog.hold(self.held);
+        self.template.call.expect();
+        let queued = Queued {
+            message,
+            ..self.template.clone()
+        };
+        if shared.enqueue(queued) {
+            return Poll::Pending;
         }
-        Ok(())
+        Poll::Ready(Ok(End::Failed(Box::new(status::too_many_calls()))))
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        self.ended = true;
-        self.splitter.finish()?;
-        self.pass_on(Vec::new(), true);
-        Ok(())
+    fn release(&mut self) {
+        self.shared.backlog.release(std::mem::take(&mut self.held));
     }
+}
 
-    fn pass_on(&self, messages: Vec<Bytes>, ended: bool) {
-        if self.inbound.put(messages, ended) {
-            self.shared.notify_readable(self.inbound.clone());
-        }
+impl Drop for Repeated {
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -1,7 +1,7 @@
 //! What all threads of a listener share: the queue towards Python, its wake-up, and the counters.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -34,13 +34,23 @@ pub struct Settings {
     /// How long a message may take from its first byte, or its request's headers, to its last byte.
     pub message_timeout: Option<Duration>,
     pub stream_low_water: usize,
-    /// Methods whose requests are streams.
-    pub inbound: HashSet<String>,
+    /// Methods whose requests are streams, by path.
+    pub streams: HashMap<String, StreamKind>,
     /// How much of one inbound stream may wait for Python before it is no longer read.
     pub inbound_backlog: usize,
 }
 
+/// What becomes of the messages of a request that is a stream.
+#[derive(Clone)]
+pub enum StreamKind {
+    /// Python takes them as they come.
+    Collected,
+    /// Each is a call of this method; its answer is a message of the stream's answer.
+    AnsweredEach(http::Uri),
+}
+
 /// A call on its way to Python.
+#[derive(Clone)]
 pub struct Queued {
     pub call: Arc<Call>,
     pub uri: http::Uri,
@@ -117,6 +127,7 @@ impl Shared {
         {
             let mut queue = self.queue.lock();
             if queue.len() >= self.settings.queue_limit {
+                Counters::add(&self.counters.rejected, 1);
                 return false;
             }
             queue.push_back(queued);
@@ -219,7 +230,7 @@ mod tests {
             handshake_timeout: Duration::ZERO,
             message_timeout: None,
             stream_low_water: 0,
-            inbound: HashSet::new(),
+            streams: HashMap::new(),
             inbound_backlog: 0,
         };
         (Shared::new(settings, event.as_raw_fd()).unwrap(), event)
@@ -227,7 +238,7 @@ mod tests {
 
     fn queued(id: u64) -> Queued {
         Queued {
-            call: Arc::new(Call::new(id, Arc::default())),
+            call: Arc::new(Call::new(id, Arc::default(), false)),
             uri: http::Uri::default(),
             message: Bytes::new(),
             deadline: None,

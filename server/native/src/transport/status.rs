@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{percent_decode, utf8_percent_encode, AsciiSet, CONTROLS};
 
+pub const CANCELLED: u16 = 1;
 pub const UNKNOWN: u16 = 2;
 pub const DEADLINE_EXCEEDED: u16 = 4;
 pub const RESOURCE_EXHAUSTED: u16 = 8;
@@ -34,6 +35,13 @@ pub fn failed(code: u16, message: &str) -> HeaderMap {
         trailers.insert(MESSAGE.clone(), encoded(message));
     }
     trailers
+}
+
+pub fn too_many_calls() -> HeaderMap {
+    failed(
+        RESOURCE_EXHAUSTED,
+        "too many calls are waiting: retry after a pause",
+    )
 }
 
 /// What the other side's trailers say: the error is a code that is not OK, and its text.

@@ -86,8 +86,9 @@ async fn work(state: State, mut inbox: UnboundedReceiver<Order>) {
 }
 
 fn answer(calls: &Calls, answers: Vec<(u64, Held)>) {
-    for (call, message) in calls.remove_all(answers) {
-        if let Some(waker) = call.deliver(Some(message), Some(End::Ok)) {
+    for (call, message) in calls.answered(answers) {
+        let end = (!call.continues).then_some(End::Ok);
+        if let Some(waker) = call.deliver(Some(message), end) {
             waker.wake();
         }
     }

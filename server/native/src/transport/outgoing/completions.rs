@@ -12,9 +12,10 @@ use super::super::wakeup::Wakeup;
 /// The answer's message, or a status that is not OK.
 pub type Outcome = Result<Bytes, (u16, String)>;
 
-/// Calls that have ended and that Python has not taken.
+/// What Python has not taken: calls that have ended, and which answers can be read.
 pub struct Completions {
     ended: Mutex<Vec<(u64, Outcome)>>,
+    readable: Mutex<Vec<u64>>,
     wakeup: Wakeup,
 }
 
@@ -22,6 +23,7 @@ impl Completions {
     pub fn new(event_fd: i32) -> io::Result<Self> {
         Ok(Completions {
             ended: Mutex::default(),
+            readable: Mutex::default(),
             wakeup: Wakeup::new(event_fd)?,
         })
     }
@@ -29,6 +31,15 @@ impl Completions {
     fn push(&self, id: u64, outcome: Outcome) {
         self.ended.lock().push((id, outcome));
         self.wakeup.wake();
+    }
+
+    pub fn notify_readable(&self, id: u64) {
+        self.readable.lock().push(id);
+        self.wakeup.wake();
+    }
+
+    pub fn take_readable(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.readable.lock())
     }
 
     pub fn take(&self) -> Vec<(u64, Outcome)> {

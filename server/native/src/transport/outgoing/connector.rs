@@ -15,13 +15,14 @@ use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::super::inbox::Inbox;
 use super::super::listener::{os_error, seconds};
 use super::super::py_convert::{self, PyMetadata};
 use super::super::tls::ClientIdentity;
 use super::channel::{self, Target};
 use super::completions::{Completions, Reason, Ticket};
 use super::outflow::Outflow;
-use super::request::{Emptied, Request, Upload};
+use super::request::{self, Emptied, Request, Upload};
 
 #[pyclass(module = "amaters_native.transport", frozen)]
 pub struct Connector {
@@ -105,6 +106,10 @@ impl Connector {
         PyList::new(py, items.collect::<Vec<_>>())
     }
 
+    fn take_readable(&self) -> Vec<u64> {
+        self.completions.take_readable()
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.stop());
     }
@@ -147,6 +152,7 @@ impl Channel {
         metadata: PyMetadata<'_>,
         timeout: Option<Duration>,
         upload: Upload,
+        download: Option<request::Download>,
     ) -> PyResult<u64> {
         let uri = format!("{}://{}{path}", self.scheme, self.address);
         let mut head = http::Request::post(uri)
@@ -171,6 +177,7 @@ impl Channel {
             },
             head,
             upload,
+            download,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             limit: self.limit,
         };
@@ -196,7 +203,7 @@ impl Channel {
             .map(|value| seconds("timeout_seconds", value))
             .transpose()?;
         let upload = Upload::Single(py_convert::frame(message)?.into());
-        self.request(path, metadata, timeout, upload)
+        self.request(path, metadata, timeout, upload, None)
     }
 
     #[pyo3(signature = (path, *, max_queued_bytes, metadata=Vec::new()))]
@@ -208,8 +215,26 @@ impl Channel {
     ) -> PyResult<Stream> {
         let outflow = Arc::new(Outflow::new(max_queued_bytes));
         let upload = Upload::Stream(Emptied(outflow.clone()));
-        let id = self.request(path, metadata, None, upload)?;
+        let id = self.request(path, metadata, None, upload, None)?;
         Ok(Stream { id, outflow })
+    }
+
+    #[pyo3(signature = (path, message, *, max_waiting_bytes, metadata=Vec::new()))]
+    fn download(
+        &self,
+        path: &str,
+        message: &[u8],
+        max_waiting_bytes: usize,
+        metadata: PyMetadata<'_>,
+    ) -> PyResult<Download> {
+        let inbox = Arc::<Inbox>::default();
+        let upload = Upload::Single(py_convert::frame(message)?.into());
+        let download = request::Download {
+            inbox: inbox.clone(),
+            limit: max_waiting_bytes,
+        };
+        let id = self.request(path, metadata, None, upload, Some(download))?;
+        Ok(Download { id, inbox })
     }
 
     fn close(&self) {
@@ -240,5 +265,31 @@ impl Stream {
 
     fn finish(&self) {
         self.outflow.finish();
+    }
+}
+
+#[pyclass(module = "amaters_native.transport", frozen)]
+pub struct Download {
+    #[pyo3(get)]
+    id: u64,
+    inbox: Arc<Inbox>,
+}
+
+#[pymethods]
+impl Download {
+    fn take<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        let taken = self.inbox.take();
+        let messages = taken.messages.iter();
+        messages.map(|message| PyBytes::new(py, message)).collect()
+    }
+
+    fn close(&self) {
+        self.inbox.close();
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }

@@ -1,4 +1,4 @@
-//! One call over a connection: unary, or a stream of messages answered by one.
+//! One call over a connection: unary, or with a stream of messages in one of both directions.
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -8,11 +8,13 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request as Head, StatusCode};
+use http::{Request as Head, StatusCode};
 use tokio::time::{timeout_at, Instant};
 
-use super::super::framing::{Fault, Single};
-use super::super::status::{self, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
+use super::super::compression::Encoding;
+use super::super::framing::{Fault, Single, Splitter};
+use super::super::inbox::Inbox;
+use super::super::status::{self, CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
 use super::completions::{Outcome, Ticket};
 use super::connection::Connection;
 use super::outflow::{Outflow, Sink};
@@ -20,6 +22,13 @@ use super::outflow::{Outflow, Sink};
 pub enum Upload {
     Single(Bytes),
     Stream(Emptied),
+}
+
+/// An answer of many messages, which wait in the inbox.
+pub struct Download {
+    pub inbox: Arc<Inbox>,
+    /// Nothing is read while more than this waits.
+    pub limit: usize,
 }
 
 /// Closes the outflow when the call that empties it is over.
@@ -36,6 +45,7 @@ pub struct Request {
     pub ticket: Ticket,
     pub head: Head<()>,
     pub upload: Upload,
+    pub download: Option<Download>,
     pub deadline: Option<Instant>,
     /// The largest answer that is taken.
     pub limit: usize,
@@ -45,12 +55,23 @@ impl Request {
     /// Carry the call out and report its outcome.
     pub async fn perform(self, sender: SendRequest<Bytes>, connection: Arc<Connection>) {
         let Request {
-            mut ticket, upload, ..
+            mut ticket,
+            upload,
+            download,
+            ..
         } = self;
+        let (id, completions) = (ticket.id, ticket.completions.clone());
         let call = async {
-            match upload {
-                Upload::Single(message) => unary(sender, self.head, message, self.limit).await,
-                Upload::Stream(outflow) => {
+            match (upload, download) {
+                (Upload::Single(message), None) => {
+                    unary(sender, self.head, message, self.limit).await
+                }
+                (Upload::Single(message), Some(download)) => {
+                    let readable = || completions.notify_readable(id);
+                    let response = sent(sender, self.head, message).await?;
+                    receive(response, &download, self.limit, readable).await
+                }
+                (Upload::Stream(outflow), _) => {
                     stream(sender, self.head, &outflow.0, connection, self.limit).await
                 }
             }
@@ -78,17 +99,26 @@ async fn begun(
         .map_err(|error| broken(&error))
 }
 
+async fn sent(
+    sender: SendRequest<Bytes>,
+    head: Head<()>,
+    message: Bytes,
+) -> Result<ResponseFuture, (u16, String)> {
+    let (response, mut stream) = begun(sender, head).await?;
+    // h2 keeps what the flow control does not let through yet.
+    stream
+        .send_data(message, true)
+        .map_err(|error| broken(&error))?;
+    Ok(response)
+}
+
 async fn unary(
     sender: SendRequest<Bytes>,
     head: Head<()>,
     message: Bytes,
     limit: usize,
 ) -> Outcome {
-    let (response, mut sink) = begun(sender, head).await?;
-    // h2 keeps what the flow control does not let through yet.
-    sink.send_data(message, true)
-        .map_err(|error| broken(&error))?;
-    answer(response, limit).await
+    answer(sent(sender, head, message).await?, limit).await
 }
 
 /// Send what the outflow holds, for as long as there is no answer.
@@ -113,27 +143,86 @@ async fn stream(
     .await
 }
 
-async fn answer(response: ResponseFuture, limit: usize) -> Outcome {
-    let (head, mut body) = response.await.map_err(|error| broken(&error))?.into_parts();
-    if head.status != StatusCode::OK {
-        return Err((UNAVAILABLE, format!("HTTP status {}", head.status)));
+/// An answer that is being read.
+struct Body {
+    stream: RecvStream,
+    encoding: Encoding,
+    /// The head has said so already: nothing follows.
+    is_over: bool,
+}
+
+impl Body {
+    async fn of(response: ResponseFuture) -> Result<Self, (u16, String)> {
+        let (head, stream) = response.await.map_err(|error| broken(&error))?.into_parts();
+        if head.status != StatusCode::OK {
+            return Err((UNAVAILABLE, format!("HTTP status {}", head.status)));
+        }
+        let is_over = head.headers.contains_key("grpc-status");
+        if is_over {
+            status::read(&head.headers)?;
+        }
+        Ok(Body {
+            stream,
+            encoding: Encoding::of(&head.headers),
+            is_over,
+        })
     }
-    if head.headers.contains_key("grpc-status") {
-        status::read(&head.headers)?;
-    }
-    let mut single = Single::new(limit, super::super::headers::encoding(&head.headers));
-    while let Some(chunk) = body.data().await {
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, (u16, String)> {
+        let chunk = self.stream.data().await.transpose();
         let chunk = chunk.map_err(|error| broken(&error))?;
-        let _ = body.flow_control().release_capacity(chunk.len());
+        if let Some(chunk) = &chunk {
+            let _ = self.stream.flow_control().release_capacity(chunk.len());
+        }
+        Ok(chunk)
+    }
+
+    /// The status at the end.
+    async fn finish(mut self) -> Result<(), (u16, String)> {
+        if self.is_over {
+            return Ok(());
+        }
+        let trailers = self.stream.trailers().await;
+        match trailers.map_err(|error| broken(&error))? {
+            Some(trailers) => status::read(&trailers),
+            None => Err((UNKNOWN, "an answer without a status".into())),
+        }
+    }
+}
+
+async fn answer(response: ResponseFuture, limit: usize) -> Outcome {
+    let mut body = Body::of(response).await?;
+    let mut single = Single::new(limit, body.encoding.clone());
+    while let Some(chunk) = body.next_chunk().await? {
         single.add(chunk).map_err(faulty)?;
     }
-    status::read(&trailers(&mut body).await?)?;
+    body.finish().await?;
     single.finish().map_err(faulty)
 }
 
-async fn trailers(body: &mut RecvStream) -> Result<HeaderMap, (u16, String)> {
-    let trailers = body.trailers().await.map_err(|error| broken(&error))?;
-    trailers.ok_or_else(|| (UNKNOWN, "an answer without a status".into()))
+/// Read an answer of many messages, for as long as there is room for them and they are wanted.
+async fn receive(
+    response: ResponseFuture,
+    download: &Download,
+    limit: usize,
+    readable: impl Fn(),
+) -> Outcome {
+    let mut body = Body::of(response).await?;
+    let mut splitter = Splitter::new(limit, body.encoding.clone());
+    while let Some(chunk) = body.next_chunk().await? {
+        splitter.push(chunk);
+        while let Some(message) = splitter.next_message().map_err(faulty)? {
+            if download.inbox.put(vec![message], false) {
+                readable();
+            }
+            if !poll_fn(|cx| download.inbox.poll_room(download.limit, cx)).await {
+                return Err((CANCELLED, "the answer is not wanted any more".into()));
+            }
+        }
+    }
+    body.finish().await?;
+    splitter.finish().map_err(faulty)?;
+    Ok(Bytes::new())
 }
 
 fn faulty(fault: Fault) -> (u16, String) {

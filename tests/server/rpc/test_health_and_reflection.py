@@ -20,12 +20,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-BIDIRECTIONAL = [
-    pytest.param(
-        "native", marks=pytest.mark.xfail(reason="calls both ways are to come", strict=False)
-    ),
-    "grpcio",
-]
 
 
 class Served:
@@ -132,7 +126,6 @@ def described_over(address: str) -> tuple[list[str], list[str], bytes]:
         )
 
 
-@pytest.mark.parametrize("served", BIDIRECTIONAL, indirect=True)
 async def test_a_client_without_stubs_learns_all_services(served):
     services, methods, file = await asyncio.to_thread(described_over, served.address)
 
@@ -147,7 +140,6 @@ async def test_a_client_without_stubs_learns_all_services(served):
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-@pytest.mark.parametrize("served", BIDIRECTIONAL, indirect=True)
 async def test_a_stream_is_answered_question_by_question(served, version):
     name = f"grpc.reflection.{version}.ServerReflection"
     async with grpc.aio.insecure_channel(served.address) as channel:

@@ -283,27 +283,27 @@ async def test_snapshots_travel(pair) -> None:
 
 async def test_images_that_break_off_are_errors_of_the_system(pair) -> None:
     await pair.connected()
-    images = pair.node.image
+    snapshots = pair.node.snapshot
 
     async def fetch(source: int = OTHER) -> list[int]:
         request = peer_pb2.FetchImageRequest()
         return [chunk.offset async for chunk in pair.connections.fetch_snapshot(source, request)]
 
     async def broken(sender, request):
-        async for chunk in images(sender, request):
+        async for chunk in snapshots(sender, request):
             yield chunk
             raise RuntimeError("a defect")
 
     async def nonsense(sender, request):
         yield Nonsense()
 
-    for image in (broken, nonsense):
-        pair.node.image = image
+    for snapshot in (broken, nonsense):
+        pair.node.snapshot = snapshot
         with pytest.raises(ConnectionError):
             await fetch()
     with pytest.raises(ConnectionError, match="is not known"):
         await fetch(7)
-    pair.node.image = images
+    pair.node.snapshot = snapshots
 
     assert len(await fetch()) == 8
 
@@ -321,7 +321,7 @@ async def test_an_image_that_is_not_wanted_any_more_is_not_sent_on(pair) -> None
         finally:
             ended.set()
 
-    pair.node.image = endless
+    pair.node.snapshot = endless
     request = peer_pb2.FetchImageRequest()
     async with aclosing(pair.connections.fetch_snapshot(OTHER, request)) as chunks:
         await anext(chunks)

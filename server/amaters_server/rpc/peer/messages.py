@@ -37,7 +37,7 @@ async def answer_to(
     return answered(answer, kind, method)
 
 
-def answered(answer: bytes, kind: type[Answer], method: str) -> Answer:
+def answered(answer: bytes, kind: type[Response], method: str) -> Response:
     """Return what a method of PeerService answered; OSError when it makes no sense."""
     try:
         return kind.FromString(answer)

@@ -85,7 +85,7 @@ def test_every_field_explains_itself(schema: dict) -> None:
                 assert text.endswith((".", ".svc.")), f"{path}.{name} lacks a description"
 
 
-def test_every_rule_tells_what_to_do(schema: dict) -> None:
+def test_every_rule_reports_what_to_do(schema: dict) -> None:
     messages = [
         rule["message"]
         for _, node in nodes(schema)
@@ -116,9 +116,9 @@ def test_everything_that_a_rule_walks_through_has_a_bound(schema: dict) -> None:
 
 
 def test_what_rules_say_in_words_no_pattern_says_before(schema: dict) -> None:
-    told = [node for _, node in nodes(schema) if "x-kubernetes-validations" in node]
+    reported = [node for _, node in nodes(schema) if "x-kubernetes-validations" in node]
 
-    assert not [node for node in told if "pattern" in node]
+    assert not [node for node in reported if "pattern" in node]
     size = schema["properties"]["spec"]["properties"]["storage"]["properties"]["size"]
     assert size["x-kubernetes-validations"][0]["message"].startswith("write an amount of bytes")
     assert "pattern" in values_schema()["properties"]["storage"]["properties"]["size"]

@@ -29,7 +29,7 @@ def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
     return CREATED.replace(hour=hour, minute=minute, second=second)
 
 
-def test_a_time_before_the_cluster_existed_is_nobodys_business() -> None:
+def test_a_time_before_the_cluster_existed_is_never_due() -> None:
     assert due(at(12, 30)) is None
 
 
@@ -126,7 +126,7 @@ def test_a_schedule_for_a_day_that_no_year_has_is_refused() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["R * * * *", "r(0-5) 3 * * *", "H 3 * * *", "0 R/2 * * *"])
-def test_a_schedule_that_is_left_to_chance_is_refused(schedule: str) -> None:
+def test_a_schedule_that_is_random_is_refused(schedule: str) -> None:
     with pytest.raises(InvalidScheduleError, match="has a random field"):
         due(at(13), schedule=schedule)
 

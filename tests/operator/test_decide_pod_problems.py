@@ -11,8 +11,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POD = Pod("orders-1", 1, "uid-1", "rev-1", node="node2", unready_since=NOW - timedelta(minutes=1))
 
 
-def judged(complaint: PodWarnings | None = None, **facts: object) -> pod_problems.PodProblem | None:
-    observed = Observation(NOW, pods=(POD,), warnings={1: complaint} if complaint else {})
+def judged(warning: PodWarnings | None = None, **facts: object) -> pod_problems.PodProblem | None:
+    observed = Observation(NOW, pods=(POD,), warnings={1: warning} if warning else {})
     return pod_problems.of(observed, replace(POD, **facts))
 
 
@@ -104,9 +104,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "complaint", "reason", "words"), TABLE)
-def test_each_fact_has_its_text(facts, complaint, reason: str, words: list[str]) -> None:
-    found = judged(complaint, **facts)
+@pytest.mark.parametrize(("facts", "warning", "reason", "words"), TABLE)
+def test_each_fact_has_its_text(facts, warning, reason: str, words: list[str]) -> None:
+    found = judged(warning, **facts)
 
     assert found is not None
     assert found.reason == reason

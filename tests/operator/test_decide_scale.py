@@ -128,7 +128,9 @@ def test_a_lost_disk_is_removed_under_its_old_id() -> None:
     assert change.member == 2
 
 
-def test_a_member_that_its_leader_hears_from_has_its_disk_whatever_its_node_said_before() -> None:
+def test_a_member_that_its_leader_has_contact_with_has_its_disk_whatever_its_node_said_before() -> (
+    None
+):
     # The node was asked, then the leader added it under a new id, then the leader was asked.
     observed = node(cluster(3), 1, State.DISK_LOST)
 

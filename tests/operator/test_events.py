@@ -48,7 +48,7 @@ def test_words_that_return_are_counted_and_change_nothing_the_api_server_keeps()
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 4.9])
-def test_what_was_told_a_moment_ago_is_not_told(minutes: float) -> None:
+def test_what_was_recorded_a_moment_ago_is_not_recorded_again(minutes: float) -> None:
     now = NOW + timedelta(minutes=minutes)
 
     assert events.due(about(now=now), about(), now) is None
@@ -85,7 +85,7 @@ def test_a_volume_that_cannot_grow_is_one_event_and_few_writes() -> None:
     assert 1 <= writes(driver, "VolumeNotGrown") <= 4
 
 
-def test_a_name_that_is_taken_is_told_once_however_long_it_lasts() -> None:
+def test_a_name_that_is_taken_is_reported_once_however_long_it_lasts() -> None:
     driver = Driver()
     meta = {"name": "orders-config", "namespace": NAMESPACE}
     driver.world.store.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}})

@@ -104,7 +104,7 @@ async def test_apply_is_server_side_by_one_manager_and_forced() -> None:
     assert status[2]["fieldManager"] == "other"
 
 
-async def test_eviction_names_the_uid_and_tells_why_it_was_refused() -> None:
+async def test_eviction_names_the_uid_and_reports_why_it_was_refused() -> None:
     server = Server()
     async with api(server) as kube:
         allowed = await kube.evict("ns", "a-0", uid="u1")

@@ -117,7 +117,7 @@ def test_an_image_that_cannot_be_pulled() -> None:
     assert one(pod(**container(state={"waiting": waiting}))).problem == "ErrImagePull: not found"
 
 
-def test_a_crash_loop_tells_the_last_words() -> None:
+def test_a_crash_loop_reports_the_last_words() -> None:
     ended = {"exitCode": 2, "reason": "Error", "message": "config: unknown key\n"}
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
     observed = one(pod(**container(state=state, lastState={"terminated": ended})))
@@ -127,7 +127,7 @@ def test_a_crash_loop_tells_the_last_words() -> None:
     )
 
 
-def test_of_a_traceback_only_the_error_is_told() -> None:
+def test_of_a_traceback_only_the_error_is_reported() -> None:
     said = "Traceback (most recent call last):\n  File a, line 5\nOSError: disk gone\n"
     ended = {"exitCode": 1, "reason": "Error", "message": said}
     state = {"waiting": {"reason": "CrashLoopBackOff"}}

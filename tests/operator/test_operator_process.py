@@ -51,11 +51,11 @@ def test_kopf_is_given_nothing_for_which_it_would_write() -> None:
 async def test_each_event_wakes_whom_it_concerns() -> None:
     made, clusters, backups = handlers()
     watching = made._watching.get_all_handlers()
-    told = {handler.fn.__name__: handler.fn for handler in watching}
+    reported = {handler.fn.__name__: handler.fn for handler in watching}
 
-    await told["cluster"](namespace="ns", name="a")
-    await told["pod"](namespace="ns", labels={"amaters.io/cluster": "b"})
-    await told["secret"](namespace="ns")
+    await reported["cluster"](namespace="ns", name="a")
+    await reported["pod"](namespace="ns", labels={"amaters.io/cluster": "b"})
+    await reported["secret"](namespace="ns")
 
     assert clusters.names == [("ns", "a"), ("ns", "b"), ("ns", "a"), ("ns", "b")]
     assert backups.names == [("ns", "a")]
@@ -110,9 +110,13 @@ def test_logs_are_json_with_every_field(capsys: pytest.CaptureFixture[str]) -> N
         root.handlers[:], root.level = before
 
     [line] = capsys.readouterr().err.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["cluster"], told["level"]) == ("cluster.event", "a/b", "info")
-    assert told["timestamp"].endswith("Z")
+    reported = json.loads(line)
+    assert (reported["event"], reported["cluster"], reported["level"]) == (
+        "cluster.event",
+        "a/b",
+        "info",
+    )
+    assert reported["timestamp"].endswith("Z")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--namespace", "a", "--all-namespaces"]])
@@ -140,9 +144,9 @@ def test_no_way_to_kubernetes_is_one_line_and_an_exit_code(
     assert "Traceback" not in done.output
 
 
-async def test_the_operators_own_status_wakes_nobody() -> None:
+async def test_the_operators_own_status_wakes_no_worker() -> None:
     made, clusters, _ = handlers()
-    told = {handler.fn.__name__: handler.fn for handler in made._watching.get_all_handlers()}
+    reported = {handler.fn.__name__: handler.fn for handler in made._watching.get_all_handlers()}
 
     def body(generation: int = 1, annotations: dict | None = None, **status: object) -> dict:
         meta = {"uid": "u", "generation": generation, "annotations": annotations or {}}
@@ -152,7 +156,7 @@ async def test_the_operators_own_status_wakes_nobody() -> None:
     changes += [body(generation=2, annotations={"amaters.io/backup": "now"})]
     changes += [body(generation=2, annotations={"amaters.io/backup": "now"}, phase="Degraded")]
     for one in changes:
-        await told["cluster"](namespace="ns", name="a", body=one, type="MODIFIED")
-    await told["cluster"](namespace="ns", name="a", body=changes[-1], type="DELETED")
+        await reported["cluster"](namespace="ns", name="a", body=one, type="MODIFIED")
+    await reported["cluster"](namespace="ns", name="a", body=changes[-1], type="DELETED")
 
     assert len(clusters.names) == 4

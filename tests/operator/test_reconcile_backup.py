@@ -95,7 +95,7 @@ def test_the_status_leaves_out_what_is_not_known(driver: Driver) -> None:
 
 
 @pytest.mark.slow
-def test_a_failure_is_told_and_tried_again_ever_more_slowly(driver: Driver) -> None:
+def test_a_failure_is_reported_and_tried_again_with_growing_pauses(driver: Driver) -> None:
     driver.database.store_fails = "wrong credentials: correct the Secret"
     driver.world.annotate(backup="now")
     driver.passes(60, seconds=10)
@@ -275,17 +275,17 @@ def test_a_new_annotation_is_acted_on_though_earlier_attempts_failed(asked: Driv
 
 
 @pytest.mark.slow
-def test_a_new_annotation_that_fails_too_is_told_at_once_and_once(asked: Driver) -> None:
+def test_a_new_annotation_that_fails_too_is_reported_at_once_and_once(asked: Driver) -> None:
     driver = asked
     driver.database.store_fails = "the bucket is gone"
     driver.world.annotate(backup="first")
     driver.passes(60, seconds=10)
-    told = len(notes(driver, "BackupFailed"))
+    reported = len(notes(driver, "BackupFailed"))
 
     driver.world.annotate(backup="second")
     driver.passes(4, seconds=1)
 
-    assert len(notes(driver, "BackupFailed")) == told + 1
+    assert len(notes(driver, "BackupFailed")) == reported + 1
 
 
 def test_an_annotation_without_a_destination_is_refused_once_and_made_up_for() -> None:
@@ -350,9 +350,9 @@ def test_the_keys_of_the_store_are_written_nowhere(caplog) -> None:
     driver.passes(5)
 
     assert len(driver.database.stored) == 1
-    for told in (everything(driver), caplog.text, str(driver.database.stored)):
-        assert "hunter2" not in told
-        assert base64.b64encode(b"hunter2").decode() not in told
+    for reported in (everything(driver), caplog.text, str(driver.database.stored)):
+        assert "hunter2" not in reported
+        assert base64.b64encode(b"hunter2").decode() not in reported
 
 
 def foreign(number: int, cluster_id: str) -> SnapshotInfo:
@@ -389,7 +389,7 @@ def test_retention_leaves_the_backups_of_other_clusters_alone(driver: Driver) ->
 
 
 @pytest.mark.slow
-def test_two_writers_of_one_place_are_told_in_a_condition_and_one_event(driver: Driver) -> None:
+def test_two_writers_of_one_place_are_reported_in_a_condition_and_one_event(driver: Driver) -> None:
     for token in ("a", "b"):
         driver.world.annotate(backup=token)
         driver.passes(5)

@@ -42,7 +42,7 @@ def condition(cluster, question: str):
     return next(one for one in cluster.status.conditions if one.type == question)
 
 
-def told(driver: Driver, reason: str) -> list[str]:
+def reported(driver: Driver, reason: str) -> list[str]:
     return [one for one in driver.events() if one.startswith(f"{reason}:")]
 
 
@@ -77,7 +77,7 @@ def test_a_refused_change_is_a_condition_and_what_runs_stays_ready(
     assert str(answer).rstrip(".") in said.message
     assert advice in said.message
     assert uids(driver) == before
-    assert len(told(driver, "Refused")) == (question == "Stalled")
+    assert len(reported(driver, "Refused")) == (question == "Stalled")
 
     driver.kube.refusals.clear()
     assert driver.settled().status.image == "amaters:2"
@@ -93,7 +93,7 @@ def test_a_cluster_that_is_refused_from_the_start_says_so(
     cluster = driver.world.cluster()
     assert condition(cluster, "Ready").status == "False"
     assert advice in condition(cluster, question).message
-    assert len(told(driver, "Refused")) == (question == "Stalled")
+    assert len(reported(driver, "Refused")) == (question == "Stalled")
 
     driver.kube.refusals.clear()
     assert driver.settled().status.ready == "3/3"
@@ -139,13 +139,13 @@ def test_what_is_refused_stops_no_healing(driver: Driver) -> None:
     assert condition(driver.world.cluster(), "Stalled").reason == "Refused"
 
 
-def test_another_refusal_is_told_again_and_the_same_is_not(driver: Driver) -> None:
+def test_another_refusal_is_reported_again_and_the_same_is_not(driver: Driver) -> None:
     driver.settled()
     for answer in (INVALID, INVALID, WEBHOOK, WEBHOOK):
         driver.kube.refusals["StatefulSet orders"] = answer
         driver.passes(3)
 
-    assert len(told(driver, "Refused")) == 2
+    assert len(reported(driver, "Refused")) == 2
 
 
 def second_budget(driver: Driver, **selector: object) -> None:
@@ -166,7 +166,7 @@ def test_two_budgets_over_the_pods_are_both_named_while_they_stop_a_roll(driver:
     assert "the PodDisruptionBudgets extra and orders all cover the pods" in said.message
     assert "delete all but one" in said.message
     assert condition(cluster, "Ready").status == "True"
-    drains, stopped = told(driver, "TwoDisruptionBudgets")
+    drains, stopped = reported(driver, "TwoDisruptionBudgets")
     assert "no node can be drained" in drains
     assert "Until then no pod is replaced" in stopped
 
@@ -187,7 +187,7 @@ def test_two_budgets_are_named_before_a_drain_meets_them(driver: Driver) -> None
     cluster = driver.world.cluster()
     assert "so no node can be drained" in condition(cluster, "Reconciling").message
     assert condition(cluster, "Stalled").status == "False"
-    assert len(told(driver, "TwoDisruptionBudgets")) == 1
+    assert len(reported(driver, "TwoDisruptionBudgets")) == 1
 
 
 def test_a_budget_over_other_pods_is_none_of_ours(driver: Driver) -> None:
@@ -196,10 +196,10 @@ def test_a_budget_over_other_pods_is_none_of_ours(driver: Driver) -> None:
     driver.world.edit(image="amaters:2")
 
     assert driver.settled().status.image == "amaters:2"
-    assert told(driver, "TwoDisruptionBudgets") == []
+    assert reported(driver, "TwoDisruptionBudgets") == []
 
 
-def test_a_class_that_cannot_grow_is_said_once_and_the_wish_can_be_taken_back(
+def test_a_class_that_cannot_grow_is_said_once_and_the_size_can_be_taken_back(
     driver: Driver,
 ) -> None:
     before = driver.settled()
@@ -216,7 +216,7 @@ def test_a_class_that_cannot_grow_is_said_once_and_the_wish_can_be_taken_back(
     assert "or return spec.storage.size to 10Gi" in said.message
     assert condition(cluster, "Ready").status == "True"
     assert (before.status.volume_size, cluster.status.volume_size) == ("10Gi", "10Gi")
-    assert len(told(driver, "VolumeNotGrown")) == 1
+    assert len(reported(driver, "VolumeNotGrown")) == 1
 
     driver.world.edit(storage={"size": "10Gi"})
     assert condition(driver.settled(), "Stalled").status == "False"
@@ -238,7 +238,7 @@ def test_volumes_that_have_yet_to_grow_are_named(driver: Driver) -> None:
 
 
 @pytest.mark.slow
-def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
+def test_a_restore_that_fails_is_reported_once_and_stops_neither_rolls_nor_healing(
     driver: Driver,
 ) -> None:
     backup = {"destination": "s3://backups/orders"}
@@ -253,7 +253,7 @@ def test_a_restore_that_fails_is_told_once_and_stops_neither_rolls_nor_healing(
     cluster = driver.world.cluster()
     assert sorted(driver.world.members) == [1, 3, 4]
     assert "access denied" in condition(cluster, "Ready").message
-    assert len(told(driver, "RestoreFailed")) == 1
+    assert len(reported(driver, "RestoreFailed")) == 1
     assert 1 < cluster.status.restore.failures < 6
 
     driver.database.store_fails = ""
@@ -269,7 +269,7 @@ def pager(url: str) -> dict:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data}
 
 
-def test_a_webhook_secret_is_told_while_it_is_no_good_and_corrected_without_a_roll(
+def test_a_webhook_secret_is_reported_while_it_is_unusable_and_corrected_without_a_roll(
     driver: Driver,
 ) -> None:
     driver.world.edit(alerts={"webhookSecretName": "pager"})

@@ -52,7 +52,7 @@ def test_a_pod_is_stuck_after_the_deadline_whatever_its_machines_clock_says(seco
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("seconds", AHEAD)
-def test_an_interrupted_backup_is_told_from_an_earlier_one(seconds, after: bool) -> None:
+def test_an_interrupted_backup_is_distinguished_from_an_earlier_one(seconds, after: bool) -> None:
     driver = Driver()
     driver.world.edit(backup=BACKUP)
     driver.world.clock_skew = dict.fromkeys(range(3), timedelta(seconds=seconds))

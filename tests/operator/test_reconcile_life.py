@@ -37,7 +37,7 @@ def test_three_pods_form_one_cluster(driver: Driver) -> None:
     assert condition(cluster, "Ready").message == f"{cluster.status.leader} leads 3 voting members"
 
 
-def test_the_operator_rests_when_everything_is_as_wished(driver: Driver) -> None:
+def test_the_operator_rests_when_everything_is_reconciled(driver: Driver) -> None:
     driver.settled()
     driver.passes(2)
     before = len(driver.crash_points.changes)
@@ -317,7 +317,7 @@ def test_a_claim_that_only_bears_the_labels_is_not_touched(driver: Driver) -> No
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
-def test_a_cluster_made_anew_over_volumes_that_were_kept_takes_them_over(
+def test_a_cluster_made_again_over_volumes_that_were_kept_takes_them_over(
     driver: Driver, replicas: int
 ) -> None:
     driver.settled()
@@ -333,7 +333,7 @@ def test_a_cluster_made_anew_over_volumes_that_were_kept_takes_them_over(
     assert len(before & set(driver.world.members)) == min(3, replicas)
 
 
-def test_a_cluster_made_anew_heals_when_one_of_the_volumes_is_gone(driver: Driver) -> None:
+def test_a_cluster_made_again_heals_when_one_of_the_volumes_is_gone(driver: Driver) -> None:
     driver.settled()
     driver.passes(2)
 
@@ -375,7 +375,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(("version", "kind", "name"), FOREIGN)
-def test_an_object_of_somebody_else_is_not_touched_and_is_named(
+def test_an_object_of_another_owner_is_not_touched_and_is_named(
     driver: Driver, version: str, kind: str, name: str
 ) -> None:
     foreign = {
@@ -398,7 +398,7 @@ def test_an_object_of_somebody_else_is_not_touched_and_is_named(
     assert driver.settled().status.ready == "3/3"
 
 
-def test_a_running_cluster_goes_on_beside_an_object_that_somebody_took(driver: Driver) -> None:
+def test_a_running_cluster_goes_on_beside_an_object_that_another_took(driver: Driver) -> None:
     driver.settled()
     foreign = {
         "apiVersion": "v1",

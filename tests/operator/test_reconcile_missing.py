@@ -108,7 +108,7 @@ def test_a_storage_class_that_is_not_there_is_named(driver: Driver) -> None:
     assert driver.settled().status.ready == "3/3"
 
 
-def test_a_pod_that_the_quota_refuses_is_told_by_its_statefulset(driver: Driver) -> None:
+def test_a_pod_that_the_quota_refuses_is_reported_by_its_statefulset(driver: Driver) -> None:
     driver.settled()
     driver.world.quota = 'pods "orders-3" is forbidden: exceeded quota: small'
     driver.world.edit(replicas=5)

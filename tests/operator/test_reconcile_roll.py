@@ -1,4 +1,4 @@
-"""Rolls on a world in memory: the order, the promises, and the ways out of trouble."""
+"""Rolls on a world in memory: the order, the promises, and the ways out of failures."""
 
 import pytest
 from amaters_operator.kube import kinds
@@ -60,7 +60,7 @@ def test_the_most_lagged_follower_goes_first(driver: Driver) -> None:
     assert replaced(driver) == [f"orders-{far}"]
 
 
-def test_progress_is_told_while_it_rolls(driver: Driver) -> None:
+def test_progress_is_reported_while_it_rolls(driver: Driver) -> None:
     driver.world.edit(image="amaters:2")
 
     cluster = driver.until(lambda one: one.status.upgrade.progress == "1/3")
@@ -260,17 +260,17 @@ def test_only_bad_news_is_a_warning(driver: Driver) -> None:
     driver.world.edit(image="amaters:bad")
     driver.until(lambda one: one.status.phase == "UpgradeStuck")
 
-    told = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
-    warnings = {one["reason"] for one in told if one["type"] == "Warning"}
+    reported = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
+    warnings = {one["reason"] for one in reported if one["type"] == "Warning"}
     assert warnings == {"PodNotReady"}
 
 
-def test_every_step_is_told_with_its_reason(driver: Driver) -> None:
+def test_every_step_is_reported_with_its_reason(driver: Driver) -> None:
     driver.world.edit(image="amaters:2")
     driver.settled()
 
-    told = [note for note in driver.events() if note.startswith(("ReplacePod", "TransferLea"))]
+    reported = [note for note in driver.events() if note.startswith(("ReplacePod", "TransferLea"))]
 
-    assert len(told) == 4
-    assert "0/3 updated" in told[0]
-    assert "the most caught up" in told[2]
+    assert len(reported) == 4
+    assert "0/3 updated" in reported[0]
+    assert "the most caught up" in reported[2]

@@ -15,7 +15,7 @@ def condition(cluster, question: str):
     return next(one for one in cluster.status.conditions if one.type == question)
 
 
-def told(driver: Driver) -> list[str]:
+def reported(driver: Driver) -> list[str]:
     return [note for note in driver.events() if note.startswith("IncompatibleMember: ")]
 
 
@@ -33,7 +33,7 @@ def driver() -> Driver:
 
 
 @pytest.mark.slow
-def test_a_member_that_the_others_keep_out_is_told_once_with_what_to_do(driver: Driver) -> None:
+def test_a_member_that_the_others_keep_out_is_reported_once_with_what_to_do(driver: Driver) -> None:
     driver.world.edit(image="amaters:far")
     cluster = driver.until(lambda one: bool(misfits(one)))
     [pod] = misfits(cluster)
@@ -45,13 +45,13 @@ def test_a_member_that_the_others_keep_out_is_told_once_with_what_to_do(driver: 
     degraded = condition(cluster, "Degraded")
     assert (degraded.status, degraded.reason) == ("True", "IncompatibleMember")
     assert f"{pod} runs 1.0.0 and is kept out: they do not fit; correct it" in degraded.message
-    [note] = told(driver)
+    [note] = reported(driver)
     assert note.startswith(f"IncompatibleMember: {pod} runs 1.0.0, which cannot work with the")
     assert "correct it" in note
     assert driver.most_down == 1
 
 
-def test_a_corrected_image_replaces_the_member_that_was_kept_out_and_the_next_time_is_told_anew(
+def test_a_corrected_image_replaces_the_member_that_was_kept_out_and_the_next_time_is_reported_again(
     driver: Driver,
 ) -> None:
     driver.world.edit(image="amaters:far")
@@ -87,10 +87,10 @@ def test_what_cannot_be_asked_just_now_is_not_forgotten(driver: Driver) -> None:
     driver.world.unreachable = set()
     driver.passes(3)
 
-    assert len(told(driver)) == 1
+    assert len(reported(driver)) == 1
 
 
-def look(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Observation:
+def observe(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Observation:
     """Member 3, in pod 2, and the two others refuse each other."""
     out, back = Incompatible(3, "1.0.0"), (Incompatible(1, "0.3.0"), Incompatible(2, "0.3.0"))
     nodes = {
@@ -106,16 +106,18 @@ def look(*, leader: int, answering: tuple[int, ...] = (0, 1, 2)) -> Observation:
 
 
 def test_who_has_a_leader_is_right_and_without_one_it_takes_half_of_the_pods() -> None:
-    assert set(kept_out(look(leader=1)) or ()) == {3}
-    assert set(kept_out(look(leader=1, answering=(0, 2))) or ()) == {3}
-    assert set(kept_out(look(leader=0)) or ()) == {3}
+    assert set(kept_out(observe(leader=1)) or ()) == {3}
+    assert set(kept_out(observe(leader=1, answering=(0, 2))) or ()) == {3}
+    assert set(kept_out(observe(leader=0)) or ()) == {3}
 
 
-def test_the_one_that_is_kept_out_blames_nobody_when_it_answers_alone() -> None:
-    assert kept_out(look(leader=0, answering=(2,))) is None
-    assert kept_out(replace(look(leader=1), nodes={0: Node(1, State.FOLLOWER, leader_id=1)})) == {}
+def test_the_one_that_is_kept_out_blames_no_other_when_it_answers_alone() -> None:
+    assert kept_out(observe(leader=0, answering=(2,))) is None
+    assert (
+        kept_out(replace(observe(leader=1), nodes={0: Node(1, State.FOLLOWER, leader_id=1)})) == {}
+    )
 
 
 def test_only_those_who_have_a_leader_have_a_member_replaced() -> None:
-    assert [certainly_kept_out(look(leader=1), pod) for pod in range(3)] == [False, False, True]
-    assert not any(certainly_kept_out(look(leader=0), pod) for pod in range(3))
+    assert [certainly_kept_out(observe(leader=1), pod) for pod in range(3)] == [False, False, True]
+    assert not any(certainly_kept_out(observe(leader=0), pod) for pod in range(3))

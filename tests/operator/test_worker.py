@@ -89,7 +89,7 @@ async def test_an_object_that_comes_back_is_looked_after_again() -> None:
 
 
 @in_virtual_time
-async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
+async def test_failures_are_repeated_with_growing_pauses_and_counted() -> None:
     script = Script()
     script.fail = ApiUnreachableError("api down")
     await work(script, 70, 0)
@@ -99,7 +99,7 @@ async def test_failures_are_repeated_ever_more_slowly_and_counted() -> None:
 
 
 @in_virtual_time
-async def test_a_defect_stops_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = Script(pause=5), Script()
     bad.fail = RuntimeError("a bug of ours")
 

@@ -23,12 +23,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (include "operator.name" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* The namespaces that are looked after, as a JSON list. */}}
+{{/* The watched namespaces, as a JSON list. */}}
 {{- define "operator.namespaces" -}}
 {{- default (list .Release.Namespace) .Values.watchNamespaces | toJson -}}
 {{- end -}}
 
-{{/* What the operator may do where its clusters are. Every line is used; nothing else is needed. */}}
+{{/* The rights of the operator in a watched namespace. Every rule is used, and no other is needed. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [amaters.io]
   resources: [amatersclusters]

@@ -90,9 +90,8 @@ class Node:
         identity = self._disk.log.identity()
         machine = self._parts.machine
         if identity is None:
-            events = asyncio.get_running_loop()
-            disk_id = await events.run_in_executor(
-                None, open_replica.name_disk, self._disk, self._fresh_disk_id
+            disk_id = await asyncio.to_thread(
+                open_replica.name_disk, self._disk, self._fresh_disk_id
             )
             self._stage = Newcomer(self._settings, disk_id)
             self._own_task(self._join(disk_id), "join")
@@ -130,9 +129,7 @@ class Node:
         await self._stage.close()
         await self._parts.transport.close()
         flush = not lifecycle.failure
-        await asyncio.get_running_loop().run_in_executor(
-            None, open_replica.close, self._disk, flush
-        )
+        await asyncio.to_thread(open_replica.close, self._disk, flush=flush)
 
     # --- calls ----------------------------------------------------------------
 
@@ -246,10 +243,7 @@ class Node:
     async def _join(self, disk_id: str) -> None:
         decision = await self._search(disk_id)
         log.info("node.identity_chosen", extra={"decision": type(decision).__name__})
-        events = asyncio.get_running_loop()
-        identity = await events.run_in_executor(
-            None, open_replica.write_identity, self._disk, decision
-        )
+        identity = await asyncio.to_thread(open_replica.write_identity, self._disk, decision)
         await self._take_part(identity, decision.others)
 
     async def _rejoin(self, identity: Identity) -> None:
@@ -261,9 +255,8 @@ class Node:
 
     async def _take_part(self, identity: Identity, hints: tuple[Member, ...]) -> None:
         parts = self._parts
-        events = asyncio.get_running_loop()
-        replica = await events.run_in_executor(
-            None, open_replica.open_replica, self._disk, identity, self._settings, parts.clock
+        replica = await asyncio.to_thread(
+            open_replica.open_replica, self._disk, identity, self._settings, parts.clock
         )
         hooks = MemberHooks(
             self._lifecycle,
@@ -306,7 +299,7 @@ class Node:
             raise NotReadyError("its data is being restored")
 
     def _own_task(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

@@ -256,7 +256,7 @@ def _logged(work: str, facts: dict[str, object]) -> Iterator[dict[str, object]]:
 async def _away(work: Callable[[], T]) -> T:
     """Do blocking work in a worker thread; foreign errors become SnapshotError."""
     try:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+        return await asyncio.to_thread(work)
     except DatabaseError:
         raise
     except OSError as error:

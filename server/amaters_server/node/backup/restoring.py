@@ -33,13 +33,12 @@ class RestoreJob:
 
     async def run(self) -> AsyncIterator[RestoreUpdate]:
         """Take every step and yield the progress; a restore that fails is aborted."""
-        events = asyncio.get_running_loop()
-        _, total = await events.run_in_executor(None, verify_backup, self._archive.content())
+        _, total = await asyncio.to_thread(verify_backup, self._archive.content())
         await self._take(RestoreStep(RestoreKind.BEGIN, self._id))
         try:
             keys = size = 0
             loads = _loads(BackupReader(self._archive.content()).batches())
-            while (rows := await events.run_in_executor(None, next, loads, None)) is not None:
+            while (rows := await asyncio.to_thread(next, loads, None)) is not None:
                 records = tuple(Put(DataKey(key), value) for key, value in rows)
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))
                 keys += len(rows)

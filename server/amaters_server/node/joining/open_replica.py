@@ -45,7 +45,7 @@ def name_disk(disk: Disk, fresh: str) -> str:
     return fresh
 
 
-def close(disk: Disk, flush: bool) -> None:  # noqa: FBT001 Handed to an executor by position.
+def close(disk: Disk, *, flush: bool) -> None:
     """Close the disk, after a flush to its tables if asked for; blocks."""
     try:
         if flush:

@@ -45,8 +45,8 @@ class Reader:
         except DatabaseError as error:
             answers([(read.ticket, error) for read in reads])
             return
-        events = asyncio.get_running_loop()
-        answered = events.run_in_executor(None, answer_slow, view, reads)
+        event_loop = asyncio.get_running_loop()
+        answered = event_loop.run_in_executor(None, answer_slow, view, reads)
         finished = asyncio.ensure_future(_hand_over(answered, answers))
         self._slow.add(finished)
         finished.add_done_callback(self._slow.discard)

@@ -34,7 +34,7 @@ class Counting:
         idle = self._task is None or self._task.done()
         needed = idle and self._machine.total is None and not self._ended.is_set()
         if needed and self._clock.now() >= self._not_before:
-            self._task = asyncio.get_running_loop().create_task(self._count(), name="count")
+            self._task = asyncio.create_task(self._count(), name="count")
 
     async def close(self) -> None:
         """Cancel a count; returns once its thread has stopped reading."""

@@ -54,7 +54,7 @@ class ReplicaLoop:
         """Set while the disk has less room than has to stay free."""
         self._parts = parts
         self._events = events
-        self._loop = asyncio.get_running_loop()
+        self._event_loop = asyncio.get_running_loop()
         self._scheduled = False
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +78,7 @@ class ReplicaLoop:
     async def stop(self, why: DatabaseError) -> None:
         """Answer what waits, write what was handed out, end the storage thread."""
         self._halt(why)
-        await self._loop.run_in_executor(None, self.storage.stop)
+        await asyncio.to_thread(self.storage.stop)
         await self._reader.ended(1.0)
 
     async def drained(self, seconds: float) -> None:
@@ -159,7 +159,7 @@ class ReplicaLoop:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
         if not self._scheduled and self._running:
             self._scheduled = True
-            self._loop.call_soon(self._cycle)
+            self._event_loop.call_soon(self._cycle)
 
     def fail(self, why: str) -> None:
         """Stop for good: what is on the disk is needed to go on, and cannot be had."""
@@ -258,7 +258,7 @@ class ReplicaLoop:
 
     def _ticked(self) -> None:
         now = self._parts.clock.now()
-        self._timer = self._loop.call_later(self.timing.tick, self._ticked)
+        self._timer = self._event_loop.call_later(self.timing.tick, self._ticked)
         self._count()
         unreachable, self._observed.unreachable = self._observed.unreachable, set()
         self.replica.version_preference.update(self._parts.transport.versions())
@@ -283,8 +283,8 @@ class ReplicaLoop:
         counters.log_compactions = replica.driver.compactions
 
     def _post(self, callback: Callable[[], None]) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback)
+        if not self._event_loop.is_closed():
+            self._event_loop.call_soon_threadsafe(callback)
 
     def _written(self, written: Written) -> None:
         counters = self._parts.counters

@@ -61,8 +61,7 @@ class SnapshotReceiver:
         """Fetch the snapshot of an offer, then step its message."""
         if self._installing or (self._fetching is not None and not self._fetching.done()):
             return  # The leader repeats its offer; one snapshot at a time is enough.
-        events = asyncio.get_running_loop()
-        self._fetching = events.create_task(self._fetch(offer), name="fetch-snapshot")
+        self._fetching = asyncio.create_task(self._fetch(offer), name="fetch-snapshot")
 
     async def _fetch(self, offer: SnapshotOffer) -> None:
         loop = self._loop
@@ -86,14 +85,13 @@ class SnapshotReceiver:
         """Return the folder with the complete, checked snapshot."""
         # Another leader's snapshot of the same entry has other bytes: a fetch never mixes the two.
         name = f"{INCOMING}-{offer.index}-{offer.term}-{offered.source}-{offered.size_bytes}"
-        events = asyncio.get_running_loop()
-        incoming = await events.run_in_executor(None, _begin, self._folder, name)
+        incoming = await asyncio.to_thread(_begin, self._folder, name)
         async for attempt in attempts(ATTEMPTS, BACKOFF, after=OSError):
             with attempt:
                 await self._read_on(offered, incoming)
         whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
-        await events.run_in_executor(None, incoming.finish, whole)
-        await events.run_in_executor(None, self._require, whole, offer)
+        await asyncio.to_thread(incoming.finish, whole)
+        await asyncio.to_thread(self._require, whole, offer)
         return whole
 
     def _require(self, whole: Path, offer: SnapshotOffer) -> None:
@@ -108,15 +106,14 @@ class SnapshotReceiver:
 
     async def _read_on(self, offered: peer_pb2.ImageOffer, incoming: IncomingSnapshot) -> None:
         """Append what is missing; OSError when the connection breaks or a chunk is damaged."""
-        events = asyncio.get_running_loop()
-        offset = await events.run_in_executor(None, incoming.measure)
+        offset = await asyncio.to_thread(incoming.measure)
         request = peer_pb2.FetchImageRequest(image_id=offered.image_id, offset=offset)
         async for chunk in self._transport.fetch_snapshot(offered.source, request):
             if chunk.offset != offset or zlib.crc32(chunk.data) != chunk.checksum:
                 raise ConnectionError(
                     f"a chunk at {offset} of snapshot {offered.image_id} is damaged"
                 )
-            await events.run_in_executor(None, incoming.append, chunk.data)
+            await asyncio.to_thread(incoming.append, chunk.data)
             offset += len(chunk.data)
             self._counters.snapshot_bytes_received += len(chunk.data)
         if offset != offered.size_bytes:

@@ -65,8 +65,7 @@ class SnapshotSender:
     def wanted(self, _: Sequence[int]) -> None:
         """Make a snapshot for members that need one newer than the one on offer."""
         if self._making is None or self._making.done():
-            events = asyncio.get_running_loop()
-            self._making = events.create_task(self._make(), name="make-snapshot")
+            self._making = asyncio.create_task(self._make(), name="make-snapshot")
 
     async def close(self) -> None:
         """Stop, and delete the snapshot."""
@@ -83,9 +82,8 @@ class SnapshotSender:
         replica = self._replica
         replica.driver.hold_log(replica.driver.written_applied)
         folder = self._folder / f"{OUTGOING}-{self._clock.unix_ms()}"
-        events = asyncio.get_running_loop()
         try:
-            kept, files = await events.run_in_executor(None, make, self._engine, folder)
+            kept, files = await asyncio.to_thread(make, self._engine, folder)
         except (DatabaseError, OSError) as error:
             replica.driver.hold_log(0)
             log.warning("snapshot.make_failed", extra={"reason": str(error)})
@@ -111,9 +109,8 @@ class SnapshotSender:
         offered = self._current
         if offered is None or offered.id != image_id:
             raise SnapshotError(f"snapshot {image_id} is gone: a newer one will be offered")
-        events = asyncio.get_running_loop()
         while offset < offered.files.size:
-            data = await events.run_in_executor(None, offered.files.read, offset, CHUNK_BYTES)
+            data = await asyncio.to_thread(offered.files.read, offset, CHUNK_BYTES)
             await self._pace.wait(len(data))
             offered.touched = self._reading[member] = self._clock.now()
             self._counters.snapshot_bytes_sent += len(data)
@@ -150,8 +147,10 @@ class SnapshotSender:
         self._delete(offered.files.folder)
 
     def _delete(self, folder: Path) -> None:
-        events = asyncio.get_running_loop()
-        deleting = events.run_in_executor(None, partial(shutil.rmtree, ignore_errors=True), folder)
+        event_loop = asyncio.get_running_loop()
+        deleting = event_loop.run_in_executor(
+            None, partial(shutil.rmtree, ignore_errors=True), folder
+        )
         self._deleting.add(deleting)
         deleting.add_done_callback(self._deleting.discard)
 

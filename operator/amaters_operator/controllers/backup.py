@@ -144,7 +144,7 @@ class BackupController:
             return "the cluster has not formed yet"
         if cluster.spec.bootstrap is not None and not record.restored_from:
             return f"{cluster.spec.bootstrap.restore_from} is not loaded yet"
-        observed = await self._observer.look_up(nodes)
+        observed = await self._observer.observe(nodes)
         files = config.digests(cluster, record.initial_members)
         ordinal = schedule.backup_pod(observed, files)
         pod = None if ordinal is None else observed.pod(ordinal)

@@ -26,7 +26,7 @@ class Claims:
     kube: KubeApi
     reporter: Reporter
 
-    async def look(self, cluster: AmatersCluster) -> list[Claim]:
+    async def find(self, cluster: AmatersCluster) -> list[Claim]:
         """Return the claims of the cluster's pods, by ordinal; a copy may carry the same labels."""
         found = await self.kube.find(
             kinds.CLAIM, cluster.namespace, labels=names.selector_labels(cluster)

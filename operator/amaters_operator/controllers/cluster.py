@@ -120,13 +120,13 @@ class ClusterController:
         record = bootstrap.restored(await self._bootstrap_record(cluster), cluster.status.restore)
         secret = await tls_secret(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls)
-        claims = await self._claims.look(cluster)
+        claims = await self._claims.find(cluster)
         shape = _shape(cluster, record, existing, claims)
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._report_taken(cluster, applied.foreign)
             return None
-        observed = await self._observer.look(nodes, applied.statefulset)
+        observed = await self._observer.observe_with(nodes, applied.statefulset)
         reloaded = await reload(
             nodes, observed, secret, config.digests(cluster, record.initial_members)
         )
@@ -159,8 +159,8 @@ class ClusterController:
         cluster = current.cluster
         decision = arbitration.arbitrate(cluster, current.observed, current.claims)
         if decision.deletion is not None:
-            again = await self._observer.look(current.nodes, current.applied.statefulset)
-            claims = await self._claims.look(cluster)
+            again = await self._observer.observe_with(current.nodes, current.applied.statefulset)
+            claims = await self._claims.find(cluster)
             if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)

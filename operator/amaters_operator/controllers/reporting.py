@@ -10,7 +10,7 @@ from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.scalars import ApiModel
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
-from amaters_operator.decisions.status.conditions import INCOMPATIBLE
+from amaters_operator.decisions import compatibility
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
@@ -93,7 +93,7 @@ class Reporter:
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
             await self._record(cluster, condition.reason, condition.message, kind, quiet=_NEVER)
         for note in _kept_out(cluster.status, status):
-            await self._record(cluster, INCOMPATIBLE, note, "Warning", quiet=_NEVER)
+            await self._record(cluster, compatibility.REASON, note, "Warning", quiet=_NEVER)
 
     async def backup(self, cluster: AmatersCluster, status: BackupStatus) -> None:
         """Write status.backup, if it says anything new."""
@@ -159,7 +159,7 @@ def _changed(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
     flipped = [one for one in after.conditions if known.get(one.type, one.status) != one.status]
     # The first condition with a reason reports it.
     found = {one.reason: one for one in reversed((*flipped, *_stalled(before, after)))}
-    return [one for one in reversed(found.values()) if one.reason != INCOMPATIBLE]
+    return [one for one in reversed(found.values()) if one.reason != compatibility.REASON]
 
 
 def _stalled(before: ClusterStatus, after: ClusterStatus) -> list[Condition]:
@@ -178,7 +178,7 @@ def _without_numbers(condition: Condition) -> tuple[str, str]:
 def _kept_out(before: ClusterStatus, after: ClusterStatus) -> list[str]:
     """Return a note for each member that was not kept out before, or not for that version."""
     known = {one.pod: one.incompatible for one in before.members}
-    why = next((one.message for one in after.conditions if one.reason == INCOMPATIBLE), "")
+    why = next((one.message for one in after.conditions if one.reason == compatibility.REASON), "")
     return [
         f"{one.pod} runs {one.incompatible}, which cannot work with the others. {why}"
         for one in after.members

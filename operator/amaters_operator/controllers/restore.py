@@ -92,7 +92,7 @@ class RestoreController:
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
         files = config.digests(cluster, record.initial_members)
-        return bootstrap.restore_pod(await self._observer.look_up(nodes), files)
+        return bootstrap.restore_pod(await self._observer.observe(nodes), files)
 
     async def _attempt(self, job: RestoreJob) -> None:
         """Load the backup, unless that fails or its inputs are corrected while it runs."""

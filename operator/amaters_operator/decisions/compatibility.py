@@ -7,8 +7,12 @@ may be the one that is kept out.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Final
 
 from amaters_operator.decisions.observation import Incompatible, Observation
+
+REASON: Final = "IncompatibleMember"
+"""Reason of a condition and of an event: a member is kept out because of its version."""
 
 
 def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:

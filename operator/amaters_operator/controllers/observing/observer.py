@@ -32,14 +32,14 @@ class Observer:
 
     kube: KubeApi
 
-    async def look_up(self, nodes: Nodes) -> Observation:
-        """Return the observation by the StatefulSet as it is now."""
+    async def observe(self, nodes: Nodes) -> Observation:
+        """Return the observation, with the StatefulSet as the API server has it now."""
         cluster = nodes.cluster
         statefulset = await self.kube.get(kinds.STATEFUL_SET, cluster.namespace, cluster.name)
-        return await self.look(nodes, statefulset)
+        return await self.observe_with(nodes, statefulset)
 
-    async def look(self, nodes: Nodes, statefulset: Manifest | None) -> Observation:
-        """Return the observation; `statefulset` is as the API server has it now, if it exists."""
+    async def observe_with(self, nodes: Nodes, statefulset: Manifest | None) -> Observation:
+        """Return the observation with this StatefulSet, which the pass has just read or applied."""
         cluster = nodes.cluster
         found, covering = await asyncio.gather(
             self.kube.find(kinds.POD, cluster.namespace, labels=names.selector_labels(cluster)),
@@ -60,7 +60,7 @@ class Observer:
             cluster_id="" if listing is None else listing.cluster_id,
             replicas=statefulset["spec"]["replicas"],
             revision=_revision(statefulset),
-            warnings=await PodEvents(self.kube).look(cluster, statefulset, running, now),
+            warnings=await PodEvents(self.kube).warnings(cluster, statefulset, running, now),
             budgets=_covering(covering, found),
         )
 

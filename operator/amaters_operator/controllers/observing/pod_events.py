@@ -31,7 +31,7 @@ class PodEvents:
 
     kube: KubeApi
 
-    async def look(
+    async def warnings(
         self, cluster: AmatersCluster, statefulset: Manifest, pods: Iterable[Pod], now: datetime
     ) -> Mapping[int, PodWarnings]:
         """Return the warnings about each missing pod, by ordinal."""

@@ -14,9 +14,6 @@ from amaters_operator.decisions.status import progress
 from amaters_operator.decisions.status.condition import Assessment, condition
 from amaters_operator.manifests import names
 
-INCOMPATIBLE = "IncompatibleMember"
-"""Reason of a condition and of an event: a member is excluded because of its version."""
-
 
 def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
     """Return every condition that applies to this cluster."""
@@ -78,7 +75,7 @@ def _degraded(cluster: AmatersCluster, result: PassResult) -> Assessment:
     misfits = _misfits(cluster, result.observed)
     if misfits:
         text = f"{misfits}. Not taking part: {listed(absent)}"
-        return Assessment("True", INCOMPATIBLE, text)
+        return Assessment("True", compatibility.REASON, text)
     if not absent and (silent := pod_problems.silent(cluster, result.observed)):
         return _silent(cluster, result, silent)
     if not absent:

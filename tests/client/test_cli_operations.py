@@ -526,3 +526,47 @@ def test_server_metrics_are_words_and_units_for_people_and_raw_for_programs(
 )
 def test_spans_are_spoken_in_two_units(seconds: int, text: str) -> None:
     assert formatting.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "names"),
+    [
+        (
+            ("cluster", "status"),
+            ("members", 0, "status"),
+            (
+                "applied_index certificates client_address cluster_id commit_index first_log_index "
+                "incompatible is_leader last_log_index leader_id name node_id peer_address ready reason "
+                "restoring started_at state term version"
+            ),
+        ),
+        (
+            ("cluster", "members"),
+            ("members", 0),
+            (
+                "client_address id is_leader is_learner lag_entries match_index name peer_address "
+                "recent_active started version"
+            ),
+        ),
+        (("cluster", "members"), (), "cluster_id commit_index leader_id members term"),
+        (
+            ("cluster", "shards"),
+            ("shards", 0),
+            "estimated_keys estimated_size_bytes id node_id range replicas state",
+        ),
+        (
+            ("admin", "health"),
+            (),
+            "alive probes ready reason status uptime_percent uptime_seconds",
+        ),
+        (("admin", "reload"), (), "certificates errors sections_skipped sections_updated success"),
+    ],
+)
+def test_machine_formats_have_these_fields_and_no_others(
+    ops: Cli, command: tuple[str, ...], path: tuple[str | int, ...], names: str
+) -> None:
+    found = json.loads(ops("-f", "json", *command).stdout)
+    for step in path:
+        found = found[step]
+
+    assert set(found) == set(names.split())

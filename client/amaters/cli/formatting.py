@@ -1,9 +1,11 @@
 """Text for values: bytes, timestamps, durations, sizes, and a server's metrics. Pure."""
 
 import base64
+import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, fields, is_dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from amaters.values import Entry
 
@@ -13,6 +15,12 @@ JsonValue: TypeAlias = (
 """Any value of JSON and YAML."""
 
 BASE64_MARK = "BASE64:"
+
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 def text_or_base64(data: bytes) -> str:
@@ -33,6 +41,33 @@ def timestamp(at: datetime) -> str:
     """Return the time in RFC 3339, in UTC."""
     precision = "milliseconds" if at.microsecond else "seconds"
     return at.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def facts_of(value: Dataclass, *without: str) -> dict[str, JsonValue]:
+    """Return the fields of a frozen value for machine formats, without those named."""
+    return {
+        one.name: _as_json(getattr(value, one.name))
+        for one in fields(value)
+        if one.name not in without
+    }
+
+
+def _as_json(value: object) -> JsonValue:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case datetime():
+            return timestamp(value)
+        case enum.Enum():
+            return str(value.value)
+        case tuple():
+            return [_as_json(one) for one in value]
+        case Mapping():
+            return {str(name): _as_json(one) for name, one in value.items()}
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return facts_of(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def entry_facts(entry: Entry) -> dict[str, JsonValue]:

@@ -10,11 +10,10 @@ from rich.text import Text
 from amaters.admin.client import AdminClient
 from amaters.admin.cluster import ReloadReport, RestoreProgress, SnapshotInfo
 from amaters.cli import formatting, tables
-from amaters.cli.commands.cluster_view import certificate_facts
 from amaters.cli.commands.downloads import download
 from amaters.cli.commands.health import health, stats
 from amaters.cli.commands.logs import logs
-from amaters.cli.formatting import JsonValue, timestamp
+from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import ForgivingGroup
 from amaters.errors import RefusedError
@@ -82,7 +81,7 @@ def backup(
             markup=False,
         )
     terminal.out.done(
-        {"status": "success", "operation": "backup", "snapshot": snapshot_facts(made)},
+        {"status": "success", "operation": "backup", "snapshot": facts_of(made)},
         f"Backup {made.id} with {made.key_count} keys, {formatting.size(made.size_bytes)}: "
         f"{tables.safe(where)}",
     )
@@ -195,29 +194,14 @@ def reload(terminal: Terminal) -> None:
         return await node.reload()
 
     report = terminal.with_admin(ask)
-    terminal.out.show(reload_facts(report), lambda: _reload_table(report))
+    terminal.out.show(facts_of(report), lambda: _reload_table(report))
     if not report.success:
         raise RefusedError("the reload was refused, and nothing was changed: correct the file")
 
 
-def snapshot_facts(one: SnapshotInfo) -> dict[str, JsonValue]:
-    """Return a backup's description."""
-    return {
-        "id": one.id,
-        "created_at": timestamp(one.created_at),
-        "size_bytes": one.size_bytes,
-        "original_size_bytes": one.original_size_bytes,
-        "applied_index": one.applied_index,
-        "term": one.term,
-        "key_count": one.key_count,
-        "uri": one.uri,
-        "cluster_id": one.cluster_id,
-    }
-
-
 def listed_facts(one: SnapshotInfo) -> dict[str, JsonValue]:
     """Return a listed backup: null where a server that has not opened the file reports 0."""
-    facts = snapshot_facts(one)
+    facts = facts_of(one)
     unknown = ("size_bytes", "original_size_bytes", "applied_index", "term")
     return {name: None if name in unknown and not fact else fact for name, fact in facts.items()}
 
@@ -234,17 +218,6 @@ def _require_there(made: SnapshotInfo, there: Sequence[SnapshotInfo]) -> None:
 
 def _place(made: SnapshotInfo) -> tuple[int, str, int]:
     return made.id, made.uri, made.size_bytes
-
-
-def reload_facts(report: ReloadReport) -> dict[str, JsonValue]:
-    """Return the result of a reload."""
-    return {
-        "success": report.success,
-        "sections_updated": list(report.sections_updated),
-        "sections_skipped": list(report.sections_skipped),
-        "errors": list(report.errors),
-        "certificates": [certificate_facts(one) for one in report.certificates],
-    }
 
 
 async def _watched(terminal: Terminal, reports: AsyncIterator[RestoreProgress]) -> RestoreProgress:

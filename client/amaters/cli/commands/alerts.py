@@ -11,7 +11,7 @@ from rich.text import Text
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import Alert, Severity
 from amaters.cli.commands.cluster_view import PATIENCE
-from amaters.cli.formatting import JsonValue, timestamp
+from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.errors import AmatersError
 
@@ -125,17 +125,4 @@ def shown(one: Alert) -> RenderableType:
 
 def alert_facts(one: Alert) -> dict[str, JsonValue]:
     """Return an alert for machine formats."""
-    return {
-        "sequence": one.sequence,
-        "event": one.event,
-        "rule": one.rule,
-        "severity": one.severity.value,
-        "key": one.key,
-        "facts": dict(one.facts),
-        "message": one.message,
-        "advice": one.advice,
-        "runbook": one.runbook,
-        "node_id": one.node_id,
-        "node_name": one.node_name,
-        "at": timestamp(one.at),
-    }
+    return facts_of(one, "missed")

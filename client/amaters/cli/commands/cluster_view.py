@@ -6,7 +6,7 @@ A node that does not answer stays in the view, with the reason and without inven
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from amaters.admin.client import AdminClient
 from amaters.admin.cluster import (
@@ -17,7 +17,7 @@ from amaters.admin.cluster import (
     NodeState,
     NodeStatus,
 )
-from amaters.cli.formatting import JsonValue, timestamp
+from amaters.cli.formatting import JsonValue, facts_of
 from amaters.errors import AmatersError, DeadlineExceededError, UnavailableError
 
 PATIENCE = timedelta(seconds=2)
@@ -178,77 +178,19 @@ def _silent(member: MemberInfo) -> AmatersError:
 
 def status_facts(status: NodeStatus) -> dict[str, JsonValue]:
     """Return a node's status."""
-    return {
-        "node_id": status.node_id,
-        "name": status.name,
-        "state": status.state.value,
-        "reason": status.reason,
-        "ready": status.ready,
-        "restoring": status.restoring,
-        "is_leader": status.is_leader,
-        "leader_id": status.leader_id,
-        "cluster_id": status.cluster_id,
-        "term": status.term,
-        "commit_index": status.commit_index,
-        "applied_index": status.applied_index,
-        "first_log_index": status.first_log_index,
-        "last_log_index": status.last_log_index,
-        "version": status.version,
-        "peer_address": status.peer_address,
-        "client_address": status.client_address,
-        "started_at": _maybe_moment(status.started_at),
-        "certificates": [certificate_facts(one) for one in status.certificates],
-        "incompatible": [incompatible_facts(one) for one in status.incompatible],
-    }
-
-
-def incompatible_facts(one: IncompatibleMember) -> dict[str, JsonValue]:
-    """Return a member that a node refuses."""
-    return {
-        "member_id": one.member_id,
-        "version": one.version,
-        "reason": one.reason,
-        "advice": one.advice,
-        "since": timestamp(one.since),
-    }
-
-
-def certificate_facts(one: CertificateInfo) -> dict[str, JsonValue]:
-    """Return a certificate that is being served."""
-    return {
-        "listener": one.listener,
-        "serial": one.serial,
-        "not_after": timestamp(one.not_after),
-        "subject": one.subject,
-    }
+    return facts_of(status, "num_nodes", "num_shards", "config_digest")
 
 
 def member_facts(member: MemberInfo, *, from_leader: bool = True) -> dict[str, JsonValue]:
     """Return a member; what only a leader knows is null when none was asked."""
-    return {
-        "id": member.id,
-        "name": member.name,
-        "peer_address": member.peer_address,
-        "client_address": member.client_address,
-        "is_leader": member.is_leader,
-        "is_learner": member.is_learner,
-        "started": member.started,
-        "recent_active": member.recent_active if from_leader else None,
-        "match_index": member.match_index if from_leader else None,
-        "lag_entries": member.lag_entries if from_leader else None,
-        "version": member.version,
-    }
+    unknown = () if from_leader else ("recent_active", "match_index", "lag_entries")
+    return facts_of(member) | dict.fromkeys(unknown)
 
 
 def members_facts(members: ClusterMembers, *, from_leader: bool = True) -> dict[str, JsonValue]:
     """Return the list of members."""
-    return {
-        "cluster_id": members.cluster_id,
-        "leader_id": members.leader_id,
-        "term": members.term,
-        "commit_index": members.commit_index,
-        "members": [member_facts(one, from_leader=from_leader) for one in members.members],
-    }
+    listed = [member_facts(one, from_leader=from_leader) for one in members.members]
+    return {**facts_of(members, "members"), "members": listed}
 
 
 def cluster_facts(view: ClusterView) -> dict[str, JsonValue]:
@@ -265,7 +207,7 @@ def cluster_facts(view: ClusterView) -> dict[str, JsonValue]:
         "outsider": None if view.outsider is None else status_facts(view.outsider),
         "members": nodes,
         "incompatible": [
-            {**incompatible_facts(one.found), "told_by": list(one.told_by)} for one in view.misfits
+            {**facts_of(one.found), "told_by": list(one.told_by)} for one in view.misfits
         ],
     }
 
@@ -279,10 +221,6 @@ def _node_facts(one: MemberView, from_leader: bool) -> dict[str, JsonValue]:
         "status": None if one.status is None else status_facts(one.status),
         "error": None if one.error is None else str(one.error),
     }
-
-
-def _maybe_moment(at: datetime | None) -> str | None:
-    return None if at is None else timestamp(at)
 
 
 def is_well(view: MemberView) -> bool:

@@ -10,7 +10,7 @@ from amaters.admin.client import AdminClient
 from amaters.admin.observations import NodeHealth
 from amaters.cli import formatting, tables
 from amaters.cli.commands.server import ask
-from amaters.cli.formatting import JsonValue
+from amaters.cli.formatting import JsonValue, facts_of
 from amaters.cli.terminal import Terminal, pass_terminal
 
 STYLES = {"healthy": "green", "degraded": "yellow", "starting": "yellow", "unhealthy": "bold red"}
@@ -28,7 +28,7 @@ def health(terminal: Terminal) -> None:
         return await node.health()
 
     found = terminal.with_admin(look)
-    terminal.out.show(health_facts(found), lambda: _health_table(found))
+    terminal.out.show(facts_of(found), lambda: _health_table(found))
     if not (found.alive and found.ready):
         click.get_current_context().exit(1)
 
@@ -39,27 +39,6 @@ def stats(terminal: Terminal) -> None:
     """Show how much data the server holds that answers at the client address."""
     facts = ask(terminal, "STATS")
     terminal.out.show(facts, lambda: _stats_table(facts))
-
-
-def health_facts(found: NodeHealth) -> dict[str, JsonValue]:
-    """Return a node's health."""
-    return {
-        "status": found.status,
-        "alive": found.alive,
-        "ready": found.ready,
-        "reason": found.reason,
-        "uptime_seconds": found.uptime_seconds,
-        "uptime_percent": found.uptime_percent,
-        "probes": [
-            {
-                "name": one.name,
-                "status": one.status,
-                "message": one.message,
-                "latency_ms": one.latency_ms,
-            }
-            for one in found.probes
-        ],
-    }
 
 
 def _health_table(found: NodeHealth) -> RenderableType:

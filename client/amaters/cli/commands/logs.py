@@ -5,7 +5,7 @@ from rich.text import Text
 
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import LogRecord
-from amaters.cli.formatting import JsonValue, timestamp
+from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 
 DEFAULT_LINES = 100
@@ -87,10 +87,4 @@ def _quoted(value: str) -> str:
 
 def record_facts(one: LogRecord) -> dict[str, JsonValue]:
     """Return a record for machine formats."""
-    return {
-        "sequence": one.sequence,
-        "at": timestamp(one.at),
-        "level": one.level,
-        "event": one.event,
-        "fields": dict(one.fields),
-    }
+    return facts_of(one, "missed")

@@ -9,7 +9,7 @@ from rich.text import Text
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import ShardInfo, ShardState
 from amaters.cli import formatting, tables
-from amaters.cli.formatting import JsonValue, text_or_base64
+from amaters.cli.formatting import JsonValue, facts_of, text_or_base64
 from amaters.cli.terminal import Terminal, pass_terminal
 
 STYLES = {ShardState.ACTIVE: "green", ShardState.OFFLINE: "bold red"}
@@ -56,11 +56,7 @@ def _range(one: ShardInfo) -> str:
 def shard_facts(one: ShardInfo) -> dict[str, JsonValue]:
     """Return a shard, under the published names."""
     return {
-        "id": one.id,
+        **facts_of(one, "start", "end", "leader_id"),
         "range": {"start": text_or_base64(one.start), "end": text_or_base64(one.end)},
-        "state": one.state.value,
         "node_id": one.leader_id,
-        "replicas": list(one.replicas),
-        "estimated_keys": one.estimated_keys,
-        "estimated_size_bytes": one.estimated_size_bytes,
     }

@@ -22,10 +22,8 @@ def crowd(port: int, stack: contextlib.ExitStack) -> None:
         stack.callback(made.close)
 
 
-@pytest.mark.parametrize("transport", ["native", "grpcio"])
-async def test_probes_are_answered_while_strangers_take_what_they_can_get(server, call, transport):
-    limits = {"resource_limits": {"max_connections_per_client": 1000}}
-    one = server({**limits, "network": {"transport": transport}})
+async def test_probes_are_answered_while_strangers_take_what_they_can_get(server, call):
+    one = server({"resource_limits": {"max_connections_per_client": 1000}})
     one.launcher = ("prlimit", f"--nofile={LIMIT}:{LIMIT}")
     one.start()
     await one.ready()

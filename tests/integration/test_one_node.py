@@ -11,12 +11,10 @@ from amaters_server.testing.certificates import Authority
 
 pytestmark = pytest.mark.slow
 
-TRANSPORTS = ["native", "grpcio"]
 
-
-@pytest.fixture(params=TRANSPORTS)
-async def running(request, server):
-    one = server({"network": {"transport": request.param}})
+@pytest.fixture
+async def running(server):
+    one = server()
     one.start()
     await one.ready()
     return one
@@ -110,13 +108,7 @@ async def test_calls_in_progress_are_answered_when_it_stops(running, call):
     }
     assert code == 0
     assert set(failures) <= allowed
-    # grpc.aio cancels what it accepted too late; the native listener never does.
-    late = (
-        {grpc.StatusCode.CANCELLED}
-        if running.settings["network"]["transport"] == "grpcio"
-        else set()
-    )
-    assert set(ended) <= {grpc.StatusCode.UNAVAILABLE} | late
+    assert set(ended) <= {grpc.StatusCode.UNAVAILABLE}
 
 
 async def test_a_second_signal_ends_it_at_once(server):

@@ -6,7 +6,7 @@ import time
 import pytest
 from amaters import AdminClient
 from amaters.wire import aql_pb2
-from amaters_server.testing.processes import ServerProcess, cluster_of, kill_all, start_all
+from amaters_server.testing.processes import ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -160,14 +160,3 @@ async def test_a_minority_serves_stale_reads_only(cluster, call):
         while left.page("/readyz")[0] == 200:
             await asyncio.sleep(0.05)
     assert left.page("/livez")[0] == 200
-
-
-async def test_the_fallback_transport_carries_a_cluster_too(tmp_path, call):
-    servers = cluster_of(tmp_path, settings={"network": {"transport": "grpcio"}})
-    try:
-        await start_all(servers)
-        await write_until_it_works(call, servers[2].client, b"k", b"v")
-        async with call(servers[0].client) as caller:
-            assert await caller.get(b"k") == b"v"
-    finally:
-        kill_all(servers)

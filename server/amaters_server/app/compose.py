@@ -32,20 +32,17 @@ from amaters_server.rpc.admin.service import SERVICE as ADMIN
 from amaters_server.rpc.admin.service import AdminService
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
 from amaters_server.rpc.aql.service import AqlService
-from amaters_server.rpc.grpcio.channels import GrpcioDialer
-from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio.tls import server_credentials
 from amaters_server.rpc.health import SERVICE as HEALTH
 from amaters_server.rpc.health import HealthService
 from amaters_server.rpc.peer.connections import PeerConnections
-from amaters_server.rpc.peer.listener import InternalLimits, InternalListener
+from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import SERVICE as PEER
 from amaters_server.rpc.peer.service import PeerService
 from amaters_server.rpc.reflection import Reflection
 from amaters_server.rpc.transport.calls import Service
+from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import PeerCredentials
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
-from amaters_server.rpc.transport.native_channels import NativeDialer
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.storage import swap
 from amaters_server.storage.engine import Engine
@@ -54,8 +51,6 @@ from amaters_server.storage.rocks.engine import RocksEngine
 from amaters_server.telemetry.counters import CallCounters, Traffic
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
-
-Listener = NativeListener | GrpcioListener
 
 AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
@@ -72,7 +67,7 @@ class Server:
 
     node: Node
     service: AqlService
-    listener: Listener
+    listener: GrpcListener
     internal: InternalListener
     http: HttpServer
     health: Health
@@ -155,9 +150,8 @@ def compose(
         FeedSink(),
         Webhook(from_settings.webhook_settings(settings.alerts)),
     )
-    native = settings.network.transport == "native"
     peers = PeerConnections(
-        NativeDialer() if native else GrpcioDialer(),
+        Dialer(),
         lambda: _peer_credentials(certificates),
         random.Random(),  # noqa: S311
     )
@@ -236,8 +230,7 @@ def compose(
                 lambda _: _described(settings, readiness, PEER, ADMIN),
             ),
             (peers.renew, peer_service.recycle),
-            settings.network.transport,
-            limits=InternalLimits(shares.members, shares.members - shares.clients),
+            max_descriptor=shares.members,
         ),
         http=HttpServer(
             settings.metrics.bind_address,
@@ -274,21 +267,10 @@ def _listener(
     offered: Service,
     certificates: Certificates,
     shares: descriptors.Shares,
-) -> Listener:
+) -> GrpcListener:
     network = settings.network
-    if network.transport == "grpcio":
-        return GrpcioListener(
-            GrpcioSettings(
-                settings.server.bind_address,
-                max_message_bytes=network.max_message_bytes,
-                max_connections=min(settings.server.max_connections, shares.client_connections),
-                keepalive_seconds=network.keepalive_interval_secs,
-                credentials=server_credentials(lambda: certificates.get("client")),
-            ),
-            offered,
-        )
-    listener = NativeListener(
-        NativeSettings(
+    listener = GrpcListener(
+        ListenerSettings(
             settings.server.bind_address,
             max_message_bytes=network.max_message_bytes,
             max_connections=settings.server.max_connections,
@@ -335,7 +317,7 @@ class _Traffic:
     """The client listener's counts; the listener is made after what shows them."""
 
     def __init__(self) -> None:
-        self.listener: Listener | None = None
+        self.listener: GrpcListener | None = None
 
     def __call__(self) -> Traffic:
         return Traffic() if self.listener is None else self.listener.traffic()

@@ -80,7 +80,8 @@ KEYS: Mapping[str, Alias] = {
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     "middleware.cors_origins": "browsers do not reach a gRPC listener",
-    "middleware.compression": "messages are not compressed",
+    "middleware.compression": "gzip is used with clients that compress",
+    "network.transport": "there is one transport, so remove the key",
     "cache.max_entries": "there is no query cache; see storage.block_cache_size_mb",
     "net.logging.slow_threshold_ms": "slow calls show in the latency metrics",
 }

@@ -48,7 +48,7 @@ class ServerSection(Section):
     max_connections: Positive = Field(
         default=1000,
         description="Client connections held at most; fewer when the limit of open files does not "
-        "allow for so many. The grpcio transport takes a change at a restart.",
+        "allow for so many.",
     )
     shutdown_timeout_secs: Count = Field(
         default=30,
@@ -112,9 +112,6 @@ class StorageSection(Section):
 class NetworkSection(Section):
     """The client listener and its TLS."""
 
-    transport: Literal["native", "grpcio"] = Field(
-        default="native", description="Which gRPC implementation serves clients and members."
-    )
     max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = Field(
         default=4 * 1024 * 1024, description="Largest request, and largest single answer."
     )
@@ -190,7 +187,7 @@ class ResourceLimitsSection(Section):
         default=10,
         description="Client connections held at most for one IP address, so that one host cannot "
         "lock the others out; 0 is no limit. Raise it where many clients share an address, as "
-        "behind a NAT or a proxy. Not by the grpcio transport.",
+        "behind a NAT or a proxy.",
     )
     max_requests_per_second_global: Count = Field(
         default=10_000, description="Accepted; not enforced yet."

@@ -19,12 +19,11 @@ from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result,
 from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
-from amaters_server.rpc.grpcio.channels import GrpcioDialer
 from amaters_server.rpc.peer.connections import PeerConnections
-from amaters_server.rpc.peer.listener import InternalListener, Transport
+from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import PeerService
+from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import PeerCredentials
-from amaters_server.rpc.transport.native_channels import NativeDialer
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.testing.ports import free_ports
@@ -60,7 +59,6 @@ class Loopback:
     open_engine: Callable[[], Engine]
     credentials: Callable[[], PeerCredentials | None] = lambda: None
     snapshots: BackupPlaces | None = None
-    over: Transport = "native"
     clock: LoopClock = field(default_factory=LoopClock)
     node: Node = field(init=False)
     engine: Engine = field(init=False)
@@ -70,9 +68,8 @@ class Loopback:
     async def start(self) -> "Loopback":
         """Begin a life."""
         self.engine = self.open_engine()
-        dialer = NativeDialer() if self.over == "native" else GrpcioDialer()
         jitter = random.Random(1)  # noqa: S311
-        self.transport = PeerConnections(dialer, self.credentials, jitter)
+        self.transport = PeerConnections(Dialer(), self.credentials, jitter)
         parts = NodeParts(
             self.engine,
             Machine(self.engine),
@@ -89,7 +86,6 @@ class Loopback:
             self.credentials,
             (service.methods,),
             (self.transport.renew, service.recycle),
-            self.over,
         )
         await self.listener.start()
         await self.node.start()
@@ -145,12 +141,8 @@ def founders(
     credentials: Callable[[], PeerCredentials | None] = lambda: None,
     retention: Retention | None = None,
     open_engine: Callable[[], Engine] | None = None,
-    over: Sequence[Transport] = ("native",),
 ) -> list[Loopback]:
-    """Make nodes that will found a cluster together; each with a disk in memory by default.
-
-    Their transports are taken from `over` in turn.
-    """
+    """Make nodes that will found a cluster together; each with a disk in memory by default."""
     members = tuple(InitialMember(one + 1, free_address()) for one in range(count))
     made: list[Loopback] = []
     for member in members:
@@ -164,8 +156,7 @@ def founders(
             folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")
         )
         disk = open_engine or memory_disk()
-        kind = over[len(made) % len(over)]
-        made.append(Loopback(settings, disk, credentials, places, kind))
+        made.append(Loopback(settings, disk, credentials, places))
     return made
 
 
@@ -178,7 +169,7 @@ def newcomer(number: int, others: Sequence[Loopback], folder: Path) -> Loopback:
         initial=(),
         join=tuple(other.settings.addresses.peer for other in others),
     )
-    return Loopback(settings, memory_disk(), others[0].credentials, over=others[0].over)
+    return Loopback(settings, memory_disk(), others[0].credentials)
 
 
 def memory_disk() -> Callable[[], Engine]:

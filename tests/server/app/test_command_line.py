@@ -254,6 +254,19 @@ def test_a_version_is_told_without_loading_what_commands_need(program: str):
     assert int(count) < MOST_IMPORTED
 
 
+def test_a_running_server_needs_no_grpcio():
+    asked = "import sys, amaters_server.app.compose, amaters_server.app.lifecycle; "
+
+    answer = subprocess.run(
+        [sys.executable, "-c", asked + "print(*sys.modules)"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert "grpc" not in answer.stdout.split()
+
+
 @pytest.mark.parametrize("entry", ["amaters_server.app.entry", "amaters_operator.entry"])
 def test_signals_are_caught_before_anything_that_takes_time_is_imported(entry: str):
     """Whatever comes before is lost to process 1 of a container."""

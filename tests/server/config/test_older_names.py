@@ -47,6 +47,15 @@ def test_the_readme_file_of_the_first_version_is_understood(tmp_path):
     assert not [notice for notice in result.notices if "unknown" in notice]
 
 
+def test_a_transport_that_was_chosen_is_told_to_have_no_effect(tmp_path):
+    result = loaded(tmp_path, '[network]\ntransport = "grpcio"\nmax_message_bytes = 2048')
+
+    assert result.settings.network.max_message_bytes == 2048
+    assert result.notices == (
+        "network.transport has no effect: there is one transport, so remove the key",
+    )
+
+
 def test_the_network_library_table_is_understood(tmp_path):
     settings = loaded(
         tmp_path,

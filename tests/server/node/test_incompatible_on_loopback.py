@@ -42,9 +42,8 @@ async def restarted(node, version):
     await node.start()
 
 
-@pytest.mark.parametrize("over", ["native", "grpcio"])
-async def test_a_member_of_another_major_is_kept_out_and_told_until_it_fits(tmp_path, over):
-    nodes = founders(3, tmp_path, over=(over,))
+async def test_a_member_of_another_major_is_kept_out_and_told_until_it_fits(tmp_path):
+    nodes = founders(3, tmp_path)
     for node in nodes:
         await node.start()
     await ready(nodes)

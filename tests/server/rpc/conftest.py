@@ -19,8 +19,7 @@ from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, 
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import AqlService
-from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.counters import CallCounters, Traffic
 
@@ -186,16 +185,8 @@ def ask() -> Ask:
     return Ask()
 
 
-def made_listener(kind: str, service, limits: QueryLimits):
-    if kind == "grpcio":
-        settings = GrpcioSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
-        return GrpcioListener(settings, service)
-    settings = NativeSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
-    return NativeListener(settings, service)
-
-
 @asynccontextmanager
-async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator[Served]:
+async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
     limits = limits or QueryLimits()
     database, counters = DictDatabase(), CallCounters()
     now = asyncio.get_running_loop().time
@@ -209,7 +200,8 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
         storage_type="memory",
     )
     service = AqlService(database, AdminKeys(observed), counters, limits=limits, now=now)
-    listener = made_listener(kind, service.methods, limits)
+    settings = ListenerSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
+    listener = GrpcListener(settings, service.methods)
     await listener.start()
     channel = grpc.aio.insecure_channel(
         f"127.0.0.1:{listener.port}",
@@ -223,22 +215,16 @@ async def serving(kind: str, limits: QueryLimits | None = None) -> AsyncIterator
         await listener.stop(0)
 
 
-@pytest.fixture(params=["grpcio", "native"])
-async def served(request) -> AsyncIterator[Served]:
-    async with serving(request.param) as running:
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    async with serving() as running:
         yield running
 
 
 @pytest.fixture
-def serving_kind():
-    """Serve over one named listener."""
-    return serving
-
-
-@pytest.fixture(params=["grpcio", "native"])
-def serving_with(request):
+def serving_with():
     """Serve with limits of the test's own."""
-    return lambda **limits: serving(request.param, replace(QueryLimits(), **limits))
+    return lambda **limits: serving(replace(QueryLimits(), **limits))
 
 
 @pytest.fixture

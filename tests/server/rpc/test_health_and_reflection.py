@@ -1,4 +1,4 @@
-"""Standard services behind both listeners, asked with the clients that grpcio brings for them."""
+"""Standard services behind the listener, asked with the clients that grpcio brings for them."""
 
 import asyncio
 
@@ -25,24 +25,22 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 class Served:
     """One listener, and whether its node is ready."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self) -> None:
         self.ready = True
         self.service = HealthService(lambda: self.ready)
         offered = self.service.methods([ADMIN.full_name])
         offered |= Reflection([ADMIN, health.SERVICE]).methods()
-        self.listener = InternalListener(
-            "127.0.0.1:0", lambda: None, (lambda _: offered,), transport=kind
-        )
+        self.listener = InternalListener("127.0.0.1:0", lambda: None, (lambda _: offered,))
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.listener.port}"
 
 
-@pytest.fixture(params=["native", "grpcio"])
-async def served(request, monkeypatch):
+@pytest.fixture
+async def served(monkeypatch):
     monkeypatch.setattr(health, "LOOK_AGAIN_SECONDS", 0.02)
-    made = Served(request.param)
+    made = Served()
     await made.listener.start()
     yield made
     made.service.stop()

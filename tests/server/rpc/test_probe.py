@@ -10,9 +10,7 @@ from amaters_server.node.values import Verdict
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.probe import Found, State, probe
 from amaters_server.rpc.aql.service import AqlService
-from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio.tls import server_credentials
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tls import Certificates, TlsPaths
 from amaters_server.telemetry.counters import CallCounters
 from amaters_server.testing.certificates import Authority
@@ -31,8 +29,8 @@ async def service(database):
     await made.close()
 
 
-@pytest.fixture(params=["native", "grpcio"])
-async def serving(request, service, tmp_path, authority):
+@pytest.fixture
+async def serving(service, tmp_path, authority):
     """Start a listener for clients: plain, or with TLS options; returns its address."""
     running = []
 
@@ -42,13 +40,8 @@ async def serving(request, service, tmp_path, authority):
             authority.issue().write(tmp_path, authority.pem)
             files = (tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt"))
             certificates = Certificates({"client": TlsPaths(*files, **tls)})
-        if request.param == "native":
-            settings = NativeSettings("127.0.0.1:0", tls=certificates.get("client"))
-            made = NativeListener(settings, service.methods)
-        else:
-            credentials = server_credentials(lambda: certificates.get("client"))
-            settings = GrpcioSettings("127.0.0.1:0", credentials=credentials)
-            made = GrpcioListener(settings, service.methods)
+        settings = ListenerSettings("127.0.0.1:0", tls=certificates.get("client"))
+        made = GrpcListener(settings, service.methods)
         await made.start()
         running.append(made)
         return f"127.0.0.1:{made.port}"

@@ -3,7 +3,7 @@ import contextlib
 import socket
 
 from amaters_server.rpc.transport.calls import Service
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.rejection_log import (
     SILENCE_SECONDS,
     RejectionLog,
@@ -36,8 +36,8 @@ def test_the_line_names_the_host_and_the_setting(caplog):
 
 
 async def test_one_host_cannot_lock_another_out():
-    settings = NativeSettings("127.0.0.1:0", max_connections=6, max_connections_per_client=2)
-    listener = NativeListener(settings, Service())
+    settings = ListenerSettings("127.0.0.1:0", max_connections=6, max_connections_per_client=2)
+    listener = GrpcListener(settings, Service())
     await listener.start()
     try:
         with contextlib.ExitStack() as open_sockets:

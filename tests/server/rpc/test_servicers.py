@@ -1,4 +1,4 @@
-"""A generated servicer behind both listeners: the same answers, errors and deadlines."""
+"""A generated servicer behind the listener: answers, errors and deadlines."""
 
 import asyncio
 
@@ -43,14 +43,13 @@ class Servicer(admin_pb2_grpc.AdminServiceServicer):
             self.ended.set()
 
 
-@pytest.fixture(params=["native", "grpcio"])
-async def asked(request):
+@pytest.fixture
+async def asked():
     servicer = Servicer()
     listener = InternalListener(
         "127.0.0.1:0",
         lambda: None,
         (lambda tasks: served(servicer, SERVICE, tasks),),
-        transport=request.param,
     )
     await listener.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}") as channel:

@@ -13,10 +13,8 @@ import pytest
 from amaters.wire.aql_pb2 import HealthCheckRequest
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio.tls import news, server_credentials
 from amaters_server.rpc.transport import tls
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tls import Certificates, TlsPaths
 from amaters_server.testing.certificates import CLIENT, DAY, Authority
 from cryptography import x509
@@ -308,27 +306,21 @@ def served_serial(port: int, authority, client=None) -> str:
     return f"{leaf.serial_number:x}"
 
 
-async def listener(kind, certificates, methods):
-    if kind == "grpcio":
-        credentials = server_credentials(lambda: certificates.get("client"))
-        made = GrpcioListener(GrpcioSettings("127.0.0.1:0", credentials=credentials), methods)
-    else:
-        made = NativeListener(
-            NativeSettings("127.0.0.1:0", tls=certificates.get("client")), methods
-        )
-        certificates.on_change("client", made.replace_tls)
+async def listener(certificates, methods):
+    made = GrpcListener(ListenerSettings("127.0.0.1:0", tls=certificates.get("client")), methods)
+    certificates.on_change("client", made.replace_tls)
     await made.start()
     return made
 
 
-@pytest.fixture(params=["grpcio", "native"])
-async def started(request, folder, dict_service):
+@pytest.fixture
+async def started(folder, dict_service):
     """Start a TLS listener; `started(require_client_cert=True)` demands certificates."""
     running = []
 
     async def start(**options):
         certificates = Certificates({"client": paths(folder, **options)})
-        running.append(await listener(request.param, certificates, dict_service.methods))
+        running.append(await listener(certificates, dict_service.methods))
         return running[-1], certificates
 
     yield start
@@ -419,17 +411,3 @@ async def test_clients_without_a_certificate_are_refused_when_it_is_demanded(
 
     assert answered.status == 1
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-def test_grpc_is_told_of_a_certificate_once_and_of_nothing_when_nothing_changed(folder, authority):
-    certificates = Certificates({"client": paths(folder)})
-    fetch = news(lambda: certificates.get("client"), certificates.get("client"))
-    assert [fetch(), fetch()] == [None, None]
-
-    certificates.reload()
-    assert fetch() is None
-    authority.issue().write(folder, authority.pem)
-    certificates.reload()
-
-    assert fetch() is not None
-    assert [fetch(), fetch()] == [None, None]

@@ -1,10 +1,11 @@
 """AdminService: what the operator and `amaters-cli` ask of one node, on its internal listener."""
 
+# ruff: noqa: N802 - methods have the names of the .proto file.
+
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from amaters.wire import admin_pb2, admin_pb2_grpc
-from typing_extensions import override
+from amaters.wire import admin_pb2
 
 from amaters_server.model.errors import InvalidRequestError
 from amaters_server.rpc.admin import decode as admin_decode
@@ -32,7 +33,7 @@ class Context(Protocol):
         ...
 
 
-class AdminService(admin_pb2_grpc.AdminServiceServicer):
+class AdminService:
     """Speaks for one node; a DatabaseError ends a call with the status that belongs to it."""
 
     def __init__(self, parts: AdminParts) -> None:
@@ -53,7 +54,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._parts.log.close()
         await self._streams.ended(END_SECONDS)
 
-    @override
     async def Status(
         self, request: admin_pb2.StatusRequest, context: Context
     ) -> admin_pb2.StatusResponse:
@@ -63,7 +63,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         answer.config_digest = self._parts.reloading.digest()
         return answer
 
-    @override
     async def Members(
         self, request: admin_pb2.MembersRequest, context: Context
     ) -> admin_pb2.MembersResponse:
@@ -73,7 +72,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         return admin_encode.members(report)
 
-    @override
     async def AddMember(
         self, request: admin_pb2.AddMemberRequest, context: Context
     ) -> admin_pb2.MemberResponse:
@@ -88,7 +86,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         return admin_pb2.MemberResponse(member=admin_encode.member(added))
 
-    @override
     async def PromoteMember(
         self, request: admin_pb2.PromoteMemberRequest, context: Context
     ) -> admin_pb2.MemberResponse:
@@ -98,7 +95,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         )
         return admin_pb2.MemberResponse(member=admin_encode.member(promoted))
 
-    @override
     async def RemoveMember(
         self, request: admin_pb2.RemoveMemberRequest, context: Context
     ) -> admin_pb2.MembersResponse:
@@ -106,7 +102,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         report = await self._parts.node.members.remove(request.id, deadline=self._deadline(context))
         return admin_encode.members(report)
 
-    @override
     async def TransferLeadership(
         self, request: admin_pb2.TransferLeadershipRequest, context: Context
     ) -> admin_pb2.TransferLeadershipResponse:
@@ -114,7 +109,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         now = await self._parts.node.members.transfer(request.to, deadline=self._deadline(context))
         return admin_pb2.TransferLeadershipResponse(leader_id=now.leader_id, term=now.term)
 
-    @override
     async def CreateSnapshot(
         self, request: admin_pb2.CreateSnapshotRequest, context: Context
     ) -> admin_pb2.SnapshotResponse:
@@ -123,7 +117,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         created = await self._parts.backups.create(upload)
         return admin_pb2.SnapshotResponse(snapshot=admin_encode.snapshot(created))
 
-    @override
     async def ListSnapshots(
         self, request: admin_pb2.ListSnapshotsRequest, context: Context
     ) -> admin_pb2.ListSnapshotsResponse:
@@ -138,7 +131,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             snapshots=[admin_encode.snapshot(facts) for facts in found]
         )
 
-    @override
     async def UploadSnapshot(
         self, request: admin_pb2.UploadSnapshotRequest, context: Context
     ) -> admin_pb2.UploadSnapshotResponse:
@@ -146,7 +138,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         uri = await self._parts.backups.upload(request.id, admin_decode.access(request))
         return admin_pb2.UploadSnapshotResponse(uri=uri)
 
-    @override
     async def RestoreSnapshot(
         self, request: admin_pb2.RestoreSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.RestoreProgress, None]:
@@ -160,7 +151,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         async for progress in restoring:
             yield admin_encode.restore_progress(progress)
 
-    @override
     async def DeleteSnapshot(
         self, request: admin_pb2.DeleteSnapshotRequest, context: Context
     ) -> admin_pb2.DeleteSnapshotResponse:
@@ -172,7 +162,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             await self._parts.backups.delete_local(request.id)
         return admin_pb2.DeleteSnapshotResponse()
 
-    @override
     async def Reload(
         self, request: admin_pb2.ReloadRequest, context: Context
     ) -> admin_pb2.ReloadResponse:
@@ -180,14 +169,12 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         report = await self._parts.reloading.ask()
         return admin_encode.reload_report(report, self._parts.certificates())
 
-    @override
     async def Health(
         self, request: admin_pb2.HealthRequest, context: Context
     ) -> admin_pb2.HealthResponse:
         """Answer as `/health` does."""
         return admin_encode.health(self._parts.health())
 
-    @override
     async def ListShards(
         self, request: admin_pb2.ListShardsRequest, context: Context
     ) -> admin_pb2.ListShardsResponse:
@@ -195,7 +182,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         found = [admin_encode.shard(one) for one in self._parts.node.shards()]
         return admin_pb2.ListShardsResponse(shards=found)
 
-    @override
     async def WatchAlerts(
         self, request: admin_pb2.WatchAlertsRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.Alert, None]:
@@ -204,7 +190,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             async for alert in admin_streams.alerts(self._parts.alerts, request):
                 yield alert
 
-    @override
     async def TailLog(
         self, request: admin_pb2.TailLogRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.LogRecord, None]:
@@ -213,7 +198,6 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             async for record in admin_streams.log_records(self._parts.log, request):
                 yield record
 
-    @override
     async def DownloadSnapshot(
         self, request: admin_pb2.DownloadSnapshotRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.SnapshotChunk, None]:

@@ -10,7 +10,7 @@ from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.peer import string_calls
 from amaters_server.rpc.peer.link import JudgeAnswer, LinkParts, PeerLink
 from amaters_server.rpc.peer.messages import answer_to, answered, introduction, path
-from amaters_server.rpc.transport.channels import PeerDialer
+from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import ProvideCredentials
 from amaters_server.wire import peer_pb2
 
@@ -21,9 +21,7 @@ TYPED_CALLS = 1
 class PeerConnections:
     """The transport of a node (`node.ports.PeerTransport`)."""
 
-    def __init__(
-        self, dialer: PeerDialer, credentials: ProvideCredentials, rng: random.Random
-    ) -> None:
+    def __init__(self, dialer: Dialer, credentials: ProvideCredentials, rng: random.Random) -> None:
         """Own the dialer: it is closed with the connections."""
         self._dialer = dialer
         self._credentials = credentials

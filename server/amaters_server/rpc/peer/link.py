@@ -22,9 +22,9 @@ from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.peer.messages import answer_to, frames, introduction, path
 from amaters_server.rpc.peer.trouble import Trouble
 from amaters_server.rpc.transport.channels import (
+    Channel,
+    Dialer,
     MessageStream,
-    PeerChannel,
-    PeerDialer,
 )
 from amaters_server.rpc.transport.credentials import PeerCredentials, ProvideCredentials
 from amaters_server.wire import peer_pb2
@@ -61,7 +61,7 @@ class LinkParts:
     """What every link needs."""
 
     own: PeerIdentity
-    dialer: PeerDialer
+    dialer: Dialer
     credentials: ProvideCredentials
     answered: JudgeAnswer
     rng: random.Random
@@ -71,7 +71,7 @@ class LinkParts:
 class _Connection:
     """A connection that the other member has accepted."""
 
-    channel: PeerChannel
+    channel: Channel
     deliver: MessageStream
     shown: PeerCredentials | None
     carrying: "asyncio.Task[None]"
@@ -117,7 +117,7 @@ class PeerLink:
         return self._current.deliver.send(messages)
 
     @property
-    def channel(self) -> PeerChannel | None:
+    def channel(self) -> Channel | None:
         """Return what other calls can use while connected."""
         return None if self._current is None else self._current.channel
 
@@ -245,7 +245,7 @@ class PeerLink:
         log.info("peer.connected", extra=facts)
         return _Connection(channel, deliver, shown, asyncio.create_task(deliver.carry()))
 
-    async def _shake_hands(self, channel: PeerChannel, *, anew: bool) -> None:
+    async def _shake_hands(self, channel: Channel, *, anew: bool) -> None:
         own = self._parts.own
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(

@@ -3,19 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.rpc.grpcio.channels import OPTIONS
-from amaters_server.rpc.grpcio.listener import GrpcioListener, GrpcioSettings
-from amaters_server.rpc.grpcio.tls import server_credentials
 from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.channels import LARGEST_MESSAGE, PING_SECONDS
 from amaters_server.rpc.transport.credentials import PeerCredentials, ProvideCredentials
-from amaters_server.rpc.transport.listener import NativeListener, NativeSettings
+from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tasks import TaskScope
 
 log = logging.getLogger(__name__)
@@ -27,19 +23,8 @@ MESSAGE_SECONDS = 120.0
 MAX_CONNECTIONS_PER_HOST = 128
 """Of one IP address, so that no stranger takes the places of members; these need a few each."""
 
-Transport: TypeAlias = Literal["native", "grpcio"]
 Offered: TypeAlias = Callable[[TaskScope], Service]
 """Makes a service whose calls under way belong to the scope."""
-
-
-@dataclass(frozen=True, slots=True)
-class InternalLimits:
-    """What the listener may use up; 0 is no limit."""
-
-    max_descriptor: int = 0
-    """Of the native transport, which takes the lowest free one for each connection."""
-    max_connections: int = 0
-    """Of grpcio, which cannot be told more."""
 
 
 class InternalListener:
@@ -51,19 +36,20 @@ class InternalListener:
         credentials: ProvideCredentials,
         offered: Sequence[Offered],
         replaced: Sequence[Callable[[], None]] = (),
-        transport: Transport = "native",
         *,
-        limits: InternalLimits | None = None,
+        max_descriptor: int = 0,
     ) -> None:
-        """Call what is in `replaced` once new connections are shown another certificate."""
+        """Call what is in `replaced` once new connections are shown another certificate.
+
+        No connection is taken with the descriptor `max_descriptor` or a higher one; 0 is no limit.
+        """
         self._address = address
         self._credentials = credentials
         self._offered = offered
         self._replaced = replaced
-        self._transport = transport
-        self._limits = limits or InternalLimits()
+        self._max_descriptor = max_descriptor
         self._tasks = TaskScope()
-        self._listener: NativeListener | GrpcioListener | None = None
+        self._listener: GrpcListener | None = None
         self._shown: PeerCredentials | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.port = 0
@@ -73,7 +59,18 @@ class InternalListener:
         """Bind and begin to serve; ConfigurationError when the address cannot be had."""
         self._shown = self._credentials()
         service = reduce(or_, (offered(self._tasks) for offered in self._offered), Service())
-        listener = self._native(service) if self._transport == "native" else self._grpcio(service)
+        settings = ListenerSettings(
+            self._address,
+            max_message_bytes=LARGEST_MESSAGE,
+            max_connections_per_client=MAX_CONNECTIONS_PER_HOST,
+            max_descriptor=self._max_descriptor,
+            keepalive_seconds=PING_SECONDS,
+            keepalive_answer_seconds=PING_SECONDS,
+            handshake_seconds=HANDSHAKE_SECONDS,
+            message_seconds=MESSAGE_SECONDS,
+            tls=self._shown,
+        )
+        listener = GrpcListener(settings, service)
         await listener.start()
         self._listener, self.port = listener, listener.port
         self._check_credentials()
@@ -87,30 +84,6 @@ class InternalListener:
             await listener.stop(grace_seconds)
         await self._tasks.close()
 
-    def _native(self, service: Service) -> NativeListener:
-        settings = NativeSettings(
-            self._address,
-            max_message_bytes=LARGEST_MESSAGE,
-            max_connections_per_client=MAX_CONNECTIONS_PER_HOST,
-            max_descriptor=self._limits.max_descriptor,
-            keepalive_seconds=PING_SECONDS,
-            keepalive_answer_seconds=PING_SECONDS,
-            handshake_seconds=HANDSHAKE_SECONDS,
-            message_seconds=MESSAGE_SECONDS,
-            tls=self._shown,
-        )
-        return NativeListener(settings, service)
-
-    def _grpcio(self, service: Service) -> GrpcioListener:
-        credentials = server_credentials(self._credentials)
-        settings = GrpcioSettings(
-            self._address,
-            max_connections=self._limits.max_connections,
-            credentials=credentials,
-            options=OPTIONS,
-        )
-        return GrpcioListener(settings, service)
-
     def _check_credentials(self) -> None:
         now = self._credentials()
         if now is not None and now != self._shown:
@@ -121,7 +94,7 @@ class InternalListener:
 
     def _replace(self, now: PeerCredentials) -> None:
         try:
-            if isinstance(self._listener, NativeListener):
+            if self._listener is not None:
                 self._listener.replace_tls(now)
         except ConfigurationError as wrong:
             log.warning("peer.certificate_refused", extra={"error": str(wrong)})

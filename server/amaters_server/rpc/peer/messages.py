@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError, Message
 
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.transport.calls import Metadata
-from amaters_server.rpc.transport.channels import PeerChannel
+from amaters_server.rpc.transport.channels import Channel
 from amaters_server.wire import peer_pb2
 
 FRAME_BYTES = 4 * 1024 * 1024
@@ -27,7 +27,7 @@ def path(method: str) -> str:
 async def answer_to(
     request: Message,
     kind: type[Response],
-    channel: PeerChannel,
+    channel: Channel,
     method: str,
     seconds: float,
     metadata: Metadata | None = None,

@@ -23,7 +23,7 @@ STREAM_BACKLOG_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class NativeSettings:
+class ListenerSettings:
     """How the listener listens."""
 
     address: str
@@ -42,11 +42,11 @@ class NativeSettings:
     tls: ServerIdentity | None = None
 
 
-class NativeListener:
+class GrpcListener:
     """Wakes up when calls wait, gives them all to the service, and streams what it answers."""
 
     def __init__(
-        self, settings: NativeSettings, service: Service, budget: AnswerBudget | None = None
+        self, settings: ListenerSettings, service: Service, budget: AnswerBudget | None = None
     ) -> None:
         """Listen once started; the budget, if any, counts what is held for callers."""
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Members over both transports, and over one each: whoever dials, whoever listens."""
+"""One member's connections, and another's listener."""
 
 import asyncio
 import dataclasses
@@ -10,20 +10,18 @@ import grpc
 import pytest
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
-from amaters_server.rpc.grpcio.channels import GrpcioDialer
 from amaters_server.rpc.peer import link as peer_link
 from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.messages import frames, introduction, path
 from amaters_server.rpc.peer.service import DELIVER, SERVICE, PeerService
+from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import PeerCredentials
-from amaters_server.rpc.transport.native_channels import NativeDialer
 from amaters_server.testing.certificates import Authority
 from amaters_server.testing.loopback import free_address, until
 from amaters_server.wire import peer_pb2
 
 ME, OTHER = 1, 2
-BOTH = [("native", "native"), ("native", "grpcio"), ("grpcio", "native"), ("grpcio", "grpcio")]
 
 
 class Node:
@@ -75,12 +73,11 @@ class Node:
 class Pair:
     """One member's connections, and the other's listener."""
 
-    def __init__(self, dialing: str, listening: str, credentials=lambda: None) -> None:
+    def __init__(self, credentials=lambda: None) -> None:
         self.node = Node()
-        self.kind, self.credentials = listening, credentials
+        self.credentials = credentials
         self.address = free_address().replace("127.0.0.1", "localhost")
-        dialer = NativeDialer() if dialing == "native" else GrpcioDialer()
-        self.connections = PeerConnections(dialer, credentials, random.Random(1))
+        self.connections = PeerConnections(Dialer(), credentials, random.Random(1))
         self.refused: list[str] = []
         self.unwanted = ""
         self.connections.on_answer(self.answered)
@@ -98,7 +95,6 @@ class Pair:
             self.credentials,
             (service.methods,),
             (self.connections.renew,),
-            self.kind,
         )
         self.service = service
         await self.listener.start()
@@ -120,9 +116,9 @@ class Pair:
         await self.listener.stop(0)
 
 
-@pytest.fixture(params=BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
-async def pair(request) -> AsyncIterator[Pair]:
-    made = Pair(*request.param)
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    made = Pair()
     await made.listen()
     yield made
     await made.close()
@@ -351,9 +347,8 @@ class Nonsense:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dialing", ["native", "grpcio"])
-async def test_answers_that_make_no_sense_are_a_broken_connection(dialing) -> None:
-    pair = Pair(dialing, "native")
+async def test_answers_that_make_no_sense_are_a_broken_connection() -> None:
+    pair = Pair()
     handshake = pair.node.handshake
     pair.node.handshake = lambda request: Nonsense()
     await pair.listen()
@@ -384,10 +379,9 @@ class Secret:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
-async def test_mutual_tls_and_a_new_certificate(kinds) -> None:
+async def test_mutual_tls_and_a_new_certificate() -> None:
     secret = Secret()
-    pair = Pair(*kinds, secret)
+    pair = Pair(secret)
     await pair.listen()
     try:
         await pair.connected()
@@ -480,10 +474,10 @@ async def sending(pair, seconds: float) -> list[bytes]:
     return sent
 
 
-@pytest.fixture(params=BOTH, ids=lambda kinds: f"{kinds[0]}-to-{kinds[1]}")
-async def secured(request) -> AsyncIterator[tuple[Pair, Secret]]:
+@pytest.fixture
+async def secured() -> AsyncIterator[tuple[Pair, Secret]]:
     secret = Secret()
-    made = Pair(*request.param, secret)
+    made = Pair(secret)
     await made.listen()
     await made.connected()
     yield made, secret
@@ -578,10 +572,10 @@ async def test_streams_that_nobody_renews_are_ended_after_a_while(pair) -> None:
 
 
 async def test_a_stream_that_opens_late_on_a_recycled_connection_is_ended_too() -> None:
-    pair = Pair("native", "native")
+    pair = Pair()
     await pair.listen()
     introduced = introduction(PeerIdentity("c", ME, (0, 3, 0)), OTHER)
-    dialer = NativeDialer()
+    dialer = Dialer()
     old = dialer.dial(pair.address, None)
     try:
         await old.ask(path("Handshake"), b"", 5)

@@ -1,1 +1,0 @@
-"""The grpc.aio listener and channels, beside the native transport."""

@@ -69,7 +69,7 @@ async def run(settings: Settings) -> None:
 
     async with (
         loop_thread() as background,
-        beating(heartbeat),
+        heartbeat.beating(),
         background.open(connect(deadline_seconds=CALL_SECONDS)) as lease_kube,
         background.open(health.serving(settings.http_port, metrics.registry, overdue)),
     ):
@@ -128,8 +128,16 @@ class Heartbeat:
         self._monotonic = monotonic
         self._last = monotonic()
 
-    async def beat(self) -> None:
-        """Beat until cancelled."""
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat on this loop while the context is open."""
+        task = asyncio.create_task(self._beat(), name="heartbeat")
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _beat(self) -> None:
         while True:
             self._last = self._monotonic()
             await asyncio.sleep(_HEARTBEAT_SECONDS)
@@ -137,16 +145,6 @@ class Heartbeat:
     def silent_for(self) -> float:
         """Return the seconds since the last beat. Thread-safe."""
         return self._monotonic() - self._last
-
-
-@asynccontextmanager
-async def beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
-    """Beat on this loop while the context is open."""
-    task = asyncio.create_task(heartbeat.beat(), name="heartbeat")
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ async def _presented_by(
     nodes: Nodes, pod: Pod, observed: Observation, serial: str
 ) -> PresentedCertificates:
     """Connect only where the status has no proof yet, to keep the nodes' logs quiet."""
-    loaded = tuple(one.serial for one in observed.nodes[pod.ordinal].certificates)
+    loaded = observed.nodes[pod.ordinal].certificates
     if not loaded or any(one != serial for one in loaded):
         return PresentedCertificates(loaded, None)
     recorded = {one.pod: one.certificate_serial for one in nodes.cluster.status.members}

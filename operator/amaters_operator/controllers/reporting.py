@@ -44,12 +44,7 @@ class Reporter:
     instance: str
 
     async def event(
-        self,
-        cluster: AmatersCluster,
-        reason: str,
-        note: str,
-        *,
-        kind: Severity = "Normal",
+        self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity = "Normal"
     ) -> None:
         """Record an event, unless the same one was recorded recently: passes repeat themselves."""
         await self._record(cluster, reason, note, kind, quiet=events.REPEAT_AFTER)

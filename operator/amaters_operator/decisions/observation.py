@@ -78,14 +78,6 @@ class PodWarnings:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedCertificate:
-    """A certificate that a node reports as loaded."""
-
-    listener: str
-    serial: str
-
-
-@dataclass(frozen=True, slots=True)
 class Incompatible:
     """A member that a node does not work with, because their versions are incompatible."""
 
@@ -104,12 +96,10 @@ class Node:
     reason: str = ""
     leader_id: int = 0
     term: int = 0
-    applied_index: int = 0
     cluster_id: str = ""
     version: str = ""
-    ready: bool = False
-    restoring: bool = False
-    certificates: tuple[LoadedCertificate, ...] = ()
+    certificates: tuple[str, ...] = ()
+    """Serials of the certificates that it has loaded, one for each listener."""
     config_digest: str = ""
     """Of the configuration file in force; empty when the node reports none."""
     incompatible: tuple[Incompatible, ...] = ()

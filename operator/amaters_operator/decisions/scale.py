@@ -21,6 +21,7 @@ from amaters_operator.decisions.actions import (
 )
 from amaters_operator.decisions.observation import Member, Observation, State
 from amaters_operator.decisions.volumes import Claim
+from amaters_operator.manifests import names
 
 ScaleStep = (
     Wait | AddMember | PromoteMember | RemoveMember | SetReplicas | DeleteClaim | TransferLeadership
@@ -64,15 +65,10 @@ def pod_count(
     """
     if status.pods:
         return status.pods
-    ordinals = [_ordinal_of(one.pod) for one in status.members if one.id]
+    ordinals = [names.ordinal(one.pod) for one in status.members if one.id]
     kept = [one.ordinal for one in claims if not one.terminating]
     ordinals += [one for one in kept if one <= HIGHEST_ORDINAL]
     return max([existing or 0, *(one + 1 for one in ordinals)]) or initial
-
-
-def _ordinal_of(pod: str) -> int:
-    number = pod.rpartition("-")[2]
-    return int(number) if number.isdigit() else -1
 
 
 def next_change(

@@ -23,7 +23,7 @@ def desired(cluster: AmatersCluster, shape: Shape, *, monitors: bool) -> list[Ma
         services.peers(cluster),
         *([services.client(cluster)] if shape.serves_clients else []),
         *([disruption_budget(cluster)] if spec.pod_disruption_budget.enabled else []),
-        *([service_monitor(cluster)] if _monitored(cluster, monitors) else []),
+        *([service_monitor(cluster)] if monitors and spec.monitoring.enabled else []),
         statefulset(cluster, shape),
     ]
 
@@ -36,7 +36,3 @@ def disabled(cluster: AmatersCluster, *, monitors: bool) -> list[Manifest]:
         *([] if cluster.spec.pod_disruption_budget.enabled else [budget]),
         *([monitor] if monitors and not cluster.spec.monitoring.enabled else []),
     ]
-
-
-def _monitored(cluster: AmatersCluster, monitors: bool) -> bool:  # noqa: FBT001
-    return monitors and cluster.spec.monitoring.enabled

@@ -5,7 +5,6 @@ from amaters.admin.cluster import ClusterMembers, NodeStatus
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.observation import (
     Incompatible,
-    LoadedCertificate,
     Member,
     Node,
     State,
@@ -21,14 +20,9 @@ def node(status: NodeStatus) -> Node:
         reason=status.reason,
         leader_id=status.leader_id,
         term=status.term,
-        applied_index=status.applied_index,
         cluster_id=status.cluster_id,
         version=status.version,
-        ready=status.ready,
-        restoring=status.restoring,
-        certificates=tuple(
-            LoadedCertificate(one.listener, one.serial) for one in status.certificates
-        ),
+        certificates=tuple(one.serial for one in status.certificates),
         config_digest=status.config_digest,
         incompatible=tuple(
             Incompatible(one.member_id, one.version, one.reason, one.advice)

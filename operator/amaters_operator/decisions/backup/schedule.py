@@ -45,7 +45,6 @@ class BackupHistory:
 class DueBackup:
     """A backup that is due now."""
 
-    trigger: str
     scheduled: datetime | None = None
     """The scheduled time that it serves."""
     token: str = ""
@@ -75,13 +74,13 @@ def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBa
     if not fresh and _pauses(history, asked, now):
         return None
     if token and token != history.last_token:
-        return DueBackup("on-demand", token=token)
+        return DueBackup(token=token)
     if schedule is None:
         return None
     latest = _latest(schedule, zone, now)
     if latest <= (history.last_scheduled or history.created):
         return None
-    return DueBackup("schedule", scheduled=latest)
+    return DueBackup(scheduled=latest)
 
 
 def _pauses(history: BackupHistory, asked: BackupRequest, now: datetime) -> bool:

@@ -60,7 +60,7 @@ class Stages:
 
 
 class Caught:
-    """A database that only takes in, and an outlet that throws away."""
+    """A database that only takes in, and an responder that throws away."""
 
     def __init__(self) -> None:
         self.writes: Sequence[Write] = ()

@@ -13,7 +13,7 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Read, Rem
 from amaters_server.rpc.aql import decode, encode
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
-from amaters_server.rpc.transport.calls import Call, Outlet
+from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.telemetry.counters import Op
 
 
@@ -23,10 +23,10 @@ class Batches:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
+    def execute(self, calls: Sequence[Call], responder: Responder) -> None:
         """Take all waiting calls; those that make no sense are answered at once."""
         executor = self._executor
-        batch = Gathering(outlet, now=executor.now(), longest=executor.limits.request_seconds)
+        batch = Gathering(responder, now=executor.now(), longest=executor.limits.request_seconds)
         usual = decode.USUAL.batches([call[2] for call in calls])
         for call, columns in zip(calls, usual, strict=True):
             if columns is None:

@@ -14,7 +14,7 @@ from amaters_server.model.errors import DatabaseError, MalformedError, Overloade
 from amaters_server.model.queries import Answer, Read, Result, Write
 from amaters_server.rpc.aql import encode
 from amaters_server.rpc.transport import status
-from amaters_server.rpc.transport.calls import Call, Metadata, Outlet
+from amaters_server.rpc.transport.calls import Call, Metadata, Responder
 from amaters_server.telemetry.counters import CallCounters, OpCounters
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ Encoder: TypeAlias = Callable[[list[Result]], bytes]
 class WaitingCall(NamedTuple):
     """One call whose answer is not known yet."""
 
-    outlet: Outlet
+    responder: Responder
     call_id: int
     counters: OpCounters
     request_id: str | None
@@ -58,7 +58,7 @@ class QueryLimits:
 class Arrival(NamedTuple):
     """One call while it is being decoded."""
 
-    outlet: Outlet
+    responder: Responder
     call_id: int
     request_id: str | None
     started: float
@@ -67,8 +67,8 @@ class Arrival(NamedTuple):
 
     def waiting(self, counters: OpCounters, encoder: Encoder) -> WaitingCall:
         """Return what is kept of it while it is pending."""
-        outlet, call_id, request_id, started, _, _ = self
-        return WaitingCall(outlet, call_id, counters, request_id, started, encoder)
+        responder, call_id, request_id, started, _, _ = self
+        return WaitingCall(responder, call_id, counters, request_id, started, encoder)
 
     @property
     def stale(self) -> bool:
@@ -126,12 +126,12 @@ def seconds_for(timeout_ms: int, left: float | None, longest: float) -> float:
 
 
 class Gathering:
-    """The calls of one outlet that arrived together."""
+    """The calls of one responder that arrived together."""
 
-    __slots__ = ("longest", "now", "outlet", "reads", "refused", "writes")
+    __slots__ = ("longest", "now", "reads", "refused", "responder", "writes")
 
-    def __init__(self, outlet: Outlet, *, now: float, longest: float) -> None:
-        self.outlet = outlet
+    def __init__(self, responder: Responder, *, now: float, longest: float) -> None:
+        self.responder = responder
         self.now = now
         self.longest = longest
         """Seconds that a call may take which names no shorter time itself."""
@@ -144,7 +144,7 @@ class Gathering:
         """Return the call with what its message says of itself."""
         call_id, _, _, left, metadata, _ = call
         deadline = self.now + seconds_for(timeout_ms, left, self.longest)
-        return Arrival(self.outlet, call_id, request_id, self.now, deadline, metadata)
+        return Arrival(self.responder, call_id, request_id, self.now, deadline, metadata)
 
     def refuse(
         self, call: Call, request_id: str | None, error: DatabaseError, *, context: str = ""
@@ -213,22 +213,22 @@ class PendingCalls:
         self._waiting[ticket] = waiting
         return ticket
 
-    def refuse(self, refused: list[tuple[int, bytes]], outlet: Outlet) -> None:
+    def refuse(self, refused: list[tuple[int, bytes]], responder: Responder) -> None:
         """Send the answers of calls that never came to wait, and count them."""
         if refused:
             self._counters.refused += len(refused)
-            outlet.reply(refused)
+            responder.reply(refused)
 
     def answered(self, answered: list[tuple[int, Answer]]) -> None:
         """Encode and send the answers of these tickets; unknown ones are ignored."""
         now, take = self._now(), self._waiting.pop
-        replies: dict[Outlet, list[tuple[int, bytes]]] = {}
+        replies: dict[Responder, list[tuple[int, bytes]]] = {}
         taken = _Elapsed(now)
         for ticket, answer in answered:
             waiting = take(ticket, None)
             if waiting is None:
                 continue
-            outlet, call_id, counters, request_id, started, encoder = waiting
+            responder, call_id, counters, request_id, started, encoder = waiting
             if started != taken.started or counters is not taken.counters:
                 taken.settle(started, counters)
             taken.number += 1
@@ -238,12 +238,12 @@ class PendingCalls:
                 counters.errors += 1
                 body = _refused(answer)
             body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
-            replies.setdefault(outlet, []).append((call_id, body))
+            replies.setdefault(responder, []).append((call_id, body))
         taken.settle(now, None)
         self._counters.active = len(self)
         self._ended()
-        for outlet, done in replies.items():
-            outlet.reply(done)
+        for responder, done in replies.items():
+            responder.reply(done)
 
 
 class _Elapsed:

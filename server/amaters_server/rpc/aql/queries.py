@@ -26,7 +26,7 @@ from amaters_server.rpc.aql.pending import (
 )
 from amaters_server.rpc.aql.predicates import compiled
 from amaters_server.rpc.aql.scans import Walk
-from amaters_server.rpc.transport.calls import Call, Outlet
+from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.rpc.transport.status import MissingQueryError, UnsupportedQueryError
 from amaters_server.telemetry.counters import Op, OpCounters
 
@@ -43,10 +43,10 @@ class Queries:
         self._gets, self._puts = self._ops[Op.GET], self._ops[Op.PUT]
         self._deletes = self._ops[Op.DELETE]
 
-    def execute(self, calls: Sequence[Call], outlet: Outlet) -> None:
+    def execute(self, calls: Sequence[Call], responder: Responder) -> None:
         """Take all waiting calls; those that make no sense are answered at once."""
         executor = self._executor
-        batch = Gathering(outlet, now=executor.now(), longest=executor.limits.request_seconds)
+        batch = Gathering(responder, now=executor.now(), longest=executor.limits.request_seconds)
         usual = decode.USUAL.queries([call[2] for call in calls])
         for call, lone in zip(calls, usual, strict=True):
             if lone is None:
@@ -59,13 +59,13 @@ class Queries:
         """Accept a usual query; every line here counts at some ten thousand calls a second."""
         kind, key, value, request_id, timeout_ms = lone
         call_id, _, _, left, metadata, _ = call
-        outlet, now = batch.outlet, batch.now
+        responder, now = batch.responder, batch.now
         deadline = now + seconds_for(timeout_ms, left, batch.longest)
         enter = self._executor.pending.enter
         try:
             if kind == decode.GET:
                 ticket = enter(
-                    made(WaitingCall, (outlet, call_id, self._gets, request_id, now, _value))
+                    made(WaitingCall, (responder, call_id, self._gets, request_id, now, _value))
                 )
                 get = made(Get, (key,))
                 batch.reads.append(made(Read, (ticket, (get,), deadline, wants_stale(metadata))))
@@ -73,7 +73,7 @@ class Queries:
             session, sequence = session_of(request_id)
             counters = self._puts if kind == decode.SET else self._deletes
             ticket = enter(
-                made(WaitingCall, (outlet, call_id, counters, request_id, now, _success))
+                made(WaitingCall, (responder, call_id, counters, request_id, now, _success))
             )
             change = made(Put, (key, value)) if kind == decode.SET else made(Remove, (key,))
             forward = wants_forwarding(metadata)

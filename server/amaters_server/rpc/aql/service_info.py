@@ -6,7 +6,7 @@ from amaters.wire.aql_pb2 import HealthCheckResponse, HealthStatus, ServerInfoRe
 from amaters.wire.types_pb2 import Version
 
 from amaters_server.rpc.aql.ports import AqlNode
-from amaters_server.rpc.transport.calls import Call, Outlet
+from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.telemetry.counters import CallCounters
 
 PROTOCOL_VERSION = Version(major=0, minor=2, patch=0)
@@ -34,7 +34,7 @@ class ServiceInfo:
         self._now = now
         self._started = now()
 
-    def health_check(self, calls: Sequence[Call], outlet: Outlet) -> None:
+    def health_check(self, calls: Sequence[Call], responder: Responder) -> None:
         """Answer SERVING while this node is ready, and otherwise why it is not."""
         self._counters.health_checks += len(calls)
         ready = self._database.readiness()
@@ -42,9 +42,9 @@ class ServiceInfo:
             status=HealthStatus.HEALTH_SERVING if ready.ok else HealthStatus.HEALTH_NOT_SERVING,
             message="Service is healthy" if ready.ok else ready.reason,
         ).SerializeToString()
-        outlet.reply([(call[0], answer) for call in calls])
+        responder.reply([(call[0], answer) for call in calls])
 
-    def server_info(self, calls: Sequence[Call], outlet: Outlet) -> None:
+    def server_info(self, calls: Sequence[Call], responder: Responder) -> None:
         """Answer with the protocol's version and what queries it carries out."""
         self._counters.server_infos += len(calls)
         answer = ServerInfoResponse(
@@ -53,4 +53,4 @@ class ServiceInfo:
             capabilities=CAPABILITIES,
             uptime_seconds=int(self._now() - self._started),
         ).SerializeToString()
-        outlet.reply([(call[0], answer) for call in calls])
+        responder.reply([(call[0], answer) for call in calls])

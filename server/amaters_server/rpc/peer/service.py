@@ -12,7 +12,7 @@ from amaters_server.model.errors import DatabaseError, InvalidRequestError, Malf
 from amaters_server.rpc.peer import string_calls
 from amaters_server.rpc.peer.messages import introduced
 from amaters_server.rpc.transport import status
-from amaters_server.rpc.transport.calls import Call, Inbound, Metadata, Outlet, Service
+from amaters_server.rpc.transport.calls import Call, Inbound, Metadata, Responder, Service
 from amaters_server.rpc.transport.servicers import CallContext, served
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.wire import peer_pb2
@@ -115,7 +115,7 @@ class _Delivery:
     """One open stream."""
 
     sender: int
-    outlet: Outlet
+    responder: Responder
     connection: int
     count: int = 0
 
@@ -134,15 +134,15 @@ class Deliveries(Inbound):
         self._newest = max(self._newest, connection)
 
     @override
-    def opened(self, call: Call, outlet: Outlet) -> None:
+    def opened(self, call: Call, responder: Responder) -> None:
         """Let a member begin, or say why not."""
         self.connected(call[5])
         try:
             sender = admitted(self._node(), call[4] or [])
         except DatabaseError as error:
-            outlet.fail([status.failure(call[0], error)])
+            responder.fail([status.failure(call[0], error)])
         else:
-            self._open[call[0]] = _Delivery(sender, outlet, call[5])
+            self._open[call[0]] = _Delivery(sender, responder, call[5])
 
     @override
     def received(self, call_id: int, messages: list[bytes], *, ended: bool) -> None:
@@ -154,7 +154,7 @@ class Deliveries(Inbound):
             going_on = all(self._take(delivery, frame) for frame in messages)
         except DecodeError:
             del self._open[call_id]
-            delivery.outlet.fail([status.failure(call_id, MalformedError("this is no Frame"))])
+            delivery.responder.fail([status.failure(call_id, MalformedError("this is no Frame"))])
             return
         if ended or not going_on:
             self._end(call_id)
@@ -190,7 +190,7 @@ class Deliveries(Inbound):
         delivery = self._open.pop(call_id, None)
         if delivery is not None:
             summary = peer_pb2.DeliverSummary(messages=delivery.count)
-            delivery.outlet.reply([(call_id, summary.SerializeToString())])
+            delivery.responder.reply([(call_id, summary.SerializeToString())])
 
 
 def admitted(node: PeerNode, metadata: Metadata) -> int:

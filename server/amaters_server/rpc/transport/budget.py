@@ -165,7 +165,7 @@ class AnswerBudget:
             self._release_later()
 
     def close(self) -> None:
-        """Look no more; those who wait are cancelled by whoever owns their tasks."""
+        """Look no more; the owner of the tasks that wait cancels them."""
         for timer in (self._look, self._release):
             if timer is not None:
                 timer.cancel()

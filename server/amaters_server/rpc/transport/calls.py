@@ -1,4 +1,4 @@
-"""What listeners hand to services and back: batches of calls, independent of the transport."""
+"""What a listener passes to services and back: batches of calls."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Failure: TypeAlias = tuple[int, int, str, Metadata | None]
 """(call id, gRPC status code, message, trailing metadata)."""
 
 
-class Outlet(Protocol):
+class Responder(Protocol):
     """Where a service puts its answers. Ids that are gone meanwhile are ignored."""
 
     def reply(self, answers: list[tuple[int, bytes]], /) -> None:
@@ -29,7 +29,7 @@ class Outlet(Protocol):
         ...
 
 
-Unary: TypeAlias = Callable[[Sequence[Call], Outlet], None]
+Unary: TypeAlias = Callable[[Sequence[Call], Responder], None]
 """Takes all waiting calls of one path; answers each exactly once, now or later."""
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -40,14 +40,14 @@ Streaming: TypeAlias = Callable[[Call, Send], Awaitable[Metadata | None]]
 
 
 class Inbound(Protocol):
-    """Takes calls whose request is a stream; answers each once, whenever it likes.
+    """Takes calls whose request is a stream; answers each once, at any time.
 
     An answer in the middle of a stream ends it. Ids that are not its own are to be ignored:
     something may still arrive for a call that is over.
     """
 
-    def opened(self, call: Call, outlet: Outlet, /) -> None:
-        """Hear of a new call; its message is empty."""
+    def opened(self, call: Call, responder: Responder, /) -> None:
+        """Begin a call; its message is empty."""
         ...
 
     def received(self, call_id: int, messages: list[bytes], /, *, ended: bool) -> None:
@@ -55,7 +55,7 @@ class Inbound(Protocol):
         ...
 
     def gone(self, call_id: int, /) -> None:
-        """Hear that the caller has left."""
+        """Forget a call whose caller has left."""
         ...
 
 

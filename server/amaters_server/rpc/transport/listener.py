@@ -107,7 +107,7 @@ class GrpcListener:
             self._listener.limit_connections(most, most_per_client)
 
     async def drain(self) -> None:
-        """Accept no more and tell callers to go elsewhere; calls in progress go on."""
+        """Accept no more and send callers elsewhere; calls in progress go on."""
         if self._listener is not None:
             self._listener.drain()
 
@@ -255,13 +255,13 @@ class _Stream:
             self._listener.finish(self.call_id, metadata=trailers)
 
     def abandon(self) -> None:
-        """Hear that the caller has left: whatever the method waits for is not wanted any more."""
+        """End the method: its caller has left."""
         self._gone = True
         if self._answering is not None:
             self._answering.cancel()
 
     def resume(self) -> None:
-        """Hear that the caller has caught up."""
+        """Let the method go on: its caller has caught up."""
         self._writable.set()
 
     async def _send(self, message: bytes) -> None:

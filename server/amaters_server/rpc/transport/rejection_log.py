@@ -16,17 +16,17 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(slots=True)
 class RejectionLog:
-    """What of the refusals has been told. Pure."""
+    """Which refusals have been logged. Pure."""
 
-    told: int = 0
-    told_at: float = float("-inf")
+    logged: int = 0
+    logged_at: float = float("-inf")
 
     def news(self, refused: int, now: float) -> int:
-        """Return how many refusals to tell now; 0 when there are none or it is too soon."""
-        fresh = refused - self.told
-        if fresh <= 0 or now - self.told_at < SILENCE_SECONDS:
+        """Return how many refusals to log now; 0 when there are none or it is too soon."""
+        fresh = refused - self.logged
+        if fresh <= 0 or now - self.logged_at < SILENCE_SECONDS:
             return 0
-        self.told, self.told_at = refused, now
+        self.logged, self.logged_at = refused, now
         return fresh
 
 

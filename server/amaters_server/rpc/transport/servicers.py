@@ -1,4 +1,4 @@
-"""Servicers, as generated from .proto files, behind any listener: one task for every call.
+"""Servicers, as generated from .proto files, behind a listener: one task for every call.
 
 Made for methods that are called rarely. Streams of requests are not served in this way.
 """
@@ -18,7 +18,7 @@ from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import (
     Call,
     Metadata,
-    Outlet,
+    Responder,
     Send,
     Service,
     Streaming,
@@ -68,20 +68,20 @@ def served(servicer: object, descriptor: ServiceDescriptor, tasks: TaskScope) ->
 
 
 def _unary(method: Method, described: MethodDescriptor, tasks: TaskScope) -> Unary:
-    async def answer(call: Call, outlet: Outlet) -> None:
+    async def answer(call: Call, responder: Responder) -> None:
         call_id, context = call[0], CallContext(call)
         try:
             reply = await method(_request(described, call), context)
-            outlet.reply([(call_id, reply.SerializeToString())])
+            responder.reply([(call_id, reply.SerializeToString())])
         except DatabaseError as error:
-            outlet.fail([status.failure(call_id, error)])
+            responder.fail([status.failure(call_id, error)])
         except Exception:  # noqa: BLE001 The border: a defect must not leave callers waiting.
             _log.exception("rpc.service_failed")
-            outlet.fail([(call_id, status.INTERNAL, "internal error", None)])
+            responder.fail([(call_id, status.INTERNAL, "internal error", None)])
 
-    def take(calls: Sequence[Call], outlet: Outlet) -> None:
+    def take(calls: Sequence[Call], responder: Responder) -> None:
         for call in calls:
-            tasks.spawn(answer(call, outlet), name=described.full_name)
+            tasks.spawn(answer(call, responder), name=described.full_name)
 
     return take
 
@@ -89,14 +89,14 @@ def _unary(method: Method, described: MethodDescriptor, tasks: TaskScope) -> Una
 def at_once(method: Callable[[Any], Message], described: MethodDescriptor) -> Unary:
     """Return a method that waits for nothing, and so needs no task."""
 
-    def take(calls: Sequence[Call], outlet: Outlet) -> None:
+    def take(calls: Sequence[Call], responder: Responder) -> None:
         for call in calls:
             try:
                 reply = method(_request(described, call))
             except DatabaseError as error:
-                outlet.fail([status.failure(call[0], error)])
+                responder.fail([status.failure(call[0], error)])
             else:
-                outlet.reply([(call[0], reply.SerializeToString())])
+                responder.reply([(call[0], reply.SerializeToString())])
 
     return take
 

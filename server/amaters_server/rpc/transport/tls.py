@@ -136,7 +136,7 @@ def _check_use(
         raise ConfigurationError(f"certificate {paths.certificate} {said}")
 
 
-Heard = Callable[[TlsMaterial], None]
+OnChange = Callable[[TlsMaterial], None]
 """Puts new material to use; ConfigurationError refuses it."""
 
 
@@ -153,7 +153,7 @@ class Certificates:
         """Read everything; ConfigurationError when something is wrong with it."""
         self._paths = dict(paths)
         self._now = now
-        self._heard: dict[str, list[Heard]] = {}
+        self._on_change: dict[str, list[OnChange]] = {}
         self._refused: dict[str, str] = {}
         """Why the files of a listener were refused last, so that it is logged once."""
         self._uses = 0
@@ -171,9 +171,9 @@ class Certificates:
         """Return what is served now, for the status."""
         return [material.facts for material in self._current.values()]
 
-    def on_change(self, listener: str, heard: Heard) -> None:
-        """Call `heard` with every new material of the listener."""
-        self._heard.setdefault(listener, []).append(heard)
+    def on_change(self, listener: str, use: OnChange) -> None:
+        """Call `use` with every new material of the listener."""
+        self._on_change.setdefault(listener, []).append(use)
 
     def reload(self) -> list[str]:
         """Read all files again and use what changed; returns what was wrong, a line each."""
@@ -204,8 +204,8 @@ class Certificates:
             if new == old:
                 self._refused.pop(listener, None)
                 return None
-            for heard in self._heard.get(listener, ()):
-                heard(new)
+            for use in self._on_change.get(listener, ()):
+                use(new)
         except ConfigurationError as wrong:
             if self._refused.get(listener) == str(wrong):
                 return f"TLS of the {listener} listener was kept as it was: {wrong}"
@@ -258,7 +258,7 @@ class Certificates:
 
 
 def _looks_like(paths: Sequence[Path]) -> list[tuple[int, ...]]:
-    """Return what tells other files, or another content, from those before."""
+    """Return what differs once there are other files, or another content."""
     return [_identity(path) for path in paths]
 
 

@@ -5,38 +5,45 @@ back all answers at once. Nothing here knows what a call means.
 
 Waking up: the listener writes to the caller's eventfd when there is something to take, once,
 until the next `take()`. On every wake-up: `os.eventfd_read(fd)`, then `take()`, then
-`take_messages()`, `take_cancelled()` and `take_writable()`. When `take(limit)` leaves calls behind, the eventfd
-is written again.
+`take_messages()`, `take_cancelled()` and `take_writable()`. When `take(limit)` leaves calls
+behind, the eventfd is written again.
 
 A unary call is answered by `reply` or `fail`. A streaming answer is any number of `send` and
 then `finish`. Ids that are answered, cancelled or unknown are ignored everywhere: a call can
 vanish at any moment.
 
-A method named in `interactive_streams` takes a stream of requests, and answers each with one
-message: `take` hands them out as calls of the method it is mapped to, the next one when the one before has
-its `reply`. All calls of one stream have the same id. `fail` or `finish` end the stream; otherwise it
-ends with OK once the client has sent all and has all answers.
+A method named in `interactive_streams` takes a stream of requests and answers each with one
+message. `take` returns the requests as calls of the method that the stream is mapped to, the next
+one when the one before has its `reply`. All calls of one stream have the same id. `fail` or
+`finish` end the stream; otherwise it ends with OK once the client has sent all and has all
+answers.
 
 A method named in `inbound_streams` takes a stream of requests: `take` announces the call with an
-empty message, `take_messages` hands out what it brings, and `reply`, `fail` or `finish` end it
-at any time; `send` may answer before.
+empty message, `take_messages` returns what arrives, and `reply`, `fail` or `finish` end it at any
+time; `send` may answer before.
 
-Compression: messages may come compressed with gzip. Answers go compressed to clients that send
-`grpc-encoding: gzip` and accept gzip themselves; small ones, and those that do not shrink, do not.
+Compression: messages may arrive compressed with gzip. Answers are compressed for clients that
+send `grpc-encoding: gzip` and accept gzip themselves, unless they are small or do not shrink.
 
 All methods but `close` return at once and may be called from any thread.
 
-The listener answers by itself: HTTP 415 and 405 to what is not gRPC, UNIMPLEMENTED to a
-message with another compression than gzip, INTERNAL to broken framing or gzip, RESOURCE_EXHAUSTED to messages over the limit (inflated
-ones, too) and
-to calls beyond `queue_limit`, DEADLINE_EXCEEDED to a message that does not arrive within `message_timeout_seconds` (counted
-from the headers, or in a stream from its first byte), and when a call's time is up (the call then
-appears in `take_cancelled`), UNAVAILABLE to calls that are unanswered when it closes.
+The listener answers by itself:
 
-The other direction: a `Connector` has one thread and makes a `Channel` for every connection;
-its eventfd works in the same way, and every call begun appears in `Connector.take()` once, at the
-end. A channel is one attempt: it connects by itself, its calls wait for that, and once it could
-not connect or has lost its connection every call on it ends with UNAVAILABLE.
+- HTTP 415 and 405 to what is not gRPC;
+- UNIMPLEMENTED to a message with another compression than gzip;
+- INTERNAL to broken framing or gzip;
+- RESOURCE_EXHAUSTED to messages over the limit, also once inflated, and to calls beyond
+  `queue_limit`;
+- DEADLINE_EXCEEDED to a message that does not arrive within `message_timeout_seconds`, counted
+  from the headers, or in a stream from its first byte, and when a call's time is up (the call then
+  appears in `take_cancelled`);
+- UNAVAILABLE to calls that are unanswered when it closes.
+
+The other direction: a `Connector` has one thread and makes a `Channel` for every connection; its
+eventfd works in the same way: `take()`, then `take_readable()`. Every call begun appears in
+`take()` once, at the end. A channel is one attempt: it connects by itself, its calls wait for
+that, and once it could not connect or has lost its connection every call on it ends with
+UNAVAILABLE.
 """
 
 from typing import Self, TypeAlias, final
@@ -127,7 +134,7 @@ class ListenerStats:
         """Bytes of response messages, without framing."""
     @property
     def handshake_failures(self) -> int:
-        """Connections that failed or dawdled before they spoke HTTP/2, most of them TLS."""
+        """Connections that failed or took too long before they spoke HTTP/2, most of them TLS."""
     @property
     def rejected(self) -> int:
         """Connections over any limit plus calls over `queue_limit`."""
@@ -180,8 +187,8 @@ class Listener:
         listener keeps a duplicate. `max_message_bytes` bounds requests, not answers. A keepalive
         interval of 0 switches the server's pings off; clients may ping as they like. A client
         that has not begun to speak after the handshake timeout is disconnected.
-        With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a stream
-        is not read while more than `inbound_backlog_bytes` of it wait for `take_messages`.
+        With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a
+        stream is not read while more than `inbound_backlog_bytes` wait for `take_messages`.
         `interactive_streams` maps paths to paths of unary methods; such a stream is not read
         while one of its messages is being answered.
         A connection that got `max_descriptor` or a higher number is closed at once; 0 is no limit.
@@ -210,7 +217,7 @@ class Listener:
         """
 
     def take_cancelled(self) -> list[int]:
-        """Return ids of taken, unanswered calls that are gone: reset, disconnected or out of time."""
+        """Return taken, unanswered calls that are gone: reset, disconnected or out of time."""
 
     def take_writable(self) -> list[int]:
         """Return streams whose backlog has fallen to the low-water mark after exceeding it."""
@@ -245,7 +252,7 @@ class Listener:
     def held(self) -> int:
         """Return how many bytes wait: answers for their callers, messages of streams for Python.
 
-        Answers count with their framing, and compressed messages as they are when inflated.
+        Answers count with their framing, compressed ones as they are sent.
         """
 
     def taken(self) -> int:
@@ -280,7 +287,7 @@ class Listener:
         """Return the serial of the certificate new connections get, None without TLS."""
 
     def drain(self) -> None:
-        """Stop accepting and tell clients to go elsewhere; calls in flight may finish."""
+        """Stop accepting and send clients elsewhere; calls in flight may finish."""
 
     def close(self, grace_seconds: float = 0.0) -> None:
         """Drain, wait until calls are answered or the grace is over, then stop all threads.

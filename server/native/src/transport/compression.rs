@@ -33,15 +33,35 @@ impl Encoding {
     }
 }
 
-/// Whether answers are compressed: for a client that compresses itself, and accepts it.
-///
-/// Most clients accept gzip without wanting it; those that have a slow network compress.
-pub fn is_wanted(headers: &HeaderMap) -> bool {
-    Encoding::of(headers) == Encoding::Gzip
-        && headers.get_all(&ACCEPT_ENCODING).iter().any(|value| {
+/// What a client and the server have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Negotiated {
+    /// The client says nothing of encodings.
+    Nothing,
+    /// It learns which ones it may use.
+    Advertised,
+    /// Answers are compressed: it compresses itself, and accepts it.
+    ///
+    /// Most clients accept gzip without a need for it; those that have a slow network compress.
+    Gzip,
+}
+
+impl Negotiated {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut accepted = headers.get_all(&ACCEPT_ENCODING).iter().peekable();
+        if accepted.peek().is_none() {
+            return Negotiated::Nothing;
+        }
+        let accepts_gzip = accepted.any(|value| {
             let mut names = value.as_bytes().split(|byte| *byte == b',');
             names.any(|name| name.trim_ascii() == b"gzip")
-        })
+        });
+        if accepts_gzip && Encoding::of(headers) == Encoding::Gzip {
+            Negotiated::Gzip
+        } else {
+            Negotiated::Advertised
+        }
+    }
 }
 
 /// Why a message cannot be inflated.
@@ -133,22 +153,22 @@ mod tests {
 
     #[test]
     fn answers_are_compressed_for_clients_that_compress_and_accept_it() {
-        let wanted = |pairs: &[(&'static str, &'static str)]| {
+        let negotiated = |pairs: &[(&'static str, &'static str)]| {
             let headers = pairs.iter().map(|(name, value)| {
                 let value = HeaderValue::from_static(value);
                 (HeaderName::from_static(name), value)
             });
-            is_wanted(&headers.collect())
+            Negotiated::of(&headers.collect())
         };
         let accepted = ("grpc-accept-encoding", "identity, deflate, gzip");
+        let other = ("grpc-accept-encoding", "xgzip");
 
-        assert!(wanted(&[("grpc-encoding", "gzip"), accepted]));
-        assert!(!wanted(&[accepted]));
-        assert!(!wanted(&[("grpc-encoding", "identity"), accepted]));
-        assert!(!wanted(&[("grpc-encoding", "gzip")]));
-        assert!(!wanted(&[
-            ("grpc-encoding", "gzip"),
-            ("grpc-accept-encoding", "xgzip")
-        ]));
+        let gzip = ("grpc-encoding", "gzip");
+        assert_eq!(negotiated(&[gzip, accepted]), Negotiated::Gzip);
+        assert_eq!(negotiated(&[gzip, other]), Negotiated::Advertised);
+        assert_eq!(negotiated(&[gzip]), Negotiated::Nothing);
+        assert_eq!(negotiated(&[accepted]), Negotiated::Advertised);
+        let identity = ("grpc-encoding", "identity");
+        assert_eq!(negotiated(&[identity, accepted]), Negotiated::Advertised);
     }
 }

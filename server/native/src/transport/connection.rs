@@ -25,7 +25,7 @@ use super::state::{Phase, State};
 /// How much of one answer HTTP/2 may take before the socket does.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// A connection nobody has talked on yet.
+/// A connection without a byte received yet.
 pub struct Accepted {
     pub id: u64,
     pub stream: StdStream,

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use super::backlog::Held;
 use super::call::{Call, End};
 use super::calls::Calls;
-use super::compression::{ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
+use super::compression::{Negotiated, ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
 use super::framing::PREFIX;
 use super::request_reader::RequestReader;
 use super::shared::{Counters, Shared};
@@ -33,8 +33,7 @@ pub struct Exchange {
     pub deadline: Option<Pin<Box<Sleep>>>,
     /// Of a request that is a stream.
     pub reader: Option<Box<RequestReader>>,
-    /// Messages of the answer are compressed.
-    pub compress: bool,
+    pub negotiated: Negotiated,
 }
 
 impl Exchange {
@@ -48,9 +47,11 @@ impl Exchange {
     }
 
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(ACCEPT_ENCODING.clone(), ACCEPTED);
-        if self.compress {
+        let mut headers = HeaderMap::new();
+        if self.negotiated != Negotiated::Nothing {
+            headers.insert(ACCEPT_ENCODING.clone(), ACCEPTED);
+        }
+        if self.negotiated == Negotiated::Gzip {
             headers.insert(ENCODING.clone(), GZIP);
         }
         headers
@@ -155,7 +156,7 @@ impl Body for Answer {
             Poll::Ready(Ok(piece)) => {
                 let length = piece.remaining().saturating_sub(PREFIX) as u64;
                 Counters::add(&exchange.shared.counters.bytes_sent, length);
-                Frame::data(if exchange.compress {
+                Frame::data(if exchange.negotiated == Negotiated::Gzip {
                     piece.compressed()
                 } else {
                     piece

@@ -47,10 +47,10 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What tells a client of it.
+    /// As a client receives it.
     pub fn trailers(self) -> HeaderMap {
         let Fault::Status(code, text) = self else {
-            // Nobody is left to read it.
+            // No client is left to read it.
             return status::failed(UNAVAILABLE, "");
         };
         let mut trailers = status::failed(code, &text);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::compression::{self, Encoding};
+use super::compression::{Encoding, Negotiated};
 use super::framing::{Fault, Single, Splitter};
 use super::headers;
 
@@ -86,7 +86,7 @@ pub fn headers(input: &[u8]) {
         }
     }
     let _ = headers::is_grpc(&map);
-    let _ = compression::is_wanted(&map);
+    let _ = Negotiated::of(&map);
     if let Ok(Some(timeout)) = headers::timeout(&map) {
         assert!(timeout.as_secs() <= 99_999_999 * 3600);
     }

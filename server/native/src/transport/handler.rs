@@ -15,7 +15,7 @@ use tokio::time::{sleep_until, Instant, Sleep};
 use super::arrival::Arrival;
 use super::backlog::Load;
 use super::calls::Calls;
-use super::compression::{self, Encoding};
+use super::compression::{Encoding, Negotiated};
 use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
 use super::framing::{self, Splitter};
 use super::headers;
@@ -185,7 +185,7 @@ fn open(
         calls: origin.calls.clone(),
         deadline,
         reader: None,
-        compress: compression::is_wanted(&head.headers),
+        negotiated: Negotiated::of(&head.headers),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The eventfd that tells Python to look: written once, until Python has looked.
+//! The eventfd that wakes Python: written once, until Python has looked.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -22,7 +22,7 @@ use super::super::tls::ClientIdentity;
 use super::channel::{self, Target};
 use super::completions::{Completions, Reason, Ticket};
 use super::outflow::Outflow;
-use super::request::{self, Emptied, Request, Upload};
+use super::request::{self, Emptied, Request, Shape};
 
 #[pyclass(module = "amaters_native.transport", frozen)]
 pub struct Connector {
@@ -151,8 +151,7 @@ impl Channel {
         path: &str,
         metadata: PyMetadata<'_>,
         timeout: Option<Duration>,
-        upload: Upload,
-        download: Option<request::Download>,
+        shape: Shape,
     ) -> PyResult<u64> {
         let uri = format!("{}://{}{path}", self.scheme, self.address);
         let mut head = http::Request::post(uri)
@@ -176,8 +175,7 @@ impl Channel {
                 outcome: None,
             },
             head,
-            upload,
-            download,
+            shape,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             limit: self.limit,
         };
@@ -202,8 +200,8 @@ impl Channel {
         let timeout = timeout_seconds
             .map(|value| seconds("timeout_seconds", value))
             .transpose()?;
-        let upload = Upload::Single(py_convert::frame(message)?.into());
-        self.request(path, metadata, timeout, upload, None)
+        let shape = Shape::Unary(py_convert::frame(message)?.into());
+        self.request(path, metadata, timeout, shape)
     }
 
     #[pyo3(signature = (path, *, max_queued_bytes, metadata=Vec::new()))]
@@ -214,8 +212,8 @@ impl Channel {
         metadata: PyMetadata<'_>,
     ) -> PyResult<Stream> {
         let outflow = Arc::new(Outflow::new(max_queued_bytes));
-        let upload = Upload::Stream(Emptied(outflow.clone()));
-        let id = self.request(path, metadata, None, upload, None)?;
+        let shape = Shape::Upload(Emptied(outflow.clone()));
+        let id = self.request(path, metadata, None, shape)?;
         Ok(Stream { id, outflow })
     }
 
@@ -228,12 +226,12 @@ impl Channel {
         metadata: PyMetadata<'_>,
     ) -> PyResult<Download> {
         let inbox = Arc::<Inbox>::default();
-        let upload = Upload::Single(py_convert::frame(message)?.into());
+        let message = py_convert::frame(message)?.into();
         let download = request::Download {
             inbox: inbox.clone(),
             limit: max_waiting_bytes,
         };
-        let id = self.request(path, metadata, None, upload, Some(download))?;
+        let id = self.request(path, metadata, None, Shape::Download(message, download))?;
         Ok(Download { id, inbox })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Path of a call: `connector` (Python asks) → `channel` (one task per connection: dials, speaks
 //! HTTP/2, pings) → `request` (one task per call) → `completions` (queue, eventfd) → Python. A stream's
-//! messages pass its `outflow`, those of an answer wait in an `inbox`; the sending thread drives the `connection` itself when that is free, so that a small message is on its way when `send` returns.
+//! messages pass its `outflow`, those of an answer wait in an `inbox`. The sending thread drives the
+//! `connection` itself when that is free, so that a small message is on its way when `send` returns.
 
 mod channel;
 mod completions;

@@ -19,9 +19,11 @@ use super::completions::{Outcome, Ticket};
 use super::connection::Connection;
 use super::outflow::{Outflow, Sink};
 
-pub enum Upload {
-    Single(Bytes),
-    Stream(Emptied),
+/// What is sent, and what is expected.
+pub enum Shape {
+    Unary(Bytes),
+    Upload(Emptied),
+    Download(Bytes, Download),
 }
 
 /// An answer of many messages, which wait in the inbox.
@@ -44,8 +46,7 @@ impl Drop for Emptied {
 pub struct Request {
     pub ticket: Ticket,
     pub head: Head<()>,
-    pub upload: Upload,
-    pub download: Option<Download>,
+    pub shape: Shape,
     pub deadline: Option<Instant>,
     /// The largest answer that is taken.
     pub limit: usize,
@@ -56,23 +57,20 @@ impl Request {
     pub async fn perform(self, sender: SendRequest<Bytes>, connection: Arc<Connection>) {
         let Request {
             mut ticket,
-            upload,
-            download,
+            head,
+            shape,
+            limit,
             ..
         } = self;
-        let (id, completions) = (ticket.id, ticket.completions.clone());
         let call = async {
-            match (upload, download) {
-                (Upload::Single(message), None) => {
-                    unary(sender, self.head, message, self.limit).await
-                }
-                (Upload::Single(message), Some(download)) => {
-                    let readable = || completions.notify_readable(id);
-                    let response = sent(sender, self.head, message).await?;
-                    receive(response, &download, self.limit, readable).await
-                }
-                (Upload::Stream(outflow), _) => {
-                    stream(sender, self.head, &outflow.0, connection, self.limit).await
+            match shape {
+                Shape::Unary(message) => unary(sender, head, message, limit).await,
+                Shape::Upload(outflow) => stream(sender, head, &outflow.0, connection, limit).await,
+                Shape::Download(message, download) => {
+                    let readable = || ticket.completions.notify_readable(ticket.id);
+                    let response = sent(sender, head, message).await?;
+                    // On its own, or every call would be as large.
+                    Box::pin(receive(response, &download, limit, readable)).await
                 }
             }
         };

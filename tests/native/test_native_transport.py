@@ -204,14 +204,6 @@ async def test_a_message_over_the_limit_is_refused(serving) -> None:
         assert len(server.calls) == 1
 
 
-async def test_compression_is_refused_with_what_is_spoken_instead(serving) -> None:
-    async with serving() as server:
-        error = await failing(server.target, b"x" * 500, compression=grpc.Compression.Gzip)
-
-        assert error.code() is StatusCode.UNIMPLEMENTED
-        assert 'compression "gzip" is not supported' in str(error.details())
-
-
 async def test_calls_over_the_queue_limit_are_refused_at_once(serving) -> None:
     async with serving(queue_limit=2) as server:
         server.loop.remove_reader(server.event_fd)

@@ -1,6 +1,6 @@
 # AmateRS on Kubernetes: every command a person needs, from a fresh clone.
 #
-#   make demo        three local nodes, a killed leader, a snapshot there and back
+#   make demo        three local nodes, a killed leader, a backup there and back
 #   make test        all checks and all tests that need no Kubernetes
 #   make test-fast   the tests that take no longer than half a second each
 #   make e2e         the same promises on a real three-node Kubernetes
@@ -53,7 +53,7 @@ $(READY): $(VENV)/.made $(NATIVE) pyproject.toml
 	@$(STAGE) "Python packages" packages $(BIN)/python -m pip install --editable '.[server,operator]' --group test --group lint
 	@touch $@
 
-demo: setup ## Three local nodes: write, read, kill the leader, snapshot and restore
+demo: setup ## Three local nodes: write, read, kill the leader, back up and restore
 	@$(BIN)/python -m demo.local
 
 test: $(if $(K),setup,check) ## All checks and all tests that need no Kubernetes (K=expression: only those tests)

@@ -40,12 +40,12 @@ class Cluster:
 
     @property
     def resource(self) -> dict[str, Any]:
-        """Read the resource anew."""
+        """Read the resource again."""
         return self.kubectl.get("amc", self.name)
 
     @property
     def pods(self) -> dict[str, dict[str, Any]]:
-        """Read the pods anew, by name."""
+        """Read the pods again, by name."""
         selector = f"amaters.io/cluster={self.name},app.kubernetes.io/component=server"
         found = self.kubectl.items("pods", selector)
         return {pod["metadata"]["name"]: pod for pod in found}
@@ -67,7 +67,7 @@ class Cluster:
 
     @property
     def last_backup(self) -> str:
-        """Say where the newest backup is, as the status tells; empty while there is none."""
+        """Return where the newest backup is by the status; empty while there is none."""
         backup = self.resource.get("status", {}).get("backup") or {}
         uri: str = (backup.get("last") or {}).get("uri", "")
         return uri

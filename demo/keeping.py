@@ -12,12 +12,12 @@ from demo.stage import figures, screen, step, testbed
 
 
 def back_up(kubectl: Kubectl, demo: Cluster) -> None:
-    """Upload a snapshot to the test bed's S3 server and restore it into a second cluster."""
+    """Upload a backup to the test bed's S3 server and restore it into a second cluster."""
     backup = _place(kubectl)
     with step("Telling the cluster where backups go (nothing restarts)"):
         demo.patch(backup=backup)
         demo.until_rolled(3)
-    with step("Uploading a snapshot to S3"):
+    with step("Uploading a backup to S3"):
         kubectl("annotate", "amc/demo", f"amaters.io/backup={time.time():.0f}", "--overwrite")
         eventually("the backup in the status", lambda: demo.last_backup, within=180)
     screen.print(f"  {demo.last_backup}", soft_wrap=True)

@@ -130,23 +130,23 @@ async def contents(node: LocalNode) -> list[tuple[object, bytes]]:
         return [(row.key, row.value) async for row in db.scan("demo")]
 
 
-async def snapshot_and_restore(nodes: list[LocalNode], store: Path) -> LocalNode:
-    """Upload a snapshot of the cluster, restore it into an empty one, compare."""
-    say("Taking a snapshot on a follower and uploading it")
+async def back_up_and_restore(nodes: list[LocalNode], store: Path) -> LocalNode:
+    """Upload a backup of the cluster, restore it into an empty one, compare."""
+    say("Taking a backup on a follower and uploading it")
     leader = await leader_of(nodes)
     follower = next(node for node in nodes if node is not leader)
     async with AdminClient.connect(follower.admin_address) as admin:
-        snapshot = await admin.create_snapshot(upload=True)
+        backup = await admin.create_snapshot(upload=True)
     done(
-        f"{snapshot.key_count} records of all collections at log index "
-        f"{snapshot.applied_index}, {snapshot.size_bytes} bytes:"
+        f"{backup.key_count} records of all collections at log index "
+        f"{backup.applied_index}, {backup.size_bytes} bytes:"
     )
-    screen.print(placeless(f"    {snapshot.uri}"), soft_wrap=True)
+    screen.print(placeless(f"    {backup.uri}"), soft_wrap=True)
     say("Restoring it into a new, empty one-node cluster")
     [fresh] = create_nodes(ROOT / "restored", 1, store=store)
     fresh.start()
     await until_ready([fresh])
-    show(fresh, "admin", "restore", snapshot.uri)
+    show(fresh, "admin", "restore", backup.uri)
     original, restored = await contents(nodes[0]), await contents(fresh)
     if original != restored:
         raise SystemExit(f"contents differ: {len(original)} records, {len(restored)} restored")
@@ -170,7 +170,7 @@ async def story(nodes: list[LocalNode], store: Path) -> None:
     await write_and_read(nodes)
     show(nodes[0], "cluster", "status")
     await kill_the_leader(nodes)
-    fresh = await snapshot_and_restore(nodes, store)
+    fresh = await back_up_and_restore(nodes, store)
     nodes.append(fresh)
     say("The cluster, as `amaters-cli cluster status` shows it")
     show(nodes[0], "cluster", "status")
@@ -198,7 +198,7 @@ def main() -> None:
 def run() -> None:
     """Run the story, then say where to look."""
     screen.print(Panel("AmateRS: three nodes on this machine", expand=False, style="bold"))
-    store = ROOT / "snapshots"
+    store = ROOT / "backups"
     nodes = create_nodes(ROOT / "cluster", 3, store=store)
     (ROOT / "stop").unlink(missing_ok=True)
     try:
@@ -212,7 +212,7 @@ def run() -> None:
             "Where to look\n"
             f"  logs            {ROOT.name}/cluster/node1/server.log\n"
             f"  configuration   {ROOT.name}/cluster/node1/config.toml   (docs/configuration.md)\n"
-            f"  snapshots       {ROOT.name}/snapshots\n"
+            f"  backups         {ROOT.name}/backups\n"
             "  how it works    docs/architecture.md\n"
             "  on Kubernetes   make demo-k8s",
             expand=False,

@@ -6,7 +6,7 @@ import signal
 
 import grpc
 import pytest
-from amaters.wire import errors_pb2
+from amaters.wire import aql_pb2, errors_pb2
 from amaters_server.testing.certificates import Authority
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,24 @@ async def test_everything_a_client_can_ask(running, call):
         )
         values = [one.single.value.data for one in answer.results.results[1:]]
         assert values == [b"1", b"v0"]
+
+
+async def test_an_interactive_stream_sees_its_own_writes(running, call):
+    # Values that shrink, on a client that compresses: both ways, and within the stream.
+    values = [b"%d" % number * 2000 for number in range(50)]
+
+    async with call(running.client) as caller:
+
+        async def requests():
+            for value in values:
+                yield aql_pb2.QueryRequest(query=caller.set_query(b"k", value))
+                yield aql_pb2.QueryRequest(query=caller.get_query(b"k"))
+
+        gzip = grpc.Compression.Gzip
+        stream = caller.stub.ExecuteInteractive(requests(), timeout=60, compression=gzip)
+        answers = [answer async for answer in stream]
+
+    assert [one.result.single.value.data for one in answers[1::2]] == values
 
 
 async def test_a_value_with_a_wrong_checksum_is_refused(running, call):

@@ -102,10 +102,12 @@ impl RequestReader {
         if self.done {
             return Poll::Pending;
         }
-        let (messages, shared) = (&mut self.messages, &self.shared);
+        let messages = &mut self.messages;
         let polled = match &mut self.purpose {
-            Purpose::Collect(inbound) => collect(messages, inbound, shared, cx).map_ok(|()| None),
-            Purpose::AnswerEach(repeated) => repeated.poll(messages, shared, cx).map_ok(Some),
+            Purpose::Collect(inbound) => {
+                collect(messages, inbound, &self.shared, cx).map_ok(|()| None)
+            }
+            Purpose::AnswerEach(repeated) => repeated.poll(messages, cx).map_ok(Some),
         };
         self.done = polled.is_ready();
         match polled {
@@ -162,12 +164,7 @@ impl Repeated {
         }
     }
 
-    fn poll(
-        &mut self,
-        messages: &mut Messages,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<End, Fault>> {
+    fn poll(&mut self, messages: &mut Messages, cx: &mut Context<'_>) -> Poll<Result<End, Fault>> {
         if self.template.call.is_expected() {
             return Poll::Pending;
         }
@@ -178,6 +175,7 @@ impl Repeated {
             Poll::Ready(Ok(None)) => return Poll::Ready(Ok(End::Ok)),
             Poll::Ready(Ok(Some(message))) => message,
         };
+        let shared = &self.shared;
         Counters::add(&shared.counters.bytes_received, message.len() as u64);
         self.held = message.len();
         shared.backlog.hold(self.held);

@@ -40,7 +40,7 @@ class Records:
 
 
 async def serve(port: int) -> None:
-    """Answer until the process is told to end."""
+    """Answer until the process is terminated."""
     records = Records()
     methods = {
         "ExecuteQuery": grpc.unary_unary_rpc_method_handler(

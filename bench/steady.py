@@ -1,4 +1,4 @@
-"""Callers that never stop: what they saw tells how long a hand-over lasts for applications."""
+"""Callers that never stop: their results show how long a handover lasts for applications."""
 
 import asyncio
 import time

@@ -55,7 +55,7 @@ class Typical:
 
 
 def typical(samples: Sequence[Sample]) -> Typical:
-    """Return the medians; the extremes of the rate tell how steady the machine was."""
+    """Return the medians; the extremes of the rate show how steady the machine was."""
     rates = [one.measured.rate for one in samples]
     return Typical(
         rate=statistics.median(rates),

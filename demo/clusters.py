@@ -216,7 +216,7 @@ class Workload:
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
-    """Tell whether the pod is ready and not on its way out."""
+    """Return whether the pod is ready and not on its way out."""
     conditions = pod.get("status", {}).get("conditions", [])
     deleting = "deletionTimestamp" in pod["metadata"]
     return not deleting and any(

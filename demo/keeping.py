@@ -14,7 +14,7 @@ from demo.stage import figures, screen, step, testbed
 def back_up(kubectl: Kubectl, demo: Cluster) -> None:
     """Upload a backup to the test bed's S3 server and restore it into a second cluster."""
     backup = _place(kubectl)
-    with step("Telling the cluster where backups go (nothing restarts)"):
+    with step("Setting where backups go (nothing restarts)"):
         demo.patch(backup=backup)
         demo.until_rolled(3)
     with step("Uploading a backup to S3"):

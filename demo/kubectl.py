@@ -84,5 +84,5 @@ def eventually(
             if answer:
                 return answer
         time.sleep(0.5)
-    told = f"\n{explain()}" if explain else ""
-    raise AssertionError(f"not within {within:.0f} s: {what}; last seen: {answer!r}{told}")
+    details = f"\n{explain()}" if explain else ""
+    raise AssertionError(f"not within {within:.0f} s: {what}; last seen: {answer!r}{details}")

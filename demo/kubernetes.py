@@ -81,7 +81,7 @@ def heal(kubectl: Kubectl, demo: Cluster) -> None:
 
 
 def main() -> None:
-    """Tell the story; everything stays, to look around."""
+    """Run the demo; everything stays, to look around."""
     given = os.environ.get("KUBECONFIG")
     kubectl = Kubectl(given or testbed("kubeconfig"), NAMESPACE)
     screen.print(Panel("AmateRS on Kubernetes", expand=False, style="bold"))

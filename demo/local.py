@@ -31,12 +31,12 @@ screen = Console(highlight=False)
 
 
 def say(text: str) -> None:
-    """Tell what happens next."""
+    """Print what happens next."""
     screen.print(f"\n[bold cyan]>[/] {text}")
 
 
 def done(text: str) -> None:
-    """Tell what came of it."""
+    """Print its result."""
     screen.print(f"  [green]✓[/] {text}")
 
 
@@ -162,7 +162,7 @@ def stop_all(nodes: list[LocalNode]) -> None:
 
 
 async def story(nodes: list[LocalNode], store: Path) -> None:
-    """Tell it from start to end; the nodes are stopped by the caller."""
+    """Run it from start to end; the caller stops the nodes."""
     say("Starting three nodes")
     for node in nodes:
         node.start()

@@ -1,4 +1,4 @@
-"""A steady client that records what it was told, and checks the cluster against it.
+"""A steady client that records the answers it got, and checks the cluster against it.
 
 Every writer owns one key and writes the numbers 1, 2, 3 … to it, one after the other. That makes
 the check complete and cheap: a read that began after write n was acknowledged must return n or

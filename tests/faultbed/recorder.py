@@ -55,7 +55,7 @@ class Caller:
             await asyncio.sleep(self.rng.uniform(0, 2 * pause))
 
     async def once(self, key: str, *, write: bool) -> bool:
-        """Make one call and write down what was learnt."""
+        """Make one call and record its outcome."""
         self.count += 1
         value = f"{self.number}-{self.count}" if write else None
         invoked = time.monotonic()

@@ -83,12 +83,12 @@ class ForgetsSessions(SimNode):
         self.machine._replicated._sessions.recall = lambda *_, **__: None
 
 
-class LosesSomethingInImages(SimNode):
-    """The images it makes lack some of the rows."""
+class LosesSomethingInSnapshots(SimNode):
+    """The snapshots it makes lack some of the rows."""
 
     def start(self):
         super().start()
-        whole = self.images.checkpoint
+        whole = self.snapshots.checkpoint
 
         def without():
             other = MemoryEngine.holding(whole())
@@ -97,17 +97,17 @@ class LosesSomethingInImages(SimNode):
             other.write(changes, sync=True)
             return other.content()
 
-        self.images.checkpoint = without
+        self.snapshots.checkpoint = without
 
 
-class ForgetsSessionsInImages(LosesSomethingInImages):
-    """The images it makes lack the table of sessions."""
+class ForgetsSessionsInSnapshots(LosesSomethingInSnapshots):
+    """The snapshots it makes lack the table of sessions."""
 
     lost = (Space.META, state.SESSIONS, state.SESSIONS + b"\xff")
 
 
-class LosesRowsInImages(LosesSomethingInImages):
-    """The images it makes lack the data."""
+class LosesRowsInSnapshots(LosesSomethingInSnapshots):
+    """The snapshots it makes lack the data."""
 
     lost = (Space.DATA, b"", b"\xff" * 9)
 
@@ -161,12 +161,12 @@ class ServesReadsWhenCutOff(SimNode):
             super().read(read, answers)
 
 
-class NeverFetchesImages(SimNode):
-    """Ignores every image it is offered."""
+class NeverFetchesSnapshots(SimNode):
+    """Ignores every snapshot it is offered."""
 
     def start(self):
         super().start()
-        self.images.fetch = lambda _: None
+        self.snapshots.fetch = lambda _: None
 
 
 class BelievesForgedEntries(SimNode):
@@ -206,14 +206,14 @@ MUTANTS = [
     (TakesItsOwnWay, "equal states"),
     (AppliesTwice, "equal states"),
     (ForgetsSessions, "equal states"),
-    (ForgetsSessionsInImages, "equal states"),
-    (LosesRowsInImages, "equal states"),
+    (ForgetsSessionsInSnapshots, "equal states"),
+    (LosesRowsInSnapshots, "equal states"),
     (AcknowledgesBeforeCommit, "no acknowledged write lost"),
     (SkipsFsync, "no acknowledged write lost"),
     (ReadsWithoutBarrier, "linearizable"),
     (ServesReadsWhenCutOff, "silent when cut off"),
     (BelievesForEver, "belief ends"),
-    (NeverFetchesImages, "catches up"),
+    (NeverFetchesSnapshots, "catches up"),
     (ForgetsItsTerm, "refuses to start"),
     (BelievesForgedEntries, "refuses to go on"),
     (BelievesAnyTerm, "refuses to start"),

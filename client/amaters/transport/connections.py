@@ -1,6 +1,6 @@
 """One connection: its calls in progress, and whether the server still answers over it.
 
-gRPC notices only after minutes that the other side was cut off rather than closed. So a connection
+gRPC detects only after minutes that the other side was cut off rather than closed. So a connection
 over which a call waits is probed: when no answer has come for a while the server is sent a health
 check, and when that is not answered either the connection is replaced. gRPC's own keepalive would
 do the same, but fails every call of the connection: here calls that may be repeated fail at once,

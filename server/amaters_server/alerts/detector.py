@@ -56,7 +56,7 @@ class Detector:
     failed: dict[int, float | None] = field(default_factory=dict)
     """Members reported as failed, and since when they answer again."""
     leading: bool = False
-    """Whether this node leads, by a quorum's word, and judges the members."""
+    """Whether this node leads, confirmed by a quorum, and judges the members."""
     _inherited: frozenset[int] = frozenset()
     """Whom leaders before this one reported as failed: each is taken over once."""
     _lagging: dict[int, float] = field(default_factory=dict)

@@ -33,7 +33,7 @@ class ClusterView:
     leader: int
     """0 when none is known."""
     confirmed: bool
-    """Whether this member leads by a quorum's word."""
+    """Whether this member leads and a quorum confirmed it."""
     muted: bool = False
     """Whether this node judges nobody: it is stopping, was removed, or its disk has failed."""
     others: tuple[MemberView, ...] = ()

@@ -59,7 +59,7 @@ class WebhookSettings:
 
 @dataclass(slots=True)
 class WebhookCounts:
-    """What became of the alerts; telemetry reads it."""
+    """Alerts by outcome; telemetry reads it."""
 
     delivered: int = 0
     failed: int = 0

@@ -207,7 +207,7 @@ def compose(
             recent_log,
         )
     )
-    peer_service = PeerService(lambda: node.peers, peers.heard)
+    peer_service = PeerService(lambda: node.peers, peers.received_from)
     node.on_expelled(peer_service.expel)
     monitor = Monitor(
         from_settings.alert_settings(settings),

@@ -99,7 +99,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         server = compose(settings, engine, certificates, reloading, logs.ring.records)
         reloader = Reloader(sources, settings, _reloadable(server, logs), digest=loaded.digest)
         reloading.begin(reloader)
-        logs.tell_with(lambda: _facts(server))
+        logs.add_facts(lambda: _facts(server))
         async with _running(server, settings, stop):
             gc.freeze()
             if not stop.asked:

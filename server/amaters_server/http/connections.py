@@ -63,7 +63,7 @@ class Connections:
         self._transports: dict[asyncio.BaseProtocol, asyncio.Transport] = {}
         """The oldest first."""
         self._spares: list[int] = []
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
 
     async def accept(self, door: socket.socket) -> None:
         """Take in what comes to the socket, until cancelled."""
@@ -113,6 +113,6 @@ class Connections:
             # Not closed: that would wait for a caller who takes nothing.
             one.abort()
         now = asyncio.get_running_loop().time()
-        if oldest and now - self._told_at >= QUIET_SECONDS:
-            self._told_at = now
+        if oldest and now - self._logged_at >= QUIET_SECONDS:
+            self._logged_at = now
             _log.warning("http.connections_shed", extra={"closed": len(oldest), "kept": self._most})

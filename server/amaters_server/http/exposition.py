@@ -54,7 +54,9 @@ def _requests(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
     yield counter("amaters_bytes_written", "Bytes of answers sent.", traffic.bytes_sent)
     yield gauge("amaters_active_connections", "Client connections.", traffic.connections)
     yield counter("amaters_queries_total", "Queries carried out.", every.count)
-    yield counter("amaters_query_time_us_total", "Microseconds they took.", int(every.total * 1e6))
+    yield counter(
+        "amaters_query_time_us_total", "Microseconds that queries took.", int(every.total * 1e6)
+    )
     yield add_histogram(histogram("amaters_request_latency_seconds", "How long calls took."), every)
 
 
@@ -185,7 +187,7 @@ def _cluster(status: NodeStatus, node: Counters) -> Iterator[Metric]:
         "proposals_dropped": ("Proposals dropped before commit.", node.proposals_dropped),
         "proposed_writes": ("Writes in those entries.", node.proposed_writes),
         "entries_applied": ("Log entries applied.", node.entries_applied),
-        "outcomes_unknown": ("Writes whose fate was not learnt.", node.outcomes_unknown),
+        "outcomes_unknown": ("Writes whose outcome is unknown.", node.outcomes_unknown),
         "read_barriers": ("Barriers for consistent reads.", node.read_barriers),
         "reads": ("Consistent reads.", node.reads),
         "reads_stale": ("Stale reads.", node.reads_stale),
@@ -225,7 +227,9 @@ def _alerts(alerts: Mapping[tuple[str, str], int], webhook: WebhookCounts) -> It
     for rule_and_severity, count in alerts.items():
         fired.add_metric(rule_and_severity, count)
     posted = counter(
-        "amaters_alert_webhook_total", "What became of alerts to be posted.", labels=["outcome"]
+        "amaters_alert_webhook_total",
+        "Alerts posted to the webhook, by outcome.",
+        labels=["outcome"],
     )
     for outcome in ("delivered", "failed", "dropped"):
         posted.add_metric([outcome], getattr(webhook, outcome))

@@ -49,7 +49,7 @@ class PeerTransport(Protocol):
         ...
 
     def nudge(self, member: int, /, *, anew: bool = False) -> None:
-        """Connect to a member that is up now; `anew`: even if there is a connection."""
+        """Connect to a member that is up now; `anew`: replace a connection that exists."""
         ...
 
     def ask_again(self, member: int, /) -> None:

@@ -113,7 +113,7 @@ class BackupInfo:
     uri: str = ""
     """Where an uploaded one is."""
     cluster_id: str = ""
-    """Whose data it is; empty when nobody can tell."""
+    """Whose data it is; empty when it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Logs:
         self._queue = LogQueue(self.ring, throttle or EventThrottle())
         logging.addLevelName(TRACE, "TRACE")
 
-    def tell_with(self, facts: Facts) -> None:
+    def add_facts(self, facts: Facts) -> None:
         """Add these fields to every record from now on."""
         self._queue.facts = facts
 

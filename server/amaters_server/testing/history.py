@@ -19,7 +19,7 @@ from typing_extensions import override
 
 
 class Outcome(enum.Enum):
-    """What the caller learnt."""
+    """What the caller got as answer."""
 
     OK = "ok"
     FAILED = "failed"

@@ -79,7 +79,7 @@ class Loopback:
             self.snapshots,
         )
         self.node = Node(self.settings, parts)
-        service = PeerService(lambda: self.node.peers, self.transport.heard)
+        service = PeerService(lambda: self.node.peers, self.transport.received_from)
         self.node.on_expelled(service.expel)
         self.listener = InternalListener(
             self.settings.addresses.peer,
@@ -181,7 +181,7 @@ def memory_disk() -> Callable[[], Engine]:
 async def until(condition: Callable[[], bool], seconds: float = CALL_SECONDS) -> None:
     """Return once the condition holds; TimeoutError when it does not in time."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nothing tells about it
+        while not condition():  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(0.01)
 
 

@@ -11,7 +11,7 @@ from amaters_server.testing.simulation.cluster import SimCluster
 
 
 def main(arguments: list[str]) -> int:
-    """Run what was asked for; the exit status tells whether all was well."""
+    """Run what was asked for; the exit status says whether it passed."""
     parser = argparse.ArgumentParser(description="Replay seeds of the cluster simulation.")
     parser.add_argument("seeds", type=int, nargs="*", help="seeds to run")
     parser.add_argument("--from", type=int, default=0, dest="first", help="first seed of a range")

@@ -604,7 +604,7 @@ async def test_a_member_of_which_nothing_is_heard_is_connected_to_anew(
     receive = pair.node.receive
 
     def answered(sender, messages) -> bool:
-        pair.connections.heard(OTHER)
+        pair.connections.received_from(OTHER)
         return receive(sender, messages)
 
     pair.node.receive = answered
@@ -615,7 +615,7 @@ async def test_a_member_of_which_nothing_is_heard_is_connected_to_anew(
 
     # The connection lives, and its stream leads nowhere: what arrives is nobody's.
     pair.node.receive = lambda sender, messages: True
-    pair.service._deliveries._heard = lambda member: None
+    pair.service._deliveries._received = lambda member: None
     until_renewed = asyncio.create_task(sending(pair, 1))
     await until(lambda: pair.link.channel is not before)
     assert pair.node.anew, "the other side connects anew as well"

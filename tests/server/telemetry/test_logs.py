@@ -41,7 +41,7 @@ log = logging.getLogger("amaters_server.test")
 
 def test_json_lines_carry_event_fields_level_time_and_node(logs):
     logs.apply(LogSettings(format="json"))
-    logs.tell_with(lambda: {"node": 3, "term": 9})
+    logs.add_facts(lambda: {"node": 3, "term": 9})
 
     log.warning("leader.changed", extra={"leader": 2})
 
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_opened_changes_nothing(logs, tmp_path):
 
 def test_the_ring_keeps_the_newest_records_with_their_fields(logs):
     logs.apply(LogSettings())
-    logs.tell_with(lambda: {"node": 3})
+    logs.add_facts(lambda: {"node": 3})
     for number in range(RING_LINES + 10):
         log.warning("event.%d", number, extra={"leader": 2, "why": "it is"})
 

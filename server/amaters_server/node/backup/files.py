@@ -216,7 +216,7 @@ def _stored(manager: BackupFolder, backup_id: int) -> StoredBackup:
 
 
 def _described(stored: StoredBackup) -> BackupInfo:
-    """Return what the beginning of the file tells."""
+    """Return what the header of the file says."""
     bare = BackupInfo(
         id=stored.id,
         timestamp_ms=stored.timestamp_ms,

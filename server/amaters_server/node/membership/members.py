@@ -230,8 +230,8 @@ class Members:
         )
 
     def _silent_ms(self, member: Member, loop: ReplicaLoop) -> int | None:
-        heard = loop.replica.last_contact(member.id)
-        return None if heard is None else int(max(self._clock.now() - heard, 0) * 1000)
+        received = loop.replica.last_contact(member.id)
+        return None if received is None else int(max(self._clock.now() - received, 0) * 1000)
 
     def _reply(self, member_id: int) -> peer_pb2.MemberReply:
         return forwarding.reply(self._report(), member_id)

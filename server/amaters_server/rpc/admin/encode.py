@@ -71,7 +71,7 @@ def status(
 
 
 def incompatible(found: Incompatible) -> admin_pb2.IncompatibleMember:
-    """Return what is told about a member of a version that does not fit."""
+    """Return a member whose version does not fit."""
     return admin_pb2.IncompatibleMember(
         member_id=found.member,
         version=dotted(found.version),
@@ -82,7 +82,7 @@ def incompatible(found: Incompatible) -> admin_pb2.IncompatibleMember:
 
 
 def certificate(facts: CertificateFacts) -> admin_pb2.Certificate:
-    """Return what is told about a certificate."""
+    """Return what is known of a certificate."""
     return admin_pb2.Certificate(
         listener=facts.listener,
         serial=facts.serial,

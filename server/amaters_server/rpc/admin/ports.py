@@ -135,7 +135,7 @@ class AdminBackups(Protocol):
 
 
 class AdminReload(Protocol):
-    """The process's configuration in force, and how it is taken over anew."""
+    """The process's configuration in force, and how it is reloaded."""
 
     def digest(self) -> str:
         """Return the digest of the configuration file in force; empty when there is none."""

@@ -49,7 +49,7 @@ class AdminService:
         await self._downloads.ended()
 
     async def end_streams(self) -> None:
-        """End what would go on for ever; returns when the callers have been told, or soon."""
+        """End the streams that have no end; returns when the callers know, or soon."""
         self._parts.alerts.close()
         self._parts.log.close()
         await self._streams.ended(END_SECONDS)
@@ -185,7 +185,7 @@ class AdminService:
     async def WatchAlerts(
         self, request: admin_pb2.WatchAlertsRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.Alert, None]:
-        """Tell the alerts of this node."""
+        """Stream the alerts of this node."""
         with self._streams.counted():
             async for alert in admin_streams.alerts(self._parts.alerts, request):
                 yield alert
@@ -193,7 +193,7 @@ class AdminService:
     async def TailLog(
         self, request: admin_pb2.TailLogRequest, context: Context
     ) -> AsyncGenerator[admin_pb2.LogRecord, None]:
-        """Tell this node's log."""
+        """Stream this node's log."""
         with self._streams.counted():
             async for record in admin_streams.log_records(self._parts.log, request):
                 yield record

@@ -1,6 +1,6 @@
 """The streams of the admin service: alerts, log, backup files. Each ends with its source.
 
-They are plain async generators over request messages; whoever serves them closes them when the
+They are plain async generators over request messages; the listener closes them when the
 caller leaves.
 """
 

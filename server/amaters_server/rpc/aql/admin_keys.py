@@ -28,7 +28,7 @@ Facts: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Where true values come from; each is asked anew by every command."""
+    """Where true values come from; every command reads them again."""
 
     status: Callable[[], NodeStatus]
     members: Callable[[], Awaitable[MembersReport]]
@@ -128,12 +128,12 @@ class AdminKeys:
             "node_id": str(member.id),
             "address": member.client_address,
             "state": "running" if healthy else "unreachable",
-            "last_heartbeat": self._heard(one.silent_ms),
+            "last_heartbeat": self._last_heartbeat(one.silent_ms),
             "data_size_bytes": size,
         }
 
-    def _heard(self, silent_ms: int | None) -> str:
-        """Return when a member was last heard of by whoever reported it; empty: never."""
+    def _last_heartbeat(self, silent_ms: int | None) -> str:
+        """Return when the reporting node last received from the member; empty: never."""
         if silent_ms is None:
             return ""
         at = datetime.fromtimestamp(int(self._unix_time() - silent_ms / 1000), UTC)

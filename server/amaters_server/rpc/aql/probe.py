@@ -30,11 +30,11 @@ _FRAME_HEAD, _SETTINGS = 9, 4
 
 
 class State(enum.Enum):
-    """Whether somebody is there."""
+    """What was found at an address."""
 
     RUNNING = "running"
     STOPPED = "stopped"
-    """Nobody listens at that address."""
+    """Nothing listens at that address."""
     UNREACHABLE = "unreachable"
     """No answer: the host, the network or the process may be at fault."""
     FOREIGN = "foreign"
@@ -139,8 +139,8 @@ def _in_tls(plain: socket.socket) -> _Speech | None:
             return _alerted(wrong)
         except ConnectionError:
             found = _Speech.NOTHING
-    # A server that misses a certificate notices after our part of the handshake, and gRPC's own
-    # then leaves without a word.
+    # A server that requires a certificate ends the handshake after our part; gRPC's own server
+    # closes the connection without an alert.
     ends = {_Speech.PLAIN: _Speech.TLS, _Speech.NOTHING: _Speech.TLS_WITH_CERTIFICATES}
     return ends.get(found, found)
 

@@ -53,6 +53,6 @@ class AqlService:
         await self._pending.drained()
 
     async def close(self) -> None:
-        """Give up what still runs; its callers are told that the server shuts down."""
+        """Give up what still runs; its callers learn that the server shuts down."""
         await self._tasks.close()
         self.budget.close()

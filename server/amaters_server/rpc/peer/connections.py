@@ -44,7 +44,7 @@ class PeerConnections:
             if member is None or member.peer_address != link.member.peer_address:
                 del self._links[member_id]
                 self._close_later(link)
-        parts = LinkParts(identity, self._dialer, self._credentials, self._heard, self._rng)
+        parts = LinkParts(identity, self._dialer, self._credentials, self._judge, self._rng)
         for member in others:
             if member.id not in self._links:
                 self._links[member.id] = PeerLink(member, parts)
@@ -55,18 +55,18 @@ class PeerConnections:
         return link is not None and link.send(messages)
 
     def nudge(self, member: int, *, anew: bool = False) -> None:
-        """Hear that a member is up: connect to it now; `anew`: even if there is a connection."""
+        """Connect now to a member that is up; `anew`: replace a connection that exists."""
         link = self._links.get(member)
         if link is not None:
             link.nudge()
             if anew:
                 link.renew(announce=False)
 
-    def heard(self, member: int) -> None:
+    def received_from(self, member: int) -> None:
         """Note that messages of a member arrive."""
         link = self._links.get(member)
         if link is not None:
-            link.heard = True
+            link.received = True
 
     def ask_again(self, member: int) -> None:
         """Have a member answer another handshake soon, at its own address."""
@@ -75,18 +75,18 @@ class PeerConnections:
             link.ask_again()
 
     def renew(self) -> None:
-        """Hear that the listener shows another certificate: replace connections both ways."""
+        """Replace connections both ways: the listener shows another certificate."""
         for link in self._links.values():
             link.renew(announce=True)
 
     def versions(self) -> Mapping[int, str]:
-        """Return the versions that members told in their handshakes."""
+        """Return the versions that members sent in their handshakes."""
         return {member_id: link.version for member_id, link in self._links.items()}
 
     async def identify(
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:
-        """Ask whoever listens there; OSError when unreachable."""
+        """Ask the node that listens there; OSError when unreachable."""
         channel = self._dialer.dial(address, self._credentials())
         try:
             return await answer_to(request, peer_pb2.IdentifyResponse, channel, "Identify", timeout)
@@ -110,7 +110,7 @@ class PeerConnections:
     async def fetch_snapshot(
         self, source: int, request: peer_pb2.FetchImageRequest
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read an image over a connection of its own; OSError when it breaks off."""
+        """Read a snapshot over a connection of its own; OSError when it breaks off."""
         link = self._links.get(source)
         if link is None or self._own is None:
             raise ConnectionError(f"member {source} is not known")
@@ -130,7 +130,7 @@ class PeerConnections:
         await asyncio.gather(*(link.close() for link in links), *self._closing)
         await self._dialer.close()
 
-    def _heard(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
+    def _judge(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
         return self._answered(member, response)
 
     def _close_later(self, link: PeerLink) -> None:

@@ -1,7 +1,7 @@
 """The outgoing connection to one member, kept up for as long as the member is wanted.
 
 Sending never blocks and never waits: what cannot leave is dropped, for raft repeats itself.
-Every attempt to connect opens a new channel, so the name is resolved anew each time.
+Every attempt to connect opens a new channel, so the name is resolved again each time.
 
 Credentials are renewed by a second connection beside the first, which is given up only once the
 other is in use: a message dropped in between, a forwarded write for example, would be repeated no
@@ -19,8 +19,8 @@ from amaters.transport.backoff import Backoff
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
+from amaters_server.rpc.peer.link_log import LinkLog
 from amaters_server.rpc.peer.messages import answer_to, frames, introduction, path
-from amaters_server.rpc.peer.trouble import Trouble
 from amaters_server.rpc.transport.channels import (
     Channel,
     Dialer,
@@ -45,7 +45,7 @@ LINGER_SECONDS = 10.0
 """How long a connection that was replaced lives on, for what was queued and asked on it."""
 
 JudgeAnswer = Callable[[int, peer_pb2.HandshakeResponse], str]
-"""Hears what a member says to a handshake; returns why it is not connected to, if it is not."""
+"""Takes a member's answer to a handshake; returns why this node refuses it, or nothing."""
 
 
 class PeerRefusedError(ConnectionError):
@@ -92,7 +92,7 @@ class PeerLink:
     def __init__(self, member: Member, parts: LinkParts) -> None:
         self.member = member
         self.version = ""
-        self.heard = False
+        self.received = False
         """Messages of the member have arrived in this period."""
         self._sent = False
         self._silent, self._most_silent = 0, SILENT_PERIODS
@@ -105,7 +105,7 @@ class PeerLink:
         self._current: _Connection | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._asked_at = -inf
-        self._trouble = Trouble(asyncio.get_running_loop().time())
+        self._log = LinkLog(asyncio.get_running_loop().time())
         name = f"peer-link-{member.id}"
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=name)
 
@@ -165,7 +165,7 @@ class PeerLink:
             await self._pause(BACKOFF.pause(attempts, self._parts.rng.random))
 
     async def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt, unless the other side is heard of meanwhile."""
+        """Wait before the next attempt, unless the other side connects meanwhile."""
         self._nudged.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -201,10 +201,10 @@ class PeerLink:
         A connection whose pings are answered may still lead nowhere: the other side has lost the
         stream, or this side's messages arrive and the answers do not.
         """
-        self._silent = self._silent + 1 if self._sent and not self.heard else 0
-        if self.heard:
+        self._silent = self._silent + 1 if self._sent and not self.received else 0
+        if self.received:
             self._most_silent = SILENT_PERIODS
-        self._sent = self.heard = False
+        self._sent = self.received = False
         if self._silent >= self._most_silent:
             facts = {"peer": self.member.id, "seconds": self._silent * SILENT_SECONDS}
             log.warning("peer.silent", extra=facts)
@@ -226,7 +226,7 @@ class PeerLink:
         return successor
 
     async def _connect(self) -> _Connection:
-        """Dial and shake hands; OSError when that is in vain."""
+        """Dial and shake hands; OSError when it fails."""
         self._outdated.clear()
         announce, self._announce = self._announce, False
         shown, where = self._parts.credentials(), self.member.peer_address
@@ -240,7 +240,7 @@ class PeerLink:
             self._announce |= announce
             await channel.close()
             raise
-        self._trouble.over()
+        self._log.connected()
         facts = {"peer": self.member.id, "address": where, "anew": self._current is not None}
         log.info("peer.connected", extra=facts)
         return _Connection(channel, deliver, shown, asyncio.create_task(deliver.carry()))
@@ -267,10 +267,10 @@ class PeerLink:
         self.revision = response.protocol_revision
 
     def _note(self, error: OSError) -> None:
-        """Tell each kind of trouble once until it is over, not with every attempt."""
+        """Log each kind of failure once until it is over, not with every attempt."""
         refused = isinstance(error, PeerRefusedError)
         now = asyncio.get_running_loop().time()
-        level = self._trouble.level(str(error) if refused else "unreachable", now)
+        level = self._log.level(str(error) if refused else "unreachable", now)
         if level is None:
             return
         event = "peer.unreachable"

@@ -18,8 +18,8 @@ from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.wire import peer_pb2
 
 RECYCLE_SECONDS = 60.0
-"""How long streams go on whose owners do not connect anew of their own accord when asked to: their
-files may be on their way still, and whoever shows no valid certificate is to be cut off."""
+"""How long streams last whose owners do not reconnect when asked to: a snapshot may be under way, and
+a peer without a valid certificate must be cut off."""
 
 SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
 DELIVER = f"/{SERVICE.full_name}/Deliver"
@@ -37,7 +37,7 @@ class PeerNode(Protocol):
         ...
 
     async def identify(self, request: peer_pb2.IdentifyRequest, /) -> peer_pb2.IdentifyResponse:
-        """Tell an empty disk who it is to be."""
+        """Give a node with an empty disk its identity."""
         ...
 
     async def forward(self, request: peer_pb2.ForwardRequest, /) -> peer_pb2.ForwardResponse:
@@ -47,7 +47,7 @@ class PeerNode(Protocol):
     def snapshot(
         self, sender: int, request: peer_pb2.FetchImageRequest, /
     ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read an snapshot in chunks."""
+        """Read a snapshot in chunks."""
         ...
 
 
@@ -58,10 +58,10 @@ ProvideNode = Callable[[], PeerNode]
 class PeerService:
     """One node's PeerService on its internal listener."""
 
-    def __init__(self, node: ProvideNode, heard: Callable[[int], None] = lambda _: None) -> None:
-        """Call `heard` with the id of each member that sends messages."""
+    def __init__(self, node: ProvideNode, received: Callable[[int], None] = lambda _: None) -> None:
+        """Call `received` with the id of each member that sends messages."""
         self._node = node
-        self._deliveries = Deliveries(node, heard)
+        self._deliveries = Deliveries(node, received)
         self._tasks: TaskScope | None = None
         self.expel = self._deliveries.expel
         """Ends the streams of a member that was removed."""
@@ -87,7 +87,7 @@ class PeerService:
     async def FetchImage(  # noqa: N802
         self, request: peer_pb2.FetchImageRequest, context: CallContext
     ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
-        """Send an snapshot from an offset on."""
+        """Send a snapshot from an offset on."""
         sender = admitted(self._node(), context.invocation_metadata())
         async for chunk in self._node().snapshot(sender, request):
             yield chunk
@@ -95,7 +95,7 @@ class PeerService:
     async def Identify(  # noqa: N802
         self, request: peer_pb2.IdentifyRequest, context: CallContext
     ) -> peer_pb2.IdentifyResponse:
-        """Tell an empty disk who it is to be."""
+        """Give a node with an empty disk its identity."""
         return await self._node().identify(request)
 
     async def Forward(  # noqa: N802
@@ -123,9 +123,9 @@ class _Delivery:
 class Deliveries(Inbound):
     """The streams of raft messages that other members have open here."""
 
-    def __init__(self, node: ProvideNode, heard: Callable[[int], None]) -> None:
+    def __init__(self, node: ProvideNode, received: Callable[[int], None]) -> None:
         self._node = node
-        self._heard = heard
+        self._received = received
         self._open: dict[int, _Delivery] = {}
         self._newest = 0
 
@@ -174,7 +174,7 @@ class Deliveries(Inbound):
                 self._end(call_id)
 
     def expel(self, member: int) -> None:
-        """End the streams of a member that was removed; its next handshake tells it so."""
+        """End the streams of a member that was removed; its next handshake says so."""
         for call_id, delivery in list(self._open.items()):
             if delivery.sender == member:
                 self._end(call_id)
@@ -182,7 +182,7 @@ class Deliveries(Inbound):
     def _take(self, delivery: _Delivery, frame: bytes) -> bool:
         messages = peer_pb2.Frame.FromString(frame).messages
         delivery.count += len(messages)
-        self._heard(delivery.sender)
+        self._received(delivery.sender)
         return self._node().receive(delivery.sender, messages)
 
     def _end(self, call_id: int) -> None:

@@ -79,12 +79,12 @@ class Client:
             if asked[0]:
                 asked[0] = False
                 self._judge(node, repairs, answers[0][1])
-                self._heard(call, answers[0][1])
+                self._answered(call, answers[0][1])
 
         def gave_up() -> None:
             if asked[0]:
                 asked[0] = False
-                self._heard(call, OutcomeUnknownError("no answer at all"))
+                self._answered(call, OutcomeUnknownError("no answer at all"))
 
         self._world.later(PATIENCE_SECONDS + SLACK_SECONDS, gave_up)
         node.arrive(lambda: self._call(node, call, answered))
@@ -106,7 +106,7 @@ class Client:
                 f"member {node.id} answered {answer!r} at {self._world.now()}",
             )
 
-    def _heard(self, call: _Call, answer: Answer) -> None:
+    def _answered(self, call: _Call, answer: Answer) -> None:
         retry = call.value is not None and self._session and isinstance(answer, DatabaseError)
         if retry and not self._stopped:
             self._world.later(self._world.rng.uniform(0.0, 0.2), lambda: self._ask(call))

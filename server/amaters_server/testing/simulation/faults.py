@@ -87,7 +87,7 @@ class Faults:
         try:
             node.start()
         except StorageFullError:
-            # The process ends, and whoever looks after it starts it again.
+            # The process ends, and its supervisor starts it again.
             node.crash()
             self._world.later(0.5, lambda: self._start(node))
 
@@ -184,7 +184,7 @@ class Faults:
         target.take_in(forged(self._world.rng, sender, target))
 
     def _replay(self) -> bool:
-        """Have messages arrive once more, long after they were sent, and whoever sent them."""
+        """Have messages arrive once more, long after they were sent, from any sender."""
         place, network = self._cluster.place, self._cluster.network
         for _ in range(self._world.rng.randrange(1, MOST_FORGERIES)):
             if not place.overheard:

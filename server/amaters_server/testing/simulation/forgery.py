@@ -94,11 +94,11 @@ def _named(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 
 def _offered(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
-    """Offer an image that nobody made, or one with a voter that nobody chose."""
+    """Offer a snapshot that nobody made, or one with a voter that nobody chose."""
     maker, index, of = _NOBODY, 1, 1
-    if images := target.place.images:
-        (maker, index), image = rng.choice(sorted(images.items()))
-        of = position(MemoryEngine.holding(image)).term
+    if snapshots := target.place.snapshots:
+        (maker, index), snapshot = rng.choice(sorted(snapshots.items()))
+        of = position(MemoryEngine.holding(snapshot)).term
     # Raft takes no configuration without the target; alone, it would elect itself.
     announced = _bytes(2, _bytes(1, _fields({1: target.id})) + _fields({2: index, 3: of}))
     offer = _bytes(1, maker.to_bytes(8, "big")) + announced

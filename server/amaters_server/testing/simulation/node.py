@@ -22,9 +22,9 @@ from amaters_server.raft.replica import Replica
 from amaters_server.storage.engine import Changes
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.clock import SimClock
-from amaters_server.testing.simulation.images import SimImages
 from amaters_server.testing.simulation.place import SimPlace, SimProcess
 from amaters_server.testing.simulation.recorder import RecordingMachine
+from amaters_server.testing.simulation.snapshots import SimSnapshots
 
 TICK_SECONDS = 0.02
 TICKS_BETWEEN_HANDSHAKES = 5
@@ -34,7 +34,7 @@ _NOWHERE = Path("/nonexistent")
 
 
 class SimNode(SimProcess):
-    """One member with its replica, state machine, log and images."""
+    """One member with its replica, state machine, log and snapshots."""
 
     syncs = True
     """False simulates an engine that lies about durability."""
@@ -77,7 +77,7 @@ class SimNode(SimProcess):
         self.up = True
         self.engine = MemoryEngine(self.storage.disk)
         self.machine = RecordingMachine(self.engine, self.id, self.place.recorder)
-        self.images = SimImages(self)
+        self.snapshots = SimSnapshots(self)
         log = Log(self.engine)
         disk = opening.Disk(self.engine, self.machine, log)
         identity = log.identity()
@@ -105,7 +105,7 @@ class SimNode(SimProcess):
         self.up = False
         full = self.storage.disk.capacity_bytes is not None
         if self._writing and self._queue and not full and rng.choice((True, False)):
-            self._write_now()  # It had reached the disk; only nobody heard of it any more.
+            self._write_now()  # It had reached the disk; no reply was sent.
         self.storage.disk.crash(keep=rng.randrange(3))
 
     def show_state(self) -> None:
@@ -143,7 +143,7 @@ class SimNode(SimProcess):
 
     @override
     def receive(self, sender: SimProcess, message: bytes) -> None:
-        """Take a message of another member in; a removed one is told so, as in a handshake."""
+        """Take a message of another member in; a removed one learns so, as in a handshake."""
         membership = self.machine.membership
         if membership is not None and rules.was_removed(membership, sender.id):
             sender.retired = True
@@ -152,7 +152,7 @@ class SimNode(SimProcess):
         self.take_in(message)
 
     def take_in(self, message: bytes) -> None:
-        """Step a message; one that offers a snapshot is stepped again once its image is here."""
+        """Step a message; one that offers a snapshot is stepped again once its snapshot is here."""
         self.replica.step(message, self.clock.now())
         self.kick()
 
@@ -179,10 +179,10 @@ class SimNode(SimProcess):
         self.replica.tick(now)
         self._carry_out(self.replica.advance(now, flush=True))
         if not self.up:
-            return  # Power failed while an image was installed.
+            return  # Power failed while a snapshot was installed.
         self._check_belief()
         if self.leads:
-            self.images.look_after()
+            self.snapshots.offer_again()
         if self._ticks % TICKS_BETWEEN_HANDSHAKES == 0:
             self._shake_hands()
 
@@ -192,7 +192,7 @@ class SimNode(SimProcess):
         self.kick()
 
     def _check_belief(self) -> None:
-        """Require that a leader which hears nobody believes in itself no longer than it may."""
+        """Require that a leader without contact to a quorum keeps its lease no longer than it may."""
         self._lonely_ticks = self._lonely_ticks + 1 if self.leads and self.deaf else 0
         if self._lonely_ticks > 2 * self.pinned + 1:
             self.place.recorder.accuse(
@@ -238,9 +238,9 @@ class SimNode(SimProcess):
             answers(answered)
         self._notice(outbox)
         for offer in outbox.offers:
-            self.images.fetch(offer)
+            self.snapshots.fetch(offer)
         if outbox.snapshots_wanted:
-            self.images.make()
+            self.snapshots.make()
         self._awaiting = outbox.install or self._awaiting
         if self._awaiting is not None and not self._queue:
             self._install(self._awaiting)
@@ -304,11 +304,11 @@ class SimNode(SimProcess):
         self._queue = []
         return token
 
-    def _install(self, image: Snapshot) -> None:
+    def _install(self, snapshot: Snapshot) -> None:
         if self.storage.disk.capacity_bytes is not None:
             return  # Too full for it; every tick tries again.
         self._awaiting = None
-        self.images.install(image, self._installed)
+        self.snapshots.install(snapshot, self._installed)
 
     def _installed(self) -> None:
         self.show_state()

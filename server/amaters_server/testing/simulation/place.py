@@ -1,4 +1,4 @@
-"""What simulated members share, and what each of them is to the others and to its images."""
+"""What simulated members share, and what each of them is to the others and to its snapshots."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,8 +26,8 @@ class SimPlace:
     network: Network
     recorder: Recorder
     nodes: "Mapping[int, SimProcess]"
-    images: dict[tuple[int, int], bytes]
-    """Finished images by (maker, index)."""
+    snapshots: dict[tuple[int, int], bytes]
+    """Finished snapshots by (maker, index)."""
     overheard: deque[tuple[int, int, bytes]] = field(
         default_factory=lambda: deque(maxlen=OVERHEARD)
     )

@@ -1,6 +1,6 @@
 """What all members of a simulated cluster must agree on, noted as it happens.
 
-Each check that fails says its name first, so that the tests can tell which one caught a mutant.
+Each check that fails says its name first, so that the tests can name the one that caught a mutant.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ class Recorder:
     def logged(self, node: int, changes: Changes) -> None:
         """Note what a member wrote of its log: equal index and term mean equal logs up to there.
 
-        Only what reached a disk counts: a group of one may lose a term that nobody heard of.
+        Only what reached a disk counts: a group of one may lose a term that no one received.
         """
         last: Place | None = None
         for space, key, row in changes.operations:
@@ -86,7 +86,7 @@ class Recorder:
             self.accuse("equal states", f"all of member {node}'s data at index {index} is wrong")
 
     def acknowledged(self, values: Iterable[bytes | None]) -> None:
-        """Note everything that callers were told is written."""
+        """Record every write that callers got acknowledged."""
         for value in values:
             if value not in self.model.written:
                 self.accuse("no acknowledged write lost", f"{value!r} is in no member's log")

@@ -1,4 +1,4 @@
-"""Images between simulated members: made, fetched and installed, with power failing around it."""
+"""Snapshots between simulated members: made, fetched and installed, with power failing around it."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ RETRY_SECONDS = 1.0
 ONE_IN_SO_MANY_FAILS = 5
 
 
-class SimImages:
-    """Both ends of catching up by image, of one member in one of its lives."""
+class SimSnapshots:
+    """Both ends of catching up by snapshot, of one member in one of its lives."""
 
     def __init__(self, node: SimProcess) -> None:
         self._node = node
@@ -27,18 +27,18 @@ class SimImages:
         return self._node.engine.content()
 
     def make(self) -> None:
-        """Make an image of the state that is on the disk, and offer it."""
+        """Make a snapshot of the state that is on the disk, and offer it."""
         node = self._node
         content = self.checkpoint()
         kept = position(MemoryEngine.holding(content))
-        node.place.images[node.id, kept.index] = content
+        node.place.snapshots[node.id, kept.index] = content
         conf_state = kept.membership.conf_state if kept.membership else ConfState()
         self._members = frozenset((*conf_state.voters, *conf_state.learners))
         offer = node.id.to_bytes(8, "big")
         node.replica.offer_snapshot(kept.index, kept.term, conf_state, offer)
         self._offered_at = node.clock.now()
 
-    def look_after(self) -> None:
+    def offer_again(self) -> None:
         """Offer it again to members that did not take it, or make one that names them."""
         replica, now = self._node.replica, self._node.clock.now()
         if now - self._offered_at > RETRY_SECONDS:
@@ -50,14 +50,14 @@ class SimImages:
                 self._offered_at = now
 
     def fetch(self, offer: SnapshotOffer) -> None:
-        """Fetch the image of an offer, then let raft have its message."""
+        """Fetch the snapshot of an offer, then let raft have its message."""
         node = self._node
         maker = int.from_bytes(offer.data, "big")
-        image = node.place.images.get((maker, offer.index))
+        snapshot = node.place.snapshots.get((maker, offer.index))
         source = node.place.nodes.get(maker)
-        if image is None or source is None or not source.up:
+        if snapshot is None or source is None or not source.up:
             return
-        whole = image
+        whole = snapshot
 
         def fetched() -> None:
             try:
@@ -70,15 +70,15 @@ class SimImages:
 
         node.later(node.place.world.rng.uniform(0.01, 0.2), fetched)
 
-    def install(self, image: Snapshot, installed: Callable[[], None]) -> None:
-        """Replace everything by the image; power may fail before or after."""
+    def install(self, snapshot: Snapshot, installed: Callable[[], None]) -> None:
+        """Replace everything by the snapshot; power may fail before or after."""
         node, rng = self._node, self._node.place.world.rng
         node.machine.suspend()
         fails = rng.randrange(ONE_IN_SO_MANY_FAILS) == 0
         if not (fails and rng.choice((True, False))):
-            content = MemoryEngine.holding(self._fetched[image.index, image.term])
+            content = MemoryEngine.holding(self._fetched[snapshot.index, snapshot.term])
             node.engine.take_over(
-                content, amend_for_install(node.engine, index=image.index, term=image.term)
+                content, amend_for_install(node.engine, index=snapshot.index, term=snapshot.term)
             )
         if fails:
             node.crash()
@@ -89,5 +89,5 @@ class SimImages:
 
 
 def _require(whole: bytes, offer: SnapshotOffer) -> None:
-    image = MemoryEngine.holding(whole)
-    require(image, index=offer.index, term=offer.term, conf_state=offer.conf_state)
+    snapshot = MemoryEngine.holding(whole)
+    require(snapshot, index=offer.index, term=offer.term, conf_state=offer.conf_state)

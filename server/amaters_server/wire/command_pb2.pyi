@@ -331,7 +331,7 @@ class MemberRecord(_message.Message):
     disk_id: _builtins.str
     is_learner: _builtins.bool
     origin: _builtins.int
-    """Who asked, so that the asker can be told."""
+    """Who asked, so that the asker gets the outcome."""
     request: _builtins.int
     def __init__(
         self,

@@ -15,6 +15,10 @@ from amaters_operator.decisions.pass_result import Blocked
 TWO: Final = "TwoDisruptionBudgets"
 """Reason of a condition, and of the event."""
 _TWO: Final = 2
+_ADVICE: Final = (
+    "delete all but one of them or narrow their selectors; "
+    "spec.podDisruptionBudget.enabled: false removes the operator's own"
+)
 
 
 def covers(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
@@ -45,9 +49,7 @@ def notes(
     """Say that two budgets cover the pods, unless something is blocked by it already."""
     if len(observed.budgets) < _TWO or any(one.reason == TWO for one in blocked):
         return ()
-    return (
-        f"{_explained(cluster, observed.budgets)}, so no node can be drained: {_advice(observed.budgets)}",
-    )
+    return (f"{_explained(cluster, observed.budgets)}, so no node can be drained: {_ADVICE}",)
 
 
 def in_the_way(cluster: AmatersCluster, observed: Observation, step: Step) -> Blocked | None:
@@ -55,20 +57,11 @@ def in_the_way(cluster: AmatersCluster, observed: Observation, step: Step) -> Bl
     if not isinstance(step, ReplacePod) or len(observed.budgets) < _TWO:
         return None
     why = _explained(cluster, observed.budgets)
-    return Blocked(
-        TWO, f"{step}: {why}. Until then no pod is replaced: {_advice(observed.budgets)}"
-    )
+    return Blocked(TWO, f"{step}: {why}. Until then no pod is replaced: {_ADVICE}")
 
 
 def _explained(cluster: AmatersCluster, names: Iterable[str]) -> str:
     return (
         f"the PodDisruptionBudgets {' and '.join(names)} all cover the pods of {cluster.name}, and "
         "Kubernetes evicts no pod that more than one covers"
-    )
-
-
-def _advice(names: Iterable[str]) -> str:
-    return (
-        "delete all but one of them or narrow their selectors; "
-        "spec.podDisruptionBudget.enabled: false removes the operator's own"
     )

@@ -7,9 +7,7 @@ take another connection of the kubelet is restarted. The usual soft limit of 102
 
 import logging
 import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
@@ -17,8 +15,6 @@ KEPT_FOR_FILES = 512
 """Descriptors for the database, members, administrators and probes."""
 MOST_KEPT = 1024
 MOST_PAGES = 256
-OWN = 16
-"""Descriptors of the listeners and their threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +27,24 @@ class Shares:
     """The same for members and administrators, so that no client takes their place."""
     pages: int
     """Connections for health and metrics. What is left then is for files."""
-    client_connections: int
-    """How many connections that is at present."""
 
 
-def shares(limit: int, used: int) -> Shares:
-    """Divide a table of that size, of which so many are in use."""
+def shares(limit: int) -> Shares:
+    """Divide a table of that size."""
     if limit == resource.RLIM_INFINITY:
-        return Shares(0, 0, MOST_PAGES, sys.maxsize)
+        return Shares(0, 0, MOST_PAGES)
     kept = min(MOST_KEPT, limit // 4)
     clients = limit - kept
     return Shares(
         clients=clients,
         members=limit - kept * 3 // 4,
         pages=min(MOST_PAGES, max(1, kept // 4)),
-        client_connections=max(1, clients - used - OWN),
     )
 
 
 def present() -> Shares:
     """Divide the table that this process has."""
-    used = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    return shares(resource.getrlimit(resource.RLIMIT_NOFILE)[0], used)
+    return shares(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def raise_limit(connections: int) -> None:

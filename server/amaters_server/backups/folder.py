@@ -1,6 +1,7 @@
 """A node's own backups: files in one folder, named by their ids."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +73,18 @@ class BackupFolder:
     def list_backups(self) -> list[StoredBackup]:
         """Return all backups by their headers alone, the highest id first.
 
-        Files that cannot be one are left out; `damaged` names them.
+        Files that cannot be one are left out; `read` says why.
         """
-        return [one for one in self._look() if isinstance(one, StoredBackup)]
-
-    def damaged(self) -> list[SnapshotError]:
-        """Say which files are named like backups and are none."""
-        return [one for one in self._look() if isinstance(one, SnapshotError)]
+        try:
+            paths = sorted(self.folder.iterdir(), reverse=True)
+        except OSError as error:
+            raise cannot_read(self.folder, error) from error
+        found = []
+        for path in paths:
+            if (backup_id := id_of_local(path.name)) is not None:
+                with suppress(SnapshotError):
+                    found.append(self._describe(path, backup_id))
+        return found
 
     def read(self, backup_id: int) -> ArchiveReader:
         """Open a backup after its checksum was compared; raises SnapshotError otherwise."""
@@ -134,19 +140,6 @@ class BackupFolder:
             raise SnapshotError(
                 f"there is no backup {backup_id} on this node: see `amaters-cli admin snapshots`"
             )
-
-    def _look(self) -> Iterator[StoredBackup | SnapshotError]:
-        try:
-            paths = sorted(self.folder.iterdir(), reverse=True)
-        except OSError as error:
-            raise cannot_read(self.folder, error) from error
-        for path in paths:
-            backup_id = id_of_local(path.name)
-            if backup_id is not None:
-                try:
-                    yield self._describe(path, backup_id)
-                except SnapshotError as error:
-                    yield error
 
     def _describe(self, path: Path, backup_id: int) -> StoredBackup:
         archive = ArchiveReader(path)

@@ -8,7 +8,6 @@ NodeId = NewType("NodeId", int)
 Term = NewType("Term", int)
 LogIndex = NewType("LogIndex", int)
 
-NO_NODE = NodeId(0)
 """Raft's id for no leader."""
 
 

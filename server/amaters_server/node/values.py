@@ -173,7 +173,6 @@ class Counters:
     proposals: int = 0
     proposed_writes: int = 0
     proposals_dropped: int = 0
-    proposals_repeated: int = 0
     outcomes_unknown: int = 0
     read_barriers: int = 0
     reads: int = 0
@@ -183,7 +182,6 @@ class Counters:
     entries_applied: int = 0
     storage_writes: int = 0
     storage_syncs: int = 0
-    storage_seconds: float = 0.0
     storage_failures: int = 0
     messages_sent: int = 0
     messages_received: int = 0
@@ -191,7 +189,6 @@ class Counters:
     snapshots_sent: int = 0
     snapshots_installed: int = 0
     snapshot_bytes_sent: int = 0
-    snapshot_bytes_received: int = 0
     log_compactions: int = 0
     storage_durations: list[float] = field(default_factory=list)
     """Seconds of the newest storage writes; a reader that observes them empties the list."""

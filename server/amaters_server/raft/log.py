@@ -82,7 +82,6 @@ class Log:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._first = 1
         self._last = 0
 
     # --- identity -------------------------------------------------------------
@@ -130,7 +129,7 @@ class Log:
         stored = Stored(
             (hard_state[0], hard_state[1], hard_state[2]), (compacted[0], compacted[1]), entries
         )
-        self._first, self._last = compacted[0] + 1, stored.last_index
+        self._last = stored.last_index
         return stored
 
     def append(self, changes: Changes, entries: Sequence[Entry]) -> None:
@@ -156,13 +155,12 @@ class Log:
         """Add the removal of all entries up to and including a durably applied index."""
         changes.clear(Space.LOG, _FIRST, _INDEX.pack(index + 1))
         changes.put(Space.META, _COMPACTED_KEY, _COMPACTED.pack(index, term))
-        self._first = index + 1
 
     def restart_at(self, changes: Changes, index: int, term: int) -> None:
         """Add the removal of the whole log: a snapshot replaces it, or a cluster is founded."""
         changes.clear(Space.LOG, _FIRST, _BEYOND)
         changes.put(Space.META, _COMPACTED_KEY, _COMPACTED.pack(index, term))
-        self._first, self._last = index + 1, index
+        self._last = index
 
 
 def _decoded(kind: type[_T], row: bytes) -> _T:

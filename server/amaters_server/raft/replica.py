@@ -131,7 +131,6 @@ class Replica:
         try:
             stepped = self.driver.step(message, fetched=fetched)
         except ConsensusError as error:
-            self.counters.messages_refused += 1
             self.refusal = error
             # A contradiction inside raft makes every further call fail: the next tick raises.
             return False

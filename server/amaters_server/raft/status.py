@@ -55,4 +55,3 @@ class ReplicaCounters:
 
     proposals: int = 0
     dropped: int = 0
-    messages_refused: int = 0

@@ -89,8 +89,6 @@ class VersionPreference:
         self._reported: Mapping[int, str] = {}
         self._versions: dict[int, Version] = {}
         self._refused: set[int] = set()
-        self.held_back = 0
-        """Requests for votes that were held back."""
 
     @property
     def versions(self) -> Mapping[int, Version]:
@@ -122,9 +120,4 @@ class VersionPreference:
         rivals = {voter: newer[voter] for voter in newer.keys() - self._refused}
         if not reason_to_wait(self._own, rivals, leaderless=leaderless, timeout=self._timeout):
             return messages
-        return self._without_requests(messages)
-
-    def _without_requests(self, messages: Sequence[Message]) -> list[Message]:
-        kept = [one for one in messages if one[1] != "pre_vote_request"]
-        self.held_back += len(messages) - len(kept)
-        return kept
+        return [one for one in messages if one[1] != "pre_vote_request"]

@@ -46,11 +46,6 @@ class Feed(Generic[Item]):
         """Return how many readers stay for what comes."""
         return len(self._readers)
 
-    @property
-    def next_sequence(self) -> int:
-        """Return the number that the next item gets."""
-        return self._sequence + 1
-
     def add(self, item: Item) -> int:
         """Take an item in, and return its number."""
         with self._lock:

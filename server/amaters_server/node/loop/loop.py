@@ -276,7 +276,6 @@ class ReplicaLoop:
         counters, replica = self._parts.counters, self.replica
         counters.proposals = replica.counters.proposals
         counters.proposals_dropped = replica.counters.dropped
-        counters.proposals_repeated = replica.proposals.repeated
         counters.outcomes_unknown = replica.proposals.unknown
         counters.read_barriers = replica.reads.barriers
         counters.entries_applied = replica.driver.entries_applied
@@ -290,7 +289,6 @@ class ReplicaLoop:
         counters = self._parts.counters
         counters.storage_writes += 1
         counters.storage_syncs += written.synced
-        counters.storage_seconds += written.seconds
         if len(counters.storage_durations) < MAX_KEPT_DURATIONS:
             counters.storage_durations.append(written.seconds)
         if not self._running:

@@ -115,7 +115,6 @@ class SnapshotReceiver:
                 )
             await asyncio.to_thread(incoming.append, chunk.data)
             offset += len(chunk.data)
-            self._counters.snapshot_bytes_received += len(chunk.data)
         if offset != offered.size_bytes:
             raise ConnectionError(f"snapshot {offered.image_id} ended after {offset} bytes")
 

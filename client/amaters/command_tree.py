@@ -49,3 +49,18 @@ class LazyGroup(ForgivingGroup):
         if not isinstance(command, click.Command):
             raise TypeError(f"{place} is no command")
         return command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; click suggests similar names only of commands that are imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as unknown:
+            from difflib import get_close_matches  # noqa: PLC0415
+
+            if not (close := get_close_matches(args[0], self._places, n=1)):
+                raise
+            hint = f"{unknown.format_message()} Did you mean {close[0]!r}?"
+            raise click.UsageError(hint, ctx) from None

@@ -172,7 +172,7 @@ def test_a_range_that_ends_before_it_begins_is_said_to_be_one(cli: Cli) -> None:
 
     assert {one.stdout for one in (backwards, empty, plain)} == {"No results found\n"}
     assert backwards.stderr == (
-        "START z lies after END a, so no key can match: give the smaller first\n"
+        "START 'z' lies after END 'a', so no key can match: give the smaller first\n"
     )
     assert "END itself is not included" in empty.stderr
     assert plain.stderr == ""
@@ -381,3 +381,8 @@ def test_a_failure_is_said_on_stderr_in_the_format_of_the_results(bare: Cli) -> 
     assert table.stderr.startswith("✗ Error: 127.0.0.1:1: cannot connect (Connection refused")
     assert json.loads(as_json.stderr)["code"] == "unreachable"
     assert as_lines.stderr.startswith("error: 127.0.0.1:1: cannot connect")
+
+
+def test_a_mistyped_command_is_answered_with_a_similar_one(cli: Cli) -> None:
+    assert "No such command 'gte'. Did you mean 'get'?" in cli("gte", "a").stderr
+    assert "Did you mean" not in cli("zzz").stderr

@@ -178,7 +178,7 @@ async def test_a_rotation_of_all_members_at_once_keeps_no_call_waiting(tmp_path,
             stopping.set()
         after = await terms_and_leaders(servers, folder)
         renewed = [
-            {line["peer"] for line in server.events("peer.connected") if line["anew"]}
+            {line["peer"] for line in server.events("peer.connected") if line["renewed"]}
             for server in servers
         ]
     finally:

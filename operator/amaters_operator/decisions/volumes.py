@@ -105,11 +105,11 @@ def removable(observed: Observation, claims: Sequence[Claim]) -> list[Claim]:
         and not claim.terminating
         and observed.pod(claim.ordinal) is None
         and observed.member(claim.ordinal) is None
-        and _of_nobody(observed, claim)
+        and _of_no_member(observed, claim)
     ]
 
 
-def _of_nobody(observed: Observation, claim: Claim) -> bool:
+def _of_no_member(observed: Observation, claim: Claim) -> bool:
     cluster, _, member = claim.mark.rpartition("/")
     ids = {str(one.id) for one in observed.members or ()}
     return cluster == observed.cluster_id and member not in ids

@@ -3,7 +3,7 @@
 The holder renews it every two seconds. Another operator that has not observed a renewal for twelve
 seconds of its own clock acquires it. A holder that cannot renew for nine seconds gives up before
 that, so that two never work at once as long as their clocks run at the same speed. The nine seconds
-start before the renewal is sent: nobody can have observed it earlier.
+start before the renewal is sent: no process can have observed it earlier.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class NodeFailed:
-    """A started member has been silent for too long, and nobody announced that."""
+    """A started member has been silent for too long, and did not announce it."""
 
     node: int
 

@@ -83,13 +83,13 @@ DEFAULT_RULES: Mapping[type[AlertEvent], Rule] = {
 }
 """The published rules, and two of ours.
 
-`node_recovered`, for a failure must be seen to end; `incompatible_member`, for a member that is
-refused for its version is silent, and nobody should have to guess why.
+`node_recovered` shows the end of a failure. `incompatible_member` says why a member that is refused
+for its version is silent.
 """
 
 
 def subject_of(event: AlertEvent) -> str:
-    """Return whom the event is about, as it stands in keys; empty for the cluster as a whole."""
+    """Return whom the event is about, as it is in keys; empty for the cluster as a whole."""
     match event:
         case NodeFailed(node) | NodeRecovered(node) | IncompatibleMember(node):
             return f":{node}"

@@ -35,7 +35,7 @@ class ClusterView:
     confirmed: bool
     """Whether this member leads and a quorum confirmed it."""
     muted: bool = False
-    """Whether this node judges nobody: it is stopping, was removed, or its disk has failed."""
+    """Whether this node judges no member: it is stopping, was removed, or its disk has failed."""
     others: tuple[MemberView, ...] = ()
     failed: frozenset[int] = frozenset()
     """Whom the leaders so far reported as failed, as far as this node knows."""

@@ -1,8 +1,8 @@
 """Alerts as JSON, posted to an address of the operator's choice. The one place that posts anything.
 
-A bounded queue stands between the node and the address: when it is full, because nobody answers
-there, the oldest alert is dropped and counted. One alert is sent at a time, in order; what the
-address refuses for good is given up at once, what may pass is tried again, a few times.
+A bounded queue is between the node and the address: when it is full, because the address does not
+answer, the oldest alert is dropped and counted. One alert is sent at a time, in order. A permanent
+refusal ends the attempts for an alert, a temporary failure is retried a few times.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Files that somebody else may have prepared: never waited for, and never outside their folder.
+"""Files that another user may have prepared: never waited for, and never outside their folder.
 
 A name is opened without following a link, without waiting for the other end of a FIFO, and used
 only when it is a regular file. Folders below a trusted one are walked in the same way.
@@ -122,7 +122,7 @@ def _locked(name: str, folder: int, shown: str) -> int:
         if _is_still(name, file, folder):
             return file
         os.close(file)
-    raise SnapshotError(f"{shown} changes all the time: somebody else writes there")
+    raise SnapshotError(f"{shown} changes all the time: another process writes it")
 
 
 def _lock(file: int) -> bool:

@@ -1,4 +1,4 @@
-"""Keys that promise a protection which does not exist: refused, because nobody would notice.
+"""Keys that promise a protection which does not exist: refused, because their absence would go unnoticed.
 
 This version authenticates by client certificate alone. What is set about tokens, keys, roles and
 audit has no effect, and so has everything about certificates while TLS is off.

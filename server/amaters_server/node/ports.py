@@ -48,8 +48,8 @@ class PeerTransport(Protocol):
         """Keep connections to exactly these members from now on."""
         ...
 
-    def nudge(self, member: int, /, *, anew: bool = False) -> None:
-        """Connect to a member that is up now; `anew`: replace a connection that exists."""
+    def nudge(self, member: int, /, *, reconnect: bool = False) -> None:
+        """Connect to a member that is up now; `reconnect`: replace a connection that exists."""
         ...
 
     def ask_again(self, member: int, /) -> None:

@@ -148,7 +148,7 @@ class ShardInfo:
     """Half open; empty: the end of all keys."""
     state: ShardState
     leader: int
-    """0 when nobody leads it."""
+    """0 when no member leads it."""
     replicas: tuple[int, ...]
     estimated_keys: int
     estimated_size_bytes: int

@@ -22,7 +22,7 @@ def stage(folder: Path, new: Path) -> None:
 
 
 def commit(folder: Path) -> None:
-    """Put a staged folder in its place; nobody may have the old one open."""
+    """Put a staged folder in its place; nothing may have the old one open."""
     staged = _staged(folder)
     if staged.exists():
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Takes log records from any thread without waiting, and writes them in a thread of its own.
 
-A log disk that is slow or full, or a terminal that nobody reads, must not hold up the event loop.
+A log disk that is slow or full, or a terminal that is not read, must not hold up the event loop.
 The queue is bounded: what does not fit is dropped, counted, and reported once there is room again.
 """
 
@@ -62,7 +62,7 @@ class LogQueue(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record, or count it; never waits."""
-        # Below INFO somebody debugs and wants every line.
+        # Below INFO the operator debugs and wants every line.
         if record.levelno >= logging.INFO:
             suppressed = self._throttle.admit(str(record.msg), self._clock())
             if suppressed is None:

@@ -37,7 +37,7 @@ class HandshakeRequest(_message.Message):
     VERSION_MINOR_FIELD_NUMBER: _builtins.int
     VERSION_PATCH_FIELD_NUMBER: _builtins.int
     BUILD_ID_FIELD_NUMBER: _builtins.int
-    ANEW_FIELD_NUMBER: _builtins.int
+    RECONNECT_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     sender: _builtins.int
     to: _builtins.int
@@ -45,7 +45,7 @@ class HandshakeRequest(_message.Message):
     version_minor: _builtins.int
     version_patch: _builtins.int
     build_id: _builtins.str
-    anew: _builtins.bool
+    reconnect: _builtins.bool
     """The caller has a new certificate, on its listener too: replace the connection to it."""
     def __init__(
         self,
@@ -57,11 +57,11 @@ class HandshakeRequest(_message.Message):
         version_minor: _builtins.int = ...,
         version_patch: _builtins.int = ...,
         build_id: _builtins.str = ...,
-        anew: _builtins.bool = ...,
+        reconnect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "build_id", b"build_id", "cluster_id", b"cluster_id", "sender", b"sender", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_id", b"build_id", "cluster_id", b"cluster_id", "reconnect", b"reconnect", "sender", b"sender", "to", b"to", "version_major", b"version_major", "version_minor", b"version_minor", "version_patch", b"version_patch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,8 +21,8 @@ class Transport:
     def __init__(self):
         self.nudged = []
 
-    def nudge(self, member, *, anew=False):
-        self.nudged.append((member, anew))
+    def nudge(self, member, *, reconnect=False):
+        self.nudged.append((member, reconnect))
 
 
 class Clock:
@@ -96,7 +96,7 @@ def test_nobody_but_the_member_itself_confirms_its_term(peers, cluster, node_id,
 
 def test_a_member_with_another_certificate_is_connected_to_anew(peers):
     request = hello()
-    request.anew = True
+    request.reconnect = True
 
     peers.handshake(request)
 

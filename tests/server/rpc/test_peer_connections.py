@@ -34,14 +34,14 @@ class Node:
         self.revision = 1
         self.shaken = 0
         self.introductions: list[peer_pb2.HandshakeRequest] = []
-        self.anew = 0
+        self.reconnect = 0
         self.going_on = True
         self.expel = None
 
     def handshake(self, request):
         self.shaken += 1
         self.introductions.append(request)
-        self.anew += request.anew
+        self.reconnect += request.reconnect
         return peer_pb2.HandshakeResponse(
             accepted=not self.refusal,
             reason=self.refusal,
@@ -495,7 +495,7 @@ async def test_no_message_is_lost_while_a_connection_is_renewed(secured) -> None
     await until(lambda: len(pair.node.received) == len(sent))
     assert sorted(pair.node.received) == sorted(sent)
     assert pair.link.shown == secret.now
-    assert pair.node.anew == 1
+    assert pair.node.reconnect == 1
 
 
 async def test_a_call_under_way_is_answered_although_its_connection_is_renewed(pair) -> None:
@@ -522,10 +522,10 @@ async def test_a_member_that_asks_for_it_is_connected_to_anew(pair) -> None:
     await asyncio.sleep(0.1)
     assert pair.link.channel is before
 
-    pair.connections.nudge(OTHER, anew=True)
+    pair.connections.nudge(OTHER, reconnect=True)
     await until(lambda: pair.link.channel is not before)
     # Otherwise two members would go on asking each other.
-    assert pair.node.anew == 0
+    assert pair.node.reconnect == 0
 
 
 async def test_a_member_in_doubt_is_asked_again_but_not_all_the_time(pair, monkeypatch) -> None:
@@ -618,7 +618,7 @@ async def test_a_member_of_which_nothing_is_heard_is_connected_to_anew(
     pair.service._deliveries._received = lambda member: None
     until_renewed = asyncio.create_task(sending(pair, 1))
     await until(lambda: pair.link.channel is not before)
-    assert pair.node.anew, "the other side connects anew as well"
+    assert pair.node.reconnect, "the other side connects again as well"
     assert [one.message for one in caplog.records if one.levelname == "WARNING"] == ["peer.silent"]
 
     pair.node.receive = answered
@@ -631,7 +631,7 @@ async def test_reconnecting_in_vain_becomes_rare(pair, short_silence) -> None:
     await pair.connected()
     await sending(pair, 2.2)
 
-    assert 2 <= pair.node.anew <= 4
+    assert 2 <= pair.node.reconnect <= 4
 
 
 async def test_a_member_that_is_asked_nothing_may_be_silent(pair, short_silence) -> None:

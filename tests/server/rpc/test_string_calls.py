@@ -138,7 +138,7 @@ def test_handshakes_are_the_same_bytes_as_before():
     shaken = captured(peer_pb2.HandshakeRequest, "handshake_request")
     answered = captured(peer_pb2.HandshakeResponse, "handshake_response")
 
-    assert (shaken.cluster_id, shaken.sender, shaken.to, shaken.anew) == ("c", 1, 2, True)
+    assert (shaken.cluster_id, shaken.sender, shaken.to, shaken.reconnect) == ("c", 1, 2, True)
     assert (answered.accepted, answered.node_id, answered.term) == (True, 2, 7)
     assert answered.protocol_revision == 0
 

@@ -208,7 +208,9 @@ def _nothing_between(out: Output, first: bytes, last: bytes) -> None:
             f"START and END are both {start}, and END itself is not included: no key can match"
         )
     else:
-        out.note(f"START {start} lies after END {end}, so no key can match: give the smaller first")
+        out.note(
+            f"START {start!r} lies after END {end!r}, so no key can match: give the smaller first"
+        )
 
 
 def _missed(out: Output, key: bytes) -> None:

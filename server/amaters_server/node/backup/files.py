@@ -147,7 +147,7 @@ class BackupFiles:
         target = manager.folder / "restore.download"
         uploader.download_snapshot(uri, target)
         archive = HeldArchive(target)
-        target.unlink()  # It is held, and nobody finds half of a restore afterwards.
+        target.unlink()  # It is held, and no half of a restore stays behind.
         return archive, uri
 
     def delete_remote(self, uri: str, credentials: S3Credentials | None) -> None:

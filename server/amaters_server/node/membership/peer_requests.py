@@ -64,7 +64,7 @@ class PeerRequests:
         )
         response.removed = self._is_removed(request)
         if response.accepted:
-            self._parts.transport.nudge(request.sender, anew=request.anew)
+            self._parts.transport.nudge(request.sender, reconnect=request.reconnect)
             self.incompatible.changed(request.sender, _version(request))
             self.failures.forget(request.sender)
         return response

@@ -54,12 +54,12 @@ class PeerConnections:
         link = self._links.get(to)
         return link is not None and link.send(messages)
 
-    def nudge(self, member: int, *, anew: bool = False) -> None:
-        """Connect now to a member that is up; `anew`: replace a connection that exists."""
+    def nudge(self, member: int, *, reconnect: bool = False) -> None:
+        """Connect now to a member that is up; `reconnect`: replace a connection that exists."""
         link = self._links.get(member)
         if link is not None:
             link.nudge()
-            if anew:
+            if reconnect:
                 link.renew(announce=False)
 
     def received_from(self, member: int) -> None:

@@ -143,7 +143,7 @@ class PeerLink:
             self.renew(announce=False)
 
     def nudge(self) -> None:
-        """Hear that the other side is up: there is no use in waiting any longer."""
+        """Connect at once: the other side is up."""
         self._nudged.set()
 
     async def close(self) -> None:
@@ -232,7 +232,7 @@ class PeerLink:
         shown, where = self._parts.credentials(), self.member.peer_address
         channel = self._parts.dialer.dial(where, shown)
         try:
-            await self._shake_hands(channel, anew=announce)
+            await self._shake_hands(channel, reconnect=announce)
             deliver = channel.open(
                 path("Deliver"), introduction(self._parts.own, self.member.id), frames
             )
@@ -241,11 +241,11 @@ class PeerLink:
             await channel.close()
             raise
         self._log.connected()
-        facts = {"peer": self.member.id, "address": where, "anew": self._current is not None}
+        facts = {"peer": self.member.id, "address": where, "renewed": self._current is not None}
         log.info("peer.connected", extra=facts)
         return _Connection(channel, deliver, shown, asyncio.create_task(deliver.carry()))
 
-    async def _shake_hands(self, channel: Channel, *, anew: bool) -> None:
+    async def _shake_hands(self, channel: Channel, *, reconnect: bool) -> None:
         own = self._parts.own
         major, minor, patch = own.version
         request = peer_pb2.HandshakeRequest(
@@ -255,7 +255,7 @@ class PeerLink:
             version_major=major,
             version_minor=minor,
             version_patch=patch,
-            anew=anew,
+            reconnect=reconnect,
         )
         kind = peer_pb2.HandshakeResponse
         response = await answer_to(request, kind, channel, "Handshake", HANDSHAKE_SECONDS)

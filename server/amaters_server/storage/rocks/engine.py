@@ -113,7 +113,7 @@ class RocksEngine:
     def write(self, changes: Changes, *, sync: bool) -> None:
         """Make all the changes visible at once; with `sync`, durable before returning.
 
-        After a failed write nobody knows what reached the disk, and only opening it again finds
+        After a failed write it is unknown what reached the disk, and only opening it again finds
         out. When the disk was full that happens here, with the next write that there is room
         for; every other failure stands until the node restarts.
         """
@@ -172,7 +172,7 @@ class RocksEngine:
             self._check()
 
     def _wait_for_readers(self) -> None:
-        """Wait until nobody has the database open; a reader may be in the middle of a row."""
+        """Wait until no reader has the database open; a reader may be in the middle of a row."""
         for _ in range(_MOST_WAITS_FOR_READERS):
             try:
                 Rdict.destroy(str(self._folder), Options(raw_mode=True))

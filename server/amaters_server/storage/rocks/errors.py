@@ -17,7 +17,7 @@ def is_stalled(error: Exception) -> bool:
 
 
 def is_locked(error: Exception) -> bool:
-    """Whether somebody, perhaps in this process, has the database open."""
+    """Whether a process, perhaps this one, has the database open."""
     text = str(error)
     return "lock" in text.lower() and "/LOCK" in text
 

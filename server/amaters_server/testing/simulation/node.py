@@ -187,7 +187,7 @@ class SimNode(SimProcess):
             self._shake_hands()
 
     def begin_handing_over(self) -> None:
-        """Hear of an order to hand leadership over, which restarts raft's check of the quorum."""
+        """Take an order to hand leadership over, which restarts raft's check of the quorum."""
         self._lonely_ticks = 0
         self.kick()
 
@@ -218,7 +218,7 @@ class SimNode(SimProcess):
         return [one.id for one in voters if one.id != self.id]
 
     def _shake_hands(self) -> None:
-        """Hear everyone's version, and whether this node is still a member, as on connecting."""
+        """Learn everyone's version, and whether this node is still a member, as on connecting."""
         for other in self.place.nodes.values():
             if other.up and other is not self and self.place.network.connects(self.id, other.id):
                 self._versions[other.id] = dotted(other.version)

@@ -163,7 +163,7 @@ def test_a_member_kept_out_for_its_version_is_named_with_what_to_do() -> None:
 def test_without_a_leader_nobody_is_taken_to_be_right() -> None:
     found = kept_apart(led=False).misfits
 
-    assert [(one.found.member_id, one.told_by) for one in found] == [(1, (2,)), (2, (1, 3))]
+    assert [(one.found.member_id, one.reported_by) for one in found] == [(1, (2,)), (2, (1, 3))]
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_without_a_leader_match_and_lag_are_unknown_not_zero(ops: Cli, three: Fa
 def test_nobody_waits_for_a_leader_to_see_that_there_is_none(
     ops: Cli, three: FakeAdmin, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(cluster_view, "PATIENCE", timedelta(milliseconds=200))
+    monkeypatch.setattr(cluster_view, "ANSWER_TIMEOUT", timedelta(milliseconds=200))
     three.faults.plan("Members", Fault(silent=True))
 
     found = ops("-f", "json", "cluster", command)

@@ -64,7 +64,7 @@ async def test_each_event_wakes_whom_it_concerns() -> None:
 async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:
     overdue: list[str] = []
     metrics = Metrics(CollectorRegistry())
-    metrics.moves.labels("ReplacePod").inc()
+    metrics.actions.labels("ReplacePod").inc()
     async with (
         health.serving(0, metrics.registry, lambda: overdue) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,

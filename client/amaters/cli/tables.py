@@ -118,6 +118,6 @@ def _width(columns: Sequence[Column]) -> int:
     return sum(one.width for one in columns) + _BETWEEN * (len(columns) - 1)
 
 
-def figures(facts: Mapping[str, JsonValue]) -> RenderableType:
+def metrics(facts: Mapping[str, JsonValue]) -> RenderableType:
     """Return the metrics, one a line."""
     return pairs([(name, Text(value)) for name, value in labelled(facts)])

@@ -221,7 +221,7 @@ class AmatersClient:
             wanted,
             caller=self._caller,
             open_stream=self._queries.stream(consistency),
-            patience=self._options.request_timeout,
+            probe_timeout=self._options.request_timeout,
             on_progress=on_progress,
         ).entries()
 

@@ -44,13 +44,13 @@ class Scan:
         *,
         caller: Caller,
         open_stream: OpenStream,
-        patience: timedelta,
+        probe_timeout: timedelta,
         on_progress: OnProgress | None,
     ) -> None:
         self._left = replace(wanted, start=as_bytes(wanted.start))
         self._caller = caller
         self._open = open_stream
-        self._probe_timeout = patience
+        self._probe_timeout = probe_timeout
         self._on_progress = on_progress
         self._progress = ScanProgress(entries=0, value_bytes=0)
 

@@ -46,7 +46,7 @@ class Metrics:
             ["controller"],
             registry=registry,
         )
-        self.moves = Counter(
+        self.actions = Counter(
             "amaters_operator_moves_total",
             "Actions taken: pods replaced, members added, leadership transferred and so on.",
             ["move"],

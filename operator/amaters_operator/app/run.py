@@ -198,8 +198,8 @@ class Operator:
             stop_watching.set()
 
     def _workers(self) -> tuple[Worker, Worker, Worker]:
-        def count(move: str) -> None:
-            self.metrics.moves.labels(move).inc()
+        def count(action: str) -> None:
+            self.metrics.actions.labels(action).inc()
 
         instance = self.settings.identity
         clusters = ClusterController(self.kube, self.database, instance=instance, on_action=count)

@@ -30,7 +30,7 @@ from amaters_server.node.values import MembersReport
 from amaters_server.rpc.admin.ports import AdminParts, AdminReload
 from amaters_server.rpc.admin.service import SERVICE as ADMIN
 from amaters_server.rpc.admin.service import AdminService
-from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
+from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.health import SERVICE as HEALTH
 from amaters_server.rpc.health import HealthService
@@ -158,12 +158,12 @@ def compose(
     machine = Machine(engine)
     parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, backup_places(settings))
     node = Node(from_settings.node_settings(settings), parts)
-    members, held = _Members(node, clock), _Held(machine)
-    traffic = _Traffic()
+    members, held = _MemberReports(node, clock), _Held(machine)
+    traffic = _ClientTraffic()
     service = AqlService(
         node,
         AdminKeys(
-            Observed(
+            Sources(
                 status=node.status,
                 members=members.of_leader,
                 statistics=engine.statistics,
@@ -313,7 +313,7 @@ def _probes(settings: Settings) -> dict[str, Probe]:
     return disk_probes(settings.server.data_dir, database_folder(settings))
 
 
-class _Traffic:
+class _ClientTraffic:
     """The client listener's counts; the listener is made after what shows them."""
 
     def __init__(self) -> None:
@@ -336,7 +336,7 @@ class _Held:
         )
 
 
-class _Members:
+class _MemberReports:
     """The members as this node or its leader knows them; empty before there is a cluster."""
 
     def __init__(self, node: Node, clock: SystemClock) -> None:

@@ -29,7 +29,7 @@ class ReplicatedState:
         self.membership = saved.membership
         self.restoring = saved.restoring
         self.collection_count = CollectionCounter(saved.counts)
-        self._proposer_sequences = ProposerSequences(saved.origins)
+        self._proposer_sequences = ProposerSequences(saved.last_proposals)
         self._sessions = Sessions(saved.sessions)
         self._members_saved = saved.membership
         self._restoring_saved = saved.restoring
@@ -53,7 +53,7 @@ class ReplicatedState:
     def save(self, changes: Changes) -> None:
         """Add what changed since the last call."""
         self.save_counts(changes)
-        state.save_origins(changes, self._proposer_sequences.take_changed())
+        state.save_last_proposals(changes, self._proposer_sequences.take_changed())
         state.save_sessions(changes, self._sessions.take_changed())
         if self.membership is not None and self.membership is not self._members_saved:
             state.save_membership(changes, self.membership)

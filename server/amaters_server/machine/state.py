@@ -21,7 +21,7 @@ from amaters_server.wire import state_pb2
 POSITION = b"machine/position"
 MEMBERSHIP = b"machine/membership"
 RESTORING = b"machine/restoring"
-ORIGINS = b"machine/origin/"
+LAST_PROPOSALS = b"machine/origin/"
 SESSIONS = b"machine/session/"
 COUNTS = b"machine/count/"
 _COUNTS_END = b"machine/count0"
@@ -36,7 +36,7 @@ class SavedState:
     index: int = 0
     term: int = 0
     membership: Membership | None = None
-    origins: list[ProposalId] = field(default_factory=list)
+    last_proposals: list[ProposalId] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     restoring: RestoreProgress | None = None
     counts: Counts | None = None
@@ -66,7 +66,7 @@ def save_all(saved: SavedState) -> Changes:
     save_counts(changes, saved.counts or {})
     if saved.membership is not None:
         save_membership(changes, saved.membership)
-    save_origins(changes, saved.origins)
+    save_last_proposals(changes, saved.last_proposals)
     save_sessions(changes, {one.id: one for one in saved.sessions})
     if saved.restoring is not None:
         save_restoring(changes, saved.restoring)
@@ -84,10 +84,10 @@ def save_membership(changes: Changes, membership: Membership) -> None:
     changes.put(Space.META, MEMBERSHIP, _membership_message(membership).SerializeToString())
 
 
-def save_origins(changes: Changes, origins: Iterable[ProposalId]) -> None:
+def save_last_proposals(changes: Changes, proposals: Iterable[ProposalId]) -> None:
     """Add the last applied proposals of these members."""
-    for one in origins:
-        key = ORIGINS + one.origin.to_bytes(8, "big")
+    for one in proposals:
+        key = LAST_PROPOSALS + one.origin.to_bytes(8, "big")
         changes.put(Space.META, key, _origin_message(one).SerializeToString())
 
 
@@ -129,7 +129,7 @@ def header_of(saved: SavedState, *, created_unix_ms: int) -> bytes:
     header = state_pb2.ImageHeader(
         format=1,
         position=state_pb2.Position(index=saved.index, term=saved.term),
-        origins=[_origin_message(one) for one in saved.origins],
+        origins=[_origin_message(one) for one in saved.last_proposals],
         sessions=[_session_message(one) for one in saved.sessions],
         created_unix_ms=created_unix_ms,
     )
@@ -155,7 +155,7 @@ def state_from_header(header: bytes) -> SavedState:
         index=message.position.index,
         term=message.position.term,
         membership=_membership(message.membership) if message.HasField("membership") else None,
-        origins=[_origin(one) for one in message.origins],
+        last_proposals=[_origin(one) for one in message.origins],
         sessions=[_session(one) for one in message.sessions],
         restoring=_restoring(message.restoring) if message.HasField("restoring") else None,
     )
@@ -171,7 +171,9 @@ def _decode(stored: dict[bytes, bytes]) -> SavedState:
         membership=None
         if membership is None
         else _membership(state_pb2.Membership.FromString(membership)),
-        origins=[_origin(state_pb2.Origin.FromString(one)) for one in _under(stored, ORIGINS)],
+        last_proposals=[
+            _origin(state_pb2.Origin.FromString(one)) for one in _under(stored, LAST_PROPOSALS)
+        ],
         sessions=[_session(state_pb2.Session.FromString(one)) for one in _under(stored, SESSIONS)],
         restoring=None
         if restoring is None

@@ -1,7 +1,7 @@
-"""The newest items of a kind, for readers who come late and for those who stay.
+"""The newest items of a kind, for subscribers who come late and for those who stay.
 
 Readers share one bounded buffer instead of having a queue each: one that is too slow misses the
-oldest items and learns how many. Nothing a reader does, or fails to do, holds a writer up.
+oldest items and learns how many. Nothing a subscriber does, or fails to do, holds a writer up.
 """
 
 import asyncio
@@ -22,37 +22,37 @@ class Entry(NamedTuple, Generic[Item]):
     """From 1, without gaps."""
     item: Item
     missed: int = 0
-    """Items before this one that this reader was too slow for."""
+    """Items before this one that this subscriber was too slow for."""
 
 
 @dataclass(eq=False, slots=True)
-class _Reader:
+class _Subscriber:
     loop: asyncio.AbstractEventLoop
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Feed(Generic[Item]):
-    """Any thread may add; readers belong to an event loop each."""
+    """Any thread may add; subscribers belong to an event loop each."""
 
     def __init__(self, capacity: int) -> None:
         self._entries: deque[tuple[int, Item]] = deque(maxlen=capacity)
-        self._readers: set[_Reader] = set()
+        self._subscribers: set[_Subscriber] = set()
         self._lock = threading.Lock()
         self._sequence = 0
         self._closed = False
 
     @property
-    def readers(self) -> int:
-        """Return how many readers stay for what comes."""
-        return len(self._readers)
+    def subscribers(self) -> int:
+        """Return how many subscribers stay for what comes."""
+        return len(self._subscribers)
 
     def add(self, item: Item) -> int:
         """Take an item in, and return its number."""
         with self._lock:
             self._sequence += 1
             self._entries.append((self._sequence, item))
-            sequence, readers = self._sequence, tuple(self._readers)
-        _wake(readers)
+            sequence, subscribers = self._sequence, tuple(self._subscribers)
+        _wake(subscribers)
         return sequence
 
     def recent(self, count: int = 0) -> list[Entry[Item]]:
@@ -68,32 +68,32 @@ class Feed(Generic[Item]):
 
         With `after`, begin behind the item of that number instead.
         """
-        reader = _Reader(asyncio.get_running_loop())
+        subscriber = _Subscriber(asyncio.get_running_loop())
         if after is None:
             first = self.recent(count)
             after = first[0].sequence - 1 if first else self._sequence
         read = after
         with self._lock:
-            self._readers.add(reader)
+            self._subscribers.add(subscriber)
         try:
             while True:
-                reader.news.clear()
+                subscriber.news.clear()
                 for entry in self._behind(read):
                     yield entry
                     read = entry.sequence
                 if self._closed:
                     return
-                await reader.news.wait()
+                await subscriber.news.wait()
         finally:
             with self._lock:
-                self._readers.discard(reader)
+                self._subscribers.discard(subscriber)
 
     def close(self) -> None:
-        """End what every reader reads, after what is in here already."""
+        """End what every subscriber reads, after what is in here already."""
         with self._lock:
             self._closed = True
-            readers = tuple(self._readers)
-        _wake(readers)
+            subscribers = tuple(self._subscribers)
+        _wake(subscribers)
 
     def _behind(self, read: int) -> list[Entry[Item]]:
         with self._lock:
@@ -104,8 +104,8 @@ class Feed(Generic[Item]):
         return [first, *(Entry(sequence, item) for sequence, item in unread[1:])]
 
 
-def _wake(readers: tuple[_Reader, ...]) -> None:
-    for reader in readers:
-        # A loop that has ended takes no calls, and its reader reads no more.
+def _wake(subscribers: tuple[_Subscriber, ...]) -> None:
+    for subscriber in subscribers:
+        # A loop that has ended takes no calls, and its subscriber reads no more.
         with contextlib.suppress(RuntimeError):
-            reader.loop.call_soon_threadsafe(reader.news.set)
+            subscriber.loop.call_soon_threadsafe(subscriber.news.set)

@@ -16,7 +16,7 @@ from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
-from amaters_server.rpc.aql.admin_keys import AdminKeys, Observed
+from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
@@ -190,7 +190,7 @@ async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
     limits = limits or QueryLimits()
     database, counters = DictDatabase(), CallCounters()
     now = asyncio.get_running_loop().time
-    observed = Observed(
+    sources = Sources(
         status=database.status,
         members=database.members,
         statistics=lambda: EngineStatistics(table_bytes=100, memtable_bytes=11),
@@ -199,7 +199,7 @@ async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
         counters=counters,
         storage_type="memory",
     )
-    service = AqlService(database, AdminKeys(observed), counters, limits=limits, now=now)
+    service = AqlService(database, AdminKeys(sources), counters, limits=limits, now=now)
     settings = ListenerSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
     listener = GrpcListener(settings, service.methods)
     await listener.start()

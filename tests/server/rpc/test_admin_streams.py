@@ -50,11 +50,11 @@ async def test_a_caller_that_is_cancelled_is_forgotten_at_once(stream, item):
     while not found:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert feed.readers == 1
+    assert feed.subscribers == 1
     reading.cancel()
     await asyncio.wait([reading])
 
-    assert feed.readers == 0
+    assert feed.subscribers == 0
 
 
 @pytest.mark.parametrize(("stream", "item"), [(alerts, fired(3)), (log, logged("a"))])
@@ -66,7 +66,7 @@ async def test_a_stream_that_is_closed_between_two_answers_is_forgotten(stream, 
 
     await asyncio.sleep(0.01)
 
-    assert feed.readers == 0
+    assert feed.subscribers == 0
 
 
 async def test_a_stop_waits_until_the_streams_have_ended():

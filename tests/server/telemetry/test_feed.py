@@ -42,7 +42,7 @@ async def test_a_reader_gets_the_past_and_then_what_comes_until_the_end():
     feed.close()
 
     assert await reading == [(2, 0), (3, 0), (4, 0), (5, 0)]
-    assert feed.readers == 0
+    assert feed.subscribers == 0
 
 
 async def test_a_slow_reader_misses_the_oldest_and_is_told_how_many():
@@ -58,7 +58,7 @@ async def test_a_slow_reader_misses_the_oldest_and_is_told_how_many():
     assert (first.item, first.missed) == (5, 4)
     assert (second.item, second.missed) == (6, 0)
     await reader.aclose()
-    assert feed.readers == 0
+    assert feed.subscribers == 0
 
 
 async def test_any_thread_may_add():
@@ -86,13 +86,13 @@ async def test_a_reader_that_leaves_is_forgotten():
     feed: Feed[int] = Feed(3)
     reading = asyncio.create_task(collected(feed))
     await asyncio.sleep(0)
-    assert feed.readers == 1
+    assert feed.subscribers == 1
 
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
 
-    assert feed.readers == 0
+    assert feed.subscribers == 0
     feed.add(1)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from amaters.admin.client import AdminClient
 from amaters.admin.observations import Alert, Severity
-from amaters.cli.commands.cluster_view import PATIENCE
+from amaters.cli.commands.cluster_view import ANSWER_TIMEOUT
 from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.errors import AmatersError
@@ -49,14 +49,14 @@ def alerts(terminal: Terminal, recent: int, follow: bool) -> None:
 
 async def _recent(terminal: Terminal, admin: AdminClient) -> Sequence[Alert]:
     found = await asyncio.gather(
-        *(_told(terminal, where) for where in await _everybody(admin, terminal))
+        *(_alerts_of(terminal, where) for where in await _everybody(admin, terminal))
     )
     return sorted((one for some in found for one in some), key=lambda one: (one.at, one.key))
 
 
-async def _told(terminal: Terminal, node: AdminClient) -> list[Alert]:
+async def _alerts_of(terminal: Terminal, node: AdminClient) -> list[Alert]:
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()), node:
+        async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()), node:
             return [one async for one in node.alerts()]
     except AmatersError as error:
         terminal.out.note(f"left out: {error}")
@@ -90,7 +90,7 @@ async def _follow_one(terminal: Terminal, node: AdminClient, newest: dict[int, i
 
 async def _of(node: AdminClient) -> AsyncIterator[Alert]:
     async with node:
-        await node.reach(PATIENCE)
+        await node.reach(ANSWER_TIMEOUT)
         async for one in node.alerts(follow=True):
             yield one
 

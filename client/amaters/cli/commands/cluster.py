@@ -62,10 +62,10 @@ def members(terminal: Terminal) -> None:
     """List the members as the leader knows them; without a leader, as the asked node does."""
 
     async def look(admin: AdminClient) -> tuple[ClusterMembers, bool]:
-        found, unheard = await listed(admin)
-        if unheard is not None:
-            terminal.out.note(f"no leader could be asked ({unheard}): match and lag are unknown")
-        return found, unheard is None
+        found, failure = await listed(admin)
+        if failure is not None:
+            terminal.out.note(f"no leader could be asked ({failure}): match and lag are unknown")
+        return found, failure is None
 
     found, from_leader = terminal.with_admin(look)
     terminal.out.show_items(

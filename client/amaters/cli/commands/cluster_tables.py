@@ -117,7 +117,7 @@ def _no_member(asked: NodeStatus) -> tuple[str, str]:
 
 def _misfit(view: ClusterView, one: Misfit) -> tuple[str, str]:
     found = one.found
-    by = ", ".join(_name(view, member) for member in one.told_by)
+    by = ", ".join(_name(view, member) for member in one.reported_by)
     said = f"runs {found.version} and is kept out by {by} since {timestamp(found.since)}"
     return _name(view, found.member_id), f"{said}: {found.reason}; {found.advice}"
 

@@ -20,7 +20,7 @@ from amaters.admin.cluster import (
 from amaters.cli.formatting import JsonValue, facts_of
 from amaters.errors import AmatersError, DeadlineExceededError, UnavailableError
 
-PATIENCE = timedelta(seconds=2)
+ANSWER_TIMEOUT = timedelta(seconds=2)
 """Seconds one node may take to answer before it counts as unreachable."""
 
 AdminAt = Callable[[str], AdminClient]
@@ -74,7 +74,7 @@ class Misfit:
 
     found: IncompatibleMember
     """As the first member reported it."""
-    told_by: tuple[int, ...]
+    reported_by: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,14 @@ class ClusterView:
 async def observe(admin: AdminClient, admin_at: AdminAt) -> ClusterView:
     """Ask the node for the members, and every member for its status, all at once."""
     asked = await admin.status()
-    members, unheard = await listed(admin)
+    members, failure = await listed(admin)
     async with asyncio.TaskGroup() as tasks:
         views = [
             tasks.create_task(_view(one, asked, admin_at), name=f"status-{one.id}")
             for one in members.members
         ]
     nodes = tuple(one.result() for one in views)
-    return ClusterView(asked, members, nodes, from_leader=unheard is None)
+    return ClusterView(asked, members, nodes, from_leader=failure is None)
 
 
 async def listed(admin: AdminClient) -> tuple[ClusterMembers, AmatersError | None]:
@@ -145,12 +145,12 @@ async def listed(admin: AdminClient) -> tuple[ClusterMembers, AmatersError | Non
     try:
         # A node waits for a leader until the deadline; without one, a view now is worth more
         # than a wait.
-        async with asyncio.timeout(PATIENCE.total_seconds()):
+        async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()):
             return await admin.members(), None
     except (UnavailableError, DeadlineExceededError) as error:
         why: AmatersError = error
     except TimeoutError:
-        seconds = f"{PATIENCE.total_seconds():g} s"
+        seconds = f"{ANSWER_TIMEOUT.total_seconds():g} s"
         why = UnavailableError(f"no leader answered within {seconds}", address=admin.address)
     return await admin.members(from_leader=False), why
 
@@ -159,8 +159,11 @@ async def _view(member: MemberInfo, asked: NodeStatus, admin_at: AdminAt) -> Mem
     if member.id == asked.node_id:
         return MemberView(member, asked, None)
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()), admin_at(member.peer_address) as node:
-            await node.reach(PATIENCE)
+        async with (
+            asyncio.timeout(ANSWER_TIMEOUT.total_seconds()),
+            admin_at(member.peer_address) as node,
+        ):
+            await node.reach(ANSWER_TIMEOUT)
             status = await node.status()
     except AmatersError as error:
         return MemberView(member, None, error)
@@ -171,7 +174,7 @@ async def _view(member: MemberInfo, asked: NodeStatus, admin_at: AdminAt) -> Mem
 
 def _silent(member: MemberInfo) -> AmatersError:
     return UnavailableError(
-        f"no answer within {PATIENCE.total_seconds():g} s: look at that node's log",
+        f"no answer within {ANSWER_TIMEOUT.total_seconds():g} s: look at that node's log",
         address=member.peer_address,
     )
 
@@ -207,7 +210,7 @@ def cluster_facts(view: ClusterView) -> dict[str, JsonValue]:
         "outsider": None if view.outsider is None else status_facts(view.outsider),
         "members": nodes,
         "incompatible": [
-            {**facts_of(one.found), "told_by": list(one.told_by)} for one in view.misfits
+            {**facts_of(one.found), "told_by": list(one.reported_by)} for one in view.misfits
         ],
     }
 

@@ -61,7 +61,7 @@ def health(terminal: Terminal) -> None:
 def metrics(terminal: Terminal) -> None:
     """Show the metrics of the server that answers: queries, latencies, sizes."""
     facts = ask(terminal, "METRICS")
-    terminal.out.show(facts, lambda: tables.figures(facts))
+    terminal.out.show(facts, lambda: tables.metrics(facts))
 
 
 @server.command("cluster")

@@ -34,7 +34,7 @@ MAX_KEPT_DURATIONS = 10_000
 
 
 @dataclass(slots=True)
-class _Observed:
+class _LastSeen:
     """What the loop has seen last; times are on the node's clock."""
 
     leader: float = 0.0
@@ -59,7 +59,7 @@ class ReplicaLoop:
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._awaiting: Snapshot | None = None
-        self._observed = _Observed()
+        self._last_seen = _LastSeen()
         self._empty: asyncio.Event | None = None
         self._reader = Reader(parts.machine)
         self.answer = self._reader.answer
@@ -71,7 +71,7 @@ class ReplicaLoop:
     def start(self) -> None:
         """Start to tick."""
         self._running = True
-        self._observed.leader = self._parts.clock.now()
+        self._last_seen.leader = self._parts.clock.now()
         self.storage.start()
         self._ticked()
 
@@ -131,7 +131,7 @@ class ReplicaLoop:
         now = self._parts.clock.now()
         self.replica.note_contact(sender, now)
         if sender == self.replica.leader:
-            self._observed.leader = now
+            self._last_seen.leader = now
         for message in messages:
             if not step(message, now):
                 self._log_refusal(sender)
@@ -147,13 +147,13 @@ class ReplicaLoop:
     def _log_refusal(self, sender: int) -> None:
         """Log why a message was refused; once, for as long as the reason stays the same."""
         refusal = (sender, str(self.replica.refusal))
-        if refusal != self._observed.refusal:
-            self._observed.refusal = refusal
+        if refusal != self._last_seen.refusal:
+            self._last_seen.refusal = refusal
             log.warning("raft.message_refused", extra={"sender": sender, "reason": refusal[1]})
 
     def leader_silence(self) -> float:
         """Return the seconds since the last message of a leader."""
-        return self._parts.clock.now() - self._observed.leader
+        return self._parts.clock.now() - self._last_seen.leader
 
     def kick(self) -> None:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
@@ -220,7 +220,7 @@ class ReplicaLoop:
         if outbox.conf_contexts:
             events.changes_applied(outbox.conf_contexts)
         if outbox.leadership is not None:
-            self._observed.leader = self._parts.clock.now()
+            self._last_seen.leader = self._parts.clock.now()
             events.leader_changed(*outbox.leadership)
         if outbox.renewal is not None:
             log.warning("raft.incarnation_taken", extra={"incarnation": outbox.renewal.incarnation})
@@ -245,7 +245,7 @@ class ReplicaLoop:
                 counters.messages_sent += len(some)
             else:
                 counters.messages_dropped += len(some)
-                self._observed.unreachable.add(to)
+                self._last_seen.unreachable.add(to)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         for answers, answered in deliveries:
@@ -260,7 +260,7 @@ class ReplicaLoop:
         now = self._parts.clock.now()
         self._timer = self._event_loop.call_later(self.timing.tick, self._ticked)
         self._count()
-        unreachable, self._observed.unreachable = self._observed.unreachable, set()
+        unreachable, self._last_seen.unreachable = self._last_seen.unreachable, set()
         self.replica.version_preference.update(self._parts.transport.versions())
         try:
             for member in unreachable:

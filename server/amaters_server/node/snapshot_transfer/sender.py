@@ -55,7 +55,7 @@ class SnapshotSender:
         self._current: _Offered | None = None
         self._deleting: set[asyncio.Future[None]] = set()
         self._reading: dict[int, float] = {}
-        self._pace = _Pace(parts.settings.snapshot_bytes_per_second, parts.clock)
+        self._pace = _RateLimit(parts.settings.snapshot_bytes_per_second, parts.clock)
 
     def delete_leftovers(self) -> None:
         """Delete what an earlier process was sending."""
@@ -155,7 +155,7 @@ class SnapshotSender:
         deleting.add_done_callback(self._deleting.discard)
 
 
-class _Pace:
+class _RateLimit:
     """Spreads bytes over time; a rate of 0 is no limit."""
 
     def __init__(self, bytes_per_second: int, clock: Clock) -> None:

@@ -27,7 +27,7 @@ Facts: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class Sources:
     """Where true values come from; every command reads them again."""
 
     status: Callable[[], NodeStatus]
@@ -43,8 +43,8 @@ class Observed:
 class AdminKeys:
     """Answers the commands with serialized blobs of JSON."""
 
-    def __init__(self, observed: Observed, *, unix_time: Callable[[], float] = time.time) -> None:
-        self._observed = observed
+    def __init__(self, sources: Sources, *, unix_time: Callable[[], float] = time.time) -> None:
+        self._sources = sources
         self._unix_time = unix_time
         self._commands: Mapping[str, Callable[[], Awaitable[Facts]]] = {
             "METRICS": self._metrics,
@@ -73,16 +73,16 @@ class AdminKeys:
         return CipherBlob(data=data, metadata=metadata).SerializeToString()
 
     def _uptime(self) -> float:
-        return max(self._unix_time() - self._observed.status().started_unix_ms / 1000, 0.001)
+        return max(self._unix_time() - self._sources.status().started_unix_ms / 1000, 0.001)
 
     async def _metrics(self) -> Facts:
-        statistics, counters = self._observed.statistics(), self._observed.counters
-        traffic, uptime = self._observed.traffic(), self._uptime()
-        latency, held = _together(counters), await self._observed.holdings()
+        statistics, counters = self._sources.statistics(), self._sources.counters
+        traffic, uptime = self._sources.traffic(), self._uptime()
+        latency, held = _together(counters), await self._sources.holdings()
         looked_up = statistics.cache_hits + statistics.cache_misses
         return {
             "key_count": None if held is None else held.total.keys,
-            "storage_type": self._observed.storage_type,
+            "storage_type": self._sources.storage_type,
             "uptime_seconds": int(uptime),
             "queries_per_second": latency.count / uptime,
             "avg_query_latency_ms": 1000 * latency.total / max(latency.count, 1),
@@ -94,7 +94,7 @@ class AdminKeys:
         }
 
     async def _cluster_info(self) -> Facts:
-        report = await self._observed.members()
+        report = await self._sources.members()
         voters = [one for one in report.members if not one.member.is_learner]
         return {
             "mode": "cluster" if len(report.members) > 1 else "standalone",
@@ -108,8 +108,8 @@ class AdminKeys:
         }
 
     async def _nodes(self) -> Facts:
-        report, own = await self._observed.members(), self._observed.status()
-        size = self._observed.statistics().table_bytes
+        report, own = await self._sources.members(), self._sources.status()
+        size = self._sources.statistics().table_bytes
         return {
             "nodes": [
                 self._node(one, report, size if one.member.id == own.node_id else 0)
@@ -140,9 +140,9 @@ class AdminKeys:
         return at.isoformat().replace("+00:00", "Z")
 
     async def _stats(self) -> Facts:
-        found = self._observed.statistics()
+        found = self._sources.statistics()
         return {
-            **_held(await self._observed.holdings()),
+            **_held(await self._sources.holdings()),
             "total_size_bytes": found.table_bytes + found.memtable_bytes,
             "sstable_stats": {
                 "levels": [

@@ -103,7 +103,7 @@ async def stream(
     reading: Reading, send: Send, budget: AnswerBudget, share: Share, *, limit_bytes: int
 ) -> None:
     """Send the rows in batches that each fit a message, then the end."""
-    batch = _Batch(budget, share, limit_bytes=min(limit_bytes, MESSAGE_BYTES))
+    batch = _RowMessage(budget, share, limit_bytes=min(limit_bytes, MESSAGE_BYTES))
     while not reading.ended:
         await _turn(reading, budget, share)
         try:
@@ -127,7 +127,7 @@ async def _turn(reading: Reading, budget: AnswerBudget, share: Share) -> None:
         await budget.turn(share)
 
 
-class _Batch:
+class _RowMessage:
     """The rows of the next message of a stream; they count as unfinished until it is made."""
 
     def __init__(self, budget: AnswerBudget, share: Share, *, limit_bytes: int) -> None:

@@ -111,7 +111,7 @@ class PeerService:
 
 
 @dataclass(slots=True, eq=False)
-class _Delivery:
+class _OpenStream:
     """One open stream."""
 
     sender: int
@@ -126,7 +126,7 @@ class Deliveries(Inbound):
     def __init__(self, node: ProvideNode, received: Callable[[int], None]) -> None:
         self._node = node
         self._received = received
-        self._open: dict[int, _Delivery] = {}
+        self._open: dict[int, _OpenStream] = {}
         self._newest = 0
 
     def connected(self, connection: int) -> None:
@@ -142,7 +142,7 @@ class Deliveries(Inbound):
         except DatabaseError as error:
             responder.fail([status.failure(call[0], error)])
         else:
-            self._open[call[0]] = _Delivery(sender, responder, call[5])
+            self._open[call[0]] = _OpenStream(sender, responder, call[5])
 
     @override
     def received(self, call_id: int, messages: list[bytes], *, ended: bool) -> None:
@@ -179,7 +179,7 @@ class Deliveries(Inbound):
             if delivery.sender == member:
                 self._end(call_id)
 
-    def _take(self, delivery: _Delivery, frame: bytes) -> bool:
+    def _take(self, delivery: _OpenStream, frame: bytes) -> bool:
         messages = peer_pb2.Frame.FromString(frame).messages
         delivery.count += len(messages)
         self._received(delivery.sender)

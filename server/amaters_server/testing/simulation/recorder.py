@@ -13,7 +13,7 @@ from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.model import Model
 
-Place = tuple[int, int]
+LogPosition = tuple[int, int]
 """Index and term of a log entry."""
 _TERM_BYTES = 8
 """A row of the log begins with the entry's term."""
@@ -28,8 +28,8 @@ class Recorder:
         self.trace: list[str] = []
         self.model = Model()
         self._applied: dict[int, tuple[int, bytes, bytes]] = {}
-        self._logged: dict[Place, bytes] = {}
-        self._before: dict[Place, Place] = {}
+        self._logged: dict[LogPosition, bytes] = {}
+        self._before: dict[LogPosition, LogPosition] = {}
 
     def accuse(self, check: str, text: str) -> None:
         """Note a broken promise."""
@@ -48,7 +48,7 @@ class Recorder:
 
         Only what reached a disk counts: a group of one may lose a term that no one received.
         """
-        last: Place | None = None
+        last: LogPosition | None = None
         for space, key, row in changes.operations:
             if space is not Space.LOG or row is None:
                 continue

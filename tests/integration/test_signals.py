@@ -245,7 +245,7 @@ async def test_a_stream_that_does_not_end_is_given_up_after_the_grace(streaming)
 
     assert code == 0
     assert 5 < time.monotonic() - began < 20
-    assert one.events("server.calls_given_up")
+    assert one.events("server.calls_aborted")
 
 
 async def test_9000_reloads_at_once_are_few_and_leave_the_health_port_answering(server):

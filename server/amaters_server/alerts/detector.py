@@ -73,7 +73,7 @@ class Detector:
     _leaderless: float | None = None
 
     def look(self, view: ClusterView, now: float) -> list[AlertEvent]:
-        """Take in what the node sees now; call it several times per `thresholds.silence`."""
+        """Judge what the node sees now; call it several times per `thresholds.silence`."""
         self._keep_time(now)
         if view.muted or not view.own:
             self._resign(now)
@@ -90,7 +90,7 @@ class Detector:
         return events
 
     def led_by(self, other: int) -> None:
-        """Take in at once that another node leads: it may be gone before the next look."""
+        """Report at once that another node leads: it may be gone before the next check."""
         self._leader = other
         self.leading = False
 

@@ -63,7 +63,7 @@ class Monitor:
             await asyncio.sleep(min(pause, LONGEST_PAUSE))
 
     def led_by(self, leader: int) -> None:
-        """Take in a change of leader when it happens; 0: there is none."""
+        """Report a change of leader when it happens; 0: there is none."""
         if self._settings.enabled and leader not in (0, self._look().own):
             self._detector.led_by(leader)
 

@@ -73,7 +73,7 @@ class _PassingError(Exception):
 
 
 class Webhook:
-    """One address. `run` sends what `report` takes in, until it is cancelled."""
+    """One address. `run` sends what `report` queues, until it is cancelled."""
 
     def __init__(self, settings: WebhookSettings) -> None:
         self.settings = settings

@@ -30,7 +30,7 @@ COMMON = {
     "advertise": "cluster.advertise_address",
     "client_advertise": "cluster.client_advertise_address",
 }
-"""Options that may stand before or after the subcommand, and the keys they set."""
+"""Options that may be given before or after the subcommand, and the keys they set."""
 
 STATUS_LABELS = {
     "pid_file": "PID file",

@@ -138,7 +138,7 @@ async def _let_calls_end(server: Server, settings: Settings, stop: Stop) -> None
     departure = asyncio.ensure_future(server.node.depart(seconds, others))
     await stop.unless_hurried(departure, seconds)
     if not departure.done():
-        _log.warning("server.calls_given_up")
+        _log.warning("server.calls_aborted")
     departure.cancel()
     await asyncio.wait({departure})
     if not departure.cancelled():

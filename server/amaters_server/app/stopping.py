@@ -30,10 +30,10 @@ class Stop:
         if not self.asked:
             self._asked.set()
         elif not self._hurried.is_set():
-            _log.warning("server.hurried", extra={"reason": "a second signal"})
+            _log.warning("server.stop_forced", extra={"reason": "a second signal"})
             self._hurried.set()
         else:
-            _log.error("server.stopped_at_once", extra={"reason": "a third signal"})
+            _log.error("server.exited_at_once", extra={"reason": "a third signal"})
             logging.shutdown()
             os._exit(LEFT_AT_ONCE)
 

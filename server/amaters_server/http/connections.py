@@ -1,4 +1,4 @@
-"""Connections of the HTTP listener: few, taken in one by one, and never for want of a descriptor.
+"""Connections of the HTTP listener: few, accepted one by one, and never stuck for want of a descriptor.
 
 The event loop's own servers accept whatever waits in one go. A burst would use up the process's
 descriptors before the first of them could be closed again.
@@ -55,7 +55,7 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 class Connections:
-    """Takes connections in for a server; beyond `most` the oldest are closed."""
+    """Accepts connections for a server; beyond `most` the oldest are closed."""
 
     def __init__(self, server: web.Server, most: int) -> None:
         self._server = server
@@ -66,7 +66,7 @@ class Connections:
         self._logged_at = float("-inf")
 
     async def accept(self, door: socket.socket) -> None:
-        """Take in what comes to the socket, until cancelled."""
+        """Accept connections of the socket, until cancelled."""
         loop = asyncio.get_running_loop()
         self._keep_spares()
         while True:

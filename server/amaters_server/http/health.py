@@ -74,7 +74,7 @@ class Health:
         self._stopping = True
 
     def probed(self, results: dict[str, ProbeResult]) -> None:
-        """Take in the results of the probes."""
+        """Store the results of the probes."""
         self.probes = results
         self.probed_at = int(self.unix_time())
 

@@ -49,7 +49,7 @@ class Newcomer:
         )
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> bool:
-        """Take in nothing, and end the connection."""
+        """Refuse the messages, and end the connection."""
         del sender, messages
         return False
 

@@ -9,7 +9,7 @@ from amaters_server.wire import peer_pb2
 
 
 class DataView(Protocol):
-    """The state as it stood when the view was taken; usable in another thread."""
+    """The state at the moment the view was taken; usable in another thread."""
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value under the data key, or None."""

@@ -60,7 +60,7 @@ class Changes:
 
 
 class View(Protocol):
-    """The engine as it stood when the view was taken; later writes do not show."""
+    """The engine at the moment the view was taken; later writes do not show."""
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """Return the value under the key, or None."""
@@ -71,7 +71,7 @@ class View(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the view holds; the view is unusable afterwards."""
+        """Release what the view holds; the view is unusable afterwards."""
         ...
 
 
@@ -132,7 +132,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush and let go of the files; idempotent."""
+        """Flush and close the files; idempotent."""
         ...
 
 

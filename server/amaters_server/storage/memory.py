@@ -97,7 +97,7 @@ class MemoryView:
         return self._walk(self._rows(space).scan(start, end))
 
     def close(self) -> None:
-        """Let go of the frozen state."""
+        """Release the frozen state."""
         self._spaces = None
 
     def _rows(self, space: Space) -> Rows:
@@ -225,7 +225,7 @@ class MemoryEngine:
             self._require_open()
 
     def close(self) -> None:
-        """Flush and let go of the disk; idempotent."""
+        """Flush and close the disk; idempotent."""
         with self._lock:
             if not self._closed:
                 self._disk.settle()
@@ -233,7 +233,7 @@ class MemoryEngine:
                 self._disk.holder = None
 
     def abandon(self) -> None:
-        """Let go of the disk without a flush, as a crash does."""
+        """Close the disk without a flush, as a crash does."""
         self._closed = True
         self._disk.holder = None
 

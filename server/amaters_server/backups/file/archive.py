@@ -191,7 +191,7 @@ class HeldArchive(ArchiveReader):
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._held.close()
 
     def file(self) -> BinaryIO:

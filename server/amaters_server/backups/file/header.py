@@ -22,7 +22,7 @@ class ArchiveHeader:
     """FNV over everything after the header."""
 
     def encode(self) -> bytes:
-        """Return the header as it stands in the file."""
+        """Return the header as it is in the file."""
         return _LAYOUT.pack(
             MAGIC, self.backup_id, self.timestamp_ms, self.original_size, self.checksum
         )

@@ -151,7 +151,7 @@ def raft_node_settings(node_id: int, settings: NodeSettings) -> RaftNodeSettings
 
 
 def version_preference(settings: NodeSettings) -> VersionPreference:
-    """Return the version of this node, and how long it lets newer ones stand first."""
+    """Return the version of this node, and how long it lets newer ones campaign first."""
     return VersionPreference(
         settings.version, timeout=CHANCES * settings.timing.longest_election_timeout
     )

@@ -37,7 +37,7 @@ class RoomGuard:
         return min(max(share, SMALLEST_LIMIT_BYTES), LARGEST_LIMIT_BYTES)
 
     def changed(self, room: Room | None) -> bool:
-        """Take in a measurement; return whether the verdict is another one now."""
+        """Store a measurement; return whether the verdict changed."""
         was_low = self.low is not None
         if room is None:
             self.low = None

@@ -125,7 +125,7 @@ class ReplicaLoop:
         return why or self.replica.not_leader()
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> None:
-        """Take in messages of another member, in order."""
+        """Process messages of another member, in order."""
         counters, step = self._parts.counters, self.replica.step
         counters.messages_received += len(messages)
         now = self._parts.clock.now()

@@ -77,7 +77,7 @@ class PeerRequests:
             self._expelled(member)
 
     def answered(self, member: int, response: peer_pb2.HandshakeResponse) -> str:
-        """Take in the answer to this node's handshake; return why not to connect, if so."""
+        """Process the answer to this node's handshake; return why not to connect, if so."""
         loop = self._parts.loop
         if response.cluster_id != self._parts.identity.cluster_id:
             return "" if response.accepted else response.reason

@@ -60,7 +60,7 @@ def value_response(value: bytes | None) -> bytes:
 
 
 def _value_frame(size: int) -> bytes:
-    """Return what stands before a Get's value of that size: three lengths, one in the other."""
+    """Return what precedes a Get's value of that size: three lengths, one in the other."""
     single = b"\x0a" + varint(size)
     result = b"\x0a" + varint(len(single) + size) + single
     frame = b"\x0a" + varint(len(result) + size) + result

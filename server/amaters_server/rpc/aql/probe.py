@@ -192,6 +192,6 @@ def _failed(wrong: grpc.RpcError) -> Found:
         return Found(
             State.RUNNING,
             "shows a certificate that is not trusted here: set network.tls_ca to its authority, and "
-            "ask by a name that stands in it",
+            "ask by a name that it contains",
         )
     return _silent(f"it does not answer ({said})")

@@ -39,7 +39,7 @@ class Walk:
 
 
 class Reading:
-    """One walk over a view, slice by slice; `rest` frees what it stands at meanwhile."""
+    """One walk over a view, slice by slice; `rest` releases its current row meanwhile."""
 
     def __init__(self, view: DataView, walk: Walk) -> None:
         self._view = view

@@ -33,7 +33,7 @@ class PeerNode(Protocol):
         ...
 
     def receive(self, sender: int, messages: Sequence[bytes], /) -> bool:
-        """Take in raft messages; False ends the connection."""
+        """Process raft messages; False ends the connection."""
         ...
 
     async def identify(self, request: peer_pb2.IdentifyRequest, /) -> peer_pb2.IdentifyResponse:

@@ -2,7 +2,7 @@
 
 Two properties of the binding shape this file. Only a flush of the write-ahead log lets other
 threads run meanwhile, so a synced write is an unsynced one followed by that flush: the event
-loop never stands still for an fsync. And a database stays open until the last of its column
+loop never waits for an fsync. And a database stays open until the last of its column
 families, snapshots and iterators is gone, so views keep account of what they hand out.
 """
 
@@ -115,7 +115,7 @@ class RocksEngine:
 
         After a failed write it is unknown what reached the disk, and only opening it again finds
         out. When the disk was full that happens here, with the next write that there is room
-        for; every other failure stands until the node restarts.
+        for; every other failure lasts until the node restarts.
         """
         if self._failure is not None:
             self._recover(self._failure, changes)
@@ -222,7 +222,7 @@ class RocksEngine:
                 column.compact_range(None, None, options)
 
     def close(self) -> None:
-        """Sync, end all views and let go of the files; idempotent."""
+        """Sync, end all views and close the files; idempotent."""
         with self._opening:
             self._closed = True
             if self._synced is not None:
@@ -275,7 +275,7 @@ class RocksEngine:
                 self._failure = error
                 raise
             except StorageError as error:
-                # Still too full, or a reader has not let go of the old database yet.
+                # Still too full, or a reader has not closed the old database yet.
                 raise failure from error
             self._failure = None
 

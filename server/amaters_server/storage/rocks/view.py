@@ -26,14 +26,14 @@ class NativeSnapshot(Protocol):
 
 
 class NativeIterator(Protocol):
-    """Stands at one row, or at none; keeps the database open as long as it lives."""
+    """Is at one row, or at none; keeps the database open as long as it lives."""
 
     def seek(self, key: bytes, /) -> None:
         """Go to the first row at or after the key."""
         ...
 
     def valid(self) -> bool:
-        """Return whether it stands at a row."""
+        """Return whether it is at a row."""
         ...
 
     def key(self) -> bytes:
@@ -61,7 +61,7 @@ class Cursor:
     def __init__(self, iterator: NativeIterator) -> None:
         self.iterator = iterator
         self.user: object = None
-        """The scan whose position the iterator stands at."""
+        """The scan whose position the iterator has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class RocksView:
         return self._walk(space, start, end) if start < end else iter(())
 
     def close(self) -> None:
-        """Let go of everything; scans still under way end with StorageError."""
+        """Release everything; scans still under way end with StorageError."""
         self._spaces = None
 
     def _frozen(self, space: Space) -> Frozen:
@@ -115,7 +115,7 @@ class RocksView:
             self._rest(space, user)
 
     def _rest(self, space: Space, user: object) -> None:
-        """Have the iterator stand nowhere: it keeps the row it stands at in memory."""
+        """Move the iterator off all rows: it keeps its current row in memory."""
         cursor = None if self._spaces is None else self._spaces[space].cursor
         if cursor is not None and cursor.user is user:
             cursor.user = None

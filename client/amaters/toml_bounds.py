@@ -36,8 +36,8 @@ def culprit(text: str) -> Culprit:
         if depth > DEEPEST or (word[0].isdecimal() and len(word) > len(str(NUMBERS.stop))):
             break
         if word == "\n" and depth == 0:
-            said = text[statement : token.start()].strip()
-            table = said.strip("[] ") if said.startswith("[") else table
+            content = text[statement : token.start()].strip()
+            table = content.strip("[] ") if content.startswith("[") else table
             statement, line = token.end(), line + text.count("\n", statement, token.end())
     name = text[statement:].partition("=")[0].strip()
     key = ".".join(filter(None, (table, name)))

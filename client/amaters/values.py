@@ -40,7 +40,7 @@ class Entry:
     version: int | None = None
     age: timedelta | None = None
     """Of a stale get or range: at most this old. None when the read was not stale, in scans, and
-    when the server said nothing."""
+    when the server sent nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def load(path: Path) -> FileSettings:
     tables = toml_text.read(path)
     wrong = faults(tables)
     if wrong:
-        reasons = "; ".join(f"{key}: {said}" for key, said in wrong.items())
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in wrong.items())
         raise ConfigurationError(
             f"{path} has wrong values ({reasons}): correct them with `amaters-cli config set`"
         )
@@ -153,14 +153,14 @@ def set_key(tables: toml_text.Tables, dotted: str, text: str) -> toml_text.Table
 
     The text is TOML where that can be the value, and otherwise the value itself.
     """
-    said = ""
+    reason = ""
     for value in _meanings(text):
         changed = _changed(tables, dotted, value)
-        said = said or faults(changed).get(dotted, "")
+        reason = reason or faults(changed).get(dotted, "")
         if dotted not in faults(changed):
             return changed
     shown = repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
-    raise ConfigurationError(f"{dotted} cannot be {shown}: {said}. Nothing was changed")
+    raise ConfigurationError(f"{dotted} cannot be {shown}: {reason}. Nothing was changed")
 
 
 def _meanings(text: str) -> Iterator[object]:

@@ -72,19 +72,19 @@ class Output:
             self._write(self._unpadded(line))
         sys.stdout.flush()
 
-    def done(self, value: dict[str, JsonValue], said: str, *, short: str = "") -> None:
+    def done(self, value: dict[str, JsonValue], text: str, *, short: str = "") -> None:
         """Confirm an action: a sentence with a tick, the value, or the short form."""
         if self.is_table:
-            self._console.print(f"[green]✓[/] {said}", highlight=False, soft_wrap=True)
+            self._console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
         elif short and self.format in (Format.NUL, Format.NDJSON):
             self._write(short)
         else:
             self._write(self._encoded(value))
 
-    def missed(self, value: dict[str, JsonValue], said: str, *, short: str) -> None:
+    def missed(self, value: dict[str, JsonValue], text: str, *, short: str) -> None:
         """Report that something does not exist; in record formats as a note, not as a record."""
         if self.is_table:
-            self._console.print(f"[yellow]✗[/] {said}", highlight=False, soft_wrap=True)
+            self._console.print(f"[yellow]✗[/] {text}", highlight=False, soft_wrap=True)
         elif self.format in (Format.NUL, Format.NDJSON):
             print(short, file=sys.stderr)
         else:

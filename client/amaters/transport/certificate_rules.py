@@ -47,7 +47,7 @@ def unusable(offer: Offer, now: datetime) -> str | None:
         *(_of_digest(one) for one in offer.chain if one.issuer != one.subject),
         _of_origin(offer, now),
     )
-    return next((said for said in findings if said is not None), None)
+    return next((finding for finding in findings if finding is not None), None)
 
 
 def unusable_authorities(authorities: Sequence[x509.Certificate], now: datetime) -> str | None:
@@ -124,7 +124,7 @@ def _of_origin(offer: Offer, now: datetime) -> str | None:
             f"was issued by {issuer}, which is neither in the same file nor among the authorities: "
             "append the certificates between it and the authority"
         )
-    late = [said for one in known if (said := _of_dates(one, now)) is not None]
+    late = [finding for one in known if (finding := _of_dates(one, now)) is not None]
     if late:
         return f"was issued by {issuer}, whose certificate {late[0]}"
     return (

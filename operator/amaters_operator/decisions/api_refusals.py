@@ -33,7 +33,7 @@ _LONGEST: Final = 900
 def refused(what: str, answer: str, *, lasting: bool) -> Blocked:
     """Return the report of a refusal: the API server's text, the field, and what to do.
 
-    `what` names the object, `said` is the whole answer.
+    `what` names the object, `answer` is the whole answer.
     """
     text = answer[:_LONGEST].rstrip(". ")
     return Blocked("Refused", f"{text}. {_advice(what, answer, lasting=lasting)}", lasting)

@@ -50,7 +50,7 @@ class Thresholds:
 
 @dataclass(slots=True)
 class Detector:
-    """Looks again and again, and says what goes on; what persists is said at every look."""
+    """Looks again and again; a condition that persists is returned at every look."""
 
     thresholds: Thresholds
     failed: dict[int, float | None] = field(default_factory=dict)

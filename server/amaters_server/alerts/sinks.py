@@ -35,7 +35,7 @@ class LogSink:
 
     def report(self, alert: FiredAlert) -> None:
         """Log it."""
-        said = {
+        facts = {
             "alert": alert.event,
             "rule": alert.rule,
             "severity": alert.severity.value,
@@ -46,7 +46,7 @@ class LogSink:
             "advice": alert.advice,
             "runbook": alert.runbook,
         }
-        log.log(_LEVELS[alert.severity], "alert.fired", extra=said)
+        log.log(_LEVELS[alert.severity], "alert.fired", extra=facts)
 
 
 class AlertCounts:

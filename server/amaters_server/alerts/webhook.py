@@ -48,7 +48,7 @@ class WebhookSettings:
 
     @property
     def host(self) -> str:
-        """Return what may be said of the address."""
+        """Return what may be logged of the address."""
         return str(self.url_file or urlsplit(self.url).hostname or "?")
 
     @property
@@ -101,8 +101,8 @@ class Webhook:
                 failure = await self._send(session, settings, alert)
                 if failure:
                     self.counts.failed += 1
-                    said = {"host": settings.host, "key": alert.key, "reason": failure}
-                    log.warning("alert.webhook_failed", extra=said)
+                    facts = {"host": settings.host, "key": alert.key, "reason": failure}
+                    log.warning("alert.webhook_failed", extra=facts)
                 else:
                     self.counts.delivered += 1
 

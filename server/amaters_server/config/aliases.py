@@ -190,7 +190,9 @@ def modernise(document: Document) -> list[str]:
 
 def withdraw_promises(document: Document) -> list[Fault]:
     """Remove the keys of `PROMISES`; returns one fault for each one found."""
-    return [Fault(old, said) for old, said in PROMISES.items() if take(document, old) is not None]
+    return [
+        Fault(old, reason) for old, reason in PROMISES.items() if take(document, old) is not None
+    ]
 
 
 def _drop_emptied(document: Document) -> None:

@@ -111,8 +111,8 @@ def _unknown(document: Document) -> list[str]:
     notices = []
     for key in keys[:MOST_LINES]:
         meant = nearest(key)
-        said = f"{one_line(key)} is unknown and ignored"
-        notices.append(said + (f": did you mean {meant}?" if meant else ""))
+        notice = f"{one_line(key)} is unknown and ignored"
+        notices.append(notice + (f": did you mean {meant}?" if meant else ""))
     if len(keys) > MOST_LINES:
         notices.append(f"{len(keys) - MOST_LINES} more keys are unknown and ignored")
     return notices
@@ -166,13 +166,13 @@ def _fault(error: ErrorDetails) -> Fault:
     key = ".".join(names)
     if error["type"] == "value_error":
         return Fault(key, str(error.get("ctx", {}).get("error", error["msg"])))
-    said = PLAIN_TEXTS.get(error["type"], error["msg"]).format(key=key)
+    problem = PLAIN_TEXTS.get(error["type"], error["msg"]).format(key=key)
     if not may_be_shown(names):
-        return Fault(key, said)
+        return Fault(key, problem)
     text = PUBLISHED_TEXTS.get(key)
     if text is not None:
         return Fault(key, text.format(value=error["input"]))
-    return Fault(key, f"{said}, got {error['input']!r}")
+    return Fault(key, f"{problem}, got {error['input']!r}")
 
 
 def as_toml(settings: Settings) -> str:

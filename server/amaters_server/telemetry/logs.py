@@ -71,10 +71,10 @@ class Ring(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
-        said = json.loads(self.format(record))
-        level, event = said.pop("level", ""), said.pop("event", "")
-        said.pop("timestamp", None)
-        fields = {name: _text(value) for name, value in said.items()}
+        parsed = json.loads(self.format(record))
+        level, event = parsed.pop("level", ""), parsed.pop("event", "")
+        parsed.pop("timestamp", None)
+        fields = {name: _text(value) for name, value in parsed.items()}
         self.records.add(
             RecentRecord(record.created, record.levelno, str(level), str(event), fields)
         )

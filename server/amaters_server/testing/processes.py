@@ -129,15 +129,15 @@ class ServerProcess:
         """Wait until it is ready; NotUpError when it ends or stays unready."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        said = ""
+        answer = ""
         while loop.time() < until:
             if self._running().poll() is not None:
                 raise NotUpError(f"{self.folder.name} ended by itself\n{self.log}")
-            code, said = await asyncio.to_thread(self.page, "/readyz")
+            code, answer = await asyncio.to_thread(self.page, "/readyz")
             if code == 200:  # noqa: PLR2004
                 return
             await asyncio.sleep(POLL_SECONDS)
-        raise NotUpError(f"{self.folder.name} is not ready after {seconds} s: {said}\n{self.log}")
+        raise NotUpError(f"{self.folder.name} is not ready after {seconds} s: {answer}\n{self.log}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -170,10 +170,10 @@ async def find(admin: AdminClient, wanted: str) -> MemberInfo:
     raise NotFoundError(f"there is no member {wanted!r}: the members are {known}")
 
 
-def _done(terminal: Terminal, operation: str, member: MemberInfo, said: str) -> None:
+def _done(terminal: Terminal, operation: str, member: MemberInfo, text: str) -> None:
     facts: dict[str, JsonValue] = {
         "status": "success",
         "operation": operation,
         "member": member_facts(member),
     }
-    terminal.out.done(facts, Text(said).plain)
+    terminal.out.done(facts, Text(text).plain)

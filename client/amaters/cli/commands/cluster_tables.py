@@ -40,7 +40,7 @@ def cluster(view: ClusterView, *, now: datetime, width: int) -> RenderableType:
         remarks.append(_no_member(view.outsider))
     if remarks:
         parts.append(Text())
-    parts += [Text.assemble((f"{name}: ", "bold"), said) for name, said in remarks]
+    parts += [Text.assemble((f"{name}: ", "bold"), remark) for name, remark in remarks]
     if left_out:
         parts.append(_too_narrow(left_out))
     return Group(*parts)
@@ -118,8 +118,8 @@ def _no_member(asked: NodeStatus) -> tuple[str, str]:
 def _misfit(view: ClusterView, one: Misfit) -> tuple[str, str]:
     found = one.found
     by = ", ".join(_name(view, member) for member in one.reported_by)
-    said = f"runs {found.version} and is kept out by {by} since {timestamp(found.since)}"
-    return _name(view, found.member_id), f"{said}: {found.reason}; {found.advice}"
+    misfit = f"runs {found.version} and is kept out by {by} since {timestamp(found.since)}"
+    return _name(view, found.member_id), f"{misfit}: {found.reason}; {found.advice}"
 
 
 def _name(view: ClusterView, member_id: int) -> str:

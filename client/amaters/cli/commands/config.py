@@ -55,7 +55,7 @@ def init(path: Path | None, force: bool) -> None:
     if target.exists() and not force:
         raise RefusedError(f"{target} exists already: overwrite it with --force")
     config_file.write_text(target, config_file.TEMPLATE)
-    _said({"status": "success", "path": str(target)}, f"Wrote {target}")
+    _show_done({"status": "success", "path": str(target)}, f"Wrote {target}")
 
 
 @config.command("validate")
@@ -69,7 +69,9 @@ def validate(path: Path | None) -> None:
     for one in unknown:
         click.echo(f"note: {one!r} is unknown: is it misspelt, or of another version?", err=True)
     state = "is valid" if target.exists() else "does not exist: the defaults count"
-    _said({"status": "success", "path": str(target), "unknown_keys": unknown}, f"{target} {state}")
+    _show_done(
+        {"status": "success", "path": str(target), "unknown_keys": unknown}, f"{target} {state}"
+    )
 
 
 @config.command("get")
@@ -93,9 +95,9 @@ def set_setting(key: str, value: str, path: Path | None) -> None:
     config_file.require_known(key)
     changed = config_file.set_key(toml_text.read(target), key, value)
     config_file.write(target, changed)
-    for other, said in config_file.faults(changed).items():
-        click.echo(f"note: {other} is still wrong: {said}", err=True)
-    _said({"status": "success", "key": key, "path": str(target)}, f"Set {key} in {target}")
+    for other, reason in config_file.faults(changed).items():
+        click.echo(f"note: {other} is still wrong: {reason}", err=True)
+    _show_done({"status": "success", "key": key, "path": str(target)}, f"Set {key} in {target}")
 
 
 def to_json(value: object) -> JsonValue:
@@ -116,8 +118,8 @@ def _output() -> Output:
     return Output(parse_format(written), color=True)
 
 
-def _said(facts: dict[str, JsonValue], said: str) -> None:
-    _output().done(facts, tables.safe(said))
+def _show_done(facts: dict[str, JsonValue], text: str) -> None:
+    _output().done(facts, tables.safe(text))
 
 
 def _show(facts: dict[str, JsonValue], text: str) -> None:

@@ -192,11 +192,11 @@ def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> Non
                 report=LineReport(shown=terminal.out.is_table and not quiet),
             )
         )
-    said = (
+    summary = (
         f"Batch complete: {tally.total} total, {tally.succeeded} succeeded, "
         f"{tally.failed} failed, 0 skipped"
     )
-    terminal.out.show(tally.to_json(), lambda: Text(said))
+    terminal.out.show(tally.to_json(), lambda: Text(summary))
     if tally.failed:
         click.get_current_context().exit(1)
 

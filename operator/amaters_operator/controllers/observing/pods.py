@@ -111,9 +111,9 @@ def _container_problems(container: Manifest) -> Iterator[_Problem]:
     ended = (container.get("lastState") or {}).get("terminated") or {}
     crashed = ""
     if ended:
-        said = _last_words(ended.get("message") or "")
+        message = _last_words(ended.get("message") or "")
         crashed = f"the last run ended with code {ended.get('exitCode')} ({ended.get('reason')})"
-        crashed += f": {said}" if said else ""
+        crashed += f": {message}" if message else ""
     if reason not in _STARTING:
         detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
         yield _cause(reason), f"{reason}: {detail}".rstrip(": ")

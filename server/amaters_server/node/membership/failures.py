@@ -36,13 +36,13 @@ class FailureReports:
         """Return the members that failed, as reported by this leader and earlier ones."""
         return self.known | self._inherited
 
-    def receive(self, said: peer_pb2.FailedMembers) -> peer_pb2.FailedMembers:
+    def receive(self, report: peer_pb2.FailedMembers) -> peer_pb2.FailedMembers:
         """Replace the list by a leader's, unless a later leader sent one; return the one before."""
         before = peer_pb2.FailedMembers(term=self._term, members=sorted(self.known))
-        if said.term >= self._term:
-            if frozenset(said.members) != self.known:
-                log.info("member.failures_received", extra={"members": list(said.members)})
-            self._term, self.known = said.term, frozenset(said.members)
+        if report.term >= self._term:
+            if frozenset(report.members) != self.known:
+                log.info("member.failures_received", extra={"members": list(report.members)})
+            self._term, self.known = report.term, frozenset(report.members)
             self._inherited = frozenset()
         return before
 
@@ -70,8 +70,8 @@ class FailureReports:
             task.cancel()
 
     async def _send(self, to: int, term: int, failed: frozenset[int]) -> None:
-        said = peer_pb2.FailedMembers(term=term, members=sorted(failed))
-        call = peer_pb2.ForwardRequest(failed_members=said)
+        report = peer_pb2.FailedMembers(term=term, members=sorted(failed))
+        call = peer_pb2.ForwardRequest(failed_members=report)
         request = forwarding.addressed(call, SHARE_SECONDS)
         try:
             response = await self._transport.forward(to, request, SHARE_SECONDS)

@@ -196,6 +196,6 @@ class PeerRequests:
 
 
 def _version(
-    said: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
+    message: peer_pb2.HandshakeRequest | peer_pb2.HandshakeResponse,
 ) -> Version:
-    return said.version_major, said.version_minor, said.version_patch
+    return message.version_major, message.version_minor, message.version_patch

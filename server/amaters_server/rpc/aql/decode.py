@@ -40,7 +40,7 @@ USUAL = QueryReader(
     commands=ADMIN_PREFIX,
 )
 """Reads whole lists of requests, but only sound ones of the usual kind: what it has no answer to
-goes through the functions below, and what it answers is what they would have said."""
+goes through the functions below, and its answer is the one they would give."""
 
 
 def get(query: GetQuery) -> Get:

@@ -183,15 +183,15 @@ def _asked(channel: grpc.Channel, seconds: float, detail: str) -> Found:
 
 def _failed(wrong: grpc.RpcError) -> Found:
     call = cast("grpc.Call", wrong)  # Which the stubs do not say of what a call raises.
-    code, said = call.code(), call.details() or ""
+    code, details = call.code(), call.details() or ""
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Found(State.FOREIGN, "another gRPC service answers there: name the port for clients")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return _silent("it accepts calls and does not answer")
-    if any(word in said for word in ("CERTIFICATE", "Peer name", "Hostname")):
+    if any(word in details for word in ("CERTIFICATE", "Peer name", "Hostname")):
         return Found(
             State.RUNNING,
             "shows a certificate that is not trusted here: set network.tls_ca to its authority, and "
             "ask by a name that it contains",
         )
-    return _silent(f"it does not answer ({said})")
+    return _silent(f"it does not answer ({details})")

@@ -68,13 +68,13 @@ def introduction(own: PeerIdentity, to: int) -> Metadata:
 
 def introduced(metadata: Metadata) -> peer_pb2.HandshakeRequest:
     """Read an introduction; what is missing or malformed is left empty."""
-    said = {key: str(value) for key, value in metadata}
-    parts = said.get("amaters-version", "").split(".")
+    headers = {key: str(value) for key, value in metadata}
+    parts = headers.get("amaters-version", "").split(".")
     numbers = [_number(part, bits=32) for part in parts] + [0, 0, 0]
     return peer_pb2.HandshakeRequest(
-        cluster_id=said.get("amaters-cluster", ""),
-        sender=_number(said.get("amaters-from", "")),
-        to=_number(said.get("amaters-to", "")),
+        cluster_id=headers.get("amaters-cluster", ""),
+        sender=_number(headers.get("amaters-from", "")),
+        to=_number(headers.get("amaters-to", "")),
         version_major=numbers[0],
         version_minor=numbers[1],
         version_patch=numbers[2],

@@ -31,9 +31,9 @@ _CODES = {kind("").code: code for code, kind in forwarding.FROM_REASON.items()}
 def request(call: ForwardRequest) -> ForwardRequest:
     """Return a call in the string form."""
     field = call.WhichOneof("call") or ""
-    said = getattr(call, field).SerializeToString()
+    serialized = getattr(call, field).SerializeToString()
     return ForwardRequest(
-        method=_METHODS[field], request=said, timeout_ms=call.timeout_ms, hops=call.hops
+        method=_METHODS[field], request=serialized, timeout_ms=call.timeout_ms, hops=call.hops
     )
 
 

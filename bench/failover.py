@@ -1,4 +1,4 @@
-"""How long writes and reads stand still when the leader is killed, replaced or stopped."""
+"""How long writes and reads pause when the leader is killed, replaced or stopped."""
 
 import asyncio
 import time

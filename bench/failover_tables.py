@@ -41,7 +41,7 @@ class Disturbance:
     def sentence(self) -> str:
         """Say it in a line."""
         return (
-            f"{self.group}, leader {self.event.value}: writes stood still for {self.write_gap * 1000:.0f} ms, "
+            f"{self.group}, leader {self.event.value}: writes paused for {self.write_gap * 1000:.0f} ms, "
             f"reads for {self.read_gap * 1000:.0f} ms, {len(self.failures)} calls failed, "
             f"{self.lost_writes} writes lost"
         )

@@ -20,7 +20,7 @@ class MissingProgramError(Exception):
 
 
 def ghz() -> Path:
-    """Return the load generator, built from its pinned module when nobody has built it yet."""
+    """Return the load generator, built from its pinned module when it is not built yet."""
     built = (CACHE / "testbed" / "bin" / "ghz", CACHE / "tools" / "ghz")
     for found in built:
         if found.exists():

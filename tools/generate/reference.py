@@ -75,7 +75,7 @@ def _row(name: str, part: Mapping[str, Any], required: bool) -> str:  # noqa: FB
 def _shown(default: object) -> str:
     if default is None or default in ({}, []):
         return ""
-    # The defaults of an object stand with its fields.
+    # The defaults of an object are shown with its fields.
     return "see below" if isinstance(default, dict) else f"`{default}`"
 
 

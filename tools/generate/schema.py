@@ -34,7 +34,7 @@ class UnsupportedSchemaError(TypeError):
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """Return the model's structural schema, ready to stand in a CRD."""
+    """Return the model's structural schema, ready for a CRD."""
     raw = model.model_json_schema(by_alias=True, mode="validation")
     return _convert(raw, definitions=raw.get("$defs", {}))
 

@@ -1118,7 +1118,7 @@ class Shard(_message.Message):
     """From 1."""
     state: Global___ShardState.ValueType
     node_id: _builtins.int
-    """Who leads it; zero when nobody does."""
+    """Who leads it; zero when no member does."""
     estimated_keys: _builtins.int
     estimated_size_bytes: _builtins.int
     @_builtins.property

@@ -92,7 +92,7 @@ class World:
         )
 
     def annotate(self, **annotations: str) -> None:
-        """Annotate the AmatersCluster; underscores stand for dashes."""
+        """Annotate the AmatersCluster; underscores become dashes."""
         entry = self.store.entries[kinds.CLUSTER, NAMESPACE, NAME]
         entry.own["metadata"]["annotations"] = {
             f"amaters.io/{key.replace('_', '-')}": value for key, value in annotations.items()

@@ -20,7 +20,7 @@ def expired(
     """Return the ids to delete, oldest first: everything of `own` but the newest `keep`.
 
     The newest is the one with the highest id. The backups `never` stay in any case, and so do
-    those of other clusters and those of which nobody knows whose they are.
+    those of other clusters and those whose owner is unknown.
     """
     if keep < 1:
         raise ConfigurationError(f"retention: keep at least 1 backup, not {keep}")

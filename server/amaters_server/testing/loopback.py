@@ -47,7 +47,7 @@ class LoopClock:
 
 
 def free_address() -> str:
-    """Return a loopback address that nobody listens on right now."""
+    """Return a loopback address that nothing listens on right now."""
     return f"127.0.0.1:{free_ports(1)[0]}"
 
 

@@ -11,7 +11,7 @@ _USUAL_RANGE = "32768 60999"
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many different ports of 127.0.0.1 nobody listens on at this moment.
+    """Return that many different ports of 127.0.0.1 nothing listens on at this moment.
 
     They lie below those the kernel gives to outgoing connections: of such a port, one that was
     free a moment ago may belong to a neighbour's connection when its server binds it.

@@ -1,6 +1,6 @@
 """The checksums of the backup file; the only door to `amaters_native.checksum`.
 
-Published servers write one of two FNV variants, and nobody knows for certain which; we write
+Published servers write one of two FNV variants, and it is not known which; we write
 FNV-1a, accept both and say which one matched.
 """
 

@@ -20,7 +20,7 @@ from amaters_server.rpc.transport.tasks import TaskScope
 DEFAULT_SECONDS = 30.0
 """How long a call may take that brings no deadline."""
 END_SECONDS = 1.0
-"""How long a stop waits for callers to hear that their stream has ended."""
+"""How long a stop waits until callers have received the end of their stream."""
 
 SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 STALE_READ = ("amaters-read", "stale")
 """Metadata of a caller that prefers an answer from this node, however old, to asking the leader."""
 NEVER_FORWARD = ("amaters-forward", "never")
-"""Metadata of a caller that wants to be told who leads rather than be helped."""
+"""Metadata of a caller that wants the leader's address rather than a forwarded call."""
 
 SESSION_MARK = "s:"
 """How a request id begins that names a write session: s:SESSION IN HEXADECIMAL:SEQUENCE."""

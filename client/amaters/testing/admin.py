@@ -18,6 +18,7 @@ from zlib import crc32
 import grpc
 from google.protobuf.message import Message
 
+from amaters.testing.aql import serving
 from amaters.testing.faults import Context, Fault, Faults
 from amaters.wire import admin_pb2
 from amaters.wire.admin_pb2_grpc import add_AdminServiceServicer_to_server
@@ -323,13 +324,5 @@ async def serve_admin(
     fake = fake or FakeAdmin()
     server = grpc.aio.server()
     add_AdminServiceServicer_to_server(fake, server)  # type: ignore[arg-type]
-    if credentials is None:
-        port = server.add_insecure_port(address)
-    else:
-        port = server.add_secure_port(address, credentials)
-    fake.address = f"{address.rsplit(':', 1)[0]}:{port}"
-    await server.start()
-    try:
+    async with serving(server, address, credentials) as fake.address:
         yield fake
-    finally:
-        await server.stop(None)

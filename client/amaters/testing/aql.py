@@ -225,14 +225,22 @@ async def serve_aql(
     fake = fake or FakeAql()
     server = grpc.aio.server()
     add_AqlServiceServicer_to_server(fake, server)  # type: ignore[arg-type]
+    async with serving(server, address, credentials) as fake.address:
+        yield fake
+
+
+@asynccontextmanager
+async def serving(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
+) -> AsyncIterator[str]:
+    """Run the server for as long as the context lasts; yields its address."""
     if credentials is None:
         port = server.add_insecure_port(address)
     else:
         port = server.add_secure_port(address, credentials)
-    fake.address = f"{address.rsplit(':', 1)[0]}:{port}"
     await server.start()
     try:
-        yield fake
+        yield f"{address.rsplit(':', 1)[0]}:{port}"
     finally:
         await server.stop(None)
 

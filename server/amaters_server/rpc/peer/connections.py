@@ -28,11 +28,11 @@ class PeerConnections:
         self._rng = rng
         self._links: dict[int, PeerLink] = {}
         self._own: PeerIdentity | None = None
-        self._answered: JudgeAnswer = _taken_at_its_word
+        self._answered: JudgeAnswer = _refusal_reason
         self._closing: set[asyncio.Task[None]] = set()
 
     def on_answer(self, answered: JudgeAnswer) -> None:
-        """Ask this about every answer to a handshake: it may not want the connection either."""
+        """Set what judges every answer to a handshake; it may refuse the connection too."""
         self._answered = answered
 
     def connect(self, identity: PeerIdentity, others: Sequence[Member]) -> None:
@@ -139,5 +139,5 @@ class PeerConnections:
         task.add_done_callback(self._closing.discard)
 
 
-def _taken_at_its_word(_: int, response: peer_pb2.HandshakeResponse) -> str:
+def _refusal_reason(_: int, response: peer_pb2.HandshakeResponse) -> str:
     return "" if response.accepted else response.reason

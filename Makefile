@@ -72,7 +72,7 @@ check: setup ## Formatting, lint, types, import contracts
 	@MYPYPATH=tests $(STAGE) "types of the test beds" testbed-types $(BIN)/mypy tests/testbed tests/faultbed
 	@$(STAGE) "import contracts" contracts $(BIN)/lint-imports --no-cache
 	@$(STAGE) "Rust format" cargo-fmt cargo fmt --manifest-path server/native/Cargo.toml --check
-	@$(STAGE) "Rust lint" clippy cargo clippy --release --locked --manifest-path server/native/Cargo.toml -- -D warnings
+	@$(STAGE) "Rust lint" clippy cargo clippy --release --locked --all-targets --manifest-path server/native/Cargo.toml -- -D warnings
 
 fix: setup ## Repair what `make check` can repair
 	$(BIN)/ruff format $(CHECKED)

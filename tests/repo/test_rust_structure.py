@@ -1,6 +1,7 @@
-"""The shape of the native code: the modules of its transport import each other in no circle."""
+"""The shape of the native code: imports form no circle, and no folder holds too many modules."""
 
 import re
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / "server" / "native" / "src"
 PATH = re.compile(r"\b(crate::|(?:super::)+)(\{[^;]*\}(?=;)|\w+(?:::\w+)*)")
 COMMENT = re.compile(r"//.*")
+MOST_MODULES = 14
 
 
 def imports(sources: Path) -> dict[str, set[str]]:
@@ -28,6 +30,13 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     except CycleError as found:
         return list(found.args[1])
     return []
+
+
+def crowded(sources: Path) -> dict[str, int]:
+    """Return the folders with more modules than may be, beside `mod.rs`."""
+    modules = [path for path in sources.rglob("*.rs") if path.name != "mod.rs"]
+    counts = Counter(str(path.parent.relative_to(sources)) for path in modules)
+    return {name: count for name, count in sorted(counts.items()) if count > MOST_MODULES}
 
 
 def _name(path: Path, sources: Path) -> str:
@@ -51,11 +60,22 @@ def _longest(path: list[str], modules: set[str]) -> str:
     return next((one for one in prefixes if one in modules), "")
 
 
-def test_the_modules_of_the_transport_import_each_other_in_no_circle():
+def test_imports_form_no_circle():
     graph = imports(SOURCES)
 
     assert len(graph) > 30
     assert not circle(graph)
+
+
+def test_no_folder_holds_more_modules_than_a_reader_can_keep_in_mind():
+    assert not crowded(SOURCES), f"at most {MOST_MODULES} modules in a folder: split these"
+
+
+def test_a_folder_with_too_many_modules_is_found(made_up: Path):
+    for number in range(MOST_MODULES - 1):
+        (made_up / "room" / f"other{number}.rs").write_text("")
+
+    assert crowded(made_up) == {"room": MOST_MODULES + 1}
 
 
 @pytest.fixture

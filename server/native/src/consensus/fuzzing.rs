@@ -46,7 +46,7 @@ impl Member {
         let entry = |index| Entry {
             index,
             term: index / 2 + 1,
-            data: b"x".to_vec().into(),
+            data: b"x".to_vec(),
             ..Default::default()
         };
         let stored = StoredState {
@@ -64,7 +64,7 @@ impl Member {
             entries: (2..6).map(entry).collect(),
         };
         stored.check().expect("the state is sound");
-        let engine = Engine::start(&config, stored).ok().expect("it starts");
+        let engine = Engine::start(&config, stored).expect("it starts");
         Member {
             engine,
             ready_tracker: ReadyTracker::new(3, (3, 0)),
@@ -108,7 +108,7 @@ impl Member {
     fn work(&mut self) {
         for _ in 0..100 {
             let idle = self.engine.run(|node| !node.has_ready());
-            if idle.ok().expect("raft panicked") {
+            if idle.expect("raft panicked") {
                 return;
             }
             let taken = self.ready_tracker.take(&mut self.engine, |ready, _| {
@@ -119,7 +119,7 @@ impl Member {
                     committed,
                 ))
             });
-            let (number, installed, committed) = taken.ok().expect("raft panicked");
+            let (number, installed, committed) = taken.expect("raft panicked");
             let durable = self.ready_tracker.durable(&mut self.engine, number);
             assert!(durable.is_ok(), "raft panicked");
             if installed != 0 {
@@ -178,8 +178,8 @@ fn entry(source: &mut Unstructured<'_>, index: u64, term: u64) -> Result<Entry> 
         entry_type: *source.choose(&[0, 0, 0, 1, 2, 7])?,
         index: near(source, index)?,
         term: near(source, term)?,
-        data: Vec::<u8>::arbitrary(source)?.into(),
-        context: Vec::<u8>::arbitrary(source)?.into(),
+        data: Vec::<u8>::arbitrary(source)?,
+        context: Vec::<u8>::arbitrary(source)?,
         ..Default::default()
     })
 }
@@ -199,7 +199,7 @@ fn message(source: &mut Unstructured<'_>, engine: &Engine) -> Result<Message> {
         commit_term: near(source, term)?,
         reject: bool::arbitrary(source)?,
         reject_hint: near(source, last)?,
-        context: Vec::<u8>::arbitrary(source)?.into(),
+        context: Vec::<u8>::arbitrary(source)?,
         ..Default::default()
     };
     for ahead in 1..=source.int_in_range(0..=3)? {

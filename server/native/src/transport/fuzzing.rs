@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::compression::{Encoding, Negotiated};
-use super::framing::{Fault, Single, Splitter};
-use super::headers;
+use crate::transport::wire::compression::{Encoding, Negotiated};
+use crate::transport::wire::framing::{Fault, Single, Splitter};
+use crate::transport::wire::headers;
 
 const LIMIT: usize = 64;
 
@@ -21,7 +21,7 @@ pub fn frames(input: &[u8]) {
     assert_eq!(split(body.chunks(1), compressed), whole);
     let one = single(body.chunks(width), compressed);
     if let (Ok(messages), Ok(message)) = (&whole, &one) {
-        assert_eq!(messages, &[message.clone()]);
+        assert_eq!(messages, std::slice::from_ref(message));
     }
     assert_eq!(
         one.is_ok(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::super::status::UNAVAILABLE;
-use super::super::wakeup::Wakeup;
+use crate::transport::wakeup::Wakeup;
+use crate::transport::wire::status::UNAVAILABLE;
 
 /// The answer's message, or a status that is not OK.
 pub type Outcome = Result<Bytes, (u16, String)>;

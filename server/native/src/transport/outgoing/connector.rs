@@ -15,14 +15,13 @@ use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::super::inbox::Inbox;
-use super::super::listener::{os_error, seconds};
-use super::super::py_convert::{self, PyMetadata};
-use super::super::tls::ClientIdentity;
 use super::channel::{self, Target};
 use super::completions::{Completions, Reason, Ticket};
 use super::outflow::Outflow;
 use super::request::{self, Emptied, Request, Shape};
+use crate::transport::queue::inbox::Inbox;
+use crate::transport::queue::py_convert::{self, os_error, seconds, PyMetadata};
+use crate::transport::tls::ClientIdentity;
 
 #[pyclass(module = "amaters_native.transport", frozen)]
 pub struct Connector {

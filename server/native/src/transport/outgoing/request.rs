@@ -11,13 +11,15 @@ use h2::{RecvStream, SendStream};
 use http::{Request as Head, StatusCode};
 use tokio::time::{timeout_at, Instant};
 
-use super::super::compression::Encoding;
-use super::super::framing::{Fault, Single, Splitter};
-use super::super::inbox::Inbox;
-use super::super::status::{self, CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN};
 use super::completions::{Outcome, Ticket};
 use super::connection::Connection;
 use super::outflow::{Outflow, Sink};
+use crate::transport::queue::inbox::Inbox;
+use crate::transport::wire::compression::Encoding;
+use crate::transport::wire::framing::{Fault, Single, Splitter};
+use crate::transport::wire::status::{
+    self, CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNKNOWN,
+};
 
 /// What is sent, and what is expected.
 pub enum Shape {

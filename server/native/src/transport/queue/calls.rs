@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::backlog::Load;
-use super::call::Call;
+use crate::transport::queue::backlog::Load;
+use crate::transport::queue::call::Call;
 
 /// Bits of a call id that name its worker.
 const WORKER_BITS: u32 = 6;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::shared::{Peer, Shared};
+use crate::transport::queue::shared::{Peer, Shared};
 
 #[pyclass(module = "amaters_native.transport", frozen, get_all)]
 pub struct ListenerStats {

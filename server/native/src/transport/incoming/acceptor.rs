@@ -12,11 +12,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::Accepted;
-use super::permit::ConnectionPermit;
-use super::shared::{Counters, Peer, Shared};
-use super::tls::Material;
-use super::worker::{Order, Worker};
+use crate::transport::incoming::connection::Accepted;
+use crate::transport::incoming::worker::{Order, Worker};
+use crate::transport::queue::permit::ConnectionPermit;
+use crate::transport::queue::shared::{Counters, Peer, Shared};
+use crate::transport::tls::Material;
 
 const BACKLOG: i32 = 1024;
 /// How long to leave the door alone when the process has no descriptors left.

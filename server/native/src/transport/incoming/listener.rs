@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::acceptor::{bind, Acceptor, Door};
-use super::backlog::Held;
-use super::call::End;
-use super::calls::{worker_of, MAX_WORKERS};
-use super::py_convert::{self, Failure, Paths, PyMetadata};
-use super::shared::{Settings, Shared, StreamKind};
-use super::state::Phase;
-use super::stats::{Connection, ListenerStats};
-use super::status;
-use super::tls::{Material, TlsIdentity};
-use super::worker::{Order, Worker};
+use crate::transport::incoming::acceptor::{bind, Acceptor, Door};
+use crate::transport::incoming::worker::{Order, Worker};
+use crate::transport::queue::backlog::Held;
+use crate::transport::queue::call::End;
+use crate::transport::queue::calls::{worker_of, MAX_WORKERS};
+use crate::transport::queue::py_convert::{self, os_error, seconds, Failure, Paths, PyMetadata};
+use crate::transport::queue::shared::{Settings, Shared, StreamKind};
+use crate::transport::queue::state::Phase;
+use crate::transport::queue::stats::{Connection, ListenerStats};
+use crate::transport::tls::{Material, TlsIdentity};
+use crate::transport::wire::status;
 
 /// How long the last words of a closing listener may take to leave.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -37,18 +37,6 @@ pub struct Listener {
     phase: watch::Sender<Phase>,
     tls: Arc<Mutex<Option<Arc<Material>>>>,
     paths: Paths,
-}
-
-pub fn seconds(name: &str, value: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|_| PyValueError::new_err(format!("{name} cannot be {value}")))
-}
-
-pub fn os_error(error: &io::Error, what: &str) -> PyErr {
-    PyOSError::new_err((
-        error.raw_os_error().unwrap_or(0),
-        format!("{what}: {error}"),
-    ))
 }
 
 fn streams(

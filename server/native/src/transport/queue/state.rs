@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::calls::Calls;
-use super::shared::Shared;
+use crate::transport::queue::calls::Calls;
+use crate::transport::queue::shared::Shared;
 
 /// Where a listener is in its life.
 #[derive(Clone, Copy, PartialEq)]

@@ -9,8 +9,10 @@ use http::HeaderMap;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::compression::{deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING};
-use super::status::{
+use crate::transport::wire::compression::{
+    deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING,
+};
+use crate::transport::wire::status::{
     self, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
 };
 

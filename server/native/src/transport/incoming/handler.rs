@@ -12,17 +12,19 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{sleep_until, Instant, Sleep};
 
-use super::arrival::Arrival;
-use super::backlog::Load;
-use super::calls::Calls;
-use super::compression::{Encoding, Negotiated};
-use super::exchange::{not_grpc, out_of_time, trailers_only, Answer, Exchange};
-use super::framing::{self, Splitter};
-use super::headers;
-use super::inbound::Inbound;
-use super::request_reader::{Messages, Purpose, Repeated, RequestReader};
-use super::shared::{Counters, Queued, Shared, StreamKind};
-use super::status;
+use crate::transport::incoming::exchange::{
+    not_grpc, out_of_time, trailers_only, Answer, Exchange,
+};
+use crate::transport::incoming::request_reader::{Messages, Purpose, Repeated, RequestReader};
+use crate::transport::queue::backlog::Load;
+use crate::transport::queue::calls::Calls;
+use crate::transport::queue::inbound::Inbound;
+use crate::transport::queue::shared::{Counters, Queued, Shared, StreamKind};
+use crate::transport::wire::arrival::Arrival;
+use crate::transport::wire::compression::{Encoding, Negotiated};
+use crate::transport::wire::framing::{self, Splitter};
+use crate::transport::wire::headers;
+use crate::transport::wire::status;
 
 /// What the calls of one connection have in common.
 pub struct Origin {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, Sleep};
 
-use super::framing::{unfinished, Fault};
+use crate::transport::wire::framing::{unfinished, Fault};
 
 /// The time limit of one message. Its timer is made only when something has to be waited for.
 pub struct Arrival {

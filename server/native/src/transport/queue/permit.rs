@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
-use super::backlog::Load;
-use super::shared::{Counters, Peer, Shared};
+use crate::transport::queue::backlog::Load;
+use crate::transport::queue::shared::{Counters, Peer, Shared};
 
 /// A registered connection; dropping it makes room for another.
 pub struct ConnectionPermit {

@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::handler::{handle, Origin};
-use super::permit::ConnectionPermit;
-use super::shared::{Counters, Shared};
-use super::state::{Phase, State};
+use crate::transport::incoming::handler::{handle, Origin};
+use crate::transport::queue::permit::ConnectionPermit;
+use crate::transport::queue::shared::{Counters, Shared};
+use crate::transport::queue::state::{Phase, State};
 
 /// How much of one answer HTTP/2 may take before the socket does.
 const SEND_BUFFER: usize = 128 << 10;

@@ -14,14 +14,14 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::backlog::Held;
-use super::call::{Call, End};
-use super::calls::Calls;
-use super::compression::{Negotiated, ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
-use super::framing::PREFIX;
-use super::request_reader::RequestReader;
-use super::shared::{Counters, Shared};
-use super::status;
+use crate::transport::incoming::request_reader::RequestReader;
+use crate::transport::queue::backlog::Held;
+use crate::transport::queue::call::{Call, End};
+use crate::transport::queue::calls::Calls;
+use crate::transport::queue::shared::{Counters, Shared};
+use crate::transport::wire::compression::{Negotiated, ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
+use crate::transport::wire::framing::PREFIX;
+use crate::transport::wire::status;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 

@@ -8,8 +8,8 @@ use bytes::Buf;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::framing::compressed;
-use super::wakeup::Wakeup;
+use crate::transport::wakeup::Wakeup;
+use crate::transport::wire::framing::compressed;
 
 /// One connection's part.
 #[derive(Default)]
@@ -186,8 +186,8 @@ impl Held {
 mod tests {
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-    use super::super::framing::framed;
     use super::*;
+    use crate::transport::wire::framing::framed;
 
     fn backlog() -> (Arc<Backlog>, OwnedFd) {
         // SAFETY: a fresh descriptor nobody else has.

@@ -9,7 +9,7 @@ use bytes::Buf;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use super::backlog::{Held, Load};
+use crate::transport::queue::backlog::{Held, Load};
 
 /// Python has seen the call.
 const TAKEN: u8 = 1;

@@ -13,13 +13,13 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-use super::backlog::Held;
-use super::call::End;
-use super::calls::Calls;
-use super::connection::{self, Accepted};
-use super::shared::Shared;
-use super::state::{Phase, State};
-use super::status;
+use crate::transport::incoming::connection::{self, Accepted};
+use crate::transport::queue::backlog::Held;
+use crate::transport::queue::call::End;
+use crate::transport::queue::calls::Calls;
+use crate::transport::queue::shared::Shared;
+use crate::transport::queue::state::{Phase, State};
+use crate::transport::wire::status;
 
 pub enum Order {
     Serve(Accepted),

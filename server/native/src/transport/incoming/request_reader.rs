@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::arrival::Arrival;
-use super::call::End;
-use super::framing::{Fault, Splitter};
-use super::inbound::Inbound;
-use super::inbox::cost;
-use super::shared::{Counters, Queued, Shared};
-use super::status;
+use crate::transport::queue::call::End;
+use crate::transport::queue::inbound::Inbound;
+use crate::transport::queue::inbox::cost;
+use crate::transport::queue::shared::{Counters, Queued, Shared};
+use crate::transport::wire::arrival::Arrival;
+use crate::transport::wire::framing::{Fault, Splitter};
+use crate::transport::wire::status;
 
 /// Cuts the messages out of a request, and limits how long each may take to arrive.
 pub struct Messages {

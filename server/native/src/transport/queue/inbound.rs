@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::backlog::Backlog;
-use super::call::Call;
-use super::inbox::{cost, Inbox};
+use crate::transport::queue::backlog::Backlog;
+use crate::transport::queue::call::Call;
+use crate::transport::queue::inbox::{cost, Inbox};
 
 /// (call id, messages, whether the stream has ended).
 pub type Taken = (u64, Vec<Bytes>, bool);

@@ -1,24 +1,38 @@
 //! Python's values in and out of the listener: calls as tuples, answers as frames.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Held};
-use super::framing::framed;
-use super::headers::{self, Metadata, Value};
-use super::inbound::Taken;
-use super::shared::Queued;
-use super::status;
+use crate::transport::queue::backlog::{Backlog, Held};
+use crate::transport::queue::inbound::Taken;
+use crate::transport::queue::shared::Queued;
+use crate::transport::wire::framing::framed;
+use crate::transport::wire::headers::{self, Metadata, Value};
+use crate::transport::wire::status;
 
 pub type PyMetadata<'py> = Vec<(String, Bound<'py, PyAny>)>;
 pub type Failure<'py> = (u64, u16, String, Option<PyMetadata<'py>>);
+
+pub fn seconds(name: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| PyValueError::new_err(format!("{name} cannot be {value}")))
+}
+
+pub fn os_error(error: &io::Error, what: &str) -> PyErr {
+    PyOSError::new_err((
+        error.raw_os_error().unwrap_or(0),
+        format!("{what}: {error}"),
+    ))
+}
 
 /// Paths repeat: each is turned into a Python string once. Bounded, because clients choose paths.
 #[derive(Default)]

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Load};
-use super::call::Call;
-use super::headers::Metadata;
-use super::hosts::Hosts;
-use super::inbound::{Inbound, Taken};
-use super::wakeup::Wakeup;
+use crate::transport::queue::backlog::{Backlog, Load};
+use crate::transport::queue::call::Call;
+use crate::transport::queue::hosts::Hosts;
+use crate::transport::queue::inbound::{Inbound, Taken};
+use crate::transport::wakeup::Wakeup;
+use crate::transport::wire::headers::Metadata;
 
 pub struct Settings {
     pub max_message_bytes: usize,

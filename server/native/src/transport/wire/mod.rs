@@ -1,0 +1,7 @@
+//! Bytes of gRPC over HTTP/2: headers, frames of messages, compression and status.
+
+pub mod arrival;
+pub mod compression;
+pub mod framing;
+pub mod headers;
+pub mod status;

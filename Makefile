@@ -82,7 +82,7 @@ fix: setup ## Repair what `make check` can repair
 faults: setup ## Partitions, bad disks, power cuts on real processes (K=name picks some; as root)
 	$(BIN)/pytest tests/faults -s $(if $(K),-k '$(K)')
 
-e2e: setup cluster-up images ## The promises on a real Kubernetes, then clean up
+e2e: setup cluster-up images ## End-to-end tests on a real Kubernetes, then clean up
 	$(BIN)/pytest tests/e2e -m e2e --timeout 900 -s; status=$$?; \
 	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
 
@@ -96,22 +96,22 @@ e2e-from: setup cluster-up images ## A roll under load from an older commit's im
 	  --timeout 900 -s; status=$$?; \
 	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
 
-demo-k8s: setup cluster-up images ## The whole story on Kubernetes, for a newcomer
+demo-k8s: setup cluster-up images ## The demo on Kubernetes: create, write, upgrade, scale, back up, restore
 	@$(BIN)/python -m demo.kubernetes
 
-bench: setup ## Speed beside etcd and a bare grpcio server, in one run
+bench: setup ## Measure speed next to etcd and a bare grpcio server
 	$(BIN)/python -m bench $(BENCH)
 
-soak: setup ## Thousands of simulated seeds (SEEDS=5000)
+soak: setup ## Simulate thousands of seeds (SEEDS=5000)
 	AMATERS_SIM_SEEDS=$${SEEDS:-5000} $(BIN)/pytest tests/simulation --timeout 0
 
 cluster-up: setup ## A real three-node Kubernetes on this machine, or the one in KUBECONFIG
 	$(BIN)/python tests/testbed/cluster.py up
 
-cluster-down: setup ## Take it away again
+cluster-down: setup ## Remove that cluster
 	$(BIN)/python tests/testbed/cluster.py down
 
-cluster-status: setup ## What runs of it
+cluster-status: setup ## Show what runs in that cluster
 	$(BIN)/python tests/testbed/cluster.py status
 
 images: setup ## Build both images and load them into the cluster
@@ -137,5 +137,5 @@ docs: setup ## Regenerate the reference pages
 	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python -m tools.generate
 
-clean: ## Forget everything that was built
+clean: ## Remove everything that was built
 	rm -rf $(VENV) .cache .demo server/native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

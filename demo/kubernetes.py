@@ -1,4 +1,4 @@
-"""`make demo-k8s`: the whole story on a real Kubernetes, with its figures."""
+"""`make demo-k8s`: the demo on a real Kubernetes, with its figures."""
 
 import os
 

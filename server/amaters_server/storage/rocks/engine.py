@@ -63,7 +63,7 @@ class RocksEngine:
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
         self._failure: StorageError | None = None
-        self._opening = threading.Lock()
+        self._state_lock = threading.Lock()
         self._closed = False
         self._database: Rdict | None = None
         self._columns: dict[Space, Rdict] = {}
@@ -106,7 +106,7 @@ class RocksEngine:
                 if database.latest_sequence_number() == before:
                     break
         view = RocksView(spaces, self._folder)
-        with self._opening:  # the thread that lets go walks the views meanwhile
+        with self._state_lock:  # the thread that closes walks the views meanwhile
             self._views.add(view)
         return view
 
@@ -162,7 +162,7 @@ class RocksEngine:
             other.write(amend(other), sync=True)
         finally:
             other.close()
-        with self._opening:
+        with self._state_lock:
             swap.stage(self._folder, folder)
             self._let_go()
             with self._translated("replacing the database"):
@@ -223,7 +223,7 @@ class RocksEngine:
 
     def close(self) -> None:
         """Sync, end all views and close the files; idempotent."""
-        with self._opening:
+        with self._state_lock:
             self._closed = True
             if self._synced is not None:
                 self._synced.close()
@@ -265,7 +265,7 @@ class RocksEngine:
         """Open the database again after a full disk; raises the failure while it is full."""
         if not isinstance(failure, StorageFullError) or not self._has_room_for(changes):
             raise failure
-        with self._opening:
+        with self._state_lock:
             if self._closed:
                 raise closed()
             self._let_go()
@@ -285,7 +285,7 @@ class RocksEngine:
 
     def _reopened(self, space: Space) -> Rdict:
         """Wait for a reopening under way; raises when there is none or it failed."""
-        with self._opening:
+        with self._state_lock:
             column = self._columns.get(space)
         if column is None:
             raise self._failure or closed()

@@ -10,12 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = {"docs/cli.md", "docs/reference/amaterscluster.md"}
-"""Their text comes from the programs; `make docs` writes them."""
-PAGES = [
-    page
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    if str(page.relative_to(ROOT)) not in GENERATED
-]
+"""Their lines come from the programs; `make docs` writes them."""
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 PRIVATE = {
     "tell": "report, name",
@@ -63,10 +59,10 @@ def private(page: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_plain_english_in_short_lines(page: Path):
-    found = private(str(page.relative_to(ROOT)), page.read_text())
+    name, text = str(page.relative_to(ROOT)), page.read_text()
 
-    assert too_long(page.read_text()) == []
-    assert {word: PRIVATE[word.lower()] for word in found} == {}
+    assert name in GENERATED or too_long(text) == []
+    assert {word: PRIVATE[word.lower()] for word in private(name, text)} == {}
 
 
 @pytest.mark.parametrize(

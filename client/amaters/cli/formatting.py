@@ -91,6 +91,11 @@ def _is_printable(text: str) -> bool:
     return all(letter.isprintable() or letter in "\n\t" for letter in text)
 
 
+def count(number: int, noun: str) -> str:
+    """Format a number of things: "1 key", "2,000 keys"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def size(count: int) -> str:
     """Return a number of bytes in a readable unit."""
     amount = float(count)

@@ -82,8 +82,8 @@ def backup(
         )
     terminal.out.done(
         {"status": "success", "operation": "backup", "snapshot": facts_of(made)},
-        f"Backup {made.id} with {made.key_count} keys, {formatting.size(made.size_bytes)}: "
-        f"{tables.safe(where)}",
+        f"Backup {made.id} with {formatting.count(made.key_count or 0, 'key')}, "
+        f"{formatting.size(made.size_bytes)}: {tables.safe(where)}",
     )
 
 
@@ -121,7 +121,7 @@ def restore(
     }
     terminal.out.done(
         facts,
-        f"Restored {last.keys_restored} keys, {formatting.size(last.bytes_restored)}, from "
+        f"Restored {formatting.count(last.keys_restored, 'key')}, {formatting.size(last.bytes_restored)}, from "
         f"{tables.safe(last.snapshot or source)}",
     )
 

@@ -173,14 +173,14 @@ impl RaftNode {
             ));
         }
         let raft = self.raft();
-        let heard = match raft.state {
+        let leader_known = match raft.state {
             StateRole::Leader => raft.commit_to_current_term(),
             _ => proposal::leader_known(raft),
         };
-        if heard {
+        if leader_known {
             self.engine.run(|node| node.read_index(context.to_vec()))?;
         }
-        Ok(heard)
+        Ok(leader_known)
     }
 
     fn transfer_leader(&mut self, to: u64) -> PyResult<()> {

@@ -60,7 +60,7 @@ impl QueryReader {
     }
 }
 
-/// Read every request; None stands for an unusual one.
+/// Read every request; None is an unusual one.
 fn each<'py>(
     requests: &Bound<'py, PyList>,
     read: impl Fn(Python<'py>, &[u8]) -> PyResult<Option<Bound<'py, PyTuple>>>,

@@ -2,7 +2,7 @@
 //!
 //! Fields in ascending order, each at most once, no value that is the default, numbers as short as
 //! they can be, nothing unknown: such bytes are what serializing the message again would give. All
-//! else is `Unusual`, which is no verdict: somebody who knows all of protobuf has to look at it.
+//! else is `Unusual`, which is no verdict: a full protobuf decoder has to read it.
 
 /// The bytes may mean something, but not in the usual spelling.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A number that tells 0 from nothing.
+    /// A number for which 0 and absent differ.
     pub fn optional_number(&mut self, tag: u8) -> Plain<Option<u64>> {
         if self.skip(tag) {
             self.varint().map(Some)

@@ -22,12 +22,9 @@ const BACKLOG: i32 = 1024;
 /// How long to leave the door alone when the process has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bind to the first address the name stands for that can be bound.
+/// Bind to the first address of the name that can be bound.
 pub fn bind(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(
-        io::ErrorKind::AddrNotAvailable,
-        "the name stands for no address",
-    );
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for candidate in address.to_socket_addrs()? {
         match bind_to(candidate) {
             Ok(listener) => return Ok(listener),

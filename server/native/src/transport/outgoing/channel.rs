@@ -63,7 +63,7 @@ async fn connect(target: &Target, requests: &mut UnboundedReceiver<Request>) -> 
 
 /// The name is resolved every time, and each of its addresses is tried.
 async fn dial(address: &str) -> Result<TcpStream, std::io::Error> {
-    let mut failure = std::io::Error::other("the name stands for no address");
+    let mut failure = std::io::Error::other("the name has no address");
     for candidate in lookup_host(address).await? {
         match TcpStream::connect(candidate).await {
             Ok(stream) => {

@@ -190,7 +190,7 @@ mod tests {
     use crate::transport::wire::framing::framed;
 
     fn backlog() -> (Arc<Backlog>, OwnedFd) {
-        // SAFETY: a fresh descriptor nobody else has.
+        // SAFETY: a fresh descriptor, owned here alone.
         let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_NONBLOCK)) };
         let wakeup = Arc::new(Wakeup::new(event.as_raw_fd()).unwrap());
         (Arc::new(Backlog::new(wakeup)), event)
@@ -221,7 +221,7 @@ mod tests {
         let (backlog, _event) = backlog();
         let load = Arc::new(Load::default());
         let mut sent = Held::new(vec![0; 1200], &backlog).on(&load);
-        assert!(!load.is_slow(12), "nobody has looked before");
+        assert!(!load.is_slow(12), "not looked at before");
 
         sent.advance(99);
         assert!(load.is_slow(12));

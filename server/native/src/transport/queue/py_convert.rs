@@ -121,7 +121,7 @@ pub fn frame(message: &[u8]) -> PyResult<Vec<u8>> {
         .ok_or_else(|| PyValueError::new_err("a message of 4 GiB or more cannot be sent"))
 }
 
-/// The trailers that end a call; None stands for a plain OK.
+/// The trailers that end a call; None is a plain OK.
 pub fn trailers(
     code: u16,
     message: &str,

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     fn shared(queue_limit: usize) -> (Shared, OwnedFd) {
-        // SAFETY: a fresh descriptor nobody else has.
+        // SAFETY: a fresh descriptor, owned here alone.
         let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_NONBLOCK)) };
         let settings = Settings {
             max_message_bytes: 0,

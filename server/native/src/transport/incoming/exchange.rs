@@ -18,6 +18,7 @@ use crate::transport::incoming::request_reader::RequestReader;
 use crate::transport::queue::backlog::Held;
 use crate::transport::queue::call::{Call, End};
 use crate::transport::queue::calls::Calls;
+use crate::transport::queue::room::Place;
 use crate::transport::queue::shared::{Counters, Shared};
 use crate::transport::wire::compression::{Negotiated, ACCEPTED, ACCEPT_ENCODING, ENCODING, GZIP};
 use crate::transport::wire::framing::PREFIX;
@@ -33,13 +34,17 @@ pub struct Exchange {
     pub deadline: Option<Pin<Box<Sleep>>>,
     /// Of a request that is a stream.
     pub reader: Option<Box<RequestReader>>,
+    /// What the request takes until the answer begins.
+    pub place: Option<Place>,
     pub negotiated: Negotiated,
 }
 
 impl Exchange {
     /// Wait for the beginning of the answer and make a response of it.
     pub async fn respond(mut self) -> Response<Answer> {
-        match poll_fn(|cx| self.poll_start(cx)).await {
+        let start = poll_fn(|cx| self.poll_start(cx)).await;
+        self.place = None;
+        match start {
             Some(End::Ok) => trailers_only(status::ok()),
             Some(End::Failed(trailers)) => trailers_only(*trailers),
             None => response(self.headers(), Answer(Some(self))),
@@ -115,10 +120,13 @@ impl Exchange {
         Poll::Ready(End::Failed(Box::new(out_of_time())))
     }
 
-    fn abandon(&self) {
+    fn abandon(&mut self) {
         self.calls.remove(self.call.id);
         if self.call.abandon() {
             self.shared.notify_cancelled(self.call.id);
+            if let Some(place) = self.place.take() {
+                place.linger();
+            }
         }
     }
 }

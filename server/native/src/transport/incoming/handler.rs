@@ -19,10 +19,11 @@ use crate::transport::incoming::request_reader::{Messages, Purpose, Repeated, Re
 use crate::transport::queue::backlog::Load;
 use crate::transport::queue::calls::Calls;
 use crate::transport::queue::inbound::Inbound;
+use crate::transport::queue::room::Places;
 use crate::transport::queue::shared::{Counters, Queued, Shared, StreamKind};
 use crate::transport::wire::arrival::Arrival;
 use crate::transport::wire::compression::{Encoding, Negotiated};
-use crate::transport::wire::framing::{self, Splitter};
+use crate::transport::wire::framing::{self, Fault, Splitter};
 use crate::transport::wire::headers;
 use crate::transport::wire::status;
 
@@ -64,13 +65,19 @@ async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exc
     let encoding = Encoding::of(&head.headers);
     let limit = origin.shared.settings.max_message_bytes;
     let mut arrival = Arrival::new(origin.shared.settings.message_timeout);
-    let reading = arrival.in_time(framing::read_message(&mut body, limit, encoding));
-    let message = in_time(reading, &mut timer)
+    let reading = async {
+        let reading = framing::read_body(&mut body, limit, encoding);
+        let whole = arrival.in_time(reading).await?;
+        let place = origin.shared.room.clone().place(whole.size()?).await;
+        Ok((whole.finish()?, place))
+    };
+    let (message, place) = in_time(reading, &mut timer)
         .await
         .ok_or_else(|| Box::new(trailers_only(out_of_time())))?
-        .map_err(|fault| Box::new(trailers_only(fault.trailers())))?;
+        .map_err(|fault: Fault| Box::new(trailers_only(fault.trailers())))?;
     Counters::add(&origin.shared.counters.bytes_received, message.len() as u64);
-    let exchange = open(origin, &head, timer, false)?;
+    let mut exchange = open(origin, &head, timer, false)?;
+    exchange.place = Some(place);
     announce(origin, queued(origin, &exchange, head, message, deadline))?;
     Ok(exchange)
 }
@@ -94,6 +101,8 @@ fn begin(
             Encoding::of(&head.headers),
         ),
         arrival: Arrival::new(shared.settings.message_timeout),
+        places: matches!(kind, StreamKind::AnsweredEach(_))
+            .then(|| Places::new(shared.room.clone())),
         ended: false,
     };
     let continues = matches!(kind, StreamKind::AnsweredEach(_));
@@ -107,7 +116,7 @@ fn begin(
         }
         StreamKind::AnsweredEach(method) => {
             queued.uri = method;
-            Purpose::AnswerEach(Repeated::new(queued, shared.clone()))
+            Purpose::AnswerEach(Box::new(Repeated::new(queued, shared.clone())))
         }
     };
     exchange.reader = Some(Box::new(RequestReader {
@@ -187,6 +196,7 @@ fn open(
         calls: origin.calls.clone(),
         deadline,
         reader: None,
+        place: None,
         negotiated: Negotiated::of(&head.headers),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::transport::queue::call::End;
 use crate::transport::queue::inbound::Inbound;
 use crate::transport::queue::inbox::cost;
+use crate::transport::queue::room::{Place, Places};
 use crate::transport::queue::shared::{Counters, Queued, Shared};
 use crate::transport::wire::arrival::Arrival;
 use crate::transport::wire::framing::{Fault, Splitter};
@@ -23,6 +24,8 @@ pub struct Messages {
     pub splitter: Splitter,
     /// Runs while a message is only partly here.
     pub arrival: Arrival,
+    /// For the next message, where messages need one.
+    pub places: Option<Places>,
     pub ended: bool,
 }
 
@@ -30,6 +33,9 @@ impl Messages {
     /// The next message; None after the last.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         loop {
+            if let Some(places) = &mut self.places {
+                ready!(places.poll(self.splitter.size()?, cx));
+            }
             if let Some(message) = self.splitter.next_message()? {
                 self.arrival.restart();
                 return Poll::Ready(Ok(Some(message)));
@@ -85,7 +91,7 @@ pub enum Purpose {
     /// Python takes them when it likes, and ends the call.
     Collect(Arc<Inbound>),
     /// Each is queued as a call; the end of the stream ends them.
-    AnswerEach(Repeated),
+    AnswerEach(Box<Repeated>),
 }
 
 pub struct RequestReader {
@@ -152,6 +158,7 @@ pub struct Repeated {
     template: Queued,
     /// What counts of the message that is being answered.
     held: usize,
+    place: Option<Place>,
     shared: Arc<Shared>,
 }
 
@@ -160,6 +167,7 @@ impl Repeated {
         Repeated {
             template,
             held: 0,
+            place: None,
             shared,
         }
     }
@@ -178,6 +186,7 @@ impl Repeated {
         let shared = &self.shared;
         Counters::add(&shared.counters.bytes_received, message.len() as u64);
         self.held = message.len();
+        self.place = messages.places.as_mut().and_then(Places::take);
         shared.backlog.hold(self.held);
         self.template.call.expect();
         let queued = Queued {
@@ -192,11 +201,15 @@ impl Repeated {
 
     fn release(&mut self) {
         self.shared.backlog.release(std::mem::take(&mut self.held));
+        self.place = None;
     }
 }
 
 impl Drop for Repeated {
     fn drop(&mut self) {
+        if let (true, Some(place)) = (self.template.call.is_expected(), self.place.take()) {
+            place.linger();
+        }
         self.release();
     }
 }

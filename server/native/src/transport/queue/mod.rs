@@ -8,6 +8,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod permit;
 pub mod py_convert;
+pub mod room;
 pub mod shared;
 pub mod state;
 pub mod stats;

@@ -15,6 +15,7 @@ use crate::transport::queue::backlog::{Backlog, Load};
 use crate::transport::queue::call::Call;
 use crate::transport::queue::hosts::Hosts;
 use crate::transport::queue::inbound::{Inbound, Taken};
+use crate::transport::queue::room::Room;
 use crate::transport::wakeup::Wakeup;
 use crate::transport::wire::headers::Metadata;
 
@@ -101,6 +102,7 @@ pub struct Shared {
     /// Inbound streams with something Python has not taken.
     readable: Mutex<Vec<Arc<Inbound>>>,
     pub backlog: Arc<Backlog>,
+    pub room: Arc<Room>,
     wakeup: Arc<Wakeup>,
 }
 
@@ -108,6 +110,7 @@ impl Shared {
     pub fn new(settings: Settings, event_fd: i32) -> io::Result<Self> {
         let wakeup = Arc::new(Wakeup::new(event_fd)?);
         Ok(Shared {
+            room: Arc::new(Room::new(settings.max_message_bytes)),
             settings,
             counters: Counters::default(),
             peers: Mutex::default(),

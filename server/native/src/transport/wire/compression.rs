@@ -71,17 +71,29 @@ pub enum InflateError {
     Damaged,
 }
 
-/// Inflate a message; no more than `limit` bytes and one are ever made of it.
+/// How long a message says it is; one that says less than it is counts as damaged.
+pub fn announced_size(compressed: &[u8]) -> usize {
+    let size = compressed.last_chunk().copied().map(u32::from_le_bytes);
+    size.unwrap_or(0) as usize
+}
+
+/// Inflate a message; no more than `limit` bytes, or what it announces, and one are made of it.
 pub fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+    let announced = announced_size(compressed);
+    let most = announced.min(limit);
     let mut decoder = GzDecoder::new(compressed);
     let mut message = Vec::new();
     decoder
         .by_ref()
-        .take(limit as u64 + 1)
+        .take(most as u64 + 1)
         .read_to_end(&mut message)
         .map_err(|_| InflateError::Damaged)?;
-    if message.len() > limit {
-        return Err(InflateError::TooLarge);
+    if message.len() > most {
+        return Err(if announced > limit {
+            InflateError::TooLarge
+        } else {
+            InflateError::Damaged
+        });
     }
     if !decoder.into_inner().is_empty() {
         return Err(InflateError::Damaged);

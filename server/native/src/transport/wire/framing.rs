@@ -10,7 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::transport::wire::compression::{
-    deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING,
+    announced_size, deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING,
 };
 use crate::transport::wire::status::{
     self, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
@@ -129,6 +129,20 @@ impl Splitter {
         Ok(Some(message))
     }
 
+    /// How large the next message will be, if all of it is here; 0 when something is missing.
+    pub fn size(&self) -> Result<usize, Fault> {
+        let seen = self.seen();
+        let Some(whole) = self.whole(seen)? else {
+            return Ok(0);
+        };
+        let message = &seen[PREFIX..whole];
+        Ok(if seen[0] == 1 {
+            message.len().max(announced_size(message).min(self.limit))
+        } else {
+            message.len()
+        })
+    }
+
     fn seen(&self) -> &[u8] {
         if self.rest.is_empty() {
             &self.chunk
@@ -213,41 +227,44 @@ fn announced(seen: &[u8]) -> Option<usize> {
 /// Expects exactly one message.
 pub struct Single {
     splitter: Splitter,
-    found: Option<Bytes>,
 }
 
 impl Single {
     pub fn new(limit: usize, encoding: Encoding) -> Self {
         Single {
             splitter: Splitter::new(limit, encoding),
-            found: None,
         }
     }
 
     pub fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
         self.splitter.push(chunk);
-        if self.found.is_none() {
-            self.found = self.splitter.next_message()?;
+        let seen = self.splitter.seen();
+        match self.splitter.whole(seen)? {
+            Some(whole) if whole < seen.len() => {
+                Err(fault(INTERNAL, "more than one message in the body"))
+            }
+            _ => Ok(()),
         }
-        if self.found.is_some() && !self.splitter.is_between_messages() {
-            return Err(fault(INTERNAL, "more than one message in the body"));
-        }
-        Ok(())
     }
 
-    pub fn finish(self) -> Result<Bytes, Fault> {
+    /// How large the message will be.
+    pub fn size(&self) -> Result<usize, Fault> {
+        self.splitter.size()
+    }
+
+    pub fn finish(mut self) -> Result<Bytes, Fault> {
+        let found = self.splitter.next_message()?;
         self.splitter.finish()?;
-        self.found
-            .ok_or_else(|| fault(INTERNAL, "a body without its message"))
+        found.ok_or_else(|| fault(INTERNAL, "a body without its message"))
     }
 }
 
-/// Read the body to its end and return its one message.
-pub async fn read_message(
+/// Read the body to its end.
+pub async fn read_body(
     body: &mut Incoming,
     limit: usize,
     encoding: Encoding,
-) -> Result<Bytes, Fault> {
+) -> Result<Single, Fault> {
     let mut single = Single::new(limit, encoding);
     single.splitter.advice = SPLIT_IT;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
@@ -256,7 +273,7 @@ pub async fn read_message(
             single.add(chunk)?;
         }
     }
-    single.finish()
+    Ok(single)
 }
 
 #[cfg(test)]
@@ -369,7 +386,8 @@ mod tests {
         let bomb = compressed(&framed(&[0; 5000]).unwrap()).unwrap();
         let refused = |encoding, frame: &[u8]| {
             let mut single = Single::new(4999, encoding);
-            code(single.add(Bytes::copy_from_slice(frame)))
+            let added = single.add(Bytes::copy_from_slice(frame));
+            code(added.and_then(|()| single.finish()))
         };
 
         assert_eq!(refused(Encoding::Gzip, &bomb), Some(RESOURCE_EXHAUSTED));

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
     ServiceResponse,
 )
 
+from amaters_server.model.errors import InvalidRequestError
 from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.servicers import at_once
 from amaters_server.rpc.transport.status import NOT_FOUND
@@ -26,6 +27,8 @@ from amaters_server.rpc.transport.status import NOT_FOUND
 ALPHA = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 ANSWER = "/amaters.Reflection/Answer"
 """The method that answers the requests of a stream one by one."""
+LONGEST_REQUEST_BYTES = 4096
+"""An answer repeats its request twice, and waits in memory until its caller has read it."""
 
 
 class Reflection:
@@ -44,7 +47,12 @@ class Reflection:
         )
 
     def answer(self, request: ServerReflectionRequest) -> ServerReflectionResponse:
-        """Answer one request of a stream."""
+        """Answer one request of a stream; InvalidRequestError for one that is too long."""
+        if request.ByteSize() > LONGEST_REQUEST_BYTES:
+            raise InvalidRequestError(
+                f"a reflection request is over the limit of {LONGEST_REQUEST_BYTES} bytes: "
+                "name one file or symbol"
+            )
         response = ServerReflectionResponse(valid_host=request.host, original_request=request)
         match request.WhichOneof("message_request"):
             case "list_services":

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import pytest
 from amaters.wire import admin_pb2, aql_pb2
+from amaters_server.model.errors import InvalidRequestError
 from amaters_server.rpc import health, reflection
 from amaters_server.rpc.admin.service import SERVICE as ADMIN
 from amaters_server.rpc.health import HealthService
@@ -192,3 +193,10 @@ def test_messages_have_no_extensions():
 
     assert answer.all_extension_numbers_response.base_type_name == kind
     assert not answer.all_extension_numbers_response.extension_number
+
+
+def test_a_long_request_is_refused_and_not_repeated():
+    request = ServerReflectionRequest(host="h" * 5000, list_services="")
+
+    with pytest.raises(InvalidRequestError, match="4096 bytes"):
+        Reflection([ADMIN]).answer(request)

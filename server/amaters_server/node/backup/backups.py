@@ -16,8 +16,13 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
 from amaters_server.model.urls import without_credentials
-from amaters_server.node.backup.downloads import DownloadReader
-from amaters_server.node.backup.files import BackupFiles, StoreAccess, Wanted, others
+from amaters_server.node.backup.files import (
+    BackupFiles,
+    DownloadReader,
+    StoreAccess,
+    Wanted,
+    others,
+)
 from amaters_server.node.backup.restoring import RestoreJob, is_empty
 from amaters_server.node.loop.leadership import barrier
 from amaters_server.node.loop.loop import ReplicaLoop

@@ -1,5 +1,7 @@
 """The backup files of one node, here and in the configured places. Everything here blocks."""
 
+import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -15,9 +17,11 @@ from amaters_server.backups.stores.uploader import RemoteBackup, SnapshotUploade
 from amaters_server.machine.backup import BackupReader, write_backup
 from amaters_server.machine.machine import BackupSource
 from amaters_server.model.errors import SnapshotError
-from amaters_server.node.values import BackupInfo
+from amaters_server.node.values import BackupInfo, BackupPiece
 
 NEWEST = "newest"
+PIECE_BYTES = 1024 * 1024
+"""Of a download: well below what a gRPC message may hold."""
 _MOST_DIGITS = 20
 _LONGEST_SHOWN = 200
 _MOST_OWNERS = 10_000
@@ -241,3 +245,34 @@ def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:
             continue
         return "" if membership is None else membership.cluster_id
     return ""
+
+
+class DownloadReader:
+    """One backup file, read once from its beginning to its end."""
+
+    def __init__(self, manager: BackupFolder, backup_id: int) -> None:
+        """Open the backup (0: the newest) and compare its checksum; SnapshotError otherwise."""
+        self._id = backup_id or manager.newest()
+        self._archive = manager.hold(self._id)
+        self._file = self._archive.file()
+        self._total = os.fstat(self._file.fileno()).st_size
+        self._digest = hashlib.sha256()
+        self._offset = 0
+
+    def next_piece(self) -> BackupPiece | None:
+        """Return the next piece, None after the last; OSError when the disk fails."""
+        if self._offset == self._total:
+            return None
+        data = self._file.read(PIECE_BYTES)
+        if not data:
+            raise SnapshotError(f"backup {self._id} became shorter while it was read")
+        self._digest.update(data)
+        offset, self._offset = self._offset, self._offset + len(data)
+        ended = self._offset == self._total
+        digest = self._digest.hexdigest() if ended else ""
+        return BackupPiece(self._id, offset, data, self._total, digest)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._archive.close()

@@ -19,9 +19,9 @@ from amaters_server.model.queries import Answers, Delivery, Read
 from amaters_server.node.loop import disk_room
 from amaters_server.node.loop.answering import Reader
 from amaters_server.node.loop.disk_room import RoomGuard
-from amaters_server.node.loop.events import LoopEvents
 from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
 from amaters_server.node.parts import Parts
+from amaters_server.node.ports import LoopEvents
 from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message

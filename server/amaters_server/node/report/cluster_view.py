@@ -1,15 +1,17 @@
 """What this node sees of its cluster, for alerts and for administrators."""
 
 from amaters_server.alerts.view import ClusterView, MemberView
-from amaters_server.model.cluster import Member
+from amaters_server.model.cluster import Member, Membership
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.parts import Parts
 from amaters_server.node.report.lifecycle import Lifecycle
-from amaters_server.node.report.sharding import shards
-from amaters_server.node.values import ShardInfo
-from amaters_server.raft.membership import LeaderView
+from amaters_server.node.values import ShardInfo, ShardState
+from amaters_server.raft.membership import LeaderView, voters
+from amaters_server.storage.engine import EngineStatistics
 
+ONLY_SHARD = 1
+"""The shard of all keys, on all voters. The shape is ready for more."""
 _NOBODY = LeaderView(0, 0, {})
 
 
@@ -78,3 +80,26 @@ class ClusterReport:
                 None if following is None else max(progress.last_index - following.matched, 0)
             ),
         )
+
+
+def shards(
+    membership: Membership | None, leader: int, statistics: EngineStatistics, keys: int | None
+) -> tuple[ShardInfo, ...]:
+    """Return all shards; none before there is a cluster. Sizes are this node's estimates.
+
+    `keys` is the count of keys, None while this node does not know it.
+    """
+    if membership is None:
+        return ()
+    return (
+        ShardInfo(
+            id=ONLY_SHARD,
+            start=b"",
+            end=b"",
+            state=ShardState.ACTIVE if leader else ShardState.OFFLINE,
+            leader=leader,
+            replicas=tuple(member.id for member in voters(membership)),
+            estimated_keys=statistics.estimated_keys if keys is None else keys,
+            estimated_size_bytes=statistics.table_bytes + statistics.memtable_bytes,
+        ),
+    )

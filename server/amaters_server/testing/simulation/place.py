@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from amaters_server.raft.replica import Replica
-from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.testing.simulation.clock import SimClock
-from amaters_server.testing.simulation.disk import SimDisk
 from amaters_server.testing.simulation.recorder import Recorder, RecordingMachine
 from amaters_server.testing.simulation.world import Event, Network, World
 
@@ -16,6 +15,15 @@ OVERHEARD = 2000
 """Messages that can be sent once more: those of the last seconds."""
 OLD, NEW = (0, 3, 0), (0, 4, 0)
 """Versions that members may run."""
+
+
+@dataclass(slots=True)
+class SimDisk:
+    """A disk that outlives its node's crashes."""
+
+    disk: MemoryDisk = field(default_factory=MemoryDisk)
+    slow: float = 1.0
+    """Factor on how long each write takes."""
 
 
 @dataclass(frozen=True, slots=True)

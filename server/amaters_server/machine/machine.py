@@ -19,7 +19,7 @@ from amaters_server.machine.collection_count import (
     sizes_after,
 )
 from amaters_server.machine.execute import Workspace
-from amaters_server.machine.membership import MembershipOutcome, decode_record
+from amaters_server.machine.membership import decode_record
 from amaters_server.machine.overlay import ABSENT, Overlay
 from amaters_server.machine.replicated_state import ReplicatedState
 from amaters_server.machine.state import SavedState
@@ -48,8 +48,6 @@ class Applied:
     members_changed: bool
     version: int
     """For `Machine.written`, once the engine holds the changes."""
-    memberships: tuple[MembershipOutcome, ...] = ()
-    """One per membership entry, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +129,20 @@ class Machine:
         self._require_state()
         replicated, workspace = self._replicated, Workspace(self._overlay, self._engine)
         outcomes: list[Outcome] = []
-        memberships: list[MembershipOutcome] = []
+        members_changed = False
         for entry, decoded in [(entry, _decode(entry)) for entry in entries]:
             if isinstance(decoded, DecodedEntry):
                 outcomes.append(replicated.apply_commands(decoded, entry.data, workspace))
             elif decoded is not None and entry.conf_state is not None:
-                memberships.append(replicated.apply_membership(entry, decoded, entry.conf_state))
+                replicated.apply_membership(decoded, entry.conf_state)
+                members_changed = True
             replicated.index, replicated.term = entry.index, entry.term
         self._version += 1
         self._count(workspace)
         self._overlay.add(self._version, workspace.batch, clears=workspace.clears)
         changes = workspace.data_changes()
         replicated.save(changes)
-        return Applied(changes, outcomes, bool(memberships), self._version, tuple(memberships))
+        return Applied(changes, outcomes, members_changed, self._version)
 
     def written(self, version: int) -> None:
         """Report that the engine holds everything up to that apply."""

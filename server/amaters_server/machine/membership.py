@@ -1,25 +1,13 @@
 """The membership after a membership entry. Pure: values in, values out."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
 from amaters_server.model.cluster import ConfState, Member, Membership, NodeId
 from amaters_server.model.errors import StorageCorruptedError
 from amaters_server.wire import command_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class MembershipOutcome:
-    """What a membership entry did, for the member that asked for it."""
-
-    index: int
-    member: int
-    origin: int
-    request: int
-    refused: str = ""
-    """Why its record was not applied; the change of the voters applies all the same."""
 
 
 def decode_record(context: bytes, *, index: int) -> command_pb2.MemberRecord:
@@ -36,25 +24,22 @@ def decode_record(context: bytes, *, index: int) -> command_pb2.MemberRecord:
 
 def changed(
     membership: Membership, record: command_pb2.MemberRecord, conf_state: ConfState
-) -> tuple[Membership, str]:
-    """Return the membership after the entry, and why its record was refused ("" if it was not).
+) -> Membership:
+    """Return the membership after the entry.
 
     Fields that the record leaves empty stay as they were. A disk that claimed a member keeps it:
     a record that names another disk changes nothing about that member.
     """
     ids = _ids(conf_state)
     known = {member.id: member for member in membership.members if member.id in ids}
-    refused = ""
     if record.id in ids:
         before = known.get(NodeId(record.id))
-        refused = _refusal(before, record)
-        if not refused:
+        if not _is_another_disk(before, record):
             known[NodeId(record.id)] = _updated(before, record)
     learners = {*conf_state.learners, *conf_state.learners_next}
     members = tuple(replace(known[one], is_learner=one in learners) for one in sorted(known))
     highest = max(membership.highest_id, record.id, *ids, 0)
-    after = replace(membership, members=members, conf_state=conf_state, highest_id=highest)
-    return after, refused
+    return replace(membership, members=members, conf_state=conf_state, highest_id=highest)
 
 
 def _ids(conf_state: ConfState) -> set[int]:
@@ -67,15 +52,9 @@ def _ids(conf_state: ConfState) -> set[int]:
     return {one for group in groups for one in group}
 
 
-def _refusal(before: Member | None, record: command_pb2.MemberRecord) -> str:
-    if before is None or not before.disk_id or not record.disk_id:
-        return ""
-    if before.disk_id == record.disk_id:
-        return ""
-    return (
-        f"member {before.id} belongs to disk {before.disk_id}: remove the member and add a new "
-        f"one for disk {record.disk_id}"
-    )
+def _is_another_disk(before: Member | None, record: command_pb2.MemberRecord) -> bool:
+    claimed = before.disk_id if before is not None else ""
+    return bool(claimed and record.disk_id) and claimed != record.disk_id
 
 
 def _updated(before: Member | None, record: command_pb2.MemberRecord) -> Member:

@@ -7,7 +7,6 @@ from amaters_server.machine import membership, state
 from amaters_server.machine.codec import Command, DecodedEntry
 from amaters_server.machine.collection_count import CollectionCounter
 from amaters_server.machine.execute import Workspace
-from amaters_server.machine.membership import MembershipOutcome
 from amaters_server.machine.proposer_sequences import ProposerSequences
 from amaters_server.machine.restore import RestoreStep, advance, refusal
 from amaters_server.machine.sessions import Sessions, digest, put_digest
@@ -15,7 +14,7 @@ from amaters_server.machine.state import SavedState
 from amaters_server.model.cluster import ConfState, Membership
 from amaters_server.model.errors import MalformedError, SnapshotError
 from amaters_server.model.queries import Answer, Result
-from amaters_server.model.replication import Committed, Outcome, ProposalNumber
+from amaters_server.model.replication import Outcome, ProposalNumber
 from amaters_server.storage.engine import Changes
 from amaters_server.wire import command_pb2
 
@@ -81,13 +80,10 @@ class ReplicatedState:
             results = [self._answer(command, workspace) for command in entry.in_order()]
         return Outcome(*entry.proposal, results=results, entry=data)
 
-    def apply_membership(
-        self, entry: Committed, record: command_pb2.MemberRecord, conf_state: ConfState
-    ) -> MembershipOutcome:
+    def apply_membership(self, record: command_pb2.MemberRecord, conf_state: ConfState) -> None:
         """Apply the new configuration, and the record of one member."""
         before = self.membership or Membership(cluster_id="")
-        self.membership, refused = membership.changed(before, record, conf_state)
-        return MembershipOutcome(entry.index, record.id, record.origin, record.request, refused)
+        self.membership = membership.changed(before, record, conf_state)
 
     def _put_all(self, entry: DecodedEntry, batch: dict[bytes, bytes | None]) -> list[Answer]:
         """Apply lone puts as `_answer` would, at a fraction of the cost."""

@@ -74,21 +74,17 @@ def test_a_removed_member_is_gone_and_its_id_is_never_given_out_again(machine: M
 def test_a_disk_that_claimed_a_member_keeps_it(machine: Machine) -> None:
     claim = MemberRecord(id=1, disk_id="disk-2", name="thief", origin=4, request=9)
 
-    applied = change(machine, ConfState((1,)), claim)
+    change(machine, ConfState((1,)), claim)
 
     assert machine.membership is not None
     assert machine.membership.members == (FIRST,)
-    (outcome,) = applied.memberships
-    assert (outcome.member, outcome.origin, outcome.request) == (1, 4, 9)
-    assert "disk-1" in outcome.refused
 
 
 def test_the_same_disk_may_claim_again_with_new_addresses(machine: Machine) -> None:
     claim = MemberRecord(id=1, disk_id="disk-1", peer_address="moved:7879")
 
-    applied = change(machine, ConfState((1,)), claim)
+    change(machine, ConfState((1,)), claim)
 
-    assert applied.memberships[0].refused == ""
     assert machine.membership is not None
     assert machine.membership.member(1) == Member(
         NodeId(1), "n1", "moved:7879", "n1:7878", disk_id="disk-1"

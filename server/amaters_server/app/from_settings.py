@@ -1,6 +1,7 @@
 """From the sections of the configuration to the settings of each part. Pure but for this host."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from amaters_server.alerts.detector import Thresholds
@@ -17,9 +18,9 @@ from amaters_server.node.settings import (
     Addresses,
     InitialMember,
     NodeSettings,
-    Retention,
     Timing,
 )
+from amaters_server.raft.log import LogRetention
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.transport.tls import TlsPaths
 from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
@@ -46,18 +47,14 @@ def node_settings(settings: Settings) -> NodeSettings:
 
 def _clustered(common: NodeSettings, cluster: ClusterSection) -> NodeSettings:
     initial = tuple(InitialMember(one.id, one.address) for one in cluster.initial_members())
-    return NodeSettings(
-        addresses=common.addresses,
-        transfer_folder=common.transfer_folder,
+    return replace(
+        common,
         initial=initial,
         join=cluster.join,
         token=cluster.token.get_secret_value(),
         timing=Timing(cluster.heartbeat_interval_ms / 1000, cluster.election_timeout_ms / 1000),
-        retention=Retention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
-        sync=common.sync,
+        retention=LogRetention(cluster.log_retention_entries, cluster.log_retention_mb * MIB),
         snapshot_bytes_per_second=cluster.snapshot_rate_limit_mb * MIB,
-        waiting_limit=common.waiting_limit,
-        min_free_bytes=common.min_free_bytes,
     )
 
 

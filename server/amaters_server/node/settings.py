@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amaters_server.raft.log import LogRetention
+
 
 @dataclass(frozen=True, slots=True)
 class InitialMember:
@@ -58,14 +60,6 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """How much of the log is kept for followers that fall behind."""
-
-    entries: int = 20_000
-    bytes: int = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Everything a node needs to know before it starts."""
 
@@ -81,7 +75,7 @@ class NodeSettings:
     token: str = field(default="", repr=False)
     """Part of what the cluster id is derived from: keeps clusters with equal members apart."""
     timing: Timing = Timing()
-    retention: Retention = Retention()
+    retention: LogRetention = field(default_factory=LogRetention)
     sync: bool = True
     """False: writes are acknowledged without fsync; a power cut may then lose them."""
     snapshot_bytes_per_second: int = 0

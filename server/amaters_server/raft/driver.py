@@ -12,10 +12,9 @@ This module alone ensures that
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.raft.log import Log
+from amaters_server.raft.log import Log, LogRetention
 from amaters_server.raft.outbox import Batch, Outbox, Snapshot
 from amaters_server.raft.ports import Applier
 from amaters_server.raft.raft_node import (
@@ -32,14 +31,6 @@ from amaters_server.storage.engine import Changes
 
 MAX_RETAINED_FACTOR = 8
 """A snapshot being sent retains at most so many times the usual log."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogRetention:
-    """How much of the log is retained for followers that lag."""
-
-    entries: int
-    bytes: int
 
 
 class Driver:

@@ -37,6 +37,14 @@ _BEYOND = b"\xff" * 9
 
 
 @dataclass(frozen=True, slots=True)
+class LogRetention:
+    """How much of the log is retained for followers that lag."""
+
+    entries: int = 20_000
+    bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The member and cluster that this disk belongs to; it never changes."""
 

@@ -18,7 +18,8 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result, Write
 from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
-from amaters_server.node.settings import Addresses, InitialMember, NodeSettings, Retention
+from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
+from amaters_server.raft.log import LogRetention
 from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import PeerService
@@ -139,7 +140,7 @@ def founders(
     folder: Path,
     *,
     credentials: Callable[[], PeerCredentials | None] = lambda: None,
-    retention: Retention | None = None,
+    retention: LogRetention | None = None,
     open_engine: Callable[[], Engine] | None = None,
 ) -> list[Loopback]:
     """Make nodes that will found a cluster together; each with a disk in memory by default."""
@@ -150,7 +151,7 @@ def founders(
             Addresses(f"node-{member.id}", member.peer_address, f"127.0.0.1:{member.id}"),
             folder / f"images-{member.id}",
             initial=members if count > 1 else (),
-            retention=retention or Retention(),
+            retention=retention or LogRetention(),
         )
         places = BackupPlaces(
             folder / f"snapshots-{member.id}", _folder_uploader, str(folder / "remote")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from amaters_server.model.keys import data_key
-from amaters_server.node.settings import Retention
 from amaters_server.node.snapshot_transfer.sender import CHUNK_BYTES
+from amaters_server.raft.log import LogRetention
 from amaters_server.storage.rocks.engine import RocksEngine
 from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.testing.loopback import founders, newcomer, ready, until
@@ -21,7 +21,7 @@ ROWS = 200
 @pytest.fixture(params=["memory", "rocks"])
 async def joining(request, tmp_path):
     """A node with data whose log is gone, and one with an empty disk that is its member."""
-    [first] = founders(1, tmp_path, retention=Retention(entries=20))
+    [first] = founders(1, tmp_path, retention=LogRetention(entries=20))
     second = newcomer(2, [first], tmp_path)
     if request.param == "rocks":
         first.open_engine = lambda: RocksEngine(tmp_path / "one" / "db", SMALL)

@@ -15,8 +15,8 @@ from amaters_server.model.errors import (
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
 from amaters_server.node import node as node_module
-from amaters_server.node.settings import Retention, Timing
-from amaters_server.raft.log import Identity, Log
+from amaters_server.node.settings import Timing
+from amaters_server.raft.log import Identity, Log, LogRetention
 from amaters_server.raft.membership import Change
 from amaters_server.storage.engine import Changes
 from amaters_server.testing.loopback import founders, leader_of, newcomer, ready, until
@@ -185,7 +185,7 @@ async def test_leadership_moves_to_the_member_asked_for(cluster):
 
 
 async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
-    nodes = await cluster(1, retention=Retention(entries=50))
+    nodes = await cluster(1, retention=LogRetention(entries=50))
     for number in range(200):
         await nodes[0].put(b"key-%03d" % number, b"value")
     fresh = newcomer(2, nodes, tmp_path)
@@ -219,7 +219,7 @@ async def test_a_cluster_grows_by_image_promotes_and_removes(cluster, tmp_path):
 
 async def test_a_second_newcomer_is_not_kept_waiting_by_the_image_for_the_first(cluster, tmp_path):
     """Raft installs a snapshot only on members it names: one made before cannot serve a newer."""
-    nodes = await cluster(1, retention=Retention(entries=50))
+    nodes = await cluster(1, retention=LogRetention(entries=50))
     for number in range(200):
         await nodes[0].put(b"key-%03d" % number, b"value")
 

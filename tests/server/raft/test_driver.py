@@ -8,8 +8,8 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Put, Write
-from amaters_server.raft.driver import Driver, LogRetention
-from amaters_server.raft.log import Log
+from amaters_server.raft.driver import Driver
+from amaters_server.raft.log import Log, LogRetention
 from amaters_server.raft.outbox import Outbox
 from amaters_server.raft.raft_node import RaftNodeSettings, StartState, open_raft_node
 from amaters_server.storage.engine import Changes, Space

@@ -11,7 +11,7 @@ from amaters_server.model.errors import StorageCorruptedError, StorageError, Sto
 from amaters_server.node.joining.founding import FOUNDED_AT, FoundCluster, JoinCluster
 from amaters_server.node.loop.encoding import encoder
 from amaters_server.node.settings import NodeSettings
-from amaters_server.raft.driver import Driver, LogRetention
+from amaters_server.raft.driver import Driver
 from amaters_server.raft.log import HIGHEST_INCARNATION, HIGHEST_TERM, Identity, Log
 from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Timeouts
@@ -121,8 +121,7 @@ def open_replica(
         raise StorageCorruptedError(
             f"the raft log contradicts the state: {gap}; remove this member and add a new one"
         ) from gap
-    keep = LogRetention(settings.retention.entries, settings.retention.bytes)
-    driver = Driver(core, machine, disk.log, keep)
+    driver = Driver(core, machine, disk.log, settings.retention)
     return Replica(
         driver,
         machine,

@@ -13,9 +13,9 @@ from amaters_server.model.queries import Answers, Read, Write
 from amaters_server.model.versions import dotted
 from amaters_server.node.joining import open_replica as opening
 from amaters_server.node.loop import answering
-from amaters_server.node.settings import Addresses, NodeSettings, Retention, Timing
+from amaters_server.node.settings import Addresses, NodeSettings, Timing
 from amaters_server.raft import membership as rules
-from amaters_server.raft.log import Identity, Log
+from amaters_server.raft.log import Identity, Log, LogRetention
 from amaters_server.raft.outbox import Batch, Outbox, Snapshot
 from amaters_server.raft.raft_node import RaftNodeSettings
 from amaters_server.raft.replica import Replica
@@ -126,7 +126,7 @@ class SimNode(SimProcess):
             transfer_folder=_NOWHERE,
             version=self.version,
             timing=Timing(heartbeat_interval=TICK_SECONDS * 5, election_timeout=0.3),
-            retention=Retention(entries=KEPT_ENTRIES, bytes=1 << 20),
+            retention=LogRetention(entries=KEPT_ENTRIES, bytes=1 << 20),
         )
 
     # --- what arrives ---------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).resolve().parents[2] / "server" / "native" / "src"
-PATH = re.compile(r"\b(crate::|(?:super::)+)(\{[^;]*\}(?=;)|\w+(?:::\w+)*)")
+PATH = re.compile(r"\b(crate::|(?:super::)+)(\w+(?:::\w+)*)")
+INNER_BRACES = re.compile(r"([\w:]+::)\{([^{}]*)\}")
 COMMENT = re.compile(r"//.*")
 MOST_MODULES = 14
 
@@ -46,12 +47,22 @@ def _name(path: Path, sources: Path) -> str:
 
 def _named_by(name: str, path: Path, modules: set[str]) -> set[str]:
     found = set()
-    for start, rest in PATH.findall(COMMENT.sub("", path.read_text())):
-        # Of `super::{a::B, c}`, `a` and `c`; deeper braces name items of modules found already.
-        names = re.findall(r"(?:^\{|,)\s*([\w:]+)", rest) if rest[0] == "{" else [rest]
+    for start, rest in PATH.findall(_without_braces(COMMENT.sub("", path.read_text()))):
         base = [] if start == "crate::" else name.split("::")[: -start.count("super")]
-        found |= {_longest([*base, *one.split("::")], modules) for one in names}
+        found.add(_longest([*base, *rest.split("::")], modules))
     return found - {name, ""}
+
+
+def _without_braces(text: str) -> str:
+    """Write `a::{b, c::{d, e}}` as `a::b, a::c::d, a::c::e`."""
+    while (flat := INNER_BRACES.sub(_each_with_its_start, text)) != text:
+        text = flat
+    return text
+
+
+def _each_with_its_start(braces: re.Match[str]) -> str:
+    items = (item.strip() for item in braces[2].split(","))
+    return ", ".join(braces[1] + item for item in items if item)
 
 
 def _longest(path: list[str], modules: set[str]) -> str:
@@ -101,6 +112,9 @@ def test_modules_without_a_circle_pass(made_up: Path):
         "use crate::room::second::B;",
         "use super::{third, second::B};",
         "use super::{\n    third,\n    second::{B, C},\n};",
+        "use super::super::room::{second, third};",
+        "use crate::room::{third, second::B};",
+        "use crate::{room::{third, second::B}, other};",
         "fn f() -> super::second::B { todo!() }",
     ],
 )

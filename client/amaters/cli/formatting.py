@@ -92,8 +92,8 @@ def _is_printable(text: str) -> bool:
 
 
 def count(number: int, noun: str) -> str:
-    """Format a number of things: "1 key", "2,000 keys"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    """Format a number of things: "1 key", "2000 keys"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def size(count: int) -> str:

@@ -64,6 +64,10 @@ BY_SERVER_CODE: dict[str, type[AmatersError]] = {
     "membership": RefusedError,
     "snapshot": RefusedError,
     "configuration": RefusedError,
+    "unauthenticated": AccessDeniedError,
+    "credential_expired": AccessDeniedError,
+    "invalid_certificate": AccessDeniedError,
+    "too_many_failures": OverloadedError,
     "internal": ServerFaultError,
 }
 

@@ -17,6 +17,7 @@ from amaters_server import __version__
 P = ParamSpec("P")
 
 COMMANDS = {
+    "api-key": "amaters_server.app.commands:api_key",
     "reload": "amaters_server.app.commands:reload",
     "repair": "amaters_server.app.commands:repair",
     "start": "amaters_server.app.commands:start",

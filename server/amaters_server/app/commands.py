@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -20,6 +20,9 @@ from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
+
+if TYPE_CHECKING:
+    from amaters_server.identity.api_key_file import ApiKeyFile
 
 COMMON = {
     "config": None,
@@ -329,3 +332,62 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
     options = [f"--drop-entry {index}" for index, _ in found.entries]
     options += ["--reset-term"] if found.term != found.reset_term else []
     click.echo(f"To repair it on every member: amaters-server repair {' '.join(options)}")
+
+
+@click.group("api-key")
+def api_key() -> None:
+    """Create, list and revoke API keys; a running server needs a reload to know of it."""
+
+
+_of_file = click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    help="A file of SHA-256 digests, instead of the configured auth.api_key.keys_file.",
+)
+
+
+def _key_file(sources: Sources, file: Path | None) -> "ApiKeyFile":
+    # As for `start`: only here.
+    from amaters_server.identity.api_key_file import ApiKeyFile  # noqa: PLC0415
+    from amaters_server.identity.methods import read_hmac_secret  # noqa: PLC0415
+
+    if file is not None:
+        return ApiKeyFile(file)
+    section = _loaded(sources).settings.auth.api_key
+    if section.keys_file is None:
+        _fail("no file of API keys is known: set auth.api_key.keys_file, or use --file")
+    return ApiKeyFile(section.keys_file, read_hmac_secret(section.hmac_secret_file))
+
+
+@api_key.command("create")
+@click.option("--name", "caller", required=True, help="What the audit log calls the caller.")
+@click.option("--role", "roles", multiple=True, help="A role of the caller; may be repeated.")
+@click.option("--expires", metavar="TIME", help="End of the key, such as 2027-01-31T00:00:00Z.")
+@_of_file
+@with_sources
+def create_api_key(
+    sources: Sources, *, file: Path | None, caller: str, roles: tuple[str, ...], expires: str | None
+) -> None:
+    """Create a key and print it, once: only its digest is stored."""
+    key_id, key = _key_file(sources, file).create(caller, roles, expires_at=expires)
+    click.echo(f"Created key {key_id}. It is shown this once:", err=True)
+    click.echo(key)
+
+
+@api_key.command("list")
+@_of_file
+@with_sources
+def list_api_keys(sources: Sources, *, file: Path | None) -> None:
+    """Show id, name, roles and end of every key."""
+    for key in _key_file(sources, file).stored():
+        click.echo(f"{key.id}  {key.name}  roles={','.join(key.roles) or '-'}  ends={key.ends}")
+
+
+@api_key.command("revoke")
+@click.argument("key_id")
+@_of_file
+@with_sources
+def revoke_api_key(sources: Sources, *, file: Path | None, key_id: str) -> None:
+    """Remove a key."""
+    _key_file(sources, file).revoke(key_id)
+    click.echo(f"Revoked key {key_id}", err=True)

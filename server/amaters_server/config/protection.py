@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from amaters_server.config.access import AuthSection
+from amaters_server.config.authentication import AuthSection
 from amaters_server.config.faults import Fault
 from amaters_server.config.sections import NetworkSection, ResourceLimitsSection
 

@@ -7,6 +7,7 @@
     ├── NotAppliedError           a write was certainly not applied; retry it
     ├── DeadlineError             the caller's time ran out before anything was proposed
     ├── OverloadedError           too many calls wait already
+    │   └── TooManyFailuresError   too many logins from one address have failed
     ├── ShuttingDownError         this node is stopping
     ├── NotReadyError             not part of a formed cluster (yet), or restoring
     ├── InvalidRequestError       the request is invalid
@@ -16,6 +17,9 @@
     │   ├── ValueTooLargeError
     │   ├── InvalidCollectionError
     │   └── RequestIdReusedError   another write has this request id
+    ├── AuthenticationError       the caller's credentials are missing or invalid
+    │   ├── CredentialExpiredError
+    │   └── CertificateRefusedError
     ├── ChecksumError             a value does not match its checksum
     ├── StorageError              the disk failed
     │   ├── StorageFullError
@@ -119,6 +123,20 @@ class OverloadedError(DatabaseError):
         super().__init__(f"{waiting} calls are waiting already (limit {limit}): retry after 1 s")
 
 
+class TooManyFailuresError(OverloadedError):
+    """Logins from this address failed too often; the next ones are not even checked."""
+
+    code = "too_many_failures"
+
+    def __init__(self, *, address: str, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        DatabaseError.__init__(
+            self,
+            f"too many logins from {address} have failed: correct the credentials, and retry "
+            f"after {retry_after_seconds} s",
+        )
+
+
 class ShuttingDownError(DatabaseError):
     """The node is stopping; another one serves."""
 
@@ -198,6 +216,24 @@ class RequestIdReusedError(InvalidRequestError):
             f"write {sequence} of this session was another one: nothing was written; count the "
             "sequence up for every new write, and repeat a write unchanged"
         )
+
+
+class AuthenticationError(DatabaseError):
+    """Who calls is unknown: no credentials were sent, or they are not valid here."""
+
+    code = "unauthenticated"
+
+
+class CredentialExpiredError(AuthenticationError):
+    """The token or the key was valid, and has ended."""
+
+    code = "credential_expired"
+
+
+class CertificateRefusedError(AuthenticationError):
+    """The client's certificate is revoked, or names nobody who may call."""
+
+    code = "invalid_certificate"
 
 
 class ChecksumError(DatabaseError):

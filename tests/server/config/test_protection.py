@@ -2,7 +2,8 @@
 
 import pytest
 from amaters_server.config import aliases
-from amaters_server.config.access import AuthSection, AuthzSection
+from amaters_server.config.access import AuthzSection
+from amaters_server.config.authentication import AuthSection
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, as_toml, load
 from amaters_server.config.settings import Settings
@@ -40,15 +41,20 @@ def set_to_something(key: str) -> str:
     value = next(
         text
         for mark, text in (
+            ("Mapping", '{"a" = ["user"]}'),
+            ("tuple[typing.Literal['HS256'", '["HS256"]'),
+            ("HS256", '"HS256"'),
+            ("'organization'", '"organization"'),
             ("tuple", '["mtls"]'),
             ("bool", "true"),
             ("deny-by-default", '"deny-by-default"'),
-            ("HS256", '"HS256"'),
             ("int", "3600"),
             ("", '"something"'),
         )
         if mark in kind
     )
+    if name == "jwks_url":
+        value = '"https://something"'
     return f"[{table}]\n{name} = {value}\n"
 
 

@@ -5,8 +5,11 @@ from typing import NamedTuple
 from amaters.wire.errors_pb2 import ErrorCategory, ErrorCode, ErrorResponse
 
 from amaters_server.model.errors import (
+    AuthenticationError,
+    CertificateRefusedError,
     ChecksumError,
     ConfigurationError,
+    CredentialExpiredError,
     DatabaseError,
     DeadlineError,
     InvalidCollectionError,
@@ -44,6 +47,7 @@ OUT_OF_RANGE = 11
 UNIMPLEMENTED = 12
 INTERNAL = 13
 UNAVAILABLE = 14
+UNAUTHENTICATED = 16
 
 
 class UnsupportedQueryError(InvalidRequestError):
@@ -112,6 +116,7 @@ _TIMEOUT = Wire(
 _TOO_LARGE = Wire(
     _E.ERROR_VALIDATION_SIZE_EXCEEDED, _C.CATEGORY_CLIENT_ERROR, "Invalid request: ", OUT_OF_RANGE
 )
+_UNAUTHENTICATED = Wire(_E.ERROR_AUTH_FAILED, _C.CATEGORY_AUTH, "", UNAUTHENTICATED)
 
 TABLE: dict[type[DatabaseError], Wire] = {
     DatabaseError: Wire(
@@ -175,6 +180,9 @@ TABLE: dict[type[DatabaseError], Wire] = {
         "Invalid request: ",
         INVALID_ARGUMENT,
     ),
+    AuthenticationError: _UNAUTHENTICATED,
+    CredentialExpiredError: _UNAUTHENTICATED._replace(code=_E.ERROR_AUTH_EXPIRED),
+    CertificateRefusedError: _UNAUTHENTICATED._replace(code=_E.ERROR_AUTH_INVALID_CERTIFICATE),
     ChecksumError: Wire(
         _E.ERROR_STORAGE_IO, _C.CATEGORY_NON_RETRYABLE, _STORAGE, INTERNAL, prefix_in_status=True
     ),

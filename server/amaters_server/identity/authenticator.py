@@ -1,0 +1,173 @@
+"""Who makes a call: looked up, or checked by the one method that fits what the caller shows."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from amaters_server.identity import certificates, jws
+from amaters_server.identity.api_keys import ApiKeys
+from amaters_server.identity.cache import FailureLimit, PrincipalCache
+from amaters_server.identity.certificates import CertificateRules
+from amaters_server.identity.credentials import Credentials
+from amaters_server.identity.jwks import PAUSE_SECONDS, FetchedKeys
+from amaters_server.identity.tokens import TokenCheck
+from amaters_server.model.clock import Clock
+from amaters_server.model.errors import AuthenticationError, TooManyFailuresError
+from amaters_server.model.principal import ANONYMOUS, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What callers may show; None is not accepted."""
+
+    jwt: TokenCheck | None = None
+    kubernetes: TokenCheck | None = None
+    api_keys: ApiKeys | None = None
+    certificates: CertificateRules | None = None
+    anonymous: bool = False
+    """Callers that show nothing are served, as `ANONYMOUS`."""
+    api_key_header: str = "x-api-key"
+    """In lower case, as metadata is."""
+    failures_per_minute: int = 60
+
+    def fetched(self) -> Iterator[FetchedKeys]:
+        """Walk the keys that issuers show."""
+        for check in (self.jwt, self.kubernetes):
+            if check is not None and check.ring.fetched is not None:
+                yield check.ring.fetched
+
+
+@dataclass(slots=True)
+class LoginCounts:
+    """Logins by outcome; telemetry reads it. Lookups are none."""
+
+    succeeded: int = 0
+    failed: int = 0
+    turned_away: int = 0
+    """Not even checked, after too many failures."""
+
+
+class Authenticator:
+    """Verifies a credential once, and looks it up from then on."""
+
+    def __init__(self, methods: Methods, clock: Clock) -> None:
+        self.counts = LoginCounts()
+        self.generation = 0
+        """Goes up when principals found so far count no more; compare it before you reuse one."""
+        self._clock = clock
+        self._cache = PrincipalCache()
+        self._methods = methods
+        self._limit = FailureLimit(methods.failures_per_minute)
+        self._watch(methods)
+
+    @property
+    def methods(self) -> Methods:
+        """The methods in force."""
+        return self._methods
+
+    def unix_seconds(self) -> float:
+        """Return the moment by which credentials end."""
+        return self._clock.unix_ms() / 1000
+
+    def known(self, credentials: Credentials) -> Principal | None:
+        """Return the caller if it was verified before; None: `authenticate` has to."""
+        return self._known(self._shown(credentials))
+
+    async def authenticate(self, credentials: Credentials) -> Principal:
+        """Return the caller; AuthenticationError or TooManyFailuresError says what to do.
+
+        Only keys that have to be fetched from an issuer make it wait, 10 s at most.
+        """
+        digest = self._shown(credentials)
+        principal = self._known(digest)
+        if principal is not None:
+            return principal
+        if not digest:
+            raise AuthenticationError(f"No authentication provided: {self._wanted()}")
+        try:
+            self._limit.require(credentials.address, self._clock.now())
+        except TooManyFailuresError:
+            self.counts.turned_away += 1
+            raise
+        generation = self.generation
+        try:
+            principal = await self._verified(credentials)
+        except AuthenticationError:
+            self.counts.failed += 1
+            self._limit.failed(credentials.address, self._clock.now())
+            raise
+        self.counts.succeeded += 1
+        if generation == self.generation:
+            # Otherwise the methods have changed meanwhile, and the next call asks the new ones.
+            self._cache.put(digest, principal)
+        return principal
+
+    def replace(self, methods: Methods) -> None:
+        """Use other methods from now on; every credential is verified again."""
+        self._methods = methods
+        self._limit = FailureLimit(methods.failures_per_minute)
+        self._watch(methods)
+        self._forget()
+
+    async def run(self) -> None:
+        """Keep the keys of issuers fresh, until cancelled."""
+        try:
+            while True:
+                for keys in self._methods.fetched():
+                    await keys.refresh()
+                await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            for keys in self._methods.fetched():
+                keys.close()
+
+    def _watch(self, methods: Methods) -> None:
+        for keys in methods.fetched():
+            keys.withdrawn = self._forget
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self.generation += 1
+
+    def _shown(self, credentials: Credentials) -> bytes:
+        if self._methods.certificates is None and not (credentials.token or credentials.api_key):
+            # A certificate that no method reads opens the connection, and names nobody.
+            return b""
+        return credentials.digest()
+
+    def _known(self, digest: bytes) -> Principal | None:
+        if not digest:
+            return ANONYMOUS if self._methods.anonymous else None
+        return self._cache.get(digest, self.unix_seconds())
+
+    async def _verified(self, credentials: Credentials) -> Principal:
+        now, methods = self.unix_seconds(), self._methods
+        if credentials.token:
+            said = jws.read(credentials.token)
+            check = methods.jwt
+            if methods.kubernetes and said.issuer == methods.kubernetes.rules.issuer:
+                check = methods.kubernetes
+            # Whose token it is only chooses the keys: the same claim is checked once it is signed.
+            check = check or methods.kubernetes
+            if check is None:
+                raise AuthenticationError(
+                    f"Authentication method not enabled: JWT: {self._wanted()}"
+                )
+            return await check.verify(credentials.token, said, now)
+        if credentials.api_key:
+            if methods.api_keys is None:
+                raise AuthenticationError(
+                    f"Authentication method not enabled: API Key: {self._wanted()}"
+                )
+            return methods.api_keys.verify(credentials.api_key, now)
+        rules = methods.certificates or CertificateRules()
+        return certificates.principal_of(credentials.certificate, rules, now)
+
+    def _wanted(self) -> str:
+        methods = self._methods
+        ways = [
+            ("`authorization: Bearer TOKEN`", methods.jwt or methods.kubernetes),
+            (f"an API key in `{methods.api_key_header}`", methods.api_keys),
+            ("a client certificate", methods.certificates),
+        ]
+        named = [text for text, method in ways if method is not None]
+        return f"send {' or '.join(named)}" if named else "no method is configured"

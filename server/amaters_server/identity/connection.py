@@ -1,0 +1,73 @@
+"""Who calls over one connection: nearly always the one who did before, with the same credential."""
+
+from amaters_server.identity.authenticator import Authenticator
+from amaters_server.identity.credentials import (
+    AUTHORIZATION,
+    Credentials,
+    Metadata,
+    credentials_of,
+)
+from amaters_server.model.principal import Principal
+
+
+class ConnectionCallers:
+    """The callers of one connection. Its last credential is compared, and not even digested."""
+
+    def __init__(
+        self, authenticator: Authenticator, *, peer: str, certificate: bytes = b""
+    ) -> None:
+        """`peer` is host:port or [host]:port.
+
+        `certificate` is the verified one of the client (DER), if it showed one.
+        """
+        self._authenticator = authenticator
+        self._address = peer.rpartition(":")[0].strip("[]")
+        self._certificate = certificate
+        self._shown: tuple[str, str | bytes] | None = None
+        self._principal: Principal | None = None
+        self._generation = -1
+
+    def known(self, metadata: Metadata) -> Principal | None:
+        """Return the caller if it was verified before; None: `authenticate` has to.
+
+        AuthenticationError if the credentials are ambiguous or malformed.
+        """
+        authenticator = self._authenticator
+        header = authenticator.methods.api_key_header
+        shown = None
+        for pair in metadata or ():
+            name = pair[0]
+            if name in (AUTHORIZATION, header):
+                if shown is not None:
+                    break
+                shown = pair
+        else:
+            principal = self._principal
+            if (
+                principal is not None
+                and shown == self._shown
+                and self._generation == authenticator.generation
+                and not principal.expired(authenticator.unix_seconds())
+            ):
+                return principal
+        # Several that are shown at once come here, too, and are refused.
+        found = authenticator.known(self._credentials(metadata))
+        if found is not None:
+            self._remember(shown, found)
+        return found
+
+    async def authenticate(self, metadata: Metadata) -> Principal:
+        """Return the caller; errors and waits are those of `Authenticator.authenticate`."""
+        return await self._authenticator.authenticate(self._credentials(metadata))
+
+    def _credentials(self, metadata: Metadata) -> Credentials:
+        return credentials_of(
+            metadata,
+            address=self._address,
+            api_key_header=self._authenticator.methods.api_key_header,
+            certificate=self._certificate,
+        )
+
+    def _remember(self, shown: tuple[str, str | bytes] | None, principal: Principal) -> None:
+        self._shown, self._principal = shown, principal
+        self._generation = self._authenticator.generation

@@ -1,0 +1,41 @@
+"""Who makes a call, as the node believes it after checking the credentials."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PrincipalKind(StrEnum):
+    """What a caller showed to prove who it is."""
+
+    JWT = "jwt"
+    KUBERNETES = "kubernetes"
+    API_KEY = "api_key"
+    CERTIFICATE = "certificate"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An identity that was verified; it is hashable, and holds no credential."""
+
+    name: str
+    """For people: the audit log and error texts show it."""
+    kind: PrincipalKind
+    roles: tuple[str, ...] = ()
+    """The roles that the credential claims, or that its mapping gives; none: the default role."""
+    expires_at: float | None = None
+    """Unix seconds from which the credential counts no more; None: it does not expire."""
+    id: str = ""
+    """What stays the same when the name changes (`sub`, the key's id); the name if empty."""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", self.name)
+
+    def expired(self, now: float) -> bool:
+        """Whether the credential has ended at this moment (Unix seconds)."""
+        return self.expires_at is not None and now >= self.expires_at
+
+
+ANONYMOUS = Principal(name="anonymous", kind=PrincipalKind.ANONYMOUS)
+"""A caller that showed nothing, where that is allowed."""

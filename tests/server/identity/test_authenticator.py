@@ -1,0 +1,246 @@
+"""One credential is checked once; failures are limited; nothing is served by a mistake."""
+
+import pytest
+from amaters_server.identity.api_keys import ApiKeys, hash_text, parsed
+from amaters_server.identity.authenticator import Authenticator, Methods
+from amaters_server.identity.cache import FailureLimit, PrincipalCache
+from amaters_server.identity.certificates import CertificateRules
+from amaters_server.identity.claims import ClaimRules
+from amaters_server.identity.credentials import Credentials, credentials_of
+from amaters_server.identity.jwks import KeyRing
+from amaters_server.identity.jws import of_secret
+from amaters_server.identity.tokens import TokenCheck, bearer
+from amaters_server.model.errors import AuthenticationError, TooManyFailuresError
+from amaters_server.model.principal import ANONYMOUS, Principal, PrincipalKind
+from amaters_server.rpc.transport.status import response
+from amaters_server.testing.clock import ManualClock
+from amaters_server.testing.tokens import Signer
+
+NOW = 1_800_000_000
+SECRET = b"s" * 32
+HERE = "192.0.2.1"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+def by_token() -> TokenCheck:
+    ring = KeyRing((of_secret(SECRET),))
+    return TokenCheck(ring, frozenset({"HS256"}), ClaimRules(), bearer)
+
+
+def by_key() -> ApiKeys:
+    entry = f'[{{"id": "k", "key_hash": "{hash_text("hunter2")}"}}]'
+    return ApiKeys(parsed(entry, hashed=True))
+
+
+def token(subject: str = "ada", lasts: int = 60) -> str:
+    return Signer("HS256", SECRET).token({"sub": subject, "exp": NOW + lasts})
+
+
+def shown(text: str, address: str = HERE) -> Credentials:
+    return Credentials(address, token=text)
+
+
+async def test_a_token_is_verified_once_and_looked_up_from_then_on(clock, monkeypatch):
+    node = Authenticator(Methods(jwt=by_token()), clock)
+    first = await node.authenticate(shown(token()))
+    monkeypatch.setattr("amaters_server.identity.jws.verified", pytest.fail)
+
+    assert node.known(shown(token())) is first
+    assert await node.authenticate(shown(token())) is first
+    assert (node.counts.succeeded, node.counts.failed) == (1, 0)
+
+
+async def test_what_was_looked_up_ends_with_the_token(clock):
+    node = Authenticator(Methods(jwt=by_token()), clock)
+    await node.authenticate(shown(token()))
+
+    clock.seconds += 59
+    assert node.known(shown(token())) is not None
+    clock.seconds += 1
+
+    assert node.known(shown(token())) is None
+    with pytest.raises(AuthenticationError, match="expired"):
+        await node.authenticate(shown(token()))
+
+
+async def test_a_caller_that_shows_nothing_is_told_what_to_send(clock):
+    node = Authenticator(Methods(jwt=by_token(), api_keys=by_key()), clock)
+
+    with pytest.raises(AuthenticationError) as told:
+        await node.authenticate(Credentials(HERE))
+
+    answer = response(told.value)
+    assert (answer.code, answer.category) == (3000, 3)
+    assert answer.message == (
+        "No authentication provided: send `authorization: Bearer TOKEN` or an API key in "
+        "`x-api-key`"
+    )
+    assert node.counts.failed == 0
+
+
+async def test_only_callers_that_show_nothing_may_be_anonymous(clock):
+    node = Authenticator(Methods(jwt=by_token(), anonymous=True), clock)
+
+    assert node.known(Credentials(HERE)) is ANONYMOUS
+    assert await node.authenticate(Credentials(HERE)) is ANONYMOUS
+    with pytest.raises(AuthenticationError):
+        await node.authenticate(shown("a.b.c"))
+
+
+async def test_a_certificate_that_no_method_reads_names_nobody(clock):
+    with_certificate = Credentials(HERE, certificate=b"der")
+
+    with pytest.raises(AuthenticationError, match="No authentication provided"):
+        await Authenticator(Methods(jwt=by_token()), clock).authenticate(with_certificate)
+    anonymous = Authenticator(Methods(jwt=by_token(), anonymous=True), clock)
+    assert await anonymous.authenticate(with_certificate) is ANONYMOUS
+
+
+async def test_a_wrong_token_never_falls_back_to_the_certificate(clock):
+    node = Authenticator(Methods(jwt=by_token(), certificates=CertificateRules()), clock)
+    both = Credentials(HERE, token="a.b.c", certificate=b"der")
+
+    with pytest.raises(AuthenticationError, match="JWT validation failed"):
+        await node.authenticate(both)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "method"),
+    [(Credentials(HERE, token=token()), "JWT"), (Credentials(HERE, api_key="k"), "API Key")],
+)
+async def test_a_method_that_is_off_is_named(clock, credentials, method):
+    node = Authenticator(Methods(certificates=CertificateRules()), clock)
+
+    with pytest.raises(AuthenticationError, match=f"method not enabled: {method}: send a client"):
+        await node.authenticate(credentials)
+
+
+async def test_failures_of_one_address_are_limited_and_others_are_served(clock):
+    node = Authenticator(Methods(jwt=by_token(), failures_per_minute=6), clock)
+    await node.authenticate(shown(token("known")))
+    for number in range(6):
+        with pytest.raises(AuthenticationError):
+            await node.authenticate(shown(f"a.b.{number}"))
+
+    with pytest.raises(TooManyFailuresError) as told:
+        await node.authenticate(shown(token("new")))
+
+    answer = response(told.value)
+    assert (answer.code, answer.retry_after) == (7002, 10)
+    assert node.counts.turned_away == 1
+    # One who was verified before stays served, and so does another address.
+    assert node.known(shown(token("known"))) is not None
+    assert (await node.authenticate(shown(token("new"), "192.0.2.2"))).name == "new"
+
+    clock.seconds += 10
+
+    assert (await node.authenticate(shown(token("new")))).name == "new"
+
+
+async def test_who_is_checked_while_the_methods_change_is_not_remembered(clock):
+    node = Authenticator(Methods(jwt=by_token()), clock)
+
+    class Replacing(KeyRing):
+        async def matching(self, said):
+            node.replace(Methods(jwt=by_token()))
+            return await super().matching(said)
+
+    check = by_token()
+    ring = Replacing(check.ring.given)
+    node.replace(Methods(jwt=TokenCheck(ring, check.algorithms, check.rules, bearer)))
+
+    await node.authenticate(shown(token()))
+
+    assert node.known(shown(token())) is None
+
+
+def test_the_table_of_principals_is_bounded_and_the_oldest_goes():
+    cache = PrincipalCache(most=3)
+    for number in range(5):
+        cache.put(bytes([number]), Principal(str(number), PrincipalKind.JWT))
+    cache.put(b"\3", Principal("again", PrincipalKind.JWT))
+
+    assert len(cache) == 3
+    assert [cache.get(bytes([number]), 0) is None for number in range(5)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_the_table_of_failures_is_bounded():
+    limit = FailureLimit(1, most=10)
+    for number in range(1000):
+        limit.failed(f"192.0.2.{number}", 0)
+
+    assert len(limit) == 10
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("somewhere", "somewhere", True),
+    ],
+)
+def test_an_ipv6_host_has_one_limit_whatever_its_addresses(one, other, same):
+    limit = FailureLimit(1)
+    limit.failed(one, 0)
+
+    refused = False
+    try:
+        limit.require(other, 0)
+    except TooManyFailuresError:
+        refused = True
+
+    assert refused is same
+
+
+@pytest.mark.parametrize(
+    ("metadata", "token", "api_key"),
+    [
+        (None, "", ""),
+        ([("user-agent", "x"), ("x-bin", b"\0")], "", ""),
+        ([("authorization", "Bearer abc")], "abc", ""),
+        ([("authorization", "bearer  abc ")], "abc", ""),
+        ([("x-api-key", "abc")], "", "abc"),
+    ],
+)
+def test_credentials_come_from_the_metadata(metadata, token, api_key):
+    found = credentials_of(metadata, address=HERE, api_key_header="x-api-key")
+
+    assert (found.token, found.api_key) == (token, api_key)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [("authorization", "Bearer a"), ("authorization", "Bearer b")],
+        [("authorization", "Bearer a"), ("x-api-key", "b")],
+        [("x-api-key", "a"), ("x-api-key", "a")],
+        [("authorization", "Basic abc")],
+        [("authorization", "Bearer")],
+        [("authorization", "Bearer ")],
+        [("authorization", b"Bearer abc")],
+        [("authorization", "")],
+        [("x-api-key", "")],
+        [("x-api-key", "a\n")],
+        [("x-api-key", "ä")],
+        [("authorization", "Bearer " + "a" * 8192)],
+    ],
+)
+def test_credentials_that_are_ambiguous_or_malformed_are_refused(metadata):
+    with pytest.raises(AuthenticationError, match="Invalid credentials"):
+        credentials_of(metadata, address=HERE, api_key_header="x-api-key")
+
+
+def test_neither_credentials_nor_keys_are_printed():
+    made = Credentials(HERE, token="hunter2", api_key="hunter2", certificate=b"hunter2")
+
+    assert "hunter2" not in repr((made, of_secret(b"hunter2" * 5), by_key()))

@@ -10,8 +10,13 @@ from time import thread_time
 from typing import TypeVar
 
 from amaters.wire import aql_pb2
+from amaters_server.access.access import Access
+from amaters_server.access.gate import Gate
+from amaters_server.access.roles import BUILT_IN
+from amaters_server.config.authorization import AuthzSection
 from amaters_server.machine import codec
 from amaters_server.machine.machine import Machine
+from amaters_server.model.principal import Principal, PrincipalKind
 from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.node.loop import answering
@@ -28,6 +33,8 @@ from bench.dialects import BATCH, Aql, Load
 
 CALLS = {Load.SET: 64, Load.GET: 64, Load.BATCH: 8}
 """How many calls wait together."""
+
+CALLER = Principal(name="bench", kind=PrincipalKind.JWT, roles=("user",))
 
 T = TypeVar("T")
 
@@ -133,10 +140,25 @@ def read(stages: Stages, caught: Caught, machine: Machine) -> None:
     stages.timed(Load.GET, "answer", lambda: caught.answers(answered))
 
 
+def decide(load: Load, stages: Stages, caught: Caught, gate: Gate) -> None:
+    """Ask for permission for everything that was taken in."""
+    asked = [one.operations for one in caught.writes] + [one.operations for one in caught.reads]
+
+    def ask() -> None:
+        for operations in asked:
+            if len(operations) == 1:
+                gate.ask(CALLER, operations[0])
+            else:
+                gate.ask_all(CALLER, operations)
+
+    stages.timed(load, "decide", ask)
+
+
 async def main(rounds: int) -> None:
     """Measure all loads in turn."""
     now = asyncio.get_running_loop().time
     stages, machine = Stages(), Machine(MemoryEngine())
+    gate = Gate(Access(AuthzSection(), BUILT_IN), None, "changes")
     prepared = {load: calls(load) for load in Load}
     for _ in range(rounds):
         for load, (path, batch) in prepared.items():
@@ -144,6 +166,7 @@ async def main(rounds: int) -> None:
             service = AqlService(caught, None, CallCounters(), limits=QueryLimits(), now=now)  # type: ignore[arg-type]
             take = service.methods.unary[path]
             stages.timed(load, "take", lambda: take(batch, caught))  # noqa: B023 - called at once
+            decide(load, stages, caught, gate)
             if load is Load.GET:
                 read(stages, caught, machine)
             else:

@@ -20,6 +20,8 @@
     ├── AuthenticationError       the caller's credentials are missing or invalid
     │   ├── CredentialExpiredError
     │   └── CertificateRefusedError
+    ├── PermissionDeniedError     the caller is known, and may not do this
+    ├── NotAuditedError           the audit log takes no lines, and must not miss one
     ├── ChecksumError             a value does not match its checksum
     ├── StorageError              the disk failed
     │   ├── StorageFullError
@@ -234,6 +236,33 @@ class CertificateRefusedError(AuthenticationError):
     """The client's certificate is revoked, or names nobody who may call."""
 
     code = "invalid_certificate"
+
+
+class PermissionDeniedError(DatabaseError):
+    """The caller is known, and its roles do not permit the call; nothing was done."""
+
+    code = "permission_denied"
+
+    def __init__(self, *, name: str, role: str, action: str, resource: str, missing: str) -> None:
+        self.action = action
+        self.resource = resource
+        super().__init__(
+            f"User '{name}' with role '{role}' not authorized to {action} on {resource}: {missing}"
+        )
+
+
+class NotAuditedError(DatabaseError):
+    """The audit log takes no lines, and the node is configured to do nothing unrecorded."""
+
+    code = "not_audited"
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"nothing was done, because it could not be written to the audit log ({reason}): make "
+            "room on its disk, or retry on another node",
+            reason=reason,
+        )
 
 
 class ChecksumError(DatabaseError):

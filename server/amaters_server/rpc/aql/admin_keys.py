@@ -55,8 +55,7 @@ class AdminKeys:
 
     async def answer(self, key: bytes) -> bytes:
         """Carry out the command in the key; InvalidRequestError when it is none of ours."""
-        line = key.removeprefix(ADMIN_PREFIX).decode(errors="replace")
-        verb = line.split(maxsplit=1)[0].upper() if line.strip() else ""
+        verb = verb_of(key)
         command = self._commands.get(verb)
         if command is None:
             raise InvalidRequestError(
@@ -170,6 +169,12 @@ class AdminKeys:
                 "last_compaction": None,
             },
         }
+
+
+def verb_of(key: bytes) -> str:
+    """Return the command in the key, in capitals; empty when there is none."""
+    line = key.removeprefix(ADMIN_PREFIX).decode(errors="replace")
+    return line.split(maxsplit=1)[0].upper() if line.strip() else ""
 
 
 def _held(held: Holdings | None) -> Facts:

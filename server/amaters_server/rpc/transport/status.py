@@ -20,10 +20,12 @@ from amaters_server.model.errors import (
     MissingFieldError,
     NoLeaderError,
     NotAppliedError,
+    NotAuditedError,
     NotLeaderError,
     NotReadyError,
     OutcomeUnknownError,
     OverloadedError,
+    PermissionDeniedError,
     ShuttingDownError,
     SnapshotError,
     StorageCorruptedError,
@@ -40,6 +42,7 @@ OK = 0
 INVALID_ARGUMENT = 3
 DEADLINE_EXCEEDED = 4
 NOT_FOUND = 5
+PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8
 FAILED_PRECONDITION = 9
 ABORTED = 10
@@ -126,6 +129,7 @@ TABLE: dict[type[DatabaseError], Wire] = {
     NoLeaderError: _UNAVAILABLE,
     NotAppliedError: _UNAVAILABLE._replace(status=ABORTED),
     NotReadyError: _UNAVAILABLE,
+    NotAuditedError: _UNAVAILABLE,
     OutcomeUnknownError: _TIMEOUT,
     DeadlineError: _TIMEOUT,
     OverloadedError: Wire(
@@ -183,6 +187,13 @@ TABLE: dict[type[DatabaseError], Wire] = {
     AuthenticationError: _UNAUTHENTICATED,
     CredentialExpiredError: _UNAUTHENTICATED._replace(code=_E.ERROR_AUTH_EXPIRED),
     CertificateRefusedError: _UNAUTHENTICATED._replace(code=_E.ERROR_AUTH_INVALID_CERTIFICATE),
+    PermissionDeniedError: Wire(
+        _E.ERROR_AUTH_INSUFFICIENT_PERMISSIONS,
+        _C.CATEGORY_AUTH,
+        "Permission denied: ",
+        PERMISSION_DENIED,
+        prefix_in_status=True,
+    ),
     ChecksumError: Wire(
         _E.ERROR_STORAGE_IO, _C.CATEGORY_NON_RETRYABLE, _STORAGE, INTERNAL, prefix_in_status=True
     ),

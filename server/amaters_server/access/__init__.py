@@ -1,0 +1,1 @@
+"""What a caller may do, decided on resolved operations; and the record of what was decided."""

@@ -31,6 +31,7 @@ from amaters_server.app.reload import Reloadable, Reloader, Reloading
 from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import Stop
 from amaters_server.config.load import Loaded, Sources
+from amaters_server.config.protection import exposure
 from amaters_server.config.reloadable import NOT_YET
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
@@ -104,6 +105,9 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
             gc.freeze()
             if not stop.asked:
                 _log.info("server.started", extra=_where(server, settings))
+                exposed = exposure(settings.server, settings.network)
+                if exposed is not None:
+                    _log.warning("server.unprotected", extra={"notice": exposed})
             await stop.wanted()
             _log.info("server.stopping")
         _log.info("server.stopped")

@@ -1,16 +1,16 @@
-"""Keys that promise a protection which does not exist: refused, because their absence would go unnoticed.
+"""Keys without effect: refused when they promise a protection, else named in a notice.
 
 This version authenticates by client certificate alone. What is set about tokens, keys, roles and
 audit has no effect, and so has everything about certificates while TLS is off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.faults import Fault
-from amaters_server.config.sections import NetworkSection, ResourceLimitsSection
+from amaters_server.config.sections import NetworkSection, ServerSection, TimeoutsSection
 
 INSTEAD = (
     "has no effect in this version, which would accept every caller: remove it, and set "
@@ -49,8 +49,43 @@ def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -
         )
 
 
-def limits_without_effect(limits: ResourceLimitsSection) -> Iterator[str]:
-    """Name the limits that are set and not enforced yet."""
-    for key in ("max_requests_per_second_global", "max_memory_bytes"):
-        if getattr(limits, key) != ResourceLimitsSection.model_fields[key].default:
-            yield f"resource_limits.{key} has no effect yet: nothing is limited by it"
+IGNORED: Mapping[str, str] = {
+    "storage.wal.enabled": "every write goes through the log, which is what makes it durable",
+    "storage.wal.dir": "the log is in the folder of the database",
+    "storage.wal.segment_size_mb": "log files follow storage.memtable_size_mb",
+    "resource_limits.max_requests_per_second_global": "nothing is limited by it",
+    "resource_limits.max_memory_bytes": "nothing is limited by it",
+    "circuit_cache.max_entries": "no circuit is compiled",
+    "circuit_cache.ttl_secs": "no circuit is compiled",
+    "timeouts.idle_connection_timeout_ms": "idle connections are kept open",
+    "timeouts.keep_alive_interval_ms": "network.keepalive_interval_secs decides",
+}
+"""Published keys that are read and have no effect, and what holds instead."""
+
+
+def ignored(settings: BaseModel, times: TimeoutsSection) -> Iterator[str]:
+    """Name the keys of `IGNORED` that differ from their defaults."""
+    for key, instead in IGNORED.items():
+        # The operator writes twice the request timeout, which no user of it can correct.
+        derived = times.idle_connection_timeout_ms == 2 * times.request_timeout_ms
+        if derived and key == "timeouts.idle_connection_timeout_ms":
+            continue
+        *tables, name = key.split(".")
+        section = settings
+        for table in tables:
+            section = getattr(section, table)
+        if getattr(section, name) != type(section).model_fields[name].default:
+            yield f"{key} has no effect yet: {instead}"
+
+
+def exposure(server: ServerSection, network: NetworkSection) -> str | None:
+    """Return what strangers can do at the address of this server; None when it keeps them out."""
+    if network.require_client_cert:
+        return None
+    said = f"anyone who reaches {server.bind_address} can read and write all data"
+    if network.tls_enabled:
+        return f"{said}: set network.require_client_cert to true to admit certificate holders only"
+    return (
+        f"{said}, and nothing is encrypted: set network.tls_enabled and "
+        "network.require_client_cert to true"
+    )

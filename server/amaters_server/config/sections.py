@@ -60,9 +60,13 @@ class ServerSection(Section):
 class WalSection(Section):
     """The write-ahead log."""
 
-    enabled: bool = Field(default=True, description="Whether writes go through a write-ahead log.")
-    dir: Path = Field(default=Path("wal"), description="Its folder, relative to `server.data_dir`.")
-    segment_size_mb: Positive = Field(default=64, description="Megabytes per log file.")
+    enabled: bool = Field(default=True, description="Accepted; every write goes through the log.")
+    dir: Path = Field(
+        default=Path("wal"), description="Accepted; the log is in the folder of the database."
+    )
+    segment_size_mb: Positive = Field(
+        default=64, description="Accepted; log files follow `storage.memtable_size_mb`."
+    )
     sync_mode: SyncMode = Field(
         default="interval",
         description="`always` and `interval` both force a group of writes to disk before any of "

@@ -11,11 +11,7 @@ from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection
 from amaters_server.config.faults import Fault
-from amaters_server.config.protection import (
-    limits_without_effect,
-    tls_without_effect,
-    without_effect,
-)
+from amaters_server.config.protection import ignored, tls_without_effect, without_effect
 from amaters_server.config.sections import (
     CircuitCacheSection,
     LoggingSection,
@@ -71,7 +67,11 @@ def contradictions(settings: Settings) -> list[Fault]:
 def doubts(settings: Settings) -> Iterator[str]:
     """Name settings that are valid and probably unintended."""
     network, cluster = settings.network, settings.cluster
-    yield from limits_without_effect(settings.resource_limits)
+    yield from ignored(settings, settings.timeouts)
+    if settings.storage.wal.sync_mode == "none":
+        yield (
+            'storage.wal.sync_mode is "none": acknowledged writes may be lost when the machine fails'
+        )
     if network.tls_ca is not None and "require_client_cert" not in network.model_fields_set:
         yield (
             "network.tls_ca is set and network.require_client_cert is not: clients without a "

@@ -6,8 +6,11 @@ from amaters_server.config.access import AuthzSection
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, as_toml, load
+from amaters_server.config.protection import exposure
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError
+
+TLS = "[network]\ntls_enabled = true\ntls_cert = 'c'\ntls_key = 'k'\n"
 
 
 def loaded(tmp_path, text: str, **environment: str) -> Loaded:
@@ -185,11 +188,31 @@ def test_a_limit_that_is_not_kept_yet_is_told(tmp_path, text, key):
     assert f"resource_limits.{key} has no effect yet: nothing is limited by it" in notices
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "",
+            "anyone who reaches 0.0.0.0:7878 can read and write all data, and nothing is encrypted",
+        ),
+        (TLS, "anyone who reaches 0.0.0.0:7878 can read and write all data: set network.require"),
+    ],
+)
+def test_what_strangers_can_do_is_told(tmp_path, text, said):
+    settings = loaded(tmp_path, text).settings
+
+    assert (exposure(settings.server, settings.network) or "").startswith(said)
+
+
+def test_nothing_is_told_about_strangers_where_certificates_are_demanded(tmp_path):
+    settings = loaded(tmp_path, f"{TLS}tls_ca = 'a'\nrequire_client_cert = true").settings
+
+    assert exposure(settings.server, settings.network) is None
+
+
 @pytest.mark.parametrize(("said", "noticed"), [("", 1), ("require_client_cert = false", 0)])
 def test_authorities_without_a_demand_for_certificates_are_told(tmp_path, said, noticed):
-    text = "[network]\ntls_enabled = true\ntls_cert = 'c'\ntls_key = 'k'\ntls_ca = 'a'\n"
-
-    notices = loaded(tmp_path, text + said).notices
+    notices = loaded(tmp_path, f"{TLS}tls_ca = 'a'\n{said}").notices
 
     assert (
         len([one for one in notices if "clients without a certificate are served" in one])

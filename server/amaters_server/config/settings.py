@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from amaters_server.config.access import AuthzSection
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.authentication import AuthSection
+from amaters_server.config.authorization import AuthzSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection
 from amaters_server.config.faults import Fault
 from amaters_server.config.protection import ignored, tls_without_effect, without_effect

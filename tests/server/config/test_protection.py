@@ -2,8 +2,8 @@
 
 import pytest
 from amaters_server.config import aliases
-from amaters_server.config.authorization import AuthzSection
 from amaters_server.config.authentication import AuthSection
+from amaters_server.config.authorization import AuthzSection
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, as_toml, load
 from amaters_server.config.protection import exposure

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from amaters_server.access.decision import Permission, cut
+from amaters_server.access.decision import Permission, shortened
 from amaters_server.access.grants import OPEN, Grants
 from amaters_server.access.roles import Roles, Rule
 from amaters_server.config.faults import Fault, refusal
@@ -77,10 +77,10 @@ class Access:
         if principal.kind is PrincipalKind.ANONYMOUS:
             missing += "; the call came without a credential"
         elif unknown:
-            missing += f"; this server has no role {cut(', '.join(map(repr, unknown)))}"
+            missing += f"; this server has no role {shortened(', '.join(map(repr, unknown)))}"
         return PermissionDeniedError(
-            name=cut(principal.name),
-            role=cut(",".join(roles)) or "none",
+            name=shortened(principal.name),
+            role=shortened(",".join(roles)) or "none",
             action=denied.action,
             resource=denied.resource,
             missing=missing,

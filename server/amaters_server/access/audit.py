@@ -22,9 +22,9 @@ from amaters_server.model.principal import Principal, PrincipalKind
 
 MOST_WAITING = 16_384
 """Different events that wait to be written."""
-MOST_OF_ONE = 20
-"""Different events of one caller in a line each; of more, only the count is told, so that nobody
-can make old lines rotate away."""
+MOST_PER_CALLER = 20
+"""Different events of one caller in a line each; of more, only the count is written, so that no
+caller can make old lines rotate away."""
 GATHER_SECONDS = 0.2
 """How long events wait for equal ones before they are written."""
 RETRY_SECONDS = 1.0
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 
 Details: TypeAlias = tuple[tuple[str, str], ...]
-"""More facts, in the order in which they are shown."""
+"""More facts, in the order in which they are written."""
 
 
 class Event(NamedTuple):
@@ -87,7 +87,7 @@ class Sink(Protocol):
     """Where lines go."""
 
     def write(self, lines: bytes, /) -> None:
-        """Append whole lines, all or none; OSError when they cannot be taken."""
+        """Append whole lines, all or none; OSError when it cannot."""
         ...
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Audit:
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, Tally] = {}
         self._callers: Counter[str] = Counter()
-        self._some, self._closing = threading.Event(), threading.Event()
+        self._pending, self._closing = threading.Event(), threading.Event()
         self._writer = threading.Thread(target=self._write, name="audit-writer", daemon=True)
         self._writer.start()
 
@@ -157,7 +157,7 @@ class Audit:
             return True
 
     def record(self, event: Event, key: Hashable = None) -> None:
-        """Take the event before what it tells is done; never waits for the disk.
+        """Take the event before the call is carried out; never waits for the disk.
 
         `key` means the event for `repeat`, until it is written. NotAuditedError when it cannot be
         recorded and nothing may happen unrecorded.
@@ -165,7 +165,7 @@ class Audit:
         if self.repeat(key := event if key is None else key):
             return
         who = event.source_ip if event.principal is None else event.principal.id
-        if self._callers[who] >= MOST_OF_ONE:
+        if self._callers[who] >= MOST_PER_CALLER:
             key = event = Event(event.type, event.outcome, event.principal, details=SUMMARY)
             if self.repeat(key):
                 return
@@ -175,7 +175,7 @@ class Audit:
                 self._waiting[key] = Tally(event, self._unix_time())
                 self._callers[who] += 1
         if not full:
-            self._some.set()
+            self._pending.set()
         elif self._blocks:
             raise NotAuditedError("its lines are not written as fast as they come")
         else:
@@ -184,31 +184,31 @@ class Audit:
     def close(self) -> None:
         """Write what waits and end the writer; a sink that takes nothing is left."""
         self._closing.set()
-        self._some.set()
+        self._pending.set()
         self._writer.join(CLOSE_SECONDS)
 
     def _write(self) -> None:
         while not self._closing.is_set():
-            self._some.wait()
+            self._pending.wait()
             self._closing.wait(GATHER_SECONDS)
-            self._some.clear()
+            self._pending.clear()
             with self._lock:
-                taken, self._waiting = self._waiting, {}
+                batch, self._waiting = self._waiting, {}
                 self._callers = Counter()
-            self._put_out(list(taken.values()))
+            self._write_out(list(batch.values()))
         with suppress(OSError):
             self._sink.close()
 
-    def _put_out(self, taken: list[Tally]) -> None:
+    def _write_out(self, batch: list[Tally]) -> None:
         """Write the events; while the sink takes none, keep them, or drop and count them."""
-        lines = b"".join(map(as_line, taken))
+        lines = b"".join(map(as_line, batch))
         while lines:
             try:
                 self._sink.write(lines)
             except OSError as wrong:
                 self._failed(wrong.strerror or str(wrong))
                 if not self._blocks or self._closing.is_set():
-                    self.dropped += sum(one.count for one in taken)
+                    self.dropped += sum(one.count for one in batch)
                     return
                 self._closing.wait(RETRY_SECONDS)
             else:
@@ -238,7 +238,7 @@ def as_line(tally: Tally) -> bytes:
         "timestamp": moment.replace("+00:00", "Z"),
         "event_type": event.type,
         "result": event.outcome,
-        "principal": None if who is None else _who(who, event.role),
+        "principal": None if who is None else _principal(who, event.role),
         "auth_method": None if who is None else METHODS.get(who.kind),
         "action": event.action,
         "resource": event.resource,
@@ -250,9 +250,9 @@ def as_line(tally: Tally) -> bytes:
     return json.dumps(present, separators=(",", ":")).encode() + b"\n"
 
 
-def _who(principal: Principal, role: str) -> dict[str, str]:
-    shown = {"id": _cut(principal.id), "name": _cut(principal.name)}
-    return shown | {"role": _cut(role)} if role else shown
+def _principal(principal: Principal, role: str) -> dict[str, str]:
+    fields = {"id": _cut(principal.id), "name": _cut(principal.name)}
+    return fields | {"role": _cut(role)} if role else fields
 
 
 def _cut(text: str) -> str:

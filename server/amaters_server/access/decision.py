@@ -14,10 +14,10 @@ from amaters_server.access.grants import Grants, Within, head_of
 from amaters_server.access.roles import COLLECTION, SERVER, Level
 from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan
 
-MOST_SHOWN = 128
+LONGEST_TEXT = 128
 """Characters of a name chosen by a caller, and granted key prefixes, in a text."""
-LONGEST_DECODED = 2 + 4 * (MOST_SHOWN + 1)
-"""Bytes that hold at least one character more than is shown."""
+LONGEST_DECODED = 2 + 4 * (LONGEST_TEXT + 1)
+"""Bytes that hold at least one character more than a text holds."""
 
 
 class Administer(NamedTuple):
@@ -52,12 +52,12 @@ class Permission(NamedTuple):
 PERMITTED: Final = Permission()
 """The only one that permits."""
 
-ANYBODY: Final = 0
+PUBLIC: Final = 0
 METHODS: Final[Mapping[str, int]] = MappingProxyType(
     {
-        "HealthCheck": ANYBODY,
-        "Check": ANYBODY,
-        "Watch": ANYBODY,
+        "HealthCheck": PUBLIC,
+        "Check": PUBLIC,
+        "Watch": PUBLIC,
         "Health": Level.READ,
         "ListShards": Level.READ,
         "ListSnapshots": Level.READ,
@@ -65,13 +65,13 @@ METHODS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """The level on the server that a method demands; one that is not listed demands admin."""
 
-SIGNED_IN: Final = frozenset({"GetServerInfo", "ServerReflectionInfo"})
-"""Methods that tell nothing of the data and the cluster: open to everyone with any role."""
+ANY_ROLE: Final = frozenset({"GetServerInfo", "ServerReflectionInfo"})
+"""Methods that reveal nothing of the data and the cluster: open to everyone with any role."""
 
 VERBS: Final[Mapping[str, Level]] = MappingProxyType(
     {"METRICS": Level.READ, "NODES": Level.READ, "STATS": Level.READ}
 )
-"""The same for `__admin__:` keys. CLUSTER_INFO is for administrators: it shows the cluster's id."""
+"""The same for `__admin__:` keys. CLUSTER_INFO is for administrators: it holds the cluster's id."""
 
 LISTS_COLLECTIONS: Final = frozenset({"STATS"})
 """Verbs whose answers name collections."""
@@ -129,7 +129,7 @@ def named(asked: Asked) -> tuple[str, str]:
 
 
 def resource_of(key: bytes) -> str:
-    """Return how the collection of a data key is shown."""
+    """Return the collection of a data key as a resource."""
     return _resource(head_of(key)[:LONGEST_DECODED])
 
 
@@ -149,7 +149,7 @@ def _administration(grants: Grants, asked: Administer) -> Permission:
 
 def _method(grants: Grants, asked: Method) -> Permission:
     needed = METHODS.get(asked.name, Level.ADMIN)
-    if grants.server >= needed or (asked.name in SIGNED_IN and grants.any):
+    if grants.server >= needed or (asked.name in ANY_ROLE and grants.any):
         return PERMITTED
     return _server_refused(needed)
 
@@ -160,24 +160,24 @@ def _server_refused(needed: int) -> Permission:
 
 
 def _refused(grants: Grants, asked: Operation) -> Permission:
-    """Say what is missing; granted key prefixes are told, for they are the caller's own."""
+    """Say what is missing; granted key prefixes are named, for they are the caller's own."""
     action, resource = named(asked)
     level = _LEVELS[type(asked)]
     key = min(asked.start, asked.end) if isinstance(asked, Scan) else asked.key
     within = grants.within(level, head_of(key))
-    wanted = f"{level.name.lower()} on {COLLECTION}{_quoted(_collection(key))[1:-1]}"
+    needed = f"{level.name.lower()} on {COLLECTION}{_quoted(_collection(key))[1:-1]}"
     if not within.prefixes:
-        return Permission(f"no role of yours grants {wanted}", action, resource)
-    but = "the range goes beyond them" if isinstance(asked, Scan) else "this is another key"
-    missing = f"your roles grant {wanted} only for {_shown(within, head_of(key))}, and {but}"
+        return Permission(f"no role of yours grants {needed}", action, resource)
+    reason = "the range goes beyond them" if isinstance(asked, Scan) else "this is another key"
+    missing = f"your roles grant {needed} only for {_granted_keys(within, head_of(key))}: {reason}"
     return Permission(missing, action, resource)
 
 
-def _shown(within: Within, head: bytes) -> str:
+def _granted_keys(within: Within, head: bytes) -> str:
     prefixes = [one[len(head) :].decode(errors="backslashreplace") for one in within.prefixes]
     if prefixes == [""]:
         return "its keys"
-    return f"keys that begin with {cut(' or '.join(map(_quoted, prefixes)))}"
+    return f"keys that begin with {shortened(' or '.join(map(_quoted, prefixes)))}"
 
 
 def _collection(key: bytes) -> str:
@@ -185,9 +185,9 @@ def _collection(key: bytes) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(cut(text), ensure_ascii=False)
+    return json.dumps(shortened(text), ensure_ascii=False)
 
 
-def cut(text: str) -> str:
-    """Return the text, or its beginning if it is longer than a text may show."""
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+def shortened(text: str) -> str:
+    """Return the text, or its beginning if it is longer than LONGEST_TEXT."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

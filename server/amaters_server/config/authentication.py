@@ -1,4 +1,4 @@
-"""The section about authentication: which credentials callers may show, and how they are checked."""
+"""The section about authentication: which credentials are accepted, and how they are checked."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -140,7 +140,7 @@ class KubernetesSection(Section):
     jwks_file: Path | None = Field(default=None, description="Its keys in a file, likewise.")
     jwks_url: KeyAddress = Field(
         default="https://kubernetes.default.svc/openid/v1/jwks",
-        description="Where the API server shows its keys, unless they are given here.",
+        description="Where the API server publishes its keys, unless they are given here.",
     )
     token_file: Path | None = Field(
         default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
@@ -170,7 +170,7 @@ class ApiKeySection(Section):
 
 
 class AuthSection(Section):
-    """Authentication. A call shows a token, an API key, or only its connection's certificate."""
+    """Authentication. A call presents a token, an API key, or only its connection's certificate."""
 
     enabled: bool = Field(default=False, description="Demand authentication.")
     methods: tuple[AuthMethod, ...] = Field(
@@ -178,7 +178,7 @@ class AuthSection(Section):
     )
     reject_unauthenticated: bool = Field(
         default=True,
-        description="Refuse callers that show nothing. What is shown and invalid is always refused.",
+        description="Refuse calls without a credential. An invalid one is always refused.",
     )
     failures_per_minute: Positive = Field(
         default=60, description="Failed logins of one address, before it has to wait."

@@ -60,7 +60,7 @@ class ApiKeyFile:
             kept = [entry for entry in entries if entry.get("id") != key_id]
             if len(kept) == len(entries):
                 raise ConfigurationError(
-                    f"{self._path} has no key {key_id}: `amaters-server api-key list` shows them"
+                    f"{self._path} has no key {key_id}: `amaters-server api-key list` lists them"
                 )
             entries[:] = kept
 

@@ -173,8 +173,8 @@ class ApiKeys:
         plain = digest_of(key)
         keyed = plain if self._secret is None else digest_of(key, self._secret)
         entry = self._keys.get((True, keyed)) or self._keys.get((False, plain))
-        wanted = b"" if entry is None else entry.digest
-        if entry is None or not hmac.compare_digest(wanted, keyed if entry.keyed else plain):
+        expected = b"" if entry is None else entry.digest
+        if entry is None or not hmac.compare_digest(expected, keyed if entry.keyed else plain):
             raise AuthenticationError(
                 "API key validation failed: the key is unknown here: ask for one "
                 "(`amaters-server api-key create`)"

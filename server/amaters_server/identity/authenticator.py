@@ -1,4 +1,4 @@
-"""Who makes a call: looked up, or checked by the one method that fits what the caller shows."""
+"""Who makes a call: looked up, or checked by the one method for its kind of credential."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ from amaters_server.model.principal import ANONYMOUS, Principal
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """What callers may show; None is not accepted."""
+    """The methods accepted; None: that one is not."""
 
     jwt: TokenCheck | None = None
     kubernetes: TokenCheck | None = None
     api_keys: ApiKeys | None = None
     certificates: CertificateRules | None = None
     anonymous: bool = False
-    """Callers that show nothing are served, as `ANONYMOUS`."""
+    """Callers without a credential are served, as `ANONYMOUS`."""
     api_key_header: str = "x-api-key"
     """In lower case, as metadata is."""
     failures_per_minute: int = 60
 
     def fetched(self) -> Iterator[FetchedKeys]:
-        """Walk the keys that issuers show."""
+        """Walk the keys that are fetched from issuers."""
         for check in (self.jwt, self.kubernetes):
             if check is not None and check.ring.fetched is not None:
                 yield check.ring.fetched
@@ -58,7 +58,7 @@ class Authenticator:
         self._cache = PrincipalCache()
         self._methods = methods
         self._limit = FailureLimit(methods.failures_per_minute)
-        self._watch(methods)
+        self._subscribe(methods)
 
     @property
     def methods(self) -> Methods:
@@ -71,19 +71,19 @@ class Authenticator:
 
     def known(self, credentials: Credentials) -> Principal | None:
         """Return the caller if it was verified before; None: `authenticate` has to."""
-        return self._known(self._shown(credentials))
+        return self._known(self._digest(credentials))
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         """Return the caller; AuthenticationError or TooManyFailuresError says what to do.
 
         Only keys that have to be fetched from an issuer make it wait, 10 s at most.
         """
-        digest = self._shown(credentials)
+        digest = self._digest(credentials)
         principal = self._known(digest)
         if principal is not None:
             return principal
         if not digest:
-            raise AuthenticationError(f"No authentication provided: {self._wanted()}")
+            raise AuthenticationError(f"No authentication provided: {self._accepted()}")
         try:
             self._limit.require(credentials.address, self._clock.now())
         except TooManyFailuresError:
@@ -106,7 +106,7 @@ class Authenticator:
         """Use other methods from now on; every credential is verified again."""
         self._methods = methods
         self._limit = FailureLimit(methods.failures_per_minute)
-        self._watch(methods)
+        self._subscribe(methods)
         self._forget()
 
     async def run(self) -> None:
@@ -120,17 +120,17 @@ class Authenticator:
             for keys in self._methods.fetched():
                 keys.close()
 
-    def _watch(self, methods: Methods) -> None:
+    def _subscribe(self, methods: Methods) -> None:
         for keys in methods.fetched():
-            keys.withdrawn = self._forget
+            keys.on_removal = self._forget
 
     def _forget(self) -> None:
         self._cache.clear()
         self.generation += 1
 
-    def _shown(self, credentials: Credentials) -> bytes:
+    def _digest(self, credentials: Credentials) -> bytes:
         if self._methods.certificates is None and not (credentials.token or credentials.api_key):
-            # A certificate that no method reads opens the connection, and names nobody.
+            # A certificate without a method opens the connection, and is no credential.
             return b""
         return credentials.digest()
 
@@ -142,27 +142,27 @@ class Authenticator:
     async def _verified(self, credentials: Credentials) -> Principal:
         now, methods = self.unix_seconds(), self._methods
         if credentials.token:
-            said = jws.read(credentials.token)
+            unverified = jws.read(credentials.token)
             check = methods.jwt
-            if methods.kubernetes and said.issuer == methods.kubernetes.rules.issuer:
+            if methods.kubernetes and unverified.issuer == methods.kubernetes.rules.issuer:
                 check = methods.kubernetes
             # Whose token it is only chooses the keys: the same claim is checked once it is signed.
             check = check or methods.kubernetes
             if check is None:
                 raise AuthenticationError(
-                    f"Authentication method not enabled: JWT: {self._wanted()}"
+                    f"Authentication method not enabled: JWT: {self._accepted()}"
                 )
-            return await check.verify(credentials.token, said, now)
+            return await check.verify(credentials.token, unverified, now)
         if credentials.api_key:
             if methods.api_keys is None:
                 raise AuthenticationError(
-                    f"Authentication method not enabled: API Key: {self._wanted()}"
+                    f"Authentication method not enabled: API Key: {self._accepted()}"
                 )
             return methods.api_keys.verify(credentials.api_key, now)
         rules = methods.certificates or CertificateRules()
         return certificates.principal_of(credentials.certificate, rules, now)
 
-    def _wanted(self) -> str:
+    def _accepted(self) -> str:
         methods = self._methods
         ways = [
             ("`authorization: Bearer TOKEN`", methods.jwt or methods.kubernetes),

@@ -135,13 +135,13 @@ def certificates_of(content: bytes) -> list[x509.Certificate]:
 def revoked_of(
     content: bytes, authorities: Iterable[x509.Certificate], now: float
 ) -> tuple[Revoked, list[str]]:
-    """Return what lists revoke (PEM, several even, or DER), and what is doubtful about them.
+    """Return what lists revoke (PEM, several even, or DER), and warnings about them.
 
     ValueError if one cannot be read, or is not signed by one of the authorities; with none known,
     the file is believed.
     """
     revoked: dict[bytes, frozenset[int]] = {}
-    doubts = []
+    warnings = []
     for one in _lists_of(content):
         issuer = one.issuer.public_bytes()
         signers = [each for each in authorities if each.subject.public_bytes() == issuer]
@@ -153,9 +153,9 @@ def revoked_of(
         revoked[issuer] = revoked.get(issuer, frozenset()) | serials
         due = one.next_update_utc
         if due is not None and due.timestamp() < now:
-            said = due.astimezone(UTC).isoformat()
-            doubts.append(f"the list of {one.issuer.rfc4514_string()} was due again at {said}")
-    return revoked, doubts
+            due_at = due.astimezone(UTC).isoformat()
+            warnings.append(f"the list of {one.issuer.rfc4514_string()} was due again at {due_at}")
+    return revoked, warnings
 
 
 def _lists_of(content: bytes) -> list[x509.CertificateRevocationList]:

@@ -75,17 +75,17 @@ def _moment(payload: Mapping[str, object], claim: str) -> float | None:
     return moment
 
 
-def _issuer(found: object, wanted: str | None) -> None:
-    if wanted is not None and found != wanted:
-        raise refused(f"the `iss` claim is not {wanted}: get a token from that issuer")
+def _issuer(found: object, expected: str | None) -> None:
+    if expected is not None and found != expected:
+        raise refused(f"the `iss` claim is not {expected}: get a token from that issuer")
 
 
-def _audience(found: object, wanted: str | None) -> None:
-    named = found if isinstance(found, list) else [] if found is None else [found]
-    if wanted is None and named:
+def _audience(found: object, expected: str | None) -> None:
+    audiences = found if isinstance(found, list) else [] if found is None else [found]
+    if expected is None and audiences:
         raise refused("the token is for an audience (`aud`), and none is configured here")
-    if wanted is not None and wanted not in named:
-        raise refused(f"the `aud` claim is not {wanted}: get a token for that audience")
+    if expected is not None and expected not in audiences:
+        raise refused(f"the `aud` claim is not {expected}: get a token for that audience")
 
 
 def _roles(payload: Mapping[str, object], path: str) -> tuple[str, ...]:
@@ -94,13 +94,13 @@ def _roles(payload: Mapping[str, object], path: str) -> tuple[str, ...]:
         found = found.get(name) if isinstance(found, Mapping) else None
     if found is None:
         return ()
-    named = [found] if isinstance(found, str) else found
-    if not isinstance(named, list) or len(named) > MOST_ROLES or not all(map(_text, named)):
+    roles = [found] if isinstance(found, str) else found
+    if not isinstance(roles, list) or len(roles) > MOST_ROLES or not all(map(_text, roles)):
         raise refused(f"the `{path}` claim is no list of at most {MOST_ROLES} roles")
-    return tuple(dict.fromkeys(map(_text, named)))
+    return tuple(dict.fromkeys(map(_text, roles)))
 
 
 def _text(found: object) -> str:
-    """Return a text that may be shown; empty if it is none."""
+    """Return a short printable text; empty if it is none."""
     fit = isinstance(found, str) and len(found) <= LONGEST_NAME and found.isprintable()
     return found if fit and isinstance(found, str) else ""

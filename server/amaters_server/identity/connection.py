@@ -18,12 +18,12 @@ class ConnectionCallers:
     ) -> None:
         """`peer` is host:port or [host]:port.
 
-        `certificate` is the verified one of the client (DER), if it showed one.
+        `certificate` is the verified one of the client (DER), if it presented one.
         """
         self._authenticator = authenticator
         self._address = peer.rpartition(":")[0].strip("[]")
         self._certificate = certificate
-        self._shown: tuple[str, str | bytes] | None = None
+        self._credential: tuple[str, str | bytes] | None = None
         self._principal: Principal | None = None
         self._generation = -1
 
@@ -34,26 +34,26 @@ class ConnectionCallers:
         """
         authenticator = self._authenticator
         header = authenticator.methods.api_key_header
-        shown = None
+        credential = None
         for pair in metadata or ():
             name = pair[0]
             if name in (AUTHORIZATION, header):
-                if shown is not None:
+                if credential is not None:
                     break
-                shown = pair
+                credential = pair
         else:
             principal = self._principal
             if (
                 principal is not None
-                and shown == self._shown
+                and credential == self._credential
                 and self._generation == authenticator.generation
                 and not principal.expired(authenticator.unix_seconds())
             ):
                 return principal
-        # Several that are shown at once come here, too, and are refused.
+        # Several credentials at once come here, too, and are refused.
         found = authenticator.known(self._credentials(metadata))
         if found is not None:
-            self._remember(shown, found)
+            self._remember(credential, found)
         return found
 
     async def authenticate(self, metadata: Metadata) -> Principal:
@@ -68,6 +68,6 @@ class ConnectionCallers:
             certificate=self._certificate,
         )
 
-    def _remember(self, shown: tuple[str, str | bytes] | None, principal: Principal) -> None:
-        self._shown, self._principal = shown, principal
+    def _remember(self, credential: tuple[str, str | bytes] | None, principal: Principal) -> None:
+        self._credential, self._principal = credential, principal
         self._generation = self._authenticator.generation

@@ -1,4 +1,4 @@
-"""What a call shows to prove who makes it. Pure."""
+"""The credentials of a call. Pure."""
 
 import hashlib
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 PAUSE_SECONDS = 30.0
 """Between two requests at least."""
 REFRESH_SECONDS = 600.0
-"""Between two requests at most; a key that the issuer has withdrawn serves no longer."""
+"""Between two requests at most; a key that the issuer has removed serves no longer."""
 FETCH_SECONDS = 5.0
 LARGEST_SET = 256 * 1024
 MOST_TRIED = 8
@@ -45,7 +45,7 @@ class JwksSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UrlSource:
-    """The set at an address; equal sources show the same keys."""
+    """The set at an address; equal sources have the same keys."""
 
     url: str
     token_file: Path | None = None
@@ -91,14 +91,14 @@ async def _body(content: aiohttp.StreamReader) -> bytes:
 
 
 class FetchedKeys:
-    """The keys that a source shows, as far as is known."""
+    """The keys that a source published at the last fetch."""
 
     def __init__(self, source: JwksSource, now: Callable[[], float]) -> None:
         """`now` returns monotonic seconds."""
         self.source = source
         self.keys: tuple[VerificationKey, ...] = ()
-        self.withdrawn: Callable[[], None] = lambda: None
-        """Called when a key is no longer shown."""
+        self.on_removal: Callable[[], None] = lambda: None
+        """Called when the source no longer publishes a key."""
         self._now = now
         self._asked_at = self._fetched_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
@@ -139,7 +139,7 @@ class FetchedKeys:
         if before != found:
             _log.info("jwks.changed", extra={"place": place, "keys": len(found)})
         if any(key not in found for key in before):
-            self.withdrawn()
+            self.on_removal()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,16 +58,16 @@ def read_methods(
 
 def _jwt(section: JwtSection, fetched: Fetched) -> TokenCheck:
     keys = tuple(_jwt_keys(section))
-    shown = None if section.jwks_url is None else fetched(UrlSource(section.jwks_url))
+    published = None if section.jwks_url is None else fetched(UrlSource(section.jwks_url))
     accepted = frozenset(section.accepted)
     for algorithm in section.accepted:
-        if shown is None and not any(algorithm in key.algorithms for key in keys):
+        if published is None and not any(algorithm in key.algorithms for key in keys):
             raise ConfigurationError(
                 f"auth.jwt.algorithm: no key given is for {algorithm}: its kind or length is "
                 "another, so correct one of them"
             )
     rules = ClaimRules(section.issuer, section.audience, section.leeway_secs, section.roles_claim)
-    return TokenCheck(KeyRing(keys, shown), accepted, rules, bearer)
+    return TokenCheck(KeyRing(keys, published), accepted, rules, bearer)
 
 
 def _jwt_keys(section: JwtSection) -> Iterator[VerificationKey]:
@@ -150,9 +150,9 @@ def _certificates(section: MtlsSection, clock: Clock, tls_ca: Path | None) -> Ce
         def read(content: bytes) -> tuple[certificates.Revoked, list[str]]:
             return certificates.revoked_of(content, known, clock.unix_ms() / 1000)
 
-        revoked, doubts = _understood(key, read, _content(key, section.crl_path))
-        for doubt in doubts:
-            _log.warning("crl.overdue", extra={"key": key, "reason": doubt})
+        revoked, warnings = _understood(key, read, _content(key, section.crl_path))
+        for warning in warnings:
+            _log.warning("crl.overdue", extra={"key": key, "reason": warning})
     return CertificateRules(
         verify_cn=section.verify_cn,
         by_organization=section.mapper == "organization",

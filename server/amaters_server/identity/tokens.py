@@ -25,18 +25,18 @@ class TokenCheck:
     rules: ClaimRules
     principal: Mapper
 
-    async def verify(self, token: str, said: Unverified, now: float) -> Principal:
+    async def verify(self, token: str, unverified: Unverified, now: float) -> Principal:
         """Return the bearer; AuthenticationError says what is missing or wrong."""
-        if said.algorithm not in self.algorithms:
+        if unverified.algorithm not in self.algorithms:
             accepted = ", ".join(sorted(self.algorithms))
             raise refused(f"its algorithm is not accepted: sign it with {accepted}")
-        keys = await self.ring.matching(said)
+        keys = await self.ring.matching(unverified)
         if not keys:
             raise refused(
                 "no key known here has the token's key id and algorithm: compare its `kid` with "
-                "those the issuer shows"
+                "those of the issuer"
             )
-        payload = jws.verified(token, said.algorithm, keys)
+        payload = jws.verified(token, unverified.algorithm, keys)
         return self.principal(checked(payload, self.rules, now))
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class PrincipalKind(StrEnum):
-    """What a caller showed to prove who it is."""
+    """The kind of credential."""
 
     JWT = "jwt"
     KUBERNETES = "kubernetes"
@@ -19,7 +19,7 @@ class Principal:
     """An identity that was verified; it is hashable, and holds no credential."""
 
     name: str
-    """For people: the audit log and error texts show it."""
+    """For people: it is in the audit log and in error texts."""
     kind: PrincipalKind
     roles: tuple[str, ...] = ()
     """The roles that the credential claims, or that its mapping gives; none: the default role."""
@@ -38,4 +38,4 @@ class Principal:
 
 
 ANONYMOUS = Principal(name="anonymous", kind=PrincipalKind.ANONYMOUS)
-"""A caller that showed nothing, where that is allowed."""
+"""A caller without a credential, where that is allowed."""

@@ -68,10 +68,10 @@ class Signer:
 
     def token(self, claims: Mapping[str, object], **header: object) -> str:
         """Return the claims, signed; the header may say anything beside."""
-        said: dict[str, object] = {"alg": self.algorithm, "typ": "JWT"}
+        fields: dict[str, object] = {"alg": self.algorithm, "typ": "JWT"}
         if self.key_id is not None:
-            said["kid"] = self.key_id
-        parts = [_base64url(json.dumps(part).encode()) for part in ({**said, **header}, claims)]
+            fields["kid"] = self.key_id
+        parts = [_base64url(json.dumps(part).encode()) for part in ({**fields, **header}, claims)]
         signed = ".".join(parts)
         return f"{signed}.{_base64url(self._sign(signed.encode()))}"
 

@@ -160,11 +160,11 @@ def test_a_caller_that_asks_for_ever_other_things_gets_few_lines(disk):
     audit.close()
 
     ann = [one for one in disk.lines if one["principal"]["name"] == "ann"]
-    told = [one for one in ann if one.get("metadata", {}).get("summary")]
+    summaries = [one for one in ann if one.get("metadata", {}).get("summary")]
     assert len(ann) <= 60, "20 and a summary, in each of very few moments"
     assert sum(int(one["metadata"].get("count", 1)) for one in ann) == 500
-    assert told
-    assert "resource" not in told[0]
+    assert summaries
+    assert "resource" not in summaries[0]
     assert disk.lines[-1]["resource"] == 'Collection("c")'
 
 
@@ -389,8 +389,8 @@ def test_administration_is_recorded_with_its_name_whatever_is_chosen(access, cal
 
     lines = recorded(access, "denied", act)
 
-    shown = [(one["event_type"], one["result"], one["metadata"]["operation"]) for one in lines]
-    assert shown == [
+    found = [(one["event_type"], one["result"], one["metadata"]["operation"]) for one in lines]
+    assert found == [
         ("admin", "success", "AddMember"),
         ("admin", "success", "METRICS"),
         ("authorization", "denied", "AddMember"),

@@ -1,11 +1,11 @@
-"""Decisions on resolved operations, and what callers are told."""
+"""Decisions on resolved operations, and the texts of denials."""
 
 import pytest
 from amaters.wire import admin_pb2, aql_pb2
 from amaters_server.access.access import Access
 from amaters_server.access.decision import (
-    ANYBODY,
     METHODS,
+    PUBLIC,
     Administer,
     Method,
     all_permitted,
@@ -240,16 +240,16 @@ def test_no_refusal_contains_words_for_which_the_published_command_line_invents_
 ):
     fatal = ["unimplemented", "not implemented", "connection", "transport", "empty response"]
     fatal += ["unavailable", "refused", "timed out", "timeout"]
-    nobody = caller("nonsense")
-    denied = permitted(access.grants(nobody), asked)
+    unknown = caller("nonsense")
+    denied = permitted(access.grants(unknown), asked)
 
     if not denied:
-        text = str(access.refusal(nobody, denied)).lower()
+        text = str(access.refusal(unknown, denied)).lower()
         assert "no role 'nonsense'" in text
         assert not [word for word in fatal if word in text]
 
 
-def test_what_is_told_is_short_and_holds_no_key_and_no_value():
+def test_a_denial_is_short_and_holds_no_key_and_no_value():
     asked = Put(data_key("n\n" * 30_000, b"key"), b"value")
 
     action, resource = named(asked)
@@ -313,7 +313,7 @@ def test_every_method_has_a_level_and_only_three_are_open_to_anybody():
         for method in service.methods_by_name
     }
 
-    assert {name for name, level in METHODS.items() if level is ANYBODY} == {
+    assert {name for name, level in METHODS.items() if level is PUBLIC} == {
         "HealthCheck",
         "Check",
         "Watch",
@@ -338,7 +338,7 @@ def test_every_admin_method_for_every_role(access, built_in, caller, name):
     assert may == ({"admin", "watcher", "chief"} if name in READING else {"admin"})
 
 
-def test_a_stranger_is_told_that_no_credential_came(access):
+def test_a_denial_of_an_anonymous_call_names_the_missing_credential(access):
     denied = permitted(access.grants(ANONYMOUS), get("c"))
 
     text = str(access.refusal(ANONYMOUS, denied))

@@ -18,18 +18,18 @@ def run(*words: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_a_key_is_created_shown_once_listed_and_revoked(tmp_path):
+def test_a_key_is_created_printed_once_listed_and_revoked(tmp_path):
     file = tmp_path / "keys.json"
     made = ("--name", "Ada", "--role", "reader", "--role", "user")
 
-    code, key, told = run(
+    code, key, errors = run(
         "create", *made, "--expires", "2027-01-31T00:00:00Z", "--file", str(file)
     )  # fmt: skip
 
     key = key.strip()
     assert (code, key[:4]) == (0, "amk_")
     [stored] = ApiKeyFile(file).stored()
-    assert stored.id in told
+    assert stored.id in errors
     assert key not in file.read_text()
     assert ApiKeys([stored]).verify(key, 0.0).roles == ("reader", "user")
     assert run("list", "--file", str(file))[:2] == (
@@ -43,22 +43,22 @@ def test_a_key_is_created_shown_once_listed_and_revoked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
-        (("revoke", "nobody"), "has no key nobody"),
+        (("revoke", "missing"), "has no key missing"),
         (("create", "--name", "a", "--expires", "soon"), "no key was created: `expires_at`"),
         (("create", "--name", "a\nb"), "`name` is missing, or no printable text"),
     ],
 )
-def test_what_cannot_be_done_changes_nothing(tmp_path, words, said):
+def test_what_cannot_be_done_changes_nothing(tmp_path, words, reason):
     file = tmp_path / "keys.json"
     ApiKeyFile(file).create("Ada")
     before = file.read_bytes()
 
-    code, out, told = run(*words, "--file", str(file))
+    code, out, errors = run(*words, "--file", str(file))
 
     assert (code, out) == (1, "")
-    assert said in told
+    assert reason in errors
     assert file.read_bytes() == before
     assert os.listdir(tmp_path) == ["keys.json"]
 
@@ -67,10 +67,10 @@ def test_without_a_file_the_command_says_which_key_to_set(tmp_path):
     config = tmp_path / "c.toml"
     config.touch()
 
-    code, _, told = run("list", "--config", str(config))
+    code, _, errors = run("list", "--config", str(config))
 
     assert code == 1
-    assert "set auth.api_key.keys_file, or use --file" in told
+    assert "set auth.api_key.keys_file, or use --file" in errors
 
 
 def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):

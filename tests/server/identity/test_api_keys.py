@@ -56,12 +56,12 @@ def test_a_key_of_the_published_file_names_its_user():
     assert found == Principal("Backup job", PrincipalKind.API_KEY, ("reader",), id="svc-backup")
 
 
-@pytest.mark.parametrize("shown", ["hunter3", "hunter", "hunter22", " ", hash_text("hunter2")])
-def test_another_key_is_refused_and_so_is_the_digest_itself(shown):
-    with pytest.raises(AuthenticationError, match="the key is unknown here") as told:
-        keys(entry()).verify(shown, NOW)
+@pytest.mark.parametrize("key", ["hunter3", "hunter", "hunter22", " ", hash_text("hunter2")])
+def test_another_key_is_refused_and_so_is_the_digest_itself(key):
+    with pytest.raises(AuthenticationError, match="the key is unknown here") as raised:
+        keys(entry()).verify(key, NOW)
 
-    assert shown.strip() == "" or shown not in str(told.value)
+    assert key.strip() == "" or key not in str(raised.value)
 
 
 def test_a_digest_by_hmac_needs_the_secret():
@@ -141,10 +141,10 @@ def test_the_end_of_a_key_is_enforced_and_is_the_principals(given):
     ],
 )
 def test_a_file_that_is_wrong_is_refused_as_a_whole(document, wrong):
-    with pytest.raises(ValueError, match=wrong) as told:
+    with pytest.raises(ValueError, match=wrong) as raised:
         parsed(document, hashed=True)
 
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_keys_in_the_clear_are_read_where_the_configuration_says_so():
@@ -160,18 +160,18 @@ async def test_a_reload_revokes_what_was_looked_up_before(tmp_path):
     auth = AuthSection.model_validate({"enabled": True, "methods": ["api_key"], "api_key": section})
     clock = ManualClock(NOW)
     node = Authenticator(read_methods(auth, clock), clock)
-    shown = Credentials("192.0.2.1", api_key="hunter2")
-    await node.authenticate(shown)
-    assert node.known(shown) is not None
+    credentials = Credentials("192.0.2.1", api_key="hunter2")
+    await node.authenticate(credentials)
+    assert node.known(credentials) is not None
 
     path.write_text("{")
     with pytest.raises(ConfigurationError, match=r"auth.api_key.keys_file: it is no JSON array"):
         node.replace(read_methods(auth, clock))
-    assert node.known(shown) is not None
+    assert node.known(credentials) is not None
 
     path.write_text("[]")
     node.replace(read_methods(auth, clock))
 
-    assert node.known(shown) is None
+    assert node.known(credentials) is None
     with pytest.raises(AuthenticationError):
-        await node.authenticate(shown)
+        await node.authenticate(credentials)

@@ -40,40 +40,40 @@ def token(subject: str = "ada", lasts: int = 60) -> str:
     return Signer("HS256", SECRET).token({"sub": subject, "exp": NOW + lasts})
 
 
-def shown(text: str, address: str = HERE) -> Credentials:
+def bearing(text: str, address: str = HERE) -> Credentials:
     return Credentials(address, token=text)
 
 
 async def test_a_token_is_verified_once_and_looked_up_from_then_on(clock, monkeypatch):
     node = Authenticator(Methods(jwt=by_token()), clock)
-    first = await node.authenticate(shown(token()))
+    first = await node.authenticate(bearing(token()))
     monkeypatch.setattr("amaters_server.identity.jws.verified", pytest.fail)
 
-    assert node.known(shown(token())) is first
-    assert await node.authenticate(shown(token())) is first
+    assert node.known(bearing(token())) is first
+    assert await node.authenticate(bearing(token())) is first
     assert (node.counts.succeeded, node.counts.failed) == (1, 0)
 
 
 async def test_what_was_looked_up_ends_with_the_token(clock):
     node = Authenticator(Methods(jwt=by_token()), clock)
-    await node.authenticate(shown(token()))
+    await node.authenticate(bearing(token()))
 
     clock.seconds += 59
-    assert node.known(shown(token())) is not None
+    assert node.known(bearing(token())) is not None
     clock.seconds += 1
 
-    assert node.known(shown(token())) is None
+    assert node.known(bearing(token())) is None
     with pytest.raises(AuthenticationError, match="expired"):
-        await node.authenticate(shown(token()))
+        await node.authenticate(bearing(token()))
 
 
-async def test_a_caller_that_shows_nothing_is_told_what_to_send(clock):
+async def test_a_caller_without_a_credential_is_told_what_to_send(clock):
     node = Authenticator(Methods(jwt=by_token(), api_keys=by_key()), clock)
 
-    with pytest.raises(AuthenticationError) as told:
+    with pytest.raises(AuthenticationError) as raised:
         await node.authenticate(Credentials(HERE))
 
-    answer = response(told.value)
+    answer = response(raised.value)
     assert (answer.code, answer.category) == (3000, 3)
     assert answer.message == (
         "No authentication provided: send `authorization: Bearer TOKEN` or an API key in "
@@ -82,16 +82,16 @@ async def test_a_caller_that_shows_nothing_is_told_what_to_send(clock):
     assert node.counts.failed == 0
 
 
-async def test_only_callers_that_show_nothing_may_be_anonymous(clock):
+async def test_only_callers_without_a_credential_may_be_anonymous(clock):
     node = Authenticator(Methods(jwt=by_token(), anonymous=True), clock)
 
     assert node.known(Credentials(HERE)) is ANONYMOUS
     assert await node.authenticate(Credentials(HERE)) is ANONYMOUS
     with pytest.raises(AuthenticationError):
-        await node.authenticate(shown("a.b.c"))
+        await node.authenticate(bearing("a.b.c"))
 
 
-async def test_a_certificate_that_no_method_reads_names_nobody(clock):
+async def test_a_certificate_that_no_method_reads_is_no_credential(clock):
     with_certificate = Credentials(HERE, certificate=b"der")
 
     with pytest.raises(AuthenticationError, match="No authentication provided"):
@@ -121,41 +121,41 @@ async def test_a_method_that_is_off_is_named(clock, credentials, method):
 
 async def test_failures_of_one_address_are_limited_and_others_are_served(clock):
     node = Authenticator(Methods(jwt=by_token(), failures_per_minute=6), clock)
-    await node.authenticate(shown(token("known")))
+    await node.authenticate(bearing(token("known")))
     for number in range(6):
         with pytest.raises(AuthenticationError):
-            await node.authenticate(shown(f"a.b.{number}"))
+            await node.authenticate(bearing(f"a.b.{number}"))
 
-    with pytest.raises(TooManyFailuresError) as told:
-        await node.authenticate(shown(token("new")))
+    with pytest.raises(TooManyFailuresError) as raised:
+        await node.authenticate(bearing(token("new")))
 
-    answer = response(told.value)
+    answer = response(raised.value)
     assert (answer.code, answer.retry_after) == (7002, 10)
     assert node.counts.turned_away == 1
     # One who was verified before stays served, and so does another address.
-    assert node.known(shown(token("known"))) is not None
-    assert (await node.authenticate(shown(token("new"), "192.0.2.2"))).name == "new"
+    assert node.known(bearing(token("known"))) is not None
+    assert (await node.authenticate(bearing(token("new"), "192.0.2.2"))).name == "new"
 
     clock.seconds += 10
 
-    assert (await node.authenticate(shown(token("new")))).name == "new"
+    assert (await node.authenticate(bearing(token("new")))).name == "new"
 
 
 async def test_who_is_checked_while_the_methods_change_is_not_remembered(clock):
     node = Authenticator(Methods(jwt=by_token()), clock)
 
     class Replacing(KeyRing):
-        async def matching(self, said):
+        async def matching(self, token):
             node.replace(Methods(jwt=by_token()))
-            return await super().matching(said)
+            return await super().matching(token)
 
     check = by_token()
     ring = Replacing(check.ring.given)
     node.replace(Methods(jwt=TokenCheck(ring, check.algorithms, check.rules, bearer)))
 
-    await node.authenticate(shown(token()))
+    await node.authenticate(bearing(token()))
 
-    assert node.known(shown(token())) is None
+    assert node.known(bearing(token())) is None
 
 
 def test_the_table_of_principals_is_bounded_and_the_oldest_goes():

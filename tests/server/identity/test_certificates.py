@@ -164,7 +164,7 @@ def test_a_revoked_certificate_is_refused_by_serial_and_issuer(authority, tmp_pa
     assert identify(same_serial, crl_path=lists).name == "eve"
 
 
-def test_a_list_that_nobody_known_has_signed_is_refused(authority, tmp_path):
+def test_a_list_that_no_known_authority_has_signed_is_refused(authority, tmp_path):
     ca, lists = tmp_path / "ca.pem", tmp_path / "crl.pem"
     ca.write_bytes(authority.pem)
     for wrong in (Authority("authority").revoke(), Authority("other").revoke()):
@@ -212,16 +212,16 @@ async def test_a_connection_is_looked_up_until_a_list_revokes_it(authority, tmp_
     ada, lists = authority.issue(name("ada")), tmp_path / "crl.pem"
     lists.write_bytes(authority.revoke())
     node = Authenticator(methods(crl_path=lists), ManualClock(NOW.timestamp()))
-    shown = Credentials("192.0.2.1", certificate=ada.public_bytes(Encoding.DER))
-    await node.authenticate(shown)
-    assert node.known(shown) is not None
+    credentials = Credentials("192.0.2.1", certificate=ada.public_bytes(Encoding.DER))
+    await node.authenticate(credentials)
+    assert node.known(credentials) is not None
 
     lists.write_bytes(authority.revoke(ada))
     node.replace(methods(crl_path=lists))
 
-    assert node.known(shown) is None
+    assert node.known(credentials) is None
     with pytest.raises(CertificateRefusedError):
-        await node.authenticate(shown)
+        await node.authenticate(credentials)
 
 
 def test_the_published_keys_are_all_there():

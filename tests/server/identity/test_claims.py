@@ -42,7 +42,7 @@ def test_a_subject_has_to_be_a_name(sub):
     assert "no `sub` claim" in refusal({**LEAST, "sub": sub})
 
 
-def test_a_name_that_cannot_be_shown_gives_way_to_the_subject():
+def test_a_name_that_is_not_printable_gives_way_to_the_subject():
     assert checked({**LEAST, "name": "a\x1b[2J"}, ClaimRules(), NOW).name == "a"
 
 

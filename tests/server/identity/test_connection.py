@@ -1,4 +1,4 @@
-"""Calls over one connection: the one who called before is recognised, and nobody else."""
+"""Calls over one connection: the one who called before is recognised, and no other."""
 
 from dataclasses import replace
 
@@ -61,14 +61,14 @@ async def test_the_same_credential_is_not_even_digested_again(callers, monkeypat
 
 async def test_callers_that_share_a_connection_are_told_apart(callers):
     for _ in range(2):
-        for shown, name in ((bearing("ada"), "ada"), (KEY, "job"), (bearing("grace"), "grace")):
-            await callers.authenticate([shown])
-            found = callers.known([shown])
+        for header, name in ((bearing("ada"), "ada"), (KEY, "job"), (bearing("grace"), "grace")):
+            await callers.authenticate([header])
+            found = callers.known([header])
             assert found is not None
             assert found.name == name
 
 
-async def test_what_was_shown_before_is_not_believed_of_a_call_that_shows_nothing(callers):
+async def test_the_last_credential_does_not_count_for_a_call_without_one(callers):
     await callers.authenticate([KEY])
     assert callers.known([KEY]) is not None
 
@@ -131,7 +131,7 @@ async def test_failures_count_for_the_address_whatever_the_port(clock, peer, add
     for number, error in enumerate([AuthenticationError, TooManyFailuresError]):
         callers = ConnectionCallers(node, peer=f"{peer}{number}")
 
-        with pytest.raises(error) as told:
+        with pytest.raises(error) as raised:
             await callers.authenticate([("x-api-key", "wrong")])
 
-    assert f"from {address} have failed" in str(told.value)
+    assert f"from {address} have failed" in str(raised.value)

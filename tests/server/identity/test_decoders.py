@@ -37,9 +37,9 @@ def encoded(content: bytes) -> str:
 
 def read_and_verify(token: str) -> None:
     try:
-        said = jws.read(token)
+        unverified = jws.read(token)
         for algorithm in jws.ALGORITHMS:
-            jws.verified(token, said.algorithm or algorithm, KEYS)
+            jws.verified(token, unverified.algorithm or algorithm, KEYS)
     except AuthenticationError:
         return
 

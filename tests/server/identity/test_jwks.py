@@ -135,23 +135,23 @@ async def test_keys_are_fetched_again_every_ten_minutes(keys, issuer, clock):
 
 
 @pytest.mark.parametrize("after", [jwks(second=SECOND), jwks(first=SECOND)])
-async def test_a_withdrawn_key_ends_the_logins_made_with_it(keys, issuer, clock, after):
+async def test_a_removed_key_ends_the_logins_made_with_it(keys, issuer, clock, after):
     rules = ClaimRules()
     check = TokenCheck(KeyRing(fetched=keys), frozenset({ALGORITHM}), rules, bearer)
     node = Authenticator(Methods(jwt=check), clock)
     claims = {"sub": "a", "exp": START + 86_400}
-    shown = Credentials("192.0.2.1", token=Signer(ALGORITHM, FIRST, "first").token(claims))
-    await node.authenticate(shown)
+    credentials = Credentials("192.0.2.1", token=Signer(ALGORITHM, FIRST, "first").token(claims))
+    await node.authenticate(credentials)
     generation = node.generation
     issuer.document = after
     clock.seconds += 600
 
     await keys.refresh()
 
-    assert node.known(shown) is None
+    assert node.known(credentials) is None
     assert node.generation > generation
     with pytest.raises(AuthenticationError):
-        await node.authenticate(shown)
+        await node.authenticate(credentials)
 
 
 async def test_a_set_has_at_most_64_keys_and_256_kib(keys, issuer, clock, serve):

@@ -59,7 +59,7 @@ def test_the_key_of_a_certificate_serves_too():
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "reason"),
     [
         (rsa.generate_private_key(65537, 1024), "it has 1024 bits"),
         (ec.generate_private_key(ec.SECP521R1()), "no public key of RSA, P-256"),
@@ -67,8 +67,8 @@ def test_the_key_of_a_certificate_serves_too():
         (x25519.X25519PrivateKey.generate(), "no public key of RSA, P-256"),
     ],
 )
-def test_weak_keys_and_other_kinds_are_refused(key, said):
-    with pytest.raises(ValueError, match=said):
+def test_weak_keys_and_other_kinds_are_refused(key, reason):
+    with pytest.raises(ValueError, match=reason):
         jws.of_pem(public_pem(key))
 
 
@@ -90,9 +90,9 @@ def test_stars_stay_within_one_part_of_a_name():
 
 def refusal(tmp_path, **jwt: object) -> str:
     auth = {"enabled": True, "methods": ["jwt"], "jwt": {"enabled": True, **jwt}}
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as raised:
         read_methods(AuthSection.model_validate(auth), ManualClock())
-    return str(told.value)
+    return str(raised.value)
 
 
 def test_a_file_that_is_missing_or_wrong_is_named_with_its_key(tmp_path):
@@ -105,9 +105,9 @@ def test_a_file_that_is_missing_or_wrong_is_named_with_its_key(tmp_path):
         f"auth.jwt.public_key_path: {missing} cannot be read (No such file or directory): correct "
         "the path or its rights"
     )
-    said = refusal(tmp_path, algorithm="RS256", public_key_path=wrong)
-    assert said.startswith("auth.jwt.public_key_path: ")
-    assert "hunter2" not in said
+    reason = refusal(tmp_path, algorithm="RS256", public_key_path=wrong)
+    assert reason.startswith("auth.jwt.public_key_path: ")
+    assert "hunter2" not in reason
     assert refusal(tmp_path, secret_file=wrong).startswith("auth.jwt.secret_file: it has 7 bytes")
     assert refusal(tmp_path, secret="change-me").startswith("auth.jwt.secret: it has 9 bytes")
     assert refusal(tmp_path, jwks_file=wrong).startswith("auth.jwt.jwks_file: it is no JWKS")

@@ -80,10 +80,12 @@ async def test_all_patterns_that_match_add_their_roles(subject, roles):
     ],
 )
 async def test_a_pod_without_a_role_is_refused(subject):
-    with pytest.raises(AuthenticationError, match=r"has no role here|is no system:service") as told:
+    with pytest.raises(
+        AuthenticationError, match=r"has no role here|is no system:service"
+    ) as raised:
         await login(authenticator(section()), pod(subject))
 
-    assert type(told.value) is AuthenticationError
+    assert type(raised.value) is AuthenticationError
 
 
 async def test_even_a_pattern_for_all_maps_service_accounts_only():

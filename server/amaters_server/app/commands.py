@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -17,7 +16,7 @@ import click
 from amaters_server.app.cli import common_options
 from amaters_server.app.pidfile import PidFile
 from amaters_server.config.addresses import host_port
-from amaters_server.config.load import DEFAULT_PATH, Loaded, Sources, as_toml, load, locate
+from amaters_server.config.load import DEFAULT_PATH, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 
@@ -88,25 +87,6 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _loaded(sources: Sources) -> Loaded:
-    with _configuration_errors():
-        return load(sources)
-
-
-def _located(sources: Sources) -> Settings:
-    with _configuration_errors():
-        return locate(sources)
-
-
-@contextmanager
-def _configuration_errors() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as wrong:
-        lines = [f"Configuration validation failed: {line}" for line in str(wrong).splitlines()]
-        raise ConfigurationError("\n".join(lines)) from None
-
-
 @click.command()
 @click.option(
     "-f", "--foreground", is_flag=True, help="Accepted for compatibility; the server never forks."
@@ -134,7 +114,7 @@ def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
     from amaters_server.app import lifecycle  # noqa: PLC0415
 
     try:
-        lifecycle.run(sources, _loaded(sources))
+        lifecycle.run(sources, load(sources))
     except DatabaseError as wrong:
         _fail(str(wrong))
 
@@ -160,7 +140,7 @@ def _write_default(path: Path) -> None:
 @with_sources
 def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
     """Stop the running server and wait until it is gone."""
-    server = _located(sources).server
+    server = locate(sources).server
     file = PidFile(server.pid_file)
     pid = file.running()
     if pid is None:
@@ -215,7 +195,7 @@ def status(sources: Sources, *, form: str, addr: str | None) -> None:
     # Only here: the other commands do not need gRPC.
     from amaters_server.rpc.aql.probe import Found, State, probe  # noqa: PLC0415
 
-    settings = _located(sources)
+    settings = locate(sources)
     if addr is None:
         running = PidFile(settings.server.pid_file).running() is not None
         found = Found(State.RUNNING if running else State.STOPPED)
@@ -251,7 +231,7 @@ def _require_address(text: str) -> None:
 @with_sources
 def validate_config(sources: Sources, *, show: bool) -> None:
     """Validate the configuration, naming every invalid key."""
-    loaded = _loaded(sources)
+    loaded = load(sources)
     for notice in loaded.notices:
         click.echo(f"Notice: {notice}", err=True)
     # As for `start`: only here.
@@ -272,7 +252,7 @@ def validate_config(sources: Sources, *, show: bool) -> None:
 @with_sources
 def reload(sources: Sources) -> None:
     """Reload the configuration and certificates of the running server."""
-    file = _located(sources).server.pid_file
+    file = locate(sources).server.pid_file
     pid = PidFile(file).running()
     if pid is None:
         _fail(
@@ -310,7 +290,7 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
 
     private_files()
 
-    settings = _loaded(sources).settings
+    settings = load(sources).settings
     try:
         if accept_loss:
             repairs.accept_loss(settings)
@@ -353,7 +333,7 @@ def _key_file(sources: Sources, file: Path | None) -> "ApiKeyFile":
 
     if file is not None:
         return ApiKeyFile(file)
-    section = _loaded(sources).settings.auth.api_key
+    section = load(sources).settings.auth.api_key
     if section.keys_file is None:
         _fail("no file of API keys is known: set auth.api_key.keys_file, or use --file")
     return ApiKeyFile(section.keys_file, read_hmac_secret(section.hmac_secret_file))

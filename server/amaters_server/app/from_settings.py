@@ -13,7 +13,6 @@ from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, S3Section
 from amaters_server.config.sections import LoggingSection, NetworkSection, StorageSection
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError
 from amaters_server.node.settings import (
     Addresses,
     InitialMember,
@@ -208,20 +207,12 @@ def _longest_silence(settings: Settings) -> float:
 
 
 def webhook_settings(section: AlertsSection) -> WebhookSettings:
-    """Return the settings of the webhook. ConfigurationError when the token cannot be read now."""
-    url, file = section.webhook_url, section.webhook_token_file
-    try:
-        token = "" if file is None else file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigurationError(
-            f"the webhook's token in {file} cannot be read ({type(wrong).__name__}): correct "
-            "alerts.webhook_token_file"
-        ) from wrong
+    """Return the settings of the webhook, which reads its files for each attempt."""
+    url = section.webhook_url
     return WebhookSettings(
         url="" if url is None else url.get_secret_value(),
-        token=token,
         url_file=section.webhook_url_file,
-        token_file=file,
+        token_file=section.webhook_token_file,
         timeout=section.webhook_timeout_ms / 1000,
         attempts=section.webhook_attempts,
     )

@@ -11,6 +11,7 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 Named, not bound to.
 """The addresses that mean every address of a host, in IPv4 and in IPv6."""
 
 MAX_PORT = 65_535
+HOST_PORT_ADVICE = "write one such as node-1:7879"
 MAX_ID = 2**63 - 1
 MAX_NAME = 253
 """Characters: what DNS, and so Kubernetes, allows a name."""
@@ -38,13 +39,13 @@ def host_port(text: str) -> HostPort:
     """Split `host:port` or `[v6]:port`; ValueError says what is wrong with it."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > MAX_PORT:
-        raise ValueError(f"{text!r} is not host:port")
+        raise ValueError(f"{text!r} is not host:port: {HOST_PORT_ADVICE}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{text!r}: write an IPv6 address in brackets, [host]:port")
     if not host or any(letter.isspace() or not letter.isprintable() for letter in host):
-        raise ValueError(f"{text!r} is not host:port")
+        raise ValueError(f"{text!r} is not host:port: {HOST_PORT_ADVICE}")
     return HostPort(host, int(port))
 
 
@@ -52,7 +53,7 @@ def reachable(text: str) -> HostPort:
     """Split an address that others connect to; ValueError when that is impossible."""
     address = host_port(text)
     if address.port == 0:
-        raise ValueError(f"{text!r}: port 0 cannot be connected to")
+        raise ValueError(f"{text!r}: port 0 cannot be connected to: write another port")
     if address.host in EVERYWHERE:
         raise ValueError(
             f"{text!r} means every address of this machine: write the one that others reach it at"
@@ -79,9 +80,12 @@ def peer(text: str) -> Peer:
     """Split `id:host:port`; ValueError says what is wrong with it."""
     number, _, address = text.partition(":")
     if not number.isdecimal() or int(number) == 0:
-        raise ValueError(f"Invalid peer: '{text}' is not \"id:host:port\" with an id above 0")
+        raise ValueError(
+            f"Invalid peer: '{text}' is not \"id:host:port\" with an id above 0: write one such as "
+            "1:node-1:7879"
+        )
     if int(number) > MAX_ID:
-        raise ValueError(f"Invalid peer: the id of '{text}' is above {MAX_ID}")
+        raise ValueError(f"Invalid peer: the id of '{text}' is above {MAX_ID}: use a smaller one")
     try:
         return Peer(int(number), str(reachable(address)))
     except ValueError as wrong:
@@ -101,7 +105,9 @@ def _literal(text: str, *, named: str) -> str:
     try:
         ipaddress.ip_address(host_port(text).host)
     except ValueError:
-        raise ValueError(f"{named}: '{text}' is not ip:port, such as 0.0.0.0:7878") from None
+        raise ValueError(
+            f"{named}: '{text}' is not ip:port: write one such as 0.0.0.0:7878"
+        ) from None
     return text
 
 

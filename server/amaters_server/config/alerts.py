@@ -63,11 +63,13 @@ class AlertsSection(Section):
     def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
         plain = "" if url is None else url.get_secret_value()
         if plain and not plain.startswith(("http://", "https://")):
-            raise ValueError("Invalid webhook URL: it must begin with http:// or https://")
+            raise ValueError("Invalid webhook URL: use one that begins with http:// or https://")
         return url if plain else None
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
         if self.webhook_url is not None and self.webhook_url_file is not None:
-            raise ValueError("webhook_url and webhook_url_file exclude each other: set one of them")
+            raise ValueError(
+                "webhook_url and webhook_url_file exclude each other: remove one of them"
+            )
         return self

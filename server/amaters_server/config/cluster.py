@@ -21,7 +21,9 @@ def _place(text: str) -> str:
     bucket = text.removeprefix("s3://")
     local = text.removeprefix("local://")
     if text and not local.startswith("/") and (bucket == text or not bucket.partition("/")[0]):
-        raise ValueError(f"Invalid destination: '{text}' is not s3://BUCKET/PREFIX or /FOLDER")
+        raise ValueError(
+            f"Invalid destination: '{text}' is not s3://BUCKET/PREFIX or /FOLDER: write one of them"
+        )
     # Secret keys of these stores may hold slashes.
     name, _, prefix = bucket.partition("/")
     if bucket != text and "@" in (name + prefix if ":" in name else name):
@@ -40,7 +42,7 @@ def _store(text: str) -> str:
     if not text:
         return text
     if not colon or scheme.lower() not in {"http", "https"}:
-        raise ValueError("Invalid URL of the store: it must begin with http:// or https://")
+        raise ValueError("Invalid URL of the store: use one that begins with http:// or https://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 

@@ -21,7 +21,7 @@ from amaters_server.config.aliases import (
     value_of,
     withdraw_promises,
 )
-from amaters_server.config.faults import MOST_LINES, Fault, one_line, refusal
+from amaters_server.config.faults import MOST_LINES, Fault, in_our_words, one_line, refusal
 from amaters_server.config.keys import may_be_shown, nearest, unknown_keys
 from amaters_server.config.settings import Settings, contradictions, doubts
 from amaters_server.model.errors import ConfigurationError
@@ -30,22 +30,6 @@ DEFAULT_PATH = Path("./config.toml")
 
 _PLACES = ("server", "network")
 """The tables with addresses and paths of a server."""
-
-PUBLISHED_TEXTS = {
-    "storage.engine": "Invalid storage engine: {value}. Must be 'memory' or 'lsm'",
-    "logging.level": "Invalid log level: {value}. Must be trace, debug, info, warn or error",
-    "authz.default_mode": (
-        "Invalid authorization mode: {value}. Must be 'deny-by-default' or 'allow-by-default'"
-    ),
-}
-
-
-PLAIN_TEXTS = {
-    "model_type": "Input should be a table, in square brackets: [{key}]",
-    "path_type": 'Input should be a path, in quotes: "/…"',
-    "tuple_type": 'Input should be a list, in square brackets: ["…", "…"]',
-}
-"""The messages of pydantic, in the words of TOML instead of Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +115,13 @@ def _unused_credentials(document: Document) -> list[str]:
 def _unusable_files(settings: Settings) -> Iterator[str]:
     """Name the files of the webhook that cannot be read now."""
     alerts = settings.alerts
-    for name, path, until in (
-        ("webhook_url_file", alerts.webhook_url_file, "no alert is posted"),
-        ("webhook_token_file", alerts.webhook_token_file, "no server starts with this"),
+    for name, path in (
+        ("webhook_url_file", alerts.webhook_url_file),
+        ("webhook_token_file", alerts.webhook_token_file),
     ):
         if path is not None and not path.is_file():
             wrong = "is a folder" if path.is_dir() else "does not exist, or may not be read"
-            yield f"alerts.{name}: {path} {wrong}: {until} until it is a file"
+            yield f"alerts.{name}: {path} {wrong}: no alert is posted until it is a file"
 
 
 def _apply_flags(flags: Mapping[str, object], document: Document) -> list[str]:
@@ -162,17 +146,7 @@ def _checked(document: Document, faults: list[Fault]) -> Settings:
 
 
 def _fault(error: ErrorDetails) -> Fault:
-    names = [str(part) for part in error["loc"]]
-    key = ".".join(names)
-    if error["type"] == "value_error":
-        return Fault(key, str(error.get("ctx", {}).get("error", error["msg"])))
-    problem = PLAIN_TEXTS.get(error["type"], error["msg"]).format(key=key)
-    if not may_be_shown(names):
-        return Fault(key, problem)
-    text = PUBLISHED_TEXTS.get(key)
-    if text is not None:
-        return Fault(key, text.format(value=error["input"]))
-    return Fault(key, f"{problem}, got {error['input']!r}")
+    return in_our_words(error, shown=may_be_shown([str(part) for part in error["loc"]]))
 
 
 def as_toml(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from amaters_server.config.faults import Fault
 from amaters_server.config.sections import NetworkSection, ServerSection, TimeoutsSection
 
 INSTEAD = (
-    "has no effect in this version, which would accept every caller: remove it, and set "
+    "it has no effect in this version, which would accept every caller: remove it, and set "
     "network.require_client_cert to true to admit only certificate holders"
 )
 
@@ -31,7 +31,7 @@ def without_effect(section: BaseModel, name: str, auth: AuthSection) -> Iterator
         if isinstance(value, BaseModel):
             yield from without_effect(value, f"{name}.{key}", auth)
         elif not (declined and value == field.default) and (key, value) != ("enabled", False):
-            yield Fault(f"{name}.{key}", f"{name}.{key} {INSTEAD}")
+            yield Fault(f"{name}.{key}", INSTEAD)
 
 
 def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -> Iterator[Fault]:
@@ -39,12 +39,17 @@ def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -
     if network.tls_enabled:
         return
     keys = [key for key in TLS_KEYS if getattr(section, key) is not None]
-    if isinstance(section, NetworkSection) and section.require_client_cert:
-        keys.append("require_client_cert")
+    if isinstance(section, NetworkSection):
+        if "tls_enabled" not in network.model_fields_set and {"tls_cert", "tls_key"} & set(keys):
+            given, missing = ("cert", "key") if "tls_cert" in keys else ("key", "cert")
+            yield Fault(f"network.tls_{missing}", f"network.tls_{given} is set without it: set it")
+            return
+        if section.require_client_cert:
+            keys.append("require_client_cert")
     for key in keys:
         yield Fault(
             f"{name}.{key}",
-            f"{key} has no effect while TLS is off, and nothing would be encrypted or checked: set "
+            "it has no effect while TLS is off, and nothing would be encrypted or checked: set "
             "network.tls_enabled to true, or remove it",
         )
 

@@ -1,9 +1,19 @@
 """The sections about how one server listens, stores and reports."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from amaters_server.config.addresses import BindAddress, MetricsAddress
 
@@ -25,14 +35,30 @@ def _lower(value: object) -> object:
 
 def _some_path(path: Path) -> Path:
     if path == Path():
-        raise ValueError("Data directory cannot be empty")
+        raise ValueError("Data directory cannot be empty: name a folder")
     return path
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, (tuple, Mapping)):
+        return any(map(_holds_nul, value))
+    return isinstance(value, (str, Path)) and "\0" in str(value)
 
 
 class Section(BaseModel):
     """A table of the configuration: frozen; keys it does not know are reported, not refused."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: object) -> object:
+        """No path, name or address holds a NUL byte: the operating system cannot take one."""
+        if _holds_nul(value):
+            raise ValueError("no path, name or address holds a NUL byte: remove it")
+        return value
 
 
 class ServerSection(Section):
@@ -120,7 +146,9 @@ class NetworkSection(Section):
         default=4 * 1024 * 1024, description="Largest request, and largest single answer."
     )
     tls_enabled: bool = Field(
-        default=False, description="Whether clients and peers must speak TLS."
+        default=False,
+        description="Whether clients and peers must speak TLS. Not set: they must when `tls_cert` "
+        "and `tls_key` are set.",
     )
     tls_cert: Path | None = Field(default=None, description="Certificate chain (PEM).")
     tls_key: Path | None = Field(default=None, description="Private key of the certificate (PEM).")
@@ -141,6 +169,13 @@ class NetworkSection(Section):
         description="Whether both gRPC listeners describe their services to clients such as "
         "grpcurl (server reflection).",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _certificates_mean_tls(cls, given: object) -> object:
+        """Switch TLS on for a certificate with its key, unless `tls_enabled` decides."""
+        pair = isinstance(given, Mapping) and given.get("tls_cert") and given.get("tls_key")
+        return {"tls_enabled": True, **given} if isinstance(given, Mapping) and pair else given
 
 
 class RotationSection(Section):

@@ -95,17 +95,19 @@ def _tls(settings: Settings) -> Iterator[Fault]:
     if not network.tls_enabled:
         return
     if network.tls_cert is None:
-        yield Fault("network.tls_cert", "TLS enabled but no certificate file specified")
+        yield Fault("network.tls_cert", "TLS enabled but no certificate file specified: set it")
     if network.tls_key is None:
-        yield Fault("network.tls_key", "TLS enabled but no key file specified")
+        yield Fault("network.tls_key", "TLS enabled but no key file specified: set it")
     if network.require_client_cert and network.tls_ca is None:
-        yield Fault("network.tls_ca", "Client certificate required but no CA file specified")
+        yield Fault(
+            "network.tls_ca", "Client certificate required but no CA file specified: set it"
+        )
     if cluster is not None and (cluster.tls_cert is None) != (cluster.tls_key is None):
         missing = "tls_cert" if cluster.tls_cert is None else "tls_key"
         yield Fault(
             f"cluster.{missing}",
-            "cluster.tls_cert and cluster.tls_key belong together, and one alone has no effect: "
-            "set both, or remove both to use those of [network]",
+            "certificate and key belong together, and one alone has no effect: set both, or remove "
+            "both to use those of [network]",
         )
 
 
@@ -118,20 +120,23 @@ def _cluster(settings: Settings) -> Iterator[Fault]:
         yield Fault(
             "cluster.election_timeout_ms",
             f"Election timeout {cluster.election_timeout_ms} ms is less than twice the heartbeat "
-            f"interval {cluster.heartbeat_interval_ms} ms",
+            f"interval {cluster.heartbeat_interval_ms} ms: set it to "
+            f"{2 * cluster.heartbeat_interval_ms} or more",
         )
     if settings.network.tls_enabled and not (cluster.tls_ca or settings.network.tls_ca):
         yield Fault(
             "cluster.tls_ca",
-            "TLS enabled in a cluster but no CA file specified: members check each other's "
-            "certificates, set network.tls_ca or cluster.tls_ca",
+            "TLS enabled in a cluster but no CA file specified, and members check each other's "
+            "certificates: set this or network.tls_ca",
         )
 
 
 def _members(cluster: ClusterSection) -> Iterator[Fault]:
     members = cluster.initial_members()
     if not members and not cluster.join:
-        yield Fault("cluster.peers", "Cluster enabled but no peers specified")
+        yield Fault(
+            "cluster.peers", "Cluster enabled but no peers specified: set it, or cluster.join"
+        )
         return
     for what, values in (
         ("id", [str(member.id) for member in members]),
@@ -139,30 +144,33 @@ def _members(cluster: ClusterSection) -> Iterator[Fault]:
     ):
         twice = {value for value in values if values.count(value) > 1}
         if twice:
-            yield Fault("cluster.peers", f"Peer {what} {', '.join(sorted(twice))} appears twice")
+            yield Fault(
+                "cluster.peers", f"Peer {what} {', '.join(sorted(twice))} appears twice: remove one"
+            )
     listed = {member.id: member.address for member in members}
     advertised = cluster.advertise_address
     if not advertised and cluster.node_id not in listed:
         yield Fault(
             "cluster.advertise_address",
-            "This node cannot determine which member it is: set cluster.advertise_address (or the flag "
-            "--advertise), or cluster.node_id to one of cluster.peers",
+            "This node cannot determine which member it is: set this (or the flag --advertise), or "
+            "cluster.node_id to one of cluster.peers",
         )
     expected = listed.get(cluster.node_id, advertised)
     if advertised and str(host_port(advertised)) != str(host_port(expected)):
         yield Fault(
             "cluster.advertise_address",
-            f"{advertised} is not what cluster.peers says about node {cluster.node_id}, {expected}",
+            f"{advertised} is not what cluster.peers says about node {cluster.node_id}: use {expected} "
+            "in both",
         )
 
 
 def _files_and_times(settings: Settings) -> Iterator[Fault]:
     if settings.logging.file_enabled and settings.logging.file_path is None:
-        yield Fault("logging.file_path", "Logging to a file enabled but no file specified")
+        yield Fault("logging.file_path", "Logging to a file enabled but no file specified: set it")
     times = settings.timeouts
     if times.request_timeout_ms >= times.idle_connection_timeout_ms:
         yield Fault(
             "timeouts.request_timeout_ms",
-            f"request_timeout_ms ({times.request_timeout_ms}) must be less than "
-            f"idle_connection_timeout_ms ({times.idle_connection_timeout_ms})",
+            f"its value ({times.request_timeout_ms}) must be less than "
+            f"idle_connection_timeout_ms ({times.idle_connection_timeout_ms}): lower this, or raise that",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from amaters.toml_bounds import DEEPEST, NUMBERS, culprit
 
 from amaters_server.config.aliases import Document
-from amaters_server.config.faults import Fault, refusal
+from amaters_server.config.faults import Fault, dotted, refusal
 from amaters_server.model.errors import ConfigurationError
 
 LARGEST_FILE = 1024 * 1024
@@ -27,7 +27,10 @@ def read(path: Path) -> bytes:
         raise
     except (OSError, ValueError) as wrong:
         reason = wrong.strerror if isinstance(wrong, OSError) else wrong
-        raise ConfigurationError(f"Configuration file {path} cannot be read: {reason}") from wrong
+        raise ConfigurationError(
+            f"Configuration file {path} cannot be read ({reason}): correct it, or name another one "
+            "with --config"
+        ) from wrong
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(
             f"Configuration file {path} has more than {LARGEST_FILE} bytes, which is no "
@@ -42,7 +45,9 @@ def parsed(path: Path, content: bytes) -> Document:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
-        raise ConfigurationError(f"Configuration file {path} is not TOML: {wrong}") from wrong
+        raise ConfigurationError(
+            f"Configuration file {path} is not TOML: {wrong}: correct that line"
+        ) from wrong
     except (RecursionError, ValueError):
         where = culprit(text)
         what = TOO_DEEP if where.too_deep else TOO_LONG
@@ -72,12 +77,12 @@ def _beyond(document: Document) -> Iterator[Fault]:
         if isinstance(value, (dict, list)):
             inner = value.items() if isinstance(value, dict) else enumerate(value)
             if len(names) == DEEPEST:
-                yield Fault(".".join(names), TOO_DEEP)
+                yield Fault(dotted(names), TOO_DEEP)
             else:
                 waiting.extend(((*names, str(name)), one) for name, one in inner)
         elif isinstance(value, int) and value not in NUMBERS:
-            yield Fault(".".join(names), TOO_LONG)
+            yield Fault(dotted(names), TOO_LONG)
 
 
-TOO_DEEP = f"tables and lists are nested more than {DEEPEST} deep: no setting is, remove it"
+TOO_DEEP = f"tables and lists are nested more than {DEEPEST} deep, which no setting is: remove it"
 TOO_LONG = "the number does not fit 64 bits: write a smaller one"

@@ -62,14 +62,8 @@ def test_a_wrong_configuration_is_one_line_per_fault_and_exit_code_1(run, config
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        (
-            "Error: Configuration validation failed: Validation error: Invalid storage engine: x. "
-            "Must be 'memory' or 'lsm' [storage.engine]"
-        ),
-        (
-            "Error: Configuration validation failed: Validation error: Invalid log level: y. Must be "
-            "trace, debug, info, warn or error [logging.level]"
-        ),
+        "Error: storage.engine: Invalid storage engine: x. Must be 'memory' or 'lsm'",
+        ("Error: logging.level: Invalid log level: y. Must be trace, debug, info, warn or error"),
     ]
 
 

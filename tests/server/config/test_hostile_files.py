@@ -36,8 +36,8 @@ def test_a_value_nested_too_deeply_is_named(tmp_path, value, before, key):
 
     assert "nested more than 16 deep" in said
     assert said.count("\n") == 0
-    shown = said.rpartition(" [")[2].removesuffix("]")
-    assert shown == key or shown.replace("odd.0", "odd").startswith(key.replace("'", ""))
+    shown = said.partition(": ")[0]
+    assert shown == key or shown.replace("odd.0", "odd").startswith(key.replace("'", '"'))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_number_that_fits_nothing_is_named(tmp_path, text, key):
     said = refusal(tmp_path, text)
 
     assert "does not fit 64 bits" in said
-    assert said.endswith(f"[{key}]")
+    assert said.startswith(f"{key}: ")
     assert len(said) < 200
 
 
@@ -102,7 +102,7 @@ def test_many_faults_are_counted(tmp_path):
     lines = refusal(tmp_path, f"[cluster]\npeers = {['x'] * 1000}").splitlines()
 
     assert len(lines) == 21
-    assert lines[-1] == "Validation error: 980 more faults: correct these first"
+    assert lines[-1] == "980 more faults: correct these first"
 
 
 @pytest.mark.parametrize(

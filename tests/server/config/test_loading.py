@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,9 @@ def test_tls_is_switched_off_by_the_environment(tmp_path):
 
 def test_tls_is_not_off_because_of_a_word_that_means_nothing(tmp_path):
     (tmp_path / "config.toml").write_text("")
-    with pytest.raises(ConfigurationError, match=r"valid boolean.*'junk' \[network.tls_enabled\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"network.tls_enabled: true or false belongs here, not 'junk'"
+    ):
         load(Sources(path=tmp_path / "config.toml", environment={"AMATERS_TLS_ENABLED": "junk"}))
 
 
@@ -133,72 +134,147 @@ def test_an_unknown_key_is_held_against_those_there_are(tmp_path, text, said):
         (
             '[server]\nbind_address = "localhost:1"',
             (
-                "Invalid bind address: 'localhost:1' is not ip:port, such as 0.0.0.0:7878 "
-                "[server.bind_address]"
+                "server.bind_address: Invalid bind address: 'localhost:1' is not ip:port: write one such "
+                "as 0.0.0.0:7878"
             ),
         ),
-        ('[server]\ndata_dir = ""', "Data directory cannot be empty [server.data_dir]"),
+        (
+            '[server]\ndata_dir = ""',
+            "server.data_dir: Data directory cannot be empty: name a folder",
+        ),
         (
             '[storage]\nengine = "paper"',
-            "Invalid storage engine: paper. Must be 'memory' or 'lsm' [storage.engine]",
+            "storage.engine: Invalid storage engine: paper. Must be 'memory' or 'lsm'",
         ),
         (
             "[network]\ntls_enabled = true\ntls_key = 'k'",
-            "TLS enabled but no certificate file specified [network.tls_cert]",
+            "network.tls_cert: TLS enabled but no certificate file specified: set it",
         ),
         (
             "[network]\ntls_enabled = true\ntls_cert = 'c'",
-            "TLS enabled but no key file specified [network.tls_key]",
+            "network.tls_key: TLS enabled but no key file specified: set it",
         ),
         (
             (
                 "[network]\ntls_enabled = true\ntls_cert = 'c'\ntls_key = 'k'\n"
                 "require_client_cert = true"
             ),
-            "Client certificate required but no CA file specified [network.tls_ca]",
+            "network.tls_ca: Client certificate required but no CA file specified: set it",
         ),
-        ("[cluster]\nnode_id = 1", "Cluster enabled but no peers specified [cluster.peers]"),
+        (
+            "[cluster]\nnode_id = 1",
+            "cluster.peers: Cluster enabled but no peers specified: set it, or cluster.join",
+        ),
         (
             '[logging]\nlevel = "loud"',
-            "Invalid log level: loud. Must be trace, debug, info, warn or error [logging.level]",
+            "logging.level: Invalid log level: loud. Must be trace, debug, info, warn or error",
         ),
         (
             '[metrics]\nbind_address = "9090"',
             (
-                "Invalid metrics address: '9090' is not ip:port, such as 0.0.0.0:7878 "
-                "[metrics.bind_address]"
+                "metrics.bind_address: Invalid metrics address: '9090' is not ip:port: write one such as "
+                "0.0.0.0:7878"
             ),
         ),
         (
             '[authz]\ndefault_mode = "perhaps"',
             (
-                "Invalid authorization mode: perhaps. Must be 'deny-by-default' or 'allow-by-default' "
-                "[authz.default_mode]"
+                "authz.default_mode: Invalid authorization mode: perhaps. Must be 'deny-by-default' or "
+                "'allow-by-default'"
             ),
         ),
         (
             "[timeouts]\nrequest_timeout_ms = 60000",
             (
-                "request_timeout_ms (60000) must be less than idle_connection_timeout_ms (60000) "
-                "[timeouts.request_timeout_ms]"
+                "timeouts.request_timeout_ms: its value (60000) must be less than "
+                "idle_connection_timeout_ms (60000): lower this, or raise that"
             ),
         ),
         (
             '[cluster]\npeers = ["1:a:1", "1:b:2"]\nnode_id = 1',
-            "Peer id 1 appears twice [cluster.peers]",
+            "cluster.peers: Peer id 1 appears twice: remove one",
         ),
         (
             '[cluster]\npeers = ["nonsense"]\nnode_id = 1',
-            "Invalid peer: 'nonsense' is not \"id:host:port\" with an id above 0 [cluster.peers.0]",
+            (
+                "cluster.peers.0: Invalid peer: 'nonsense' is not \"id:host:port\" with an id above 0: "
+                "write one such as 1:node-1:7879"
+            ),
         ),
         (
             "[server]\nmax_connections = -1",
-            "Input should be greater than or equal to 1, got -1 [server.max_connections]",
+            "server.max_connections: -1 is less than 1: write 1 or more",
+        ),
+        (
+            "[server]\nmax_connections = 9000000000000",
+            (
+                "server.max_connections: 9000000000000 is more than 1099511627776: write 1099511627776 "
+                "or less"
+            ),
+        ),
+        (
+            '[storage.wal]\nsync_mode = "intervall"',
+            (
+                "storage.wal.sync_mode: 'intervall' is none of the choices: did you mean 'interval'? "
+                "Write 'always', 'interval' or 'none'"
+            ),
+        ),
+        (
+            "[logging]\nfile_enabled = 3",
+            "logging.file_enabled: true or false belongs here, not 3: write one of them, without quotes",
+        ),
+        (
+            "[server]\nmax_connections = 2.5",
+            (
+                "server.max_connections: a whole number belongs here, not 2.5: write one without quotes, "
+                "point and unit"
+            ),
+        ),
+        (
+            "[server]\nmax_connections = inf",
+            (
+                "server.max_connections: a whole number belongs here, not inf: write one without quotes, "
+                "point and unit"
+            ),
+        ),
+        (
+            "[server]\nmax_connections = 1979-05-27",
+            (
+                "server.max_connections: a whole number belongs here, not 1979-05-27: "
+                "write one without quotes, point and unit"
+            ),
+        ),
+        (
+            'server = "x"',
+            (
+                "server: a table belongs here, not 'x': write its name in square brackets, and its keys "
+                "below"
+            ),
+        ),
+        (
+            "[server]\ndata_dir = 5",
+            "server.data_dir: a path belongs here, not 5: write it in quotes",
+        ),
+        (
+            '[server]\ndata_dir = "a\\u0000b"',
+            "server.data_dir: no path, name or address holds a NUL byte: remove it",
+        ),
+        (
+            '[cluster]\npeers = "1:a:1"',
+            'cluster.peers: a list belongs here: write it in square brackets, such as ["…", "…"]',
+        ),
+        (
+            '[auth.mtls]\nroles = ["x"]',
+            'auth.mtls.roles: a table belongs here: write it in braces, such as {"…" = ["…"]}',
+        ),
+        (
+            "[auth.mtls]\nroles = {a = [1]}",
+            "auth.mtls.roles.a.0: text belongs here: write it in quotes",
         ),
     ],
 )
 def test_a_fault_is_one_line_that_names_its_key(tmp_path, text, fault):
-    assert refusal(tmp_path, text) == f"Validation error: {fault}"
+    assert refusal(tmp_path, text) == fault
 
 
 @pytest.mark.parametrize(
@@ -213,29 +289,14 @@ def test_a_secret_that_is_wrong_is_not_shown_either(tmp_path, text, secret):
     said = refusal(tmp_path, text)
 
     assert secret not in said
-    assert "secret]" in said or "webhook_url]" in said
+    assert said.startswith(("auth.jwt.secret: ", "alerts.webhook_url: "))
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('server = "x"', "Input should be a table, in square brackets: [server], got 'x'"),
-        ("[server]\ndata_dir = 5", 'Input should be a path, in quotes: "/…", got 5'),
-        ('[cluster]\npeers = "1:a:1"', "Input should be a list, in square brackets"),
-    ],
-)
-def test_faults_are_told_in_the_words_of_toml(tmp_path, text, fault):
-    said = refusal(tmp_path, text)
-
-    assert fault in said
-    assert not {"Section", "pathlib"} & set(re.findall(r"\w+", said))
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("[storage]\nmemtable_size_mb = 99999999999999999999", "[storage.memtable_size_mb]"),
-        ("[cluster]\nnode_id = 123456789012345678901234567890", "[cluster.node_id]"),
+        ("[storage]\nmemtable_size_mb = 99999999999999999999", "storage.memtable_size_mb: "),
+        ("[cluster]\nnode_id = 123456789012345678901234567890", "cluster.node_id: "),
         ('[cluster]\npeers = ["99999999999999999999:a:1"]', "is above 9223372036854775807"),
         ('[cluster]\npeers = ["1:a:0"]', "port 0 cannot be connected to"),
         ('[cluster]\npeers = ["1:0.0.0.0:7879"]', "write the one that others reach it at"),

@@ -66,9 +66,8 @@ def test_a_key_of_authentication_is_refused_and_says_what_to_do(tmp_path, key):
     [line] = refusal(tmp_path, set_to_something(key))
 
     assert line == (
-        f"Validation error: {key} has no effect in this version, which would accept every caller: "
-        "remove it, and set network.require_client_cert to true to admit only certificate holders "
-        f"[{key}]"
+        f"{key}: it has no effect in this version, which would accept every caller: "
+        "remove it, and set network.require_client_cert to true to admit only certificate holders"
     )
 
 
@@ -78,11 +77,11 @@ def test_each_key_is_a_line(tmp_path):
         '[auth]\nenabled = true\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"',
     )
 
-    assert [line.rpartition(" [")[2] for line in lines] == [
-        "auth.enabled]",
-        "auth.methods]",
-        "auth.jwt.enabled]",
-        "auth.jwt.secret]",
+    assert [line.partition(": ")[0] for line in lines] == [
+        "auth.enabled",
+        "auth.methods",
+        "auth.jwt.enabled",
+        "auth.jwt.secret",
     ]
 
 
@@ -107,18 +106,17 @@ def test_a_file_with_all_defaults_written_out_is_taken(tmp_path):
 def test_a_protection_is_refused_also_beside_a_no(tmp_path):
     [line] = refusal(tmp_path, "[auth]\nenabled = false\n[auth.api_key]\nenabled = true")
 
-    assert line.endswith("[auth.api_key.enabled]")
+    assert line.startswith("auth.api_key.enabled: ")
 
 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ('[network]\ntls_cert = "c"', "network.tls_cert"),
-        ('[network]\ntls_key = "k"', "network.tls_key"),
+        ('[network]\ntls_enabled = false\ntls_key = "k"', "network.tls_key"),
         ('[network]\ntls_ca = "a"', "network.tls_ca"),
         ("[network]\nrequire_client_cert = true", "network.require_client_cert"),
         ('[network]\ntls_enabled = false\ntls_cert = "c"', "network.tls_cert"),
-        ('[net.tls]\ncert_path = "c"', "network.tls_cert"),
+        ('[net.tls]\nenabled = false\ncert_path = "c"', "network.tls_cert"),
         ('[cluster]\nenabled = false\ntls_cert = "c"', "cluster.tls_cert"),
         ('[cluster]\nnode_id = 1\npeers = ["1:a:1"]\ntls_ca = "c"', "cluster.tls_ca"),
     ],
@@ -128,7 +126,30 @@ def test_certificates_while_tls_is_off_are_refused(tmp_path, text, key):
 
     assert "no effect while TLS is off" in line
     assert "set network.tls_enabled to true, or remove it" in line
-    assert line.endswith(f"[{key}]")
+    assert line.startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[network]\ntls_cert = "c"\ntls_key = "k"',
+        '[net.tls]\ncert_path = "c"\nkey_path = "k"',
+        'network = {tls_enabled = true, tls_cert = "c", tls_key = "k"}',
+    ],
+)
+def test_a_certificate_with_its_key_means_tls(tmp_path, text):
+    """As in the published example, which does not name `tls_enabled`."""
+    found = loaded(tmp_path, text)
+
+    assert found.settings.network.tls_enabled
+    assert found.notices == () or "older name" in found.notices[0]
+
+
+@pytest.mark.parametrize(("given", "missing"), [("tls_cert", "tls_key"), ("tls_key", "tls_cert")])
+def test_half_a_pair_names_the_other_half(tmp_path, given, missing):
+    assert refusal(tmp_path, f'[network]\n{given} = "f"') == [
+        f"network.{missing}: network.{given} is set without it: set it"
+    ]
 
 
 def test_certificates_are_refused_when_the_environment_switches_tls_off(tmp_path):
@@ -145,7 +166,7 @@ def test_half_a_pair_of_the_internal_port_is_refused(tmp_path):
     [line] = refusal(tmp_path, f'{text}tls_cert = "c"')
 
     assert "belong together" in line
-    assert line.endswith("[cluster.tls_key]")
+    assert line.startswith("cluster.tls_key: ")
 
 
 @pytest.mark.parametrize("key", aliases.PROMISES)
@@ -156,7 +177,7 @@ def test_an_older_key_that_promises_a_protection_is_refused(tmp_path, key):
     [line] = refusal(tmp_path, f"{head}{name} = 5")
 
     assert "remove it, and " in line
-    assert line.endswith(f"[{key}]")
+    assert line.startswith(f"{key}: ")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +191,7 @@ def test_an_older_key_that_promises_a_protection_is_refused(tmp_path, key):
 def test_an_older_name_of_such_a_key_is_refused_too(tmp_path, text, key):
     [line] = refusal(tmp_path, text)
 
-    assert line.endswith(f"[{key}]")
+    assert line.startswith(f"{key}: ")
     assert "change-me" not in line
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,10 @@ from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.health import SERVICE as HEALTH
 from amaters_server.rpc.health import HealthService
+from amaters_server.rpc.peer.administration import Administration, guarded
+from amaters_server.rpc.peer.certificates import Administrators
 from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.identities import Identities
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import SERVICE as PEER
 from amaters_server.rpc.peer.service import PeerService
@@ -143,7 +147,7 @@ def compose(
     recent_log: Feed[RecentRecord],
 ) -> Server:
     """Build one server around an open engine."""
-    shares = descriptors.present()
+    shares, identities = descriptors.present(), _identities(settings, certificates)
     clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
     fired, feed, webhook = (
         AlertCounts(),
@@ -194,6 +198,7 @@ def compose(
         certificates=certificates.facts,
         alerts=fired.fired,
         webhook=webhook.counts,
+        refused_inside=identities.refusals.counts,
     )
     admin = AdminService(
         AdminParts(
@@ -207,8 +212,6 @@ def compose(
             recent_log,
         )
     )
-    peer_service = PeerService(lambda: node.peers, peers.received_from)
-    node.on_expelled(peer_service.expel)
     monitor = Monitor(
         from_settings.alert_settings(settings),
         lambda: node.cluster_view(clock.now()),
@@ -221,16 +224,8 @@ def compose(
         node=node,
         service=service,
         listener=listener,
-        internal=InternalListener(
-            from_settings.internal_address(settings),
-            lambda: _peer_credentials(certificates),
-            (
-                peer_service.methods,
-                admin.methods,
-                lambda _: _described(settings, readiness, PEER, ADMIN),
-            ),
-            (peers.renew, peer_service.recycle),
-            max_descriptor=shares.members,
+        internal=_internal(
+            settings, _Inside(node, peers, admin, readiness, identities), certificates, shares
         ),
         http=HttpServer(
             settings.metrics.bind_address,
@@ -249,6 +244,44 @@ def compose(
         monitor=monitor,
         webhook=webhook,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What the internal listener speaks for."""
+
+    node: Node
+    peers: PeerConnections
+    admin: AdminService
+    readiness: HealthService
+    identities: Identities
+
+
+def _identities(settings: Settings, certificates: Certificates) -> Identities:
+    administrators = Administrators(from_settings.admin_principals(settings))
+    return Identities(lambda: _peer_credentials(certificates), administrators, time.time)
+
+
+def _internal(
+    settings: Settings, inside: _Inside, certificates: Certificates, shares: descriptors.Shares
+) -> InternalListener:
+    identities = inside.identities
+    administration = Administration(identities, None, "changes")
+    peers = PeerService(lambda: inside.node.peers, identities, inside.peers.received_from)
+    inside.node.on_expelled(peers.expel)
+    listener = InternalListener(
+        from_settings.internal_address(settings),
+        lambda: _peer_credentials(certificates),
+        (
+            peers.methods,
+            lambda tasks: guarded(inside.admin.methods(tasks), administration.require),
+            lambda _: _described(settings, inside.readiness, PEER, ADMIN),
+        ),
+        (inside.peers.renew, peers.recycle),
+        max_descriptor=shares.members,
+    )
+    identities.serve(listener.connection)
+    return listener
 
 
 def _described(

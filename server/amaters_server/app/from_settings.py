@@ -88,6 +88,11 @@ def internal_address(settings: Settings) -> str:
     return str(beside(host_port(_own_entry(cluster)), is_here=_is_here))
 
 
+def admin_principals(settings: Settings) -> tuple[str, ...]:
+    """Return whose certificates administer; none: those with this node's own names."""
+    return () if settings.cluster is None else settings.cluster.admin_principals
+
+
 def in_force(settings: Settings) -> Settings:
     """Return the settings with the values that this host and other keys imply."""
     if settings.cluster is None:

@@ -30,6 +30,7 @@ from amaters_server.app.private import private_files, tighten
 from amaters_server.app.reload import Reloadable, Reloader, Reloading
 from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import Stop
+from amaters_server.config.cluster import inside_exposure
 from amaters_server.config.load import Loaded, Sources
 from amaters_server.config.protection import exposure
 from amaters_server.config.reloadable import NOT_YET
@@ -105,8 +106,8 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
             gc.freeze()
             if not stop.asked:
                 _log.info("server.started", extra=_where(server, settings))
-                exposed = exposure(settings.server, settings.network)
-                if exposed is not None:
+                exposed = "; ".join(_exposures(settings))
+                if exposed:
                     _log.warning("server.unprotected", extra={"notice": exposed})
             await stop.wanted()
             _log.info("server.stopping")
@@ -222,6 +223,16 @@ def _make_folder(folder: Path) -> None:
 def _facts(server: Server) -> dict[str, object]:
     status = server.node.status()
     return {"node": status.node_id, "term": status.term}
+
+
+def _exposures(settings: Settings) -> Iterator[str]:
+    inside = from_settings.internal_address(settings)
+    for exposed in (
+        exposure(settings.server, settings.network),
+        inside_exposure(settings.network, settings.cluster, inside),
+    ):
+        if exposed is not None:
+            yield exposed
 
 
 def _where(server: Server, settings: Settings) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """The sections about the cluster and its backups."""
 
+import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,9 +14,11 @@ from amaters_server.config.addresses import (
     Peer,
     PeerText,
     ReachableAddress,
+    host_port,
     peer,
 )
-from amaters_server.config.sections import Count, Positive, Section
+from amaters_server.config.faults import Fault
+from amaters_server.config.sections import Count, NetworkSection, Positive, Section
 
 
 def _place(text: str) -> str:
@@ -105,12 +109,57 @@ class ClusterSection(Section):
         default=None, description="As `network.tls_key`, for the internal port."
     )
     tls_ca: Path | None = Field(
-        default=None, description="As `network.tls_ca`, for the internal port."
+        default=None,
+        description="As `network.tls_ca`, for the internal port: whose certificates members and "
+        "administrators show. Absent: that one.",
+    )
+    admin_principals: tuple[str, ...] = Field(
+        default=(),
+        description="Whose certificates administer on the internal port, as in "
+        "`auth.mtls.allowed_principals`. Empty: those with this node's own subject and SANs. All "
+        "others may only act as the member whose address they are for.",
     )
 
     def initial_members(self) -> tuple[Peer, ...]:
         """Return `peers` taken apart, by id."""
         return tuple(sorted(peer(text) for text in self.peers))
+
+
+def verifies_inside(network: NetworkSection, cluster: ClusterSection | None) -> bool:
+    """Whether callers have to show certificates there."""
+    ca = network.tls_ca if cluster is None else cluster.tls_ca or network.tls_ca
+    return network.tls_enabled and ca is not None
+
+
+def inside_faults(network: NetworkSection, cluster: ClusterSection | None) -> Iterator[Fault]:
+    """Name what cannot take effect."""
+    if cluster is not None and cluster.admin_principals and not verifies_inside(network, cluster):
+        yield Fault(
+            "cluster.admin_principals",
+            "admin_principals has no effect while nobody shows a certificate on the internal port, "
+            "where every caller administers: set network.tls_enabled to true, and cluster.tls_ca "
+            "to the authority of members and administrators",
+        )
+
+
+def inside_exposure(
+    network: NetworkSection, cluster: ClusterSection | None, address: str
+) -> str | None:
+    """Return what strangers can do at the internal address; None when it keeps them out."""
+    if verifies_inside(network, cluster):
+        return None
+    who = "any process of this host" if _is_loopback(address) else "anyone who reaches it"
+    return (
+        f"{who} can administer the cluster and act as a member at {address}, the internal port: "
+        "set network.tls_enabled to true, and cluster.tls_ca or network.tls_ca"
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(host_port(address).host).is_loopback
+    except ValueError:
+        return False
 
 
 class S3Section(Section):

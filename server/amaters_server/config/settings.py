@@ -9,7 +9,7 @@ from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.authorization import AuthzSection
-from amaters_server.config.cluster import ClusterSection, SnapshotsSection
+from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
 from amaters_server.config.faults import Fault
 from amaters_server.config.protection import ignored, tls_without_effect, without_effect
 from amaters_server.config.sections import (
@@ -58,6 +58,7 @@ def contradictions(settings: Settings) -> list[Fault]:
     return [
         *_tls(settings),
         *_cluster(settings),
+        *inside_faults(settings.network, settings.cluster),
         *without_effect(settings.auth, "auth", settings.auth),
         *without_effect(settings.authz, "authz", settings.auth),
         *_files_and_times(settings),

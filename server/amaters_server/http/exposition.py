@@ -39,6 +39,7 @@ async def page(sources: MetricSources, accept: str) -> Page:
         _cluster(status, node),
         _members(status, members),
         _alerts(sources.alerts, sources.webhook),
+        _inside(sources.refused_inside),
         _process(status, sources.certificates(), ready=sources.readiness().ok),
     )
     return families.page((family for part in parts for family in part), accept)
@@ -218,6 +219,17 @@ def _members(status: NodeStatus, report: MembersReport) -> Iterator[Metric]:
             lag.add_metric(who, one.lag_entries)
             active.add_metric(who, one.recent_active)
     return iter((lag, active))
+
+
+def _inside(refused: Mapping[str, int]) -> Iterator[Metric]:
+    family = counter(
+        "amaters_internal_refused_total",
+        "Calls on the internal port that were refused for their certificates.",
+        labels=["refused"],
+    )
+    for what, count in refused.items():
+        family.add_metric([what], count)
+    yield family
 
 
 def _alerts(alerts: Mapping[tuple[str, str], int], webhook: WebhookCounts) -> Iterator[Metric]:

@@ -28,6 +28,8 @@ class MetricSources:
     alerts: Mapping[tuple[str, str], int]
     """Alerts fired, by rule and severity."""
     webhook: WebhookCounts
+    refused_inside: Mapping[str, int]
+    """Calls on the internal port that were refused for their certificates, by what they wanted."""
     storage_writes: Histogram = field(default_factory=Histogram)
     """What `drain` has taken from the node so far."""
 

@@ -35,6 +35,9 @@ class Newcomer:
 
     # --- what other nodes ask -------------------------------------------------
 
+    def addresses_of(self, request: peer_pb2.HandshakeRequest) -> None:
+        """Return None: every handshake is refused."""
+
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
         """Refuse the connection."""
         own = major, minor, patch = self._settings.version

@@ -73,7 +73,7 @@ class RunningMember:
             parts.transport,
             parts.clock,
         )
-        self.peers = PeerRequests(peer_parts, self._sender, self._removed, node.expelled)
+        self.peers = PeerRequests(peer_parts, self._sender, self._removed, node.expelled, hints)
         self._peer_membership = PeerMembership(peer_parts, self.peers, hints, self._removed)
         report = ClusterReport(parts, node.lifecycle, loop, self.peers)
         self.cluster_view, self.shards = report.cluster, report.shards

@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 DAY = dt.timedelta(days=1)
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,30 @@ class Authority:
         key: CertificateIssuerPrivateKeyTypes | None = None,
         usages: tuple[x509.ObjectIdentifier, ...] = (SERVER, CLIENT),
     ) -> Issued:
-        """Sign a certificate for servers and clients alike."""
-        key = key or ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        """Sign a certificate for servers and clients alike; IP addresses among the names are such."""
         begins = starts or dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
-        addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        hosts = [x509.DNSName(host) for host in ("localhost", *names)]
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        return self._issued(name, (*LOOPBACK, *names), key, (begins, lasts), usages)
+
+    def issue_for(self, name: str, *names: str) -> Issued:
+        """Sign a certificate for exactly these names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        begins = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+        return self._issued(name, names, key, (begins, 10 * DAY), (SERVER, CLIENT))
+
+    def _issued(
+        self,
+        name: str,
+        names: tuple[str, ...],
+        key: CertificateIssuerPrivateKeyTypes,
+        validity: tuple[dt.datetime, dt.timedelta],
+        usages: tuple[x509.ObjectIdentifier, ...],
+    ) -> Issued:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        alternatives = [_alternative(one) for one in names]
         builder = (
-            _begun(subject, key, begins, lasts)
-            .add_extension(x509.SubjectAlternativeName([*addresses, *hosts]), critical=False)
+            _begun(subject, key, *validity)
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         )
         pem = self.sign(builder)
@@ -90,6 +106,14 @@ class Authority:
         digest = None if is_edwards else hashes.SHA256()
         signed = builder.issuer_name(self._name).sign(self._key, digest)
         return signed.public_bytes(Encoding.PEM)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        scheme = x509.UniformResourceIdentifier if "://" in name else x509.DNSName
+        return scheme(name)
 
 
 def _begun(

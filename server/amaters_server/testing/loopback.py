@@ -20,7 +20,9 @@ from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
 from amaters_server.raft.log import LogRetention
+from amaters_server.rpc.peer.certificates import Administrators
 from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.identities import Identities
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import PeerService
 from amaters_server.rpc.transport.channels import Dialer
@@ -80,7 +82,8 @@ class Loopback:
             self.snapshots,
         )
         self.node = Node(self.settings, parts)
-        service = PeerService(lambda: self.node.peers, self.transport.received_from)
+        identities = Identities(self.credentials, Administrators(), time.time)
+        service = PeerService(lambda: self.node.peers, identities, self.transport.received_from)
         self.node.on_expelled(service.expel)
         self.listener = InternalListener(
             self.settings.addresses.peer,
@@ -88,6 +91,7 @@ class Loopback:
             (service.methods,),
             (self.transport.renew, service.recycle),
         )
+        identities.serve(self.listener.connection)
         await self.listener.start()
         await self.node.start()
         return self

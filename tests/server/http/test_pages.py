@@ -85,6 +85,7 @@ class Served:
             certificates=lambda: [CertificateFacts("client", "ab", 1_800_000_000, "CN=x")],
             alerts={("node_failed", "critical"): 2, ("node_recovered", "info"): 0},
             webhook=WebhookCounts(delivered=3, failed=1),
+            refused_inside={"sender": 4, "administration": 0},
         )
         self.server = HttpServer("127.0.0.1:0", self.health, self.metrics, self.switch)
 
@@ -260,6 +261,7 @@ async def test_metrics_are_what_was_counted(served):
     assert found["amaters_alerts_total", (("rule", "node_recovered"), ("severity", "info"))] == 0
     assert found["amaters_alert_webhook_total", (("outcome", "delivered"),)] == 3
     assert found["amaters_alert_webhook_total", (("outcome", "failed"),)] == 1
+    assert found["amaters_internal_refused_total", (("refused", "sender"),)] == 4
     assert found["amaters_requests_success", ()] == 1
     assert found["amaters_op_count", (("op", "put"),)] == 1
     assert found["amaters_op_errors", (("op", "put"),)] == 1

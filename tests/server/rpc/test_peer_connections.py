@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -11,7 +12,9 @@ import pytest
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.peer import link as peer_link
+from amaters_server.rpc.peer.certificates import Administrators
 from amaters_server.rpc.peer.connections import PeerConnections
+from amaters_server.rpc.peer.identities import Identities
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.messages import frames, introduction, path
 from amaters_server.rpc.peer.service import DELIVER, SERVICE, PeerService
@@ -37,6 +40,10 @@ class Node:
         self.reconnect = 0
         self.going_on = True
         self.expel = None
+        self.addresses = ("localhost:1",)
+
+    def addresses_of(self, request):
+        return self.addresses
 
     def handshake(self, request):
         self.shaken += 1
@@ -88,7 +95,8 @@ class Pair:
         return self.unwanted or response.reason
 
     async def listen(self) -> None:
-        service = PeerService(lambda: self.node)
+        identities = Identities(self.credentials, Administrators(), time.time)
+        service = PeerService(lambda: self.node, identities)
         self.node.expel = service.expel
         self.listener = InternalListener(
             self.address,
@@ -96,6 +104,7 @@ class Pair:
             (service.methods,),
             (self.connections.renew,),
         )
+        identities.serve(self.listener.connection)
         self.service = service
         await self.listener.start()
 

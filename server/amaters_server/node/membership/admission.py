@@ -76,7 +76,7 @@ class Admission:
         membership = self._parts.machine.membership
         known = membership.at(request.peer_address) if membership is not None else None
         if membership is None or known is None:
-            return _unknown(request.peer_address, membership)
+            return _unknown(request.peer_address)
         if known.disk_id and known.disk_id != request.disk_id:
             why = (
                 f"member {known.id} at {request.peer_address} had another disk: remove member "
@@ -115,7 +115,7 @@ def _welcome(membership: Membership, known: Member) -> IdentifyResponse:
     )
 
 
-def _unknown(address: str, membership: Membership | None) -> IdentifyResponse:
-    cluster = membership.cluster_id if membership is not None else "?"
-    why = f"cluster {cluster} has no member at {address}: add it with `amaters-cli cluster add`"
+def _unknown(address: str) -> IdentifyResponse:
+    # The asker is no member, so it does not learn which cluster this is.
+    why = f"this cluster has no member at {address}: add it with `amaters-cli cluster add`"
     return IdentifyResponse(verdict=IdentifyResponse.VERDICT_UNKNOWN_MEMBER, reason=why)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from amaters_server.model.cluster import Membership
+from amaters_server.model.cluster import Member, Membership
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.versions import Version
 from amaters_server.node import compatibility
@@ -27,9 +27,14 @@ class PeerRequests:
         snapshots: SnapshotSender,
         removed: Callable[[str], None],
         expelled: Callable[[int], None],
+        hints: Sequence[Member] = (),
     ) -> None:
-        """Call `removed` with the reason once this node is removed, `expelled` with other ids."""
+        """Build it; `hints` name the other members until the log does.
+
+        Call `removed` with the reason once this node is removed, `expelled` with other ids.
+        """
         self._parts = parts
+        self._hints = {int(one.id): one for one in hints}
         self._snapshots = snapshots
         self._removed = removed
         self._expelled = expelled
@@ -44,6 +49,23 @@ class PeerRequests:
         self._known: frozenset[int] = frozenset()
 
     # --- connections ----------------------------------------------------------
+
+    def addresses_of(self, request: peer_pb2.HandshakeRequest) -> Sequence[str] | None:
+        """Return where the sender is dialed; none: it is unknown.
+
+        None: `handshake` refuses it, and says to a member that was removed that it was.
+        """
+        membership, settings = self._parts.machine.membership, self._parts.settings
+        if self._is_removed(request):
+            return None
+        if membership is not None:
+            known = membership.member(request.sender)
+            return () if known is None else (known.peer_address,)
+        hint = self._hints.get(request.sender)
+        if hint is not None:
+            return (hint.peer_address,)
+        # Without the state, whoever is at an address to be asked may be any member.
+        return (*settings.join, *(one.peer_address for one in settings.initial))
 
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
         """Accept a connection of a compatible member of the same cluster, or say why not."""
@@ -124,6 +146,8 @@ class PeerRequests:
                 f"this is cluster {identity.cluster_id}, the caller belongs to "
                 f"{request.cluster_id or 'none'}: correct its addresses"
             )
+        if request.sender == identity.node_id:
+            return f"this is member {identity.node_id} itself: no other node may call as it"
         if request.to != identity.node_id:
             return f"this is member {identity.node_id}, not {request.to}: its address has changed"
         if self._is_removed(request):

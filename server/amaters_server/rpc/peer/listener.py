@@ -8,6 +8,7 @@ from operator import or_
 from typing import TypeAlias
 
 from amaters_server.model.errors import ConfigurationError
+from amaters_server.rpc.peer.identities import Connection
 from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.channels import LARGEST_MESSAGE, PING_SECONDS
 from amaters_server.rpc.transport.credentials import PeerCredentials, ProvideCredentials
@@ -83,6 +84,10 @@ class InternalListener:
         if listener is not None:
             await listener.stop(grace_seconds)
         await self._tasks.close()
+
+    def connection(self, connection_id: int) -> Connection | None:
+        """Return where a call came from; None when the connection has ended."""
+        return None if self._listener is None else self._listener.connection(connection_id)
 
     def _check_credentials(self) -> None:
         now = self._credentials()

@@ -1,18 +1,19 @@
 """`PeerService`: what other members ask, decoded, handed to the node, encoded."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from amaters_server.model.errors import DatabaseError, InvalidRequestError, MalformedError
 from amaters_server.rpc.peer import string_calls
-from amaters_server.rpc.peer.messages import introduced
+from amaters_server.rpc.peer.door import Door
+from amaters_server.rpc.peer.identities import Identities
+from amaters_server.rpc.peer.ports import ProvideNode
 from amaters_server.rpc.transport import status
-from amaters_server.rpc.transport.calls import Call, Inbound, Metadata, Responder, Service
+from amaters_server.rpc.transport.calls import Call, Inbound, Responder, Service
 from amaters_server.rpc.transport.servicers import CallContext, served
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.wire import peer_pb2
@@ -25,43 +26,19 @@ SERVICE = peer_pb2.DESCRIPTOR.services_by_name["PeerService"]
 DELIVER = f"/{SERVICE.full_name}/Deliver"
 
 
-class PeerNode(Protocol):
-    """The node's half: `node.peers` is one, at the moment it is asked for."""
-
-    def handshake(self, request: peer_pb2.HandshakeRequest, /) -> peer_pb2.HandshakeResponse:
-        """Accept or refuse a connection."""
-        ...
-
-    def receive(self, sender: int, messages: Sequence[bytes], /) -> bool:
-        """Process raft messages; False ends the connection."""
-        ...
-
-    async def identify(self, request: peer_pb2.IdentifyRequest, /) -> peer_pb2.IdentifyResponse:
-        """Give a node with an empty disk its identity."""
-        ...
-
-    async def forward(self, request: peer_pb2.ForwardRequest, /) -> peer_pb2.ForwardResponse:
-        """Answer a call passed on by another member."""
-        ...
-
-    def snapshot(
-        self, sender: int, request: peer_pb2.FetchImageRequest, /
-    ) -> AsyncIterator[peer_pb2.ImageChunk]:
-        """Read a snapshot in chunks."""
-        ...
-
-
-ProvideNode = Callable[[], PeerNode]
-"""Another object answers once a node has become a member."""
-
-
 class PeerService:
     """One node's PeerService on its internal listener."""
 
-    def __init__(self, node: ProvideNode, received: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        node: ProvideNode,
+        identities: Identities,
+        received: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Call `received` with the id of each member that sends messages."""
         self._node = node
-        self._deliveries = Deliveries(node, received)
+        self._door = Door(node, identities)
+        self._deliveries = Deliveries(node, self._door, received)
         self._tasks: TaskScope | None = None
         self.expel = self._deliveries.expel
         """Ends the streams of a member that was removed."""
@@ -82,13 +59,13 @@ class PeerService:
     ) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
         self._deliveries.connected(context.connection)
-        return self._node().handshake(request)
+        return self._door.handshake(request, context.connection)
 
     async def FetchImage(  # noqa: N802
         self, request: peer_pb2.FetchImageRequest, context: CallContext
     ) -> AsyncGenerator[peer_pb2.ImageChunk, None]:
         """Send a snapshot from an offset on."""
-        sender = admitted(self._node(), context.invocation_metadata())
+        sender = self._door.admit(context.invocation_metadata(), context.connection)
         async for chunk in self._node().snapshot(sender, request):
             yield chunk
 
@@ -96,18 +73,20 @@ class PeerService:
         self, request: peer_pb2.IdentifyRequest, context: CallContext
     ) -> peer_pb2.IdentifyResponse:
         """Give a node with an empty disk its identity."""
+        self._door.require_address(request.peer_address, context.connection)
         return await self._node().identify(request)
 
     async def Forward(  # noqa: N802
         self, request: peer_pb2.ForwardRequest, context: CallContext
     ) -> peer_pb2.ForwardResponse:
         """Answer a call that another member passed on."""
-        admitted(self._node(), context.invocation_metadata())
+        sender = self._door.admit(context.invocation_metadata(), context.connection)
         if request.hops > 1:
             raise InvalidRequestError("passed on too often")
-        if not request.method:
-            return await self._node().forward(request)
-        return string_calls.answer(await self._node().forward(string_calls.typed(request)))
+        call = string_calls.typed(request) if request.method else request
+        self._door.require_own(call, sender, context.connection)
+        answer = await self._node().forward(call)
+        return string_calls.answer(answer) if request.method else answer
 
 
 @dataclass(slots=True, eq=False)
@@ -123,8 +102,9 @@ class _OpenStream:
 class Deliveries(Inbound):
     """The streams of raft messages that other members have open here."""
 
-    def __init__(self, node: ProvideNode, received: Callable[[int], None]) -> None:
+    def __init__(self, node: ProvideNode, door: Door, received: Callable[[int], None]) -> None:
         self._node = node
+        self._door = door
         self._received = received
         self._open: dict[int, _OpenStream] = {}
         self._newest = 0
@@ -138,7 +118,7 @@ class Deliveries(Inbound):
         """Let a member begin, or say why not."""
         self.connected(call[5])
         try:
-            sender = admitted(self._node(), call[4] or [])
+            sender = self._door.admit(call[4] or [], call[5])
         except DatabaseError as error:
             responder.fail([status.failure(call[0], error)])
         else:
@@ -191,12 +171,3 @@ class Deliveries(Inbound):
         if delivery is not None:
             summary = peer_pb2.DeliverSummary(messages=delivery.count)
             delivery.responder.reply([(call_id, summary.SerializeToString())])
-
-
-def admitted(node: PeerNode, metadata: Metadata) -> int:
-    """Return who is calling; InvalidRequestError for one who may not."""
-    request = introduced(metadata)
-    answer = node.handshake(request)
-    if not answer.accepted:
-        raise InvalidRequestError(answer.reason)
-    return request.sender

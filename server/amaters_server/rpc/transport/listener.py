@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from amaters_native.transport import Listener, TlsIdentity, release_memory
+from amaters_native.transport import Connection, Listener, TlsIdentity, release_memory
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
 from amaters_server.rpc.transport import status
@@ -121,6 +121,10 @@ class GrpcListener:
         asyncio.get_running_loop().remove_reader(self._event)
         await self._tasks.close()
         os.close(self._event)
+
+    def connection(self, connection_id: int) -> Connection | None:
+        """Return where a call came from; None when the connection has ended."""
+        return None if self._listener is None else self._listener.connection(connection_id)
 
     def traffic(self) -> Traffic:
         """Return what the listener counted."""

@@ -1,0 +1,149 @@
+"""Who may talk inside, at the internal port of real processes."""
+
+import asyncio
+
+import grpc
+import pytest
+from amaters import AdminClient, TlsFiles
+from amaters.errors import AccessDeniedError, AmatersError
+from amaters_server.testing.certificates import Authority
+from amaters_server.testing.processes import cluster_of, kill_all, start_all
+
+pytestmark = pytest.mark.slow
+
+OPERATOR = "amaters-operator"
+
+
+def files(folder):
+    return TlsFiles(folder / "ca.crt", folder / "tls.crt", folder / "tls.key")
+
+
+def keys(folder):
+    return {f"tls_{name}": str(folder / f"{file}") for name, file in NAMES.items()}
+
+
+NAMES = {"cert": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
+
+
+class Lab:
+    """Folders with certificates of two authorities: that of clients, and that of members."""
+
+    def __init__(self, root):
+        self.root = root
+        self.clients, self.members = Authority("clients"), Authority("members")
+        self.issue(self.clients, "server")
+        self.issue(self.members, "node")
+
+    def issue(self, authority, name, *, trusting=None):
+        folder = self.root / name
+        authority.issue(name).write(folder, (trusting or authority).pem)
+        return folder
+
+    def settings(self, **cluster):
+        network = {"tls_enabled": True, "require_client_cert": True, **keys(self.root / "server")}
+        return {"network": network, "cluster": keys(self.root / "node") | cluster}
+
+
+@pytest.fixture
+async def serving(tmp_path):
+    """Start a cluster with these settings of `[cluster]`."""
+    lab, started = Lab(tmp_path), []
+
+    async def start(size=3, **cluster):
+        servers = cluster_of(tmp_path / "nodes", size, settings=lab.settings(**cluster))
+        started.extend(servers)
+        await start_all(servers)
+        return servers
+
+    yield lab, start
+    kill_all(started)
+
+
+async def status(server, folder):
+    async with AdminClient.connect(server.internal, credentials=files(folder)) as admin:
+        return await admin.status()
+
+
+def credentials(folder):
+    return grpc.ssl_channel_credentials(
+        *((folder / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt"))
+    )
+
+
+async def test_two_authorities_open_one_port_each(serving, call):
+    lab, start = serving
+    servers = await start()
+    app = lab.issue(lab.clients, "app")
+    app_inside = lab.issue(lab.clients, "app-inside", trusting=lab.members)
+    node_outside = lab.issue(lab.members, "node-outside", trusting=lab.clients)
+
+    async with call(servers[0].client, credentials(app)) as caller:
+        assert (await caller.set(b"k", b"v")).WhichOneof("response") == "result"
+    with pytest.raises(AmatersError) as refused:
+        await status(servers[0], app_inside)
+    assert not isinstance(refused.value, AccessDeniedError), "it got through the handshake"
+    async with call(servers[0].client, credentials(node_outside)) as caller:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await caller.set(b"k", b"v")
+
+    assert (await status(servers[0], lab.root / "node")).cluster_id
+
+
+async def test_without_principals_the_nodes_own_certificate_administers_alone(serving):
+    lab, start = serving
+    (server,) = await start(1)
+    other = lab.issue(lab.members, "other")
+
+    assert (await status(server, lab.root / "node")).cluster_id
+    with pytest.raises(AccessDeniedError, match=r"cluster\.admin_principals"):
+        await status(server, other)
+
+
+async def test_a_named_administrator_changes_the_cluster_and_members_do_not(serving):
+    lab, start = serving
+    servers = await start(3, admin_principals=[OPERATOR])
+    operator, node = lab.issue(lab.members, OPERATOR), lab.root / "node"
+
+    for server in servers:
+        with pytest.raises(AccessDeniedError):
+            await status(server, node)
+    leading = [one for one in servers if (await status(one, operator)).is_leader]
+    other = next(one for one in servers if one not in leading)
+    async with AdminClient.connect(other.internal, credentials=files(operator)) as admin:
+        now = await admin.transfer_leadership((await admin.status()).node_id)
+        assert now.leader_id == (await admin.status()).node_id
+        snapshot = await admin.create_snapshot()
+        assert snapshot in await admin.list_snapshots()
+        members = await admin.members()
+        removed = next(one for one in members.members if not one.is_leader)
+        assert len((await admin.remove_member(removed.id)).members) == 2
+
+    async with asyncio.timeout(20):
+        while not (await removed_status(servers, removed, operator)):
+            await asyncio.sleep(0.1)
+
+
+async def removed_status(servers, removed, folder):
+    """Whether the removed node has learned of it."""
+    server = next(one for one in servers if one.internal == removed.peer_address)
+    return (await status(server, folder)).state.value == "removed"
+
+
+async def test_a_node_that_comes_back_with_other_names_is_refused_with_the_reason(serving):
+    """Its own file is replaced, and all others go on without it."""
+    lab, start = serving
+    servers = await start()
+    lab.members.issue_for("node", "elsewhere.example").write(lab.root / "stray", lab.members.pem)
+    stray = servers[2]
+    stray.kill()
+    text = stray.config.read_text().replace(str(lab.root / "node"), str(lab.root / "stray"))
+    stray.config.write_text(text)
+    stray.start()
+
+    async with asyncio.timeout(30):
+        while not any(one.events("internal.refused") for one in servers[:2]):
+            await asyncio.sleep(0.1)
+
+    (line, *_) = [one for server in servers[:2] for one in server.events("internal.refused")]
+    assert "elsewhere.example" in line["reason"]
+    assert line["refused"] == "sender"

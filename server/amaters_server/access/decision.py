@@ -101,7 +101,7 @@ def permitted(grants: Grants, asked: Asked) -> Permission:
     return PERMITTED if granted else _refused(grants, asked)
 
 
-def all_permitted(grants: Grants, operations: Sequence[Operation]) -> tuple[int, Permission]:
+def all_permitted(grants: Grants, operations: Sequence[Asked]) -> tuple[int, Permission]:
     """Decide operations that are carried out together: all, or none of them.
 
     Returns the first that is refused, and its index; the index of a permission says nothing.

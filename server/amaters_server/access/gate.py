@@ -48,21 +48,29 @@ class Gate:
             self._passed(principal, asked, source_ip)
 
     def ask_all(
-        self, principal: Principal, operations: Sequence[Operation], source_ip: str = ""
+        self, principal: Principal, operations: Sequence[Asked], source_ip: str = ""
     ) -> None:
         """Pass operations that are carried out together; all, or none of them."""
         index, permission = all_permitted(self.access.grants(principal), operations)
         if permission is not PERMITTED:
             details = (("query", str(index)),)
             raise self._denied(principal, permission, source_ip, details)
-        if self.audit is not None and Put not in self._unrecorded:
-            for one in _distinct(operations):
-                if type(one) not in self._unrecorded:
-                    self._passed(principal, one, source_ip)
+        if self.audit is not None:
+            for one in self._recorded(operations):
+                self._passed(principal, one, source_ip)
 
-    def still(self, principal: Principal, scan: Scan) -> bool:
-        """Whether a walk under way may go on: the roles may have changed since it was passed."""
-        return bool(permitted(self.access.grants(principal), scan))
+    def require(self, principal: Principal, asked: Asked, source_ip: str = "") -> None:
+        """Pass what is under way once more: the roles may have changed. Only a denial is recorded."""
+        permission = permitted(self.access.grants(principal), asked)
+        if permission is not PERMITTED:
+            raise self._denied(principal, permission, source_ip, _details(asked))
+
+    def _recorded(self, operations: Sequence[Asked]) -> Iterable[Asked]:
+        """Return one operation for each kind and collection that is recorded."""
+        if isinstance(operations, Columns):
+            return () if Put in self._unrecorded else _distinct(operations)
+        recorded = [one for one in operations if type(one) not in self._unrecorded]
+        return {(type(one), _subject(one)): one for one in recorded}.values()
 
     def _denied(
         self, principal: Principal, denied: Permission, source_ip: str, details: Details
@@ -88,8 +96,7 @@ class Gate:
         if audit is None:
             return
         # The event keeps the caller alive, so no other one has its id while the key counts.
-        what = asked[0] if isinstance(asked, (Administer, Method)) else head_of(asked[0])
-        key = (id(principal), type(asked), what, source_ip)
+        key = (id(principal), type(asked), _subject(asked), source_ip)
         if not audit.repeat(key):
             administers = isinstance(asked, (Administer, Method))
             kind = EventType.ADMIN if administers else EventType.AUTHORIZATION
@@ -98,16 +105,19 @@ class Gate:
             audit.record(event._replace(source_ip=source_ip, details=_details(asked)), key)
 
 
+def _subject(asked: Asked) -> str | bytes:
+    """Return the command, or what tells the collection."""
+    return asked[0] if isinstance(asked, Administer | Method) else head_of(asked[0])
+
+
 def _details(asked: Asked) -> Details:
     if isinstance(asked, Administer | Method):
         return (("operation", asked[0]),)
     return ()
 
 
-def _distinct(operations: Sequence[Operation]) -> Iterable[Operation]:
-    """Return one operation for each kind and collection; of Columns a few more may be returned."""
-    if not isinstance(operations, Columns):
-        return {(type(one), head_of(one[0])): one for one in operations}.values()
+def _distinct(operations: Columns) -> Iterable[Operation]:
+    """Return one operation for each kind and collection; a few more may be returned."""
     found: list[Operation] = []
     head, removes = b"", None
     for at, (key, value) in enumerate(zip(operations.keys, operations.values, strict=True)):

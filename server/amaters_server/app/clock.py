@@ -17,3 +17,15 @@ class SystemClock:
     def unix_ms(self) -> int:
         """Return wall-clock milliseconds."""
         return time.time_ns() // 1_000_000
+
+
+class ProcessClock:
+    """The same where no event loop runs."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def unix_ms(self) -> int:
+        """Return wall-clock milliseconds."""
+        return time.time_ns() // 1_000_000

@@ -238,7 +238,7 @@ def validate_config(sources: Sources, *, show: bool) -> None:
     from amaters_server.app import from_settings, lifecycle  # noqa: PLC0415
 
     try:
-        lifecycle.require_certificates(loaded.settings)
+        lifecycle.require_files(loaded.settings)
     except ConfigurationError as wrong:
         # Not a fault of the configuration: it may be checked elsewhere than it is used.
         click.echo(f"Notice: a server would not start here: {wrong}", err=True)

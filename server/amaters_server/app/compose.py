@@ -16,6 +16,7 @@ from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
 from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
+from amaters_server.app.security.protection import Protection
 from amaters_server.backups.stores.destinations import uploader_for
 from amaters_server.config.settings import Settings
 from amaters_server.http.health import Health
@@ -83,6 +84,7 @@ class Server:
     admin: AdminService
     monitor: Monitor
     webhook: Webhook
+    protection: Protection | None
 
 
 def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
@@ -145,8 +147,9 @@ def compose(
     certificates: Certificates,
     reloading: AdminReload,
     recent_log: Feed[RecentRecord],
+    protection: Protection | None,
 ) -> Server:
-    """Build one server around an open engine."""
+    """Build one server around an open engine; without `protection` everybody may do everything."""
     shares, identities = descriptors.present(), _identities(settings, certificates)
     clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
     fired, feed, webhook = (
@@ -180,10 +183,12 @@ def compose(
         counters,
         limits=from_settings.query_limits(settings),
         now=clock.now,
+        callers=None if protection is None else protection.callers(),
     )
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     readiness = HealthService(lambda: health.ready().ok)
-    offered = service.methods | _described(settings, readiness, AQL)
+    offered = service.methods | readiness.methods([AQL.full_name])
+    offered |= service.gated(_reflection(settings, AQL))
     traffic.listener = listener = _listener(settings, service, offered, certificates, shares)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
     metrics = MetricSources(
@@ -225,7 +230,10 @@ def compose(
         service=service,
         listener=listener,
         internal=_internal(
-            settings, _Inside(node, peers, admin, readiness, identities), certificates, shares
+            settings,
+            _Inside(node, peers, admin, readiness, identities, protection),
+            certificates,
+            shares,
         ),
         http=HttpServer(
             settings.metrics.bind_address,
@@ -243,6 +251,7 @@ def compose(
         admin=admin,
         monitor=monitor,
         webhook=webhook,
+        protection=protection,
     )
 
 
@@ -255,6 +264,7 @@ class _Inside:
     admin: AdminService
     readiness: HealthService
     identities: Identities
+    protection: Protection | None
 
 
 def _identities(settings: Settings, certificates: Certificates) -> Identities:
@@ -266,7 +276,8 @@ def _internal(
     settings: Settings, inside: _Inside, certificates: Certificates, shares: descriptors.Shares
 ) -> InternalListener:
     identities = inside.identities
-    administration = Administration(identities, None, "changes")
+    audit = None if inside.protection is None else inside.protection.audit
+    administration = Administration(identities, audit, settings.audit.record)
     peers = PeerService(lambda: inside.node.peers, identities, inside.peers.received_from)
     inside.node.on_expelled(peers.expel)
     listener = InternalListener(
@@ -289,9 +300,13 @@ def _described(
 ) -> Service:
     """Return what every listener offers beside its own services."""
     offered = readiness.methods([one.full_name for one in services])
-    if settings.network.reflection:
-        offered |= Reflection([*services, HEALTH]).methods()
-    return offered
+    return offered | _reflection(settings, *services)
+
+
+def _reflection(settings: Settings, *services: ServiceDescriptor) -> Service:
+    if not settings.network.reflection:
+        return Service()
+    return Reflection([*services, HEALTH]).methods()
 
 
 def _listener(
@@ -317,6 +332,7 @@ def _listener(
         offered,
         service.budget,
     )
+    service.listen(listener.connection)
     certificates.on_change("client", listener.replace_tls)
     return listener
 

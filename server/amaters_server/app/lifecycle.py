@@ -17,6 +17,7 @@ import uvloop
 
 from amaters_server import __version__
 from amaters_server.app import from_settings
+from amaters_server.app.clock import SystemClock
 from amaters_server.app.compose import (
     Server,
     backup_places,
@@ -28,6 +29,8 @@ from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.pidfile import PidFile
 from amaters_server.app.private import private_files, tighten
 from amaters_server.app.reload import Reloadable, Reloader, Reloading
+from amaters_server.app.security.protection import Protection, protection_of
+from amaters_server.app.security.protection import require_files as require_protection_files
 from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import Stop
 from amaters_server.config.cluster import inside_exposure
@@ -79,16 +82,18 @@ def run(sources: Sources, loaded: Loaded) -> None:
         SIGNALS.ignore()
 
 
-def require_certificates(settings: Settings) -> None:
-    """Raise ConfigurationError when the certificates of these settings cannot be used."""
+def require_files(settings: Settings) -> None:
+    """Raise ConfigurationError when files that these settings name cannot be used."""
     Certificates(from_settings.tls_paths(settings))
+    require_protection_files(settings)
 
 
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order."""
     settings = loaded.settings
     stop, reloading = Stop(), Reloading()
-    with _signals(asyncio.get_running_loop(), stop, reloading):
+    signals = _signals(asyncio.get_running_loop(), stop, reloading)
+    with signals, _protection(settings) as protection:
         certificates = Certificates(from_settings.tls_paths(settings))
         raise_limit(settings.server.max_connections)
         _make_folder(settings.server.data_dir)
@@ -98,20 +103,28 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         if stop.asked:
             await asyncio.to_thread(engine.close)
             return
-        server = compose(settings, engine, certificates, reloading, logs.ring.records)
+        server = compose(settings, engine, certificates, reloading, logs.ring.records, protection)
         reloader = Reloader(sources, settings, _reloadable(server, logs), digest=loaded.digest)
         reloading.begin(reloader)
         logs.add_facts(lambda: _facts(server))
         async with _running(server, settings, stop):
             gc.freeze()
             if not stop.asked:
-                _log.info("server.started", extra=_where(server, settings))
-                exposed = "; ".join(_exposures(settings))
-                if exposed:
-                    _log.warning("server.unprotected", extra={"notice": exposed})
+                _log_start(server, settings)
             await stop.wanted()
             _log.info("server.stopping")
         _log.info("server.stopped")
+
+
+@contextlib.contextmanager
+def _protection(settings: Settings) -> Iterator[Protection | None]:
+    """Return what asks callers who they are, if anything does; its audit log closes last."""
+    protection = protection_of(settings, SystemClock(asyncio.get_running_loop()))
+    try:
+        yield protection
+    finally:
+        if protection is not None:
+            protection.close()
 
 
 @contextlib.asynccontextmanager
@@ -168,6 +181,9 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.webhook.run(), name="webhook"),
             tasks.create_task(log_rejections(server.listener.traffic), name="rejection-log"),
         ]
+        if server.protection is not None:
+            keys = server.protection.authenticator.run()
+            running.append(tasks.create_task(keys, name="identity-keys"))
         try:
             yield
         finally:
@@ -191,7 +207,12 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Stop, reloading: Reloading) 
 def _reloadable(server: Server, logs: Logs) -> Reloadable:
     def apply(settings: Settings) -> None:
         webhook = from_settings.webhook_settings(settings.alerts)
+        protection = server.protection
+        change = None if protection is None else protection.prepared(settings)
         _apply_logging(logs, settings)
+        # Nothing below can fail: a reload is done as a whole, or not at all.
+        if protection is not None and change is not None:
+            protection.replace(change)
         server.node.backups.move(backup_places(settings))
         server.webhook.settings = webhook
         server.monitor.apply(from_settings.alert_settings(settings))
@@ -225,10 +246,17 @@ def _facts(server: Server) -> dict[str, object]:
     return {"node": status.node_id, "term": status.term}
 
 
+def _log_start(server: Server, settings: Settings) -> None:
+    _log.info("server.started", extra=_where(server, settings))
+    exposed = "; ".join(_exposures(settings))
+    if exposed:
+        _log.warning("server.unprotected", extra={"notice": exposed})
+
+
 def _exposures(settings: Settings) -> Iterator[str]:
     inside = from_settings.internal_address(settings)
     for exposed in (
-        exposure(settings.server, settings.network),
+        exposure(settings.server, settings.network, settings.auth),
         inside_exposure(settings.network, settings.cluster, inside),
     ):
         if exposed is not None:

@@ -205,6 +205,13 @@ def contradictory(auth: AuthSection, network: NetworkSection) -> Iterator[Fault]
             "Authentication enabled but no valid auth methods configured: list a method, and set "
             "enabled = true in its own table",
         )
+    for method in methods:
+        if auth.enabled and method not in auth.methods and getattr(auth, method).enabled:
+            yield Fault(
+                f"auth.{method}.enabled",
+                f"it is not accepted while auth.methods does not list {method}: list it, or set "
+                "enabled to false",
+            )
     if auth.uses("mtls") and not (network.tls_enabled and network.require_client_cert):
         yield Fault(
             "auth.mtls.enabled",
@@ -221,7 +228,7 @@ def contradictory(auth: AuthSection, network: NetworkSection) -> Iterator[Fault]
 
 def doubtful(auth: AuthSection, network: NetworkSection) -> Iterator[str]:
     """Name what is valid and probably unintended."""
-    if "expiration_secs" in auth.jwt.model_fields_set:
+    if auth.uses("jwt") and auth.jwt.expiration_secs != HOUR:
         yield "auth.jwt.expiration_secs has no effect: this server issues no tokens, it checks them"
     shared = auth.uses("jwt") or auth.uses("kubernetes") or auth.uses("api_key")
     if shared and not network.tls_enabled:

@@ -72,6 +72,6 @@ def faults(authz: AuthzSection, audit: AuditSection) -> Iterator[Fault]:
         )
     if not authz.audit_enabled and audit.model_fields_set:
         key = f"audit.{min(audit.model_fields_set)}"
-        yield Fault(key, f"{key} has no effect while authz.audit_enabled is false: remove one")
+        yield Fault(key, "it has no effect while authz.audit_enabled is false: remove one of them")
     if audit.on_failure == "block" and authz.audit_log_path is None:
         yield Fault("audit.on_failure", "block needs a file of its own: set authz.audit_log_path")

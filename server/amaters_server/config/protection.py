@@ -1,7 +1,7 @@
 """Keys without effect: refused when they promise a protection, else named in a notice.
 
-This version authenticates by client certificate alone. What is set about tokens, keys, roles and
-audit has no effect, and so has everything about certificates while TLS is off.
+Nothing about credentials, roles and the audit log has an effect while authentication is off, nor
+anything about certificates while TLS is off.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,17 @@ from amaters_server.config.faults import Fault
 from amaters_server.config.sections import NetworkSection, ServerSection, TimeoutsSection
 
 INSTEAD = (
-    "it has no effect in this version, which would accept every caller: remove it, and set "
-    "network.require_client_cert to true to admit only certificate holders"
+    "it has no effect while auth.enabled is false, and every caller would be accepted: set "
+    "auth.enabled to true, or remove it"
 )
 
 TLS_KEYS = ("tls_cert", "tls_key", "tls_ca")
 
 
 def without_effect(section: BaseModel, name: str, auth: AuthSection) -> Iterator[Fault]:
-    """Name the keys of `[auth]` or `[authz]` that ask for a protection."""
+    """Name the keys that ask for a protection while authentication is off."""
+    if auth.enabled:
+        return
     # A file that disables it, such as one with all defaults, expects nothing of the other keys.
     declined = "enabled" in auth.model_fields_set and not auth.enabled
     for key, field in type(section).model_fields.items():
@@ -83,9 +85,9 @@ def ignored(settings: BaseModel, times: TimeoutsSection) -> Iterator[str]:
             yield f"{key} has no effect yet: {instead}"
 
 
-def exposure(server: ServerSection, network: NetworkSection) -> str | None:
+def exposure(server: ServerSection, network: NetworkSection, auth: AuthSection) -> str | None:
     """Return what strangers can do at the address of this server; None when it keeps them out."""
-    if network.require_client_cert:
+    if network.require_client_cert or auth.enabled:
         return None
     said = f"anyone who reaches {server.bind_address} can read and write all data"
     if network.tls_enabled:

@@ -17,6 +17,8 @@ RELOADABLE: Mapping[str, str] = {
     "server.max_connections": "rate_limit",
     "resource_limits.max_connections_per_client": "rate_limit",
     "alerts.": "alerts",
+    "auth.": "auth",
+    "authz.": "authz",
     "snapshots.destination": "snapshots",
     "snapshots.allowed_destinations": "snapshots",
     "snapshots.keep_local": "snapshots",
@@ -24,7 +26,10 @@ RELOADABLE: Mapping[str, str] = {
 }
 """Keys, or tables when they end in a dot, that a running server applies, and their labels.
 
-All but the alerts and the snapshots are published."""
+The alerts, the snapshots, auth and authz are not among those that are published."""
+
+AT_START = frozenset({"auth.enabled", "authz.audit_enabled", "authz.audit_log_path"})
+"""Keys of such tables that take effect at a start only."""
 
 NOT_YET = frozenset({"compaction"})
 """Published as reloadable, but the engine reads it at its start only."""
@@ -38,7 +43,16 @@ RESTART: Mapping[str, str] = {
 }
 """Keys with a published label of their own among those that need a restart."""
 
-PUBLISHED_ORDER = ("logging", "metrics", "compaction", "rate_limit", "alerts", "snapshots")
+PUBLISHED_ORDER = (
+    "logging",
+    "metrics",
+    "compaction",
+    "rate_limit",
+    "alerts",
+    "snapshots",
+    "auth",
+    "authz",
+)
 
 
 def takes_effect(key: str) -> bool:
@@ -83,7 +97,12 @@ def difference(old: Settings, new: Settings) -> Difference:
     """Compare key by key; every key that differs shows up under exactly one label."""
     updated: set[str] = set()
     skipped: dict[str, None] = {}
+    toggled = old.auth.enabled != new.auth.enabled
     for key in _differing(old, new, ""):
+        if toggled and key.startswith(("auth.", "authz.")):
+            # The callers are all asked, or none is, until the next start.
+            skipped["auth.enabled"] = None
+            continue
         label = _reloadable_label(key)
         if label is not None:
             updated.add(label)
@@ -99,8 +118,10 @@ def difference(old: Settings, new: Settings) -> Difference:
 
 def merged(old: Settings, new: Settings) -> Settings:
     """Return the old settings with what a reload may change taken from the new ones."""
+    identity = {} if old.auth.enabled != new.auth.enabled else _identity(old, new)
     return old.model_copy(
         update={
+            **identity,
             "logging": new.logging,
             "alerts": new.alerts,
             "snapshots": new.snapshots.model_copy(update={"dir": old.snapshots.dir}),
@@ -121,7 +142,17 @@ def merged(old: Settings, new: Settings) -> Settings:
     )
 
 
+def _identity(old: Settings, new: Settings) -> dict[str, object]:
+    audit = {
+        "audit_enabled": old.authz.audit_enabled,
+        "audit_log_path": old.authz.audit_log_path,
+    }
+    return {"auth": new.auth, "authz": new.authz.model_copy(update=audit)}
+
+
 def _reloadable_label(key: str) -> str | None:
+    if key in AT_START:
+        return None
     for prefix, label in RELOADABLE.items():
         if key == prefix or (prefix.endswith(".") and key.startswith(prefix)):
             return label

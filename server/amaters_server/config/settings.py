@@ -5,10 +5,11 @@ from pathlib import Path
 
 from pydantic import Field
 
+from amaters_server.config import authentication, authorization
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
 from amaters_server.config.faults import Fault
 from amaters_server.config.protection import ignored, tls_without_effect, without_effect
@@ -38,6 +39,7 @@ class Settings(Section):
     alerts: AlertsSection = AlertsSection()
     auth: AuthSection = AuthSection()
     authz: AuthzSection = AuthzSection()
+    audit: AuditSection = AuditSection()
     resource_limits: ResourceLimitsSection = ResourceLimitsSection()
     circuit_cache: CircuitCacheSection = CircuitCacheSection()
     timeouts: TimeoutsSection = TimeoutsSection()
@@ -59,8 +61,7 @@ def contradictions(settings: Settings) -> list[Fault]:
         *_tls(settings),
         *_cluster(settings),
         *inside_faults(settings.network, settings.cluster),
-        *without_effect(settings.auth, "auth", settings.auth),
-        *without_effect(settings.authz, "authz", settings.auth),
+        *_identity(settings),
         *_files_and_times(settings),
     ]
 
@@ -69,6 +70,7 @@ def doubts(settings: Settings) -> Iterator[str]:
     """Name settings that are valid and probably unintended."""
     network, cluster = settings.network, settings.cluster
     yield from ignored(settings, settings.timeouts)
+    yield from authentication.doubtful(settings.auth, network)
     if settings.storage.wal.sync_mode == "none":
         yield (
             'storage.wal.sync_mode is "none": acknowledged writes may be lost when the machine fails'
@@ -110,6 +112,14 @@ def _tls(settings: Settings) -> Iterator[Fault]:
             "certificate and key belong together, and one alone has no effect: set both, or remove "
             "both to use those of [network]",
         )
+
+
+def _identity(settings: Settings) -> Iterator[Fault]:
+    for name in ("auth", "authz", "audit"):
+        yield from without_effect(getattr(settings, name), name, settings.auth)
+    if settings.auth.enabled:
+        yield from authentication.contradictory(settings.auth, settings.network)
+        yield from authorization.faults(settings.authz, settings.audit)
 
 
 def _cluster(settings: Settings) -> Iterator[Fault]:

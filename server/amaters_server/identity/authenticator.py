@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from amaters_server.identity import certificates, jws
 from amaters_server.identity.api_keys import ApiKeys
@@ -12,7 +13,7 @@ from amaters_server.identity.credentials import Credentials
 from amaters_server.identity.jwks import PAUSE_SECONDS, FetchedKeys
 from amaters_server.identity.tokens import TokenCheck
 from amaters_server.model.clock import Clock
-from amaters_server.model.errors import AuthenticationError, TooManyFailuresError
+from amaters_server.model.errors import AuthenticationError, DatabaseError, TooManyFailuresError
 from amaters_server.model.principal import ANONYMOUS, Principal
 
 
@@ -45,6 +46,20 @@ class LoginCounts:
     failed: int = 0
     turned_away: int = 0
     """Not even checked, after too many failures."""
+    missing: int = 0
+    """Calls without a credential."""
+
+
+class LoginRecorder(Protocol):
+    """Takes every outcome before it counts; what it raises ends the call instead."""
+
+    def succeeded(self, principal: Principal, address: str, /) -> None:
+        """Record that a credential was verified."""
+        ...
+
+    def failed(self, error: DatabaseError, address: str, /) -> None:
+        """Record that a caller was refused."""
+        ...
 
 
 class Authenticator:
@@ -52,6 +67,7 @@ class Authenticator:
 
     def __init__(self, methods: Methods, clock: Clock) -> None:
         self.counts = LoginCounts()
+        self.recorder: LoginRecorder | None = None
         self.generation = 0
         """Goes up when principals found so far count no more; compare it before you reuse one."""
         self._clock = clock
@@ -83,24 +99,30 @@ class Authenticator:
         if principal is not None:
             return principal
         if not digest:
-            raise AuthenticationError(f"No authentication provided: {self._accepted()}")
-        try:
-            self._limit.require(credentials.address, self._clock.now())
-        except TooManyFailuresError:
-            self.counts.turned_away += 1
-            raise
+            missing = AuthenticationError(f"No authentication provided: {self._accepted()}")
+            self.counts.missing += 1
+            self._record_failure(missing, credentials.address)
+            raise missing
+        self._require_few_failures(credentials.address)
         generation = self.generation
         try:
             principal = await self._verified(credentials)
-        except AuthenticationError:
-            self.counts.failed += 1
-            self._limit.failed(credentials.address, self._clock.now())
+        except AuthenticationError as refused:
+            self.refused(refused, credentials.address)
             raise
         self.counts.succeeded += 1
+        if self.recorder is not None:
+            self.recorder.succeeded(principal, credentials.address)
         if generation == self.generation:
             # Otherwise the methods have changed meanwhile, and the next call asks the new ones.
             self._cache.put(digest, principal)
         return principal
+
+    def refused(self, error: AuthenticationError, address: str) -> None:
+        """Count credentials that are not valid, or not even well-formed, against their address."""
+        self._limit.failed(address, self._clock.now())
+        self.counts.failed += 1
+        self._record_failure(error, address)
 
     def replace(self, methods: Methods) -> None:
         """Use other methods from now on; every credential is verified again."""
@@ -119,6 +141,18 @@ class Authenticator:
         finally:
             for keys in self._methods.fetched():
                 keys.close()
+
+    def _require_few_failures(self, address: str) -> None:
+        try:
+            self._limit.require(address, self._clock.now())
+        except TooManyFailuresError as refused:
+            self.counts.turned_away += 1
+            self._record_failure(refused, address)
+            raise
+
+    def _record_failure(self, error: DatabaseError, address: str) -> None:
+        if self.recorder is not None:
+            self.recorder.failed(error, address)
 
     def _subscribe(self, methods: Methods) -> None:
         for keys in methods.fetched():

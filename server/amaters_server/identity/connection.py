@@ -7,6 +7,7 @@ from amaters_server.identity.credentials import (
     Metadata,
     credentials_of,
 )
+from amaters_server.model.errors import AuthenticationError
 from amaters_server.model.principal import Principal
 
 
@@ -21,17 +22,27 @@ class ConnectionCallers:
         `certificate` is the verified one of the client (DER), if it presented one.
         """
         self._authenticator = authenticator
-        self._address = peer.rpartition(":")[0].strip("[]")
+        self.address = peer.rpartition(":")[0].strip("[]")
+        """Of the other side, without port."""
         self._certificate = certificate
         self._credential: tuple[str, str | bytes] | None = None
         self._principal: Principal | None = None
         self._generation = -1
 
-    def known(self, metadata: Metadata) -> Principal | None:
-        """Return the caller if it was verified before; None: `authenticate` has to.
+    @property
+    def generation(self) -> int:
+        """The authenticator's; goes up when principals found so far count no more."""
+        return self._authenticator.generation
 
-        AuthenticationError if the credentials are ambiguous or malformed.
-        """
+    def current(self, principal: Principal, generation: int) -> bool:
+        """Whether a principal that was found at this generation still counts."""
+        authenticator = self._authenticator
+        if generation != authenticator.generation:
+            return False
+        return not principal.expired(authenticator.unix_seconds())
+
+    def known(self, metadata: Metadata) -> Principal | None:
+        """Return the caller if it was verified before; None: `authenticate` has to."""
         authenticator = self._authenticator
         header = authenticator.methods.api_key_header
         credential = None
@@ -51,19 +62,27 @@ class ConnectionCallers:
             ):
                 return principal
         # Several credentials at once come here, too, and are refused.
-        found = authenticator.known(self._credentials(metadata))
+        try:
+            found = authenticator.known(self._credentials(metadata))
+        except AuthenticationError:
+            return None
         if found is not None:
             self._remember(credential, found)
         return found
 
     async def authenticate(self, metadata: Metadata) -> Principal:
         """Return the caller; errors and waits are those of `Authenticator.authenticate`."""
-        return await self._authenticator.authenticate(self._credentials(metadata))
+        try:
+            credentials = self._credentials(metadata)
+        except AuthenticationError as refused:
+            self._authenticator.refused(refused, self.address)
+            raise
+        return await self._authenticator.authenticate(credentials)
 
     def _credentials(self, metadata: Metadata) -> Credentials:
         return credentials_of(
             metadata,
-            address=self._address,
+            address=self.address,
             api_key_header=self._authenticator.methods.api_key_header,
             certificate=self._certificate,
         )

@@ -98,7 +98,7 @@ def test_what_could_grant_more_than_was_meant_is_refused(one_role, permission, w
     text = refused(one_role(**permission))
 
     assert words in text
-    assert "[roles.r.permissions.0." in text
+    assert text.startswith("roles.r.permissions.0.")
 
 
 @pytest.mark.parametrize("document", [{}, [], None, {"roles": []}, {"roles": {"a": 1}}])
@@ -112,7 +112,7 @@ def test_every_fault_is_named_at_once():
     assert "inherits from 'x', which is no role of this file" in text
     assert "two roles have this name" in text
     assert text.count("a role is a table with a name") == 2
-    assert "[rolls]" in text
+    assert "rolls: this key is not known here" in text
 
 
 @pytest.mark.parametrize(

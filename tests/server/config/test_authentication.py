@@ -45,7 +45,10 @@ def test_what_is_complete_is_accepted(auth):
     [
         ({}, ["auth.methods"]),
         ({"methods": ["jwt"]}, ["auth.methods"]),
-        ({"methods": [], "jwt": {"enabled": True, "secret": SECRET}}, ["auth.methods"]),
+        (
+            {"methods": [], "jwt": {"enabled": True, "secret": SECRET}},
+            ["auth.methods", "auth.jwt.enabled"],
+        ),
         ({"mtls": {"enabled": True}}, ["auth.mtls.enabled"]),
         (jwt(), ["auth.jwt.secret"]),
         (jwt(jwks_url="https://issuer/keys"), ["auth.jwt.secret"]),

@@ -3,7 +3,7 @@
 import pytest
 from amaters_server.config import aliases
 from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, as_toml, load
 from amaters_server.config.protection import exposure
@@ -34,8 +34,10 @@ def keys(section, prefix):
             yield from keys(inner, f"{prefix}.{name}")
 
 
-EVERY_KEY = dict([*keys(AuthSection, "auth"), *keys(AuthzSection, "authz")])
-"""Of the two tables, the keys that are published; see docs/configuration.md."""
+EVERY_KEY = dict(
+    [*keys(AuthSection, "auth"), *keys(AuthzSection, "authz"), *keys(AuditSection, "audit")]
+)
+"""Of the three tables, every key; see docs/configuration.md."""
 
 
 def set_to_something(key: str) -> str:
@@ -51,6 +53,8 @@ def set_to_something(key: str) -> str:
             ("tuple", '["mtls"]'),
             ("bool", "true"),
             ("deny-by-default", '"deny-by-default"'),
+            ("'changes'", '"all"'),
+            ("'block'", '"block"'),
             ("int", "3600"),
             ("", '"something"'),
         )
@@ -61,28 +65,59 @@ def set_to_something(key: str) -> str:
     return f"[{table}]\n{name} = {value}\n"
 
 
-@pytest.mark.parametrize("key", EVERY_KEY)
-def test_a_key_of_authentication_is_refused_and_says_what_to_do(tmp_path, key):
+@pytest.mark.parametrize("key", [key for key in EVERY_KEY if key != "auth.enabled"])
+def test_a_key_of_authentication_is_refused_while_that_is_off(tmp_path, key):
     [line] = refusal(tmp_path, set_to_something(key))
 
     assert line == (
-        f"{key}: it has no effect in this version, which would accept every caller: "
-        "remove it, and set network.require_client_cert to true to admit only certificate holders"
+        f"{key}: it has no effect while auth.enabled is false, and every caller would be "
+        "accepted: set auth.enabled to true, or remove it"
     )
 
 
 def test_each_key_is_a_line(tmp_path):
-    lines = refusal(
-        tmp_path,
-        '[auth]\nenabled = true\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"',
-    )
+    lines = refusal(tmp_path, '[auth]\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"')
 
     assert [line.partition(": ")[0] for line in lines] == [
-        "auth.enabled",
         "auth.methods",
         "auth.jwt.enabled",
         "auth.jwt.secret",
     ]
+
+
+IN_FORCE = '[auth]\nenabled = true\nmethods = ["jwt"]\n[auth.jwt]\nenabled = true\nsecret = "s"\n'
+
+
+def test_authentication_with_a_method_is_taken(tmp_path):
+    assert loaded(tmp_path, TLS + IN_FORCE).notices == ()
+
+
+def test_tokens_that_cross_the_network_in_the_clear_are_told(tmp_path):
+    [notice] = loaded(tmp_path, IN_FORCE).notices
+
+    assert notice.startswith("auth: tokens and keys cross the network in the clear")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[auth]\nenabled = true",
+            "auth.methods: Authentication enabled but no valid auth methods",
+        ),
+        (IN_FORCE + "[auth.api_key]\nenabled = true", "auth.api_key.enabled: it is not accepted"),
+        (IN_FORCE + '[authz]\npolicies_file = "p"', "authz.policies_file: policies have no effect"),
+        (IN_FORCE + '[audit]\non_failure = "block"', "audit.on_failure: block needs a file"),
+        (
+            IN_FORCE + '[authz]\naudit_enabled = false\n[audit]\nrecord = "all"',
+            "audit.record: it has no effect while authz.audit_enabled is false",
+        ),
+    ],
+)
+def test_what_contradicts_authentication_is_refused(tmp_path, text, line):
+    [found] = refusal(tmp_path, text)
+
+    assert found.startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -222,13 +257,13 @@ def test_a_limit_that_is_not_kept_yet_is_told(tmp_path, text, key):
 def test_what_strangers_can_do_is_told(tmp_path, text, said):
     settings = loaded(tmp_path, text).settings
 
-    assert (exposure(settings.server, settings.network) or "").startswith(said)
+    assert (exposure(settings.server, settings.network, settings.auth) or "").startswith(said)
 
 
 def test_nothing_is_told_about_strangers_where_certificates_are_demanded(tmp_path):
     settings = loaded(tmp_path, f"{TLS}tls_ca = 'a'\nrequire_client_cert = true").settings
 
-    assert exposure(settings.server, settings.network) is None
+    assert exposure(settings.server, settings.network, settings.auth) is None
 
 
 @pytest.mark.parametrize(("said", "noticed"), [("", 1), ("require_client_cert = false", 0)])

@@ -82,8 +82,9 @@ async def test_the_header_counts_as_well_as_its_value(callers):
     await callers.authenticate([KEY])
     assert callers.known([KEY]) is not None
 
+    assert callers.known([("authorization", "hunter2")]) is None
     with pytest.raises(AuthenticationError, match="another scheme"):
-        callers.known([("authorization", "hunter2")])
+        await callers.authenticate([("authorization", "hunter2")])
 
 
 @pytest.mark.parametrize("both", [[KEY, KEY], [KEY, bearing("ada")], [bearing("ada"), KEY]])
@@ -92,8 +93,9 @@ async def test_a_known_credential_beside_another_is_refused(callers, both):
     await callers.authenticate([bearing("ada")])
     callers.known([both[0]])
 
+    assert callers.known(both) is None
     with pytest.raises(AuthenticationError, match="send one of token and API key"):
-        callers.known(both)
+        await callers.authenticate(both)
 
 
 async def test_a_known_caller_ends_with_its_token(callers, clock):

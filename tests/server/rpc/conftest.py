@@ -11,17 +11,33 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
+from amaters_server.access.access import Access
+from amaters_server.access.audit import Event
+from amaters_server.access.gate import Gate
+from amaters_server.access.roles import parsed
+from amaters_server.app.security.logins import LoginRecord
+from amaters_server.config.authentication import AuthSection
+from amaters_server.config.authorization import AuthzSection
+from amaters_server.identity.authenticator import Authenticator
+from amaters_server.identity.methods import read_methods
 from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, NotAuditedError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import AqlService
+from amaters_server.rpc.callers.callers import Callers
+from amaters_server.rpc.health import HealthService
+from amaters_server.rpc.reflection import Reflection
 from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.counters import CallCounters, Traffic
+from amaters_server.testing.loopback import LoopClock
+from amaters_server.testing.tokens import Signer
+
+AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
 
 class DictView:
@@ -142,6 +158,39 @@ class Served:
     stub: AqlServiceStub
 
 
+@dataclass
+class Guarded:
+    """A listener that asks who calls; tokens are signed with one shared secret."""
+
+    served: Served
+    access: Access
+    authenticator: Authenticator
+    callers: Callers
+    audit: "Recorded"
+    signer: Signer
+
+    def headers(self, *roles: str, expires: float = 3600, name: str = "ann") -> tuple:
+        claims = {"sub": name, "exp": int(time.time() + expires), "roles": roles}
+        return (("authorization", f"Bearer {self.signer.token(claims)}"),)
+
+
+class Recorded:
+    """Takes the place of an audit log."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.failing = False
+
+    def repeat(self, _key: object) -> bool:
+        if self.failing:
+            raise NotAuditedError("the disk is full")
+        return False
+
+    def record(self, event: Event, _key: object = None) -> None:
+        self.repeat(None)
+        self.events.append(event)
+
+
 def blob(data: bytes, **metadata) -> types_pb2.CipherBlob:
     facts = {"size": len(data), "checksum": crc32(data), "created_at": 1_700_000_000, **metadata}
     return types_pb2.CipherBlob(data=data, metadata=types_pb2.CipherMetadata(**facts))
@@ -186,9 +235,13 @@ def ask() -> Ask:
 
 
 @asynccontextmanager
-async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
+async def serving(
+    limits: QueryLimits | None = None,
+    callers: Callers | None = None,
+    database: DictDatabase | None = None,
+) -> AsyncIterator[Served]:
     limits = limits or QueryLimits()
-    database, counters = DictDatabase(), CallCounters()
+    database, counters = database or DictDatabase(), CallCounters()
     now = asyncio.get_running_loop().time
     sources = Sources(
         status=database.status,
@@ -199,9 +252,14 @@ async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
         counters=counters,
         storage_type="memory",
     )
-    service = AqlService(database, AdminKeys(sources), counters, limits=limits, now=now)
+    service = AqlService(
+        database, AdminKeys(sources), counters, limits=limits, now=now, callers=callers
+    )
     settings = ListenerSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
-    listener = GrpcListener(settings, service.methods)
+    reflection = Reflection([AQL]).methods()
+    health = HealthService(lambda: True).methods([AQL.full_name])
+    listener = GrpcListener(settings, service.methods | health | service.gated(reflection))
+    service.listen(listener.connection)
     await listener.start()
     channel = grpc.aio.insecure_channel(
         f"127.0.0.1:{listener.port}",
@@ -219,6 +277,60 @@ async def serving(limits: QueryLimits | None = None) -> AsyncIterator[Served]:
 async def served() -> AsyncIterator[Served]:
     async with serving() as running:
         yield running
+
+
+ROLES = {
+    "roles": [
+        {"name": "admin", "permissions": [{"resource": "*", "actions": ["admin"]}]},
+        {"name": "user", "permissions": [{"resource": "collection:*", "actions": ["write"]}]},
+        {"name": "reader", "permissions": [{"resource": "collection:*", "actions": ["read"]}]},
+        {
+            "name": "clerk",
+            "permissions": [
+                {"resource": "collection:orders", "actions": ["write"], "key_prefixes": ["eu/"]},
+                {"resource": "collection:prices", "actions": ["read"]},
+            ],
+        },
+        {"name": "watcher", "permissions": [{"resource": "server", "actions": ["read"]}]},
+    ]
+}
+
+
+@asynccontextmanager
+async def guarding(
+    *, limits: QueryLimits | None = None, record: str = "all", **authz: object
+) -> AsyncIterator[Guarded]:
+    signer = Signer("HS256", b"a secret of thirty-two bytes, so.")
+    jwt = {"enabled": True, "secret": signer.key.decode()}
+    auth = AuthSection.model_validate(
+        {
+            "enabled": True,
+            "methods": ["jwt"],
+            "jwt": jwt,
+            "failures_per_minute": 1000,
+            "reject_unauthenticated": "anonymous_role" not in authz,
+        }
+    )
+    clock, audit = LoopClock(), Recorded()
+    settings = AuthzSection.model_validate({"default_role": "clerk", **authz})
+    access = Access(settings, parsed(ROLES))
+    authenticator = Authenticator(read_methods(auth, clock), clock)
+    authenticator.recorder = LoginRecord(access, audit)
+    callers = Callers(authenticator, Gate(access, audit, record))
+    async with serving(limits, callers) as served:
+        yield Guarded(served, access, authenticator, callers, audit, signer)
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[Guarded]:
+    async with guarding() as running:
+        yield running
+
+
+@pytest.fixture
+def guarding_with():
+    """Ask callers with settings of the test's own."""
+    return guarding
 
 
 @pytest.fixture

@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from amaters.wire.aql_pb2 import BatchRequest
 from amaters.wire.query_pb2 import Query
 from google.protobuf.message import DecodeError
 
+from amaters_server.access.decision import Administer, Asked
 from amaters_server.model.errors import DatabaseError, MalformedError
 from amaters_server.model.keys import DataKey, collection_prefix
 from amaters_server.model.queries import Columns, Get, Operation, Put, Read, Remove, Result, Write
 from amaters_server.rpc.aql import decode, encode
+from amaters_server.rpc.aql.admin_keys import verb_of
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
+from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.telemetry.counters import Op
 
@@ -23,33 +27,41 @@ class Batches:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def execute(self, calls: Sequence[Call], responder: Responder) -> None:
-        """Take all waiting calls; those that make no sense are answered at once."""
+    def execute(
+        self, calls: Sequence[Call], responder: Responder, callers: Sequence[Caller] | None = None
+    ) -> None:
+        """Take all waiting calls; those that make no sense or may not be are answered at once.
+
+        Without `callers` everybody may do everything.
+        """
         executor = self._executor
         batch = Gathering(responder, now=executor.now(), longest=executor.limits.request_seconds)
         usual = decode.USUAL.batches([call[2] for call in calls])
-        for call, columns in zip(calls, usual, strict=True):
+        asked = callers or repeat(None)
+        for call, columns, caller in zip(calls, usual, asked):  # noqa: B905 - as in `queries`
             if columns is None:
-                self._decode(call, batch)
+                self._decode(call, batch, caller)
             else:
-                self._take(call, columns, batch)
+                self._take(call, columns, batch, caller)
         executor.hand_over(batch)
 
-    def _take(self, call: Call, columns: decode.Columns, batch: Gathering) -> None:
+    def _take(
+        self, call: Call, columns: decode.Columns, batch: Gathering, caller: Caller | None
+    ) -> None:
         keys, values, request_id, timeout_ms = columns
         try:
-            arrival = batch.arrival(call, request_id, timeout_ms)
+            arrival = batch.arrival(call, request_id, timeout_ms, caller)
             self._accept(_Plan.of_columns(keys, values), arrival, batch)
         except DatabaseError as error:
             batch.refuse(call, request_id, error)
 
-    def _decode(self, call: Call, batch: Gathering) -> None:
+    def _decode(self, call: Call, batch: Gathering, caller: Caller | None) -> None:
         request_id = None
         try:
             request = BatchRequest.FromString(call[2])
             if request.HasField("request_id"):
                 request_id = request.request_id
-            arrival = batch.arrival(call, request_id, request.timeout_ms)
+            arrival = batch.arrival(call, request_id, request.timeout_ms, caller)
             self._accept(_Plan.of(request), arrival, batch)
         except _QueryRefusedError as wrong:
             text = f"Query {wrong.index} in batch failed to parse: "
@@ -60,6 +72,8 @@ class Batches:
             batch.refuse(call, None, MalformedError("this is no BatchRequest"))
 
     def _accept(self, plan: "_Plan", arrival: Arrival, batch: Gathering) -> None:
+        if arrival.caller is not None:
+            arrival.caller.ask_all(plan.asked)
         if plan.commands:
             waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
             self._executor.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
@@ -82,6 +96,9 @@ class Batches:
         if plan.operations:
             results = await self._executor.perform(plan.operations, arrival, writing=plan.writing)
         for index, key in sorted(plan.commands.items()):
+            if arrival.caller is not None:
+                # The operations took their time, in which the roles may have changed.
+                arrival.caller.require(Administer(verb_of(key)))
             results.insert(index, await self._executor.admin_keys.answer(key))
         return results
 
@@ -111,6 +128,16 @@ class _Plan:
 
     writing: bool
     """Whether anything in it changes something."""
+
+    @property
+    def asked(self) -> Sequence[Asked]:
+        """Everything in it, in its order."""
+        if not self.commands:
+            return self.operations
+        asked: list[Asked] = list(self.operations)
+        for index, key in sorted(self.commands.items()):
+            asked.insert(index, Administer(verb_of(key)))
+        return asked
 
     @classmethod
     def of(cls, request: BatchRequest) -> "_Plan":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+from amaters_server.access.decision import Administer
 from amaters_server.model.cluster import NodeState
 from amaters_server.model.errors import (
     DatabaseError,
@@ -15,7 +16,7 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc.aql import encode, scans
-from amaters_server.rpc.aql.admin_keys import AdminKeys
+from amaters_server.rpc.aql.admin_keys import AdminKeys, verb_of
 from amaters_server.rpc.aql.pending import (
     Arrival,
     Gathering,
@@ -62,6 +63,7 @@ class Executor:
 
     def administer(self, key: bytes, arrival: Arrival) -> None:
         """Answer a Get whose key is an administrative command."""
+        arrival.ask(Administer(verb_of(key)))
         self.spawn(
             self._administered(key),
             arrival.waiting(self.pending.ops[Op.GET], _any),
@@ -102,7 +104,7 @@ class Executor:
         view = await self.database.view(arrival.deadline, stale=arrival.stale)
         limit = self.limits.message_bytes
         with closing(view), self.ending_with_the_node(), self.budget.share() as share:
-            reading = scans.Reading(view, walk)
+            reading = scans.Reading(view, walk, arrival.caller)
             rows = await scans.collect(reading, self.budget, share, limit_bytes=limit)
         return [encode.multi_result(rows)]
 

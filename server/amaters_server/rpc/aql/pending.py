@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from amaters_server.access.decision import Asked
 from amaters_server.model.errors import DatabaseError, MalformedError, OverloadedError
 from amaters_server.model.queries import Answer, Read, Result, Write
 from amaters_server.rpc.aql import encode
+from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Metadata, Responder
 from amaters_server.telemetry.counters import CallCounters, OpCounters
@@ -64,10 +66,17 @@ class Arrival(NamedTuple):
     started: float
     deadline: float
     metadata: Metadata | None
+    caller: Caller | None = None
+    """Who has to be asked; None: everybody may do everything."""
+
+    def ask(self, asked: Asked) -> None:
+        """Pass one operation."""
+        if self.caller is not None:
+            self.caller.ask(asked)
 
     def waiting(self, counters: OpCounters, encoder: Encoder) -> WaitingCall:
         """Return what is kept of it while it is pending."""
-        responder, call_id, request_id, started, _, _ = self
+        responder, call_id, request_id, started = self[:4]
         return WaitingCall(responder, call_id, counters, request_id, started, encoder)
 
     @property
@@ -140,11 +149,13 @@ class Gathering:
         self.refused: list[tuple[int, bytes]] = []
         """Call ids and answers."""
 
-    def arrival(self, call: Call, request_id: str | None, timeout_ms: int) -> Arrival:
+    def arrival(
+        self, call: Call, request_id: str | None, timeout_ms: int, caller: Caller | None
+    ) -> Arrival:
         """Return the call with what its message says of itself."""
         call_id, _, _, left, metadata, _ = call
         deadline = self.now + seconds_for(timeout_ms, left, self.longest)
-        return Arrival(self.responder, call_id, request_id, self.now, deadline, metadata)
+        return Arrival(self.responder, call_id, request_id, self.now, deadline, metadata, caller)
 
     def refuse(
         self, call: Call, request_id: str | None, error: DatabaseError, *, context: str = ""
@@ -166,10 +177,11 @@ class PendingCalls:
         self._waiting: dict[int, WaitingCall] = {}
         self._next = 0
         self._streams = 0
+        self._unverified = 0
         self._empty: asyncio.Event | None = None
 
     def __len__(self) -> int:
-        return len(self._waiting) + self._streams
+        return len(self._waiting) + self._streams + self._unverified
 
     @contextmanager
     def stream(self) -> Iterator[None]:
@@ -196,18 +208,35 @@ class PendingCalls:
         self._ended()
         await self._empty.wait()
 
+    @contextmanager
+    def verification(self) -> Iterator[None]:
+        """Note a call as in progress while its caller is verified; OverloadedError as for streams.
+
+        Strangers can make as many of these as they like, so half the room is kept from them.
+        """
+        most = max(1, self._limit // 2)
+        if self._unverified >= most:
+            raise OverloadedError(waiting=self._unverified, limit=most)
+        self._require_room()
+        self._unverified += 1
+        try:
+            yield
+        finally:
+            self._unverified -= 1
+            self._ended()
+
     def _ended(self) -> None:
         if self._empty is not None and not len(self):
             self._empty.set()
 
     def _require_room(self) -> None:
-        taken = len(self._waiting) + self._streams
+        taken = len(self)
         if taken >= self._limit:
             raise OverloadedError(waiting=taken, limit=self._limit)
 
     def enter(self, waiting: WaitingCall) -> int:
         """Note a call as in progress; returns its ticket. OverloadedError when there are too many."""
-        if len(self._waiting) + self._streams >= self._limit:
+        if len(self._waiting) + self._streams + self._unverified >= self._limit:
             self._require_room()
         self._next = ticket = self._next + 1
         self._waiting[ticket] = waiting

@@ -5,6 +5,7 @@ makes a task, a future or a lock. Calls that walk many rows run as tasks of thei
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 
 from amaters.wire.aql_pb2 import QueryRequest
 from amaters.wire.query_pb2 import Query
@@ -26,6 +27,7 @@ from amaters_server.rpc.aql.pending import (
 )
 from amaters_server.rpc.aql.predicates import compiled
 from amaters_server.rpc.aql.scans import Walk
+from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.rpc.transport.status import MissingQueryError, UnsupportedQueryError
 from amaters_server.telemetry.counters import Op, OpCounters
@@ -43,19 +45,25 @@ class Queries:
         self._gets, self._puts = self._ops[Op.GET], self._ops[Op.PUT]
         self._deletes = self._ops[Op.DELETE]
 
-    def execute(self, calls: Sequence[Call], responder: Responder) -> None:
-        """Take all waiting calls; those that make no sense are answered at once."""
+    def execute(
+        self, calls: Sequence[Call], responder: Responder, callers: Sequence[Caller] | None = None
+    ) -> None:
+        """Take all waiting calls; those that make no sense or may not be are answered at once.
+
+        Without `callers` everybody may do everything.
+        """
         executor = self._executor
         batch = Gathering(responder, now=executor.now(), longest=executor.limits.request_seconds)
         usual = decode.USUAL.queries([call[2] for call in calls])
-        for call, lone in zip(calls, usual, strict=True):
+        asked = callers or repeat(None)
+        for call, lone, caller in zip(calls, usual, asked):  # noqa: B905 - `repeat` has no end
             if lone is None:
-                self._decode(call, batch)
+                self._decode(call, batch, caller)
             else:
-                self._take(call, lone, batch)
+                self._take(call, lone, batch, caller)
         executor.hand_over(batch)
 
-    def _take(self, call: Call, lone: decode.Lone, batch: Gathering) -> None:
+    def _take(self, call: Call, lone: decode.Lone, batch: Gathering, caller: Caller | None) -> None:
         """Accept a usual query; every line here counts at some ten thousand calls a second."""
         kind, key, value, request_id, timeout_ms = lone
         call_id, _, _, left, metadata, _ = call
@@ -64,18 +72,22 @@ class Queries:
         enter = self._executor.pending.enter
         try:
             if kind == decode.GET:
+                get = made(Get, (key,))
+                if caller is not None:
+                    caller.ask(get)
                 ticket = enter(
                     made(WaitingCall, (responder, call_id, self._gets, request_id, now, _value))
                 )
-                get = made(Get, (key,))
                 batch.reads.append(made(Read, (ticket, (get,), deadline, wants_stale(metadata))))
                 return
+            change = made(Put, (key, value)) if kind == decode.SET else made(Remove, (key,))
+            if caller is not None:
+                caller.ask(change)
             session, sequence = session_of(request_id)
             counters = self._puts if kind == decode.SET else self._deletes
             ticket = enter(
                 made(WaitingCall, (responder, call_id, counters, request_id, now, _success))
             )
-            change = made(Put, (key, value)) if kind == decode.SET else made(Remove, (key,))
             forward = wants_forwarding(metadata)
             batch.writes.append(
                 made(Write, (ticket, (change,), deadline, session, sequence, forward))
@@ -83,14 +95,14 @@ class Queries:
         except DatabaseError as error:
             batch.refuse(call, request_id, error)
 
-    def _decode(self, call: Call, batch: Gathering) -> None:
+    def _decode(self, call: Call, batch: Gathering, caller: Caller | None) -> None:
         """Accept or refuse whatever else it is."""
         request_id = None
         try:
             request = QueryRequest.FromString(call[2])
             if request.HasField("request_id"):
                 request_id = request.request_id
-            arrival = batch.arrival(call, request_id, request.timeout_ms)
+            arrival = batch.arrival(call, request_id, request.timeout_ms, caller)
             self._accept(request, arrival, batch.writes, batch.reads)
         except DatabaseError as error:
             batch.refuse(call, request_id, error)
@@ -109,6 +121,7 @@ class Queries:
             if query.get.key.data.startswith(decode.ADMIN_PREFIX):
                 self._executor.administer(query.get.key.data, arrival)
                 return
+            arrival.ask(get)
             ticket = self._executor.pending.enter(arrival.waiting(self._gets, _value))
             reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
         elif kind == "delete":
@@ -117,6 +130,7 @@ class Queries:
             self._accept_many_rows(request, query, arrival, reads)
 
     def _write(self, operation: Put | Remove, counters: OpCounters, arrival: Arrival) -> Write:
+        arrival.ask(operation)
         session = arrival.session
         ticket = self._executor.pending.enter(arrival.waiting(counters, _success))
         return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
@@ -128,7 +142,9 @@ class Queries:
             case "range":
                 self._range(query, arrival, reads)
             case "filter":
-                self._executor.walk(filter_walk(query), arrival)
+                walk = filter_walk(query)
+                arrival.ask(walk.scan)
+                self._executor.walk(walk, arrival)
             case "update":
                 raise UnsupportedQueryError(
                     "Update queries are not carried out: read the values, and set new ones in a "
@@ -142,6 +158,7 @@ class Queries:
     def _range(self, query: Query, arrival: Arrival, reads: list[Read]) -> None:
         scan = decode.scan(query.range)
         prefix_length = len(collection_prefix(query.range.collection))
+        arrival.ask(scan)
         if scan.limit is None or scan.limit > DIRECT_ROWS:
             self._executor.walk(
                 Walk(scan.start, scan.end, prefix_length, limit=scan.limit), arrival

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from amaters.wire.types_pb2 import CipherBlob
 
+from amaters_server.model.keys import DataKey
+from amaters_server.model.queries import Scan
 from amaters_server.node.ports import DataView
 from amaters_server.rpc.aql import encode
 from amaters_server.rpc.aql.predicates import Test
+from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.budget import AnswerBudget, Share
 from amaters_server.rpc.transport.calls import Send
 from amaters_server.rpc.transport.status import AnswerTooLargeError
@@ -37,12 +40,32 @@ class Walk:
     offset: int = 0
     limit: int | None = None
 
+    @property
+    def scan(self) -> Scan:
+        """The operation that this walk carries out: it reads all of its range."""
+        return Scan(DataKey(self.start), DataKey(self.end), None)
+
+
+class WalkPermit:
+    """Whether the caller of a walk may go on with it; asked before every slice."""
+
+    def __init__(self, caller: Caller, walk: Walk) -> None:
+        self._caller = caller
+        self._scan = walk.scan
+
+    async def renew(self) -> None:
+        """Pass, or raise AuthenticationError or PermissionDeniedError."""
+        self._caller = await self._caller.current()
+        self._caller.require(self._scan)
+
 
 class Reading:
     """One walk over a view, slice by slice; `rest` releases its current row meanwhile."""
 
-    def __init__(self, view: DataView, walk: Walk) -> None:
+    def __init__(self, view: DataView, walk: Walk, caller: Caller | None = None) -> None:
+        """Without a caller everybody may read everything."""
         self._view = view
+        self.permit = None if caller is None else WalkPermit(caller, walk)
         self._walk = walk
         self._rows: Iterator[tuple[bytes, bytes]] | None = None
         self._start = walk.start
@@ -122,6 +145,8 @@ async def stream(
 
 
 async def _turn(reading: Reading, budget: AnswerBudget, share: Share) -> None:
+    if reading.permit is not None:
+        await reading.permit.renew()
     if not budget.take_turn(share):
         reading.rest()
         await budget.turn(share)

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 
+from amaters_server.model.errors import DatabaseError
+from amaters_server.rpc.aql import encode
 from amaters_server.rpc.aql.admin_keys import AdminKeys
 from amaters_server.rpc.aql.batches import Batches
 from amaters_server.rpc.aql.executor import Executor
-from amaters_server.rpc.aql.pending import PendingCalls, QueryLimits
+from amaters_server.rpc.aql.pending import PendingCalls, QueryLimits, refusal
 from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.aql.queries import Queries
 from amaters_server.rpc.aql.service_info import ServiceInfo
 from amaters_server.rpc.aql.streams import Streams
+from amaters_server.rpc.callers.callers import Callers, Origins
+from amaters_server.rpc.callers.gated import Entrance
 from amaters_server.rpc.transport.budget import AnswerBudget
-from amaters_server.rpc.transport.calls import Service
+from amaters_server.rpc.transport.calls import Call, Responder, Service
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.telemetry.counters import CallCounters
 
@@ -29,24 +33,59 @@ class AqlService:
         *,
         limits: QueryLimits,
         now: Callable[[], float],
+        callers: Callers | None = None,
     ) -> None:
+        """Without `callers` everybody may do everything."""
         self._pending = PendingCalls(counters, now=now, limit=limits.active_calls)
         self._tasks = TaskScope()
         self.budget = AnswerBudget(largest=limits.message_bytes)
         executor = Executor(
             database, self._pending, self._tasks, admin_keys, limits, now, self.budget
         )
-        info = ServiceInfo(database, counters, now=now)
-        self.methods = Service(
-            unary={
-                SERVICE + "ExecuteQuery": Queries(executor).execute,
-                SERVICE + "ExecuteBatch": Batches(executor).execute,
-                SERVICE + "HealthCheck": info.health_check,
-                SERVICE + "GetServerInfo": info.server_info,
-            },
-            streaming={SERVICE + "ExecuteStream": Streams(executor, counters).execute},
-            interactive={SERVICE + "ExecuteInteractive": SERVICE + "ExecuteQuery"},
-        )
+        self._callers = callers
+        self.methods = self._methods(executor, ServiceInfo(database, counters, now=now), counters)
+
+    def _methods(self, executor: Executor, info: ServiceInfo, counters: CallCounters) -> Service:
+        query, batch = Queries(executor).execute, Batches(executor).execute
+        stream = Streams(executor, counters).execute
+        entrance = self._entrance()
+        opened = Service({SERVICE + "HealthCheck": info.health_check})
+        described = Service({SERVICE + "GetServerInfo": info.server_info})
+        if entrance is None:
+            data = Service(
+                {SERVICE + "ExecuteQuery": query, SERVICE + "ExecuteBatch": batch},
+                {SERVICE + "ExecuteStream": stream},
+            )
+        else:
+            data = Service(
+                {
+                    SERVICE + "ExecuteQuery": entrance.unary(query, self._refuse),
+                    SERVICE + "ExecuteBatch": entrance.unary(batch, self._refuse),
+                },
+                {SERVICE + "ExecuteStream": entrance.streaming(stream)},
+            )
+            described = entrance.gated(described)
+        answered = {SERVICE + "ExecuteInteractive": SERVICE + "ExecuteQuery"}
+        return opened | described | data | Service(interactive=answered)
+
+    def listen(self, origins: Origins) -> None:
+        """Take calls of the connections of this listener."""
+        if self._callers is not None:
+            self._callers.listen(origins)
+
+    def gated(self, service: Service) -> Service:
+        """Return another service of the same listener with its permissions checked, if any are."""
+        entrance = self._entrance()
+        return service if entrance is None else entrance.gated(service)
+
+    def _entrance(self) -> Entrance | None:
+        if self._callers is None:
+            return None
+        return Entrance(self._callers, self._pending.verification, self._tasks)
+
+    def _refuse(self, call: Call, responder: Responder, error: DatabaseError) -> None:
+        """Answer a query or a batch of a caller without identity, in band as all their errors."""
+        self._pending.refuse([(call[0], refusal(error) + encode.tail(None, 0))], responder)
 
     async def drained(self) -> None:
         """Return once no call waits for its answer and no stream is under way."""

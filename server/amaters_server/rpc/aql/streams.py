@@ -18,10 +18,10 @@ from amaters_server.model.errors import (
     MissingFieldError,
 )
 from amaters_server.model.keys import collection_prefix
-from amaters_server.node.ports import DataView
 from amaters_server.rpc.aql import decode, scans
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import STALE_READ, seconds_for
+from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Metadata, Send
 from amaters_server.telemetry.counters import CallCounters, Op
 
@@ -36,12 +36,17 @@ class Streams:
         self._executor = executor
         self._counters = counters.ops[Op.STREAM]
 
-    async def execute(self, call: Call, send: Send) -> Metadata | None:
-        """Send all rows in key order, then the end; DatabaseError says why not."""
+    async def execute(
+        self, call: Call, send: Send, caller: Caller | None = None
+    ) -> Metadata | None:
+        """Send all rows in key order, then the end; DatabaseError says why not.
+
+        Without a caller everybody may read everything.
+        """
         started = self._executor.now()
         try:
             with self._executor.pending.stream():
-                return await self._execute(call, send, started)
+                return await self._execute(call, send, started, caller)
         except DatabaseError:
             self._counters.errors += 1
             raise
@@ -51,7 +56,9 @@ class Streams:
         finally:
             self._counters.latency.observe(self._executor.now() - started)
 
-    async def _execute(self, call: Call, send: Send, started: float) -> Metadata | None:
+    async def _execute(
+        self, call: Call, send: Send, started: float, caller: Caller | None
+    ) -> Metadata | None:
         _, _, message, left, metadata, _ = call
         request = _parsed(message)
         stale = metadata is not None and STALE_READ in metadata
@@ -61,19 +68,21 @@ class Streams:
         # The server's own limit is for waiting, not for reading: a long walk is no fault.
         bounded = left is not None or request.timeout_ms
         walk = _walk(request)
+        if caller is not None:
+            caller.ask(walk.scan)
         async with asyncio.timeout_at(barrier if bounded else None):
             # A stream that waits for memory holds no view, which would pin what is deleted.
             await self._executor.budget.admit(barrier)
             view = await self._executor.database.view(barrier, stale=stale)
             age = self._executor.database.read_age() if stale else None
             with closing(view), self._executor.ending_with_the_node():
-                await self._send_all(walk, view, send)
+                await self._send_all(scans.Reading(view, walk, caller), send)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
 
-    async def _send_all(self, walk: scans.Walk, view: DataView, send: Send) -> None:
+    async def _send_all(self, reading: scans.Reading, send: Send) -> None:
         limit, budget = self._executor.limits.message_bytes, self._executor.budget
         with budget.share() as share:
-            await scans.stream(scans.Reading(view, walk), send, budget, share, limit_bytes=limit)
+            await scans.stream(reading, send, budget, share, limit_bytes=limit)
 
 
 def _parsed(message: bytes) -> QueryRequest:

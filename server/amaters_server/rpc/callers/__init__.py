@@ -1,0 +1,1 @@
+"""Between the transport and the services: who makes each call, and whether it may."""

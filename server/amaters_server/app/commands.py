@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from amaters_server.app.cli import common_options
-from amaters_server.app.pidfile import PidFile
+from amaters_server.app.files.pidfile import PidFile
 from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
@@ -286,7 +286,7 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
     """
     # As for `start`: only here.
     from amaters_server.app import repair as repairs  # noqa: PLC0415
-    from amaters_server.app.private import private_files  # noqa: PLC0415
+    from amaters_server.app.files.private import private_files  # noqa: PLC0415
 
     private_files()
 

@@ -18,16 +18,11 @@ import uvloop
 from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.app.clock import SystemClock
-from amaters_server.app.compose import (
-    Server,
-    backup_places,
-    compose,
-    open_engine,
-    own_folders,
-)
+from amaters_server.app.compose import Server, backup_places, compose
 from amaters_server.app.descriptors import raise_limit
-from amaters_server.app.pidfile import PidFile
-from amaters_server.app.private import private_files, tighten
+from amaters_server.app.files.engine import open_engine, own_folders
+from amaters_server.app.files.pidfile import PidFile
+from amaters_server.app.files.private import private_files, tighten
 from amaters_server.app.reload import Reloadable, Reloader, Reloading
 from amaters_server.app.security.protection import Protection, protection_of
 from amaters_server.app.security.protection import require_files as require_protection_files

@@ -8,7 +8,7 @@ dropped keeps its place in the log and does nothing, so every member must drop t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaters_server.app.compose import examine_engine, open_engine
+from amaters_server.app.files.engine import examine_engine, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.machine.codec import decode_entry
 from amaters_server.machine.machine import Machine

@@ -12,7 +12,7 @@ import pytest
 from amaters_server import __version__
 from amaters_server.app import lifecycle
 from amaters_server.app.cli import main
-from amaters_server.app.pidfile import PidFile
+from amaters_server.app.files.pidfile import PidFile
 from amaters_server.model.errors import ConfigurationError
 from click.testing import CliRunner
 

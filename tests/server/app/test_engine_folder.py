@@ -1,7 +1,7 @@
 """The engine goes on with its own folder only."""
 
 import pytest
-from amaters_server.app.compose import database_folder, open_engine
+from amaters_server.app.files.engine import database_folder, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageLostError
 from amaters_server.storage.engine import Changes, Space

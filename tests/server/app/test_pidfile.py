@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from amaters_server.app.pidfile import PidFile
+from amaters_server.app.files.pidfile import PidFile
 from amaters_server.model.errors import ConfigurationError
 
 HOLD = """
 import sys, pathlib
-from amaters_server.app.pidfile import PidFile
+from amaters_server.app.files.pidfile import PidFile
 PidFile(pathlib.Path(sys.argv[1])).claim()
 print("held", flush=True)
 sys.stdin.read()

@@ -5,9 +5,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from amaters_server.app import private
-from amaters_server.app.compose import own_folders
-from amaters_server.app.private import private_files, tighten
+from amaters_server.app.files import private
+from amaters_server.app.files.engine import own_folders
+from amaters_server.app.files.private import private_files, tighten
 from amaters_server.config.settings import Settings
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from amaters_server.app import repair
 from amaters_server.app.cli import main
-from amaters_server.app.compose import database_folder, open_engine
+from amaters_server.app.files.engine import database_folder, open_engine
 from amaters_server.config.load import Sources, load
 from amaters_server.machine.machine import Machine
 from amaters_server.node.joining import founding

@@ -1,0 +1,68 @@
+"""The storage engine of these settings, and what is in its folder."""
+
+import re
+from pathlib import Path
+
+from amaters_server.app import from_settings
+from amaters_server.config.settings import Settings
+from amaters_server.model.errors import ConfigurationError
+from amaters_server.storage import swap
+from amaters_server.storage.engine import Engine
+from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.rocks.engine import RocksEngine
+
+_OF_A_NEW_DATABASE = re.compile(r"LOCK|LOG(\.old.*)?|IDENTITY|(MANIFEST|OPTIONS)-\d+|.*\.dbtmp")
+
+
+def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
+    """Open the storage engine; blocks. StorageError when it is damaged or in use.
+
+    StorageLostError when it holds less than was acknowledged, unless that was accepted.
+    """
+    folder = database_folder(settings)
+    _require_fitting(settings, folder)
+    if settings.storage.engine == "memory":
+        return MemoryEngine()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tuning = from_settings.tuning(settings.storage)
+    return RocksEngine(folder, tuning, accept_loss=accept_loss)
+
+
+def examine_engine(settings: Settings) -> Engine:
+    """Open the engine's files as they are, whatever they lack; blocks. Close it at once."""
+    tuning = from_settings.tuning(settings.storage)
+    return RocksEngine(database_folder(settings), tuning, compacts=False)
+
+
+def _require_fitting(settings: Settings, folder: Path) -> None:
+    """Raise ConfigurationError when this engine cannot use the content of the folder."""
+    # A staged folder takes the place of whatever a crash has left of this one.
+    staged = swap.is_staged(folder)
+    file = folder.exists() and not folder.is_dir()
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if settings.storage.engine == "memory" and (staged or file or names):
+        raise ConfigurationError(
+            f'storage.engine is "memory", but {folder} holds a database, which would seem to be '
+            'gone: set storage.engine to "lsm", or server.data_dir to an empty folder'
+        )
+    # Leftovers of an interrupted creation are no obstacle.
+    foreign = "CURRENT" not in names and not all(map(_OF_A_NEW_DATABASE.fullmatch, names))
+    if not staged and (file or foreign):
+        raise ConfigurationError(
+            f"{folder} is not empty and no database: restore the missing files, or set "
+            "server.data_dir to another folder"
+        )
+
+
+def database_folder(settings: Settings) -> Path:
+    """Return where the engine keeps its files."""
+    return settings.server.data_dir / "db"
+
+
+def own_folders(settings: Settings) -> list[Path]:
+    """Return what is in the data folder that only this server writes."""
+    data_dir, snapshots = settings.server.data_dir, settings.snapshot_folder
+    # What is beside the database's folder belongs to it: its marker, a folder to replace it.
+    engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
+    made = [*engine, from_settings.node_settings(settings).transfer_folder]
+    return [*made, *([snapshots] if snapshots.is_relative_to(data_dir) else [])]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from amaters_server.access.roles import COLLECTION, EVERYTHING, SERVER, Level, Rule
+from amaters_server.model.globs import matches
 from amaters_server.model.keys import collection_prefix, split_data_key
 
 MOST_COLLECTIONS = 4096
@@ -151,26 +152,6 @@ def _joined(spans: list[Span]) -> list[Span]:
         else:
             joined.append((start, end))
     return joined
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether the name is of the pattern, in which `*` is any run of characters.
-
-    The time is linear: callers choose the names, and a regular expression would backtrack.
-    """
-    first, *others = pattern.split("*")
-    if not others:
-        return name == pattern
-    last = others.pop()
-    if not name.startswith(first) or not name.endswith(last):
-        return False
-    at, end = len(first), len(name) - len(last)
-    for part in others:
-        found = name.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return at <= end
 
 
 OPEN = Grants([Rule(EVERYTHING, Level.ADMIN)])

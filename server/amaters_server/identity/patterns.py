@@ -1,21 +1,31 @@
 """Patterns of names, and the roles of those whom they match. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+
+from amaters_server.model.globs import matches
+
+_DNS = "dns:"
 
 
 class NamePatterns:
-    """Names with `*` for any run of characters but colons; `*` alone is every name."""
+    """Names with `*` for any run of characters but colons; `*` alone is every name.
+
+    Only `dns:` names are compared in lower case.
+    """
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = tuple(map(_compiled, patterns))
+        self._patterns = [None if one == "*" else _parts(one) for one in patterns]
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
 
     def match(self, names: Sequence[str]) -> bool:
         """Whether one of the names is matched."""
-        return any(one.fullmatch(name) for one in self._patterns for name in names)
+        return any(
+            one is None or (len(one) == len(parts) and all(map(matches, one, parts)))
+            for parts in map(_parts, names)
+            for one in self._patterns
+        )
 
 
 class RoleMap:
@@ -30,7 +40,5 @@ class RoleMap:
         return tuple(dict.fromkeys(found))
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if pattern == "*":
-        return re.compile(".*", re.DOTALL)
-    return re.compile("[^:]*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+def _parts(name: str) -> list[str]:
+    return (name.lower() if name[: len(_DNS)].lower() == _DNS else name).split(":")

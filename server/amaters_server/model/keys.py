@@ -18,6 +18,8 @@ DATA_KEYS_END = b"\xff\xff\xff"
 
 _prefixes: dict[str, bytes] = {}
 _MAX_CACHED_PREFIXES = 4096
+_LONGEST_CACHED = 128
+"""Callers choose the names: longer ones are encoded each time, so that little memory is kept."""
 
 
 def collection_prefix(collection: str) -> bytes:
@@ -29,7 +31,7 @@ def collection_prefix(collection: str) -> bytes:
     if len(name) > MAX_COLLECTION_BYTES:
         raise InvalidCollectionError(size=len(name), limit=MAX_COLLECTION_BYTES)
     prefix = len(name).to_bytes(2, "big") + name
-    if len(_prefixes) < _MAX_CACHED_PREFIXES:
+    if len(name) <= _LONGEST_CACHED and len(_prefixes) < _MAX_CACHED_PREFIXES:
         _prefixes[collection] = prefix
     return prefix
 

@@ -12,10 +12,11 @@ from amaters_server.access.decision import (
     named,
     permitted,
 )
-from amaters_server.access.grants import Grants, after, matches
+from amaters_server.access.grants import Grants, after
 from amaters_server.access.roles import COLLECTION, Level, Rule
 from amaters_server.config.authorization import AuthzSection
 from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.globs import matches
 from amaters_server.model.keys import DATA_KEYS_END, DataKey, collection_prefix, data_key
 from amaters_server.model.principal import ANONYMOUS, Principal, PrincipalKind
 from amaters_server.model.queries import Columns, Get, Put, Remove, Scan

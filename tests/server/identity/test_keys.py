@@ -1,5 +1,7 @@
 """Keys are of a kind and a strength, and each verifies by the algorithms of its kind alone."""
 
+import time
+
 import pytest
 from amaters_server.config.authentication import AuthSection
 from amaters_server.identity import jws
@@ -86,6 +88,27 @@ def test_stars_stay_within_one_part_of_a_name():
     assert not NamePatterns(["a.c"]).match(["abc"])
     assert NamePatterns(["*"]).match(["any:name"])
     assert RoleMap({"a*": ["x", "y"], "*b": ["y", "z"]}).of(["ab"]) == ("x", "y", "z")
+
+
+def test_a_pattern_takes_linear_time_whatever_the_name():
+    pattern = NamePatterns(["*a" * 8 + "*b"])
+
+    began = time.process_time()
+    assert not pattern.match(["a" * 10_000])
+
+    assert time.process_time() - began < 0.1
+
+
+def test_dns_names_are_compared_without_their_case_and_others_with_it():
+    assert NamePatterns(["dns:*.Backup.svc"]).match(["dns:DB.backup.SVC"])
+    assert not NamePatterns(["Ada"]).match(["ada"])
+    assert not NamePatterns(["uri:spiffe://a/Ada"]).match(["uri:spiffe://a/ada"])
+
+
+@pytest.mark.parametrize("secret", [b"ssh-rsa " + b"A" * 60, b"ecdsa-sha2-nistp256 " + b"A" * 60])
+def test_a_public_key_of_ssh_is_no_shared_secret(secret):
+    with pytest.raises(ValueError, match="no shared secret"):
+        jws.of_secret(secret)
 
 
 def refusal(tmp_path, **jwt: object) -> str:

@@ -23,8 +23,8 @@ from amaters_server.model.principal import Principal, PrincipalKind
 MOST_WAITING = 16_384
 """Different events that wait to be written."""
 MOST_PER_CALLER = 20
-"""Different events of one caller in a line each; of more, only the count is written, so that no
-caller can make old lines rotate away."""
+"""Different events of one caller and outcome in a line each; of more, only the count is written, so
+that no caller can make old lines rotate away."""
 GATHER_SECONDS = 0.2
 """How long events wait for equal ones before they are written."""
 RETRY_SECONDS = 1.0
@@ -81,6 +81,8 @@ METHODS: Final[Mapping[PrincipalKind, str]] = {
 
 
 SUMMARY: Final[Details] = (("summary", "of many different events"),)
+IN_FULL: Final = frozenset({EventType.ADMIN, EventType.CONFIG_CHANGE})
+"""Never summarized: only administrators cause them."""
 
 
 class Sink(Protocol):
@@ -96,12 +98,18 @@ class Sink(Protocol):
 
 
 class MainLog:
-    """The sink where no file is configured: the server's own log."""
+    """The sink where no file is configured: the server's own log.
+
+    Its throttle limits each event by itself, and counts what it leaves out: so permitted calls,
+    however many, leave no denial out.
+    """
 
     def write(self, lines: bytes) -> None:
-        """Log every line; the log's throttle counts what it leaves out."""
+        """Log every line."""
         for line in lines.splitlines():
-            _log.info("audit.event", extra={"audit": line.decode()})
+            # Quotes within a text are escaped, so this is the field.
+            event = "audit.event" if b'"result":"success"' in line else "audit.refused"
+            _log.info(event, extra={"audit": line.decode()})
 
     def close(self) -> None:
         """Do nothing: the log outlives the audit."""
@@ -140,7 +148,7 @@ class Audit:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, Tally] = {}
-        self._callers: Counter[str] = Counter()
+        self._callers: Counter[tuple[str, Outcome]] = Counter()
         self._pending, self._closing = threading.Event(), threading.Event()
         self._writer = threading.Thread(target=self._write, name="audit-writer", daemon=True)
         self._writer.start()
@@ -164,9 +172,11 @@ class Audit:
         """
         if self.repeat(key := event if key is None else key):
             return
-        who = event.source_ip if event.principal is None else event.principal.id
-        if self._callers[who] >= MOST_PER_CALLER:
-            key = event = Event(event.type, event.outcome, event.principal, details=SUMMARY)
+        # Of each outcome: what a caller may do does not hide what it may not.
+        who = (event.source_ip if event.principal is None else event.principal.id, event.outcome)
+        if self._callers[who] >= MOST_PER_CALLER and event.type not in IN_FULL:
+            same = (event.type, event.outcome, event.principal)
+            key = event = Event(*same, source_ip=event.source_ip, details=SUMMARY)
             if self.repeat(key):
                 return
         with self._lock:
@@ -188,10 +198,13 @@ class Audit:
         self._writer.join(CLOSE_SECONDS)
 
     def _write(self) -> None:
-        while not self._closing.is_set():
+        closing = False
+        while not closing:
             self._pending.wait()
             self._closing.wait(GATHER_SECONDS)
             self._pending.clear()
+            # Before the events are taken, so that the last round takes all of them.
+            closing = self._closing.is_set()
             with self._lock:
                 batch, self._waiting = self._waiting, {}
                 self._callers = Counter()

@@ -1,11 +1,12 @@
 """The file of the audit log: whole lines, for its owner alone, rotated by size."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
 
 PRIVATE = 0o600
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class AuditFile:
@@ -19,7 +20,10 @@ class AuditFile:
         self._file = -1
 
     def write(self, lines: bytes) -> None:
-        """Append lines, all of them or none; a file that was moved away is made anew."""
+        """Append lines, all of them or none, and have them on the disk.
+
+        A file that was moved away is made anew.
+        """
         size = self._size()
         if size and size + len(lines) > self._max_bytes:
             self._rotate()
@@ -28,6 +32,8 @@ class AuditFile:
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
+            if lines:
+                os.fdatasync(self._file)
         except OSError:
             # On a full disk a part may have been written: what stays ends with a line.
             os.ftruncate(self._file, size)
@@ -58,6 +64,8 @@ class AuditFile:
         file = os.open(self._path, _FLAGS, PRIVATE)
         try:
             _make_private(file)
+            _take(file)
+            _end_line(file)
         except OSError:
             os.close(file)
             raise
@@ -77,3 +85,18 @@ def _make_private(file: int) -> None:
     if not stat.S_ISREG(os.fstat(file).st_mode):
         raise OSError("it is no regular file")
     os.fchmod(file, PRIVATE)
+
+
+def _take(file: int) -> None:
+    """Lock the file; two writers would cut off each other's lines."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError("another process writes it") from None
+
+
+def _end_line(file: int) -> None:
+    """End what a process that was killed has begun to write."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")

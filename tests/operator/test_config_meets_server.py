@@ -21,6 +21,7 @@ def cluster(**spec) -> AmatersCluster:
 SPECS = {
     "plain": {},
     "tls": {"tls": {"secretName": "s", "requireClientCert": True}},
+    "administered": {"tls": {"secretName": "s", "adminSecretName": "a"}},
     "backup": {
         "backup": {
             "destination": "s3://b/p",

@@ -119,6 +119,15 @@ def test_what_needs_a_restart_changes_the_hash(spec: dict) -> None:
     assert hashed(cluster(**spec)) != hashed(cluster())
 
 
+def test_an_administrator_of_its_own_restarts_and_without_one_nothing_changes() -> None:
+    shared = cluster(tls={"secretName": "s"})
+    own = cluster(tls={"secretName": "s", "adminSecretName": "a"})
+
+    assert "admin_principals" not in config.rendered(shared, shape(shared))
+    assert config.sections(own, shape(own))["cluster"]["admin_principals"] == ["amaters-operator"]
+    assert hashed(own) != hashed(shared)
+
+
 def test_a_file_of_another_size_or_age_has_the_same_settings() -> None:
     orders, other = cluster(), cluster(config={"logging": {"level": "trace"}})
     good = config.digests(orders, shape(orders).initial_members)

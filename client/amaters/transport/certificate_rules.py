@@ -35,6 +35,8 @@ class Offer:
     authorities: Sequence[x509.Certificate] = ()
     mutual: bool = False
     """Whether those authorities must have signed this chain too: members check each other."""
+    client: bool = False
+    """Whether it is shown by a client alone, to members."""
 
 
 def unusable(offer: Offer, now: datetime) -> str | None:
@@ -43,7 +45,7 @@ def unusable(offer: Offer, now: datetime) -> str | None:
     findings = (
         _of_dates(own, now),
         _of_key(own),
-        _of_usage(own, mutual=offer.mutual),
+        _of_usage(own, offer),
         *(_of_digest(one) for one in offer.chain if one.issuer != one.subject),
         _of_origin(offer, now),
     )
@@ -76,20 +78,21 @@ def _of_key(own: x509.Certificate) -> str | None:
     return f"has {_kind(key)}, which not all clients and members can use: {_ISSUE_ANOTHER}"
 
 
-def _of_usage(own: x509.Certificate, *, mutual: bool) -> str | None:
+def _of_usage(own: x509.Certificate, offer: Offer) -> str | None:
     try:
         usages = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return None
     except (ValueError, x509.DuplicateExtension) as wrong:
         return f"holds extensions that cannot be read ({wrong}): issue another"
-    needed = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth"}
-    if mutual:
+    needed = {} if offer.client else {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth"}
+    if offer.mutual:
         needed[ExtendedKeyUsageOID.CLIENT_AUTH] = "clientAuth"
     missing = " and ".join(name for usage, name in needed.items() if usage not in usages)
     if not missing or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages:
         return None
-    role = "members are servers and clients of each other" if mutual else "it is a server's"
+    role = "members are servers and clients of each other" if offer.mutual else "it is a server's"
+    role = "members demand it of their callers" if offer.client else role
     return f"is not issued for {missing}, and {role}: issue one with that extended key usage"
 
 

@@ -19,6 +19,7 @@ from amaters_operator.api.scalars import (
 )
 from amaters_operator.api.schedules import Schedule, TimeZone
 from amaters_operator.api.scheduling import SchedulingSpec
+from amaters_operator.api.tls import TlsSpec
 
 
 class StorageSpec(ApiModel):
@@ -81,22 +82,6 @@ class ResourcesSpec(ApiModel):
     )
     limits: Resources = Field(
         default={}, description="What the pod may never exceed. A memory limit is advisable."
-    )
-
-
-class TlsSpec(ApiModel):
-    """Certificates for clients, peers and the admin service."""
-
-    secret_name: ObjectName = Field(
-        description=(
-            "Secret with tls.crt, tls.key and ca.crt. The certificate must name "
-            "*.NAME-peers.NAMESPACE.svc and NAME.NAMESPACE.svc. When the Secret changes, the "
-            "nodes load the new certificate without a restart."
-        )
-    )
-    require_client_cert: bool = Field(
-        default=False,
-        description="Refuse clients without a certificate signed by ca.crt. Peers always need one.",
     )
 
 

@@ -104,7 +104,7 @@ class BackupController:
 
     async def _start(self, job: BackupJob) -> timedelta:
         secret = await tls_secret(self._kube, job.cluster)
-        nodes = Nodes(self._database, job.cluster, secret.tls)
+        nodes = Nodes(self._database, job.cluster, secret.tls, secret.admin)
         backup_pod = await self._backup_pod(nodes)
         if isinstance(backup_pod, str):
             waits = job.status.model_copy(update={"waiting": backup_pod})

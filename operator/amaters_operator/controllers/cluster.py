@@ -119,7 +119,7 @@ class ClusterController:
         """Apply the objects and look at what there is; None when the cluster's name is taken."""
         record = bootstrap.restored(await self._bootstrap_record(cluster), cluster.status.restore)
         secret = await tls_secret(self._kube, cluster)
-        nodes = Nodes(self._database, cluster, secret.tls)
+        nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         claims = await self._claims.find(cluster)
         shape = _shape(cluster, record, existing, claims)
         applied = await self._applier.apply(cluster, shape, existing)

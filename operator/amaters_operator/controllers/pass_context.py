@@ -1,9 +1,11 @@
 """What every pass starts from: the AmatersCluster, and a way to its nodes."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from amaters.errors import AccessDeniedError
 from amaters.transport.tls import TlsMaterial
 from pydantic import ValidationError
 
@@ -39,15 +41,36 @@ async def fetch_cluster(
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The nodes of one cluster, reached with the certificate that its Secret holds in this pass."""
+    """The nodes of one cluster, reached with the certificates that Secrets hold in this pass."""
 
     database: Database
     cluster: AmatersCluster
     tls: TlsMaterial | None
+    """The nodes' own certificate."""
+    own: TlsMaterial | None = None
+    """The operator's; None: it shows that of the nodes."""
 
     def admin(self, pod: Pod, *, timeout: timedelta) -> AbstractAsyncContextManager[Admin]:
         """Return the admin service of the pod's node; calls end within `timeout`."""
+        if self.own is not None:
+            return self._as_administrator(pod, self.own, timeout)
         return self.database.admin(self._address(pod), self.tls, timeout=timeout)
+
+    @asynccontextmanager
+    async def _as_administrator(
+        self, pod: Pod, own: TlsMaterial, timeout: timedelta
+    ) -> AsyncIterator[Admin]:
+        """Show the operator's certificate, and that of the nodes to one that does not know it.
+
+        Nodes do not while they have not restarted since `spec.tls.adminSecretName` was set.
+        """
+        address = self._address(pod)
+        async with self.database.admin(address, own, timeout=timeout) as admin:
+            if await _is_administrator(admin):
+                yield admin
+                return
+        async with self.database.admin(address, self.tls, timeout=timeout) as admin:
+            yield admin
 
     async def served_serials(self, pod: Pod, *, timeout: timedelta) -> tuple[str, ...] | None:
         """Return the serials that the node's listeners prove to own; None when one does not."""
@@ -59,3 +82,11 @@ class Nodes:
         # By IP: names in DNS may lag behind a new pod.
         host = names.host(self.cluster, pod.ordinal)
         return NodeAddress(pod.ip, host, names.PEER_PORT, names.CLIENT_PORT)
+
+
+async def _is_administrator(admin: Admin) -> bool:
+    try:
+        await admin.status()
+    except AccessDeniedError:
+        return False
+    return True

@@ -78,7 +78,8 @@ class RestoreController:
         )
         if not isinstance(action, Restore):
             return _AT_REST if action is None else _SOON
-        nodes = Nodes(self._database, cluster, (await tls_secret(self._kube, cluster)).tls)
+        secret = await tls_secret(self._kube, cluster)
+        nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         pod = await self._restore_pod(nodes)
         if isinstance(pod, Wait):
             waits = status.model_copy(update={"waiting": str(pod)})

@@ -5,13 +5,19 @@ Their content goes to the nodes only: into no status, no event, no log and no ob
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaters.admin.cluster import StoreCredentials
 from amaters.transport.tls import TlsMaterial
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.database.certificates import CertificateError, LeafCertificate, material
+from amaters_operator.api.tls import TlsSpec
+from amaters_operator.database.certificates import (
+    CertificateError,
+    LeafCertificate,
+    administrator,
+    material,
+)
 from amaters_operator.decisions.pass_result import Blocked
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
@@ -33,6 +39,8 @@ class TlsSecret:
     leaf: LeafCertificate | None = None
     problem: str = ""
     """Why the Secret cannot be used, and what to do."""
+    admin: TlsMaterial | None = None
+    """The certificate of `spec.tls.adminSecretName`; None without that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class _UnusableError(ValueError):
 
 
 async def tls_secret(kube: KubeApi, cluster: AmatersCluster) -> TlsSecret:
-    """Return the certificate of `spec.tls`, or what is wrong with its Secret."""
+    """Return the certificates of `spec.tls`, or what is wrong with their Secrets."""
     if cluster.spec.tls is None:
         return TlsSecret()
     name = cluster.spec.tls.secret_name
@@ -65,7 +73,31 @@ async def tls_secret(kube: KubeApi, cluster: AmatersCluster) -> TlsSecret:
         tls, leaf = material(certificate, key, ca, kube.now())
     except (_UnusableError, CertificateError) as error:
         return TlsSecret(problem=f"Secret {name} cannot be used: {error}")
-    return TlsSecret(tls, leaf)
+    return await _with_administrator(
+        kube, cluster.namespace, cluster.spec.tls, TlsSecret(tls, leaf)
+    )
+
+
+async def _with_administrator(
+    kube: KubeApi, namespace: str, spec: TlsSpec, nodes: TlsSecret
+) -> TlsSecret:
+    """Add the operator's own certificate, or what is wrong with its Secret."""
+    name = spec.admin_secret_name
+    if name is None or nodes.tls is None:
+        return nodes
+    secret = await kube.get(kinds.SECRET, namespace, name)
+    where = f"Secret {name} of spec.tls.adminSecretName"
+    if secret is None:
+        return replace(nodes, problem=f"{where} is missing: create it with tls.crt, tls.key")
+    try:
+        certificate, key = (_decoded(secret, key) for key in _TLS_KEYS[:2])
+        # The nodes are verified by their own Secret's authority, which also signs this certificate.
+        admin = administrator(
+            certificate, key, nodes.tls.ca or b"", spec.administrators, kube.now()
+        )
+    except (_UnusableError, CertificateError) as error:
+        return replace(nodes, problem=f"{where} cannot be used: {error}")
+    return replace(nodes, admin=admin)
 
 
 async def store_keys(kube: KubeApi, cluster: AmatersCluster) -> StoreKeys:

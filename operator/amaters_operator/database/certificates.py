@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
+
+_SANS = ("dns:", "email:", "uri:")
 
 
 class CertificateError(Exception):
@@ -50,6 +55,55 @@ def material(
     except ConfigurationError as error:
         raise CertificateError(str(error)) from error
     return usable, LeafCertificate(serial(chain[0]), chain[0].not_valid_after_utc)
+
+
+def administrator(
+    certificate: bytes, key: bytes, ca: bytes, principals: Sequence[str], now: datetime
+) -> TlsMaterial:
+    """Return what the operator shows to nodes, once these would let it administer."""
+    chain, authorities = _certificates(certificate, "tls.crt"), _certificates(ca, "ca.crt")
+    _check_pair(chain[0], key)
+    if reason := unusable(Offer(chain, authorities, mutual=True, client=True), now):
+        raise CertificateError(f"tls.crt {reason}")
+    names = principal_names(chain[0])
+    if names and (not names[0].isprintable() or _common_name(chain[0]).startswith(_SANS)):
+        raise CertificateError("tls.crt has a name that nodes refuse: issue it with a plain one")
+    if not any(_matches(pattern, name) for pattern in principals for name in names):
+        raise CertificateError(
+            f"tls.crt is for {', '.join(names) or 'nobody'}, which spec.tls.adminPrincipals does not "
+            f"name ({', '.join(principals)}): issue it for one of them"
+        )
+    try:
+        return TlsMaterial(ca=ca, certificate=certificate, key=key)
+    except ConfigurationError as error:
+        raise CertificateError(str(error)) from error
+
+
+def principal_names(leaf: x509.Certificate) -> tuple[str, ...]:
+    """Return the names by which nodes know the holder: common name and SANs."""
+    common = tuple(filter(None, [_common_name(leaf)]))
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return common
+    return (
+        *common,
+        *(f"dns:{one}" for one in found.get_values_for_type(x509.DNSName)),
+        *(f"email:{one}" for one in found.get_values_for_type(x509.RFC822Name)),
+        *(f"uri:{one}" for one in found.get_values_for_type(x509.UniformResourceIdentifier)),
+    )
+
+
+def _common_name(leaf: x509.Certificate) -> str:
+    found = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether the nodes would match it: `*` is any part without a colon, alone everything."""
+    if pattern == "*":
+        return True
+    return re.fullmatch("[^:]*".join(map(re.escape, pattern.split("*"))), name) is not None
 
 
 def _certificates(pem: bytes, where: str) -> list[x509.Certificate]:

@@ -161,7 +161,14 @@ def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
         "log_retention_entries": timings.log_retention_entries,
         "log_retention_mb": timings.log_retention_mb,
         "snapshot_rate_limit_mb": timings.snapshot_rate_limit_mb,
+        **_administrators(cluster.spec),
     }
+
+
+def _administrators(spec: ClusterSpec) -> dict[str, list[str]]:
+    # Absent while the operator shows the nodes' own certificate: that restarts no cluster.
+    named = () if spec.tls is None else spec.tls.administrators
+    return {"admin_principals": list(named)} if named else {}
 
 
 def _discovery(cluster: AmatersCluster, shape: Shape) -> dict[str, list[str]]:

@@ -54,10 +54,12 @@ class Authority:
         )
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
-    def issue(self, *names: str, key: PrivateKey | None = None) -> Issued:
+    def issue(
+        self, *names: str, key: PrivateKey | None = None, subject_name: str = "amaters"
+    ) -> Issued:
         """Return a new certificate with a new key, or with this one."""
         key = key or ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "amaters")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject_name)])
         hosts = [x509.DNSName(name) for name in ("localhost", *names)]
         made = (
             _builder(subject, self._name, key)

@@ -20,13 +20,16 @@ from amaters.admin.cluster import (
     StoreCredentials,
 )
 from amaters.errors import (
+    AccessDeniedError,
     NoLeaderError,
     NotFoundError,
     RefusedError,
     UnreachableError,
 )
 from amaters.transport.tls import TlsMaterial
+from cryptography import x509
 
+from amaters_operator.database.certificates import principal_names
 from amaters_operator.database.port import Admin, NodeAddress
 from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
@@ -35,6 +38,8 @@ from amaters_operator.testing.world import NAME, NAMESPACE, DatabaseMember, Worl
 
 LAG_TO_PROMOTE = 100
 VERSION = "0.3.0"
+NODES_NAME = "amaters"
+"""The common name of the nodes' certificate."""
 
 
 @dataclass(slots=True)
@@ -84,7 +89,15 @@ class FakeDatabase:
         cluster = self.world.store.get(kinds.CLUSTER, NAMESPACE, NAME)
         if cluster is not None and cluster["spec"].get("tls") and tls is None:
             raise UnreachableError("it wants a certificate", address=node.host)
-        yield FakeAdmin(self, self._ordinal(node))
+        ordinal = self._ordinal(node)
+        yield FakeAdmin(self, ordinal, administers=tls is None or self._administers(ordinal, tls))
+
+    def _administers(self, ordinal: int, tls: TlsMaterial) -> bool:
+        """Whether a node with the configuration it started with takes the caller for an administrator."""
+        config = self.world.started.get(ordinal, {})
+        named = config.get("cluster", {}).get("admin_principals")
+        names = principal_names(x509.load_pem_x509_certificate(tls.certificate or b""))
+        return names[0] in (named or [NODES_NAME])
 
     def _ordinal(self, node: NodeAddress) -> int:
         for pod in self.world.pods():
@@ -99,6 +112,8 @@ class FakeAdmin:
 
     database: FakeDatabase
     ordinal: int
+    administers: bool = True
+    """Whether the node takes the caller for an administrator."""
 
     async def status(self) -> NodeStatus:
         """Return the node's own status."""
@@ -324,6 +339,8 @@ class FakeAdmin:
         started = self.ordinal in world.configs and self.ordinal in world.disks
         if not world.running(self.ordinal) or self.ordinal in world.unreachable or not started:
             raise UnreachableError("no connection", address=f"pod {self.ordinal}")
+        if not self.administers:
+            raise AccessDeniedError("this certificate is no administrator's")
         return world
 
     def _quorate(self) -> World:

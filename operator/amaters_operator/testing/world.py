@@ -72,6 +72,8 @@ class World:
     """Ordinal to uid of the pod whose node last started there."""
     configs: dict[int, Manifest] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
+    started: dict[int, Manifest] = field(default_factory=dict)
+    """The configuration that a node has started with; a reload does not change all of it."""
     """Of the configuration file that a node has taken over, by ordinal."""
     ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
 
@@ -314,6 +316,7 @@ class World:
         if self.boots.get(ordinal) != pod["metadata"]["uid"]:
             self.boots[ordinal] = pod["metadata"]["uid"]
             self.load_config(ordinal)
+            self.started[ordinal] = self.configs[ordinal]
             return
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         if member is not None and not member.claimed and not disk.member and self.has_quorum():

@@ -15,6 +15,7 @@ from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
 from amaters_server.app.files.engine import database_folder
+from amaters_server.app.security.forwards import ForwardGate
 from amaters_server.app.security.protection import Protection
 from amaters_server.backups.stores.destinations import uploader_for
 from amaters_server.config.settings import Settings
@@ -24,7 +25,8 @@ from amaters_server.http.probes import Probe, disk_probes
 from amaters_server.http.server import HttpServer, MetricsSwitch
 from amaters_server.machine import collection_count
 from amaters_server.machine.machine import Machine
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, PermissionDeniedError
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
@@ -102,7 +104,15 @@ def compose(
         random.Random(),  # noqa: S311
     )
     machine = Machine(engine)
-    parts = NodeParts(engine, machine, peers, clock, uuid.uuid4().hex, backup_places(settings))
+    parts = NodeParts(
+        engine,
+        machine,
+        peers,
+        clock,
+        uuid.uuid4().hex,
+        backup_places(settings),
+        ForwardGate(protection, clock),
+    )
     node = Node(from_settings.node_settings(settings), parts)
     members, held = _MemberReports(node, clock), _Held(machine)
     traffic = _ClientTraffic()
@@ -154,6 +164,7 @@ def compose(
             health.facts,
             feed.alerts,
             recent_log,
+            identities.caller,
         )
     )
     monitor = Monitor(
@@ -339,10 +350,15 @@ class _MemberReports:
             status = self._node.status()
             return MembersReport(status.cluster_id, status.leader_id, status.term, 0)
 
-    async def of_leader(self) -> MembersReport:
+    async def of_leader(self, caller: ForwardedFor | None) -> MembersReport:
         """Return the leader's word when it answers soon, and otherwise this node's."""
         deadline = self._clock.now() + REPORT_SECONDS
         try:
-            return await self._node.members.report(from_leader=True, deadline=deadline)
-        except DatabaseError:
+            return await self._node.members.report(
+                from_leader=True, deadline=deadline, caller=caller
+            )
+        except DatabaseError as error:
+            # A caller that this node does not ask may have what it knows itself.
+            if caller is not None and isinstance(error, PermissionDeniedError):
+                raise
             return await self.here()

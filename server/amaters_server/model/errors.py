@@ -36,6 +36,7 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -44,11 +45,24 @@ class DatabaseError(Exception):
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    facts: ClassVar[tuple[str, ...]] = ()
+    """The attributes, texts and whole numbers, that programs read; they travel with the error."""
 
     def __init__(self, text: str = "", *, reason: str | None = None) -> None:
         super().__init__(text)
         self.reason = text if reason is None else reason
         """The part of the text that its class does not add."""
+
+    @classmethod
+    def received(cls, text: str, reason: str, facts: Mapping[str, "str | int"]) -> "DatabaseError":
+        """Return an error as another member raised it; ValueError when a fact is missing."""
+        error = cls.__new__(cls)
+        DatabaseError.__init__(error, text, reason=reason)
+        for name in cls.facts:
+            if name not in facts:
+                raise ValueError(f"{name} of {cls.code} is missing")
+            setattr(error, name, facts[name])
+        return error
 
 
 class NotLeaderError(DatabaseError):
@@ -56,6 +70,7 @@ class NotLeaderError(DatabaseError):
 
     code = "not_leader"
     retryable = True
+    facts = ("node", "leader", "leader_address")
 
     def __init__(self, *, node: int, leader: int, leader_address: str) -> None:
         self.node = node
@@ -71,6 +86,7 @@ class NoLeaderError(DatabaseError):
 
     code = "no_leader"
     retryable = True
+    facts = ("node",)
 
     def __init__(self, *, node: int) -> None:
         self.node = node
@@ -119,6 +135,7 @@ class OverloadedError(DatabaseError):
 
     code = "overloaded"
     retryable = True
+    facts = ("retry_after_seconds",)
 
     def __init__(self, *, waiting: int, limit: int) -> None:
         self.retry_after_seconds = 1
@@ -169,6 +186,7 @@ class MissingFieldError(InvalidRequestError):
     """A required part of the request is absent."""
 
     code = "missing_field"
+    facts = ("field",)
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -242,6 +260,7 @@ class PermissionDeniedError(DatabaseError):
     """The caller is known, and its roles do not permit the call; nothing was done."""
 
     code = "permission_denied"
+    facts = ("action", "resource")
 
     def __init__(self, *, name: str, role: str, action: str, resource: str, missing: str) -> None:
         self.action = action
@@ -269,6 +288,7 @@ class ChecksumError(DatabaseError):
     """The value's bytes do not match the checksum sent with them."""
 
     code = "checksum"
+    facts = ("expected", "computed")
 
     def __init__(self, *, expected: int, computed: int) -> None:
         self.expected = expected

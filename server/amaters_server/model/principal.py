@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class PrincipalKind(StrEnum):
@@ -35,6 +36,15 @@ class Principal:
     def expired(self, now: float) -> bool:
         """Whether the credential has ended at this moment (Unix seconds)."""
         return self.expires_at is not None and now >= self.expires_at
+
+
+class ForwardedFor(NamedTuple):
+    """On whose behalf a member has its leader carry out a call."""
+
+    principal: Principal
+    source_ip: str = ""
+    internal: bool = False
+    """An administrator of the internal port, to which no roles file applies."""
 
 
 ANONYMOUS = Principal(name="anonymous", kind=PrincipalKind.ANONYMOUS)

@@ -34,7 +34,7 @@ from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.newcomer import Newcomer
 from amaters_server.node.parts import Parts
-from amaters_server.node.ports import DataView, PeerTransport
+from amaters_server.node.ports import DataView, PeerTransport, Permit, everybody
 from amaters_server.node.report.lifecycle import Lifecycle, status, unready
 from amaters_server.node.running_member import MemberHooks, RunningMember
 from amaters_server.node.settings import NodeSettings
@@ -60,6 +60,8 @@ class NodeParts:
     """A fresh random name, used if the disk turns out to be empty."""
     snapshots: BackupPlaces | None = None
     """Where backups go; without it they are refused."""
+    permit: Permit = everybody
+    """Asked on the leader about calls that other members pass on."""
 
 
 class Node:
@@ -68,7 +70,9 @@ class Node:
     def __init__(self, settings: NodeSettings, parts: NodeParts) -> None:
         self.counters = Counters()
         machine, transport, clock = parts.machine, parts.transport, parts.clock
-        self._parts = Parts(settings, parts.engine, machine, transport, clock, self.counters)
+        self._parts = Parts(
+            settings, parts.engine, machine, transport, clock, self.counters, parts.permit
+        )
         self._settings = settings
         self._fresh_disk_id = parts.disk_id
         self._lifecycle = Lifecycle(started_unix_ms=clock.unix_ms())

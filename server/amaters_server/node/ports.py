@@ -6,6 +6,7 @@ from typing import Protocol
 
 from amaters_server.model.cluster import Member
 from amaters_server.model.errors import DatabaseError
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.wire import peer_pb2
 
@@ -83,6 +84,21 @@ class PeerTransport(Protocol):
     async def close(self) -> None:
         """Send what is queued if that is quick, then close all connections."""
         ...
+
+
+class Permit(Protocol):
+    """Asks again, on the leader, for permission for a call that another member passed on."""
+
+    def __call__(self, caller: ForwardedFor | None, method: str, /) -> None:
+        """Raise PermissionDeniedError or AuthenticationError unless the caller may.
+
+        None: the member did not name its caller.
+        """
+        ...
+
+
+def everybody(_caller: ForwardedFor | None, _method: str, /) -> None:
+    """Let every caller pass, where nobody is asked."""
 
 
 class LoopEvents(Protocol):

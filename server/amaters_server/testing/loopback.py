@@ -18,6 +18,7 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Answer, Get, Put, Read, Remove, Result, Write
 from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
+from amaters_server.node.ports import Permit, everybody
 from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
 from amaters_server.raft.log import LogRetention
 from amaters_server.rpc.peer.certificates import Administrators
@@ -63,6 +64,7 @@ class Loopback:
     credentials: Callable[[], PeerCredentials | None] = lambda: None
     snapshots: BackupPlaces | None = None
     clock: LoopClock = field(default_factory=LoopClock)
+    permit: Permit = everybody
     node: Node = field(init=False)
     engine: Engine = field(init=False)
     transport: PeerConnections = field(init=False)
@@ -80,6 +82,7 @@ class Loopback:
             self.clock,
             uuid.uuid4().hex,
             self.snapshots,
+            self.permit,
         )
         self.node = Node(self.settings, parts)
         identities = Identities(self.credentials, Administrators(), time.time)

@@ -341,6 +341,7 @@ class ForwardRequest(_message.Message):
     IDENTIFY_FIELD_NUMBER: _builtins.int
     FAILED_MEMBERS_FIELD_NUMBER: _builtins.int
     STOPPING_MEMBER_FIELD_NUMBER: _builtins.int
+    FORWARDED_FOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def method(self) -> _builtins.str:
@@ -383,6 +384,10 @@ class ForwardRequest(_message.Message):
 
     @_builtins.property
     def stopping_member(self) -> Global___StoppingMember: ...
+    @_builtins.property
+    def forwarded_for(self) -> Global___ForwardedFor:
+        """Absent: a member makes the call for itself, or is of a version that does not name callers."""
+
     def __init__(
         self,
         *,
@@ -399,16 +404,64 @@ class ForwardRequest(_message.Message):
         identify: Global___IdentifyRequest | None = ...,
         failed_members: Global___FailedMembers | None = ...,
         stopping_member: Global___StoppingMember | None = ...,
+        forwarded_for: Global___ForwardedFor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "identify", b"identify", "list_members", b"list_members", "promote_member", b"promote_member", "remove_member", b"remove_member", "stopping_member", b"stopping_member", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "identify", b"identify", "list_members", b"list_members", "promote_member", b"promote_member", "remove_member", b"remove_member", "stopping_member", b"stopping_member", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "hops", b"hops", "identify", b"identify", "list_members", b"list_members", "method", b"method", "promote_member", b"promote_member", "remove_member", b"remove_member", "request", b"request", "stopping_member", b"stopping_member", "timeout_ms", b"timeout_ms", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "hops", b"hops", "identify", b"identify", "list_members", b"list_members", "method", b"method", "promote_member", b"promote_member", "remove_member", b"remove_member", "request", b"request", "stopping_member", b"stopping_member", "timeout_ms", b"timeout_ms", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["list_members", "add_member", "promote_member", "remove_member", "announce_member", "transfer_leadership", "identify", "failed_members", "stopping_member"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 
 Global___ForwardRequest: _TypeAlias = ForwardRequest  # noqa: Y015
+
+@_typing.final
+class ForwardedFor(_message.Message):
+    """On whose behalf a member passes a call on. The member has verified the caller, and has asked its
+    own roles; the leader asks its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    SOURCE_IP_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    id: _builtins.str
+    kind: _builtins.str
+    """What the caller presented: jwt, kubernetes, api_key, certificate or anonymous."""
+    expires_at: _builtins.float
+    """Unix seconds; absent: the credential does not expire."""
+    source_ip: _builtins.str
+    internal: _builtins.bool
+    """An administrator of the internal port, to which no roles file applies."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+        expires_at: _builtins.float | None = ...,
+        source_ip: _builtins.str = ...,
+        internal: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "expires_at", b"expires_at", "id", b"id", "internal", b"internal", "kind", b"kind", "name", b"name", "roles", b"roles", "source_ip", b"source_ip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+
+Global___ForwardedFor: _TypeAlias = ForwardedFor  # noqa: Y015
 
 @_typing.final
 class ForwardResponse(_message.Message):
@@ -696,23 +749,79 @@ class Refusal(_message.Message):
     CODE_STORAGE_FULL: Refusal.Code.ValueType  # 10
     CODE_STORAGE_CORRUPTED: Refusal.Code.ValueType  # 11
 
+    @_typing.final
+    class TextsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class NumbersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
     code: Global___Refusal.Code.ValueType
+    """For versions that do not know `error`: the nearest of these."""
     reason: _builtins.str
     node: _builtins.int
     """With CODE_NO_LEADER: the member that knows none."""
+    error: _builtins.str
+    """The stable code of the error, its text, and the facts that programs read."""
+    text: _builtins.str
+    @_builtins.property
+    def texts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     def __init__(
         self,
         *,
         code: Global___Refusal.Code.ValueType = ...,
         reason: _builtins.str = ...,
         node: _builtins.int = ...,
+        error: _builtins.str = ...,
+        text: _builtins.str = ...,
+        texts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        numbers: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "node", b"node", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "error", b"error", "node", b"node", "numbers", b"numbers", "reason", b"reason", "text", b"text", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -125,7 +125,7 @@ class DictDatabase:
     async def holdings(self) -> Holdings | None:
         return self.held
 
-    async def members(self) -> MembersReport:
+    async def members(self, caller=None) -> MembersReport:
         member = Member(NodeId(1), "n", "a:1", "a:2", disk_id="d")
         return MembersReport("c", 1, 3, 9, (MemberStatus(member, is_leader=True),))
 

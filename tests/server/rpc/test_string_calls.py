@@ -128,8 +128,12 @@ def test_every_code_has_its_error():
     assert set(forwarding.FROM_REASON) == codes - of_their_own
 
 
-def test_an_error_without_a_code_travels_as_its_nearest_ancestor():
-    read = forwarding.error_of(forwarding.refused(MalformedError("no key")).refusal)
+def test_an_error_without_a_code_reaches_older_members_as_its_nearest_ancestor():
+    refusal = forwarding.refused(MalformedError("no key")).refusal
+    for name in ("error", "text", "texts", "numbers"):
+        refusal.ClearField(name)
+
+    read = forwarding.error_of(refusal)
 
     assert (type(read), str(read)) == (InvalidRequestError, "no key")
 

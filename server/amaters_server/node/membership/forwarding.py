@@ -1,12 +1,14 @@
 """How membership calls and their errors travel between members inside `Forward`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import (
     DatabaseError,
     DeadlineError,
     InvalidRequestError,
+    MalformedError,
     MembershipError,
     NoLeaderError,
     NotAppliedError,
@@ -17,6 +19,7 @@ from amaters_server.model.errors import (
     StorageError,
     StorageFullError,
 )
+from amaters_server.model.principal import ForwardedFor, Principal, PrincipalKind
 from amaters_server.node.values import MembersReport, MemberStatus
 from amaters_server.wire import peer_pb2
 from amaters_server.wire.peer_pb2 import Refusal
@@ -37,11 +40,67 @@ FROM_REASON: Mapping["Refusal.Code.ValueType", Callable[[str], DatabaseError]] =
 _CODES = {kind: code for code, kind in FROM_REASON.items()}
 
 
+METHODS: Mapping[str, str] = {
+    "list_members": "Members",
+    "add_member": "AddMember",
+    "promote_member": "PromoteMember",
+    "remove_member": "RemoveMember",
+    "transfer_leadership": "TransferLeadership",
+}
+"""Calls that callers of the network make, and their methods; the others are members' own."""
+
+
+def _kinds(kind: type[DatabaseError]) -> Iterator[type[DatabaseError]]:
+    yield kind
+    for one in kind.__subclasses__():
+        if one.__module__ == DatabaseError.__module__:
+            yield from _kinds(one)
+
+
+_BY_ERROR = {kind.code: kind for kind in _kinds(DatabaseError)}
+"""Every error of the model by its stable code."""
+
+
 def addressed(call: peer_pb2.ForwardRequest, seconds: float) -> peer_pb2.ForwardRequest:
     """Return the call for another member, which answers in that time and does not pass it on."""
     request = peer_pb2.ForwardRequest(timeout_ms=int(seconds * 1000), hops=1)
     request.MergeFrom(call)
     return request
+
+
+def forwarded_for(caller: ForwardedFor) -> peer_pb2.ForwardedFor:
+    """Encode on whose behalf a call is passed on."""
+    principal = caller.principal
+    return peer_pb2.ForwardedFor(
+        name=principal.name,
+        id=principal.id,
+        kind=principal.kind,
+        roles=principal.roles,
+        expires_at=principal.expires_at,
+        source_ip=caller.source_ip,
+        internal=caller.internal,
+    )
+
+
+def caller_of(request: peer_pb2.ForwardRequest) -> ForwardedFor | None:
+    """Decode on whose behalf the call was passed on; MalformedError when that makes no sense."""
+    if not request.HasField("forwarded_for"):
+        return None
+    caller = request.forwarded_for
+    try:
+        kind = PrincipalKind(caller.kind)
+    except ValueError:
+        raise MalformedError(
+            "the caller has an unknown kind of credential: upgrade this member"
+        ) from None
+    principal = Principal(
+        caller.name,
+        kind,
+        tuple(caller.roles),
+        caller.expires_at if caller.HasField("expires_at") else None,
+        id=caller.id,
+    )
+    return ForwardedFor(principal, caller.source_ip, internal=caller.internal)
 
 
 def entry(status: MemberStatus) -> peer_pb2.MemberEntry:
@@ -94,18 +153,36 @@ def announced(call: peer_pb2.AnnounceMember, disk_id: str) -> Member:
 
 def refused(error: DatabaseError) -> peer_pb2.ForwardResponse:
     """Encode a refusal."""
-    if isinstance(error, NoLeaderError):
-        refusal = Refusal(code=Refusal.CODE_NO_LEADER, node=error.node)
-    elif isinstance(error, ShuttingDownError):
-        refusal = Refusal(code=Refusal.CODE_SHUTTING_DOWN)
-    else:
-        code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
-        refusal = Refusal(code=code, reason=error.reason)
+    refusal = _of_older_versions(error)
+    kind = next(one for one in _kinds_of(error) if _BY_ERROR.get(one.code) is one)
+    refusal.error, refusal.text, refusal.reason = kind.code, str(error), error.reason
+    for name in kind.facts:
+        value = getattr(error, name)
+        (refusal.texts if isinstance(value, str) else refusal.numbers)[name] = value
     return peer_pb2.ForwardResponse(refusal=refusal)
 
 
+def _kinds_of(error: DatabaseError) -> Iterator[type[DatabaseError]]:
+    """Walk the kinds that the error is of, its own first."""
+    return (kind for kind in type(error).__mro__ if issubclass(kind, DatabaseError))
+
+
+def _of_older_versions(error: DatabaseError) -> Refusal:
+    if isinstance(error, NoLeaderError):
+        return Refusal(code=Refusal.CODE_NO_LEADER, node=error.node)
+    if isinstance(error, ShuttingDownError):
+        return Refusal(code=Refusal.CODE_SHUTTING_DOWN)
+    code = next(_CODES[kind] for kind in _kinds_of(error) if kind in _CODES)
+    return Refusal(code=code, reason=error.reason)
+
+
 def error_of(refusal: Refusal) -> DatabaseError:
-    """Decode a refusal; a code of a later version is an error without a code of its own."""
+    """Decode a refusal; one of a later version may be an error without a code of its own."""
+    kind = _BY_ERROR.get(refusal.error)
+    if kind is not None:
+        facts: dict[str, str | int] = {**refusal.texts, **refusal.numbers}
+        with suppress(ValueError):
+            return kind.received(refusal.text, refusal.reason, facts)
     if refusal.code == Refusal.CODE_NO_LEADER:
         return NoLeaderError(node=refusal.node)
     if refusal.code == Refusal.CODE_SHUTTING_DOWN:

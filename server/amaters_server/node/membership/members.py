@@ -8,6 +8,7 @@ from amaters_server.model.errors import (
     NotReadyError,
     OutcomeUnknownError,
 )
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.model.versions import dotted
 from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
@@ -33,20 +34,29 @@ class Members:
         self._transport = parts.transport
         self._leadership = leadership
         self._clock = parts.clock
+        self._permit = parts.permit
         self._version = dotted(parts.settings.version)
         self.changes = MembershipChanges(parts.machine, loop, parts.clock)
 
     # --- use cases ------------------------------------------------------------
 
-    async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
+    async def report(
+        self, *, from_leader: bool, deadline: float, caller: ForwardedFor | None = None
+    ) -> MembersReport:
         """Return the members; only a leader fills in their progress."""
         if not from_leader:
             return self._report()
         call = ForwardRequest(list_members=peer_pb2.ListMembers())
-        return forwarding.report(await self._call(call, deadline))
+        return forwarding.report(await self._call(call, deadline, caller))
 
     async def add(
-        self, peer_address: str, client_address: str, name: str, *, deadline: float
+        self,
+        peer_address: str,
+        client_address: str,
+        name: str,
+        *,
+        deadline: float,
+        caller: ForwardedFor | None = None,
     ) -> Member:
         """Add a learner under a new id; MembershipError when it cannot."""
         try:
@@ -59,22 +69,28 @@ class Members:
         call = peer_pb2.AddMember(
             peer_address=peer_address, client_address=client_address, name=name
         )
-        return _member(await self._call(ForwardRequest(add_member=call), deadline))
+        return _member(await self._call(ForwardRequest(add_member=call), deadline, caller))
 
-    async def promote(self, node: int, *, deadline: float) -> Member:
+    async def promote(
+        self, node: int, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> Member:
         """Let a learner vote once it has caught up; MembershipError says what is missing."""
         call = ForwardRequest(promote_member=peer_pb2.PromoteMember(id=node))
-        return _member(await self._call(call, deadline))
+        return _member(await self._call(call, deadline, caller))
 
-    async def remove(self, node: int, *, deadline: float) -> MembersReport:
+    async def remove(
+        self, node: int, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> MembersReport:
         """Remove a member for good; a leader hands leadership over first."""
         call = ForwardRequest(remove_member=peer_pb2.RemoveMember(id=node))
-        return forwarding.report(await self._call(call, deadline))
+        return forwarding.report(await self._call(call, deadline, caller))
 
-    async def transfer(self, to: int, *, deadline: float) -> Leader:
+    async def transfer(
+        self, to: int, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> Leader:
         """Move leadership to a voter (0: the most caught-up one); confirmed by a quorum."""
         call = ForwardRequest(transfer_leadership=peer_pb2.TransferLeadership(to=to))
-        reply = await self._call(call, deadline)
+        reply = await self._call(call, deadline, caller)
         return Leader(reply.leader_id, reply.term)
 
     async def announce(self, own: Member, *, deadline: float) -> None:
@@ -93,8 +109,12 @@ class Members:
 
     # --- forwarding -----------------------------------------------------------
 
-    async def _call(self, call: ForwardRequest, deadline: float) -> peer_pb2.MemberReply:
+    async def _call(
+        self, call: ForwardRequest, deadline: float, caller: ForwardedFor | None = None
+    ) -> peer_pb2.MemberReply:
         """Carry the call out here, or have the leader do it; a new leader is asked again."""
+        if caller is not None:
+            call.forwarded_for.CopyFrom(forwarding.forwarded_for(caller))
         loop = self._loop
         while True:
             leader = await self._leadership.leader(loop, deadline)
@@ -129,6 +149,9 @@ class Members:
         own = loop.replica.origin.node_id
         if loop.replica.leader != own:
             raise NoLeaderError(node=own)
+        method = forwarding.METHODS.get(request.WhichOneof("call") or "")
+        if method is not None:
+            self._permit(forwarding.caller_of(request), method)
         deadline = self._clock.now() + request.timeout_ms / 1000
         try:
             return peer_pb2.ForwardResponse(members=await self._carry_out(request, deadline))

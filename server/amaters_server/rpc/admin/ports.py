@@ -8,6 +8,7 @@ from amaters_server.alerts.events import FiredAlert
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.backup.files import StoreAccess
 from amaters_server.node.values import (
     BackupPiece,
@@ -50,25 +51,39 @@ class BackupFacts(Protocol):
 class AdminMembers(Protocol):
     """Membership, as `node.members` offers it."""
 
-    async def report(self, *, from_leader: bool, deadline: float) -> MembersReport:
+    async def report(
+        self, *, from_leader: bool, deadline: float, caller: ForwardedFor | None = None
+    ) -> MembersReport:
         """Return the members."""
         ...
 
     async def add(
-        self, peer_address: str, client_address: str, name: str, *, deadline: float
+        self,
+        peer_address: str,
+        client_address: str,
+        name: str,
+        *,
+        deadline: float,
+        caller: ForwardedFor | None = None,
     ) -> Member:
         """Add a learner."""
         ...
 
-    async def promote(self, node: int, /, *, deadline: float) -> Member:
+    async def promote(
+        self, node: int, /, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> Member:
         """Let a learner vote."""
         ...
 
-    async def remove(self, node: int, /, *, deadline: float) -> MembersReport:
+    async def remove(
+        self, node: int, /, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> MembersReport:
         """Remove a member for good."""
         ...
 
-    async def transfer(self, to: int, /, *, deadline: float) -> Leader:
+    async def transfer(
+        self, to: int, /, *, deadline: float, caller: ForwardedFor | None = None
+    ) -> Leader:
         """Move leadership."""
         ...
 
@@ -158,3 +173,5 @@ class AdminParts:
     health: Callable[[], HealthFacts]
     alerts: Feed[FiredAlert]
     log: Feed[RecentRecord]
+    caller: Callable[[int], ForwardedFor]
+    """Who calls over a connection: its leader asks about a call that this node passes on."""

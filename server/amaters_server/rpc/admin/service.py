@@ -8,6 +8,7 @@ from typing import Protocol
 from amaters.wire import admin_pb2
 
 from amaters_server.model.errors import InvalidRequestError
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.rpc.admin import decode as admin_decode
 from amaters_server.rpc.admin import encode as admin_encode
 from amaters_server.rpc.admin import streams as admin_streams
@@ -27,6 +28,11 @@ SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 
 class Context(Protocol):
     """What the methods ask of a call."""
+
+    @property
+    def connection(self) -> int:
+        """The id of its connection."""
+        ...
 
     def time_remaining(self) -> float | None:
         """Return how long the caller still waits; None when it did not say."""
@@ -68,7 +74,9 @@ class AdminService:
     ) -> admin_pb2.MembersResponse:
         """Answer who belongs to the cluster."""
         report = await self._parts.node.members.report(
-            from_leader=request.from_leader, deadline=self._deadline(context)
+            from_leader=request.from_leader,
+            deadline=self._deadline(context),
+            caller=self._caller(context),
         )
         return admin_encode.members(report)
 
@@ -83,6 +91,7 @@ class AdminService:
             request.client_address,
             request.name,
             deadline=self._deadline(context),
+            caller=self._caller(context),
         )
         return admin_pb2.MemberResponse(member=admin_encode.member(added))
 
@@ -91,7 +100,7 @@ class AdminService:
     ) -> admin_pb2.MemberResponse:
         """Let a learner vote."""
         promoted = await self._parts.node.members.promote(
-            request.id, deadline=self._deadline(context)
+            request.id, deadline=self._deadline(context), caller=self._caller(context)
         )
         return admin_pb2.MemberResponse(member=admin_encode.member(promoted))
 
@@ -99,14 +108,18 @@ class AdminService:
         self, request: admin_pb2.RemoveMemberRequest, context: Context
     ) -> admin_pb2.MembersResponse:
         """Remove a member for good."""
-        report = await self._parts.node.members.remove(request.id, deadline=self._deadline(context))
+        report = await self._parts.node.members.remove(
+            request.id, deadline=self._deadline(context), caller=self._caller(context)
+        )
         return admin_encode.members(report)
 
     async def TransferLeadership(
         self, request: admin_pb2.TransferLeadershipRequest, context: Context
     ) -> admin_pb2.TransferLeadershipResponse:
         """Move leadership."""
-        now = await self._parts.node.members.transfer(request.to, deadline=self._deadline(context))
+        now = await self._parts.node.members.transfer(
+            request.to, deadline=self._deadline(context), caller=self._caller(context)
+        )
         return admin_pb2.TransferLeadershipResponse(leader_id=now.leader_id, term=now.term)
 
     async def CreateSnapshot(
@@ -205,6 +218,9 @@ class AdminService:
         with self._downloads.counted():
             async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
                 yield chunk
+
+    def _caller(self, context: Context) -> ForwardedFor:
+        return self._parts.caller(context.connection)
 
     def _deadline(self, context: Context) -> float:
         left = context.time_remaining()

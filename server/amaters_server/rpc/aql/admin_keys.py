@@ -1,7 +1,7 @@
 """Administrative commands inside Gets: keys that begin with `__admin__:`, as published.
 
 The answers unite what the published server sends and what the published command line expects,
-with true values. Nobody is asked who they are here, so only commands that look are served.
+with true values. Only commands that look are served.
 """
 
 import json
@@ -17,6 +17,7 @@ from amaters.wire.types_pb2 import CipherBlob, CipherMetadata
 from amaters_server import __version__
 from amaters_server.machine.collection_count import Holdings
 from amaters_server.model.errors import InvalidRequestError
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus
 from amaters_server.rpc.aql.decode import ADMIN_PREFIX
 from amaters_server.storage.engine import EngineStatistics
@@ -31,7 +32,8 @@ class Sources:
     """Where true values come from; every command reads them again."""
 
     status: Callable[[], NodeStatus]
-    members: Callable[[], Awaitable[MembersReport]]
+    members: Callable[[ForwardedFor | None], Awaitable[MembersReport]]
+    """As the leader reports them to this caller."""
     statistics: Callable[[], EngineStatistics]
     holdings: Callable[[], Awaitable[Holdings | None]]
     """How much data there is; None while it is being counted."""
@@ -46,15 +48,18 @@ class AdminKeys:
     def __init__(self, sources: Sources, *, unix_time: Callable[[], float] = time.time) -> None:
         self._sources = sources
         self._unix_time = unix_time
-        self._commands: Mapping[str, Callable[[], Awaitable[Facts]]] = {
+        self._commands: Mapping[str, Callable[[ForwardedFor | None], Awaitable[Facts]]] = {
             "METRICS": self._metrics,
             "CLUSTER_INFO": self._cluster_info,
             "NODES": self._nodes,
             "STATS": self._stats,
         }
 
-    async def answer(self, key: bytes) -> bytes:
-        """Carry out the command in the key; InvalidRequestError when it is none of ours."""
+    async def answer(self, key: bytes, caller: ForwardedFor | None) -> bytes:
+        """Carry out the command in the key; InvalidRequestError when it is none of ours.
+
+        The leader is asked on behalf of the caller, who has permission here.
+        """
         verb = verb_of(key)
         command = self._commands.get(verb)
         if command is None:
@@ -62,7 +67,7 @@ class AdminKeys:
                 f"{verb or 'an empty command'} is not served here: use the admin service on the "
                 f"internal port, or one of {', '.join(self._commands)}"
             )
-        return self._blob(await command())
+        return self._blob(await command(caller))
 
     def _blob(self, facts: Facts) -> bytes:
         data = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
@@ -74,7 +79,7 @@ class AdminKeys:
     def _uptime(self) -> float:
         return max(self._unix_time() - self._sources.status().started_unix_ms / 1000, 0.001)
 
-    async def _metrics(self) -> Facts:
+    async def _metrics(self, _: ForwardedFor | None) -> Facts:
         statistics, counters = self._sources.statistics(), self._sources.counters
         traffic, uptime = self._sources.traffic(), self._uptime()
         latency, held = _together(counters), await self._sources.holdings()
@@ -92,8 +97,8 @@ class AdminKeys:
             "network_bytes_per_second": int((traffic.bytes_received + traffic.bytes_sent) / uptime),
         }
 
-    async def _cluster_info(self) -> Facts:
-        report = await self._sources.members()
+    async def _cluster_info(self, caller: ForwardedFor | None) -> Facts:
+        report = await self._sources.members(caller)
         voters = [one for one in report.members if not one.member.is_learner]
         return {
             "mode": "cluster" if len(report.members) > 1 else "standalone",
@@ -106,8 +111,8 @@ class AdminKeys:
             "replication_factor": len(voters),
         }
 
-    async def _nodes(self) -> Facts:
-        report, own = await self._sources.members(), self._sources.status()
+    async def _nodes(self, caller: ForwardedFor | None) -> Facts:
+        report, own = await self._sources.members(caller), self._sources.status()
         size = self._sources.statistics().table_bytes
         return {
             "nodes": [
@@ -138,7 +143,7 @@ class AdminKeys:
         at = datetime.fromtimestamp(int(self._unix_time() - silent_ms / 1000), UTC)
         return at.isoformat().replace("+00:00", "Z")
 
-    async def _stats(self) -> Facts:
+    async def _stats(self, _: ForwardedFor | None) -> Facts:
         found = self._sources.statistics()
         return {
             **_held(await self._sources.holdings()),

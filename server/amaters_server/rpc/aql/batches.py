@@ -95,11 +95,12 @@ class Batches:
         results: list[Result] = []
         if plan.operations:
             results = await self._executor.perform(plan.operations, arrival, writing=plan.writing)
+        admin_keys = self._executor.admin_keys
         for index, key in sorted(plan.commands.items()):
             if arrival.caller is not None:
                 # The operations took their time, in which the roles may have changed.
                 arrival.caller.require(Administer(verb_of(key)))
-            results.insert(index, await self._executor.admin_keys.answer(key))
+            results.insert(index, await admin_keys.answer(key, arrival.forwarded_for))
         return results
 
     def _encoder(self, plan: "_Plan") -> Encoder:

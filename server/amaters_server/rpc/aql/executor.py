@@ -65,7 +65,7 @@ class Executor:
         """Answer a Get whose key is an administrative command."""
         arrival.ask(Administer(verb_of(key)))
         self.spawn(
-            self._administered(key),
+            self._administered(key, arrival),
             arrival.waiting(self.pending.ops[Op.GET], _any),
             arrival.deadline,
         )
@@ -108,8 +108,8 @@ class Executor:
             rows = await scans.collect(reading, self.budget, share, limit_bytes=limit)
         return [encode.multi_result(rows)]
 
-    async def _administered(self, key: bytes) -> list[Result]:
-        return [await self.admin_keys.answer(key)]
+    async def _administered(self, key: bytes, arrival: Arrival) -> list[Result]:
+        return [await self.admin_keys.answer(key, arrival.forwarded_for)]
 
     async def perform(
         self, operations: Sequence[Operation], arrival: Arrival, *, writing: bool

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from amaters_server.access.decision import Asked
 from amaters_server.model.errors import DatabaseError, MalformedError, OverloadedError
+from amaters_server.model.principal import ForwardedFor
 from amaters_server.model.queries import Answer, Read, Result, Write
 from amaters_server.rpc.aql import encode
 from amaters_server.rpc.callers.caller import Caller
@@ -73,6 +74,11 @@ class Arrival(NamedTuple):
         """Pass one operation."""
         if self.caller is not None:
             self.caller.ask(asked)
+
+    @property
+    def forwarded_for(self) -> ForwardedFor | None:
+        """On whose behalf the leader is asked, if anybody has to be."""
+        return None if self.caller is None else self.caller.forwarded_for
 
     def waiting(self, counters: OpCounters, encoder: Encoder) -> WaitingCall:
         """Return what is kept of it while it is pending."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from amaters_server.access.decision import Asked
 from amaters_server.access.gate import Gate
 from amaters_server.identity.connection import ConnectionCallers
-from amaters_server.model.principal import Principal
+from amaters_server.model.principal import ForwardedFor, Principal
 from amaters_server.rpc.transport.calls import Metadata
 
 
@@ -41,6 +41,11 @@ class Caller:
     def require(self, asked: Asked) -> None:
         """Pass an operation again that waited since it was passed: the roles may have changed."""
         self._gate.require(self.principal, asked, self.source_ip)
+
+    @property
+    def forwarded_for(self) -> ForwardedFor:
+        """On whose behalf a call is passed on."""
+        return ForwardedFor(self.principal, self.source_ip)
 
     async def current(self) -> "Caller":
         """Return the caller while its credential counts; AuthenticationError once it does not.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from amaters_server.model.principal import Principal
+from amaters_server.model.principal import ForwardedFor, Principal
 from amaters_server.rpc.peer.certificates import (
     NAMELESS,
     Administrators,
@@ -99,6 +99,10 @@ class Identities:
         """Return the caller, with the role that it has on this port."""
         der = self._certificate(connection) if self._verifies() else None
         return self._administrators.principal(der, self._own_names(), self._unix_seconds())
+
+    def caller(self, connection: int) -> ForwardedFor:
+        """Return on whose behalf a call over the connection is passed on."""
+        return ForwardedFor(self.principal(connection), self.host(connection), internal=True)
 
     def impostor(self, connection: int, who: str, addresses: Sequence[str]) -> str:
         """Return why the caller cannot be who is dialed there; empty if it can."""

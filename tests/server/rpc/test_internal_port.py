@@ -9,6 +9,7 @@ import grpc
 import pytest
 from amaters.wire import admin_pb2, admin_pb2_grpc
 from amaters_server.access.audit import Audit
+from amaters_server.model.errors import AuthenticationError
 from amaters_server.rpc.admin.service import SERVICE
 from amaters_server.rpc.peer import identities
 from amaters_server.rpc.peer.administration import Administration, guarded
@@ -92,11 +93,15 @@ class Port:
             (
                 peers.methods,
                 lambda tasks: guarded(
-                    served(Servicer(), SERVICE, tasks), self.administration.require
+                    served(Servicer(), SERVICE, tasks),
+                    self.require,
                 ),
             ),
         )
         self.identities.serve(self.listener.connection)
+
+    def require(self, method, connection):
+        self.administration.require(method, connection)
 
     def credentials_now(self):
         return self.own
@@ -367,6 +372,29 @@ async def test_a_certificate_of_another_authority_gets_no_answer(port):
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await handshake(port, other, 2)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_caller_that_has_left_is_neither_answered_nor_counted(port, caplog):
+    port.identities.serve(lambda _: None)
+
+    assert port.identities.impostor(7, "member 2", [ADDRESSES[2]])
+    with pytest.raises(AuthenticationError):
+        port.administration.require("RemoveMember", 7)
+    assert set(port.refused().values()) == {0}
+    assert not [one for one in caplog.records if one.message == "internal.refused"]
+
+
+async def test_without_an_audit_log_administration_is_a_line_of_the_servers_log(port, caplog):
+    caplog.set_level("INFO")
+    port.administration = Administration(port.identities, None, "changes")
+
+    await administer(port, port.own)
+
+    lines = [one for one in caplog.records if one.message == "admin.called"]
+    assert [(one.method, one.principal, one.address) for one in lines] == [
+        ("RemoveMember", "node-1", "127.0.0.1"),
+        ("TailLog", "node-1", "127.0.0.1"),
+    ]
 
 
 async def test_refusals_are_counted_and_logged_once_a_minute(port, caplog):

@@ -1,5 +1,6 @@
 """Who may call the admin service: administrators, with a record of what they did."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,9 +9,9 @@ from amaters_server.access.audit import Audit
 from amaters_server.access.decision import Method, permitted
 from amaters_server.access.gate import Gate, Record
 from amaters_server.access.roles import BUILT_IN
-from amaters_server.model.errors import DatabaseError, PermissionDeniedError
+from amaters_server.model.errors import AuthenticationError, DatabaseError, PermissionDeniedError
 from amaters_server.rpc.peer.certificates import ADMIN, MEMBER
-from amaters_server.rpc.peer.identities import Identities, Refusal
+from amaters_server.rpc.peer.identities import GONE, Identities, Refusal
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import (
     Call,
@@ -21,6 +22,8 @@ from amaters_server.rpc.transport.calls import (
     Streaming,
     Unary,
 )
+
+_log = logging.getLogger(__name__)
 
 NEXT = (
     "this certificate is no administrator's: show one that cluster.admin_principals names, or, "
@@ -51,19 +54,26 @@ class Administration:
     """Asks for permission before each method."""
 
     def __init__(self, identities: Identities, audit: Audit | None, record: Record) -> None:
-        """`record` as `audit.record`: methods that only report are recorded with `all`."""
+        """`record` as `audit.record`: methods that only report are recorded with `all`.
+
+        Without an audit log they are lines of the server's log.
+        """
         self._identities = identities
         self._access = Access(InternalAccess(), ROLES)
         self._gate = Gate(self._access, audit, record)
+        self._audited = audit is not None
         self._unrecorded = frozenset() if record == "all" else LOOKS
 
     def require(self, method: str, connection: int) -> None:
         """Raise PermissionDeniedError unless the caller is an administrator."""
+        host = self._identities.host(connection)
+        if not host:
+            raise AuthenticationError(GONE)
         principal, asked = self._identities.principal(connection), Method(method)
         if method in self._unrecorded and permitted(self._access.grants(principal), asked):
             return
         try:
-            self._gate.ask(principal, asked, self._identities.host(connection))
+            self._gate.ask(principal, asked, host)
         except PermissionDeniedError as denied:
             error = PermissionDeniedError(
                 name=principal.name,
@@ -74,6 +84,9 @@ class Administration:
             )
             self._identities.refuse(Refusal.ADMINISTRATION, connection, f"{method}: {error}")
             raise error from None
+        if not self._audited:
+            facts = {"method": method, "principal": principal.name, "address": host}
+            _log.info("admin.called", extra=facts)
 
 
 def guarded(service: Service, require: Require) -> Service:

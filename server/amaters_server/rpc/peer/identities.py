@@ -26,6 +26,10 @@ MOST_REMEMBERED = 256
 """Addresses whose last line is remembered; beyond it refusals are only counted."""
 
 
+GONE = "the connection has ended"
+"""Why a caller that has left meanwhile is refused, which is neither counted nor logged."""
+
+
 class Refusal(StrEnum):
     """What callers of the internal port are refused."""
 
@@ -108,16 +112,19 @@ class Identities:
         """Return why the caller cannot be who is dialed there; empty if it can."""
         if not self._verifies():
             return ""
-        names = names_of(self._certificate(connection))
-        reason = impostor(names, self._own_names(), who, addresses)
+        certificate = self._certificate(connection)
+        if not certificate:
+            return GONE
+        reason = impostor(names_of(certificate), self._own_names(), who, addresses)
         if reason:
             self.refuse(Refusal.SENDER, connection, reason)
         return reason
 
     def refuse(self, kind: Refusal, connection: int, reason: str) -> None:
-        """Count a refusal, and log it if that is due."""
-        now = asyncio.get_running_loop().time()
-        self.refusals.add(kind, self.host(connection), reason, now)
+        """Count a refusal, and log it if that is due; not of a caller that has left meanwhile."""
+        host = self.host(connection)
+        if host:
+            self.refusals.add(kind, host, reason, asyncio.get_running_loop().time())
 
     def _verifies(self) -> bool:
         """Whether callers show certificates."""

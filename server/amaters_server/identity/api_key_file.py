@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from amaters_server.model.errors import ConfigurationError
 
 PREFIX = "amk_"
 """What keys begin with, so that scanners for leaked secrets recognise them."""
+BY_GROUP = 0o640
+"""The one mode besides 0600 that a file keeps."""
 
 
 class ApiKeyFile:
@@ -21,7 +24,7 @@ class ApiKeyFile:
     def __init__(self, path: Path, secret: bytes | None = None) -> None:
         """With a secret, new digests are HMACs."""
         # A link stays one: what it leads to is replaced.
-        self._path = path.resolve()
+        self._path = Path(os.path.realpath(path))
         self._secret = secret
 
     def create(
@@ -81,7 +84,7 @@ class ApiKeyFile:
             entries = self._read()
             yield entries
             self._checked(entries)
-            self._replace(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", folder)
+            self._replace(json.dumps(entries, indent=2) + "\n", folder)
         finally:
             os.close(folder)
 
@@ -108,7 +111,7 @@ class ApiKeyFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                _give_to_owner(file.fileno(), self._path)
+                _give_to_readers(file.fileno(), self._path)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -122,8 +125,15 @@ class ApiKeyFile:
                 new.unlink()
 
 
-def _give_to_owner(file: int, path: Path) -> None:
-    """Let root write the file for the server's user: that of the old file, or of the folder."""
+def _give_to_readers(file: int, path: Path) -> None:
+    """Give the file to the user and group of the old one, or of the folder, as far as allowed.
+
+    Root writes it for the server's user; the server may read it by its group.
+    """
+    old = (path if path.exists() else path.parent).stat()
     if os.geteuid() == 0:
-        owner = (path if path.exists() else path.parent).stat()
-        os.fchown(file, owner.st_uid, owner.st_gid)
+        os.fchown(file, old.st_uid, old.st_gid)
+    if stat.S_ISREG(old.st_mode) and stat.S_IMODE(old.st_mode) == BY_GROUP:
+        with suppress(PermissionError):
+            os.fchown(file, -1, old.st_gid)
+        os.fchmod(file, BY_GROUP)

@@ -10,12 +10,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from amaters_server.model import strict_json
 from amaters_server.model.errors import AuthenticationError, CredentialExpiredError
 from amaters_server.model.principal import Principal, PrincipalKind
 
@@ -69,8 +70,8 @@ def hash_text(key: str, secret: bytes | None = None) -> str:
 def entries_of(document: bytes | str) -> list[dict[str, object]]:
     """Return the entries as they are; ValueError if the document is no array of objects."""
     try:
-        found = json.loads(document)
-    except (ValueError, RecursionError):
+        found = strict_json.parsed(document)
+    except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError("it is no JSON array of objects")
@@ -85,11 +86,19 @@ def parsed(document: bytes | str, *, hashed: bool) -> tuple[ApiKey, ...]:
             keys.append(_api_key(entry, hashed=hashed))
         except ValueError as wrong:
             raise ValueError(f"entry {number}: {wrong}") from None
-    ids = [key.id for key in keys]
-    for one in ids:
-        if ids.count(one) > 1:
-            raise ValueError(f"the id {one!r} appears twice")
+    _require_different(keys)
     return tuple(keys)
+
+
+def _require_different(keys: Sequence[ApiKey]) -> None:
+    for key_id, count in Counter(key.id for key in keys).items():
+        if count > 1:
+            raise ValueError(f"the id {key_id!r} appears twice")
+    first: dict[tuple[bool, bytes], str] = {}
+    for number, key in enumerate(keys, 1):
+        other = first.setdefault((key.keyed, key.digest), key.id)
+        if other != key.id:
+            raise ValueError(f"entry {number}: it is the same key as {other!r}: remove one")
 
 
 def _api_key(entry: Mapping[str, object], *, hashed: bool) -> ApiKey:
@@ -97,7 +106,8 @@ def _api_key(entry: Mapping[str, object], *, hashed: bool) -> ApiKey:
     digest, keyed = _digest(entry, hashed=hashed)
     attributes = entry.get("attributes")
     inner = attributes.get("expires_at") if isinstance(attributes, Mapping) else None
-    roles = entry.get("roles", [])
+    roles = entry.get("roles")
+    roles = [] if roles is None else roles
     if not isinstance(roles, list) or not all(isinstance(one, str) for one in roles):
         raise ValueError("`roles` is no list of texts")
     return ApiKey(
@@ -107,14 +117,14 @@ def _api_key(entry: Mapping[str, object], *, hashed: bool) -> ApiKey:
         digest=digest,
         keyed=keyed,
         roles=tuple(roles),
-        expires_at=moment_of(entry.get("expires_at", inner)),
+        expires_at=moment_of(inner if entry.get("expires_at") is None else entry["expires_at"]),
     )
 
 
 def _digest(entry: Mapping[str, object], *, hashed: bool) -> tuple[bytes, bool]:
     if not hashed:
         return digest_of(_text(entry, "key")), False
-    if "key" in entry:
+    if entry.get("key") is not None:
         raise ValueError("it holds a key in the clear: replace `key` by `key_hash`")
     text = _text(entry, "key_hash")
     keyed = text.startswith(HMAC_MARK)
@@ -128,7 +138,8 @@ def _digest(entry: Mapping[str, object], *, hashed: bool) -> tuple[bytes, bool]:
 
 
 def _text(entry: Mapping[str, object], name: str, otherwise: str | None = None) -> str:
-    found = entry.get(name, otherwise)
+    found = entry.get(name)
+    found = otherwise if found is None else found
     if not isinstance(found, str) or not found or not found.isprintable():
         raise ValueError(f"`{name}` is missing, or no printable text")
     return found
@@ -140,7 +151,9 @@ def moment_of(found: object) -> float | None:
         return None
     moment = math.nan
     try:
-        if isinstance(found, str):
+        if isinstance(found, str) and found.isdecimal():
+            moment = float(found)
+        elif isinstance(found, str):
             read = datetime.fromisoformat(found)
             # Without a zone it is taken for UTC, as the audit log writes it.
             moment = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()

@@ -6,17 +6,19 @@ certificates. Those are searched for the caller's own certificate, not for autho
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from amaters_server.identity.patterns import NamePatterns, RoleMap
 from amaters_server.model.errors import CertificateRefusedError
 from amaters_server.model.principal import Principal, PrincipalKind
 
+CLIENT_USAGES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 SAN_PREFIXES = ("dns:", "email:", "uri:")
 Revoked = Mapping[bytes, frozenset[int]]
 """Issuer (DER of its name) to serial numbers."""
@@ -47,7 +49,10 @@ def principal_of(der: bytes, rules: CertificateRules, now: float) -> Principal:
     try:
         certificate = x509.load_der_x509_certificate(der)
         subject, sans = certificate.subject, _sans(certificate)
+        _require_client(certificate)
         issuer = certificate.issuer.public_bytes()
+    except CertificateRefusedError:
+        raise
     # cryptography parses lazily, and fails in more ways than it documents.
     except Exception:  # noqa: BLE001
         raise refused("it cannot be read") from None
@@ -56,7 +61,8 @@ def principal_of(der: bytes, rules: CertificateRules, now: float) -> Principal:
         raise refused(f"it is revoked (serial {certificate.serial_number:x}): ask for a new one")
     if rules.issuers and not any(_issued(certificate, one) for one in rules.issuers):
         raise refused("its issuer is none of those in auth.mtls.ca_certs_dir")
-    organization = _first(subject, NameOID.ORGANIZATION_NAME)
+    counts = rules.by_organization or rules.organizations
+    organization = _only(subject, NameOID.ORGANIZATION_NAME, "organizations (O)") if counts else ""
     if rules.organizations and organization not in rules.organizations:
         raise refused("its organization (O) is not in auth.mtls.allowed_organizations")
     name = organization if rules.by_organization else _common_name(subject, sans, rules)
@@ -66,6 +72,17 @@ def principal_of(der: bytes, rules: CertificateRules, now: float) -> Principal:
         raise refused(f"{name} is not in auth.mtls.allowed_principals")
     ends = certificate.not_valid_after_utc.timestamp()
     return Principal(name, PrincipalKind.CERTIFICATE, rules.roles.of(names), ends)
+
+
+def _require_client(certificate: x509.Certificate) -> None:
+    extensions = certificate.extensions
+    with suppress(x509.ExtensionNotFound):
+        if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            raise refused("it is that of an authority, which calls nothing: issue one below it")
+    with suppress(x509.ExtensionNotFound):
+        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not any(usage in CLIENT_USAGES for usage in usages):
+            raise refused("it is not issued for clients: issue one with the usage clientAuth")
 
 
 def _require_valid(certificate: x509.Certificate, now: float) -> None:
@@ -85,7 +102,7 @@ def _require_plain(name: str) -> None:
 
 
 def _common_name(subject: x509.Name, sans: Sequence[str], rules: CertificateRules) -> str:
-    name = _first(subject, NameOID.COMMON_NAME)
+    name = _only(subject, NameOID.COMMON_NAME, "common names (CN)")
     if not name and not rules.verify_cn and sans:
         return sans[0].partition(":")[2]
     if not name:
@@ -93,8 +110,10 @@ def _common_name(subject: x509.Name, sans: Sequence[str], rules: CertificateRule
     return name
 
 
-def _first(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
+def _only(name: x509.Name, oid: x509.ObjectIdentifier, what: str) -> str:
     found = name.get_attributes_for_oid(oid)
+    if len(found) > 1:
+        raise refused(f"it has several {what}, and readers take different ones: issue it with one")
     value = found[0].value if found else ""
     return value if isinstance(value, str) else ""
 
@@ -113,7 +132,8 @@ def _sans(certificate: x509.Certificate) -> tuple[str, ...]:
         prefix + value
         for prefix, values in zip(SAN_PREFIXES, named, strict=True)
         for value in values
-        if value.isprintable()
+        # A wildcard is for a server of many names, and names no caller.
+        if value.isprintable() and "*" not in value
     )
 
 
@@ -149,6 +169,7 @@ def revoked_of(
             raise ValueError(
                 f"the list of {one.issuer.rfc4514_string()} is signed by no authority known here"
             )
+        _require_whole(one)
         serials = frozenset(entry.serial_number for entry in one)
         revoked[issuer] = revoked.get(issuer, frozenset()) | serials
         due = one.next_update_utc
@@ -166,6 +187,21 @@ def _lists_of(content: bytes) -> list[x509.CertificateRevocationList]:
     if not parts:
         raise ValueError("it holds no list of revoked certificates")
     return [x509.load_pem_x509_crl(part + end + b"\n") for part in parts]
+
+
+def _require_whole(one: x509.CertificateRevocationList) -> None:
+    """Refuse a list that needs others beside it; its critical extensions say so."""
+    for extension in one.extensions:
+        value = extension.value
+        partial = not isinstance(value, x509.IssuingDistributionPoint) or (
+            value.indirect_crl or value.only_some_reasons is not None
+        )
+        if extension.critical and partial:
+            raise ValueError(
+                f"the list of {one.issuer.rfc4514_string()} has the critical extension "
+                f"{extension.oid.dotted_string}, so it is not the whole list of its issuer: use "
+                "that one"
+            )
 
 
 def _signed(one: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

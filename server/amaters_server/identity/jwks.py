@@ -115,8 +115,9 @@ class FetchedKeys:
                 return
             self._asked_at = self._now()
             self._fetching = asyncio.create_task(self._fetch(), name="jwks")
-        # Shielded: a caller that leaves must not take the others' answer along.
-        await asyncio.shield(self._fetching)
+        # Not awaited itself: a caller that leaves must not take the others' answer along, and the
+        # end of the task, however it comes, is no error of theirs.
+        await asyncio.wait([self._fetching])
 
     def close(self) -> None:
         """End a request that is under way."""
@@ -129,8 +130,11 @@ class FetchedKeys:
             async with asyncio.timeout(2 * FETCH_SECONDS):
                 found = jws.of_jwks(await self.source.fetch())
         except (OSError, ValueError, TimeoutError) as wrong:
-            why = str(wrong) or type(wrong).__name__
-            _log.warning("jwks.not_fetched", extra={"place": place, "reason": why})
+            reason = str(wrong) or type(wrong).__name__
+            _log.warning("jwks.not_fetched", extra={"place": place, "reason": reason})
+            return
+        except Exception:  # noqa: BLE001 A defect here must not end what refreshes all keys.
+            _log.exception("jwks.failed", extra={"place": place})
             return
         finally:
             self._fetching = None
@@ -150,9 +154,10 @@ class KeyRing:
     fetched: FetchedKeys | None = None
 
     async def matching(self, token: Unverified) -> Sequence[VerificationKey]:
-        """Return the keys that may have signed it; fetch them first if none is known."""
+        """Return the keys that may have signed it; fetch them first if the named one is unknown."""
         found = self._matching(token)
-        if not found and self.fetched is not None:
+        named = {key.id for key in found}
+        if self.fetched is not None and not (found and token.key_id in {None, *named}):
             await self.fetched.refetch()
             found = self._matching(token)
         return found[:MOST_TRIED]

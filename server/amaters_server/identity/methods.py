@@ -19,10 +19,17 @@ from amaters_server.identity.api_keys import ApiKeys
 from amaters_server.identity.authenticator import Methods
 from amaters_server.identity.certificates import CertificateRules
 from amaters_server.identity.claims import ClaimRules
+from amaters_server.identity.files import content as _content
 from amaters_server.identity.jwks import FetchedKeys, JwksSource, KeyRing, UrlSource
 from amaters_server.identity.jws import VerificationKey
 from amaters_server.identity.patterns import NamePatterns, RoleMap
-from amaters_server.identity.tokens import TokenCheck, bearer, service_account
+from amaters_server.identity.tokens import (
+    Mapper,
+    TokenCheck,
+    bearer,
+    bearer_beside_kubernetes,
+    service_account,
+)
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import ConfigurationError
 
@@ -45,8 +52,10 @@ def read_methods(
         same = (one for one in old if one.source == source)
         return next(same, None) or FetchedKeys(source, clock.now)
 
+    # The names of pods belong to Kubernetes, unless its API server is that very issuer.
+    mapper = bearer_beside_kubernetes if auth.uses("kubernetes") else bearer
     return Methods(
-        jwt=_jwt(auth.jwt, fetched) if auth.uses("jwt") else None,
+        jwt=_jwt(auth.jwt, fetched, mapper) if auth.uses("jwt") else None,
         kubernetes=_kubernetes(auth.kubernetes, fetched) if auth.uses("kubernetes") else None,
         api_keys=_api_keys(auth.api_key) if auth.uses("api_key") else None,
         certificates=_certificates(auth.mtls, clock, tls_ca) if auth.uses("mtls") else None,
@@ -56,7 +65,7 @@ def read_methods(
     )
 
 
-def _jwt(section: JwtSection, fetched: Fetched) -> TokenCheck:
+def _jwt(section: JwtSection, fetched: Fetched, mapper: Mapper) -> TokenCheck:
     keys = tuple(_jwt_keys(section))
     published = None if section.jwks_url is None else fetched(UrlSource(section.jwks_url))
     accepted = frozenset(section.accepted)
@@ -67,7 +76,7 @@ def _jwt(section: JwtSection, fetched: Fetched) -> TokenCheck:
                 "another, so correct one of them"
             )
     rules = ClaimRules(section.issuer, section.audience, section.leeway_secs, section.roles_claim)
-    return TokenCheck(KeyRing(keys, published), accepted, rules, bearer)
+    return TokenCheck(KeyRing(keys, published), accepted, rules, mapper)
 
 
 def _jwt_keys(section: JwtSection) -> Iterator[VerificationKey]:
@@ -76,7 +85,7 @@ def _jwt_keys(section: JwtSection) -> Iterator[VerificationKey]:
         yield _understood("auth.jwt.secret", jws.of_secret, secret)
     if section.secret_file is not None:
         # A line end is that of the editor, not of the secret.
-        secret = _content("auth.jwt.secret_file", section.secret_file).rstrip(b"\r\n")
+        secret = _content("auth.jwt.secret_file", section.secret_file, secret=True).rstrip(b"\r\n")
         yield _understood("auth.jwt.secret_file", jws.of_secret, secret)
     for name in ("public_key_path", "ec_public_key_path", "ed_public_key_path"):
         path = getattr(section, name)
@@ -121,7 +130,7 @@ def _api_keys(section: ApiKeySection) -> ApiKeys:
     def read(content: bytes) -> ApiKeys:
         return ApiKeys(api_keys.parsed(content, hashed=section.hash_keys), secret)
 
-    return _understood(key, read, _content(key, path))
+    return _understood(key, read, _content(key, path, secret=True))
 
 
 def read_hmac_secret(path: Path | None) -> bytes | None:
@@ -129,7 +138,7 @@ def read_hmac_secret(path: Path | None) -> bytes | None:
     if path is None:
         return None
     key = "auth.api_key.hmac_secret_file"
-    secret = _content(key, path).rstrip(b"\r\n")
+    secret = _content(key, path, secret=True).rstrip(b"\r\n")
     if len(secret) < api_keys.LEAST_SECRET_BYTES:
         raise ConfigurationError(
             f"{key}: it has {len(secret)} bytes: use {api_keys.LEAST_SECRET_BYTES} random ones"
@@ -175,15 +184,6 @@ def _authorities(folder: Path | None) -> Iterator[x509.Certificate]:
         raise ConfigurationError(f"{key}: {folder} has no .crt, .pem or .der file: add one")
     for path in files:
         yield from _understood(key, certificates.certificates_of, _content(key, path))
-
-
-def _content(key: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as wrong:
-        raise ConfigurationError(
-            f"{key}: {path} cannot be read ({wrong.strerror}): correct the path or its rights"
-        ) from wrong
 
 
 def _understood(key: str, read: Callable[[bytes], T], content: bytes) -> T:

@@ -132,3 +132,32 @@ def test_a_file_that_is_wrong_is_named_and_left_alone(tmp_path, content):
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"set auth\.api_key\.keys_file"):
         ApiKeyFile(tmp_path / "missing" / "keys.json").create("Ada")
+
+
+def test_a_server_that_reads_the_file_by_its_group_still_can(tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text("[]")
+    file.chmod(0o640)
+
+    ApiKeyFile(file).create("Ada")
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_a_link_to_itself_is_named(tmp_path):
+    link = tmp_path / "keys.json"
+    link.symlink_to(link)
+
+    with pytest.raises(ConfigurationError, match=r"keys.json"):
+        ApiKeyFile(link).create("Ada")
+
+
+def test_any_text_of_json_is_written_again(tmp_path):
+    file = tmp_path / "keys.json"
+    ApiKeyFile(file).create("Ada")
+    [entry] = json.loads(file.read_text())
+    file.write_text(json.dumps([{**entry, "attributes": {"a": "\ud800", "b": "ä"}}]))
+
+    ApiKeyFile(file).create("Grace")
+
+    assert json.loads(file.read_text())[0]["attributes"] == {"a": "\ud800", "b": "ä"}

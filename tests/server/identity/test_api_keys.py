@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
+import os
 import subprocess
+import time
 
 import pytest
 from amaters_server.config.authentication import AuthSection
@@ -175,3 +177,68 @@ async def test_a_reload_revokes_what_was_looked_up_before(tmp_path):
     assert node.known(credentials) is None
     with pytest.raises(AuthenticationError):
         await node.authenticate(credentials)
+
+
+def test_published_files_write_what_is_absent_as_null():
+    """A serializer that knows all fields writes `"key": null` beside a digest."""
+    assert keys(entry(key=None)).verify("hunter2", NOW)
+    clear = keys(entry(key="hunter3", key_hash=None), hashed=False)
+    assert clear.verify("hunter3", NOW)
+    assert keys(entry(attributes=None, roles=None, name=None, user_id=None)).verify("hunter2", NOW)
+
+
+def test_one_key_has_one_entry():
+    """Else which roles it has would depend on the order."""
+    with pytest.raises(ValueError, match="entry 2: it is the same key as 'key-1'"):
+        keys(entry(), entry(id="b", roles=["admin"]))
+
+
+def test_attributes_hold_texts_so_unix_seconds_may_be_one():
+    file = keys(entry(attributes={"expires_at": "1800000000"}))
+
+    assert file.verify("hunter2", NOW - 1).expires_at == NOW
+
+
+def test_an_ambiguous_file_is_refused():
+    with pytest.raises(ValueError, match="no JSON array"):
+        parsed('[{"id": "a", "roles": [], "roles": ["admin"]}]', hashed=True)
+
+
+def test_ten_thousand_keys_are_read_in_a_moment():
+    document = json.dumps([entry(id=str(n), key_hash=hash_text(str(n))) for n in range(10_000)])
+
+    began = time.process_time()
+    assert len(parsed(document, hashed=True)) == 10_000
+
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "logged"), [(0o600, []), (0o640, []), (0o644, ["r"]), (0o602, ["w"])]
+)
+def test_a_file_that_every_user_can_read_or_change_is_logged(tmp_path, caplog, mode, logged):
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps([entry()]))
+    path.chmod(mode)
+    section = {"enabled": True, "keys_file": path}
+    auth = AuthSection.model_validate({"enabled": True, "methods": ["api_key"], "api_key": section})
+
+    assert read_methods(auth, ManualClock(NOW)).api_keys
+    assert [record.message for record in caplog.records] == ["auth.file_open_to_all"] * len(logged)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "large"])
+def test_a_file_that_never_ends_is_refused(tmp_path, kind):
+    path = tmp_path / "keys.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(64 * 1024 * 1024)
+    section = {"enabled": True, "keys_file": path}
+    auth = AuthSection.model_validate({"enabled": True, "methods": ["api_key"], "api_key": section})
+
+    with pytest.raises(ConfigurationError, match=r"auth.api_key.keys_file: "):
+        read_methods(auth, ManualClock(NOW))

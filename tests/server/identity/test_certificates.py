@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
 END = NOW + dt.timedelta(days=1)
@@ -32,12 +32,12 @@ class Authority:
     def __init__(self, common: str = "authority"):
         self.key, self.name = ec.generate_private_key(ec.SECP256R1()), name(common)
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        self.certificate = self._builder(self.name).add_extension(basic, critical=True).sign(
+        self.certificate = self.builder(self.name).add_extension(basic, critical=True).sign(
             self.key, hashes.SHA256()
         )  # fmt: skip
         self.pem = self.certificate.public_bytes(Encoding.PEM)
 
-    def _builder(self, subject: x509.Name) -> x509.CertificateBuilder:
+    def builder(self, subject: x509.Name) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -49,18 +49,25 @@ class Authority:
         )
 
     def issue(self, subject: x509.Name, *sans: x509.GeneralName) -> x509.Certificate:
-        builder = self._builder(subject)
+        builder = self.builder(subject)
         if sans:
             builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def revoke(self, *ones: x509.Certificate, due: dt.datetime = END) -> bytes:
+    def revoke(
+        self,
+        *ones: x509.Certificate,
+        due: dt.datetime = END,
+        extension: x509.ExtensionType | None = None,
+    ) -> bytes:
         builder = x509.CertificateRevocationListBuilder(
             self.name, NOW - dt.timedelta(days=2), due
         )  # fmt: skip
         for one in ones:
             entry = x509.RevokedCertificateBuilder(one.serial_number, NOW).build()
             builder = builder.add_revoked_certificate(entry)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=True)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
@@ -228,3 +235,88 @@ def test_the_published_keys_are_all_there():
     published = {"enabled", "ca_certs_dir", "crl_path", "verify_cn", "allowed_organizations"}
 
     assert published <= set(MtlsSection.model_fields)
+
+
+def extended(authority: Authority, common: str, *usages: x509.ObjectIdentifier) -> x509.Certificate:
+    builder = authority.builder(name(common)).add_extension(
+        x509.ExtendedKeyUsage(usages), critical=False
+    )
+    return builder.sign(authority.key, hashes.SHA256())
+
+
+def test_the_certificate_of_a_server_is_no_client(authority):
+    server = extended(authority, "db", ExtendedKeyUsageOID.SERVER_AUTH)
+    both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    assert "is not issued for clients" in refusal(server)
+    assert identify(extended(authority, "db", *both)).name == "db"
+    assert identify(extended(authority, "db", ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
+
+
+def test_an_authority_is_no_client(authority):
+    assert "is that of an authority" in refusal(authority.certificate)
+
+
+def test_a_subject_with_two_names_is_refused(authority):
+    pairs = [(NameOID.COMMON_NAME, "ada"), (NameOID.COMMON_NAME, "admin")]
+    two = authority.issue(x509.Name([x509.NameAttribute(*pair) for pair in pairs]))
+
+    assert "several common names" in refusal(two)
+
+
+def test_several_organizations_are_refused_only_where_one_counts(authority):
+    pairs = [
+        (NameOID.COMMON_NAME, "ada"),
+        (NameOID.ORGANIZATION_NAME, "guests"),
+        (NameOID.ORGANIZATION_NAME, "acme"),
+    ]
+    two = authority.issue(x509.Name([x509.NameAttribute(*pair) for pair in pairs]))
+
+    assert identify(two).name == "ada"
+    for section in ({"mapper": "organization"}, {"allowed_organizations": ["acme", "guests"]}):
+        assert "several organizations" in refusal(two, **section)
+
+
+def test_a_wildcard_names_no_caller(authority):
+    """It is for a server of many names, and must not count as any of them."""
+    wild = authority.issue(name("web"), x509.DNSName("*.backup.svc"), x509.DNSName("A.backup.svc"))
+
+    assert identify(wild, roles={"dns:*.backup.svc": ["backup"]}).roles == ("backup",)
+    only = authority.issue(name("web"), x509.DNSName("*.backup.svc"))
+    assert identify(only, roles={"dns:*.backup.svc": ["backup"]}).roles == ()
+    unnamed = authority.issue(name(), x509.DNSName("*.backup.svc"))
+    assert refusal(unnamed, verify_cn=False) == "No CN in certificate"
+
+
+def distribution(**given: object) -> x509.IssuingDistributionPoint:
+    absent = {
+        "full_name": None, "relative_name": None, "only_some_reasons": None,
+        "only_contains_user_certs": False, "only_contains_ca_certs": False,
+        "indirect_crl": False, "only_contains_attribute_certs": False,
+    }  # fmt: skip
+    return x509.IssuingDistributionPoint(**(absent | given))
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        x509.DeltaCRLIndicator(7),
+        distribution(indirect_crl=True),
+        distribution(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})),
+        x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0"),
+    ],
+)
+def test_a_list_that_is_not_the_whole_one_of_its_issuer_is_refused(authority, tmp_path, extension):
+    lists = tmp_path / "crl.pem"
+    lists.write_bytes(authority.revoke(extension=extension))
+
+    with pytest.raises(ConfigurationError, match=r"auth.mtls.crl_path: .* critical extension"):
+        methods(crl_path=lists)
+
+
+def test_a_list_of_user_certificates_alone_is_whole(authority, tmp_path):
+    ada, lists = authority.issue(name("ada")), tmp_path / "crl.pem"
+    extension = distribution(only_contains_user_certs=True)
+    lists.write_bytes(authority.revoke(ada, extension=extension))
+
+    assert "it is revoked" in refusal(ada, crl_path=lists)

@@ -1,7 +1,9 @@
 """Keys at the issuer: fetched when they are needed, seldom, and kept while it is away."""
 
 import asyncio
+import gzip
 import json
+import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from amaters_server.identity.authenticator import Authenticator, Methods
 from amaters_server.identity.claims import ClaimRules
 from amaters_server.identity.credentials import Credentials
 from amaters_server.identity.jwks import FetchedKeys, KeyRing, UrlSource
-from amaters_server.identity.jws import Unverified
+from amaters_server.identity.jws import Unverified, of_jwks, of_pem
 from amaters_server.identity.tokens import TokenCheck, bearer
 from amaters_server.model.errors import AuthenticationError
 from amaters_server.testing.clock import ManualClock
-from amaters_server.testing.tokens import Signer, jwks, new_key
+from amaters_server.testing.tokens import Signer, jwk, jwks, new_key, public_pem
 
 ALGORITHM = "EdDSA"
 FIRST, SECOND = new_key(ALGORITHM), new_key(ALGORITHM)
@@ -169,12 +171,20 @@ async def serve():
     """Serve a text, or a redirection, at an address; tell who asked."""
     runners = []
 
-    async def start(text: str, headers: list[str] | None = None, status: int = 200) -> str:
+    async def start(
+        text: str | bytes,
+        headers: list[str] | None = None,
+        status: int = 200,
+        encoding: str = "",
+    ) -> str:
         async def answer(request: web.Request) -> web.Response:
             if headers is not None:
                 headers.append(request.headers.get("Authorization", ""))
-            location = {"Location": "http://127.0.0.1:1/"} if status == 302 else None
-            return web.Response(text=text, status=status, headers=location)
+            fields = {"Location": "http://127.0.0.1:1/"} if status == 302 else {}
+            if encoding:
+                fields["Content-Encoding"] = encoding
+            body = text.encode() if isinstance(text, str) else text
+            return web.Response(body=body, status=status, headers=fields)
 
         app = web.Application()
         app.router.add_get("/keys", answer)
@@ -237,3 +247,54 @@ async def test_running_fetches_at_once_and_ends_its_request_when_stopped(issuer,
     assert issuer.requests == 1
     await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "jwks"]
+
+
+async def test_a_new_key_is_fetched_although_a_key_file_could_have_signed(keys, issuer, clock):
+    """A key from a PEM file has no id, so it may be the one that a token names."""
+    issuer.document = jwks(first=FIRST, second=SECOND)
+    ring = KeyRing((of_pem(public_pem(new_key(ALGORITHM))),), keys)
+
+    found = await ring.matching(Unverified(ALGORITHM, "second", None))
+
+    assert [key.id for key in found] == [None, "second"]
+    await ring.matching(Unverified(ALGORITHM, "third", None))
+    await ring.matching(Unverified(ALGORITHM, None, None))
+    assert issuer.requests == 1
+
+
+async def test_two_keys_with_one_id_are_both_tried(keys, issuer):
+    issuer.document = json.dumps({"keys": [jwk(FIRST, "a"), jwk(SECOND, "a")]})
+
+    assert await ids(keys, "a") == ["a", "a"]
+
+
+async def test_an_answer_that_inflates_is_not_inflated(serve):
+    """256 KiB of zeros in gzip are 256 MiB."""
+    url = await serve(gzip.compress(bytes(200_000_000), 9), encoding="gzip")
+
+    tracemalloc.start()
+    with pytest.raises(ValueError):  # noqa: PT011 What it says is not JSON, or too long.
+        of_jwks(await UrlSource(url).fetch())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 4_000_000
+
+
+async def test_who_waits_for_keys_when_the_node_stops_is_refused_and_not_cancelled(keys, issuer):
+    issuer.answering.clear()
+    waiting = asyncio.create_task(ids(keys, "first"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    keys.close()
+
+    assert await waiting == []
+
+
+async def test_a_source_that_fails_in_an_unknown_way_does_not_end_the_refreshes(keys, issuer):
+    issuer.document = RuntimeError("a defect")
+
+    await keys.refresh()
+
+    assert keys.keys == ()

@@ -119,12 +119,12 @@ async def test_the_issuer_decides_which_keys_count_and_never_mixes_them():
         "audience": "amaters",
     }
     node = authenticator(section(), jwt)
-    claims = {"iss": "https://issuer", "aud": "amaters", "sub": SHOP, "exp": NOW + 60}
+    claims = {"iss": "https://issuer", "aud": "amaters", "sub": "ada", "exp": NOW + 60}
     own = Signer("ES256", OTHER, "own")
 
     assert (await login(node, own.token(claims))).kind is PrincipalKind.JWT
     assert (await login(node, pod())).kind is PrincipalKind.KUBERNETES
-    for forged in (own.token({**claims, "iss": ISSUER}), pod(iss="https://issuer")):
+    for forged in (own.token({**claims, "iss": ISSUER, "sub": SHOP}), pod(iss="https://issuer")):
         with pytest.raises(AuthenticationError):
             await login(node, forged)
 
@@ -163,3 +163,36 @@ def test_tokens_of_shared_secrets_are_none_of_kubernetes():
     assert check is not None
     assert not {"HS256", "HS384", "HS512"} & check.algorithms
     assert json.loads(jwks(api=KEY))["keys"][0]["kid"] == "api"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "system:serviceaccount:shop:",
+        "system:serviceaccount::cart",
+        "system:serviceaccount:shop:*",
+        "system:serviceaccount:*:cart",
+        "system:serviceaccount:Shop:cart",
+        "system:serviceaccount:shop:cart ",
+        "system:serviceaccount:shop:-cart",
+    ],
+)
+async def test_a_subject_that_kubernetes_could_not_have_named_is_refused(subject):
+    node = authenticator(section(roles={"*": ["reader"]}))
+
+    with pytest.raises(AuthenticationError, match="is no system:serviceaccount"):
+        await login(node, pod(subject))
+
+
+@pytest.mark.parametrize("claims", [{"sub": SHOP}, {"sub": "ada", "name": SHOP}])
+async def test_the_token_of_another_issuer_cannot_have_the_name_of_a_pod(claims):
+    """In the audit log both have the method JWT, so only the name tells them apart."""
+    secret = "s" * 32
+    token = Signer("HS256", secret.encode()).token({**claims, "exp": NOW + 60})
+    jwt = {"enabled": True, "secret": secret}
+
+    with pytest.raises(AuthenticationError, match="is named by Kubernetes alone"):
+        await login(authenticator(section(), jwt), token)
+    # Where the API server is that other issuer, its names are the true ones.
+    found = await login(authenticator({"enabled": False}, jwt), token)
+    assert found.name == SHOP

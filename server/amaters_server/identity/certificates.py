@@ -49,13 +49,11 @@ def principal_of(der: bytes, rules: CertificateRules, now: float) -> Principal:
     try:
         certificate = x509.load_der_x509_certificate(der)
         subject, sans = certificate.subject, _sans(certificate)
-        _require_client(certificate)
         issuer = certificate.issuer.public_bytes()
-    except CertificateRefusedError:
-        raise
     # cryptography parses lazily, and fails in more ways than it documents.
     except Exception:  # noqa: BLE001
         raise refused("it cannot be read") from None
+    _require_client(certificate)
     _require_valid(certificate, now)
     if certificate.serial_number in rules.revoked.get(issuer, ()):
         raise refused(f"it is revoked (serial {certificate.serial_number:x}): ask for a new one")

@@ -28,6 +28,7 @@ def test_every_code_a_server_has_is_known_to_the_client() -> None:
 def test_client_and_server_call_the_trailers_the_same() -> None:
     assert status.CODE_TRAILER == server_status.CODE_TRAILER
     assert status.LEADER_TRAILER == server_status.LEADER_TRAILER
+    assert status.RETRY_TRAILER == server_status.RETRY_TRAILER
 
 
 def test_an_error_of_the_server_arrives_as_it_left() -> None:
@@ -144,3 +145,20 @@ def test_an_overloaded_server_says_when_to_come_back() -> None:
 )
 def test_of_grpcs_account_only_the_reason_is_left(details: str | None, reason: str) -> None:
     assert status.plain_reason(details) == reason
+
+
+@pytest.mark.parametrize(
+    ("trailer", "seconds"), [("1500", 1.5), ("", None), ("-5", None), ("9" * 40, None)]
+)
+def test_a_stream_that_is_refused_as_overload_names_the_time_to_wait(trailer, seconds):
+    trailers = grpc.aio.Metadata(
+        (status.CODE_TRAILER, "rate_limited"), (status.RETRY_TRAILER, trailer)
+    )
+    failed = grpc.aio.AioRpcError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailers, details="too many"
+    )
+
+    error = status.from_rpc(failed, address="a:1")
+
+    assert isinstance(error, errors.OverloadedError)
+    assert (error.retry_after and error.retry_after.total_seconds()) == seconds

@@ -34,6 +34,7 @@ from amaters.wire.errors_pb2 import ErrorResponse
 
 CODE_TRAILER = "amaters-code"
 LEADER_TRAILER = "amaters-leader"
+RETRY_TRAILER = "amaters-retry-after-ms"
 ANSWER_TOO_LARGE = "answer_too_large"
 """The server's code for an answer that has to be streamed."""
 
@@ -67,7 +68,11 @@ BY_SERVER_CODE: dict[str, type[AmatersError]] = {
     "unauthenticated": AccessDeniedError,
     "credential_expired": AccessDeniedError,
     "invalid_certificate": AccessDeniedError,
+    "permission_denied": AccessDeniedError,
+    "not_audited": UnavailableError,
     "too_many_failures": OverloadedError,
+    "rate_limited": OverloadedError,
+    "memory_exceeded": OverloadedError,
     "internal": ServerFaultError,
 }
 
@@ -142,7 +147,16 @@ def from_rpc(error: grpc.aio.AioRpcError, *, address: str, changing: bool = Fals
         return NotLeaderError(
             message, address=address, server_code=server_code, leader_address=leader
         )
+    if kind is OverloadedError:
+        wait = _wait(trailers.get(RETRY_TRAILER, ""))
+        return OverloadedError(message, address=address, server_code=server_code, retry_after=wait)
     return kind(message, address=address, server_code=server_code)
+
+
+def _wait(milliseconds: str) -> timedelta | None:
+    if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 10):
+        return None
+    return timedelta(seconds=min(int(milliseconds) / 1000, _LONGEST_WAIT))
 
 
 def lost_change(why: str, address: str) -> OutcomeUnknownError:

@@ -142,6 +142,7 @@ def compose(
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
     metrics = MetricSources(
         calls=counters,
+        rate=lambda: service.admission.rates.current,
         node=node.counters,
         traffic=traffic,
         storage=engine.statistics,

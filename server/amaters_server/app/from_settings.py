@@ -21,6 +21,7 @@ from amaters_server.node.settings import (
 )
 from amaters_server.raft.log import LogRetention
 from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.transport.rates import RateSettings
 from amaters_server.rpc.transport.tls import TlsPaths
 from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings
@@ -127,10 +128,17 @@ def grace_seconds(settings: Settings) -> float:
 
 def query_limits(settings: Settings) -> QueryLimits:
     """Return the limits of one call."""
+    limits = settings.resource_limits
     return QueryLimits(
         request_seconds=settings.timeouts.request_timeout_ms / 1000,
         message_bytes=settings.network.max_message_bytes,
-        active_calls=settings.resource_limits.max_active_queries,
+        active_calls=limits.max_active_queries,
+        rates=RateSettings(
+            limits.max_requests_per_second_global,
+            limits.max_requests_per_second_per_client,
+            limits.adaptive_rate,
+        ),
+        memory_bytes=limits.max_memory_bytes,
     )
 
 

@@ -174,6 +174,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.monitor.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
+            tasks.create_task(server.service.admission.memory.run(), name="memory-limit"),
             tasks.create_task(log_rejections(server.listener.traffic), name="rejection-log"),
         ]
         if server.protection is not None:
@@ -214,6 +215,8 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         server.listener.limit_connections(
             settings.server.max_connections, settings.resource_limits.max_connections_per_client
         )
+        limits = from_settings.query_limits(settings)
+        server.service.admission.apply(limits.rates, limits.memory_bytes)
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -60,8 +60,6 @@ IGNORED: Mapping[str, str] = {
     "storage.wal.enabled": "every write goes through the log, which is what makes it durable",
     "storage.wal.dir": "the log is in the folder of the database",
     "storage.wal.segment_size_mb": "log files follow storage.memtable_size_mb",
-    "resource_limits.max_requests_per_second_global": "nothing is limited by it",
-    "resource_limits.max_memory_bytes": "nothing is limited by it",
     "circuit_cache.max_entries": "no circuit is compiled",
     "circuit_cache.ttl_secs": "no circuit is compiled",
     "timeouts.idle_connection_timeout_ms": "idle connections are kept open",

@@ -16,6 +16,10 @@ RELOADABLE: Mapping[str, str] = {
     "storage.compaction.": "compaction",
     "server.max_connections": "rate_limit",
     "resource_limits.max_connections_per_client": "rate_limit",
+    "resource_limits.max_requests_per_second_global": "rate_limit",
+    "resource_limits.max_requests_per_second_per_client": "rate_limit",
+    "resource_limits.adaptive_rate": "rate_limit",
+    "resource_limits.max_memory_bytes": "rate_limit",
     "alerts.": "alerts",
     "auth.": "auth",
     "authz.": "authz",
@@ -133,10 +137,8 @@ def merged(old: Settings, new: Settings) -> Settings:
             ),
             "storage": old.storage.model_copy(update={"compaction": new.storage.compaction}),
             "server": old.server.model_copy(update={"max_connections": new.server.max_connections}),
-            "resource_limits": old.resource_limits.model_copy(
-                update={
-                    "max_connections_per_client": new.resource_limits.max_connections_per_client
-                }
+            "resource_limits": new.resource_limits.model_copy(
+                update={"max_active_queries": old.resource_limits.max_active_queries}
             ),
         }
     )

@@ -229,9 +229,25 @@ class ResourceLimitsSection(Section):
         "behind a NAT or a proxy.",
     )
     max_requests_per_second_global: Count = Field(
-        default=10_000, description="Accepted; not enforced yet."
+        default=0,
+        description="Calls a second that are taken of all clients together, with a burst of one "
+        "second's worth; more are refused with the time to wait. A batch is one call. 0 is no "
+        "limit.",
     )
-    max_memory_bytes: Count = Field(default=0, description="Accepted; not enforced yet.")
+    max_requests_per_second_per_client: Count = Field(
+        default=0, description="The same for one IP address; 0 is no limit."
+    )
+    adaptive_rate: bool = Field(
+        default=False,
+        description="Reduce the global rate to 0.8 of itself while more than 10 % of the answers "
+        "are server errors, and raise it by 1.05 afterwards, up to the configured one; looked at "
+        "after each 100 answers.",
+    )
+    max_memory_bytes: Count = Field(
+        default=0,
+        description="While the process holds more memory than this, only queries of up to 16 KiB "
+        "are taken; streams, batches and larger queries are refused as overload. 0 is no limit.",
+    )
     max_active_queries: Positive = Field(
         default=1000, description="Calls in progress at once; more are refused as overload."
     )

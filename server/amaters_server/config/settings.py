@@ -25,6 +25,11 @@ from amaters_server.config.sections import (
     TimeoutsSection,
 )
 
+PROCESS_MB = 192
+"""Of the process without the engine: code, raft log, requests and answers under way."""
+MEMTABLES = 2
+"""Memory tables at once: one that is written, and one that goes to disk."""
+
 
 class Settings(Section):
     """The whole configuration of one server."""
@@ -63,6 +68,7 @@ def contradictions(settings: Settings) -> list[Fault]:
         *inside_faults(settings.network, settings.cluster),
         *_identity(settings),
         *_files_and_times(settings),
+        *_limits(settings),
     ]
 
 
@@ -184,4 +190,21 @@ def _files_and_times(settings: Settings) -> Iterator[Fault]:
             "timeouts.request_timeout_ms",
             f"its value ({times.request_timeout_ms}) must be less than "
             f"idle_connection_timeout_ms ({times.idle_connection_timeout_ms}): lower this, or raise that",
+        )
+
+
+def _limits(settings: Settings) -> Iterator[Fault]:
+    limits = settings.resource_limits
+    if limits.adaptive_rate and not limits.max_requests_per_second_global:
+        yield Fault(
+            "resource_limits.adaptive_rate",
+            "it has no rate to adapt: set resource_limits.max_requests_per_second_global",
+        )
+    storage = settings.storage
+    least = PROCESS_MB + storage.block_cache_size_mb + MEMTABLES * storage.memtable_size_mb
+    if 0 < limits.max_memory_bytes < least * 1024 * 1024:
+        yield Fault(
+            "resource_limits.max_memory_bytes",
+            f"the caches of [storage] and the process may take {least} MiB: set it to "
+            f"{least * 1024 * 1024} or more, or lower storage.block_cache_size_mb",
         )

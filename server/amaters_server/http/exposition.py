@@ -32,6 +32,7 @@ async def page(sources: MetricSources, accept: str) -> Page:
     traffic = sources.traffic()
     parts = (
         _requests(calls, traffic),
+        _turned_away(calls, sources.rate()),
         _operations(calls),
         _network(calls, traffic),
         _storage(sources.storage(), node, sources.storage_writes),
@@ -59,6 +60,20 @@ def _requests(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
         "amaters_query_time_us_total", "Microseconds that queries took.", int(every.total * 1e6)
     )
     yield add_histogram(histogram("amaters_request_latency_seconds", "How long calls took."), every)
+
+
+def _turned_away(calls: CallCounters, rate: float) -> Iterator[Metric]:
+    refused = counter(
+        "amaters_requests_turned_away_total",
+        "Calls refused by a limit of [resource_limits]: rate, client_rate or memory.",
+        labels=["limit"],
+    )
+    for limit, count in calls.turned_away.items():
+        refused.add_metric([limit], count)
+    yield refused
+    yield gauge(
+        "amaters_requests_rate_limit", "Calls a second taken of all clients; 0 is no limit.", rate
+    )
 
 
 def _operations(calls: CallCounters) -> Iterator[Metric]:

@@ -16,6 +16,8 @@ class MetricSources:
     """What is counted anyway, and whom to ask for the rest when a scraper comes."""
 
     calls: CallCounters
+    rate: Callable[[], float]
+    """How many calls a second are taken; 0: no limit."""
     node: Counters
     traffic: Callable[[], Traffic]
     storage: Callable[[], EngineStatistics]

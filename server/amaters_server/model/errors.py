@@ -7,7 +7,9 @@
     ├── NotAppliedError           a write was certainly not applied; retry it
     ├── DeadlineError             the caller's time ran out before anything was proposed
     ├── OverloadedError           too many calls wait already
-    │   └── TooManyFailuresError   too many logins from one address have failed
+    │   ├── TooManyFailuresError   too many logins from one address have failed
+    │   ├── RateLimitedError       more calls a second than are taken
+    │   └── MemoryExceededError    the process holds more memory than it may
     ├── ShuttingDownError         this node is stopping
     ├── NotReadyError             not part of a formed cluster (yet), or restoring
     ├── InvalidRequestError       the request is invalid
@@ -35,6 +37,7 @@
 """
 
 import errno
+import math
 import os
 from collections.abc import Mapping
 from typing import ClassVar
@@ -153,6 +156,36 @@ class TooManyFailuresError(OverloadedError):
             self,
             f"too many logins from {address} have failed: correct the credentials, and retry "
             f"after {retry_after_seconds} s",
+        )
+
+
+class RateLimitedError(OverloadedError):
+    """More calls came in a second than this node is configured to take; nothing was done."""
+
+    code = "rate_limited"
+
+    def __init__(self, *, milliseconds: int, per_second: float, client: str = "") -> None:
+        """`client` is the address whose own limit it is; empty: the limit of all together."""
+        self.retry_after_seconds = max(1, math.ceil(milliseconds / 1000))
+        which = f"Rate limit of client {client}" if client else "Global rate limit"
+        DatabaseError.__init__(
+            self,
+            f"{which} exceeded, retry after {milliseconds}ms ({per_second:.0f} calls a second are "
+            "taken)",
+        )
+
+
+class MemoryExceededError(OverloadedError):
+    """The process holds more memory than it may, and the call would take more; nothing was done."""
+
+    code = "memory_exceeded"
+
+    def __init__(self, *, used: int, limit: int) -> None:
+        self.retry_after_seconds = 5
+        DatabaseError.__init__(
+            self,
+            f"this node uses {used} bytes of memory (limit {limit}) and takes small queries only: "
+            "retry after 5 s, or on another node",
         )
 
 

@@ -68,14 +68,24 @@ class CallCounters:
     server_infos: int = 0
     refused: int = 0
     """Calls answered with an error before anything was tried."""
+    faults: int = 0
+    """Answers that were errors of this server, not of the request."""
+    turned_away: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("rate", "client_rate", "memory"), 0)
+    )
+    """Calls refused because a limit of the configuration was reached, by that limit."""
     active: int = 0
     """Calls being carried out now."""
 
     @property
     def requests(self) -> int:
         """Return the calls answered."""
-        answered = sum(op.latency.count for op in self.ops.values())
-        return answered + self.health_checks + self.server_infos + self.refused
+        return self.answered + self.health_checks + self.server_infos + self.refused
+
+    @property
+    def answered(self) -> int:
+        """Return the operations that were tried."""
+        return sum(op.latency.count for op in self.ops.values())
 
     @property
     def errors(self) -> int:

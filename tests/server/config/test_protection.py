@@ -230,18 +230,24 @@ def test_an_older_name_of_such_a_key_is_refused_too(tmp_path, text, key):
     assert "change-me" not in line
 
 
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("[resource_limits]\nmax_requests_per_second_global = 5", "max_requests_per_second_global"),
-        ("[resource_limits]\nmax_memory_bytes = 5", "max_memory_bytes"),
-        ("[net.rate_limit]\nqps = 5", "max_requests_per_second_global"),
-    ],
-)
-def test_a_limit_that_is_not_kept_yet_is_told(tmp_path, text, key):
-    notices = loaded(tmp_path, text).notices
+def test_an_adaptive_rate_needs_a_rate(tmp_path):
+    [line] = refusal(tmp_path, "[resource_limits]\nadaptive_rate = true")
 
-    assert f"resource_limits.{key} has no effect yet: nothing is limited by it" in notices
+    assert line.startswith("resource_limits.adaptive_rate: ")
+    assert "max_requests_per_second_global" in line
+
+
+def test_a_memory_limit_that_the_caches_alone_exceed_is_refused(tmp_path):
+    [line] = refusal(tmp_path, "[resource_limits]\nmax_memory_bytes = 5")
+
+    assert line.startswith("resource_limits.max_memory_bytes: ")
+    assert "storage.block_cache_size_mb" in line
+
+
+def test_the_older_name_of_the_rate_takes_effect(tmp_path):
+    settings = loaded(tmp_path, "[net.rate_limit]\nqps = 5").settings
+
+    assert settings.resource_limits.max_requests_per_second_global == 5
 
 
 @pytest.mark.parametrize(

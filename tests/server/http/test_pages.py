@@ -74,6 +74,7 @@ class Served:
         self.switch = MetricsSwitch()
         self.health = Health(lambda: Verdict(ok=True), lambda: self.ready, clustered=True)
         self.metrics = MetricSources(
+            rate=lambda: 0.0,
             calls=self.calls,
             node=self.node,
             traffic=lambda: Traffic(connections=3, bytes_received=10, bytes_sent=20),

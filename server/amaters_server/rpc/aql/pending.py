@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from amaters_server.access.decision import Asked
@@ -18,6 +18,7 @@ from amaters_server.rpc.aql import encode
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Metadata, Responder
+from amaters_server.rpc.transport.rates import RateSettings
 from amaters_server.telemetry.counters import CallCounters, OpCounters
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class QueryLimits:
     """How long a call may take that names no shorter time itself."""
     message_bytes: int = 4 * 1024 * 1024
     active_calls: int = 1000
+    rates: RateSettings = field(default_factory=RateSettings)
+    memory_bytes: int = 0
+    """Of the whole process; 0 is no limit."""
 
 
 class Arrival(NamedTuple):
@@ -271,6 +275,7 @@ class PendingCalls:
                 body = _encoded(answer, encoder, counters)
             else:
                 counters.errors += 1
+                self._counters.faults += _is_fault(answer)
                 body = _refused(answer)
             body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
             replies.setdefault(responder, []).append((call_id, body))
@@ -313,6 +318,10 @@ def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> b
         _log.exception("rpc.encode_failed")
         counters.errors += 1
         return refusal(DatabaseError("the answer could not be encoded; see the log"))
+
+
+def _is_fault(answer: object) -> bool:
+    return not isinstance(answer, DatabaseError) or status.is_fault(answer)
 
 
 def _refused(answer: object) -> bytes:

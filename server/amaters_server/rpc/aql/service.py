@@ -14,8 +14,9 @@ from amaters_server.rpc.aql.service_info import ServiceInfo
 from amaters_server.rpc.aql.streams import Streams
 from amaters_server.rpc.callers.callers import Callers, Origins
 from amaters_server.rpc.callers.gated import Entrance
+from amaters_server.rpc.transport.admission import Admission, ip_address
 from amaters_server.rpc.transport.budget import AnswerBudget
-from amaters_server.rpc.transport.calls import Call, Responder, Service
+from amaters_server.rpc.transport.calls import Call, Responder, Service, Streaming, Unary
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.telemetry.counters import CallCounters
 
@@ -43,33 +44,43 @@ class AqlService:
             database, self._pending, self._tasks, admin_keys, limits, now, self.budget
         )
         self._callers = callers
+        self.admission = Admission(limits.rates, limits.memory_bytes, counters, now)
         self.methods = self._methods(executor, ServiceInfo(database, counters, now=now), counters)
 
     def _methods(self, executor: Executor, info: ServiceInfo, counters: CallCounters) -> Service:
-        query, batch = Queries(executor).execute, Batches(executor).execute
-        stream = Streams(executor, counters).execute
+        queries, batches = Queries(executor).execute, Batches(executor).execute
+        streams = Streams(executor, counters).execute
+        query: Unary = queries
+        batch: Unary = batches
+        stream: Streaming = streams
         entrance = self._entrance()
         opened = Service({SERVICE + "HealthCheck": info.health_check})
         described = Service({SERVICE + "GetServerInfo": info.server_info})
-        if entrance is None:
-            data = Service(
-                {SERVICE + "ExecuteQuery": query, SERVICE + "ExecuteBatch": batch},
-                {SERVICE + "ExecuteStream": stream},
-            )
-        else:
-            data = Service(
-                {
-                    SERVICE + "ExecuteQuery": entrance.unary(query, self._refuse),
-                    SERVICE + "ExecuteBatch": entrance.unary(batch, self._refuse),
-                },
-                {SERVICE + "ExecuteStream": entrance.streaming(stream)},
-            )
+        if entrance is not None:
+            query = entrance.unary(queries, self._refuse)
+            batch = entrance.unary(batches, self._refuse)
+            stream = entrance.streaming(streams)
             described = entrance.gated(described)
+        # Limits come first: what they turn away costs no verification either.
+        limited = self.admission
+        data = Service(
+            {
+                SERVICE + "ExecuteQuery": limited.unary(query, self._refuse, small=True),
+                SERVICE + "ExecuteBatch": limited.unary(batch, self._refuse, small=False),
+            },
+            {SERVICE + "ExecuteStream": limited.streaming(stream)},
+        )
         answered = {SERVICE + "ExecuteInteractive": SERVICE + "ExecuteQuery"}
         return opened | described | data | Service(interactive=answered)
 
     def listen(self, origins: Origins) -> None:
         """Take calls of the connections of this listener."""
+
+        def address_of(connection_id: int) -> str:
+            origin = origins(connection_id)
+            return "" if origin is None else ip_address(origin.peer)
+
+        self.admission.listen(address_of)
         if self._callers is not None:
             self._callers.listen(origins)
 
@@ -84,7 +95,7 @@ class AqlService:
         return Entrance(self._callers, self._pending.verification, self._tasks)
 
     def _refuse(self, call: Call, responder: Responder, error: DatabaseError) -> None:
-        """Answer a query or a batch of a caller without identity, in band as all their errors."""
+        """Answer a query or a batch that is not carried out, in band as all their errors."""
         self._pending.refuse([(call[0], refusal(error) + encode.tail(None, 0))], responder)
 
     async def drained(self) -> None:

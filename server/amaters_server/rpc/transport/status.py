@@ -26,6 +26,7 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
     OverloadedError,
     PermissionDeniedError,
+    RateLimitedError,
     ShuttingDownError,
     SnapshotError,
     StorageCorruptedError,
@@ -37,6 +38,8 @@ from amaters_server.rpc.transport.calls import Failure, Metadata
 
 CODE_TRAILER = "amaters-code"
 LEADER_TRAILER = "amaters-leader"
+RETRY_TRAILER = "amaters-retry-after-ms"
+"""How long an overloaded server asks the client to wait."""
 
 OK = 0
 INVALID_ARGUMENT = 3
@@ -138,6 +141,13 @@ TABLE: dict[type[DatabaseError], Wire] = {
         "Server overloaded: ",
         RESOURCE_EXHAUSTED,
     ),
+    RateLimitedError: Wire(
+        _E.ERROR_SERVER_OVERLOADED,
+        _C.CATEGORY_RETRYABLE,
+        "Rate limit exceeded: ",
+        RESOURCE_EXHAUSTED,
+        prefix_in_status=True,
+    ),
     ShuttingDownError: Wire(
         _E.ERROR_SERVER_SHUTTING_DOWN,
         _C.CATEGORY_SERVER_ERROR,
@@ -227,6 +237,17 @@ def wire_of(error: DatabaseError) -> Wire:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
+def is_fault(error: DatabaseError) -> bool:
+    """Whether the error is of this server, which fails or has no room, and not of the request."""
+    if isinstance(error, NotLeaderError):
+        return False
+    category = wire_of(error).category
+    return isinstance(error, StorageError) or category in (
+        _C.CATEGORY_SERVER_ERROR,
+        _C.CATEGORY_RETRYABLE,
+    )
+
+
 def response(error: DatabaseError, *, context: str = "") -> ErrorResponse:
     """Return the error as it travels inside an OK answer; `context` comes first in its text."""
     wire = wire_of(error)
@@ -253,6 +274,8 @@ def trailers(error: DatabaseError) -> Metadata:
     found: Metadata = [(CODE_TRAILER, error.code)]
     if isinstance(error, NotLeaderError) and error.leader_address:
         found.append((LEADER_TRAILER, error.leader_address))
+    if isinstance(error, OverloadedError):
+        found.append((RETRY_TRAILER, str(1000 * error.retry_after_seconds)))
     return found
 
 

@@ -154,7 +154,7 @@ def from_rpc(error: grpc.aio.AioRpcError, *, address: str, changing: bool = Fals
 
 
 def _wait(milliseconds: str) -> timedelta | None:
-    if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) < 10):
+    if not re.fullmatch("[0-9]{1,9}", milliseconds):
         return None
     return timedelta(seconds=min(int(milliseconds) / 1000, _LONGEST_WAIT))
 

@@ -174,7 +174,10 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.monitor.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
-            tasks.create_task(server.service.admission.memory.run(), name="memory-limit"),
+            tasks.create_task(
+                server.service.admission.memory.run(server.listener.release_memory),
+                name="memory-limit",
+            ),
             tasks.create_task(log_rejections(server.listener.traffic), name="rejection-log"),
         ]
         if server.protection is not None:

@@ -6,11 +6,9 @@ A call that is turned away was not looked at, and costs no more than its answer.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
-
-from amaters_native.transport import release_memory
 
 from amaters_server.model.errors import DatabaseError, MemoryExceededError
 from amaters_server.rpc.transport.calls import Call, Metadata, Responder, Send, Streaming, Unary
@@ -50,11 +48,11 @@ class MemoryLimit:
         self._release_at = 0.0
         self.exceeded: MemoryExceededError | None = None
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
+    async def run(self, release: Callable[[], Awaitable[None]]) -> None:
+        """Look again and again, until cancelled; `release` gives free memory to the system."""
         while True:
             if self.look() and asyncio.get_running_loop().time() >= self._release_at:
-                await asyncio.to_thread(release_memory)
+                await release()
                 self._release_at = asyncio.get_running_loop().time() + RELEASE_SECONDS
                 self.look()
             await asyncio.sleep(LOOK_SECONDS)

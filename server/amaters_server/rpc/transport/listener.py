@@ -126,6 +126,10 @@ class GrpcListener:
         """Return where a call came from; None when the connection has ended."""
         return None if self._listener is None else self._listener.connection(connection_id)
 
+    async def release_memory(self) -> None:
+        """Give free memory of this process back to the system."""
+        await _released()
+
     def traffic(self) -> Traffic:
         """Return what the listener counted."""
         if self._listener is None:

@@ -310,7 +310,8 @@ def _peer_credentials(certificates: Certificates) -> PeerCredentials | None:
 def _probes(settings: Settings) -> dict[str, Probe]:
     if settings.storage.engine == "memory":
         return {}
-    return disk_probes(settings.server.data_dir, database_folder(settings))
+    log_folder = from_settings.log_folder(settings) or database_folder(settings)
+    return disk_probes(settings.server.data_dir, log_folder)
 
 
 class _ClientTraffic:

@@ -156,6 +156,12 @@ def tuning(storage: StorageSection) -> RocksTuning:
     )
 
 
+def log_folder(settings: Settings) -> Path | None:
+    """Return the folder of the write-ahead log; None for that of the database."""
+    folder = settings.storage.wal.dir
+    return None if folder is None else settings.server.data_dir / folder
+
+
 def tls_paths(settings: Settings) -> dict[str, TlsPaths]:
     """Return the TLS files by listener; empty without TLS."""
     network = settings.network

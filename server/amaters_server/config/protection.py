@@ -10,7 +10,12 @@ from pydantic import BaseModel
 
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.faults import Fault
-from amaters_server.config.sections import NetworkSection, ServerSection, TimeoutsSection
+from amaters_server.config.sections import (
+    NetworkSection,
+    ServerSection,
+    TimeoutsSection,
+    WalSection,
+)
 
 INSTEAD = (
     "it has no effect while auth.enabled is false, and every caller would be accepted: set "
@@ -57,8 +62,6 @@ def tls_without_effect(section: BaseModel, name: str, network: NetworkSection) -
 
 
 IGNORED: Mapping[str, str] = {
-    "storage.wal.enabled": "every write goes through the log, which is what makes it durable",
-    "storage.wal.dir": "the log is in the folder of the database",
     "storage.wal.segment_size_mb": "log files follow storage.memtable_size_mb",
     "circuit_cache.max_entries": "no circuit is compiled",
     "circuit_cache.ttl_secs": "no circuit is compiled",
@@ -66,6 +69,26 @@ IGNORED: Mapping[str, str] = {
     "timeouts.keep_alive_interval_ms": "network.keepalive_interval_secs decides",
 }
 """Published keys that are read and have no effect, and what holds instead."""
+
+
+WRITTEN_SEGMENT_SIZE = 64
+"""The default that `start --generate-config` of earlier versions wrote out."""
+
+
+def log_without_effect(wal: WalSection) -> Iterator[Fault]:
+    """Name the keys of `[storage.wal]` that ask for what the engine does not have."""
+    if not wal.enabled:
+        yield Fault(
+            "storage.wal.enabled",
+            "without the log no write would be durable: remove it, or set storage.engine to "
+            '"memory" for a node that loses everything at exit',
+        )
+    if wal.segment_size_mb not in {None, WRITTEN_SEGMENT_SIZE}:
+        yield Fault(
+            "storage.wal.segment_size_mb",
+            "a file of the log ends when a memtable is full, whatever its size: remove it, and set "
+            "storage.memtable_size_mb instead",
+        )
 
 
 def ignored(settings: BaseModel, times: TimeoutsSection) -> Iterator[str]:

@@ -86,12 +86,19 @@ class ServerSection(Section):
 class WalSection(Section):
     """The write-ahead log."""
 
-    enabled: bool = Field(default=True, description="Accepted; every write goes through the log.")
-    dir: Path = Field(
-        default=Path("wal"), description="Accepted; the log is in the folder of the database."
+    enabled: bool = Field(
+        default=True, description="False is refused: the log makes a write durable."
     )
-    segment_size_mb: Positive = Field(
-        default=64, description="Accepted; log files follow `storage.memtable_size_mb`."
+    dir: Path | None = Field(
+        default=None,
+        description="Folder of the log, relative to `server.data_dir`, such as one on a disk of its "
+        "own. Not set: the folder of the database. When it changes, the next start moves what is in "
+        "the old log to table files first. Set it back before a downgrade to a version below 0.4.",
+    )
+    segment_size_mb: Positive | None = Field(
+        default=None,
+        description="Refused: a file of the log ends when a memtable is full "
+        "(`storage.memtable_size_mb`). 64, which earlier versions wrote, is taken with a notice.",
     )
     sync_mode: SyncMode = Field(
         default="interval",

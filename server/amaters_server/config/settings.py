@@ -12,7 +12,12 @@ from amaters_server.config.authentication import AuthSection
 from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
 from amaters_server.config.faults import Fault
-from amaters_server.config.protection import ignored, tls_without_effect, without_effect
+from amaters_server.config.protection import (
+    ignored,
+    log_without_effect,
+    tls_without_effect,
+    without_effect,
+)
 from amaters_server.config.sections import (
     CircuitCacheSection,
     LoggingSection,
@@ -64,6 +69,7 @@ def contradictions(settings: Settings) -> list[Fault]:
     """Return the contradictions between keys that are each valid."""
     return [
         *_tls(settings),
+        *log_without_effect(settings.storage.wal),
         *_cluster(settings),
         *inside_faults(settings.network, settings.cluster),
         *_identity(settings),

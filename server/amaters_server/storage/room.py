@@ -1,6 +1,7 @@
 """How much room there is for an engine on its disk."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,15 @@ def measured(folder: Path) -> Room:
     return Room(usage.free, usage.total, str(folder))
 
 
-def is_enough(folder: Path, added: int) -> bool:
+def scarcest(folders: Iterable[Path]) -> Room:
+    """Measure the disk with the least room among those that hold the folders."""
+    return min(map(measured, folders), key=lambda one: one.free)
+
+
+def is_enough(folder: Path, logs: Iterable[Path], added: int) -> bool:
     """Whether a database there can be opened and so many bytes written to it.
 
     Opening moves to table files what is in the logs; failing half-way would end all reads.
     """
-    logs = sum(path.stat().st_size for path in folder.glob("*.log"))
-    return measured(folder).free > added + 2 * logs + _TO_OPEN_BYTES
+    waiting = sum(path.stat().st_size for path in logs)
+    return measured(folder).free > added + 2 * waiting + _TO_OPEN_BYTES

@@ -15,8 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(amaters_server.__file__).parent
 
 OTHER_THAN_DEFAULT: dict[str, object] = {
-    "storage.wal.enabled": False,
-    "storage.wal.dir": "/elsewhere",
+    "storage.wal.segment_size_mb": 64,
     "timeouts.idle_connection_timeout_ms": 70_000,
 }
 

@@ -24,8 +24,9 @@ def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
     if settings.storage.engine == "memory":
         return MemoryEngine()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    tuning = from_settings.tuning(settings.storage)
-    return RocksEngine(folder, tuning, accept_loss=accept_loss)
+    tuning, log_folder = from_settings.tuning(settings.storage), from_settings.log_folder(settings)
+    _require_apart(settings, log_folder)
+    return RocksEngine(folder, tuning, log_folder=log_folder, accept_loss=accept_loss)
 
 
 def examine_engine(settings: Settings) -> Engine:
@@ -54,6 +55,19 @@ def _require_fitting(settings: Settings, folder: Path) -> None:
         )
 
 
+def _require_apart(settings: Settings, log_folder: Path | None) -> None:
+    """Raise ConfigurationError when the log would be among files that are removed at times."""
+    if log_folder is None:
+        return
+    transfers = from_settings.node_settings(settings).transfer_folder
+    for folder in (transfers, settings.snapshot_folder):
+        if log_folder.resolve().is_relative_to(folder.resolve()):
+            raise ConfigurationError(
+                f"storage.wal.dir: {log_folder} is in {folder}, where files are removed: set it to "
+                "a folder of its own"
+            )
+
+
 def database_folder(settings: Settings) -> Path:
     """Return where the engine keeps its files."""
     return settings.server.data_dir / "db"
@@ -65,4 +79,5 @@ def own_folders(settings: Settings) -> list[Path]:
     # What is beside the database's folder belongs to it: its marker, a folder to replace it.
     engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
     made = [*engine, from_settings.node_settings(settings).transfer_folder]
-    return [*made, *([snapshots] if snapshots.is_relative_to(data_dir) else [])]
+    others = [one for one in (snapshots, from_settings.log_folder(settings)) if one is not None]
+    return [*made, *(one for one in others if one.is_relative_to(data_dir))]

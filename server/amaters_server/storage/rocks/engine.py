@@ -30,6 +30,7 @@ from amaters_server.storage.durable_mark import SyncedSoFar
 from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
 from amaters_server.storage.rocks import statistics
 from amaters_server.storage.rocks.errors import closed, is_locked, is_stalled, translate
+from amaters_server.storage.rocks.log_folder import LogFolder
 from amaters_server.storage.rocks.options import database_options, family_options
 from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.storage.rocks.view import Cursor, Frozen, RocksView
@@ -46,13 +47,15 @@ class RocksEngine:
         folder: Path,
         tuning: RocksTuning | None = None,
         *,
+        log_folder: Path | None = None,
         pause: Callable[[float], None] = time.sleep,
         compacts: bool = True,
         accept_loss: bool = False,
     ) -> None:
         """Open or create the database; raises StorageError when it is damaged or in use.
 
-        Without `compacts` its tables stay as they are: for one that is closed again at once.
+        Without `compacts` its tables stay as they are, and its log where it is: for one that is
+        closed again at once. Without `log_folder` the log is in the folder of the database.
         StorageLostError when it holds less than was synced, unless `accept_loss`.
         """
         self._folder = folder
@@ -69,10 +72,15 @@ class RocksEngine:
         self._columns: dict[Space, Rdict] = {}
         self._handles: dict[Space, ColumnFamily] = {}
         with self._translated("finishing what a crash interrupted"):
-            swap.commit(folder)
+            self._log = LogFolder(folder, log_folder)
+            self._commit()
             self._synced = SyncedSoFar(folder) if compacts else None
+        if compacts:
+            self._use_log_folder(accept_loss=accept_loss)
         self._open()
         self._check(accept_loss=accept_loss)
+        if compacts:
+            self._log.remove_leftovers()
 
     def get(self, space: Space, key: bytes) -> bytes | None:
         """Return the newest value under the key, or None."""
@@ -160,6 +168,7 @@ class RocksEngine:
             # No mark of an earlier content says anything about this one.
             durable_mark.renew(other._opened())  # noqa: SLF001 - another of this class
             other.write(amend(other), sync=True)
+            other.flush()  # Its log is in its own folder, where the log of this one may not be.
         finally:
             other.close()
         with self._state_lock:
@@ -167,7 +176,7 @@ class RocksEngine:
             self._let_go()
             with self._translated("replacing the database"):
                 self._wait_for_readers()
-                swap.commit(self._folder)
+                self._commit()
             self._open()
             self._check()
 
@@ -195,14 +204,14 @@ class RocksEngine:
             return statistics.gathered(
                 self._options.get_statistics() or "",
                 [one for one in database.live_files() if one["start_key"] != durable_mark.EPOCH],
-                [path.stat().st_size for path in self._folder.glob("*.log")],
+                [path.stat().st_size for path in self._log.files()],
                 {name: self._sum(name) for name in statistics.SUMMED},
                 estimated_keys=keys or 0,
             )
 
     def room(self) -> room.Room | None:
-        """Measure the disk's room."""
-        return room.measured(self._folder)
+        """Measure the disk's room; that of the log's disk when it has less."""
+        return room.scarcest([one for one in (self._folder, self._log.separate) if one is not None])
 
     def flush(self) -> None:
         """Move what is in memory to table files."""
@@ -232,8 +241,25 @@ class RocksEngine:
                     self._database.flush_wal(sync=True)
             self._let_go()
 
+    def _commit(self) -> None:
+        """Put a staged content in place; the log of the old one is none of the new one's."""
+        if swap.is_staged(self._folder):
+            self._log.discard()
+        swap.commit(self._folder)
+
+    def _use_log_folder(self, *, accept_loss: bool) -> None:
+        """Use the configured folder for the log; what is in another one moves to tables first."""
+        self._log.require_present(accept_loss=accept_loss)
+        if self._log.moves:
+            self._open()
+            self._check(accept_loss=accept_loss)
+            self.flush()
+            self._let_go()
+        with self._translated("binding the folder of the log"):
+            self._log.use_wanted()
+
     def _open(self) -> None:
-        self._options = database_options(self._tuning)
+        self._options = database_options(self._tuning, self._log.separate)
         with self._translated("opening the database"):
             families = family_options(self._tuning, compacts=self._compacts)
             database = Rdict(str(self._folder), self._options, families)
@@ -281,7 +307,7 @@ class RocksEngine:
 
     def _has_room_for(self, changes: Changes) -> bool:
         size = sum(len(key) + len(value or b"") for _, key, value in changes.operations)
-        return room.is_enough(self._folder, size)
+        return room.is_enough(self._folder, self._log.files(), size)
 
     def _reopened(self, space: Space) -> Rdict:
         """Wait for a reopening under way; raises when there is none or it failed."""

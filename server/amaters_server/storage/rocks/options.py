@@ -1,6 +1,7 @@
 """The settings of a RocksDB, from the tuning of a server."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from rocksdict import (
     BlockBasedOptions,
@@ -23,8 +24,8 @@ _COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
 }
 
 
-def database_options(tuning: RocksTuning) -> Options:
-    """Return what holds for the database as a whole."""
+def database_options(tuning: RocksTuning, log_folder: Path | None) -> Options:
+    """Return what holds for the database as a whole; its log may have a folder of its own."""
     options = Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.create_missing_column_families(create_missing_cfs=True)
@@ -33,6 +34,8 @@ def database_options(tuning: RocksTuning) -> Options:
     options.set_max_background_jobs(tuning.background_jobs)
     options.set_max_open_files(tuning.open_files)
     options.set_max_total_wal_size(4 * tuning.memtable_bytes)
+    if log_folder is not None:
+        options.set_wal_dir(str(log_folder))
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 * _MIB)
     # A torn end of the log was never acknowledged; damage before its end was, and must be reported.

@@ -1,5 +1,6 @@
 """From the sections of the configuration to the settings of each part. Pure but for this host."""
 
+import math
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,12 @@ from amaters_server.backups.stores.s3_settings import S3Settings
 from amaters_server.config.addresses import EVERYWHERE, beside, host_port
 from amaters_server.config.alerts import AlertsSection
 from amaters_server.config.cluster import ClusterSection, S3Section
-from amaters_server.config.sections import LoggingSection, NetworkSection, StorageSection
+from amaters_server.config.sections import (
+    LoggingSection,
+    NetworkSection,
+    StorageSection,
+    WalSection,
+)
 from amaters_server.config.settings import Settings
 from amaters_server.node.settings import (
     Addresses,
@@ -38,7 +44,7 @@ def node_settings(settings: Settings) -> NodeSettings:
     common = NodeSettings(
         addresses=addresses(settings),
         transfer_folder=settings.server.data_dir / "images",
-        sync=settings.storage.wal.sync_mode != "none",
+        sync_seconds=sync_seconds(settings.storage.wal),
         waiting_limit=max(20_000, 2 * settings.resource_limits.max_active_queries),
         min_free_bytes=None if min_free is None else min_free * MIB,
     )
@@ -154,6 +160,12 @@ def tuning(storage: StorageSection) -> RocksTuning:
         level_multiplier=compaction.level_multiplier,
         background_jobs=compaction.max_concurrent,
     )
+
+
+def sync_seconds(wal: WalSection) -> float:
+    """Return how long a write may wait for its fsync after it was acknowledged."""
+    windows = {"always": 0.0, "interval": wal.sync_interval_ms / 1000, "none": math.inf}
+    return windows[wal.sync_mode]
 
 
 def log_folder(settings: Settings) -> Path | None:

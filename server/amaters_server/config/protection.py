@@ -4,7 +4,9 @@ Nothing about credentials, roles and the audit log has an effect while authentic
 anything about certificates while TLS is off.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -73,6 +75,8 @@ IGNORED: Mapping[str, str] = {
 
 WRITTEN_SEGMENT_SIZE = 64
 """The default that `start --generate-config` of earlier versions wrote out."""
+LINUX_WRITE_BACK_MS = 35_000
+"""Linux's own defaults: dirty for 30 s, looked for every 5 s."""
 
 
 def log_without_effect(wal: WalSection) -> Iterator[Fault]:
@@ -104,6 +108,72 @@ def ignored(settings: BaseModel, times: TimeoutsSection) -> Iterator[str]:
             section = getattr(section, table)
         if getattr(section, name) != type(section).model_fields[name].default:
             yield f"{key} has no effect yet: {instead}"
+
+
+_IDLE: tuple[tuple[str, object, tuple[str, ...]], ...] = (
+    ("storage.engine", "memory", ("storage.",)),
+    ("cluster.enabled", False, ("cluster.",)),
+    ("logging.file_enabled", False, ("logging.file_path", "logging.rotation.")),
+    ("logging.rotation.enabled", False, ("logging.rotation.",)),
+    ("alerts.enabled", False, ("alerts.",)),
+    ("storage.wal.sync_mode", "always", ("storage.wal.sync_interval_ms",)),
+    ("storage.wal.sync_mode", "none", ("storage.wal.sync_interval_ms",)),
+)
+"""A key, a value of it, and the keys and tables (with a dot) that have no effect then."""
+_STILL = frozenset({"cluster.bind_address", "cluster.tls_cert", "cluster.tls_key", "cluster.tls_ca"})
+"""Of the internal port, which a single node has too."""
+
+
+def idle(settings: BaseModel) -> Iterator[str]:
+    """Name the keys that have no effect because of another key, a line for each such key."""
+    differing = dict(_differing(settings, ""))
+    for switch, value, prefixes in _IDLE:
+        *tables, name = switch.split(".")
+        section: object = settings
+        for table in tables:
+            section = getattr(section, table)
+        if section is None or getattr(section, name) != value:
+            continue
+        keys = [
+            key
+            for key in differing
+            if key.startswith(prefixes) and key != switch and key not in _STILL
+        ]
+        if keys:
+            yield f"{', '.join(keys)} has no effect while {switch} is {json.dumps(value)}"
+
+
+def _differing(section: BaseModel, prefix: str) -> Iterator[tuple[str, object]]:
+    """Walk the keys that are set and differ from their defaults, and their values."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _differing(value, f"{prefix}{name}.")
+        elif value != field.default:
+            yield prefix + name, value
+
+
+def at_risk(wal: WalSection) -> Iterator[str]:
+    """Name the acknowledged writes that a failure of the machine may lose, in milliseconds."""
+    window = {"interval": wal.sync_interval_ms, "none": _written_back_after_ms()}.get(wal.sync_mode)
+    if window is not None:
+        whose = "" if wal.sync_mode == "interval" else ", by the settings of this host"
+        yield (
+            f'storage.wal.sync_mode is "{wal.sync_mode}": a failure of the machine may lose the '
+            f'writes acknowledged in its last {window} ms{whose}; "always" loses none'
+        )
+
+
+def _written_back_after_ms() -> int:
+    """Return how long this host's operating system keeps a write in memory."""
+    settings = Path("/proc/sys/vm")
+    try:
+        return 10 * sum(
+            int((settings / name).read_text())
+            for name in ("dirty_expire_centisecs", "dirty_writeback_centisecs")
+        )
+    except (OSError, ValueError):
+        return LINUX_WRITE_BACK_MS
 
 
 def exposure(server: ServerSection, network: NetworkSection, auth: AuthSection) -> str | None:

@@ -101,10 +101,15 @@ class WalSection(Section):
         "(`storage.memtable_size_mb`). 64, which earlier versions wrote, is taken with a notice.",
     )
     sync_mode: SyncMode = Field(
-        default="interval",
-        description="`always` and `interval` both force a group of writes to disk before any of "
-        "them is acknowledged; `none` leaves that to the operating system and may lose "
-        "acknowledged writes when the machine fails.",
+        default="always",
+        description="`always`: a group of writes is forced to disk before any of them is "
+        "acknowledged. `interval`: at most `sync_interval_ms` later; a failure of the machine may "
+        "lose the writes of that time. `none`: when the operating system does it. What may be lost "
+        "is a line of the log at the start. Terms and votes are always forced to disk.",
+    )
+    sync_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = Field(
+        default=100,
+        description="With `interval`: milliseconds until acknowledged writes are forced to disk.",
     )
 
 

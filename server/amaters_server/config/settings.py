@@ -13,6 +13,8 @@ from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
 from amaters_server.config.faults import Fault
 from amaters_server.config.protection import (
+    at_risk,
+    idle,
     ignored,
     log_without_effect,
     tls_without_effect,
@@ -82,11 +84,10 @@ def doubts(settings: Settings) -> Iterator[str]:
     """Name settings that are valid and probably unintended."""
     network, cluster = settings.network, settings.cluster
     yield from ignored(settings, settings.timeouts)
+    yield from idle(settings)
     yield from authentication.doubtful(settings.auth, network)
-    if settings.storage.wal.sync_mode == "none":
-        yield (
-            'storage.wal.sync_mode is "none": acknowledged writes may be lost when the machine fails'
-        )
+    if settings.storage.engine != "memory":
+        yield from at_risk(settings.storage.wal)
     if network.tls_ca is not None and "require_client_cert" not in network.model_fields_set:
         yield (
             "network.tls_ca is set and network.require_client_cert is not: clients without a "

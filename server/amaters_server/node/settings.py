@@ -76,8 +76,9 @@ class NodeSettings:
     """Part of what the cluster id is derived from: keeps clusters with equal members apart."""
     timing: Timing = Timing()
     retention: LogRetention = field(default_factory=LogRetention)
-    sync: bool = True
-    """False: writes are acknowledged without fsync; a power cut may then lose them."""
+    sync_seconds: float = 0.0
+    """How long an acknowledged write may wait for the fsync that makes it durable; a failure of the
+    machine may lose the writes of that time. Infinite: until the operating system writes it."""
     snapshot_bytes_per_second: int = 0
     """The rate at which snapshots are sent to lagging members; 0: no limit."""
     min_free_bytes: int | None = None

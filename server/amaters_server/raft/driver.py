@@ -47,6 +47,8 @@ class Driver:
         self._hold = 0
         self._incarnation = 0
         """The newest one that this driver has written; 0: none."""
+        self._voted: tuple[int, int] | None = None
+        """The term and the vote that this driver has written last."""
         self._next = Batch(token=1)
         self._in_flight: deque[Batch] = deque()
         self._released: list[Message] = []
@@ -102,7 +104,7 @@ class Driver:
         """Write a new incarnation; it is durable once the batch of the returned token is."""
         self._incarnation = incarnation
         self._log.put_incarnation(self._next.changes, incarnation)
-        self._next.sync = True
+        self._next.sync = self._next.vote = True
         return self._next.token
 
     def hold_log(self, index: int) -> None:
@@ -147,6 +149,8 @@ class Driver:
             self._log.append(self._next.changes, entries)
         if hard_state is not None:
             self._log.put_hard_state(self._next.changes, hard_state)
+            if hard_state[:2] != self._voted:
+                self._voted, self._next.vote = hard_state[:2], True
         if entries or ready.must_sync:
             self._next.sync = True
             self._next.cover(ready)
@@ -199,7 +203,7 @@ class Driver:
         if ready is None or ready.snapshot is None:
             raise RuntimeError("no snapshot is being installed")
         index, term = ready.snapshot[0], ready.snapshot[1]
-        self._next = Batch(token=self._next.token, changes=changes, sync=True, applied=index)
+        self._next = Batch(self._next.token, changes, sync=True, vote=True, applied=index)
         self._log.restart_at(changes, index, term)
         if self._incarnation:  # It may have waited in the batch that this one replaces.
             self._log.put_incarnation(changes, self._incarnation)

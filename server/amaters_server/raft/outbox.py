@@ -19,6 +19,8 @@ class Batch:
     changes: Changes = field(default_factory=Changes)
     sync: bool = False
     """Whether they must be durable, not only written."""
+    vote: bool = False
+    """Whether a term, a vote or an incarnation is among them: these never wait for a sync."""
     ready: int = 0
     """The last Ready that is durable with this batch; 0: none."""
     messages: list[Message] = field(default_factory=list)

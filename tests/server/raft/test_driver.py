@@ -102,6 +102,7 @@ def test_a_vote_leaves_only_after_it_is_durable():
 
     assert out.messages == []
     assert out.writes[0].sync
+    assert out.writes[0].vote
     bench.write(out.writes[0])
     assert [message[:2] for message in bench.advance().messages] == [(2, "vote_response")]
 
@@ -132,6 +133,7 @@ def test_a_leader_sends_its_entries_while_they_are_on_their_way_to_disk():
 
     assert {message[:2] for message in out.messages} == {(2, "append"), (3, "append")}
     assert out.writes[0].sync
+    assert not out.writes[0].vote
 
 
 def elected_leader():

@@ -65,8 +65,8 @@ class ReplicaLoop:
         self.answer = self._reader.answer
         """Answers reads from the state as it is now."""
         reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
-        guard, sync = RoomGuard(parts.settings.min_free_bytes), parts.settings.sync
-        self.storage = StorageThread(parts.engine, reports, sync=sync, guard=guard)
+        guard, window = RoomGuard(parts.settings.min_free_bytes), parts.settings.sync_seconds
+        self.storage = StorageThread(parts.engine, reports, sync_seconds=window, guard=guard)
 
     def start(self) -> None:
         """Start to tick."""

@@ -1,11 +1,13 @@
 """The one thread that writes to the engine, so that the event loop never waits for a disk.
 
-Everything handed over while a write is under way joins the next one: one fsync for all of it. A
-full disk is retried until there is room; any other failure is final, because the content
+Everything handed over while a write is under way joins the next one: one fsync for all of it. With
+a window, entries are acknowledged before their fsync, which follows within it; terms and votes never
+wait: a member that forgets one could elect two leaders of one term. A full disk is retried until there is room; any other failure is final, because the content
 of a disk that has failed once is unknown.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -61,19 +63,22 @@ class _Merged:
     changes: Changes = field(default_factory=Changes)
     token: int = 0
     sync: bool = False
+    vote: bool = False
 
 
 class StorageThread:
     """Writes batches in order; stops at the first failure other than a full disk."""
 
     def __init__(
-        self, engine: Engine, reports: StorageReports, *, sync: bool, guard: RoomGuard
+        self, engine: Engine, reports: StorageReports, *, sync_seconds: float, guard: RoomGuard
     ) -> None:
         self._guard = guard
         self._measured_at = 0.0
         self._engine = engine
         self._reports = reports
-        self._may_sync = sync
+        self._window = sync_seconds
+        self._sync_due = math.inf
+        """When the oldest write that is not synced yet has to be; infinite: there is none."""
         self._queue: queue.SimpleQueue[Batch | _Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="amaters-storage", daemon=True)
         self._stopping = threading.Event()
@@ -108,7 +113,7 @@ class StorageThread:
             self._measure()
             batches, job, more = self._take()
             try:
-                if batches:
+                if batches or time.monotonic() >= self._sync_due:
                     self._write(batches)
             except StorageError as error:
                 self._reports.post(partial(self._reports.failed, error))
@@ -122,7 +127,8 @@ class StorageThread:
         """Wait for something, then take all there is up to a job or the end."""
         batches: list[Batch] = []
         try:
-            item = self._queue.get(timeout=MEASURE_SECONDS)
+            until_due = max(self._sync_due - time.monotonic(), 0)
+            item = self._queue.get(timeout=min(MEASURE_SECONDS, until_due))
         except queue.Empty:
             return batches, None, True
         while True:
@@ -151,12 +157,14 @@ class StorageThread:
 
     def _write(self, batches: Sequence[Batch]) -> None:
         gathered = _merged(batches)
-        sync = gathered.sync and self._may_sync
         self._busy_since = began = time.monotonic()
+        due = min(self._sync_due, began + self._window) if gathered.sync else self._sync_due
+        sync = gathered.vote or began >= due
         try:
             self._write_when_there_is_room(gathered.changes, sync=sync)
         finally:
             self._busy_since = 0.0
+        self._sync_due = math.inf if sync else due
         written = Written(gathered.token, sync, time.monotonic() - began)
         self._reports.post(partial(self._reports.written, written))
 
@@ -189,10 +197,11 @@ class StorageThread:
 def _merged(batches: Sequence[Batch]) -> _Merged:
     if len(batches) == 1:
         only = batches[0]
-        return _Merged(only.changes, only.token, only.sync)
+        return _Merged(only.changes, only.token, only.sync, only.vote)
     gathered = _Merged()
     for batch in batches:
         gathered.changes.extend(batch.changes)
         gathered.sync |= batch.sync
+        gathered.vote |= batch.vote
         gathered.token = batch.token
     return gathered

@@ -1,5 +1,6 @@
-"""Keys without effect: refused when they promise a protection, else named in a notice.
+"""Keys without effect: refused when they promise a protection or what the engine lacks, else noticed.
 
+Some have none because of another key. What acknowledged writes may be lost is a notice as well.
 Nothing about credentials, roles and the audit log has an effect while authentication is off, nor
 anything about certificates while TLS is off.
 """
@@ -75,6 +76,7 @@ IGNORED: Mapping[str, str] = {
 
 WRITTEN_SEGMENT_SIZE = 64
 """The default that `start --generate-config` of earlier versions wrote out."""
+KERNEL_SETTINGS = Path("/proc/sys/vm")
 LINUX_WRITE_BACK_MS = 35_000
 """Linux's own defaults: dirty for 30 s, looked for every 5 s."""
 
@@ -120,7 +122,9 @@ _IDLE: tuple[tuple[str, object, tuple[str, ...]], ...] = (
     ("storage.wal.sync_mode", "none", ("storage.wal.sync_interval_ms",)),
 )
 """A key, a value of it, and the keys and tables (with a dot) that have no effect then."""
-_STILL = frozenset({"cluster.bind_address", "cluster.tls_cert", "cluster.tls_key", "cluster.tls_ca"})
+_STILL = frozenset(
+    {"cluster.bind_address", "cluster.tls_cert", "cluster.tls_key", "cluster.tls_ca"}
+)
 """Of the internal port, which a single node has too."""
 
 
@@ -140,7 +144,8 @@ def idle(settings: BaseModel) -> Iterator[str]:
             if key.startswith(prefixes) and key != switch and key not in _STILL
         ]
         if keys:
-            yield f"{', '.join(keys)} has no effect while {switch} is {json.dumps(value)}"
+            have = "has" if len(keys) == 1 else "have"
+            yield f"{', '.join(keys)} {have} no effect while {switch} is {json.dumps(value)}"
 
 
 def _differing(section: BaseModel, prefix: str) -> Iterator[tuple[str, object]]:
@@ -166,10 +171,9 @@ def at_risk(wal: WalSection) -> Iterator[str]:
 
 def _written_back_after_ms() -> int:
     """Return how long this host's operating system keeps a write in memory."""
-    settings = Path("/proc/sys/vm")
     try:
         return 10 * sum(
-            int((settings / name).read_text())
+            int((KERNEL_SETTINGS / name).read_text())
             for name in ("dirty_expire_centisecs", "dirty_writeback_centisecs")
         )
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
 """The engine goes on with its own folder only."""
 
 import pytest
+from amaters_server.app.compose import _probes
 from amaters_server.app.files.engine import database_folder, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageLostError
@@ -9,9 +10,10 @@ from amaters_server.storage.engine import Changes, Space
 
 @pytest.fixture
 def settings(tmp_path):
-    def made(engine="lsm"):
+    def made(engine="lsm", **wal):
         server = {"data_dir": str(tmp_path / "data"), "pid_file": str(tmp_path / "pid")}
-        return Settings.model_validate({"server": server, "storage": {"engine": engine}})
+        storage = {"engine": engine, "wal": wal}
+        return Settings.model_validate({"server": server, "storage": storage})
 
     return made
 
@@ -98,3 +100,23 @@ def test_memory_beside_an_empty_folder_is_fine(settings):
     database_folder(settings()).mkdir(parents=True)
 
     open_engine(settings("memory")).close()
+
+
+def test_the_log_is_where_it_is_configured(settings, tmp_path):
+    written(settings())
+    for folder in ("wal", str(tmp_path / "elsewhere")):
+        configured = settings(dir=folder)
+        engine = open_engine(configured)
+
+        assert engine.get(Space.DATA, b"key") == b"value"
+        assert list((tmp_path / "data" / folder).glob("*.log"))
+        assert _probes(configured)["wal"]().status.value == "healthy"
+        engine.close()
+
+
+@pytest.mark.parametrize("folder", ["images", "snapshots/wal", "./x/../images"])
+def test_a_log_among_files_that_are_removed_is_refused(settings, folder):
+    with pytest.raises(
+        ConfigurationError, match=r"^storage\.wal\.dir: .* set it to a folder of its"
+    ):
+        open_engine(settings(dir=folder))

@@ -59,12 +59,3 @@ def test_a_key_without_effect_is_named_once(tmp_path, key):
     path.write_text(f"[{table}]\n" + tomli_w.dumps({name: OTHER_THAN_DEFAULT.get(key, 5)}))
 
     assert load(Sources(path=path)).notices == (f"{key} has no effect yet: {IGNORED[key]}",)
-
-
-def test_acknowledged_writes_that_may_be_lost_are_told(tmp_path):
-    path = tmp_path / "c.toml"
-    path.write_text('[storage.wal]\nsync_mode = "none"')
-
-    assert load(Sources(path=path)).notices == (
-        'storage.wal.sync_mode is "none": acknowledged writes may be lost when the machine fails',
-    )

@@ -26,8 +26,10 @@ def notices(tmp_path, text: str) -> tuple[str, ...]:
             "logging.file_path has no effect while logging.file_enabled is false",
         ),
         (
-            ('[logging]\nfile_path = "/f"\nfile_enabled = true\n'
-            "rotation = {enabled = false, max_backups = 1}"),
+            (
+                '[logging]\nfile_path = "/f"\nfile_enabled = true\n'
+                "rotation = {enabled = false, max_backups = 1}"
+            ),
             "logging.rotation.max_backups has no effect while logging.rotation.enabled is false",
         ),
         (

@@ -110,6 +110,19 @@ async def test_the_id_of_the_cluster_is_for_administrators(serving, call):
     assert cluster_id not in str(info)
 
 
+async def test_without_certificates_the_start_warns_of_both_ports(server):
+    made = server({"server": {"bind_address": "127.0.0.1:0"}})
+    made.start()
+    await made.ready()
+    async with asyncio.timeout(10):
+        while not (lines := made.events("server.unprotected")):
+            await asyncio.sleep(0.05)
+
+    (line,) = lines
+    assert line["notice"].count("anyone who reaches") == 1
+    assert f"can administer the cluster and act as a member at {made.internal}" in line["notice"]
+
+
 async def test_without_principals_the_nodes_own_certificate_administers_alone(serving):
     lab, start = serving
     (server,) = await start(1)

@@ -120,3 +120,25 @@ def test_a_secret_that_the_nodes_would_refuse_is_named(
     assert (found.status, found.reason) == ("True", "SecretUnusable")
     assert text in found.message
     assert all(one is None for one in principals(driver)), "no node restarts without a way back in"
+
+
+def test_nodes_that_deny_the_operator_are_named(authority: Authority) -> None:
+    """The name was changed on both sides at once: nodes that run know only the old one."""
+    driver = Driver()
+    first = authority.issue()
+    put(driver, first, "orders-tls")
+    put(driver, authority.issue(subject_name=OPERATOR), "orders-admin")
+    driver.database.arrived = first.serial
+    driver.world.edit(tls=OWN)
+    driver.settled()
+    put(driver, authority.issue(subject_name="ops"), "orders-admin")
+    driver.world.edit(tls=OWN | {"adminPrincipals": ["ops"]})
+
+    driver.passes(3)
+    told = condition(driver, "Reconciling").message
+    driver.world.edit(tls=OWN | {"adminPrincipals": ["ops", OPERATOR]})
+    put(driver, authority.issue(subject_name=OPERATOR), "orders-admin")
+    driver.settled()
+
+    assert "orders-0, orders-1, orders-2 do not take the operator for an administrator" in told
+    assert principals(driver) == [["ops", OPERATOR]] * 3

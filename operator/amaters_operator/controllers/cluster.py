@@ -37,7 +37,7 @@ from amaters_operator.decisions.actions import (
     Wait,
 )
 from amaters_operator.decisions.arbitration import Decision
-from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.status.condition import Assessment, rejected
@@ -79,7 +79,28 @@ class Pass:
             found.insert(0, Blocked("NameTaken", self.applied.foreign))
         if self.secret.problem:
             found.append(Blocked("SecretUnusable", self.secret.problem))
+        elif self.observed.denied:
+            found.append(Blocked("AdministrationDenied", self.certificate_problem, lasting=False))
         return found
+
+    @property
+    def certificate_problem(self) -> str:
+        """Say why the operator cannot ask the nodes, when its certificate is the reason."""
+        if self.secret.problem or not self.observed.denied:
+            return self.secret.problem
+        pods = listed(names.pod(self.cluster, ordinal) for ordinal in self.observed.denied)
+        tls = self.cluster.spec.tls
+        if tls is None or tls.admin_secret_name is None:
+            return (
+                f"the nodes of {pods} do not take the operator for an administrator: their own "
+                "certificate has another subject or more SANs than the Secret's. Wait until the "
+                "Secret has arrived in the pods"
+            )
+        return (
+            f"the nodes of {pods} do not take the operator for an administrator: add the name that "
+            f"the certificate in Secret {tls.admin_secret_name} had when they started to "
+            "spec.tls.adminPrincipals and issue it for that name again, or delete the pods one by one"
+        )
 
 
 class ClusterController:
@@ -165,7 +186,7 @@ class ClusterController:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)
         return arbitration.permitted(
-            decision, formed=current.formed, secret_problem=current.secret.problem
+            decision, formed=current.formed, secret_problem=current.certificate_problem
         )
 
     async def _act(self, step: Step | None, current: Pass) -> Blocked | None:
@@ -246,7 +267,7 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         arbitration.stuck(cluster, decision, observed, rolling=rolling),
         current.reloaded.certificates,
         tuple(blocked),
-        secret_problem=current.secret.problem,
+        secret_problem=current.certificate_problem,
         pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
         reloading=current.reloaded.configuration,
         growing=volumes.growing(current.claims),

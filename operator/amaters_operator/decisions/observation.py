@@ -146,6 +146,8 @@ class Observation:
     """By pod ordinal; only of pods that are missing for some time."""
     budgets: tuple[str, ...] = ()
     """The disruption budgets that cover the pods."""
+    denied: tuple[int, ...] = ()
+    """Ordinals of the pods whose nodes do not take the operator for an administrator."""
 
     @property
     def voters(self) -> tuple[Member, ...]:

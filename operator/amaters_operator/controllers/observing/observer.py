@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from amaters.admin.cluster import ClusterMembers, NodeStatus
-from amaters.errors import AmatersError
+from amaters.errors import AccessDeniedError, AmatersError
 
 from amaters_operator.controllers.observing import node_answers, pods
 from amaters_operator.controllers.observing.pod_events import PodEvents
@@ -50,7 +50,7 @@ class Observer:
             return Observation(now)
         owner = statefulset["metadata"]["uid"]
         running = pods.observed(found, owner=owner, known=cluster.status.members, now=now)
-        statuses = await _statuses(nodes, running)
+        statuses, denied = await _statuses(nodes, running)
         listing = await _members(nodes, running, statuses)
         return Observation(
             now=now,
@@ -62,20 +62,29 @@ class Observer:
             revision=_revision(statefulset),
             warnings=await PodEvents(self.kube).warnings(cluster, statefulset, running, now),
             budgets=_covering(covering, found),
+            denied=denied,
         )
 
 
-async def _statuses(nodes: Nodes, running: tuple[Pod, ...]) -> dict[int, NodeStatus]:
+async def _statuses(
+    nodes: Nodes, running: tuple[Pod, ...]
+) -> tuple[dict[int, NodeStatus], tuple[int, ...]]:
+    """Return the answers by ordinal, and the ordinals of the nodes that deny the operator."""
     async with asyncio.TaskGroup() as group:
         asked = {pod.ordinal: group.create_task(_status(nodes, pod)) for pod in running if pod.ip}
     answers = {ordinal: task.result() for ordinal, task in asked.items()}
-    return {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
+    return (
+        {at: one for at, one in answers.items() if isinstance(one, NodeStatus)},
+        tuple(at for at, one in answers.items() if isinstance(one, AccessDeniedError)),
+    )
 
 
-async def _status(nodes: Nodes, pod: Pod) -> NodeStatus | None:
+async def _status(nodes: Nodes, pod: Pod) -> NodeStatus | AccessDeniedError | None:
     try:
         async with nodes.admin(pod, timeout=TIMEOUT) as admin:
             return await admin.status()
+    except AccessDeniedError as denied:
+        return denied
     except AmatersError:
         return None
 

@@ -100,7 +100,16 @@ async def test_tokens_and_keys_are_asked_for_and_recorded(guarded, call, tmp_pat
         "source_ip",
     ]
     assert "value" not in (tmp_path / "audit.jsonl").read_text()
-    assert "auth.failed" in one.log
+    assert [line["address"] for line in one.events("auth.failed")] == ["127.0.0.1"]
+    _, page = await asyncio.to_thread(one.page, "/metrics")
+    for line in (
+        'amaters_auth_logins_total{outcome="succeeded"} 2.0',
+        'amaters_auth_logins_total{outcome="missing"} 1.0',
+        "amaters_auth_denied_total 1.0",
+        "amaters_audit_dropped_total 0.0",
+        "amaters_audit_failing 0.0",
+    ):
+        assert line in page
 
 
 async def reloaded(one) -> str:

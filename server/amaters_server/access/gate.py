@@ -9,6 +9,7 @@ from typing import Literal
 from amaters_server.access.access import Access
 from amaters_server.access.audit import Audit, Details, Event, EventType, Outcome
 from amaters_server.access.decision import (
+    ANY_ROLE,
     PERMITTED,
     Administer,
     Asked,
@@ -33,6 +34,8 @@ class Gate:
         """`record` says which permitted operations are recorded; without an audit nothing is."""
         self.access = access
         self.audit = audit
+        self.denied = 0
+        """Calls that were denied."""
         unrecorded = {"denied": (Get, Scan, Put, Remove), "changes": (Get, Scan), "all": ()}
         kinds: Collection[type] = unrecorded[record]
         if audit is None:
@@ -75,6 +78,7 @@ class Gate:
     def _denied(
         self, principal: Principal, denied: Permission, source_ip: str, details: Details
     ) -> PermissionDeniedError:
+        self.denied += 1
         if self.audit is not None:
             self.audit.record(
                 Event(
@@ -93,7 +97,7 @@ class Gate:
 
     def _passed(self, principal: Principal, asked: Asked, source_ip: str) -> None:
         audit = self.audit
-        if audit is None:
+        if audit is None or (isinstance(asked, Method) and asked.name in ANY_ROLE):
             return
         # The event keeps the caller alive, so no other one has its id while the key counts.
         key = (id(principal), type(asked), _subject(asked), source_ip)

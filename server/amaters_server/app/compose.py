@@ -154,6 +154,7 @@ def compose(
         alerts=fired.fired,
         webhook=webhook.counts,
         refused_inside=identities.refusals.counts,
+        protection=None if protection is None else protection.counts,
     )
     admin = AdminService(
         AdminParts(

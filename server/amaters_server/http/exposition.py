@@ -11,7 +11,7 @@ from amaters_server.node.values import Counters, MembersReport, NodeStatus
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry import families
 from amaters_server.telemetry.certificates import CertificateFacts
-from amaters_server.telemetry.counters import CallCounters, Histogram, Op, Traffic
+from amaters_server.telemetry.counters import CallCounters, Histogram, Op, ProtectionCounts, Traffic
 from amaters_server.telemetry.families import Metric, Page, add_histogram, counter, gauge, histogram
 
 MILLISECOND_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
@@ -40,6 +40,7 @@ async def page(sources: MetricSources, accept: str) -> Page:
         _cluster(status, node),
         _members(status, members),
         _alerts(sources.alerts, sources.webhook),
+        () if sources.protection is None else _protection(sources.protection()),
         _inside(sources.refused_inside),
         _process(status, sources.certificates(), ready=sources.readiness().ok),
     )
@@ -261,6 +262,29 @@ def _alerts(alerts: Mapping[tuple[str, str], int], webhook: WebhookCounts) -> It
     for outcome in ("delivered", "failed", "dropped"):
         posted.add_metric([outcome], getattr(webhook, outcome))
     return iter((fired, posted))
+
+
+def _protection(counts: ProtectionCounts) -> Iterator[Metric]:
+    logins = counter(
+        "amaters_auth_logins_total",
+        "Credentials by outcome; turned_away: not even verified, after too many failures of their "
+        "address; missing: calls without one.",
+        labels=["outcome"],
+    )
+    for outcome, count in counts.logins.items():
+        logins.add_metric([outcome], count)
+    yield logins
+    yield counter("amaters_auth_denied_total", "Calls denied to their callers.", counts.denied)
+    yield counter(
+        "amaters_audit_dropped_total",
+        "Events that are in no line of the audit log.",
+        counts.audit_dropped,
+    )
+    yield gauge(
+        "amaters_audit_failing",
+        "1 while the audit log takes no lines.",
+        int(counts.audit_failing),
+    )
 
 
 def _process(

@@ -8,7 +8,7 @@ from amaters_server.machine.collection_count import Holdings
 from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
-from amaters_server.telemetry.counters import CallCounters, Histogram, Traffic
+from amaters_server.telemetry.counters import CallCounters, Histogram, ProtectionCounts, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class MetricSources:
     webhook: WebhookCounts
     refused_inside: Mapping[str, int]
     """Calls on the internal port that were refused for their certificates, by what they wanted."""
+    protection: Callable[[], ProtectionCounts] | None = None
+    """Absent where no caller is asked."""
     storage_writes: Histogram = field(default_factory=Histogram)
     """What `drain` has taken from the node so far."""
 

@@ -5,6 +5,7 @@ Nothing here knows of Prometheus: `http.exposition` reads these when a scraper a
 
 import enum
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SECONDS_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -96,6 +97,20 @@ class CallCounters:
     def seconds(self) -> float:
         """Return the time all operations took together."""
         return sum(op.latency.total for op in self.ops.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionCounts:
+    """What was counted about callers since the start."""
+
+    logins: Mapping[str, int]
+    """Verified credentials, and refusals, by outcome."""
+    denied: int
+    """Calls whose caller may not do what they ask."""
+    audit_dropped: int
+    """Events that are in no line of the audit log."""
+    audit_failing: bool
+    """The audit log takes no lines now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from amaters_server.node.values import (
 )
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
-from amaters_server.telemetry.counters import CallCounters, Op, Traffic
+from amaters_server.telemetry.counters import CallCounters, Op, ProtectionCounts, Traffic
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -87,6 +87,12 @@ class Served:
             alerts={("node_failed", "critical"): 2, ("node_recovered", "info"): 0},
             webhook=WebhookCounts(delivered=3, failed=1),
             refused_inside={"sender": 4, "administration": 0},
+            protection=lambda: ProtectionCounts(
+                logins={"succeeded": 5, "failed": 2},
+                denied=3,
+                audit_dropped=1,
+                audit_failing=True,
+            ),
         )
         self.server = HttpServer("127.0.0.1:0", self.health, self.metrics, self.switch)
 
@@ -262,6 +268,10 @@ async def test_metrics_are_what_was_counted(served):
     assert found["amaters_alerts_total", (("rule", "node_recovered"), ("severity", "info"))] == 0
     assert found["amaters_alert_webhook_total", (("outcome", "delivered"),)] == 3
     assert found["amaters_alert_webhook_total", (("outcome", "failed"),)] == 1
+    assert found["amaters_auth_logins_total", (("outcome", "failed"),)] == 2
+    assert found["amaters_auth_denied_total", ()] == 3
+    assert found["amaters_audit_dropped_total", ()] == 1
+    assert found["amaters_audit_failing", ()] == 1
     assert found["amaters_internal_refused_total", (("refused", "sender"),)] == 4
     assert found["amaters_requests_success", ()] == 1
     assert found["amaters_op_count", (("op", "put"),)] == 1

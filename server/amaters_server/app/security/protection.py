@@ -1,7 +1,7 @@
 """What asks every caller who it is and what it may do, from the configuration and its files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from amaters_server.access import roles
@@ -18,6 +18,7 @@ from amaters_server.identity.methods import read_methods
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import ConfigurationError
 from amaters_server.rpc.callers.callers import Callers
+from amaters_server.telemetry.counters import ProtectionCounts
 
 MIB = 1024 * 1024
 
@@ -58,6 +59,16 @@ class Protection:
             outcome = Outcome.SUCCESS if done else Outcome.FAILURE
             event = Event(EventType.CONFIG_CHANGE, outcome, details=tuple(details.items()))
             self.audit.record(event)
+
+    def counts(self) -> ProtectionCounts:
+        """Return what was counted since the start."""
+        audit = self.audit
+        return ProtectionCounts(
+            logins=asdict(self.authenticator.counts),
+            denied=self.gate.denied,
+            audit_dropped=0 if audit is None else audit.dropped,
+            audit_failing=audit is not None and bool(audit.failing),
+        )
 
     def close(self) -> None:
         """Write what the audit log still holds."""

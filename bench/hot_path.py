@@ -5,18 +5,22 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from time import thread_time
 from typing import TypeVar
 
 from amaters.wire import aql_pb2
 from amaters_server.access.access import Access
+from amaters_server.access.audit import Audit
 from amaters_server.access.gate import Gate
 from amaters_server.access.roles import BUILT_IN
+from amaters_server.config.authentication import AuthSection
 from amaters_server.config.authorization import AuthzSection
+from amaters_server.identity.authenticator import Authenticator
+from amaters_server.identity.methods import read_methods
 from amaters_server.machine import codec
 from amaters_server.machine.machine import Machine
-from amaters_server.model.principal import Principal, PrincipalKind
 from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.node.loop import answering
@@ -24,9 +28,12 @@ from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Proposals, Timeouts
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import SERVICE, AqlService
+from amaters_server.rpc.callers.callers import Callers
 from amaters_server.rpc.transport.calls import Call, Failure
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.telemetry.counters import CallCounters
+from amaters_server.testing.loopback import LoopClock
+from amaters_server.testing.tokens import Signer
 from google.protobuf import json_format
 
 from bench.dialects import BATCH, Aql, Load
@@ -34,7 +41,11 @@ from bench.dialects import BATCH, Aql, Load
 CALLS = {Load.SET: 64, Load.GET: 64, Load.BATCH: 8}
 """How many calls wait together."""
 
-CALLER = Principal(name="bench", kind=PrincipalKind.JWT, roles=("user",))
+SECRET = "a secret of thirty-two bytes, so."
+SIGNER = Signer("HS256", SECRET.encode())
+
+BESIDE = "take, asked"
+"""The first stage with callers that are asked who they are and what they may; not in the sum."""
 
 T = TypeVar("T")
 
@@ -61,9 +72,9 @@ class Stages:
             for (of, stage), times in self._times.items():
                 if of is load:
                     quartile = sorted(times)[len(times) // 4]
-                    total += quartile
-                    print(f"{load.value:24} {stage:10} {quartile:6.2f}")
-            print(f"{load.value:24} {'together':10} {total:6.2f}")
+                    total += quartile if stage != BESIDE else 0.0
+                    print(f"{load.value:24} {stage:12} {quartile:6.2f}")
+            print(f"{load.value:24} {'together':12} {total:6.2f}")
 
 
 class Caught:
@@ -90,13 +101,13 @@ class Caught:
         pass
 
 
-def calls(load: Load) -> tuple[str, list[Call]]:
+def calls(load: Load, header: tuple[str, str]) -> tuple[str, list[Call]]:
     """Return the path of the load's method and calls as the listener hands them over."""
     kind = aql_pb2.BatchRequest if load is Load.BATCH else aql_pb2.QueryRequest
     path = SERVICE + ("ExecuteBatch" if load is Load.BATCH else "ExecuteQuery")
     wanted = Aql().messages(load, "hot")[: CALLS[load]]
     messages = [json_format.ParseDict(one, kind()).SerializeToString() for one in wanted]
-    return path, [(at, path, message, 9.5, None, 1) for at, message in enumerate(messages)]
+    return path, [(at, path, message, 9.5, [header], 1) for at, message in enumerate(messages)]
 
 
 def write(load: Load, stages: Stages, caught: Caught, machine: Machine, life: int) -> None:
@@ -140,38 +151,77 @@ def read(stages: Stages, caught: Caught, machine: Machine) -> None:
     stages.timed(Load.GET, "answer", lambda: caught.answers(answered))
 
 
-def decide(load: Load, stages: Stages, caught: Caught, gate: Gate) -> None:
-    """Ask for permission for everything that was taken in."""
-    asked = [one.operations for one in caught.writes] + [one.operations for one in caught.reads]
+def token() -> tuple[str, str]:
+    """Return the header of a caller with a role."""
+    claims = {"sub": "bench", "exp": int(time.time()) + 3600, "roles": ["user"]}
+    return ("authorization", f"Bearer {SIGNER.token(claims)}")
 
-    def ask() -> None:
-        for operations in asked:
-            if len(operations) == 1:
-                gate.ask(CALLER, operations[0])
-            else:
-                gate.ask_all(CALLER, operations)
 
-    stages.timed(load, "decide", ask)
+class Peer:
+    """The other end of the one connection."""
+
+    peer = "127.0.0.1:1"
+    certificate = None
+
+
+async def known_callers(call: Call) -> Callers:
+    """Return callers that have verified the one of this call."""
+    auth = AuthSection.model_validate(
+        {"enabled": True, "methods": ["jwt"], "jwt": {"enabled": True, "secret": SECRET}}
+    )
+    clock = LoopClock()
+    authenticator = Authenticator(read_methods(auth, clock), clock)
+    audit = Audit(NoLog(), on_failure="drop")
+    callers = Callers(authenticator, Gate(Access(AuthzSection(), BUILT_IN), audit, "changes"))
+    callers.listen(lambda _: Peer())
+    await callers.authenticate(call)
+    return callers
+
+
+class NoLog:
+    """An audit log that keeps nothing."""
+
+    def write(self, lines: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def service_of(caught: Caught, now: Callable[[], float], callers: Callers | None) -> AqlService:
+    """Return a service over the database that only takes in."""
+    return AqlService(
+        caught,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        CallCounters(),
+        limits=QueryLimits(),
+        now=now,
+        callers=callers,
+    )
 
 
 async def main(rounds: int) -> None:
     """Measure all loads in turn."""
     now = asyncio.get_running_loop().time
     stages, machine = Stages(), Machine(MemoryEngine())
-    gate = Gate(Access(AuthzSection(), BUILT_IN), None, "changes")
-    prepared = {load: calls(load) for load in Load}
+    header = token()
+    prepared = {load: calls(load, header) for load in Load}
+    callers = await known_callers(prepared[Load.GET][1][0])
     for _ in range(rounds):
         for load, (path, batch) in prepared.items():
             caught = Caught()
-            service = AqlService(caught, None, CallCounters(), limits=QueryLimits(), now=now)  # type: ignore[arg-type]
+            asking = service_of(caught, now, callers)
+            take = asking.methods.unary[path]
+            stages.timed(load, BESIDE, lambda: take(batch, caught))  # noqa: B023 - called at once
+            service = service_of(caught, now, None)
             take = service.methods.unary[path]
-            stages.timed(load, "take", lambda: take(batch, caught))  # noqa: B023 - called at once
-            decide(load, stages, caught, gate)
+            stages.timed(load, "take", lambda: take(batch, caught))  # noqa: B023
             if load is Load.GET:
                 read(stages, caught, machine)
             else:
                 write(load, stages, caught, machine, machine.applied_index + 1)
             await service.close()
+            await asking.close()
     stages.show()
 
 

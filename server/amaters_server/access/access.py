@@ -44,6 +44,8 @@ class Access:
     def __init__(self, settings: AccessSettings, roles: Roles) -> None:
         """ConfigurationError when a role of the settings is not among the roles."""
         self._compiled: dict[tuple[str, ...], Grants] = {}
+        self.version = 0
+        """Goes up when grants found so far count no more; compare it before you reuse some."""
         self.replace(settings, roles)
 
     def replace(self, settings: AccessSettings, roles: Roles) -> None:
@@ -54,6 +56,7 @@ class Access:
         self._settings = settings
         self._roles = roles
         self._compiled = {}
+        self.version += 1
 
     def grants(self, principal: Principal) -> Grants:
         """Return what the caller may do now; ask again for every call, and in long ones again."""

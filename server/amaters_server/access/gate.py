@@ -3,8 +3,8 @@
 The caller carries out exactly the operations it has asked about, at once or after asking again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from typing import Final, Literal, NamedTuple
 
 from amaters_server.access.access import Access
 from amaters_server.access.audit import Audit, Details, Event, EventType, Outcome
@@ -27,6 +27,19 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, S
 Record = Literal["denied", "changes", "all"]
 
 
+class Recorded(NamedTuple):
+    """What was recorded: operations of this kind in this collection repeat it."""
+
+    kind: type
+    head: bytes
+    """The beginning of all data keys of the collection."""
+    key: Hashable
+    """For `Audit.repeat`."""
+
+
+UNRECORDED: Final = Recorded(type(None), b"", None)
+
+
 class Gate:
     """Lets calls pass or raises PermissionDeniedError, and NotAuditedError (see `Audit.record`)."""
 
@@ -40,15 +53,21 @@ class Gate:
         kinds: Collection[type] = unrecorded[record]
         if audit is None:
             kinds = (Get, Scan, Put, Remove, Administer, Method)
-        self._unrecorded = frozenset(kinds)
+        self.unrecorded = frozenset(kinds)
+        """The kinds of operations that leave no record when they are permitted."""
 
-    def ask(self, principal: Principal, asked: Asked, source_ip: str = "") -> None:
-        """Pass one operation."""
+    def ask(self, principal: Principal, asked: Asked, source_ip: str = "") -> Recorded:
+        """Pass one operation; returns what was recorded of it."""
         permission = permitted(self.access.grants(principal), asked)
         if permission is not PERMITTED:
             raise self._denied(principal, permission, source_ip, _details(asked))
-        if type(asked) not in self._unrecorded:
-            self._passed(principal, asked, source_ip)
+        if type(asked) in self.unrecorded:
+            return UNRECORDED
+        return self._passed(principal, asked, source_ip)
+
+    def repeated(self, key: Hashable) -> bool:
+        """Count what was recorded with this key once more; False: it has to be asked for."""
+        return self.audit is not None and self.audit.repeat(key)
 
     def ask_all(
         self, principal: Principal, operations: Sequence[Asked], source_ip: str = ""
@@ -71,8 +90,8 @@ class Gate:
     def _recorded(self, operations: Sequence[Asked]) -> Iterable[Asked]:
         """Return one operation for each kind and collection that is recorded."""
         if isinstance(operations, Columns):
-            return () if Put in self._unrecorded else _distinct(operations)
-        recorded = [one for one in operations if type(one) not in self._unrecorded]
+            return () if Put in self.unrecorded else _distinct(operations)
+        recorded = [one for one in operations if type(one) not in self.unrecorded]
         return {(type(one), _subject(one)): one for one in recorded}.values()
 
     def _denied(
@@ -95,18 +114,20 @@ class Gate:
             )
         return self.access.refusal(principal, denied)
 
-    def _passed(self, principal: Principal, asked: Asked, source_ip: str) -> None:
+    def _passed(self, principal: Principal, asked: Asked, source_ip: str) -> Recorded:
         audit = self.audit
         if audit is None or (isinstance(asked, Method) and asked.name in ANY_ROLE):
-            return
+            return UNRECORDED
         # The event keeps the caller alive, so no other one has its id while the key counts.
-        key = (id(principal), type(asked), _subject(asked), source_ip)
+        kind, subject = type(asked), _subject(asked)
+        key = (id(principal), kind, subject, source_ip)
         if not audit.repeat(key):
             administers = isinstance(asked, (Administer, Method))
-            kind = EventType.ADMIN if administers else EventType.AUTHORIZATION
+            event_type = EventType.ADMIN if administers else EventType.AUTHORIZATION
             role = ",".join(self.access.roles(principal))
-            event = Event(kind, Outcome.SUCCESS, principal, role, *named(asked))
+            event = Event(event_type, Outcome.SUCCESS, principal, role, *named(asked))
             audit.record(event._replace(source_ip=source_ip, details=_details(asked)), key)
+        return Recorded(kind, subject, key) if isinstance(subject, bytes) else UNRECORDED
 
 
 def _subject(asked: Asked) -> str | bytes:
@@ -122,9 +143,14 @@ def _details(asked: Asked) -> Details:
 
 def _distinct(operations: Columns) -> Iterable[Operation]:
     """Return one operation for each kind and collection; a few more may be returned."""
+    keys, values = operations.keys, operations.values
+    head = head_of(keys[0])
+    # The keys of a collection are one range: if its ends are in the same one, all of them are.
+    if None not in values and min(keys).startswith(head) and max(keys).startswith(head):
+        return [operations[0]]
     found: list[Operation] = []
     head, removes = b"", None
-    for at, (key, value) in enumerate(zip(operations.keys, operations.values, strict=True)):
+    for at, (key, value) in enumerate(zip(keys, values, strict=True)):
         if (value is None) is not removes or not key.startswith(head):
             head, removes = head_of(key), value is None
             found.append(operations[at])

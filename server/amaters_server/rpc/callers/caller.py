@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from amaters_server.access.decision import Asked
-from amaters_server.access.gate import Gate
+from amaters_server.access.decision import PERMITTED, Asked, permitted
+from amaters_server.access.gate import UNRECORDED, Gate
 from amaters_server.identity.connection import ConnectionCallers
 from amaters_server.model.principal import ForwardedFor, Principal
 from amaters_server.rpc.transport.calls import Metadata
@@ -12,7 +12,17 @@ from amaters_server.rpc.transport.calls import Metadata
 class Caller:
     """Lets its operations pass, or raises PermissionDeniedError or NotAuditedError."""
 
-    __slots__ = ("_connection", "_gate", "_metadata", "generation", "principal", "source_ip")
+    __slots__ = (
+        "_connection",
+        "_gate",
+        "_grants",
+        "_metadata",
+        "_recorded",
+        "_version",
+        "generation",
+        "principal",
+        "source_ip",
+    )
 
     def __init__(
         self,
@@ -27,12 +37,31 @@ class Caller:
         self.generation = connection.generation
         """Of the authenticator, when the principal was found."""
         self._gate = gate
+        self._version = -1
+        self._recorded = UNRECORDED
         self._connection = connection
         self._metadata = metadata
 
     def ask(self, asked: Asked) -> None:
         """Pass one operation, which is carried out next."""
-        self._gate.ask(self.principal, asked, self.source_ip)
+        gate = self._gate
+        if self._version != gate.access.version:
+            self._grants, self._version = gate.access.grants(self.principal), gate.access.version
+        if permitted(self._grants, asked) is PERMITTED:
+            kind = type(asked)
+            if kind in gate.unrecorded:
+                return
+            # Mostly the same as before: a count in the audit log.
+            same, head, key = self._recorded
+            subject = asked[0]
+            if (
+                kind is same
+                and isinstance(subject, bytes)
+                and subject.startswith(head)
+                and gate.repeated(key)
+            ):
+                return
+        self._recorded = gate.ask(self.principal, asked, self.source_ip)
 
     def ask_all(self, asked: Sequence[Asked]) -> None:
         """Pass operations that are carried out together; all, or none of them."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from amaters_server.access.decision import Method
 from amaters_server.model.errors import DatabaseError
@@ -55,24 +55,19 @@ class Entrance:
 
     def unary(self, method: CallersUnary, refuse: Refuse = as_status) -> Unary:
         """Return the method for a listener; `refuse` answers calls of callers without identity."""
-        find = self.callers.known
+        known = self.callers.known
 
         def take(calls: Sequence[Call], responder: Responder) -> None:
-            known: list[Call] = []
-            callers: list[Caller] = []
-            for call in calls:
-                try:
-                    caller = find(call)
-                    if caller is None:
-                        self._verify(call, responder, method, refuse)
-                        continue
-                except DatabaseError as error:
-                    refuse(call, responder, error)
-                    continue
-                known.append(call)
-                callers.append(caller)
-            if known:
-                method(known, responder, callers)
+            callers = known(calls)
+            if None not in callers:
+                method(calls, responder, cast("list[Caller]", callers))
+                return
+            passed = [(call, one) for call, one in zip(calls, callers, strict=True) if one]
+            for call, one in zip(calls, callers, strict=True):
+                if one is None:
+                    self._verify(call, responder, method, refuse)
+            if passed:
+                method([call for call, _ in passed], responder, [one for _, one in passed])
 
         return take
 
@@ -80,7 +75,7 @@ class Entrance:
         """Return the method for a listener."""
 
         async def answer(call: Call, send: Send) -> Metadata | None:
-            caller = self.callers.known(call)
+            [caller] = self.callers.known([call])
             if caller is None:
                 with self.room():
                     caller = await self.callers.authenticate(call)
@@ -113,7 +108,11 @@ class Entrance:
         self, call: Call, responder: Responder, method: CallersUnary, refuse: Refuse
     ) -> None:
         room = self.room()
-        room.__enter__()  # Before the task begins: the number of tasks is what is limited.
+        try:
+            room.__enter__()  # Before the task begins: the number of tasks is what is limited.
+        except DatabaseError as error:
+            refuse(call, responder, error)
+            return
         self.tasks.spawn(self._verified(call, responder, method, refuse, room), name="login")
 
     async def _verified(

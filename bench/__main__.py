@@ -15,7 +15,7 @@ from bench.report import Report, save, show
 
 WIDTH = 160
 """Of the tables when they go to a file."""
-DEFAULT = ("throughput", "failover")
+DEFAULT = ("throughput", "permissions", "failover")
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--only", default="", help="Targets whose name contains this (throughput).")
 @click.option("--keep", is_flag=True, help="Leave data folders and logs in .cache/bench.")
 def main(names: tuple[str, ...], *, full: bool, only: str, keep: bool, **sizes: object) -> None:
-    """Measure the scenarios named, or throughput and failover."""
+    """Measure the scenarios named, or throughput, permissions and failover."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that everything is stopped.
     console = Console(width=None if Console().is_terminal else WIDTH)
     given = {name: size for name, size in sizes.items() if size}

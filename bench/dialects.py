@@ -7,8 +7,9 @@ import hashlib
 import json
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import grpc.aio
@@ -57,6 +58,10 @@ class Dialect(Protocol):
     def hides_failures(self) -> bool:
         """Whether failures travel inside answers that ghz takes for success."""
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What every call sends beside its request."""
+
     def method(self, load: Load) -> str:
         """Return the full name of the method that carries the load."""
 
@@ -91,6 +96,10 @@ class Aql:
     proto = "amaters/wire/aql.proto"
     hides_failures = True
 
+    def __init__(self, token: str = "") -> None:
+        """Call with that token, if any."""
+        self.metadata: Mapping[str, str] = {"authorization": f"Bearer {token}"} if token else {}
+
     def method(self, load: Load) -> str:
         """Return the full name of the method that carries the load."""
         name = "ExecuteBatch" if load is Load.BATCH else "ExecuteQuery"
@@ -110,7 +119,7 @@ class Aql:
         """Read the keys back through that server, and insist on an answer that is no error."""
         async with grpc.aio.insecure_channel(address) as channel:
             stub = aql_pb2_grpc.AqlServiceStub(channel)
-            return [await _read(stub, one) for one in keys]
+            return [await _read(stub, one, self.metadata) for one in keys]
 
     def _get(self, number: int) -> Json:
         return {"get": {"collection": COLLECTION, "key": {"data": _text(key(number))}}}
@@ -127,11 +136,14 @@ class Aql:
         }
 
 
-async def _read(stub: "aql_pb2_grpc.AqlServiceAsyncStub", name: bytes) -> bytes | None:
+async def _read(
+    stub: "aql_pb2_grpc.AqlServiceAsyncStub", name: bytes, metadata: Mapping[str, str]
+) -> bytes | None:
     query = query_pb2.Query()
     query.get.collection = COLLECTION
     query.get.key.data = name
-    answer = await stub.ExecuteQuery(aql_pb2.QueryRequest(query=query), timeout=5)
+    request = aql_pb2.QueryRequest(query=query)
+    answer = await stub.ExecuteQuery(request, timeout=5, metadata=tuple(metadata.items()))
     if answer.WhichOneof("response") != "result":
         raise WrongAnswerError(f"reading {name!r}: {answer.error.message}")
     single = answer.result.single
@@ -143,6 +155,7 @@ class Etcd:
 
     proto = "etcd.proto"
     hides_failures = False
+    metadata: Mapping[str, str] = MappingProxyType({})
 
     def method(self, load: Load) -> str:
         """Return the full name of the method that carries the load."""

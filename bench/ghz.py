@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ class Order:
     addresses: tuple[str, ...]
     callers: int
     seconds: float
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ async def _run(order: Order, address: str, callers: int) -> list[_Call]:
         *(*mortal(), str(places.ghz())),
         *("--insecure", "--import-paths", order.protos, "--proto", order.protos / order.proto),
         *("--call", order.method, "--data-file", order.data),
+        *("--metadata", json.dumps(dict(order.metadata))),
         *("--disable-template-functions", "--disable-template-data"),
         *("--concurrency", str(callers), "--connections", str(min(callers, CONNECTIONS))),
         *("--duration", f"{order.seconds + WARM_UP_SECONDS}s", "--duration-stop", "wait"),

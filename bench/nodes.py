@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,8 +43,10 @@ class Node:
         command: list[str | Path] = [*places.server(), "start", "--config", config]
         self.program = Program(f"amaters {number}", command, folder / "log")
 
-    def configure(self, cluster: dict[str, object]) -> None:
-        """Write its configuration: defaults but for addresses and folders."""
+    def configure(
+        self, cluster: Mapping[str, object], tables: Mapping[str, Mapping[str, object]]
+    ) -> None:
+        """Write its configuration: defaults but for addresses, folders, and these tables."""
         content = {
             "server": {
                 "bind_address": self.client,
@@ -60,6 +62,7 @@ class Node:
                 "client_advertise_address": self.client,
                 **cluster,
             },
+            **tables,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.toml").write_text(tomli_w.dumps(content))
@@ -96,15 +99,22 @@ class Node:
 class AmatersNodes:
     """A cluster of our own server on loopback."""
 
-    dialect: Dialect = dialects.AQL
-
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        tables: Mapping[str, Mapping[str, object]] | None = None,
+        dialect: Dialect = dialects.AQL,
+    ) -> None:
+        """`tables` are what the nodes are configured with beside addresses and folders."""
+        self.dialect = dialect
+        self._tables = tables or {}
         self.name = f"AmateRS, {size} nodes" if size > 1 else "AmateRS, 1 node"
         self._folder = folder / f"amaters-of-{size}"
         self.nodes = [self._node(number) for number in range(1, size + 1)]
         peers = [f"{node.number}:{node.peer}" for node in self.nodes]
         for node in self.nodes:
-            node.configure({"peers": peers})
+            node.configure({"peers": peers}, self._tables)
 
     @property
     def programs(self) -> Sequence[Program]:
@@ -145,7 +155,7 @@ class AmatersNodes:
     def newcomer(self) -> Node:
         """Return one more node with an empty disk, configured to join; it is not started."""
         node = self._node(len(self.nodes) + 1)
-        node.configure({"join": [one.peer for one in self.nodes]})
+        node.configure({"join": [one.peer for one in self.nodes]}, self._tables)
         return node
 
     def _node(self, number: int) -> Node:

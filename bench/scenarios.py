@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import catchup, failover, places, restart, snapshot, throughput
+from bench import catchup, failover, permissions, places, restart, snapshot, throughput
 from bench.effort import FULL, Effort
 from bench.etcd_group import EtcdGroup
 from bench.groups import AmatersGroup, Group
@@ -46,6 +46,7 @@ def _alone(scenario: Callable[[Effort, Path, Say], Awaitable[Report]]) -> Scenar
 ALL: dict[str, Scenario] = {
     "throughput": _throughput,
     "failover": _failover,
+    "permissions": _alone(permissions.run),
     "catchup": _alone(catchup.run),
     "restart": _alone(restart.run),
     "snapshot": _alone(snapshot.run),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +34,24 @@ class Stage:
 async def run(
     contenders: Sequence[Target], effort: Effort, folder: Path, say: Callable[[str], None]
 ) -> Report:
-    """Measure all targets under all loads; each is started once and stays up throughout."""
+    """Measure all targets under all loads."""
+    samples = await sampled(contenders, _loads(effort), effort, folder, say)
+    return Report(
+        scenario="throughput",
+        tables=figures(samples),
+        notes=("Median of the rounds. CPU is the server processes' own, over all members.",),
+        raw=raw(samples),
+    )
+
+
+async def sampled(
+    contenders: Sequence[Target],
+    loads: Sequence[tuple[Load, int]],
+    effort: Effort,
+    folder: Path,
+    say: Callable[[str], None],
+) -> dict[Entry, list[Sample]]:
+    """Measure every target in each round; each is started once and stays up throughout."""
     stage = Stage(folder, protos.copy_readable_by_ghz(folder), effort.seconds, say)
     samples: dict[Entry, list[Sample]] = {}
     try:
@@ -42,7 +59,7 @@ async def run(
             say(f"starting {target.name}")
             await target.start()
             await _fill(target, stage)
-        for load, callers in _loads(effort):
+        for load, callers in loads:
             for number in range(effort.rounds):
                 say(f"{load.value}, {callers} callers, round {number + 1} of {effort.rounds}")
                 for entry in _entries(contenders, load, callers):
@@ -52,12 +69,12 @@ async def run(
     finally:
         for target in contenders:
             target.stop()
-    return Report(
-        scenario="throughput",
-        tables=figures(samples),
-        notes=("Median of the rounds. CPU is the server processes' own, over all members.",),
-        raw={"samples": [_raw(entry, taken) for entry, taken in samples.items()]},
-    )
+    return samples
+
+
+def raw(samples: Mapping[Entry, Sequence[Sample]]) -> dict[str, object]:
+    """Return every single measurement, for programs."""
+    return {"samples": [_raw(entry, taken) for entry, taken in samples.items()]}
 
 
 def _loads(effort: Effort) -> list[tuple[Load, int]]:
@@ -114,6 +131,7 @@ async def _measure(
             addresses=addresses,
             callers=entry.callers,
             seconds=stage.seconds,
+            metadata=target.dialect.metadata,
         )
     )
     if entry.load is not Load.GET:

@@ -29,6 +29,7 @@ from amaters_server.raft.log import LogRetention
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.transport.rates import RateSettings
 from amaters_server.rpc.transport.tls import TlsPaths
+from amaters_server.storage.engine import CompactionTuning
 from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.logs import LogSettings
 
@@ -157,9 +158,14 @@ def tuning(storage: StorageSection) -> RocksTuning:
         memtable_bytes=storage.memtable_size_mb * MIB,
         compaction=Compaction.LEVELED if leveled else Compaction.UNIVERSAL,
         levels=compaction.num_levels,
-        level_multiplier=compaction.level_multiplier,
-        background_jobs=compaction.max_concurrent,
+        running=compaction_tuning(storage),
     )
+
+
+def compaction_tuning(storage: StorageSection) -> CompactionTuning:
+    """Return what a running engine can change about its compaction."""
+    section = storage.compaction
+    return CompactionTuning(section.max_concurrent, section.level_multiplier)
 
 
 def sync_seconds(wal: WalSection) -> float:

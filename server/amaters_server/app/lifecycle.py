@@ -31,12 +31,12 @@ from amaters_server.app.stopping import Stop
 from amaters_server.config.cluster import inside_exposure
 from amaters_server.config.load import Loaded, Sources
 from amaters_server.config.protection import exposure
-from amaters_server.config.reloadable import NOT_YET
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
 from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.rpc.transport.rejection_log import log_rejections
 from amaters_server.rpc.transport.tls import Certificates
+from amaters_server.storage.engine import Engine
 from amaters_server.telemetry.logs import Logs
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
             await asyncio.to_thread(engine.close)
             return
         server = compose(settings, engine, certificates, reloading, logs.ring.records, protection)
-        reloader = Reloader(sources, settings, _reloadable(server, logs), digest=loaded.digest)
+        reloader = Reloader(
+            sources, settings, _reloadable(server, engine, logs), digest=loaded.digest
+        )
         reloading.begin(reloader)
         logs.add_facts(lambda: _facts(server))
         async with _running(server, settings, stop):
@@ -203,12 +205,13 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Stop, reloading: Reloading) 
         SIGNALS.keep()
 
 
-def _reloadable(server: Server, logs: Logs) -> Reloadable:
+def _reloadable(server: Server, engine: Engine, logs: Logs) -> Reloadable:
     def apply(settings: Settings) -> None:
         webhook = from_settings.webhook_settings(settings.alerts)
         protection = server.protection
         change = None if protection is None else protection.prepared(settings)
         _apply_logging(logs, settings)
+        engine.tune_compaction(from_settings.compaction_tuning(settings.storage))
         # Nothing below can fail: a reload is done as a whole, or not at all.
         if protection is not None and change is not None:
             protection.replace(change)
@@ -223,7 +226,7 @@ def _reloadable(server: Server, logs: Logs) -> Reloadable:
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 
-    return Reloadable(apply, server.certificates.reload, NOT_YET)
+    return Reloadable(apply, server.certificates.reload)
 
 
 def _apply_logging(logs: Logs, settings: Settings) -> None:

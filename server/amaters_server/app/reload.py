@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from amaters_server.config.load import Sources, load
 from amaters_server.config.reloadable import ReloadReport, difference, merged
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError, NotReadyError
+from amaters_server.model.errors import ConfigurationError, DatabaseError, NotReadyError
 
 _log = logging.getLogger(__name__)
 
@@ -20,12 +20,10 @@ PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Reloadable:
-    """The targets of a reload. `apply` raises OSError or ConfigurationError to refuse."""
+    """The targets of a reload. `apply` raises OSError or DatabaseError to refuse."""
 
     apply: Callable[[Settings], None]
     reload_certificates: Callable[[], list[str]]
-    unsupported: frozenset[str]
-    """Labels among the reloadable ones that this process can only apply by a restart."""
 
 
 class Reloader:
@@ -69,16 +67,11 @@ class Reloader:
         found = difference(self.settings, wanted)
         try:
             self._parts.apply(merged(self.settings, wanted))
-        except (OSError, ConfigurationError) as wrong:
+        except (OSError, DatabaseError) as wrong:
             return ReloadReport(errors=(*errors, str(wrong)))
         self.settings = merged(self.settings, wanted)
         self.digest = loaded.digest
-        skipped = tuple(label for label in found.updated if label in self._parts.unsupported)
-        return ReloadReport(
-            sections_updated=tuple(one for one in found.updated if one not in skipped),
-            sections_skipped=found.skipped + skipped,
-            errors=tuple(errors),
-        )
+        return ReloadReport(found.updated, found.skipped, errors=tuple(errors))
 
 
 class Reloading:

@@ -7,13 +7,15 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from amaters_server.config.addresses import host_port
+from amaters_server.config.sections import CompactionSection
 from amaters_server.config.settings import Settings
 
 RELOADABLE: Mapping[str, str] = {
     "logging.": "logging",
     "metrics.enabled": "metrics",
     "metrics.export_interval_secs": "metrics",
-    "storage.compaction.": "compaction",
+    "storage.compaction.level_multiplier": "compaction",
+    "storage.compaction.max_concurrent": "compaction",
     "server.max_connections": "rate_limit",
     "resource_limits.max_connections_per_client": "rate_limit",
     "resource_limits.max_requests_per_second_global": "rate_limit",
@@ -34,9 +36,6 @@ The alerts, the snapshots, auth and authz are not among those that are published
 
 AT_START = frozenset({"auth.enabled", "authz.audit_enabled", "authz.audit_log_path"})
 """Keys of such tables that take effect at a start only."""
-
-NOT_YET = frozenset({"compaction"})
-"""Published as reloadable, but the engine reads it at its start only."""
 
 RESTART: Mapping[str, str] = {
     "network.tls_cert": "tls_cert_path",
@@ -61,8 +60,7 @@ PUBLISHED_ORDER = (
 
 def takes_effect(key: str) -> bool:
     """Return whether a running server takes the key over."""
-    label = _reloadable_label(key)
-    return label is not None and label not in NOT_YET
+    return _reloadable_label(key) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +133,19 @@ def merged(old: Settings, new: Settings) -> Settings:
                     "export_interval_secs": new.metrics.export_interval_secs,
                 }
             ),
-            "storage": old.storage.model_copy(update={"compaction": new.storage.compaction}),
+            "storage": old.storage.model_copy(update={"compaction": _compaction(old, new)}),
             "server": old.server.model_copy(update={"max_connections": new.server.max_connections}),
             "resource_limits": new.resource_limits.model_copy(
                 update={"max_active_queries": old.resource_limits.max_active_queries}
             ),
         }
+    )
+
+
+def _compaction(old: Settings, new: Settings) -> CompactionSection:
+    kept = ("strategy", "num_levels")
+    return new.storage.compaction.model_copy(
+        update={name: getattr(old.storage.compaction, name) for name in kept}
     )
 
 

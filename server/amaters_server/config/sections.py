@@ -25,6 +25,8 @@ SyncMode = Literal["always", "interval", "none"]
 LARGEST = 2**40
 """Of any number: in bytes, so many megabytes still fit 64 bits."""
 
+MOST_COMPACTIONS = 24
+
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
@@ -125,7 +127,9 @@ class CompactionSection(Section):
     level_multiplier: Annotated[int, Field(ge=2, le=LARGEST)] = Field(
         default=10, description="How many times larger each level is than the one above."
     )
-    max_concurrent: Positive = Field(default=4, description="Compactions running at once.")
+    max_concurrent: Annotated[int, Field(ge=1, le=MOST_COMPACTIONS)] = Field(
+        default=4, description="Compactions running at once."
+    )
 
 
 class StorageSection(Section):

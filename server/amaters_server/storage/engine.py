@@ -127,6 +127,10 @@ class Engine(Protocol):
         """Move what is in memory to disk."""
         ...
 
+    def tune_compaction(self, tuning: "CompactionTuning") -> None:
+        """Change how the files are rewritten in the background from now on; StorageError."""
+        ...
+
     def compact(self) -> None:
         """Rewrite the files to give back the room of deleted and replaced values."""
         ...
@@ -138,6 +142,20 @@ class Engine(Protocol):
 
 Amend = Callable[[Engine], Changes]
 """Looks at the content of a checkpoint, and says how it must differ."""
+
+
+MOST_COMPACTIONS = 24
+"""That may run at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionTuning:
+    """What a running engine can change about its compaction."""
+
+    at_once: int = 2
+    """Compactions that run at the same time; up to MOST_COMPACTIONS."""
+    level_multiplier: int = 10
+    """How many times larger each level is than the one above."""
 
 
 @dataclass(frozen=True, slots=True)

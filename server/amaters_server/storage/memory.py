@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
-from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
+from amaters_server.storage.engine import Amend, Changes, CompactionTuning, EngineStatistics, Space
 from amaters_server.storage.room import Room
 from amaters_server.storage.rows import MutableRows, Rows
 
@@ -218,6 +218,9 @@ class MemoryEngine:
         with self._lock:
             self._require_open()
             self._disk.settle()
+
+    def tune_compaction(self, tuning: CompactionTuning) -> None:
+        """Do nothing: there is no compaction."""
 
     def compact(self) -> None:
         """Do nothing: deleted rows hold no room in memory."""

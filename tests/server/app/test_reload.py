@@ -5,7 +5,7 @@ import signal
 import pytest
 from amaters_server.app.reload import PAUSE_SECONDS, Reloadable, Reloader, Reloading
 from amaters_server.config.load import Sources, load
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, StorageError
 
 
 class Counted:
@@ -30,7 +30,7 @@ class Process:
         self.refusal = None
         path.write_text("")
         sources = Sources(path=path)
-        parts = Reloadable(self.apply, lambda: self.certificate_errors, frozenset({"rate_limit"}))
+        parts = Reloadable(self.apply, lambda: self.certificate_errors)
         self.reloader = Reloader(sources, load(sources).settings, parts)
 
     def apply(self, settings) -> None:
@@ -51,10 +51,34 @@ def test_what_may_change_is_applied_and_the_rest_named(process):
 
     report = process.reloader.reload()
 
-    assert report.sections_updated == ("logging",)
-    assert report.sections_skipped == ("data_dir", "rate_limit")
+    assert report.sections_updated == ("logging", "rate_limit")
+    assert report.sections_skipped == ("data_dir",)
     assert process.applied[0].logging.level == "debug"
     assert str(process.reloader.settings.server.data_dir) == "data"
+
+
+def test_every_reload_names_all_keys_that_wait_for_a_restart(process):
+    process.path.write_text(
+        "[storage]\nmemtable_size_mb = 1\n"
+        '[storage.compaction]\nstrategy = "tiered"\nnum_levels = 3\nmax_concurrent = 2\n'
+        '[server]\ndata_dir = "/x"\nbind_address = "127.0.0.1:1"'
+    )
+
+    reports = [process.reloader.reload() for _ in range(3)]
+
+    assert [one.sections_updated for one in reports] == [("compaction",), (), ()]
+    assert {one.sections_skipped for one in reports} == {
+        (
+            "bind_address",
+            "port",
+            "data_dir",
+            "storage.memtable_size_mb",
+            "storage.compaction.strategy",
+            "storage.compaction.num_levels",
+        )
+    }
+    in_force = process.reloader.settings.storage.compaction
+    assert (in_force.strategy, in_force.num_levels, in_force.max_concurrent) == ("leveled", 7, 2)
 
 
 def test_a_faulty_file_changes_nothing(process):
@@ -69,9 +93,10 @@ def test_a_faulty_file_changes_nothing(process):
     assert process.reloader.settings is before
 
 
-def test_a_refusal_while_applying_keeps_the_old_settings(process):
+@pytest.mark.parametrize("kind", [ConfigurationError, StorageError])
+def test_a_refusal_while_applying_keeps_the_old_settings(process, kind):
     before = process.reloader.settings
-    process.refusal = ConfigurationError("no such folder")
+    process.refusal = kind("no such folder")
     process.path.write_text('[logging]\nlevel = "debug"')
 
     report = process.reloader.reload()

@@ -20,7 +20,7 @@ def test_nothing_differs_between_equal_configurations(tmp_path):
         ('[logging]\nlevel = "debug"', "logging"),
         ("[logging.rotation]\nmax_backups = 1", "logging"),
         ("[metrics]\nenabled = false", "metrics"),
-        ("[storage.compaction]\nnum_levels = 3", "compaction"),
+        ("[storage.compaction]\nmax_concurrent = 3\nlevel_multiplier = 3", "compaction"),
         ("[server]\nmax_connections = 5", "rate_limit"),
         ("[resource_limits]\nmax_connections_per_client = 5", "rate_limit"),
         ('[snapshots]\ndestination = "/d"\nkeep_local = 1', "snapshots"),
@@ -46,6 +46,8 @@ def test_published_sections_are_taken_over(tmp_path, text, label):
         ('[metrics]\nbind_address = "0.0.0.0:1"', "metrics.bind_address"),
         ("[storage]\nmemtable_size_mb = 1", "storage.memtable_size_mb"),
         ('[snapshots]\ndir = "elsewhere"', "snapshots.dir"),
+        ("[storage.compaction]\nnum_levels = 3", "storage.compaction.num_levels"),
+        ('[storage.compaction]\nstrategy = "tiered"', "storage.compaction.strategy"),
         ('[cluster]\npeers = ["1:a:1"]\nnode_id = 1', "cluster"),
     ],
 )

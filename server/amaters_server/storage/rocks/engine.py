@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rocksdict import (
@@ -27,11 +28,17 @@ from rocksdict import (
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
 from amaters_server.storage import durable_mark, room, swap
 from amaters_server.storage.durable_mark import SyncedSoFar
-from amaters_server.storage.engine import Amend, Changes, EngineStatistics, Space
+from amaters_server.storage.engine import (
+    Amend,
+    Changes,
+    CompactionTuning,
+    EngineStatistics,
+    Space,
+)
 from amaters_server.storage.rocks import statistics
 from amaters_server.storage.rocks.errors import closed, is_locked, is_stalled, translate
 from amaters_server.storage.rocks.log_folder import LogFolder
-from amaters_server.storage.rocks.options import database_options, family_options
+from amaters_server.storage.rocks.options import database_options, family_options, limit_threads
 from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.storage.rocks.view import Cursor, Frozen, RocksView
 
@@ -221,6 +228,19 @@ class RocksEngine:
             for column in self._columns.values():
                 column.flush(wait=True)
 
+    def tune_compaction(self, tuning: CompactionTuning) -> None:
+        """Change how the table files are merged in the background from now on; StorageError."""
+        self._opened()
+        before, self._tuning = self._tuning.running, replace(self._tuning, running=tuning)
+        if tuning.at_once != before.at_once:
+            limit_threads(tuning.at_once)
+        if tuning.level_multiplier != before.level_multiplier:
+            with self._state_lock, self._translated("changing compaction"):
+                for column in self._columns.values():
+                    column.set_options(
+                        {"max_bytes_for_level_multiplier": str(tuning.level_multiplier)}
+                    )
+
     def compact(self) -> None:
         """Rewrite the table files to give back the room of deleted and replaced values."""
         self._opened()
@@ -259,12 +279,14 @@ class RocksEngine:
             self._log.use_wanted()
 
     def _open(self) -> None:
-        self._options = database_options(self._tuning, self._log.separate)
+        self._options = database_options(self._tuning, self._log.separate, compacts=self._compacts)
         with self._translated("opening the database"):
             families = family_options(self._tuning, compacts=self._compacts)
             database = Rdict(str(self._folder), self._options, families)
             self._handles = {s: database.get_column_family_handle(s.value) for s in Space}
             self._columns = {s: database.get_column_family(s.value) for s in Space}
+            if self._compacts:
+                limit_threads(self._tuning.running.at_once)
         self._database = database
 
     def _check(self, *, accept_loss: bool = False) -> None:

@@ -9,13 +9,17 @@ from rocksdict import (
     DBCompactionStyle,
     DBCompressionType,
     DBRecoveryMode,
+    Env,
     Options,
 )
 
-from amaters_server.storage.engine import Space
+from amaters_server.storage.engine import MOST_COMPACTIONS, Space
 from amaters_server.storage.rocks.tuning import Compaction, Compression, RocksTuning
 
 _MIB = 1024 * 1024
+_FLUSHES = 2
+_MOST_JOBS = MOST_COMPACTIONS * 4 // 3
+"""RocksDB reserves a quarter of them for flushes."""
 _COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
     Compression.NONE: DBCompressionType.none,
     Compression.SNAPPY: DBCompressionType.snappy,
@@ -24,14 +28,15 @@ _COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
 }
 
 
-def database_options(tuning: RocksTuning, log_folder: Path | None) -> Options:
+def database_options(tuning: RocksTuning, log_folder: Path | None, *, compacts: bool) -> Options:
     """Return what holds for the database as a whole; its log may have a folder of its own."""
     options = Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.create_missing_column_families(create_missing_cfs=True)
     options.enable_statistics()
     options.set_stats_dump_period_sec(0)
-    options.set_max_background_jobs(tuning.background_jobs)
+    # How many run at once is decided by the threads for them, whose number can change.
+    options.set_max_background_jobs(_MOST_JOBS if compacts else 2)
     options.set_max_open_files(tuning.open_files)
     options.set_max_total_wal_size(4 * tuning.memtable_bytes)
     if log_folder is not None:
@@ -41,6 +46,16 @@ def database_options(tuning: RocksTuning, log_folder: Path | None) -> Options:
     # A torn end of the log was never acknowledged; damage before its end was, and must be reported.
     options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     return options
+
+
+def limit_threads(compactions: int) -> None:
+    """Have so many compactions run at once: for all databases of this process, at any time.
+
+    The binding can change no other limit of an open database. A database that is opened raises it.
+    """
+    pools = Env()
+    pools.set_background_threads(compactions)
+    pools.set_high_priority_background_threads(_FLUSHES)
 
 
 def family_options(tuning: RocksTuning, *, compacts: bool) -> dict[str, Options]:
@@ -75,5 +90,5 @@ def _options_of(space: Space, tuning: RocksTuning, cache: Cache) -> Options:
     else:
         options.set_level_compaction_dynamic_level_bytes(True)
     options.set_num_levels(tuning.levels)
-    options.set_max_bytes_for_level_multiplier(tuning.level_multiplier)
+    options.set_max_bytes_for_level_multiplier(tuning.running.level_multiplier)
     return options

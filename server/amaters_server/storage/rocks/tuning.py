@@ -1,7 +1,9 @@
 """What an operator may turn on the disk engine; knows nothing of the engine itself."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from amaters_server.storage.engine import CompactionTuning
 
 _MIB = 1024 * 1024
 
@@ -32,6 +34,5 @@ class RocksTuning:
     compression: Compression = Compression.LZ4
     compaction: Compaction = Compaction.LEVELED
     levels: int = 7
-    level_multiplier: int = 10
-    background_jobs: int = 2
+    running: CompactionTuning = field(default_factory=CompactionTuning)
     open_files: int = 512

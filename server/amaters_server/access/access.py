@@ -1,5 +1,6 @@
 """From a verified caller to its grants, and from a refusal to the error it gets."""
 
+import json
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -72,6 +73,13 @@ class Access:
             return () if role is None else (role,)
         return principal.roles or (self._settings.default_role,)
 
+    def role_text(self, principal: Principal) -> str:
+        """Return these roles as one text; a role with a comma in it is quoted."""
+        return ",".join(
+            json.dumps(role) if "," in role or '"' in role else role
+            for role in self.roles(principal)
+        )
+
     def refusal(self, principal: Principal, denied: Permission) -> PermissionDeniedError:
         """Return the error for a caller that was denied."""
         roles = self.roles(principal)
@@ -83,7 +91,7 @@ class Access:
             missing += f"; this server has no role {shortened(', '.join(map(repr, unknown)))}"
         return PermissionDeniedError(
             name=shortened(principal.name),
-            role=shortened(",".join(roles)) or "none",
+            role=shortened(self.role_text(principal)) or "none",
             action=denied.action,
             resource=denied.resource,
             missing=missing,
@@ -92,16 +100,20 @@ class Access:
     def _compile(self, roles: tuple[str, ...]) -> Grants:
         if not self._settings.enabled:
             return OPEN
-        rules: dict[Rule, None] = {}
-        for role in roles:
-            rules.update(dict.fromkeys(self._roles.get(role, ())))
-        known = any(role in self._roles for role in roles)
-        allow = known and self._settings.default_mode == "allow-by-default"
-        grants = Grants(rules, allow_unnamed=allow)
+        # Issuers may name all groups of a user as roles: only those that are roles here differ.
+        known = tuple(role for role in roles if role in self._roles)
+        grants = self._compiled.get(known) or self._grants(known)
         if len(self._compiled) >= MOST_REMEMBERED:
             self._compiled.clear()
-        self._compiled[roles] = grants
+        self._compiled[known] = self._compiled[roles] = grants
         return grants
+
+    def _grants(self, known: tuple[str, ...]) -> Grants:
+        rules: dict[Rule, None] = {}
+        for role in known:
+            rules.update(dict.fromkeys(self._roles[role]))
+        allow = bool(known) and self._settings.default_mode == "allow-by-default"
+        return Grants(rules, allow_unnamed=allow)
 
 
 def _undefined(settings: AccessSettings, roles: Mapping[str, object]) -> list[Fault]:

@@ -104,7 +104,7 @@ class Gate:
                     EventType.AUTHORIZATION,
                     Outcome.DENIED,
                     principal,
-                    ",".join(self.access.roles(principal)),
+                    self.access.role_text(principal),
                     denied.action,
                     denied.resource,
                     denied.missing,
@@ -124,7 +124,7 @@ class Gate:
         if not audit.repeat(key):
             administers = isinstance(asked, (Administer, Method))
             event_type = EventType.ADMIN if administers else EventType.AUTHORIZATION
-            role = ",".join(self.access.roles(principal))
+            role = self.access.role_text(principal)
             event = Event(event_type, Outcome.SUCCESS, principal, role, *named(asked))
             audit.record(event._replace(source_ip=source_ip, details=_details(asked)), key)
         return Recorded(kind, subject, key) if isinstance(subject, bytes) else UNRECORDED

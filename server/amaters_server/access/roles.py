@@ -3,15 +3,15 @@
 A key that is not known is refused too: a misspelt `key_prefixes` would grant a whole collection.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 from amaters_server.config import toml_file
 from amaters_server.config.faults import Fault, one_line, refusal
+from amaters_server.model import strict_json
 from amaters_server.model.errors import ConfigurationError
 
 EVERYTHING: Final = "*"
@@ -136,8 +136,8 @@ def _roles(document: object, faults: list[Fault]) -> Iterator[Role]:
     for index, table in enumerate(tables):
         where = f"roles.{index}"
         name = table.get("name") if isinstance(table, dict) else None
-        if not isinstance(table, dict) or not isinstance(name, str) or not name:
-            faults.append(Fault(where, "a role is a table with a name"))
+        if not isinstance(table, dict) or not _is_name(name):
+            faults.append(Fault(where, "a role is a table with a name that can be printed"))
             continue
         where = f"roles.{name}"
         faults.extend(_unknown(f"{where}.", table, _ROLE_KEYS))
@@ -150,6 +150,10 @@ def _roles(document: object, faults: list[Fault]) -> Iterator[Role]:
         )
         inherits = _texts(table, "inherits", where, faults)
         yield Role(name, tuple(rule for rule in rules if rule is not None), inherits)
+
+
+def _is_name(found: object) -> TypeGuard[str]:
+    return isinstance(found, str) and bool(found) and found.isprintable()
 
 
 def _rule(table: object, where: str, faults: list[Fault]) -> Rule | None:
@@ -211,7 +215,6 @@ def _unknown(where: str, table: Mapping[str, object], known: Sequence[str]) -> I
 
 def _json(path: Path, content: bytes) -> object:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as wrong:
-        reason = "it is nested too deep" if isinstance(wrong, RecursionError) else str(wrong)
-        raise ConfigurationError(f"roles file {path} is not JSON: {one_line(reason)}") from None
+        return strict_json.parsed(content)
+    except ValueError as wrong:
+        raise ConfigurationError(f"roles file {path} is not JSON: {one_line(str(wrong))}") from None

@@ -19,6 +19,8 @@ RolePatterns = Mapping[str, tuple[str, ...]]
 """Names, with `*` for any run of characters but colons, to the roles of whom they match."""
 
 HOUR = 3600
+TAKEN = ("authorization", "connection", "content-type", "host", "te", "user-agent")
+"""Headers that mean something else."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,7 +34,9 @@ def _key_address(text: str) -> str:
 
 
 def _header_name(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_.-]+", text) is None or text.lower() == "authorization":
+    name = text.lower()
+    carries = re.fullmatch(r"[a-z0-9_.-]+", name) is not None and not name.endswith("-bin")
+    if not carries or name in TAKEN or name.startswith("grpc-"):
         raise ValueError("Not the name of a header that can carry a key: use one such as X-API-Key")
     return text
 
@@ -181,7 +185,9 @@ class AuthSection(Section):
         description="Refuse calls without a credential. An invalid one is always refused.",
     )
     failures_per_minute: Positive = Field(
-        default=60, description="Failed logins of one address, before it has to wait."
+        default=60,
+        description="Failed logins of one address before API keys that are new have to wait. Tokens "
+        "and certificates are still checked then, 100 a second for all such addresses.",
     )
     mtls: MtlsSection = MtlsSection()
     jwt: JwtSection = JwtSection()

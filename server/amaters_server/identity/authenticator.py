@@ -7,7 +7,7 @@ from typing import Protocol
 
 from amaters_server.identity import certificates, jws
 from amaters_server.identity.api_keys import ApiKeys
-from amaters_server.identity.cache import FailureLimit, PrincipalCache
+from amaters_server.identity.cache import FailureLimit, PrincipalCache, RefusedCache
 from amaters_server.identity.certificates import CertificateRules
 from amaters_server.identity.credentials import Credentials
 from amaters_server.identity.jwks import PAUSE_SECONDS, FetchedKeys
@@ -72,6 +72,7 @@ class Authenticator:
         """Goes up when principals found so far count no more; compare it before you reuse one."""
         self._clock = clock
         self._cache = PrincipalCache()
+        self._refused = RefusedCache()
         self._methods = methods
         self._limit = FailureLimit(methods.failures_per_minute)
         self._subscribe(methods)
@@ -98,31 +99,30 @@ class Authenticator:
         principal = self._known(digest)
         if principal is not None:
             return principal
-        if not digest:
-            missing = AuthenticationError(f"No authentication provided: {self._accepted()}")
-            self.counts.missing += 1
-            self._record_failure(missing, credentials.address)
-            raise missing
-        self._require_few_failures(credentials.address)
+        self._require_attempt(digest, credentials)
         generation = self.generation
         try:
-            principal = await self._verified(credentials)
-        except AuthenticationError as refused:
-            self.refused(refused, credentials.address)
-            raise
+            outcome: Principal | AuthenticationError = await self._verified(credentials)
+        except AuthenticationError as error:
+            outcome = error
+        if generation != self.generation:
+            # The methods have changed meanwhile, and the new ones decide.
+            return await self.authenticate(credentials)
+        if isinstance(outcome, AuthenticationError):
+            self._refused.put(digest, outcome, self._clock.now())
+            self.refused(outcome, credentials.address)
+            raise outcome
         self.counts.succeeded += 1
         if self.recorder is not None:
-            self.recorder.succeeded(principal, credentials.address)
-        if generation == self.generation:
-            # Otherwise the methods have changed meanwhile, and the next call asks the new ones.
-            self._cache.put(digest, principal)
-        return principal
+            self.recorder.succeeded(outcome, credentials.address)
+        self._cache.put(digest, outcome)
+        return outcome
 
     def refused(self, error: AuthenticationError, address: str) -> None:
         """Count credentials that are not valid, or not even well-formed, against their address."""
         self._limit.failed(address, self._clock.now())
         self.counts.failed += 1
-        self._record_failure(error, address)
+        self._recorded(error, address)
 
     def replace(self, methods: Methods) -> None:
         """Use other methods from now on; every credential is verified again."""
@@ -142,17 +142,27 @@ class Authenticator:
             for keys in self._methods.fetched():
                 keys.close()
 
-    def _require_few_failures(self, address: str) -> None:
+    def _require_attempt(self, digest: bytes, credentials: Credentials) -> None:
+        """Refuse what needs no verification, or may not have one now."""
+        address, now = credentials.address, self._clock.now()
+        if not digest:
+            self.counts.missing += 1
+            missing = AuthenticationError(f"No authentication provided: {self._accepted()}")
+            raise self._recorded(missing, address)
+        refused = self._refused.get(digest, now)
+        if refused is not None:
+            self.counts.failed += 1
+            raise self._recorded(refused, address)
         try:
-            self._limit.require(address, self._clock.now())
-        except TooManyFailuresError as refused:
+            self._limit.require(address, now, signed=not credentials.api_key)
+        except TooManyFailuresError as error:
             self.counts.turned_away += 1
-            self._record_failure(refused, address)
-            raise
+            raise self._recorded(error, address) from None
 
-    def _record_failure(self, error: DatabaseError, address: str) -> None:
+    def _recorded(self, error: DatabaseError, address: str) -> DatabaseError:
         if self.recorder is not None:
             self.recorder.failed(error, address)
+        return error
 
     def _subscribe(self, methods: Methods) -> None:
         for keys in methods.fetched():
@@ -160,6 +170,7 @@ class Authenticator:
 
     def _forget(self) -> None:
         self._cache.clear()
+        self._refused.clear()
         self.generation += 1
 
     def _digest(self, credentials: Credentials) -> bytes:

@@ -139,12 +139,19 @@ def test_a_file_that_is_not_there_is_named_with_its_key(tmp_path: Path):
         load(tmp_path / "none.toml")
 
 
-def test_the_example_of_the_page_is_a_roles_file(tmp_path: Path):
-    page = (Path(__file__).parents[3] / "docs" / "permissions.md").read_text()
-    example = page.split("```toml\n")[1].split("```")[0]
-    (tmp_path / "roles.toml").write_text(example)
+def test_a_json_file_with_a_name_twice_is_refused(tmp_path):
+    """A reader that takes the first, such as a reviewer, would see a smaller grant."""
+    path = tmp_path / "roles.json"
+    path.write_text(
+        '{"roles": [{"name": "r", "permissions": '
+        '[{"resource": "collection:a", "actions": ["read"], "resource": "*"}]}]}'
+    )
 
-    roles = load(tmp_path / "roles.toml")
+    with pytest.raises(ConfigurationError, match="has the name 'resource' twice"):
+        load(path)
 
-    assert set(roles) == {"admin", "reports", "billing"}
-    assert set(roles["reports"]) < set(roles["billing"])
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\x1b[2J", "\u202e", 7])
+def test_a_role_has_a_name_that_can_be_printed(name):
+    with pytest.raises(ConfigurationError, match="a name that can be printed"):
+        parsed({"roles": [{"name": name, "permissions": []}]})

@@ -106,3 +106,15 @@ def test_what_is_probably_unintended_is_named():
     ]
     assert len(list(doubtful(auth, MUTUAL))) == 1
     assert list(doubtful(AuthSection(), NetworkSection())) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["x-key-bin", "grpc-timeout", "User-Agent", "te", "host", "a b", ""]
+)
+def test_a_header_that_cannot_carry_a_key_is_refused(name):
+    with pytest.raises(ValidationError, match="can carry a key"):
+        AuthSection.model_validate({"api_key": {"header_name": name}})
+
+
+def test_a_header_of_ones_own_carries_a_key():
+    assert AuthSection.model_validate({"api_key": {"header_name": "X-My_Key"}})

@@ -3,12 +3,12 @@
 import pytest
 from amaters_server.identity.api_keys import ApiKeys, hash_text, parsed
 from amaters_server.identity.authenticator import Authenticator, Methods
-from amaters_server.identity.cache import FailureLimit, PrincipalCache
+from amaters_server.identity.cache import FailureLimit, PrincipalCache, RefusedCache
 from amaters_server.identity.certificates import CertificateRules
 from amaters_server.identity.claims import ClaimRules
 from amaters_server.identity.credentials import Credentials, credentials_of
 from amaters_server.identity.jwks import KeyRing
-from amaters_server.identity.jws import of_secret
+from amaters_server.identity.jws import of_secret, read
 from amaters_server.identity.tokens import TokenCheck, bearer
 from amaters_server.model.errors import AuthenticationError, TooManyFailuresError
 from amaters_server.model.principal import ANONYMOUS, Principal, PrincipalKind
@@ -120,42 +120,127 @@ async def test_a_method_that_is_off_is_named(clock, credentials, method):
 
 
 async def test_failures_of_one_address_are_limited_and_others_are_served(clock):
-    node = Authenticator(Methods(jwt=by_token(), failures_per_minute=6), clock)
+    methods = Methods(jwt=by_token(), api_keys=by_key(), failures_per_minute=6)
+    node = Authenticator(methods, clock)
     await node.authenticate(bearing(token("known")))
     for number in range(6):
         with pytest.raises(AuthenticationError):
-            await node.authenticate(bearing(f"a.b.{number}"))
+            await node.authenticate(Credentials(HERE, api_key=f"guess {number}"))
 
     with pytest.raises(TooManyFailuresError) as raised:
-        await node.authenticate(bearing(token("new")))
+        await node.authenticate(Credentials(HERE, api_key="hunter2"))
 
     answer = response(raised.value)
     assert (answer.code, answer.retry_after) == (7002, 10)
     assert node.counts.turned_away == 1
     # One who was verified before stays served, and so does another address.
     assert node.known(bearing(token("known"))) is not None
-    assert (await node.authenticate(bearing(token("new"), "192.0.2.2"))).name == "new"
+    assert (await node.authenticate(Credentials("192.0.2.2", api_key="hunter2"))).name == "k"
 
+    node.replace(methods)
+    for number in range(6):
+        with pytest.raises(AuthenticationError):
+            await node.authenticate(Credentials(HERE, api_key=f"guess {number}"))
     clock.seconds += 10
+
+    assert (await node.authenticate(Credentials(HERE, api_key="hunter2"))).name == "k"
+
+
+async def test_a_sound_token_is_served_whatever_others_of_its_address_fail(clock):
+    """Callers behind one proxy, or on one node of Kubernetes, have one address."""
+    node = Authenticator(Methods(jwt=by_token(), failures_per_minute=6), clock)
+    for number in range(50):
+        with pytest.raises(AuthenticationError):
+            await node.authenticate(bearing(f"a.b.{number}"))
 
     assert (await node.authenticate(bearing(token("new")))).name == "new"
 
 
-async def test_who_is_checked_while_the_methods_change_is_not_remembered(clock):
+async def test_signatures_beyond_the_limit_are_checked_at_a_bounded_cost(clock, monkeypatch):
+    node = Authenticator(Methods(jwt=by_token(), failures_per_minute=1), clock)
+    checked: list[str] = []
+    monkeypatch.setattr(
+        "amaters_server.identity.jws.read", lambda one: checked.append(one) or read(one)
+    )
+    for number in range(1000):
+        with pytest.raises((AuthenticationError, TooManyFailuresError)):
+            await node.authenticate(bearing(f"a.b.{number}"))
+    assert len(checked) == 101
+
+    clock.seconds += 0.5
+    for number in range(1000):
+        with pytest.raises((AuthenticationError, TooManyFailuresError)):
+            await node.authenticate(bearing(f"b.c.{number}"))
+
+    assert len(checked) == 151
+
+
+async def test_a_repeated_credential_is_refused_again_unread_and_uses_up_nothing(
+    clock, monkeypatch
+):
+    node = Authenticator(Methods(api_keys=by_key(), failures_per_minute=2), clock)
+    broken = Credentials(HERE, api_key="old")
+    with pytest.raises(AuthenticationError) as first:
+        await node.authenticate(broken)
+    monkeypatch.setattr(ApiKeys, "verify", pytest.fail)
+    for _ in range(100):
+        with pytest.raises(AuthenticationError) as again:
+            await node.authenticate(broken)
+    monkeypatch.undo()
+
+    assert (type(again.value), str(again.value)) == (type(first.value), str(first.value))
+    assert again.value is not first.value
+    assert node.counts.failed == 101
+    assert (await node.authenticate(Credentials(HERE, api_key="hunter2"))).name == "k"
+
+
+async def test_a_credential_that_becomes_valid_is_accepted(clock):
+    node = Authenticator(Methods(jwt=by_token()), clock)
+    early = Signer("HS256", SECRET).token({"sub": "a", "exp": NOW + 60, "nbf": NOW + 4})
+    with pytest.raises(AuthenticationError, match="only in 4 s"):
+        await node.authenticate(bearing(early))
+    clock.seconds += 5
+    assert (await node.authenticate(bearing(early))).name == "a"
+
+    with pytest.raises(AuthenticationError):
+        await node.authenticate(Credentials(HERE, api_key="hunter2"))
+    node.replace(Methods(api_keys=by_key()))
+    assert (await node.authenticate(Credentials(HERE, api_key="hunter2"))).name == "k"
+
+
+def test_the_table_of_refused_credentials_is_bounded():
+    cache = RefusedCache(most=3)
+    for number in range(5):
+        cache.put(bytes([number]), AuthenticationError(str(number)), 0.0)
+
+    assert len(cache) == 3
+    assert [cache.get(bytes([number]), 4.9) is None for number in range(5)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert cache.get(b"\4", 5.0) is None
+
+
+async def test_the_new_methods_decide_when_they_change_during_a_check(clock):
     node = Authenticator(Methods(jwt=by_token()), clock)
 
     class Replacing(KeyRing):
+        after = Methods(api_keys=by_key())
+
         async def matching(self, token):
-            node.replace(Methods(jwt=by_token()))
+            node.replace(self.after)
             return await super().matching(token)
 
     check = by_token()
-    ring = Replacing(check.ring.given)
-    node.replace(Methods(jwt=TokenCheck(ring, check.algorithms, check.rules, bearer)))
+    for given in (check.ring.given, ()):
+        ring = Replacing(given)
+        node.replace(Methods(jwt=TokenCheck(ring, check.algorithms, check.rules, bearer)))
+        with pytest.raises(AuthenticationError, match="method not enabled"):
+            await node.authenticate(bearing(token()))
 
-    await node.authenticate(bearing(token()))
-
-    assert node.known(bearing(token())) is None
+        Replacing.after = Methods(jwt=by_token())
+        node.replace(Methods(jwt=TokenCheck(ring, check.algorithms, check.rules, bearer)))
+        assert (await node.authenticate(bearing(token()))).name == "ada"
+        Replacing.after = Methods(api_keys=by_key())
 
 
 def test_the_table_of_principals_is_bounded_and_the_oldest_goes():
@@ -195,7 +280,7 @@ def test_an_ipv6_host_has_one_limit_whatever_its_addresses(one, other, same):
 
     refused = False
     try:
-        limit.require(other, 0)
+        limit.require(other, 0, signed=False)
     except TooManyFailuresError:
         refused = True
 

@@ -134,6 +134,6 @@ async def test_failures_count_for_the_address_whatever_the_port(clock, peer, add
         callers = ConnectionCallers(node, peer=f"{peer}{number}")
 
         with pytest.raises(error) as raised:
-            await callers.authenticate([("x-api-key", "wrong")])
+            await callers.authenticate([("x-api-key", f"wrong {number}")])
 
     assert f"from {address} have failed" in str(raised.value)

@@ -20,7 +20,7 @@ class LoginRecord:
     def succeeded(self, principal: Principal, address: str) -> None:
         """Record a login; NotAuditedError when it may not happen unrecorded."""
         if self._audit is not None:
-            role = ",".join(self._access.roles(principal))
+            role = self._access.role_text(principal)
             event = Event(EventType.AUTHENTICATION, Outcome.SUCCESS, principal, role)
             self._audit.record(event._replace(source_ip=address))
 

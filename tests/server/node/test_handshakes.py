@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import ConfState, Member, Membership
+from amaters_server.model.errors import NotReadyError
 from amaters_server.node.compatibility import compatible, objection
 from amaters_server.node.membership.admission import PeerParts
 from amaters_server.node.membership.peer_requests import PeerRequests
-from amaters_server.node.settings import Addresses, NodeSettings
+from amaters_server.node.settings import Addresses, InitialMember, NodeSettings
 from amaters_server.node.values import ADVICE, Incompatible
 from amaters_server.raft.log import Identity
 from amaters_server.storage.memory import MemoryEngine
@@ -239,3 +240,53 @@ def test_versions_are_compatible_within_a_major_from_the_second_minor_on():
     assert compatible((0, 3, 0), (0, 9, 1))
     assert not compatible((0, 3, 0), (0, 1, 0))
     assert not compatible((0, 3, 0), (1, 3, 0))
+
+
+async def shared(peers, term, members):
+    report = peer_pb2.FailedMembers(term=term, members=members)
+    await peers.forward(peer_pb2.ForwardRequest(failed_members=report))
+    return peers.failures.failed
+
+
+async def test_failures_are_believed_of_leaders_up_to_this_term_and_of_members_alone(peers):
+    assert await shared(peers, 7, [3, 4, 1 << 63]) == {3}
+
+    with pytest.raises(NotReadyError):
+        await shared(peers, (1 << 64) - 1, [1])
+
+    assert await shared(peers, 7, []) == set(), "no later leader is heard any more"
+
+
+class TestWhereASenderIsDialed:
+    def test_at_its_recorded_address(self, peers):
+        assert peers.addresses_of(hello(sender=3)) == ("n3:1",)
+
+    def test_nowhere_while_it_is_unknown(self, peers):
+        assert peers.addresses_of(hello(sender=4)) == ()
+
+    def test_a_member_that_was_removed_is_left_to_the_handshake(self, peers):
+        assert peers.addresses_of(hello(sender=2)) is None
+        assert peers.addresses_of(hello(sender=2, cluster="other")) == ()
+
+    def test_before_there_is_a_state_by_hints_or_at_addresses_to_be_asked(self, peers):
+        settings = NodeSettings(
+            Addresses("n1", "n1:1", ""),
+            Path("/none"),
+            initial=(InitialMember(2, "n2:1"),),
+            join=("n5:1",),
+        )
+        parts = dataclasses.replace(
+            peers._parts, machine=Machine(MemoryEngine()), settings=settings
+        )
+        hints = (Member(3, "", "n3:1", ""),)
+        fresh = PeerRequests(parts, None, lambda _: None, lambda _: None, hints)
+
+        assert fresh.addresses_of(hello(sender=3)) == ("n3:1",)
+        assert fresh.addresses_of(hello(sender=9)) == ("n5:1", "n2:1")
+
+
+def test_no_other_node_calls_as_this_one(peers):
+    answer = peers.handshake(hello(sender=1))
+
+    assert not answer.accepted
+    assert "member 1 itself" in answer.reason

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from amaters_server.model.cluster import Member, Membership
-from amaters_server.model.errors import DatabaseError
+from amaters_server.model.errors import DatabaseError, NotReadyError
 from amaters_server.model.versions import Version
 from amaters_server.node import compatibility
 from amaters_server.node.compatibility import Incompatibles
@@ -201,8 +201,7 @@ class PeerRequests:
         if call == "stopping_member":
             return self._stopping(request.stopping_member.id)
         if call == "failed_members":
-            known = self.failures.receive(request.failed_members)
-            return peer_pb2.ForwardResponse(failed_members=known)
+            return self._failures(request.failed_members)
         try:
             if call == "identify":
                 identity = await self._admission.forwarded(request.identify)
@@ -210,6 +209,17 @@ class PeerRequests:
             return await self._parts.members.forwarded(request)
         except DatabaseError as error:
             return forwarding.refused(error)
+
+    def _failures(self, report: peer_pb2.FailedMembers) -> peer_pb2.ForwardResponse:
+        membership, term = self._parts.machine.membership, self._parts.loop.replica.term
+        if membership is None or report.term > term:
+            # Believed, a term beyond reason would shut out the lists of all leaders to come.
+            raise NotReadyError(f"the list is of term {report.term}, and this node is in {term}")
+        ids = {one.id for one in membership.members}
+        known = peer_pb2.FailedMembers(
+            term=report.term, members=sorted(ids.intersection(report.members))
+        )
+        return peer_pb2.ForwardResponse(failed_members=self.failures.receive(known))
 
     def _stopping(self, member: int) -> peer_pb2.ForwardResponse:
         membership = self._parts.machine.membership

@@ -135,6 +135,16 @@ def test_a_file_of_another_kind_is_called_no_backup(tmp_path: Path) -> None:
         ArchiveReader(path)
 
 
+def test_a_backup_of_a_later_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "later.bin"
+    path.write_bytes(b"AMSNAP\x02\x00" + bytes(60))
+
+    with pytest.raises(
+        SnapshotError, match=r"later\.bin is a backup of format 2, and this version"
+    ):
+        ArchiveReader(path)
+
+
 def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"cannot read .*absent\.bin"):
         ArchiveReader(tmp_path / "absent.bin")

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError
-from amaters_server.storage import swap
+from amaters_server.storage import data_format, swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.storage.rocks.engine import RocksEngine
@@ -20,17 +21,20 @@ def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
     StorageLostError when it holds less than was acknowledged, unless that was accepted.
     """
     folder = database_folder(settings)
+    data_format.require_readable(settings.server.data_dir, __version__)
     _require_fitting(settings, folder)
     if settings.storage.engine == "memory":
         return MemoryEngine()
     folder.parent.mkdir(parents=True, exist_ok=True)
     tuning, log_folder = from_settings.tuning(settings.storage), from_settings.log_folder(settings)
     _require_apart(settings, log_folder)
+    _adopt(settings.server.data_dir)
     return RocksEngine(folder, tuning, log_folder=log_folder, accept_loss=accept_loss)
 
 
 def examine_engine(settings: Settings) -> Engine:
     """Open the engine's files as they are, whatever they lack; blocks. Close it at once."""
+    data_format.require_readable(settings.server.data_dir, __version__)
     tuning = from_settings.tuning(settings.storage)
     return RocksEngine(database_folder(settings), tuning, compacts=False)
 
@@ -53,6 +57,14 @@ def _require_fitting(settings: Settings, folder: Path) -> None:
             f"{folder} is not empty and no database: restore the missing files, or set "
             "server.data_dir to another folder"
         )
+
+
+def _adopt(data_dir: Path) -> None:
+    try:
+        data_format.adopt(data_dir, __version__)
+    except OSError as wrong:
+        doing = f"{data_dir / data_format.FILE} cannot be written"
+        raise ConfigurationError.of_path(doing, wrong, "server.data_dir") from wrong
 
 
 def _require_apart(settings: Settings, log_folder: Path | None) -> None:

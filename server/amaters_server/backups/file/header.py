@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from amaters_server.model.errors import SnapshotError
 
 MAGIC = b"AMSNAP\x01\x00"
+_FAMILY = len(b"AMSNAP")
+"""Bytes of the magic before its version."""
 SIZE = 40
 _LAYOUT = struct.Struct("<8sQQQQ")
 
@@ -36,6 +38,11 @@ def decode_header(data: bytes, *, name: str) -> ArchiveHeader:
             "choose another backup"
         )
     magic, *fields = _LAYOUT.unpack(data[:SIZE])
+    if magic != MAGIC and magic[:_FAMILY] == MAGIC[:_FAMILY]:
+        raise SnapshotError(
+            f"{name} is a backup of format {magic[_FAMILY]}, and this version reads format "
+            f"{MAGIC[_FAMILY]}: restore it with the version that wrote it, or choose another one"
+        )
     if magic != MAGIC:
         raise SnapshotError(f"{name} is no backup file: choose another one")
     return ArchiveHeader(*fields)

@@ -115,7 +115,9 @@ def test_a_mark_that_cannot_be_written_names_the_folder(settings, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(files.data_format, "adopt", full)
-    with pytest.raises(ConfigurationError, match=r"make room on that disk, or set server\.data_dir"):
+    with pytest.raises(
+        ConfigurationError, match=r"make room on that disk, or set server\.data_dir"
+    ):
         open_engine(settings)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ def tuning(at_once: int, multiplier: int = 10) -> RocksTuning:
 
 def background_threads() -> int:
     """Count RocksDB's own threads for compactions."""
-    names = [Path(f"/proc/self/task/{one}/comm") for one in os.listdir("/proc/self/task")]
-    return sum(name.read_text().startswith("rocksdb:low") for name in names if name.exists())
+    count = 0
+    for one in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+            count += Path(f"/proc/self/task/{one}/comm").read_text().startswith("rocksdb:low")
+    return count
 
 
 def until_threads(count: int) -> int:

@@ -12,7 +12,9 @@
     ├── RefusedError             the cluster's state does not allow the change
     ├── InvalidRequestError      the request is invalid
     ├── NotFoundError            what was named does not exist
-    ├── AccessDeniedError        the caller's identity was not accepted, or may not do this
+    ├── AccessDeniedError        the server does not let this caller in, or do this
+    │   ├── UnauthenticatedError     it does not know the caller: no credentials, or wrong ones
+    │   └── PermissionDeniedError    it knows the caller, whose roles do not permit the call
     ├── CorruptedValueError      a value does not match its checksum
     ├── ServerFaultError         the server failed: its disk, or a defect
     ├── ProtocolError            the answer cannot be read by this version of the client
@@ -134,9 +136,21 @@ class NotFoundError(AmatersError):
 
 
 class AccessDeniedError(AmatersError):
-    """The caller's identity was not accepted, or may not do this."""
+    """The server does not let this caller in, or do this; nothing was changed."""
 
     code = "access_denied"
+
+
+class UnauthenticatedError(AccessDeniedError):
+    """The server does not know the caller: credentials are missing, invalid, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class PermissionDeniedError(AccessDeniedError):
+    """The server knows the caller, whose roles do not permit the call."""
+
+    code = "permission_denied"
 
 
 class CorruptedValueError(AmatersError):

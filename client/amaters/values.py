@@ -155,6 +155,9 @@ class ClientOptions:
     server_name: str = ""
     """The name to expect in the servers' certificates, when it is not the address's own."""
 
+    plaintext_login: bool = False
+    """True: send tokens and API keys to other hosts without TLS, too. Others can read them then."""
+
     def __post_init__(self) -> None:
         for name in DURATIONS:
             require_duration(name, getattr(self, name))

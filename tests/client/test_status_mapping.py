@@ -80,7 +80,7 @@ def test_every_in_band_failure_becomes_an_error_with_a_message(
     [
         (1001, errors.UnavailableError),
         (2003, errors.InvalidRequestError),
-        (3000, errors.AccessDeniedError),
+        (3000, errors.UnauthenticatedError),
         (4000, errors.NotFoundError),
         (4004, errors.ServerFaultError),
         (5001, errors.ServerFaultError),

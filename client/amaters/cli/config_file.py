@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
 )
 
@@ -43,10 +44,23 @@ enabled = false
 # client_key = "/etc/amaters/tls/tls.key"
 # The name to expect in the server's certificate, when it is not the host's.
 # server_name = "demo.amaters.svc"
+
+# Who calls, for servers that ask: one of these. Files are read again when they change.
+[login]
+# token_file = "/var/run/secrets/amaters/token"
+# token = ""
+# api_key_file = "/etc/amaters/api-key"
+# api_key = ""
+# The header of API keys, when the servers are configured with another.
+# api_key_header = "x-api-key"
+# Send them without TLS, too: anyone on the way can read and use them.
+plaintext = false
 """
 
 
 LONGEST_SHOWN = 80
+SECRETS = ("login.token", "login.api_key")
+"""Keys whose values are never printed."""
 
 
 T = TypeVar("T")
@@ -89,6 +103,19 @@ class TlsSettings(BaseModel):
     server_name: str = ""
 
 
+class LoginSettings(BaseModel):
+    """The `[login]` table; secrets in it are never printed."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    token: SecretStr = SecretStr("")
+    token_file: OptionalPath = None
+    api_key: SecretStr = SecretStr("")
+    api_key_file: OptionalPath = None
+    api_key_header: Annotated[str, Field(min_length=1)] = "x-api-key"
+    plaintext: bool = False
+
+
 class FileSettings(BaseModel):
     """The whole file. Unknown keys are kept, and `unknown_keys` names them.
 
@@ -106,10 +133,15 @@ class FileSettings(BaseModel):
     default_key: str | None = None
     """Published, accepted and unused."""
     tls: TlsSettings = TlsSettings()
+    login: LoginSettings = LoginSettings()
 
     def unknown_keys(self) -> list[str]:
         """Name the unknown keys in the file."""
-        return [*(self.model_extra or {}), *(f"tls.{one}" for one in self.tls.model_extra or {})]
+        return [
+            *(self.model_extra or {}),
+            *(f"tls.{one}" for one in self.tls.model_extra or {}),
+            *(f"login.{one}" for one in self.login.model_extra or {}),
+        ]
 
 
 def load(path: Path) -> FileSettings:
@@ -160,6 +192,8 @@ def set_key(tables: toml_text.Tables, dotted: str, text: str) -> toml_text.Table
         if dotted not in faults(changed):
             return changed
     shown = repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
+    if dotted in SECRETS:
+        shown = "that"
     raise ConfigurationError(f"{dotted} cannot be {shown}: {reason}. Nothing was changed")
 
 
@@ -211,7 +245,8 @@ def as_toml(tables: dict[str, object]) -> str:
 
 def require_known(dotted: str) -> None:
     """Refuse an unknown key; NotFoundError names the known ones."""
-    known = [name for name in FileSettings.model_fields if name != "tls"]
+    known = [name for name in FileSettings.model_fields if name not in ("tls", "login")]
     known += [f"tls.{name}" for name in TlsSettings.model_fields]
+    known += [f"login.{name}" for name in LoginSettings.model_fields]
     if dotted not in known:
         raise NotFoundError(f"there is no setting {dotted!r}: choose one of {', '.join(known)}")

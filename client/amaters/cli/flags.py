@@ -22,6 +22,11 @@ class Flags:
     client_cert: Path | None = None
     client_key: Path | None = None
     server_name: str | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    api_key: str | None = None
+    api_key_file: Path | None = None
+    plaintext_login: bool = False
     timeout_seconds: float | None = None
 
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from amaters.cli.flags import Flags, Format, checked_timeout, parse_format
 from amaters.command_tree import LazyGroup
-from amaters.errors import AmatersError, ConfigurationError
+from amaters.errors import AmatersError, ConfigurationError, UnauthenticatedError
 from amaters.transport.addresses import distinct_addresses
 from amaters.version import __version__
 
@@ -100,6 +100,21 @@ def _must_pass(
 @click.option("--client-key", type=click.Path(path_type=Path), help="Its key.")
 @click.option("--server-name", help="Name to expect in the server's certificate.")
 @click.option(
+    "--token", metavar="JWT", help="Token to send. Others on this host can see it: prefer a file."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File of the token, such as a projected ServiceAccount token.",
+)
+@click.option("--api-key", metavar="KEY", help="API key to send. Prefer a file, as for --token.")
+@click.option("--api-key-file", type=click.Path(path_type=Path), help="File of the API key.")
+@click.option(
+    "--plaintext-login",
+    is_flag=True,
+    help="Send token or API key without TLS, too, where others can read it.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     callback=_must_pass(checked_timeout),
@@ -118,6 +133,11 @@ def cli(
     client_cert: Path | None,
     client_key: Path | None,
     server_name: str | None,
+    token: str | None,
+    token_file: Path | None,
+    api_key: str | None,
+    api_key_file: Path | None,
+    plaintext_login: bool,
     timeout: float | None,
 ) -> None:
     """Work with an AmateRS cluster: its data, its members, its backups.
@@ -125,7 +145,8 @@ def cli(
     Options come before the command. Each is also a setting in ~/.amaters/config.toml, and most are
     environment variables: AMATERS_SERVER_URL, AMATERS_ADMIN_ADDRESS, AMATERS_COLLECTION,
     AMATERS_OUTPUT_FORMAT, AMATERS_COLOR, AMATERS_CA_CERT, AMATERS_CLIENT_CERT,
-    AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME. AMATERS_TLS_DIR names a folder with ca.crt,
+    AMATERS_CLIENT_KEY, AMATERS_TLS_SERVER_NAME, AMATERS_TOKEN, AMATERS_TOKEN_FILE,
+    AMATERS_API_KEY, AMATERS_API_KEY_FILE, AMATERS_PLAINTEXT_LOGIN. AMATERS_TLS_DIR names a folder with ca.crt,
     tls.crt and tls.key, as a Kubernetes Secret is mounted; TLS is used when they are there.
     """
     if ctx.invoked_subcommand in WITHOUT_SETTINGS:
@@ -144,6 +165,11 @@ def cli(
         client_cert=client_cert,
         client_key=client_key,
         server_name=server_name,
+        token=token,
+        token_file=token_file,
+        api_key=api_key,
+        api_key_file=api_key_file,
+        plaintext_login=plaintext_login,
         timeout_seconds=timeout,
     )
     settings = resolve(flags, environment=os.environ, file=default_file())
@@ -166,6 +192,8 @@ def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn
     terminal = ctx.find_object(Terminal)
     out = terminal.out if terminal is not None else Output(_asked(ctx), color=True)
     out.error(error)
+    if isinstance(error, UnauthenticatedError) and out.is_table:
+        out.note("Say who calls with --token-file, --api-key-file or --client-cert.")
     ctx.exit(1)
 
 

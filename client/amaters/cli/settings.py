@@ -8,7 +8,9 @@ from pathlib import Path
 
 from amaters.cli.config_file import FileSettings, load
 from amaters.cli.flags import Flags, Format, checked_timeout, parse_format
+from amaters.errors import ConfigurationError
 from amaters.transport.addresses import checked_address, distinct_addresses
+from amaters.transport.login import ApiKey, ApiKeyFile, Login, Token, TokenFile
 from amaters.transport.tls import TlsFiles
 
 DEFAULT_ADMIN_PORT = 7879
@@ -25,6 +27,8 @@ class Settings:
     color: bool
     tls: TlsFiles | None
     server_name: str
+    login: Login | None
+    plaintext_login: bool
     timeout: timedelta
 
 
@@ -48,6 +52,10 @@ def resolve(flags: Flags, *, environment: Mapping[str, str], file: Path) -> Sett
         server_name=flags.server_name
         or environment.get("AMATERS_TLS_SERVER_NAME")
         or stored.tls.server_name,
+        login=_login(flags, environment, stored),
+        plaintext_login=flags.plaintext_login
+        or environment.get("AMATERS_PLAINTEXT_LOGIN", "").lower() in _YES
+        or stored.login.plaintext,
         timeout=checked_timeout(flags.timeout_seconds or stored.timeout_seconds),
     )
 
@@ -66,6 +74,69 @@ def default_file(environment: Mapping[str, str] | None = None) -> Path:
 
 
 _NO = {"false", "0", "no", "off", "never"}
+_YES = {"true", "1", "yes", "on"}
+
+
+def _login(flags: Flags, environment: Mapping[str, str], stored: FileSettings) -> Login | None:
+    """Return who calls: as the flags say, or else the environment, or else the file."""
+    kept = stored.login
+    header = environment.get("AMATERS_API_KEY_HEADER") or kept.api_key_header
+    ways = (
+        (
+            "the flags",
+            _Ways(flags.token, flags.token_file, flags.api_key, flags.api_key_file),
+        ),
+        (
+            "the environment",
+            _Ways(
+                environment.get("AMATERS_TOKEN"),
+                _path(environment, "AMATERS_TOKEN_FILE"),
+                environment.get("AMATERS_API_KEY"),
+                _path(environment, "AMATERS_API_KEY_FILE"),
+            ),
+        ),
+        (
+            "the configuration file",
+            _Ways(
+                kept.token.get_secret_value(),
+                kept.token_file,
+                kept.api_key.get_secret_value(),
+                kept.api_key_file,
+            ),
+        ),
+    )
+    for where, given in ways:
+        found = given.logins(header)
+        if len(found) > 1:
+            raise ConfigurationError(
+                f"{where} give more than one of token, token file, API key and API key file: "
+                "choose one"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways to say who calls, at one place; empty and None are not given."""
+
+    token: str | None
+    token_file: Path | None
+    api_key: str | None
+    api_key_file: Path | None
+
+    def logins(self, header: str) -> list[Login]:
+        found: list[Login] = []
+        if self.token:
+            found.append(Token(self.token.strip()))
+        if self.token_file is not None:
+            found.append(TokenFile(self.token_file.expanduser()))
+        if self.api_key:
+            found.append(ApiKey(self.api_key.strip(), header))
+        if self.api_key_file is not None:
+            found.append(ApiKeyFile(self.api_key_file.expanduser(), header))
+        return found
 
 
 def _tls(

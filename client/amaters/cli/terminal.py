@@ -44,9 +44,13 @@ class Terminal:
                 connect_timeout=min(self.settings.timeout, timedelta(seconds=10)),
                 request_timeout=self.settings.timeout,
                 server_name=self.settings.server_name,
+                plaintext_login=self.settings.plaintext_login,
             )
             connecting = AmatersClient.connect(
-                self.settings.servers, credentials=self.settings.tls, options=options
+                self.settings.servers,
+                credentials=self.settings.tls,
+                login=self.settings.login,
+                options=options,
             )
             async with await connecting as client:
                 return await action(client)

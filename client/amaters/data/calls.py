@@ -15,6 +15,7 @@ from amaters.errors import (
     DeadlineExceededError,
     NotLeaderError,
     OutcomeUnknownError,
+    UnauthenticatedError,
     UnreachableError,
 )
 from amaters.transport import status
@@ -23,6 +24,7 @@ from amaters.transport.connections import SilentConnectionError
 from amaters.transport.deadlines import call_seconds
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.endpoints import Endpoints
+from amaters.transport.login import Login
 from amaters.transport.retries import Repeatable, may_repeat, pause_after
 from amaters.transport.runtime import Runtime
 from amaters.values import ClientOptions
@@ -40,6 +42,8 @@ class _Effort:
     repeatable: Repeatable
     deadline: float
     timeout: timedelta
+    login: int = 0
+    """The generation of the credentials that the attempts send."""
     attempts: int = 0
     rounds: int = 0
     silences: int = 0
@@ -77,7 +81,15 @@ class _Effort:
 class Caller:
     """Sends calls to a server that answers."""
 
-    def __init__(self, endpoints: Endpoints, *, options: ClientOptions, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        options: ClientOptions,
+        runtime: Runtime,
+        login: Login | None = None,
+    ) -> None:
+        self._login = login
         self._endpoints = endpoints
         self._options = options
         self._runtime = runtime
@@ -96,10 +108,17 @@ class Caller:
         limit = self._options.request_timeout if timeout is None else timeout
         seconds = call_seconds(limit)
         effort = _Effort(repeatable, self._runtime.monotonic() + seconds, limit)
+        if self._login is not None:
+            effort.login = self._login.generation
         while True:
             endpoint = self._endpoints.best(passing_over=effort.tried)
             try:
                 answer = await self._attempt(endpoint, attempt, effort)
+            except UnauthenticatedError as error:
+                # Nothing was done. Newer credentials are a call of their own, and are sent once.
+                pause = 0.0
+                if not self._has_newer_login(effort):
+                    pause = self._settle(endpoint, error, effort)
             except AmatersError as error:
                 pause = self._settle(endpoint, error, effort)
             else:
@@ -107,6 +126,13 @@ class Caller:
                 return answer
             if pause:
                 await self._runtime.sleep(pause)
+
+    def _has_newer_login(self, effort: _Effort) -> bool:
+        """Whether credentials have changed since the effort began or last looked."""
+        if self._login is None:
+            return False
+        before, effort.login = effort.login, self._login.renew()
+        return effort.login != before
 
     def pass_over(self, endpoint: Endpoint, error: AmatersError) -> None:
         """Use other servers for a while: this one failed in the middle of a call."""

@@ -24,6 +24,7 @@ from amaters.errors import AmatersError, InvalidRequestError, UnreachableError
 from amaters.keys import as_bytes, prefix_end
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import Endpoints
+from amaters.transport.login import Login
 from amaters.transport.retries import Repeatable
 from amaters.transport.runtime import Runtime
 from amaters.transport.status import ANSWER_TOO_LARGE
@@ -60,9 +61,11 @@ class AmatersClient:
         addresses: str | Sequence[str],
         *,
         credentials: Credentials | None = None,
+        login: Login | None = None,
         options: ClientOptions | None = None,
         runtime: Runtime | None = None,
     ) -> None:
+        """`credentials` are those of TLS; `login` is who calls: a Token, TokenFile, ApiKey or such."""
         self._options = options or ClientOptions()
         self._runtime = runtime or Runtime()
         self._endpoints = Endpoints(
@@ -77,8 +80,15 @@ class AmatersClient:
             ),
             now=self._runtime.monotonic,
         )
-        self._caller = Caller(self._endpoints, options=self._options, runtime=self._runtime)
-        self._queries = Queries(wall=self._runtime.wall, forwarding=self._options.forwarding)
+        self._caller = Caller(
+            self._endpoints, options=self._options, runtime=self._runtime, login=login
+        )
+        self._queries = Queries(
+            wall=self._runtime.wall,
+            forwarding=self._options.forwarding,
+            login=login,
+            plaintext_login=self._options.plaintext_login,
+        )
         self._sessions = Sessions(self._runtime.session_id)
         self._write_sessions = _DECIDED[self._options.write_retries]
 
@@ -88,6 +98,7 @@ class AmatersClient:
         addresses: str | Sequence[str],
         *,
         credentials: Credentials | None = None,
+        login: Login | None = None,
         options: ClientOptions | None = None,
         runtime: Runtime | None = None,
     ) -> Self:
@@ -96,7 +107,9 @@ class AmatersClient:
         UnreachableError names the reason for each when none is. The constructor does the same
         without connecting.
         """
-        client = cls(addresses, credentials=credentials, options=options, runtime=runtime)
+        client = cls(
+            addresses, credentials=credentials, login=login, options=options, runtime=runtime
+        )
         try:
             await client._connect_any()
         except BaseException:

@@ -16,9 +16,10 @@ import grpc
 from amaters.data import codec
 from amaters.data.calls import Attempt
 from amaters.data.scanning import OpenStream, Stream
-from amaters.errors import ProtocolError
+from amaters.errors import ConfigurationError, ProtocolError
 from amaters.transport import status
 from amaters.transport.endpoint import Endpoint
+from amaters.transport.login import Login, Metadata, may_send
 from amaters.values import (
     Consistency,
     Entry,
@@ -41,14 +42,22 @@ NO_FORWARDING_METADATA = ("amaters-forward", "never")
 AGE_METADATA = "amaters-read-age-ms"
 _AGE = re.compile("[0-9]{1,15}")
 
-Metadata = tuple[tuple[str, str | bytes], ...]
-
 
 class Queries:
     """Makes attempts for `calls.Caller`; keeps one stub per channel."""
 
-    def __init__(self, *, wall: Callable[[], float], forwarding: bool) -> None:
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], float],
+        forwarding: bool,
+        login: Login | None,
+        plaintext_login: bool,
+    ) -> None:
+        """Send the login over TLS or to this host only, unless `plaintext_login`."""
         self._wall = wall
+        self._login = login
+        self._plaintext_login = plaintext_login
         self._always: Metadata = () if forwarding else (NO_FORWARDING_METADATA,)
         self._stubs: WeakKeyDictionary[grpc.aio.Channel, AqlServiceAsyncStub] = WeakKeyDictionary()
 
@@ -64,7 +73,7 @@ class Queries:
                 version=codec.PROTOCOL_VERSION,
             )
             response = await self._stub(endpoint).ExecuteQuery(
-                request, timeout=seconds, metadata=self._always
+                request, timeout=seconds, metadata=self._metadata(endpoint)
             )
             if response.WhichOneof("response") == "error":
                 raise status.from_response(response.error, address=endpoint.address)
@@ -84,7 +93,9 @@ class Queries:
                 query=query, timeout_ms=_milliseconds(seconds), version=codec.PROTOCOL_VERSION
             )
             call = self._stub(endpoint).ExecuteStream(
-                request, timeout=seconds, metadata=(*self._always, READ_METADATA)
+                request,
+                timeout=seconds,
+                metadata=(*self._metadata(endpoint), READ_METADATA),
             )
             chunks = [chunk async for chunk in call]
             if not chunks or chunks[-1].WhichOneof("chunk") != "end":
@@ -109,7 +120,7 @@ class Queries:
                 version=codec.PROTOCOL_VERSION,
             )
             response = await self._stub(endpoint).ExecuteBatch(
-                request, timeout=seconds, metadata=self._always
+                request, timeout=seconds, metadata=self._metadata(endpoint)
             )
             if response.WhichOneof("response") == "error":
                 raise status.from_response(response.error, address=endpoint.address)
@@ -126,12 +137,13 @@ class Queries:
 
     def stream(self, consistency: Consistency) -> OpenStream:
         """Return what opens a stream of a range on a server."""
-        metadata = self._metadata(consistency)
+        stale = (READ_METADATA,) if consistency is Consistency.STALE else ()
 
         def open_stream(endpoint: Endpoint, wanted: Range) -> Stream:
             request = aql_pb2.QueryRequest(
                 query=codec.query(wanted, now=0), version=codec.PROTOCOL_VERSION
             )
+            metadata = (*self._metadata(endpoint), *stale)
             return self._stub(endpoint).ExecuteStream(request, metadata=metadata)
 
         return open_stream
@@ -139,7 +151,9 @@ class Queries:
     async def server_info(self, endpoint: Endpoint, seconds: float) -> ServerInfo:
         """Return a server's description of itself."""
         request = aql_pb2.ServerInfoRequest()
-        answer = await self._stub(endpoint).GetServerInfo(request, timeout=seconds)
+        answer = await self._stub(endpoint).GetServerInfo(
+            request, timeout=seconds, metadata=self._metadata(endpoint)
+        )
         return codec.server_info(answer, address=endpoint.address)
 
     async def health(self, endpoint: Endpoint, seconds: float) -> Health:
@@ -148,10 +162,17 @@ class Queries:
         answer = await self._stub(endpoint).HealthCheck(request, timeout=seconds)
         return codec.health(answer, address=endpoint.address)
 
-    def _metadata(self, consistency: Consistency) -> Metadata:
-        if consistency is Consistency.STALE:
-            return (*self._always, READ_METADATA)
-        return self._always
+    def _metadata(self, endpoint: Endpoint) -> Metadata:
+        """Return what is sent with every call; ConfigurationError rather than reveal a login."""
+        if self._login is None:
+            return self._always
+        if not self._plaintext_login and not may_send(endpoint.address, secure=endpoint.secure):
+            raise ConfigurationError(
+                "tokens and API keys are not sent without TLS, where anyone on the way can read "
+                "and use them: give a CA certificate, or allow it (ClientOptions.plaintext_login)",
+                address=endpoint.address,
+            )
+        return (*self._always, *self._login.metadata())
 
     def _stub(self, endpoint: Endpoint) -> "AqlServiceAsyncStub":
         stub = self._stubs.get(endpoint.channel)

@@ -9,7 +9,12 @@ import grpc
 
 from amaters.data import codec
 from amaters.data.calls import Caller
-from amaters.errors import AmatersError, DeadlineExceededError, ProtocolError
+from amaters.errors import (
+    AmatersError,
+    DeadlineExceededError,
+    ProtocolError,
+    UnauthenticatedError,
+)
 from amaters.keys import after, as_bytes
 from amaters.transport import status
 from amaters.transport.connections import Connection, SilentConnectionError
@@ -64,7 +69,10 @@ class Scan:
                         for entry in batch:
                             yield entry
             except AmatersError as error:
-                if not may_repeat(error, Repeatable.FREELY):
+                # A credential may end in the middle of a stream; the next one begins with a newer.
+                if not may_repeat(error, Repeatable.FREELY) and not isinstance(
+                    error, UnauthenticatedError
+                ):
                     raise
                 self._caller.pass_over(leg.endpoint, error)
             else:

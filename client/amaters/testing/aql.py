@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 import grpc
 
-from amaters.testing.faults import Context, Faults
+from amaters.testing.faults import Context, Fault, Faults
 from amaters.wire import aql_pb2, errors_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import add_AqlServiceServicer_to_server
 
@@ -89,6 +89,11 @@ class WrongChecksumError(Exception):
     """A value came with a checksum that is not its own."""
 
 
+_STRANGER = Fault(
+    grpc.StatusCode.UNAUTHENTICATED, "No authentication provided", server_code="unauthenticated"
+)
+
+
 class FakeAql:
     """One server of the query service."""
 
@@ -100,6 +105,8 @@ class FakeAql:
         """In-band failures of the next unary calls, before anything is done."""
         self.requests: list[aql_pb2.QueryRequest | aql_pb2.BatchRequest] = []
         self.metadata: list[dict[str, str]] = []
+        self.logins: set[str] | None = None
+        """Values of `authorization` or `x-api-key` that are let in; None: everybody is."""
         self.stale_age_ms = 250
         self.serving = True
         self.forgets_end_marks = False
@@ -141,6 +148,8 @@ class FakeAql:
     ) -> AsyncIterator[aql_pb2.StreamResponse]:
         """Stream a range in batches of a hundred, then its end."""
         await self._enter("ExecuteStream", request, context)
+        if not self._knows_caller():
+            await _STRANGER.befall(context)
         rows = _streamed(request.query, self.store.data)
         for sequence, first in enumerate(range(0, len(rows), STREAM_BATCH)):
             part = rows[first : first + STREAM_BATCH]
@@ -197,12 +206,25 @@ class FakeAql:
             context.set_trailing_metadata((("amaters-read-age-ms", str(self.stale_age_ms)),))
         await self.faults.strike(method, context)
 
+    def _knows_caller(self) -> bool:
+        sent = self.metadata[-1]
+        return self.logins is None or bool(
+            self.logins & {sent.get("authorization", ""), sent.get("x-api-key", "")}
+        )
+
     def _known(self, request_id: str) -> str:
         return request_id if self.keeps_write_sessions else ""
 
     def _failed(self, queries: list[query_pb2.Query]) -> errors_pb2.ErrorResponse | None:
         if self.refusals:
             return self.refusals.pop(0)
+        if not self._knows_caller():
+            return errors_pb2.ErrorResponse(
+                code=errors_pb2.ERROR_AUTH_FAILED,
+                message=_STRANGER.details,
+                details=f"code={_STRANGER.server_code}",
+                category=errors_pb2.CATEGORY_AUTH,
+            )
         for one in queries:
             value = one.set.value
             if one.WhichOneof("query") == "set" and not _matches(value):

@@ -58,6 +58,11 @@ class Endpoint:
         self._closed = False
 
     @property
+    def secure(self) -> bool:
+        """Whether connections are encrypted."""
+        return self._credentials is not None
+
+    @property
     def connection(self) -> Connection:
         """The connection, made on first use, and again after it was replaced."""
         if self._closed:

@@ -102,6 +102,7 @@ async def test_a_scan_goes_on_with_a_newer_token_where_the_older_ended(
     for number in range(250):
         fake.store.data["c", b"%03d" % number] = stored(b"v").SerializeToString()
     fake.logins = {"Bearer old"}
+    fake.faults.plan("ExecuteStream.batch", EXPIRED)
     found = []
     async with AmatersClient(fake.address, login=TokenFile(path)) as client:
         async for one in client.scan("c"):
@@ -109,7 +110,6 @@ async def test_a_scan_goes_on_with_a_newer_token_where_the_older_ended(
             if len(found) == 50:
                 path.write_text("new")
                 fake.logins = {"Bearer new"}
-                fake.faults.plan("ExecuteStream.batch", EXPIRED)
 
     assert found == sorted(set(found))
     assert len(found) == 250

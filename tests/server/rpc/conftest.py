@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from zlib import crc32
@@ -298,26 +298,31 @@ ROLES = {
 
 @asynccontextmanager
 async def guarding(
-    *, limits: QueryLimits | None = None, record: str = "all", **authz: object
+    *,
+    limits: QueryLimits | None = None,
+    record: str = "all",
+    jwt: Mapping[str, object] = {},
+    roles: Mapping[str, object] = ROLES,
+    database: DictDatabase | None = None,
+    **authz: object,
 ) -> AsyncIterator[Guarded]:
     signer = Signer("HS256", b"a secret of thirty-two bytes, so.")
-    jwt = {"enabled": True, "secret": signer.key.decode()}
     auth = AuthSection.model_validate(
         {
             "enabled": True,
             "methods": ["jwt"],
-            "jwt": jwt,
-            "failures_per_minute": 1000,
+            "jwt": {"enabled": True, **(jwt or {"secret": signer.key.decode()})},
+            "failures_per_minute": 100_000,
             "reject_unauthenticated": "anonymous_role" not in authz,
         }
     )
     clock, audit = LoopClock(), Recorded()
     settings = AuthzSection.model_validate({"default_role": "clerk", **authz})
-    access = Access(settings, parsed(ROLES))
+    access = Access(settings, parsed(roles))
     authenticator = Authenticator(read_methods(auth, clock), clock)
     authenticator.recorder = LoginRecord(access, audit)
     callers = Callers(authenticator, Gate(access, audit, record))
-    async with serving(limits, callers) as served:
+    async with serving(limits, callers, database) as served:
         yield Guarded(served, access, authenticator, callers, audit, signer)
 
 

@@ -91,8 +91,8 @@ PROMISES: Mapping[str, str] = {
         "this key has no effect: remove it, and set network.tls_ca and network.require_client_cert"
     ),
     "net.auth.jwt_secret_path": (
-        "tokens are not checked yet, and every caller would be accepted: remove it, and set "
-        "network.require_client_cert to admit only certificate holders"
+        "this key switches nothing on: remove it, and set auth.enabled, auth.methods, "
+        "auth.jwt.enabled and auth.jwt.secret_file"
     ),
     "key_rotation_interval_secs": (
         "the log is not encrypted, so no key is ever changed: remove it, and encrypt the volume"

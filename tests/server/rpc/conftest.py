@@ -302,24 +302,26 @@ async def guarding(
     limits: QueryLimits | None = None,
     record: str = "all",
     jwt: Mapping[str, object] = {},
+    auth: Mapping[str, object] = {},
     roles: Mapping[str, object] = ROLES,
     database: DictDatabase | None = None,
     **authz: object,
 ) -> AsyncIterator[Guarded]:
     signer = Signer("HS256", b"a secret of thirty-two bytes, so.")
-    auth = AuthSection.model_validate(
+    section = AuthSection.model_validate(
         {
             "enabled": True,
             "methods": ["jwt"],
             "jwt": {"enabled": True, **(jwt or {"secret": signer.key.decode()})},
             "failures_per_minute": 100_000,
             "reject_unauthenticated": "anonymous_role" not in authz,
+            **auth,
         }
     )
     clock, audit = LoopClock(), Recorded()
     settings = AuthzSection.model_validate({"default_role": "clerk", **authz})
     access = Access(settings, parsed(roles))
-    authenticator = Authenticator(read_methods(auth, clock), clock)
+    authenticator = Authenticator(read_methods(section, clock), clock)
     authenticator.recorder = LoginRecord(access, audit)
     callers = Callers(authenticator, Gate(access, audit, record))
     async with serving(limits, callers, database) as served:

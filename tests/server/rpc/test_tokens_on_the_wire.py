@@ -126,24 +126,29 @@ async def test_a_token_that_must_not_pass_has_its_code_by_every_way(issued, ask)
 
 
 async def test_failures_of_one_address_are_limited_and_its_verified_callers_are_not(
-    guarded, ask, monkeypatch
+    guarding_with, ask, tmp_path
 ):
-    stub, good = guarded.served.stub, guarded.headers("user")
-    request = ask.request(ask.get(b"k"))
-    await stub.ExecuteQuery(request, metadata=good)
-    monkeypatch.setattr(guarded.authenticator._limit, "per_minute", 5)
+    (tmp_path / "keys.json").write_text("[]")
+    auth = {
+        "methods": ["jwt", "api_key"],
+        "api_key": {"enabled": True, "keys_file": tmp_path / "keys.json"},
+        "failures_per_minute": 5,
+    }
+    async with guarding_with(auth=auth) as guarded:
+        stub, good = guarded.served.stub, guarded.headers("user")
+        request = ask.request(ask.get(b"k"))
+        await stub.ExecuteQuery(request, metadata=good)
 
-    async def bad(number: int) -> aql_pb2.QueryResponse:
-        return await stub.ExecuteQuery(
-            request, metadata=(("authorization", f"Bearer a.b.{number}"),)
-        )
+        async def bad(number: int) -> aql_pb2.QueryResponse:
+            return await stub.ExecuteQuery(request, metadata=(("x-api-key", f"amk_{number}"),))
 
-    answers = await asyncio.gather(*map(bad, range(30)))
-    errors = [answer.error.code for answer in answers]
-    turned_away = [one for one in answers if one.error.code == errors_pb2.ERROR_SERVER_OVERLOADED]
+        answers = await asyncio.gather(*map(bad, range(30)))
+        errors = [answer.error.code for answer in answers]
+        overloaded = errors_pb2.ERROR_SERVER_OVERLOADED
+        turned_away = [one for one in answers if one.error.code == overloaded]
 
-    assert errors.count(FAILED) == 5
-    assert len(turned_away) == 25
-    assert all(one.error.retry_after > 0 for one in turned_away)
-    assert (await stub.ExecuteQuery(request, metadata=good)).error.code == 0
-    assert guarded.authenticator.counts.turned_away == 25
+        assert errors.count(FAILED) == 5
+        assert len(turned_away) == 25
+        assert all(one.error.retry_after > 0 for one in turned_away)
+        assert (await stub.ExecuteQuery(request, metadata=good)).error.code == 0
+        assert guarded.authenticator.counts.turned_away == 25

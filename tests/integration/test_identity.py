@@ -138,6 +138,11 @@ async def test_a_reload_takes_roles_and_keys_or_leaves_all_as_it_was(guarded, ca
         assert await put(caller, b"eu/1", (("x-api-key", key),)) == errors_pb2.ERROR_AUTH_FAILED
         assert await put(caller, b"us/1", token()) == 0
         assert await put(caller, b"eu/1", token()) == errors_pb2.ERROR_AUTH_INSUFFICIENT_PERMISSIONS
+    await asyncio.sleep(0.5)
+    lines = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
+    changes = [one for one in lines if one["event_type"] == "config_change"]
+    assert [one["result"] for one in changes] == ["failure", "success"]
+    assert "restricts nothing" in changes[0]["error"]
 
 
 async def test_a_reload_does_not_switch_authentication_off(guarded, call, tmp_path):

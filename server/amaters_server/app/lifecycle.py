@@ -226,7 +226,9 @@ def _reloadable(server: Server, engine: Engine, logs: Logs) -> Reloadable:
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 
-    return Reloadable(apply, server.certificates.reload)
+    if server.protection is None:
+        return Reloadable(apply, server.certificates.reload)
+    return Reloadable(apply, server.certificates.reload, server.protection.record_reload)
 
 
 def _apply_logging(logs: Logs, settings: Settings) -> None:

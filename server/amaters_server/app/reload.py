@@ -24,6 +24,8 @@ class Reloadable:
 
     apply: Callable[[Settings], None]
     reload_certificates: Callable[[], list[str]]
+    record: Callable[[ReloadReport], None] = lambda _: None
+    """Takes every report, beside the log."""
 
 
 class Reloader:
@@ -44,6 +46,7 @@ class Reloader:
         report = self._reload()
         level = logging.INFO if report.success else logging.ERROR
         _log.log(level, "config.reloaded", extra={"report": str(report).strip()})
+        self._parts.record(report)
         asked, self._asked = self._asked, []
         for answer in asked:
             if not answer.done():

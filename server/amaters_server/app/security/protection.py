@@ -1,6 +1,6 @@
 """What asks every caller who it is and what it may do, from the configuration and its files."""
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -12,11 +12,12 @@ from amaters_server.access.gate import Gate
 from amaters_server.app.clock import ProcessClock
 from amaters_server.app.security.logins import LoginRecord
 from amaters_server.config.authorization import AuditSection, AuthzSection
+from amaters_server.config.reloadable import ReloadReport
 from amaters_server.config.settings import Settings
 from amaters_server.identity.authenticator import Authenticator, Methods
 from amaters_server.identity.methods import read_methods
 from amaters_server.model.clock import Clock
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, NotAuditedError
 from amaters_server.rpc.callers.callers import Callers
 from amaters_server.telemetry.counters import ProtectionCounts
 
@@ -53,11 +54,22 @@ class Protection:
         self.gate.access.replace(change.authz, change.roles)
         self.authenticator.replace(change.methods)
 
-    def record_change(self, details: Mapping[str, str], *, done: bool) -> None:
-        """Write into the audit log that the configuration was changed, or was not."""
-        if self.audit is not None:
-            outcome = Outcome.SUCCESS if done else Outcome.FAILURE
-            event = Event(EventType.CONFIG_CHANGE, outcome, details=tuple(details.items()))
+    def record_reload(self, report: ReloadReport) -> None:
+        """Write into the audit log what a reload has changed, or why it has changed nothing."""
+        if self.audit is None:
+            return
+        details = (
+            ("updated", ", ".join(report.sections_updated)),
+            ("skipped", ", ".join(report.sections_skipped)),
+        )
+        event = Event(
+            EventType.CONFIG_CHANGE,
+            Outcome.SUCCESS if report.success else Outcome.FAILURE,
+            error="; ".join(report.errors),
+            details=tuple((name, text) for name, text in details if text),
+        )
+        # A person's signal is carried out, whatever the audit log takes; the server's log has it.
+        with suppress(NotAuditedError):
             self.audit.record(event)
 
     def counts(self) -> ProtectionCounts:

@@ -77,7 +77,7 @@ async def test_a_denial_of_the_leader_arrives_as_what_it_is(follower, nodes, cal
 
 
 async def test_a_caller_that_is_not_named_is_refused_with_what_to_do(follower):
-    with pytest.raises(PermissionDeniedError, match=r"did not name its caller.*ask the leader"):
+    with pytest.raises(PermissionDeniedError, match=r"did not name its caller.*leader itself"):
         await follower.node.members.transfer(0, deadline=follower.deadline())
 
 

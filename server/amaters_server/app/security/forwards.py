@@ -10,8 +10,8 @@ from amaters_server.model.principal import ForwardedFor
 from amaters_server.rpc.peer.administration import ROLES, InternalAccess
 
 NAMELESS = (
-    "the member that passed this call on did not name its caller, for it is of an older version or "
-    "has auth.enabled = false: ask the leader itself, or finish the change on all members"
+    "the member that passed this call on did not name its caller, as older versions do: ask the "
+    "leader itself, or upgrade that member"
 )
 ASKED: dict[str, Asked] = {"Members": Administer("NODES")}
 """What the leader asks for a method that serves several: the least of what they demand. The member

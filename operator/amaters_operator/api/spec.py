@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from amaters_operator.api.authentication import AuthenticationSpec
+from amaters_operator.api.authorization import AuditSpec, AuthorizationSpec
 from amaters_operator.api.config import ServerConfig
 from amaters_operator.api.labels import Annotations, Labels
 from amaters_operator.api.scalars import (
@@ -280,6 +282,15 @@ class ClusterSpec(ApiModel):
                 "bootstrap.restoreFrom needs spec.backup: its endpointUrl and "
                 "credentialsSecretName are how the store is reached",
             ),
+            rule(
+                "has(self.authentication) || (!has(self.authorization) && !has(self.audit))",
+                "authorization and audit need spec.authentication: without it every caller is accepted",
+            ),
+            rule(
+                "!has(self.authentication) || !has(self.authentication.mtls) || "
+                "(has(self.tls) && self.tls.requireClientCert)",
+                "authentication.mtls needs tls.requireClientCert: true",
+            ),
         )
     )
 
@@ -311,6 +322,21 @@ class ClusterSpec(ApiModel):
     tls: TlsSpec | None = Field(
         default=None,
         description="Certificates for clients and peers; without them everything is plain text.",
+    )
+    authentication: AuthenticationSpec | None = Field(
+        default=None,
+        description=(
+            "Which credentials clients log in with; without it every caller is accepted. Switching "
+            "it on or off, switching kubernetes on or off, and another Secret restart the nodes, one "
+            "by one; the rest, and corrections of Secrets, are applied by a reload."
+        ),
+    )
+    authorization: AuthorizationSpec | None = Field(
+        default=None, description="What callers may do; the built-in roles when not set."
+    )
+    audit: AuditSpec | None = Field(
+        default=None,
+        description="The record of logins, denials and changes; by default in the log.",
     )
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service that clients use.")
     scheduling: SchedulingSpec = Field(

@@ -16,6 +16,7 @@ from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
 from amaters_operator.controllers import backup_records as records
 from amaters_operator.controllers.backup_store import BackupStore, stored_backups, verify_stored
+from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reporting import Reporter
@@ -145,7 +146,8 @@ class BackupController:
         if cluster.spec.bootstrap is not None and not record.restored_from:
             return f"{cluster.spec.bootstrap.restore_from} is not loaded yet"
         observed = await self._observer.observe(nodes)
-        files = config.digests(cluster, record.initial_members)
+        logins = await login_secrets(self._kube, cluster)
+        files = config.digests(cluster, record.initial_members, logins.versions)
         ordinal = schedule.backup_pod(observed, files)
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (

@@ -5,7 +5,7 @@ between any two lines is therefore only a pass that ends early.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from amaters.errors import AmatersError, RefusedError, UnavailableError
@@ -17,6 +17,7 @@ from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims
+from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reload import Reloaded, reload
@@ -63,6 +64,7 @@ class Pass:
     applied: Applied
     record: BootstrapStatus
     secret: TlsSecret
+    logins: LoginSecrets
     observed: Observation
     reloaded: Reloaded
     claims: list[Claim]
@@ -79,6 +81,8 @@ class Pass:
             found.insert(0, Blocked("NameTaken", self.applied.foreign))
         if self.secret.problem:
             found.append(Blocked("SecretUnusable", self.secret.problem))
+        elif self.logins.problem:
+            found.append(Blocked("SecretUnusable", self.logins.problem))
         elif self.observed.denied:
             found.append(Blocked("AdministrationDenied", self.certificate_problem, lasting=False))
         return found
@@ -140,19 +144,21 @@ class ClusterController:
         """Apply the objects and look at what there is; None when the cluster's name is taken."""
         record = bootstrap.restored(await self._bootstrap_record(cluster), cluster.status.restore)
         secret = await tls_secret(self._kube, cluster)
+        logins = await login_secrets(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         claims = await self._claims.find(cluster)
-        shape = _shape(cluster, record, existing, claims)
+        shape = replace(_shape(cluster, record, existing, claims), login_secrets=logins.versions)
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._report_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.observe_with(nodes, applied.statefulset)
-        reloaded = await reload(
-            nodes, observed, secret, config.digests(cluster, record.initial_members)
-        )
+        files = config.digests(cluster, record.initial_members, logins.versions)
+        reloaded = await reload(nodes, observed, secret, files)
         record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
-        return Pass(cluster, nodes, shape, applied, record, secret, observed, reloaded, claims)
+        return Pass(
+            cluster, nodes, shape, applied, record, secret, logins, observed, reloaded, claims
+        )
 
     async def _advance(self, current: Pass) -> timedelta:
         """Decide, act once, and report; return when the next pass is due."""
@@ -186,7 +192,9 @@ class ClusterController:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)
         return arbitration.permitted(
-            decision, formed=current.formed, secret_problem=current.certificate_problem
+            decision,
+            formed=current.formed,
+            secret_problem=current.certificate_problem or current.logins.problem,
         )
 
     async def _act(self, step: Step | None, current: Pass) -> Blocked | None:

@@ -15,6 +15,7 @@ from amaters.errors import AmatersError, ConfigurationError
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, RestoreStatus
+from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
 from amaters_operator.controllers.reporting import Reporter
@@ -92,7 +93,8 @@ class RestoreController:
         """Return the pod that loads the backup, or what it waits for."""
         cluster = nodes.cluster
         record = cluster.status.bootstrap or BootstrapStatus()
-        files = config.digests(cluster, record.initial_members)
+        logins = await login_secrets(self._kube, cluster)
+        files = config.digests(cluster, record.initial_members, logins.versions)
         return bootstrap.restore_pod(await self._observer.observe(nodes), files)
 
     async def _attempt(self, job: RestoreJob) -> None:

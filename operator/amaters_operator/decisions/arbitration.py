@@ -77,7 +77,7 @@ def permitted(decision: Decision, *, formed: bool, secret_problem: str) -> Decis
         return Decision(None, decision.roll)
     if decision.roll is None:
         return Decision(None)
-    wait = Wait(f"pods are replaced once their nodes can be asked again: {secret_problem}")
+    wait = Wait(f"pods are replaced once this is corrected: {secret_problem}")
     return Decision(wait, wait)
 
 

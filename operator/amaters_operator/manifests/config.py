@@ -10,7 +10,7 @@ import tomli_w
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.spec import ClusterSpec
-from amaters_operator.manifests import names
+from amaters_operator.manifests import identity, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
 
@@ -20,7 +20,7 @@ LARGEST = 9
 """Most members that a spec may have."""
 
 FILE_NAME = "config.toml"
-FOLDER = "/etc/amaters"
+FOLDER = identity.FOLDER
 TLS_FOLDER = f"{FOLDER}/tls"
 KEYS_FOLDER = f"{FOLDER}/store-keys"
 WEBHOOK_FILE = f"{FOLDER}/alerts/webhook-url"
@@ -43,6 +43,7 @@ _RELOADABLE_TABLES = frozenset({"resource_limits", "snapshots"})
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
     """Return the ConfigMap with config.toml; it also records the initial members for good."""
+    roles = identity.roles_file(cluster.spec)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -51,22 +52,32 @@ def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
             names.config_map(cluster),
             annotations={names.INITIAL_MEMBERS_ANNOTATION: ",".join(shape.initial_members)},
         ),
-        "data": {FILE_NAME: rendered(cluster, shape)},
+        "data": {
+            FILE_NAME: rendered(cluster, shape),
+            **({identity.ROLES_FILE: roles} if roles else {}),
+        },
     }
 
 
 def rendered(cluster: AmatersCluster, shape: Shape) -> str:
-    """Return config.toml."""
-    return tomli_w.dumps(sections(cluster, shape))
+    """Return config.toml; its first lines change with the other files that a reload reads."""
+    notes = [f"Secret {one}" for one in shape.login_secrets]
+    if roles := identity.roles_file(cluster.spec):
+        notes.append(f"{identity.ROLES_FILE} {hashlib.sha256(roles.encode()).hexdigest()[:16]}")
+    return "".join(f"# {note}\n" for note in notes) + tomli_w.dumps(sections(cluster, shape))
 
 
-def digests(cluster: AmatersCluster, initial_members: Iterable[str]) -> frozenset[str]:
+def digests(
+    cluster: AmatersCluster, initial_members: Iterable[str], login_secrets: tuple[str, ...]
+) -> frozenset[str]:
     """Return the digests of every config.toml with these settings, as nodes report them.
 
     The peers matter only to a node with an empty disk: the files for all sizes, and from before
     the cluster formed, are equally current.
     """
-    first = Shape(1, tuple(initial_members), formed=False, volume_size="")
+    first = Shape(
+        1, tuple(initial_members), formed=False, volume_size="", login_secrets=login_secrets
+    )
     shapes = [first, *(replace(first, formed=True, replicas=n) for n in range(1, LARGEST + 1))]
     texts = (rendered(cluster, one) for one in shapes)
     return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
@@ -77,7 +88,7 @@ def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
     kept = {
         section: {
             key: value
-            for key, value in settings.items()
+            for key, value in identity.needs_restart(section, settings).items()
             if key not in _NEEDS_NO_RESTART.get(section, frozenset())
         }
         for section, settings in sections(cluster, shape).items()
@@ -122,6 +133,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
         },
         "snapshots": _snapshots(spec),
+        **identity.tables(spec, DATA_FOLDER),
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.scalars import ApiModel
-from amaters_operator.manifests import config, names
+from amaters_operator.manifests import config, identity, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
 
@@ -24,7 +24,7 @@ def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
         },
         "spec": {
             "serviceAccountName": cluster.name,
-            # The database never calls the Kubernetes API.
+            # A node that checks tokens of pods has one of its own in the volume of its configuration.
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
@@ -131,6 +131,7 @@ def _volumes(cluster: AmatersCluster) -> list[Manifest]:
         # Optional: a database must not wait for the address of a pager.
         items = [{"key": "url", "path": config.WEBHOOK_FILE.removeprefix(f"{config.FOLDER}/")}]
         sources.append({"secret": {"name": secret, "items": items, "optional": True}})
+    sources.extend(identity.sources(cluster.spec))
     return [
         {"name": "config", "projected": {"defaultMode": 0o440, "sources": sources}},
         {"name": "tmp", "emptyDir": {}},

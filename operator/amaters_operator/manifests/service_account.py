@@ -6,7 +6,10 @@ from amaters_operator.manifests.names import Manifest
 
 
 def service_account(cluster: AmatersCluster) -> Manifest:
-    """Return the pods' account: it has no rights, and its token is never mounted."""
+    """Return the pods' account: it has no rights that all accounts have not.
+
+    Its token is mounted only where it fetches the keys that tokens of pods are checked by.
+    """
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

@@ -20,6 +20,8 @@ class Shape:
     """Size in the StatefulSet's claim template, which can never be changed."""
     serves_clients: bool = True
     """False while a backup is loaded into a new cluster: no client reads half of it."""
+    login_secrets: tuple[str, ...] = ()
+    """`NAME VERSION` of the Secrets by which nodes check logins."""
 
 
 def initial_members(cluster: AmatersCluster) -> tuple[str, ...]:

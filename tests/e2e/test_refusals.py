@@ -58,6 +58,18 @@ def restored(uri: str) -> dict:
     return backed_up() | {"bootstrap": {"restoreFrom": uri}}
 
 
+def logins(**authentication: object) -> dict:
+    return {"authentication": authentication}
+
+
+PODS = {"audience": "amaters", "roles": {"system:serviceaccount:shop:*": ["user"]}}
+REPORTS = {
+    "name": "reports",
+    "permissions": [
+        {"resource": "collection:orders", "actions": ["read"], "keyPrefixes": ["eu/"]},
+    ],
+}
+
 OVER_ZONES = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
 OVER_NODES = OVER_ZONES | {
     "topologyKey": "kubernetes.io/hostname",
@@ -98,6 +110,36 @@ REFUSED = [
     (backed_up(schedule="0 3 * * *", timeZone="Europe/Berln"), "write an IANA time zone"),
     (backed_up(schedule="0 3 * * *", timeZone="Local"), "write an IANA time zone"),
     (backed_up(schedule="0 3 * * *", timeZone="+02:00"), "write an IANA time zone"),
+    (logins(), "name at least one way to log in"),
+    (logins(kubernetes=PODS | {"roles": {}}), "should have at least 1 properties"),
+    (logins(kubernetes={"roles": PODS["roles"]}), "audience: Required value"),
+    (logins(jwt={}), "name the keys of the issuer once"),
+    (logins(jwt={"secretName": "a", "jwksUrl": "https://b"}), "name the keys of the issuer once"),
+    (logins(jwt={"jwksUrl": "https://b", "algorithms": ["HS256"]}), "jwksUrl serves public keys"),
+    (logins(jwt={"secretName": "a", "algorithms": ["HS256", "RS256"]}), "exclude each other"),
+    (logins(mtls={}), "authentication.mtls needs tls.requireClientCert"),
+    (logins(mtls={}) | {"tls": {"secretName": "t"}}, "authentication.mtls needs"),
+    ({"authorization": {}}, "authorization and audit need spec.authentication"),
+    ({"audit": {}}, "authorization and audit need spec.authentication"),
+    (
+        logins(kubernetes=PODS) | {"audit": {"onFailure": "block"}},
+        "onFailure: block needs destination: Volume",
+    ),
+    (
+        logins(kubernetes=PODS) | {"authorization": {"roles": [REPORTS]}},
+        "defaultRole must be one of roles",
+    ),
+    (
+        logins(kubernetes=PODS)
+        | {
+            "authorization": {
+                "roles": [REPORTS],
+                "defaultRole": "reports",
+                "anonymousRole": "guest",
+            }
+        },
+        "anonymousRole must be one of roles",
+    ),
     (restored("nonsense"), "write the backup as s3://BUCKET/KEY"),
     (restored("https://backups/a"), "write the backup as s3://BUCKET/KEY"),
 ]
@@ -128,6 +170,15 @@ TAKEN = [
     backed_up(schedule="5 4 L * sun#2"),
     backed_up(schedule="0 3 * * *", timeZone="America/Argentina/Buenos_Aires"),
     backed_up(schedule="0 3 * * *", timeZone="Etc/GMT+3"),
+    logins(kubernetes=PODS, jwt={"jwksUrl": "https://issuer.example/keys"}),
+    logins(jwt={"secretName": "a", "algorithms": ["HS256", "HS512"]}, apiKey={"secretName": "b"}),
+    logins(mtls={"roles": {"dns:*.shop.svc": ["user"]}})
+    | {"tls": {"secretName": "t", "requireClientCert": True}},
+    logins(kubernetes=PODS)
+    | {
+        "authorization": {"roles": [REPORTS], "defaultRole": "reports"},
+        "audit": {"destination": "Volume", "onFailure": "block", "record": "all"},
+    },
     restored("s3://backups/old/snapshot_7.amaters"),
     restored("s3://backups"),
 ]

@@ -1,11 +1,14 @@
 """The configuration that the operator writes is one that the server takes."""
 
+import dataclasses
+import tomllib
 from pathlib import Path
 
 import pytest
 from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import config, names
+from amaters_server.access import roles
 from amaters_server.config.load import Sources, load
 
 
@@ -43,6 +46,29 @@ SPECS = {
             "cluster": {"heartbeatIntervalMs": 10, "electionTimeoutMs": 100},
         }
     },
+    "authenticated": {
+        "tls": {"secretName": "s", "requireClientCert": True},
+        "authentication": {
+            "kubernetes": {
+                "audience": "amaters",
+                "roles": {"system:serviceaccount:shop:*": ["writer"]},
+            },
+            "jwt": {"jwksUrl": "https://issuer.example/keys", "audience": "amaters"},
+            "apiKey": {"secretName": "keys"},
+            "mtls": {"allowedOrganizations": ["shop"], "roles": {"dns:*.shop.svc": ["reader"]}},
+        },
+        "authorization": {"defaultRole": "reader"},
+        "audit": {"destination": "Volume", "onFailure": "block", "record": "all"},
+    },
+    "shared secret": {
+        "tls": {"secretName": "s"},
+        "authentication": {"jwt": {"secretName": "jwt", "algorithms": ["HS256", "HS512"]}},
+    },
+    "public keys": {
+        "tls": {"secretName": "s"},
+        "authentication": {"jwt": {"secretName": "jwt", "algorithms": ["EdDSA"], "issuer": "i"}},
+        "authorization": {"anonymousRole": "reader"},
+    },
     "alerted": {"alerts": {"slowReplicationEntries": 5, "dedupWindowSeconds": 60}},
 }
 
@@ -71,6 +97,106 @@ def test_the_server_takes_it(tmp_path: Path, spec: str, formed: bool) -> None:
     assert loaded.settings.cluster.token.get_secret_value() == "uid-1"
     assert loaded.settings.cluster.bind_address == "0.0.0.0:7879"
     assert len(loaded.settings.cluster.peers) == (0 if formed else orders.spec.replicas)
+
+
+ROLES = [
+    {"name": "unassigned", "description": "may do nothing"},
+    {
+        "name": "reports",
+        "permissions": [
+            {
+                "resource": "collection:orders",
+                "actions": ["read"],
+                "keyPrefixes": ["eu/"],
+                "keyPrefixesHex": ["ff00"],
+            },
+            {"resource": "server", "actions": ["read"]},
+        ],
+    },
+    {
+        "name": "billing",
+        "inherits": ["reports"],
+        "permissions": [{"resource": "collection:billing-*", "actions": ["write"]}],
+    },
+]
+
+
+def test_the_server_reads_the_roles_of_the_spec(tmp_path: Path) -> None:
+    orders = cluster(
+        authentication={"apiKey": {"secretName": "keys"}},
+        authorization={"roles": ROLES, "defaultRole": "unassigned"},
+    )
+    shape = manifests.Shape(3, manifests.initial_members(orders), formed=True, volume_size="1Gi")
+    data = config.config_map(orders, shape)["data"]
+    file = tmp_path / "roles.toml"
+    file.write_text(data["roles.toml"])
+
+    found = roles.load(file)
+
+    assert 'roles_file = "/etc/amaters/roles.toml"' in data["config.toml"]
+    reads = (
+        roles.Rule("collection:orders", roles.Level.READ, (b"eu/", b"\xff\x00")),
+        roles.Rule("server", roles.Level.READ),
+    )
+    assert found["unassigned"] == ()
+    assert found["reports"] == reads
+    assert found["billing"] == (
+        roles.Rule("collection:billing-*", roles.Level.WRITE),
+        *reads,
+    )
+
+
+AUTHENTICATED = {
+    "kubernetes": {"audience": "amaters", "roles": {"system:serviceaccount:shop:*": ["user"]}},
+    "jwt": {"secretName": "jwt", "algorithms": ["HS256"]},
+    "apiKey": {"secretName": "keys"},
+}
+
+
+def test_every_file_that_the_configuration_of_logins_names_is_in_the_pod() -> None:
+    orders = cluster(
+        authentication=AUTHENTICATED,
+        authorization={"roles": ROLES, "defaultRole": "unassigned"},
+    )
+    shape = manifests.Shape(3, manifests.initial_members(orders), formed=True, volume_size="1Gi")
+    template = manifests.statefulset(orders, shape)["spec"]["template"]["spec"]
+    there = set(config.config_map(orders, shape)["data"])
+    for source in template["volumes"][0]["projected"]["sources"]:
+        [(kind, one)] = source.items()
+        assert kind == "serviceAccountToken" or one["name"] != "keys" or "optional" not in one
+        there |= {one["path"]} if "path" in one else {i["path"] for i in one.get("items", [])}
+    auth = tomllib.loads(config.rendered(orders, shape))["auth"]
+    named = {
+        auth["kubernetes"]["token_file"],
+        auth["kubernetes"]["ca_file"],
+        auth["jwt"]["secret_file"],
+        auth["api_key"]["keys_file"],
+        config.sections(orders, shape)["authz"]["roles_file"],
+    }
+
+    assert {name.removeprefix("/etc/amaters/") for name in named} <= there
+    assert template["automountServiceAccountToken"] is False
+
+
+def test_what_a_reload_applies_restarts_nothing() -> None:
+    """Roles, methods without a Secret, and corrected Secrets; the switch and the audit do."""
+    shape = manifests.Shape(3, (), formed=True, volume_size="1Gi")
+
+    def hashed(secrets: tuple[str, ...] = (), **spec) -> str:
+        return config.restart_hash(
+            cluster(**spec), dataclasses.replace(shape, login_secrets=secrets)
+        )
+
+    on = {"authentication": AUTHENTICATED}
+    authorized = {"authorization": {"roles": ROLES, "defaultRole": "unassigned"}}
+
+    assert hashed(**on) == hashed(("keys 2",), **on | authorized)
+    assert hashed(**on) == hashed(
+        authentication=AUTHENTICATED | {"jwt": {"jwksUrl": "https://issuer.example/keys"}}
+    )
+    assert hashed() != hashed(**on)
+    assert hashed(**on) != hashed(**on, audit={"destination": "Volume"})
+    assert hashed(**on) != hashed(**on, audit={"record": "all"})
 
 
 def test_the_webhook_reaches_the_server_as_a_mounted_file(tmp_path: Path) -> None:

@@ -130,12 +130,12 @@ def test_an_administrator_of_its_own_restarts_and_without_one_nothing_changes() 
 
 def test_a_file_of_another_size_or_age_has_the_same_settings() -> None:
     orders, other = cluster(), cluster(config={"logging": {"level": "trace"}})
-    good = config.digests(orders, shape(orders).initial_members)
+    good = config.digests(orders, shape(orders).initial_members, ())
 
     for changes in ({}, {"formed": True}, {"formed": True, "replicas": 7}):
         text = config.rendered(orders, shape(orders, **changes))
         assert hashlib.sha256(text.encode()).hexdigest() in good
-    assert not good & config.digests(other, shape(other).initial_members)
+    assert not good & config.digests(other, shape(other).initial_members, ())
 
 
 def test_the_claim_template_keeps_its_first_size() -> None:

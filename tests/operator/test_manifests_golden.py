@@ -30,6 +30,17 @@ FULL = {
         "cluster": {"heartbeatIntervalMs": 50, "electionTimeoutMs": 500},
     },
     "tls": {"secretName": "orders-tls", "requireClientCert": True},
+    "authentication": {
+        "kubernetes": {
+            "audience": "amaters",
+            "roles": {"system:serviceaccount:shop:*": ["user"]},
+        },
+        "jwt": {"secretName": "issuer", "issuer": "https://issuer.example"},
+        "apiKey": {"secretName": "api-keys"},
+        "mtls": {"roles": {"dns:*.shop.svc": ["reader"]}},
+    },
+    "authorization": {"defaultRole": "reader"},
+    "audit": {"destination": "Volume"},
     "service": {"type": "LoadBalancer", "annotations": {"lb.example/internal": "true"}},
     "scheduling": {
         "onePerNode": "Required",

@@ -169,7 +169,7 @@ class Queries:
         if not self._plaintext_login and not may_send(endpoint.address, secure=endpoint.secure):
             raise ConfigurationError(
                 "tokens and API keys are not sent without TLS, where anyone on the way can read "
-                "and use them: give a CA certificate, or allow it (ClientOptions.plaintext_login)",
+                "and use them: use TLS (--ca-cert, ca_cert), or allow it (--plaintext-login, plaintext_login)",
                 address=endpoint.address,
             )
         return (*self._always, *self._login.metadata())

@@ -6,8 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from amaters.wire import aql_pb2, errors_pb2
+from amaters_server.testing.certificates import Authority
 from amaters_server.testing.tokens import Signer
 
 pytestmark = pytest.mark.slow
@@ -152,6 +154,58 @@ async def test_a_reload_does_not_switch_authentication_off(guarded, call, tmp_pa
     assert "Skipped (restart required): auth.enabled" in await reloaded(one)
     async with call(one.client) as caller:
         assert await put(caller, b"eu/1", ()) == errors_pb2.ERROR_AUTH_FAILED
+
+
+async def test_certificates_name_callers_until_they_are_revoked(server, call, tmp_path):
+    authority, folder = Authority(), tmp_path / "tls"
+    authority.issue().write(folder, authority.pem)
+    ada, eve = authority.issue("ada"), authority.issue("eve")
+    (tmp_path / "roles.toml").write_text(ROLES)
+    (tmp_path / "crl.pem").write_bytes(authority.revoke())
+    files = {"tls_cert": "tls.crt", "tls_key": "tls.key", "tls_ca": "ca.crt"}
+    one = server()
+    one.configure(
+        {
+            "network": {
+                "require_client_cert": True,
+                **{key: str(folder / name) for key, name in files.items()},
+            },
+            "auth": {
+                "enabled": True,
+                "methods": ["mtls"],
+                "mtls": {
+                    "enabled": True,
+                    "crl_path": str(tmp_path / "crl.pem"),
+                    "allowed_principals": ["ada"],
+                    "roles": {"ada": ["clerk"]},
+                },
+            },
+            "authz": {"default_role": "clerk", "roles_file": str(tmp_path / "roles.toml")},
+        }
+    )
+    one.start()
+    await one.ready()
+
+    def credentials(issued):
+        return grpc.ssl_channel_credentials(authority.pem, issued.key, issued.certificate)
+
+    invalid = errors_pb2.ERROR_AUTH_INVALID_CERTIFICATE
+    async with (
+        call(one.client, credentials(ada)) as caller,
+        call(one.client, credentials(eve)) as other,
+    ):
+        assert await put(caller, b"eu/1", ()) == 0
+        assert await put(caller, b"us/1", ()) == errors_pb2.ERROR_AUTH_INSUFFICIENT_PERMISSIONS
+        assert await put(other, b"eu/1", ()) == invalid
+
+        (tmp_path / "crl.pem").write_bytes(authority.revoke(ada))
+        await reloaded(one)
+
+        assert await put(caller, b"eu/1", ()) == invalid  # Over the connection it has open.
+        with pytest.raises(grpc.aio.AioRpcError) as stream:
+            await caller.stream(b"eu/", b"eu0")
+        assert stream.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert ("amaters-code", "invalid_certificate") in tuple(stream.value.trailing_metadata())
 
 
 async def test_check_and_start_name_the_same_fault(server, tmp_path):

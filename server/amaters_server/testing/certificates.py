@@ -100,6 +100,16 @@ class Authority:
         serial = x509.load_pem_x509_certificate(pem).serial_number
         return Issued(pem, private, f"{serial:x}")
 
+    def revoke(self, *issued: Issued) -> bytes:
+        """Return a list of these certificates, in PEM."""
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - DAY).next_update(now + DAY)
+        for one in issued:
+            entry = x509.RevokedCertificateBuilder().serial_number(int(one.serial, 16))
+            builder = builder.add_revoked_certificate(entry.revocation_date(now).build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
     def sign(self, builder: x509.CertificateBuilder) -> bytes:
         """Return the certificate in PEM."""
         is_edwards = isinstance(self._key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))

@@ -59,7 +59,7 @@ class Callers:
             connection = connections.get(call[5])
             if (
                 connection is None
-                or call[4] != connection.metadata
+                or (call[4] is not connection.metadata and call[4] != connection.metadata)
                 or connection.generation != generation
                 or connection.until <= now
             ):

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
-"""Lower-case names; the value is bytes where the name ends in "-bin"."""
+"""Lower-case names; the value is bytes where the name ends in "-bin".
+
+Never changed: calls of one connection share a list when they sent the same.
+"""
 
 Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
 """(call id, path, message, seconds left or None, metadata or None, connection id).

@@ -103,15 +103,15 @@ AUDIT_FILE = {**HS256, "authz.audit_log_path": "audit.log"}
 
 BUILT: Mapping[str, Row] = {
     "server.bind_address": Row("127.0.0.1:1"),
-    "server.data_dir": Row("elsewhere", where="rest.engine"),
-    "server.pid_file": Row("other.pid", where="rest.status"),
+    "server.data_dir": Row("elsewhere", where="rest.'engine'"),
+    "server.pid_file": Row("other.pid", where="rest.'status'"),
     "server.max_connections": Row(),
     "server.shutdown_timeout_secs": Row(),
     "storage.engine": Row("memory"),
     "storage.memtable_size_mb": Row(),
     "storage.min_free_mb": Row(1),
     "storage.block_cache_size_mb": Row(),
-    "storage.wal.dir": Row("wal", where="rest.engine"),
+    "storage.wal.dir": Row("wal", where="rest.'engine'"),
     "storage.wal.sync_mode": Row("none"),
     "storage.wal.sync_interval_ms": Row(OTHER, {"storage.wal.sync_mode": "interval"}),
     "storage.compaction.strategy": Row("tiered"),

@@ -266,6 +266,31 @@ async def test_members_with_a_certificate_each_form_grow_and_hand_over(separate,
     assert not [line for line in refused if "not known here yet" not in line["reason"]]
 
 
+async def test_a_member_that_missed_an_addition_follows_the_member_that_was_added(separate, call):
+    """It knows the new leader from no entry of its own, and only that leader has the entries."""
+    lab, (first, behind, _, fourth) = separate, separate.servers
+    await behind.stop()
+    fourth.start()
+    async with AdminClient.connect(first.internal, credentials=files(lab.operator)) as admin:
+        added = await admin.add_member(
+            peer_address=fourth.internal, client_address=fourth.client, name="node-4"
+        )
+        await fourth.ready()
+        await repeated(lambda: admin.promote_member(added.id))
+        await repeated(lambda: admin.transfer_leadership(added.id))
+    trust = grpc.ssl_channel_credentials(lab.authority.pem)
+    async with call(fourth.client, trust) as caller:
+        await caller.set(b"k", b"v")
+
+    behind.start()
+    await behind.ready()
+
+    async with asyncio.timeout(20):
+        while (await status(behind, lab.operator)).num_nodes != 4:
+            await asyncio.sleep(0.1)
+    assert (await status(behind, lab.operator)).leader_id == added.id
+
+
 async def test_one_members_certificate_is_no_other_member(separate):
     """The second member's key, at the first one's port, in the name of the third."""
     first, second, third = separate.servers[:3]

@@ -67,6 +67,34 @@ async def test_a_node_waits_joins_votes_and_leaves(cluster, call, tmp_path):
     assert [member.id for member in left.members] == [1, 2, 3]
 
 
+async def test_a_member_that_missed_an_addition_follows_the_member_that_was_added(
+    cluster, tmp_path
+):
+    """It has no address of its new leader, and nobody else sends it the entry with that."""
+    first, behind, _ = cluster
+    fourth = newcomer(cluster, tmp_path / "node-4")
+    try:
+        await behind.stop()
+        fourth.start()
+        async with AdminClient.connect(first.internal) as admin:
+            added = await eventually(
+                lambda: admin.add_member(
+                    peer_address=fourth.internal, client_address=fourth.client, name="node-4"
+                )
+            )
+            await fourth.ready()
+            await eventually(lambda: admin.promote_member(added.id))
+            await eventually(lambda: admin.transfer_leadership(added.id))
+
+        behind.start()
+        await behind.ready()
+        async with AdminClient.connect(behind.internal) as admin, asyncio.timeout(20):
+            while (await admin.status()).num_nodes != 4:
+                await asyncio.sleep(0.1)
+    finally:
+        kill_all([fourth])
+
+
 async def test_an_empty_disk_at_a_members_address_is_not_taken_for_it(cluster, call):
     async with call(cluster[0].client) as caller:
         await caller.set(b"k", b"v")

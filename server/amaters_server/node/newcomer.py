@@ -38,6 +38,9 @@ class Newcomer:
     def addresses_of(self, request: peer_pb2.HandshakeRequest) -> None:
         """Return None: every handshake is refused."""
 
+    def look_up(self, request: peer_pb2.HandshakeRequest) -> None:
+        """Do nothing: it knows no members to ask."""
+
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
         """Refuse the connection."""
         own = major, minor, patch = self._settings.version

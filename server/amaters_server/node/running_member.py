@@ -186,7 +186,7 @@ class RunningMember:
 
     async def leave(self, deadline: float) -> None:
         """Announce the stop to the other members; return when no call waits for an answer."""
-        self.peers.failures.close()
+        self.peers.close()
         await asyncio.gather(
             self._peer_membership.announce_stop(),
             self.loop.drained(deadline - self._clock.now()),
@@ -194,7 +194,7 @@ class RunningMember:
 
     async def close(self) -> None:
         """Answer the calls that wait with an error, and stop."""
-        self.peers.failures.close()
+        self.peers.close()
         await self._receiver.close()
         await self._sender.close()
         await self._counting.close()

@@ -1,5 +1,6 @@
 """Who may connect: members of the same cluster with compatible versions, and nobody removed."""
 
+import asyncio
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,14 +22,22 @@ from amaters_server.wire import peer_pb2
 class Transport:
     def __init__(self):
         self.nudged = []
+        self.asked = []
 
     def nudge(self, member, *, reconnect=False):
         self.nudged.append((member, reconnect))
+
+    async def identify(self, address, request, timeout):
+        self.asked.append((address, request.peer_address, request.disk_id))
+        raise ConnectionError("nobody is there")
 
 
 class Clock:
     def __init__(self):
         self.ms = 1000
+
+    def now(self):
+        return self.ms / 1000
 
     def unix_ms(self):
         self.ms += 1
@@ -122,8 +131,12 @@ def test_everybody_else_is_refused_with_a_reason(peers, request_, reason):
     assert reason in answer.reason
 
 
-def test_a_member_this_node_has_not_heard_of_yet_is_let_in(peers):
+async def test_a_member_this_node_has_not_heard_of_yet_is_let_in(peers):
     assert peers.handshake(hello(sender=4)).accepted
+    async with asyncio.timeout(5):
+        while not peers._parts.transport.asked:
+            await asyncio.sleep(0)
+    assert peers._parts.transport.asked == [("n3:1", "n1:1", "disk")]
 
 
 def test_only_a_removed_member_is_told_that_it_was_removed(peers):

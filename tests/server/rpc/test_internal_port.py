@@ -40,6 +40,9 @@ class Member:
             return None
         return (ADDRESSES[request.sender],) if request.sender in ADDRESSES else ()
 
+    def look_up(self, request):
+        pass
+
     def handshake(self, request):
         if request.sender == 9:
             return peer_pb2.HandshakeResponse(removed=True, reason="removed")

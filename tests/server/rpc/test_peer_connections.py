@@ -45,6 +45,9 @@ class Node:
     def addresses_of(self, request):
         return self.addresses
 
+    def look_up(self, request):
+        pass
+
     def handshake(self, request):
         self.shaken += 1
         self.introductions.append(request)

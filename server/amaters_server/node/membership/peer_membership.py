@@ -37,6 +37,7 @@ class PeerMembership:
         self._peers = peers
         self._removed = removed
         self._warned: list[str] = []
+        peers.lookup.changed = self.connect
 
     def start(self) -> None:
         """Connect to the other members."""
@@ -47,6 +48,10 @@ class PeerMembership:
         """Keep connections to exactly the present members."""
         identity, membership = self._identity, self._parts.machine.membership
         members = membership.members if membership is not None else self._hints
+        # Those added since are called back: one of them may lead, and bring the addition itself.
+        highest = max((one.id for one in members), default=0)
+        highest = highest if membership is None else membership.highest_id
+        members = (*members, *self._peers.lookup.beyond(highest))
         others = [member for member in members if member.id != identity.node_id]
         self._parts.transport.connect(self._own(), others)
         if membership is None:

@@ -11,6 +11,7 @@ from amaters_server.node.compatibility import Incompatibles
 from amaters_server.node.membership import forwarding
 from amaters_server.node.membership.admission import Admission, PeerParts
 from amaters_server.node.membership.failures import FailureReports
+from amaters_server.node.membership.member_lookup import MemberLookup
 from amaters_server.node.snapshot_transfer.sender import SnapshotSender
 from amaters_server.raft import membership as rules
 from amaters_server.wire import peer_pb2
@@ -43,6 +44,7 @@ class PeerRequests:
         self.incompatible = Incompatibles()
         """Members that this one refuses, or that refuse it, for their versions."""
         self.failures = FailureReports(parts.transport)
+        self.lookup = MemberLookup(parts.transport, parts.clock)
         self._admission = Admission(parts)
         self._seen: Membership | None = None
         self._gone: dict[int, bool] = {}
@@ -58,14 +60,34 @@ class PeerRequests:
         membership, settings = self._parts.machine.membership, self._parts.settings
         if self._is_removed(request):
             return None
+        known = self._known_address(request.sender)
+        if known is not None:
+            return (known,)
         if membership is not None:
-            known = membership.member(request.sender)
-            return () if known is None else (known.peer_address,)
-        hint = self._hints.get(request.sender)
-        if hint is not None:
-            return (hint.peer_address,)
+            return ()
         # Without the state, whoever is at an address to be asked may be any member.
         return (*settings.join, *(one.peer_address for one in settings.initial))
+
+    def look_up(self, request: peer_pb2.HandshakeRequest) -> None:
+        """Ask the other members for a sender that is unknown."""
+        if self._known_address(request.sender) is not None:
+            return
+        membership, own = self._parts.machine.membership, self._parts.settings.addresses
+        members = self._hints.values() if membership is None else membership.members
+        others = [one.peer_address for one in members if one.id != self._parts.identity.node_id]
+        asked = peer_pb2.IdentifyRequest(
+            peer_address=own.peer,
+            client_address=own.client,
+            disk_id=self._parts.identity.disk_id,
+            name=own.name,
+        )
+        self.lookup.search(others or self._parts.settings.join, asked)
+
+    def _known_address(self, sender: int) -> str | None:
+        membership = self._parts.machine.membership
+        known = self._hints.get(sender) if membership is None else membership.member(sender)
+        known = known or self.lookup.member(sender)
+        return None if known is None else known.peer_address
 
     def handshake(self, request: peer_pb2.HandshakeRequest) -> peer_pb2.HandshakeResponse:
         """Accept a connection of a compatible member of the same cluster, or say why not."""
@@ -89,6 +111,8 @@ class PeerRequests:
             self._parts.transport.nudge(request.sender, reconnect=request.reconnect)
             self.incompatible.changed(request.sender, _version(request))
             self.failures.forget(request.sender)
+            # Without a connection to it, it would get no answer to what it sends.
+            self.look_up(request)
         return response
 
     def members_changed(self, membership: Membership) -> None:
@@ -183,6 +207,11 @@ class PeerRequests:
     async def identify(self, request: peer_pb2.IdentifyRequest) -> peer_pb2.IdentifyResponse:
         """Answer an empty disk that looks for its cluster."""
         return await self._admission.identify(request)
+
+    def close(self) -> None:
+        """Stop asking and informing others."""
+        self.failures.close()
+        self.lookup.close()
 
     def share_failures(self, failed: frozenset[int]) -> None:
         """Share with the others, as their leader, which members have failed."""

@@ -24,6 +24,7 @@ class Door:
             who = f"member {request.sender}"
             reason = self._identities.impostor(connection, who, addresses)
             if reason:
+                self._node().look_up(request)
                 return peer_pb2.HandshakeResponse(reason=reason)
         return self._node().handshake(request)
 

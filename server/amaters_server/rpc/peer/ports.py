@@ -13,6 +13,10 @@ class PeerNode(Protocol):
         """Return where the sender is dialed; none: it is unknown. None: `handshake` refuses it."""
         ...
 
+    def look_up(self, request: peer_pb2.HandshakeRequest, /) -> None:
+        """Ask the other members for a sender that was refused, if it is unknown: it tries again."""
+        ...
+
     def handshake(self, request: peer_pb2.HandshakeRequest, /) -> peer_pb2.HandshakeResponse:
         """Accept or refuse a connection."""
         ...

@@ -8,6 +8,7 @@ Who reports what, so that each thing is reported once:
 - A new leader reports that leadership changed, and from whom, however briefly that one led.
 - A voter without a leader that receives messages of too few others reports that the quorum is
   lost. Each such voter speaks for itself: they cannot agree, or they would have a leader.
+- Each node reports of its own disk that it is low or full.
 - That a member is kept out for its version is reported by the leader and by members without one:
   they may be the ones that are kept out.
 
@@ -28,6 +29,8 @@ from amaters_server.alerts.events import (
     NodeRecovered,
     QuorumLost,
     SlowReplication,
+    StorageFull,
+    StorageLow,
 )
 from amaters_server.alerts.view import ClusterView, MemberView
 
@@ -83,7 +86,7 @@ class Detector:
             events += self._members(view, now)
         else:
             events += self._quorum(view, now)
-        events += self._misfits(view, now)
+        events += [*self._misfits(view, now), *_disk(view)]
         if view.leader != view.own or self.leading:
             # Leadership that no quorum has confirmed is none yet.
             self._leader = view.leader or self._leader
@@ -219,3 +222,10 @@ class Detector:
         since = self._lagging.setdefault(member.id, now)
         if now - since >= self.thresholds.lag:
             yield SlowReplication(member.id, lag)
+
+
+def _disk(view: ClusterView) -> Iterator[AlertEvent]:
+    if view.disk.full:
+        yield StorageFull(view.own)
+    elif view.disk.low:
+        yield StorageLow(view.own, view.disk.free_mb)

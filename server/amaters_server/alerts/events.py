@@ -64,8 +64,30 @@ class IncompatibleMember:
     patch: int
 
 
+@dataclass(frozen=True, slots=True)
+class StorageLow:
+    """A node's disk has less room than has to stay free: it takes no more data; ours."""
+
+    node: int
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFull:
+    """A write to a node's disk found no room: it takes no writes at all; ours."""
+
+    node: int
+
+
 AlertEvent: TypeAlias = (
-    NodeFailed | NodeRecovered | LeaderChanged | QuorumLost | SlowReplication | IncompatibleMember
+    NodeFailed
+    | NodeRecovered
+    | LeaderChanged
+    | QuorumLost
+    | SlowReplication
+    | IncompatibleMember
+    | StorageLow
+    | StorageFull
 )
 
 

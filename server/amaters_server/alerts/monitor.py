@@ -75,6 +75,10 @@ class Monitor:
             self._share(frozenset(self._detector.failed))
         if view.leader:
             self._engine.settle("quorum_lost")
+        if not view.disk.full:
+            self._engine.settle("storage_full")
+            if not view.disk.low:
+                self._engine.settle("storage_low")
         misfits = [one.id for one in view.others if one.incompatible is not None]
         self._engine.settle(
             "incompatible_member", {f"incompatible_member:{one}" for one in misfits}

@@ -13,6 +13,8 @@ from amaters_server.alerts.events import (
     QuorumLost,
     Severity,
     SlowReplication,
+    StorageFull,
+    StorageLow,
     facts_of,
 )
 from amaters_server.alerts.view import ClusterView
@@ -80,18 +82,39 @@ DEFAULT_RULES: Mapping[type[AlertEvent], Rule] = {
         "see with `amaters-cli cluster status` who runs which version, and bring a member that "
         "differs to the version of the rest",
     ),
+    StorageLow: Rule(
+        "storage_low",
+        Severity.WARNING,
+        "storage-full.md",
+        "delete data or enlarge the volume: reads and deletes continue, and writes do by "
+        "themselves once there is room",
+    ),
+    StorageFull: Rule(
+        "storage_full",
+        Severity.CRITICAL,
+        "storage-full.md",
+        "enlarge the volume, or delete other files on it: reads continue, and writes do by "
+        "themselves once there is room",
+    ),
 }
-"""The published rules, and two of ours.
+"""The published rules, and four of ours.
 
 `node_recovered` shows the end of a failure. `incompatible_member` says why a member that is refused
-for its version is silent.
+for its version is silent. `storage_low` and `storage_full` are what each node reports of its own
+disk.
 """
 
 
 def subject_of(event: AlertEvent) -> str:
     """Return whom the event is about, as it is in keys; empty for the cluster as a whole."""
     match event:
-        case NodeFailed(node) | NodeRecovered(node) | IncompatibleMember(node):
+        case (
+            NodeFailed(node)
+            | NodeRecovered(node)
+            | IncompatibleMember(node)
+            | StorageLow(node)
+            | StorageFull(node)
+        ):
             return f":{node}"
         case SlowReplication(follower):
             return f":{follower}"
@@ -114,11 +137,23 @@ def message_of(event: AlertEvent, name: Callable[[int], str]) -> str:
             return f"only {reachable} of {size} voters reach each other, {size // 2 + 1} are needed"
         case SlowReplication(follower, lag):
             return f"{name(follower)} answers, but is {lag} log entries behind"
+        case IncompatibleMember() | StorageLow() | StorageFull():
+            return _message_of_ours(event, name)
+
+
+def _message_of_ours(
+    event: IncompatibleMember | StorageLow | StorageFull, name: Callable[[int], str]
+) -> str:
+    match event:
         case IncompatibleMember(node, major, minor, patch):
             return (
                 f"{name(node)} runs version {major}.{minor}.{patch}, which cannot work with the "
                 "version here: it is kept out"
             )
+        case StorageLow(node, free):
+            return f"the disk of {name(node)} has {free} MiB free: it takes no more data"
+        case StorageFull(node):
+            return f"the disk of {name(node)} is full: it takes no writes"
 
 
 @dataclass(slots=True)

@@ -23,6 +23,17 @@ class MemberView:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskView:
+    """The room on this node's disk."""
+
+    free_mb: int = 0
+    low: bool = False
+    """Writes that add data are refused."""
+    full: bool = False
+    """All writes are refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterView:
     """One node's view; taken some times a second."""
 
@@ -37,6 +48,7 @@ class ClusterView:
     muted: bool = False
     """Whether this node judges no member: it is stopping, was removed, or its disk has failed."""
     others: tuple[MemberView, ...] = ()
+    disk: DiskView = DiskView()
     failed: frozenset[int] = frozenset()
     """Whom the leaders so far reported as failed, as far as this node knows."""
 

@@ -146,6 +146,7 @@ def compose(
         node=node.counters,
         traffic=traffic,
         storage=engine.statistics,
+        disk=node.disk,
         holdings=held,
         status=node.status,
         readiness=health.ready,

@@ -146,8 +146,9 @@ class StorageSection(Section):
         default=None,
         description=(
             "Megabytes that stay free on the disk: below that, writes that add data are refused "
-            "(STORAGE_FULL) while reads and deletes continue. Not set: 5 % of the disk, at least 8 and "
-            "at most 1024. 0 switches it off."
+            "(STORAGE_FULL) while reads and deletes continue. Not set: 5 % of the disk, and "
+            "twice `storage.memtable_size_mb` if that is more, at most 1024 and a quarter of the disk, "
+            "at least 8. 0 switches it off."
         ),
     )
     block_cache_size_mb: Count = Field(default=256, description="Megabytes of read cache.")

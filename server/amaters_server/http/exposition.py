@@ -7,7 +7,7 @@ from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.machine.collection_count import CollectionCount, Holdings
-from amaters_server.node.values import Counters, MembersReport, NodeStatus
+from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry import families
 from amaters_server.telemetry.certificates import CertificateFacts
@@ -36,6 +36,7 @@ async def page(sources: MetricSources, accept: str) -> Page:
         _operations(calls),
         _network(calls, traffic),
         _storage(sources.storage(), node, sources.storage_writes),
+        _disk(sources.disk(), node),
         _held(holdings),
         _cluster(status, node),
         _members(status, members),
@@ -155,6 +156,22 @@ def _storage(found: EngineStatistics, node: Counters, writes: Histogram) -> Iter
     yield counter("amaters_storage_failures_total", "Failed writes.", node.storage_failures)
     took = histogram("amaters_storage_latency_seconds", "How long a batch took to be durable.")
     yield add_histogram(took, writes)
+
+
+def _disk(disk: DiskReport, node: Counters) -> Iterator[Metric]:
+    if disk.total_bytes:
+        yield gauge("amaters_disk_free_bytes", "Bytes free on the data disk.", disk.free_bytes)
+        yield gauge("amaters_disk_size_bytes", "Bytes of the data disk.", disk.total_bytes)
+        yield gauge(
+            "amaters_disk_kept_bytes", "Bytes of the data disk that stay free.", disk.kept_bytes
+        )
+    yield gauge("amaters_disk_low", "1 while writes that add data are refused.", int(disk.low))
+    yield gauge("amaters_disk_full", "1 while all writes are refused.", int(disk.full))
+    yield counter(
+        "amaters_storage_full_refusals_total",
+        "Writes refused because the disk had no room.",
+        node.writes_without_room,
+    )
 
 
 def _held(holdings: Holdings | None) -> Iterator[Metric]:

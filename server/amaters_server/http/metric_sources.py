@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.machine.collection_count import Holdings
-from amaters_server.node.values import Counters, MembersReport, NodeStatus, Verdict
+from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.counters import CallCounters, Histogram, ProtectionCounts, Traffic
@@ -21,6 +21,7 @@ class MetricSources:
     node: Counters
     traffic: Callable[[], Traffic]
     storage: Callable[[], EngineStatistics]
+    disk: Callable[[], DiskReport]
     holdings: Callable[[], Awaitable[Holdings | None]]
     """How much data there is; None while it is being counted."""
     status: Callable[[], NodeStatus]

@@ -9,7 +9,7 @@ from amaters_server.node.joining import founding
 from amaters_server.node.membership import forwarding
 from amaters_server.node.report.cluster_view import view_without_cluster
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.values import Incompatible, ShardInfo
+from amaters_server.node.values import DiskReport, Incompatible, ShardInfo
 from amaters_server.raft.log import Identity
 from amaters_server.raft.status import RaftStatus
 from amaters_server.wire import peer_pb2
@@ -95,6 +95,10 @@ class Newcomer:
     def stuck_for(self) -> float:
         """Return 0.0: it writes nothing."""
         return 0.0
+
+    def disk(self) -> DiskReport:
+        """Return nothing measured: it writes nothing."""
+        return DiskReport()
 
     # --- leaving ----------------------------------------------------------------
 

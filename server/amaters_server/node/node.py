@@ -38,7 +38,7 @@ from amaters_server.node.ports import DataView, PeerTransport, Permit, everybody
 from amaters_server.node.report.lifecycle import Lifecycle, status, unready
 from amaters_server.node.running_member import MemberHooks, RunningMember
 from amaters_server.node.settings import NodeSettings
-from amaters_server.node.values import Counters, NodeStatus, ShardInfo, Verdict
+from amaters_server.node.values import Counters, DiskReport, NodeStatus, ShardInfo, Verdict
 from amaters_server.raft.log import Identity, Log
 from amaters_server.storage.engine import Engine
 
@@ -221,6 +221,10 @@ class Node:
         if stuck > STUCK_SECONDS:
             return Verdict(ok=False, reason=f"a write to the disk has hung for {stuck:.0f} s")
         return Verdict(ok=True)
+
+    def disk(self) -> DiskReport:
+        """Return the room on the disk, and whether writes are refused for it."""
+        return self._stage.disk()
 
     def cluster_view(self, now: float) -> ClusterView:
         """Return what alerts are judged from."""

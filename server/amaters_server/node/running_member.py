@@ -20,7 +20,7 @@ from amaters_server.node.report.cluster_view import ClusterReport
 from amaters_server.node.report.lifecycle import Lifecycle
 from amaters_server.node.snapshot_transfer.receiver import SnapshotReceiver
 from amaters_server.node.snapshot_transfer.sender import SnapshotSender
-from amaters_server.node.values import Incompatible
+from amaters_server.node.values import DiskReport, Incompatible
 from amaters_server.raft.log import Identity
 from amaters_server.raft.membership import voters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
@@ -112,6 +112,10 @@ class RunningMember:
     def stuck_for(self) -> float:
         """Return for how many seconds a write to a disk with room has been going on."""
         return self.loop.storage.stuck_for() if self.loop.full is None else 0.0
+
+    def disk(self) -> DiskReport:
+        """Return the room on its disk."""
+        return self.loop.disk()
 
     def is_alone(self) -> bool:
         """Whether this is the only voter."""

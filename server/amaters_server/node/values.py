@@ -166,6 +166,20 @@ class RestoreUpdate:
     """What is being restored: the URI of an uploaded backup, or the id of a local one."""
 
 
+@dataclass(frozen=True, slots=True)
+class DiskReport:
+    """The room on a node's disk, and what the node refuses for want of it; 0: not measured."""
+
+    free_bytes: int = 0
+    total_bytes: int = 0
+    kept_bytes: int = 0
+    """What has to stay free."""
+    low: bool = False
+    """Less than that is free: writes that add data are refused."""
+    full: bool = False
+    """No write is taken."""
+
+
 @dataclass(slots=True)
 class Counters:
     """Plain counts since the start, for telemetry to read; only the event loop writes them."""
@@ -183,6 +197,7 @@ class Counters:
     storage_writes: int = 0
     storage_syncs: int = 0
     storage_failures: int = 0
+    writes_without_room: int = 0
     messages_sent: int = 0
     messages_received: int = 0
     messages_dropped: int = 0

@@ -15,17 +15,19 @@ class Room:
     free: int
     total: int
     where: str
+    flush_bytes: int = 0
+    """What a flush of everything in memory may add before it gives back the logs."""
 
 
-def measured(folder: Path) -> Room:
+def measured(folder: Path, flush_bytes: int = 0) -> Room:
     """Measure the disk that holds the folder; OSError when it does not answer."""
     usage = shutil.disk_usage(folder)
-    return Room(usage.free, usage.total, str(folder))
+    return Room(usage.free, usage.total, str(folder), flush_bytes)
 
 
-def scarcest(folders: Iterable[Path]) -> Room:
+def scarcest(folders: Iterable[Path], flush_bytes: int) -> Room:
     """Measure the disk with the least room among those that hold the folders."""
-    return min(map(measured, folders), key=lambda one: one.free)
+    return min((measured(one, flush_bytes) for one in folders), key=lambda one: one.free)
 
 
 def is_enough(folder: Path, logs: Iterable[Path], added: int) -> bool:

@@ -12,8 +12,10 @@ from amaters_server.alerts.events import (
     NodeRecovered,
     QuorumLost,
     SlowReplication,
+    StorageFull,
+    StorageLow,
 )
-from amaters_server.alerts.view import ClusterView, MemberView
+from amaters_server.alerts.view import ClusterView, DiskView, MemberView
 
 THRESHOLDS = Thresholds(silence=1.0, planned_stop=60.0, start=30.0, lag=5.0, lag_threshold=100)
 STEP = 0.2
@@ -64,6 +66,19 @@ def test_nothing_is_told_of_a_quiet_cluster():
     story = Story()
 
     assert story.passes(120) == []
+
+
+@pytest.mark.parametrize("leader", [0, 1, 2])
+def test_each_node_reports_its_own_disk_whoever_leads(leader):
+    story = Story(leader=leader)
+
+    story.view = replace(story.view, disk=DiskView(free_mb=9, low=True))
+    assert StorageLow(1, 9) in story.passes(0.4)
+    story.view = replace(story.view, disk=DiskView(low=True, full=True))
+    assert StorageFull(1) in (found := story.passes(0.4))
+    assert not any(isinstance(one, StorageLow) for one in found)
+    story.view = replace(story.view, disk=DiskView(free_mb=900))
+    assert not any(isinstance(one, StorageLow | StorageFull) for one in story.passes(0.4))
 
 
 def test_a_silent_member_has_failed_after_the_silence_and_not_before():

@@ -12,6 +12,8 @@ from amaters_server.alerts.events import (
     QuorumLost,
     Severity,
     SlowReplication,
+    StorageFull,
+    StorageLow,
 )
 from amaters_server.alerts.monitor import AlertSettings, Monitor
 from amaters_server.alerts.rules import DEFAULT_RULES, RuleEngine
@@ -55,6 +57,8 @@ PUBLISHED = [
         "slow_replication:5",
         {"follower": 5, "lag_entries": 2000},
     ),
+    (StorageLow(1, 7), "storage_low", "warning", "storage_low:1", {"node": 1, "free_mb": 7}),
+    (StorageFull(1), "storage_full", "critical", "storage_full:1", {"node": 1}),
 ]
 
 

@@ -16,6 +16,7 @@ from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import ConfigurationError, StorageError
 from amaters_server.node.values import (
     Counters,
+    DiskReport,
     MembersReport,
     MemberStatus,
     NodeStatus,
@@ -79,6 +80,7 @@ class Served:
             node=self.node,
             traffic=lambda: Traffic(connections=3, bytes_received=10, bytes_sent=20),
             storage=lambda: EngineStatistics(wal_bytes=123),
+            disk=lambda: DiskReport(100, 1000, 50, low=True),
             holdings=holdings,
             status=status,
             readiness=self.health.ready,

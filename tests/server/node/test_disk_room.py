@@ -24,6 +24,17 @@ def test_the_limit_is_a_share_of_the_disk_within_bounds(total_mib, limit_mib):
     assert RoomGuard().limit(room(1, total_mib)) == limit_mib * MIB
 
 
+@pytest.mark.parametrize(
+    ("total_mib", "flush_mib", "limit_mib"),
+    [(1000, 128, 128), (200, 128, 50), (20, 128, 8)],
+    ids=str,
+)
+def test_what_stays_free_takes_a_flush_where_the_disk_allows_it(total_mib, flush_mib, limit_mib):
+    measured = Room(0, total_mib * MIB, "/data", flush_mib * MIB)
+
+    assert RoomGuard().limit(measured) == limit_mib * MIB
+
+
 def test_a_configured_limit_is_taken_as_it_is():
     assert RoomGuard(0).changed(room(0)) is False
     assert RoomGuard(100 * MIB).changed(room(99)) is True

@@ -22,6 +22,7 @@ from amaters_server.node.loop.disk_room import RoomGuard
 from amaters_server.node.loop.storage import StorageReports, StorageThread, Written
 from amaters_server.node.parts import Parts
 from amaters_server.node.ports import LoopEvents
+from amaters_server.node.values import DiskReport
 from amaters_server.raft.outbox import Outbox, Snapshot
 from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.raft.raft_node import ConsensusError, FarTerm, Message
@@ -65,8 +66,9 @@ class ReplicaLoop:
         self.answer = self._reader.answer
         """Answers reads from the state as it is now."""
         reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
-        guard, window = RoomGuard(parts.settings.min_free_bytes), parts.settings.sync_seconds
-        self.storage = StorageThread(parts.engine, reports, sync_seconds=window, guard=guard)
+        self._guard = RoomGuard(parts.settings.min_free_bytes)
+        window = parts.settings.sync_seconds
+        self.storage = StorageThread(parts.engine, reports, sync_seconds=window, guard=self._guard)
 
     def start(self) -> None:
         """Start to tick."""
@@ -105,6 +107,7 @@ class ReplicaLoop:
         if self.full is not None or self.low is not None:
             writes, refused = disk_room.split(writes, full=self.full is not None)
             if refused:
+                self._parts.counters.writes_without_room += len(refused)
                 answers([(write.ticket, self._without_room()) for write in refused])
             if not writes:
                 return
@@ -117,6 +120,10 @@ class ReplicaLoop:
         self._parts.counters.reads += len(reads)
         self.replica.read(reads, answers, self._parts.clock.now())
         self.kick()
+
+    def disk(self) -> DiskReport:
+        """Return the room on the disk, and whether writes are refused for it."""
+        return self._guard.report(full=self.full is not None)
 
     def _without_room(self) -> DatabaseError:
         """Return why a write is refused here, and which member leads, if another does."""

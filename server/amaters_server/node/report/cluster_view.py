@@ -1,12 +1,12 @@
 """What this node sees of its cluster, for alerts and for administrators."""
 
-from amaters_server.alerts.view import ClusterView, MemberView
+from amaters_server.alerts.view import ClusterView, DiskView, MemberView
 from amaters_server.model.cluster import Member, Membership
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.parts import Parts
 from amaters_server.node.report.lifecycle import Lifecycle
-from amaters_server.node.values import ShardInfo, ShardState
+from amaters_server.node.values import DiskReport, ShardInfo, ShardState
 from amaters_server.raft.membership import LeaderView, voters
 from amaters_server.storage.engine import EngineStatistics
 
@@ -59,6 +59,7 @@ class ClusterReport:
             leader=raft.leader,
             confirmed=raft.confirmed,
             muted=lifecycle.stopping or bool(lifecycle.removed or lifecycle.failure),
+            disk=_disk(loop.disk()),
             failed=self._peers.failures.failed,
             others=tuple(
                 self._member(member, progress) for member in membership.members if member is not own
@@ -80,6 +81,10 @@ class ClusterReport:
                 None if following is None else max(progress.last_index - following.matched, 0)
             ),
         )
+
+
+def _disk(disk: DiskReport) -> DiskView:
+    return DiskView(free_mb=disk.free_bytes >> 20, low=disk.low, full=disk.full)
 
 
 def shards(

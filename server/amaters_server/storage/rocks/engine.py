@@ -218,7 +218,8 @@ class RocksEngine:
 
     def room(self) -> room.Room | None:
         """Measure the disk's room; that of the log's disk when it has less."""
-        return room.scarcest([one for one in (self._folder, self._log.separate) if one is not None])
+        folders = [one for one in (self._folder, self._log.separate) if one is not None]
+        return room.scarcest(folders, self._tuning.flush_bytes)
 
     def flush(self) -> None:
         """Move what is in memory to table files."""

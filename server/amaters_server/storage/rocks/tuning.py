@@ -36,3 +36,8 @@ class RocksTuning:
     levels: int = 7
     running: CompactionTuning = field(default_factory=CompactionTuning)
     open_files: int = 512
+
+    @property
+    def flush_bytes(self) -> int:
+        """What the memory tables of log and data hold together."""
+        return 2 * self.memtable_bytes

@@ -238,7 +238,7 @@ def test_the_room_is_that_of_the_disk_with_less(database, tmp_path, monkeypatch)
     engine = opened(database, tmp_path / "wal")
     free = {str(database): 5 << 30, str(tmp_path / "wal"): 1 << 30}
     monkeypatch.setattr(
-        rocks.room, "measured", lambda folder: rocks.room.Room(free[str(folder)], 9 << 30, "")
+        rocks.room, "measured", lambda folder, _: rocks.room.Room(free[str(folder)], 9 << 30, "")
     )
 
     assert engine.room().free == 1 << 30

@@ -148,6 +148,16 @@ class Health:
             "timestamp": int(self.unix_time()),
         }
 
+    def busy_report(self, *, alive: bool) -> Json:
+        """Return what `/livez` says while nothing but the clock can be asked; any thread may."""
+        status = HealthStatus.DEGRADED if alive else HealthStatus.UNHEALTHY
+        return {
+            "alive": alive,
+            "status": status.value,
+            "uptime_seconds": self._uptime(),
+            "timestamp": int(self.unix_time()),
+        }
+
     def readiness_report(self) -> Json:
         """Return what `/readyz` says; the reason only when there is one."""
         ready = self.ready()

@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from typing_extensions import override
 
 from amaters_server.config.addresses import host_port
+from amaters_server.http.busy_loop import BusyLoopAnswers
 from amaters_server.http.connections import Connections, listening
 from amaters_server.http.health import Health, HealthStatus, Json
 from amaters_server.http.metric_sources import MetricSources
@@ -104,6 +105,10 @@ class HttpServer:
         self._stopping.callback(connections.close)
         for door in doors:
             self._stopping.callback(door.close)
+        answers = BusyLoopAnswers(self._health.busy_report)
+        answers.start(doors)
+        self._stopping.callback(answers.close)
+        for door in doors:
             task = asyncio.get_running_loop().create_task(connections.accept(door), name="http")
             self._stopping.push_async_callback(_ended, task)
 

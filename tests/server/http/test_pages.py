@@ -1,6 +1,8 @@
 import asyncio
 import json
 import re
+import time
+import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -428,3 +430,19 @@ async def test_idle_connections_cannot_use_up_the_process(served, caplog):
 
     for _, ours in idle:
         ours.close()
+
+
+async def test_liveness_is_served_while_the_loop_is_busy(served):
+    asked = asyncio.ensure_future(
+        asyncio.to_thread(
+            urllib.request.urlopen, f"http://127.0.0.1:{served.server.port}/livez", timeout=3
+        )
+    )
+    await asyncio.sleep(0)
+    time.sleep(1.5)
+
+    with await asked as answer:
+        page = json.loads(answer.read())
+
+    assert page.keys() == served.health.liveness_report().keys()
+    assert page["alive"] is True

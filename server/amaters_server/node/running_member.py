@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 
 from amaters_server.model.cluster import Member
@@ -12,6 +12,7 @@ from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import leadership_transfer
 from amaters_server.node.membership.admission import PeerParts
+from amaters_server.node.membership.disk_rooms import with_more_room
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_membership import PeerMembership
 from amaters_server.node.membership.peer_requests import PeerRequests
@@ -90,13 +91,24 @@ class RunningMember:
         self._node.spawn(self._maintain(), "maintain")
 
     async def _maintain(self) -> None:
-        """Once a second: repeat snapshots that got stuck, count, hand over on a full disk."""
+        """Once a second: repeat snapshots that got stuck, count, hand over for want of room."""
         while True:
             await asyncio.sleep(MAINTENANCE_SECONDS)
             self._sender.maintain()
             self._counting.maintain()
-            if self.loop.full is not None:
-                await self.hand_over(self._clock.now() + MAINTENANCE_SECONDS)
+            if self.loop.full is not None or self.loop.low is not None:
+                await self._hand_over_for_room(self._clock.now() + MAINTENANCE_SECONDS)
+
+    async def _hand_over_for_room(self, deadline: float) -> None:
+        """Hand over to a voter that takes the writes which this leader refuses, if there is one."""
+        membership = self._machine.membership
+        if membership is None or not self.loop.replica.leads:
+            return
+        others = [one.id for one in voters(membership) if one.id != self.identity.node_id]
+        seconds = deadline - self._clock.now()
+        able = await with_more_room(self._transport, self.disk(), others, seconds)
+        if able:
+            await self.hand_over(deadline + seconds, able)
 
     # --- what it reports --------------------------------------------------------
 
@@ -175,15 +187,15 @@ class RunningMember:
 
     # --- leaving ----------------------------------------------------------------
 
-    async def hand_over(self, deadline: float) -> None:
-        """Move leadership to another voter, if this node leads and one can take over."""
+    async def hand_over(self, deadline: float, among: Collection[int] | None = None) -> None:
+        """Move leadership to another voter, or one `among` them, if this node leads."""
         loop, membership, clock = self.loop, self._machine.membership, self._clock
         if membership is None or self._node.lifecycle.failure:
             return
         if not loop.replica.leads or self.is_alone():
             return
         try:
-            to = leadership_transfer.chosen(loop.replica, membership, 0, clock.now())
+            to = leadership_transfer.chosen(loop.replica, membership, 0, clock.now(), among)
             await leadership_transfer.hand_over(loop, self._node.leadership, clock, to, deadline)
         except DatabaseError as error:
             log.warning("leader.transfer_failed", extra={"reason": str(error)})

@@ -341,6 +341,7 @@ class ForwardRequest(_message.Message):
     IDENTIFY_FIELD_NUMBER: _builtins.int
     FAILED_MEMBERS_FIELD_NUMBER: _builtins.int
     STOPPING_MEMBER_FIELD_NUMBER: _builtins.int
+    ASK_DISK_FIELD_NUMBER: _builtins.int
     FORWARDED_FOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
@@ -385,6 +386,10 @@ class ForwardRequest(_message.Message):
     @_builtins.property
     def stopping_member(self) -> Global___StoppingMember: ...
     @_builtins.property
+    def ask_disk(self) -> Global___AskDisk:
+        """A leader without room on its disk looks for a member that has some; for every member."""
+
+    @_builtins.property
     def forwarded_for(self) -> Global___ForwardedFor:
         """Absent: a member makes the call for itself, or is of a version that does not name callers."""
 
@@ -404,13 +409,14 @@ class ForwardRequest(_message.Message):
         identify: Global___IdentifyRequest | None = ...,
         failed_members: Global___FailedMembers | None = ...,
         stopping_member: Global___StoppingMember | None = ...,
+        ask_disk: Global___AskDisk | None = ...,
         forwarded_for: Global___ForwardedFor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "identify", b"identify", "list_members", b"list_members", "promote_member", b"promote_member", "remove_member", b"remove_member", "stopping_member", b"stopping_member", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "ask_disk", b"ask_disk", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "identify", b"identify", "list_members", b"list_members", "promote_member", b"promote_member", "remove_member", b"remove_member", "stopping_member", b"stopping_member", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "hops", b"hops", "identify", b"identify", "list_members", b"list_members", "method", b"method", "promote_member", b"promote_member", "remove_member", b"remove_member", "request", b"request", "stopping_member", b"stopping_member", "timeout_ms", b"timeout_ms", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_member", b"add_member", "announce_member", b"announce_member", "ask_disk", b"ask_disk", "call", b"call", "failed_members", b"failed_members", "forwarded_for", b"forwarded_for", "hops", b"hops", "identify", b"identify", "list_members", b"list_members", "method", b"method", "promote_member", b"promote_member", "remove_member", b"remove_member", "request", b"request", "stopping_member", b"stopping_member", "timeout_ms", b"timeout_ms", "transfer_leadership", b"transfer_leadership"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["list_members", "add_member", "promote_member", "remove_member", "announce_member", "transfer_leadership", "identify", "failed_members", "stopping_member"]  # noqa: Y015
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["list_members", "add_member", "promote_member", "remove_member", "announce_member", "transfer_leadership", "identify", "failed_members", "stopping_member", "ask_disk"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 
@@ -474,6 +480,7 @@ class ForwardResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
     FAILED_MEMBERS_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def response(self) -> _builtins.bytes:
@@ -510,6 +517,8 @@ class ForwardResponse(_message.Message):
     def failed_members(self) -> Global___FailedMembers:
         """What the member knew before."""
 
+    @_builtins.property
+    def disk(self) -> Global___DiskState: ...
     def __init__(
         self,
         *,
@@ -520,12 +529,13 @@ class ForwardResponse(_message.Message):
         members: Global___MemberReply | None = ...,
         identity: Global___IdentifyResponse | None = ...,
         failed_members: Global___FailedMembers | None = ...,
+        disk: Global___DiskState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "disk", b"disk", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error_code", b"error_code", "error_message", b"error_message", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "disk", b"disk", "error_code", b"error_code", "error_message", b"error_message", "failed_members", b"failed_members", "identity", b"identity", "members", b"members", "refusal", b"refusal", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["refusal", "members", "identity", "failed_members"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["refusal", "members", "identity", "failed_members", "disk"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
@@ -545,6 +555,47 @@ class ListMembers(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMembers: _TypeAlias = ListMembers  # noqa: Y015
+
+@_typing.final
+class AskDisk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskDisk: _TypeAlias = AskDisk  # noqa: Y015
+
+@_typing.final
+class DiskState(_message.Message):
+    """What a member refuses for want of room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    low: _builtins.bool
+    """Writes that add data."""
+    full: _builtins.bool
+    """All writes."""
+    def __init__(
+        self,
+        *,
+        low: _builtins.bool = ...,
+        full: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiskState: _TypeAlias = DiskState  # noqa: Y015
 
 @_typing.final
 class AddMember(_message.Message):

@@ -1,13 +1,24 @@
 """A disk with little room: what is refused, and when it is taken again."""
 
+import asyncio
+
 import pytest
-from amaters_server.model.errors import NotLeaderError, OutcomeUnknownError, StorageFullError
+from amaters_server.model.errors import (
+    NoLeaderError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    StorageFullError,
+)
 from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Write
 from amaters_server.node.loop.disk_room import RoomGuard, adds, split
+from amaters_server.node.membership import forwarding
+from amaters_server.node.membership.disk_rooms import with_more_room
+from amaters_server.node.values import DiskReport
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.storage.room import Room
 from amaters_server.testing.loopback import leader_of, until
+from amaters_server.wire import peer_pb2
 
 MIB = 1024 * 1024
 KEY = data_key("c", b"k")
@@ -134,3 +145,81 @@ async def test_a_follower_with_little_room_names_the_leader(cluster):
     await leader.put(b"k", b"v")
 
     assert await low.get(b"k") == b"v"
+
+
+def room_of(node):
+    return node.node.running().loop
+
+
+@pytest.fixture
+async def on_disks(cluster):
+    """Three nodes, the leader first, each with its disk."""
+    disks = [MemoryDisk() for _ in range(3)]
+    unused = iter(disks)
+    nodes = await cluster(3, open_engine=lambda: MemoryEngine(next(unused)))
+    leader = leader_of(nodes)
+    pairs = list(zip(nodes, disks, strict=True))
+    return sorted(pairs, key=lambda pair: pair[0] is not leader)
+
+
+def make_low(disk: MemoryDisk) -> None:
+    disk.capacity_bytes = disk.size_bytes + 4 * MIB
+
+
+@pytest.mark.slow
+async def test_a_leader_with_little_room_hands_over_to_the_one_with_room(on_disks):
+    (leader, disk), (other, others_disk), (third, _) = on_disks
+    make_low(others_disk)
+    await until(lambda: room_of(other).low is not None)
+
+    make_low(disk)
+    await until(lambda: room_of(third).replica.leads)
+
+    await third.put(b"k", b"v")
+    assert await leader.get(b"k") == b"v"
+
+
+@pytest.mark.slow
+async def test_leadership_stays_while_no_disk_has_room(on_disks):
+    (leader, disk), (_, second), (_, third) = on_disks
+    for one in (second, third, disk):
+        make_low(one)
+    await until(lambda: all(room_of(node).low is not None for node, _ in on_disks))
+    term = room_of(leader).replica.term
+
+    await asyncio.sleep(3)
+
+    assert room_of(leader).replica.leads
+    assert room_of(leader).replica.term == term
+    with pytest.raises(StorageFullError):
+        await leader.put(b"k", b"v")
+
+
+DISKS = [
+    # The own disk, the answer, and whether that member is to lead.
+    ("low", {"low": False, "full": False}, True),
+    ("low", {"low": True, "full": False}, False),
+    ("low", {"low": True, "full": True}, False),
+    ("low", "unknown call", False),
+    ("low", "silence", False),
+    ("full", {"low": True, "full": False}, True),
+    ("full", {"low": True, "full": True}, False),
+    ("full", "unknown call", True),
+    ("full", "silence", False),
+]
+
+
+@pytest.mark.parametrize(("own", "answer", "leads"), DISKS, ids=str)
+async def test_who_has_more_room(own, answer, leads):
+    class Transport:
+        async def forward(self, to, request, timeout):
+            assert request.WhichOneof("call") == "ask_disk"
+            if answer == "silence":
+                raise ConnectionError
+            if answer == "unknown call":
+                return forwarding.refused(NoLeaderError(node=to))
+            return peer_pb2.ForwardResponse(disk=peer_pb2.DiskState(**answer))
+
+    report = DiskReport(1, 10, 5, low=True, full=own == "full")
+
+    assert (await with_more_room(Transport(), report, [2], 1.0) == {2}) is leads

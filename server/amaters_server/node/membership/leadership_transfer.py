@@ -1,5 +1,7 @@
 """Hands leadership over, and returns once a quorum confirms it."""
 
+from collections.abc import Collection
+
 from amaters_server.model.clock import Clock
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import DeadlineError, MembershipError, NoLeaderError
@@ -15,8 +17,14 @@ LEADERLESS_SECONDS = 3.0
 """Without a leader for so long, and for several election timeouts, no quorum can elect one."""
 
 
-def chosen(replica: Replica, membership: Membership | None, to: int, now: float) -> int:
-    """Return who is to lead next: the member named, or with 0 the best of the others.
+def chosen(
+    replica: Replica,
+    membership: Membership | None,
+    to: int,
+    now: float,
+    among: Collection[int] | None = None,
+) -> int:
+    """Return who is to lead next: the member named, or with 0 the best of the others, or of those `among` them.
 
     MembershipError when no other voter answers, or when the one named runs an older version than
     another that can lead.
@@ -30,6 +38,8 @@ def chosen(replica: Replica, membership: Membership | None, to: int, now: float)
         if why := version_preference.objection(to, targets):
             raise MembershipError(f"leadership stays where it is: {why}")
         return to
+    if among is not None:
+        targets = [one for one in targets if one.id in among]
     best = version_preference.successor(targets)
     if best is None:
         raise MembershipError("no other voter answers: bring one up before leadership can move")

@@ -231,6 +231,10 @@ class PeerRequests:
             return self._stopping(request.stopping_member.id)
         if call == "failed_members":
             return self._failures(request.failed_members)
+        if call == "ask_disk":
+            disk = self._parts.loop.disk()
+            state = peer_pb2.DiskState(low=disk.low, full=disk.full)
+            return peer_pb2.ForwardResponse(disk=state)
         try:
             if call == "identify":
                 identity = await self._admission.forwarded(request.identify)

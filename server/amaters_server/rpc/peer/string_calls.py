@@ -31,6 +31,8 @@ _CODES = {kind("").code: code for code, kind in forwarding.FROM_REASON.items()}
 def request(call: ForwardRequest) -> ForwardRequest:
     """Return a call in the string form."""
     field = call.WhichOneof("call") or ""
+    if field not in _METHODS:
+        raise ConnectionError(f"a member of protocol revision 0 does not know the call {field!r}")
     serialized = getattr(call, field).SerializeToString()
     return ForwardRequest(
         method=_METHODS[field], request=serialized, timeout_ms=call.timeout_ms, hops=call.hops

@@ -1,0 +1,45 @@
+"""Which other members have room on their disks: a leader that has none asks before it hands over.
+
+A leader that handed over blindly would pass leadership round for as long as all disks are full.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from amaters_server.node.membership import forwarding
+from amaters_server.node.ports import PeerTransport
+from amaters_server.node.values import DiskReport
+from amaters_server.wire import peer_pb2
+
+
+async def with_more_room(
+    transport: PeerTransport, own: DiskReport, others: Iterable[int], seconds: float
+) -> set[int]:
+    """Return the members that take writes which this node refuses.
+
+    A member that does not answer has none; one of a version that does not know the question may
+    have some, and leads rather than a node whose disk is full.
+    """
+    asked = tuple(others)
+    states = await asyncio.gather(*(_state(transport, to, seconds) for to in asked))
+    return {to for to, state in zip(asked, states, strict=True) if _takes_more(state, own)}
+
+
+async def _state(
+    transport: PeerTransport, to: int, seconds: float
+) -> peer_pb2.ForwardResponse | None:
+    call = peer_pb2.ForwardRequest(ask_disk=peer_pb2.AskDisk())
+    try:
+        return await transport.forward(to, forwarding.addressed(call, seconds), seconds)
+    except OSError:
+        return None
+
+
+def _takes_more(answer: peer_pb2.ForwardResponse | None, own: DiskReport) -> bool:
+    if answer is None:
+        return False
+    if not answer.HasField("disk"):
+        return own.full
+    if own.full:
+        return not answer.disk.full
+    return not (answer.disk.full or answer.disk.low)

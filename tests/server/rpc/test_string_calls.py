@@ -156,3 +156,8 @@ def test_an_unknown_method_is_a_call_without_a_field():
 def test_bytes_that_are_no_answer_are_a_broken_connection():
     with pytest.raises(ConnectionError, match="member 2"):
         string_calls.typed_answer(2, call_of("list_members"), ForwardResponse(response=b"\xff"))
+
+
+def test_a_later_call_has_no_string_form():
+    with pytest.raises(ConnectionError, match="ask_disk"):
+        string_calls.request(ForwardRequest(ask_disk=peer_pb2.AskDisk()))

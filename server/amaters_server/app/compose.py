@@ -327,16 +327,28 @@ class _ClientTraffic:
 
 
 class _Held:
-    """How much data there is, summed up off the event loop: there may be many collections."""
+    """How much data there is, summed up off the event loop: there may be many collections.
+
+    One sum at a time, however many ask; what has not changed since is not summed up again.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._summing = asyncio.Lock()
+        self._last: tuple[int, collection_count.Holdings] | None = None
 
     async def __call__(self) -> collection_count.Holdings | None:
-        counts = self._machine.counts()
-        return (
-            None if counts is None else await asyncio.to_thread(collection_count.holdings, counts)
-        )
+        async with self._summing:
+            at, counts = self._machine.applied_index, None
+            if self._machine.total is not None:
+                if self._last is not None and self._last[0] == at:
+                    return self._last[1]
+                counts = self._machine.counts()
+            if counts is None:
+                return None
+            found = await asyncio.to_thread(collection_count.holdings, counts)
+            self._last = at, found
+            return found
 
 
 class _MemberReports:

@@ -45,10 +45,11 @@ from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import SERVICE as PEER
 from amaters_server.rpc.peer.service import PeerService
 from amaters_server.rpc.reflection import Reflection
+from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import PeerCredentials
-from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
+from amaters_server.rpc.transport.listener import ROOM_BYTES, GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.storage.engine import Engine
 from amaters_server.telemetry.counters import CallCounters, Traffic
@@ -104,12 +105,14 @@ def compose(
         random.Random(),  # noqa: S311
     )
     machine = Machine(engine)
+    budget = AnswerBudget(largest=settings.network.max_message_bytes)
     parts = NodeParts(
         engine,
         machine,
         peers,
         clock,
         uuid.uuid4().hex,
+        budget,
         backup_places(settings),
         ForwardGate(protection, clock),
     )
@@ -133,6 +136,7 @@ def compose(
         limits=from_settings.query_limits(settings),
         now=clock.now,
         callers=None if protection is None else protection.callers(),
+        budget=budget,
     )
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     readiness = HealthService(lambda: health.ready().ok)
@@ -243,6 +247,7 @@ def _internal(
         ),
         (inside.peers.renew, peers.recycle),
         max_descriptor=shares.members,
+        largest_request=settings.network.max_message_bytes,
     )
     identities.serve(listener.connection)
     return listener
@@ -269,7 +274,7 @@ def _listener(
     certificates: Certificates,
     shares: descriptors.Shares,
 ) -> GrpcListener:
-    network = settings.network
+    network, times = settings.network, settings.timeouts
     listener = GrpcListener(
         ListenerSettings(
             settings.server.bind_address,
@@ -279,7 +284,12 @@ def _listener(
             max_descriptor=shares.clients,
             keepalive_seconds=network.keepalive_interval_secs,
             handshake_seconds=network.connection_timeout_secs,
-            message_seconds=settings.timeouts.request_timeout_ms / 1000,
+            message_seconds=times.request_timeout_ms / 1000,
+            idle_seconds=times.idle_connection_timeout_ms / 1000,
+            age_seconds=times.max_connection_age_ms / 1000,
+            age_grace_seconds=times.connection_age_grace_ms / 1000,
+            write_seconds=times.write_timeout_ms / 1000,
+            room_bytes=max(ROOM_BYTES, 4 * network.max_message_bytes),
             tls=certificates.get("client"),
         ),
         offered,

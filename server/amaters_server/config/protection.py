@@ -13,12 +13,7 @@ from pydantic import BaseModel
 
 from amaters_server.config.authentication import AuthSection
 from amaters_server.config.faults import Fault
-from amaters_server.config.sections import (
-    NetworkSection,
-    ServerSection,
-    TimeoutsSection,
-    WalSection,
-)
+from amaters_server.config.sections import NetworkSection, ServerSection, WalSection
 
 INSTEAD = (
     "it has no effect while auth.enabled is false, and every caller would be accepted: set "
@@ -68,7 +63,6 @@ IGNORED: Mapping[str, str] = {
     "storage.wal.segment_size_mb": "log files follow storage.memtable_size_mb",
     "circuit_cache.max_entries": "no circuit is compiled",
     "circuit_cache.ttl_secs": "no circuit is compiled",
-    "timeouts.idle_connection_timeout_ms": "idle connections are kept open",
     "timeouts.keep_alive_interval_ms": "network.keepalive_interval_secs decides",
 }
 """Published keys that are read and have no effect, and what holds instead."""
@@ -97,13 +91,9 @@ def log_without_effect(wal: WalSection) -> Iterator[Fault]:
         )
 
 
-def ignored(settings: BaseModel, times: TimeoutsSection) -> Iterator[str]:
+def ignored(settings: BaseModel) -> Iterator[str]:
     """Name the keys of `IGNORED` that differ from their defaults."""
     for key, instead in IGNORED.items():
-        # The operator writes twice the request timeout, which no user of it can correct.
-        derived = times.idle_connection_timeout_ms == 2 * times.request_timeout_ms
-        if derived and key == "timeouts.idle_connection_timeout_ms":
-            continue
         *tables, name = key.split(".")
         section = settings
         for table in tables:

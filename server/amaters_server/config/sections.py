@@ -285,7 +285,25 @@ class TimeoutsSection(Section):
         description="Milliseconds a call may take unless its own deadline is shorter.",
     )
     idle_connection_timeout_ms: Positive = Field(
-        default=60_000, description="Accepted; not enforced yet."
+        default=60_000,
+        description="Milliseconds after which a client connection without calls is closed; clients "
+        "connect again with their next call.",
+    )
+    max_connection_age_ms: Count = Field(
+        default=3_600_000,
+        description="Milliseconds after which a client is asked to connect again, more or less a "
+        "tenth, so that load spreads over new members and renewed certificates are used; 0 is "
+        "never. No call fails for it.",
+    )
+    connection_age_grace_ms: Count = Field(
+        default=300_000,
+        description="Milliseconds that calls in progress, streams included, may take after that; "
+        "then the old connection is closed.",
+    )
+    write_timeout_ms: Positive = Field(
+        default=60_000,
+        description="Milliseconds after which a client is disconnected that takes nothing of the "
+        "answers that wait for it.",
     )
     graceful_shutdown_timeout_ms: Count | None = Field(
         default=None,

@@ -83,7 +83,7 @@ def contradictions(settings: Settings) -> list[Fault]:
 def doubts(settings: Settings) -> Iterator[str]:
     """Name settings that are valid and probably unintended."""
     network, cluster = settings.network, settings.cluster
-    yield from ignored(settings, settings.timeouts)
+    yield from ignored(settings)
     yield from idle(settings)
     yield from authentication.doubtful(settings.auth, network)
     if settings.storage.engine != "memory":

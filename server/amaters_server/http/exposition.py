@@ -122,8 +122,18 @@ def _network(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
     )
     yield counter(
         "amaters_network_slow_connections_cut_total",
-        "Connections ended because they did not take answers while others waited for memory.",
+        "Connections ended because they did not take their answers.",
         traffic.cut_for_slowness,
+    )
+    yield counter(
+        "amaters_network_flooding_connections_cut_total",
+        "Connections ended because of too many PING, SETTINGS, RST_STREAM or useless frames.",
+        traffic.cut_for_floods,
+    )
+    yield counter(
+        "amaters_network_connections_sent_elsewhere_total",
+        "Connections told to go (GOAWAY) because they were idle or old.",
+        traffic.sent_elsewhere,
     )
 
 

@@ -1,13 +1,26 @@
 """Runs commands: their answers, and how the data changes. Knows no log and no META."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from amaters_server.machine.overlay import ABSENT, Overlay, Updates
 from amaters_server.machine.view import MachineView, merged
 from amaters_server.model.keys import DATA_KEYS_END
-from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Result, Row, Scan
+from amaters_server.model.queries import (
+    NOT_KEPT,
+    Columns,
+    Get,
+    Operation,
+    Put,
+    Remove,
+    Result,
+    Row,
+    Scan,
+)
 from amaters_server.storage.engine import Changes, Engine, Space
+
+MOST_RESULT_BYTES = 16 * 1024 * 1024
+"""What the reads of one command may return. The same on all members: sessions keep results."""
 
 
 class Workspace:
@@ -33,16 +46,27 @@ class Workspace:
         if type(operations) is Columns:
             self.batch.update(zip(operations.keys, operations.values, strict=True))
             return [1] * len(operations)
-        return [self._run_one(operation) for operation in operations]
+        results: list[Result] = []
+        left = MOST_RESULT_BYTES
+        for operation in operations:
+            result = self._run_one(operation, left)
+            if isinstance(result, bytes):
+                left -= len(result)
+            elif isinstance(result, list):
+                left -= sum(len(key) + len(value) for key, value in result)
+            elif result is NOT_KEPT:
+                left = -1
+            results.append(result)
+        return results
 
-    def scan(self, scan: Scan) -> list[Row]:
-        """Return the rows of the range, at most its limit."""
+    def scan(self, scan: Scan, most_bytes: int | None = None) -> list[Row] | None:
+        """Return the rows of the range, at most its limit; None when they are too large."""
         below = {} if self.clears else self._overlay.values()
         hidden = self.clears or self._overlay.hides_engine
         view = MachineView(None if hidden else self._engine.view(), below)
         try:
             rows = merged(view.scan(scan.start, scan.end), self.batch, scan.start, scan.end)
-            return list(islice(rows, scan.limit))
+            return _gathered(islice(rows, scan.limit), most_bytes)
         finally:
             view.close()
 
@@ -54,7 +78,7 @@ class Workspace:
         changes.operations = [(Space.DATA, key, value) for key, value in self.batch.items()]
         return changes
 
-    def _run_one(self, operation: Operation) -> Result:
+    def _run_one(self, operation: Operation, left: int) -> Result:
         match operation:
             case Put():
                 self.batch[operation.key] = operation.value
@@ -63,10 +87,13 @@ class Workspace:
                 # Always 1, also for an absent key: what the published server answers.
                 self.batch[operation.key] = None
                 return 1
+            case _ if left < 0:
+                return NOT_KEPT
             case Get():
                 return self._get(operation.key)
             case Scan():
-                return self.scan(operation)
+                rows = self.scan(operation, left)
+                return NOT_KEPT if rows is None else rows
 
     def _get(self, key: bytes) -> bytes | None:
         value = self.batch.get(key, ABSENT)
@@ -77,3 +104,15 @@ class Workspace:
         if value is not ABSENT:
             return value
         return None if self._overlay.hides_engine else self._engine.get(Space.DATA, key)
+
+
+def _gathered(rows: Iterable[Row], most_bytes: int | None) -> list[Row] | None:
+    if most_bytes is None:
+        return list(rows)
+    gathered: list[Row] = []
+    for row in rows:
+        most_bytes -= len(row[0]) + len(row[1])
+        if most_bytes < 0:
+            return None
+        gathered.append(row)
+    return gathered

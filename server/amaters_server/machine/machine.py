@@ -177,7 +177,7 @@ class Machine:
     def scan(self, scan: Scan) -> list[Row]:
         """Return the newest rows of the range, at most its limit."""
         self._require_state()
-        return Workspace(self._overlay, self._engine).scan(scan)
+        return Workspace(self._overlay, self._engine).scan(scan) or []
 
     def view(self) -> MachineView:
         """Return a view of the present state; the caller closes it."""

@@ -91,6 +91,9 @@ Row = tuple[bytes, bytes]
 Result = int | bytes | None | list[Row]
 """Rows affected by a Put or Remove; the value or None of a Get; the rows of a Scan."""
 
+NOT_KEPT: Final = 0
+"""The result of a read among writes for which the results before it left no room."""
+
 
 class Write(NamedTuple):
     """Operations that are applied together, at least one of them a Put or a Remove."""

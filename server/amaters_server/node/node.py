@@ -1,6 +1,6 @@
 """One node, as its callers use it. Decisions are made in the parts that it holds.
 
-node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, snapshots))
+node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, answers))
 await node.start()
 node.write([...], answers) ; node.read([...], answers)
 await node.members.add(...) ; await node.backups.create() ; node.peers.handshake(...)
@@ -34,7 +34,13 @@ from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.newcomer import Newcomer
 from amaters_server.node.parts import Parts
-from amaters_server.node.ports import DataView, PeerTransport, Permit, everybody
+from amaters_server.node.ports import (
+    AnswerRoom,
+    DataView,
+    PeerTransport,
+    Permit,
+    everybody,
+)
 from amaters_server.node.report.lifecycle import Lifecycle, status, unready
 from amaters_server.node.running_member import MemberHooks, RunningMember
 from amaters_server.node.settings import NodeSettings
@@ -58,6 +64,7 @@ class NodeParts:
     clock: Clock
     disk_id: str
     """A fresh random name, used if the disk turns out to be empty."""
+    answers: AnswerRoom
     snapshots: BackupPlaces | None = None
     """Where backups go; without it they are refused."""
     permit: Permit = everybody
@@ -71,7 +78,14 @@ class Node:
         self.counters = Counters()
         machine, transport, clock = parts.machine, parts.transport, parts.clock
         self._parts = Parts(
-            settings, parts.engine, machine, transport, clock, self.counters, parts.permit
+            settings,
+            parts.engine,
+            machine,
+            transport,
+            clock,
+            self.counters,
+            parts.answers,
+            parts.permit,
         )
         self._settings = settings
         self._fresh_disk_id = parts.disk_id

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
 from amaters_server.model.clock import Clock
-from amaters_server.node.ports import PeerTransport, Permit
+from amaters_server.node.ports import AnswerRoom, PeerTransport, Permit
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters
 from amaters_server.storage.engine import Engine
@@ -20,4 +20,5 @@ class Parts:
     transport: PeerTransport
     clock: Clock
     counters: Counters
+    answers: AnswerRoom
     permit: Permit

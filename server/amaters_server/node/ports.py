@@ -27,6 +27,36 @@ class DataView(Protocol):
         ...
 
 
+class AnswerRoom(Protocol):
+    """How much memory answers may take until their callers have taken them."""
+
+    @property
+    def small(self) -> int:
+        """Values up to this size are not asked about."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """No answer may be larger."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether the largest answer may be made now."""
+        ...
+
+    def when_freed(self, resume: Callable[[], None], /) -> None:
+        """Call this once, when there is room again."""
+        ...
+
+    def not_taken(self) -> DatabaseError:
+        """Return why there was no room in time."""
+        ...
+
+    def too_large(self) -> DatabaseError:
+        """Return why an answer is not made."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
     """How a node identifies itself on every connection to another member."""

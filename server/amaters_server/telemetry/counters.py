@@ -132,4 +132,8 @@ class Traffic:
     bytes_held: int = 0
     """Of answers that callers have not taken yet."""
     cut_for_slowness: int = 0
-    """Connections ended because others waited for the memory that they held."""
+    """Connections ended because they did not take their answers."""
+    cut_for_floods: int = 0
+    """Connections ended because of too many PING, SETTINGS, RST_STREAM or useless frames."""
+    sent_elsewhere: int = 0
+    """Connections that were told to go, because they were idle or old."""

@@ -26,6 +26,7 @@ from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.identities import Identities
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.peer.service import PeerService
+from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import PeerCredentials
 from amaters_server.storage.engine import Engine
@@ -81,6 +82,7 @@ class Loopback:
             self.transport,
             self.clock,
             uuid.uuid4().hex,
+            AnswerBudget(),
             self.snapshots,
             self.permit,
         )

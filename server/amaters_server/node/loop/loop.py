@@ -62,7 +62,7 @@ class ReplicaLoop:
         self._awaiting: Snapshot | None = None
         self._last_seen = _LastSeen()
         self._empty: asyncio.Event | None = None
-        self._reader = Reader(parts.machine)
+        self._reader = Reader(parts.machine, parts.answers, parts.clock.now)
         self.answer = self._reader.answer
         """Answers reads from the state as it is now."""
         reports = StorageReports(self._post, self._written, self._full, self._low, self._failed)
@@ -86,19 +86,24 @@ class ReplicaLoop:
     async def drained(self, seconds: float) -> None:
         """Return once no call waits for an answer, or after that time."""
         self._empty = asyncio.Event()
-        if not self.replica.waiting:
+        if not self._waiting:
             return
         try:
             async with asyncio.timeout(max(seconds, 0)):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("node.calls_abandoned", extra={"waiting": self.replica.waiting})
+            log.warning("node.calls_abandoned", extra={"waiting": self._waiting})
+
+    @property
+    def _waiting(self) -> int:
+        return self.replica.waiting + self._reader.waiting
 
     def _halt(self, why: DatabaseError) -> None:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
         self._deliver(self.replica.abandon(why))
+        self._reader.abandon(why)
 
     # --- what arrives ---------------------------------------------------------
 
@@ -258,7 +263,7 @@ class ReplicaLoop:
         for answers, answered in deliveries:
             if answered:
                 answers(answered)
-        if self._empty is not None and not self.replica.waiting:
+        if self._empty is not None and not self._waiting:
             self._empty.set()
 
     # --- ticks and the storage thread -----------------------------------------

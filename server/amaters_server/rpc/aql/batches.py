@@ -1,5 +1,6 @@
 """ExecuteBatch: all its queries take effect together, or none does."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -11,14 +12,28 @@ from google.protobuf.message import DecodeError
 from amaters_server.access.decision import Administer, Asked
 from amaters_server.model.errors import DatabaseError, MalformedError
 from amaters_server.model.keys import DataKey, collection_prefix
-from amaters_server.model.queries import Columns, Get, Operation, Put, Read, Remove, Result, Write
+from amaters_server.model.queries import (
+    NOT_KEPT,
+    Columns,
+    Get,
+    Operation,
+    Put,
+    Read,
+    Remove,
+    Result,
+    Write,
+)
 from amaters_server.rpc.aql import decode, encode
 from amaters_server.rpc.aql.admin_keys import verb_of
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Responder
+from amaters_server.rpc.transport.status import AnswerTooLargeError
 from amaters_server.telemetry.counters import Op
+
+MIXED_AT_ONCE = 2
+"""So many batches with reads among their writes are under way at once."""
 
 
 class Batches:
@@ -26,6 +41,7 @@ class Batches:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._mixed_turn = asyncio.Semaphore(MIXED_AT_ONCE)
 
     def execute(
         self, calls: Sequence[Call], responder: Responder, callers: Sequence[Caller] | None = None
@@ -78,6 +94,10 @@ class Batches:
             waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
             self._executor.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
             return
+        if plan.mixed:
+            waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+            self._executor.spawn(self._mixed(plan, arrival), waiting, arrival.deadline)
+            return
         session = arrival.session
         ticket = self._executor.pending.enter(
             arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
@@ -90,6 +110,12 @@ class Batches:
             )
         else:
             batch.reads.append(Read(ticket, plan.operations, arrival.deadline, stale=arrival.stale))
+
+    async def _mixed(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
+        """Carry out writes with reads among them, whose results every member has in memory."""
+        await self._executor.budget.admit(arrival.deadline)
+        async with self._mixed_turn:
+            return await self._executor.perform(plan.operations, arrival, writing=True)
 
     async def _with_commands(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
         results: list[Result] = []
@@ -109,6 +135,8 @@ class Batches:
         def encoder(results: list[Result]) -> bytes:
             if results.count(1) == len(results) == count:
                 body = encode.batch_successes(count)
+            elif plan.mixed and NOT_KEPT in results:
+                raise AnswerTooLargeError(limit=self._executor.limits.message_bytes, written=True)
             else:
                 pairs = zip(results, plan.prefix_lengths, strict=True)
                 body = encode.batch_response(encode.query_result(*pair) for pair in pairs)
@@ -129,6 +157,8 @@ class _Plan:
 
     writing: bool
     """Whether anything in it changes something."""
+    mixed: bool = False
+    """Whether it also reads something."""
 
     @property
     def asked(self) -> Sequence[Asked]:
@@ -155,8 +185,9 @@ class _Plan:
                     operations.append(decode.operation(query))
             except DatabaseError as error:
                 raise _QueryRefusedError(index, error) from error
-        writing = any(isinstance(one, Put | Remove) for one in operations)
-        return cls(operations, commands, prefix_lengths, writing)
+        changes = sum(isinstance(one, Put | Remove) for one in operations)
+        mixed = 0 < changes < len(operations)
+        return cls(operations, commands, prefix_lengths, writing=changes > 0, mixed=mixed)
 
     @classmethod
     def of_columns(cls, keys: list[bytes], values: list[bytes | None] | None) -> "_Plan":

@@ -35,11 +35,12 @@ class AqlService:
         limits: QueryLimits,
         now: Callable[[], float],
         callers: Callers | None = None,
+        budget: AnswerBudget | None = None,
     ) -> None:
         """Without `callers` everybody may do everything."""
         self._pending = PendingCalls(counters, now=now, limit=limits.active_calls)
         self._tasks = TaskScope()
-        self.budget = AnswerBudget(largest=limits.message_bytes)
+        self.budget = AnswerBudget(largest=limits.message_bytes) if budget is None else budget
         executor = Executor(
             database, self._pending, self._tasks, admin_keys, limits, now, self.budget
         )

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from amaters_server.model.errors import ConfigurationError
 from amaters_server.rpc.peer.identities import Connection
 from amaters_server.rpc.transport.calls import Service
-from amaters_server.rpc.transport.channels import LARGEST_MESSAGE, PING_SECONDS
+from amaters_server.rpc.transport.channels import PING_SECONDS
 from amaters_server.rpc.transport.credentials import PeerCredentials, ProvideCredentials
 from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
 from amaters_server.rpc.transport.tasks import TaskScope
@@ -21,6 +21,11 @@ CHECK_CREDENTIALS_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
 MESSAGE_SECONDS = 120.0
 """Longer than clients get: a full frame of log entries must pass over a slow link."""
+LARGEST_MESSAGE = 64 * 1024 * 1024
+"""At least; twice the largest request of a client when that is more."""
+WINDOW_BYTES = 1024 * 1024
+"""Larger than that of clients: log entries must pass quickly, and connections are few."""
+MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_HOST = 128
 """Of one IP address, so that no stranger takes the places of members; these need a few each."""
 
@@ -39,16 +44,19 @@ class InternalListener:
         replaced: Sequence[Callable[[], None]] = (),
         *,
         max_descriptor: int = 0,
+        largest_request: int = 0,
     ) -> None:
         """Call what is in `replaced` once new connections are shown another certificate.
 
         No connection is taken with the descriptor `max_descriptor` or a higher one; 0 is no limit.
+        A log entry is as large as `largest_request`, the largest one of a client.
         """
         self._address = address
         self._credentials = credentials
         self._offered = offered
         self._replaced = replaced
         self._max_descriptor = max_descriptor
+        self._largest = max(LARGEST_MESSAGE, 2 * largest_request)
         self._tasks = TaskScope()
         self._listener: GrpcListener | None = None
         self._shown: PeerCredentials | None = None
@@ -62,13 +70,17 @@ class InternalListener:
         service = reduce(or_, (offered(self._tasks) for offered in self._offered), Service())
         settings = ListenerSettings(
             self._address,
-            max_message_bytes=LARGEST_MESSAGE,
+            max_message_bytes=self._largest,
+            max_connections=MAX_CONNECTIONS,
             max_connections_per_client=MAX_CONNECTIONS_PER_HOST,
             max_descriptor=self._max_descriptor,
             keepalive_seconds=PING_SECONDS,
             keepalive_answer_seconds=PING_SECONDS,
             handshake_seconds=HANDSHAKE_SECONDS,
             message_seconds=MESSAGE_SECONDS,
+            write_seconds=MESSAGE_SECONDS,
+            stream_window_bytes=WINDOW_BYTES,
+            room_bytes=self._largest,
             tls=self._shown,
         )
         listener = GrpcListener(settings, service)

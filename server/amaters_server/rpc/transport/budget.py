@@ -1,7 +1,8 @@
 """How much memory answers may take: those under way, and those that callers have not taken yet.
 
-Walks of many rows go through here, one slice at a time and in the order of their asking. Usual
-answers do not: they are counted by the listener alone. Belongs to the event loop.
+Walks of many rows go through here, one slice at a time and in the order of their asking; large
+values wait here until there is room for them. Small answers do not: they are counted by the
+listener alone. Belongs to the event loop.
 """
 
 import asyncio
@@ -11,13 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from amaters_server.rpc.transport.status import AnswersNotTakenError
+from amaters_server.rpc.transport.status import AnswersNotTakenError, AnswerTooLargeError
 
 _log = logging.getLogger(__name__)
 
 LIMIT_BYTES = 32 * 1024 * 1024
 """So much may wait for callers, or lie in answers that are not complete; twice the largest answer
 when that is more. No new walk begins when there might be no room left for the largest answer."""
+SMALL_BYTES = 16 * 1024
+"""Up to this size an answer is made without asking, unless twice the limit is held."""
 LOOK_SECONDS = 5.0
 """How often, while walks wait for room, it is looked at who takes what."""
 SLOW_PARTS = 12
@@ -77,6 +80,7 @@ class AnswerBudget:
         self._unfinished = 0
         self._busy = False
         self._waiting: deque[_Waiting] = deque()
+        self._resume: list[Callable[[], None]] = []
         self._look: asyncio.TimerHandle | None = None
         self._release: asyncio.TimerHandle | None = None
         self._was_large = False
@@ -85,6 +89,37 @@ class AnswerBudget:
         """Count what this listener holds; without one only unfinished answers count."""
         self._sending = sending
         self._release_memory = release_memory
+
+    @property
+    def largest(self) -> int:
+        """The largest answer that may be put together."""
+        return self._largest
+
+    @property
+    def small(self) -> int:
+        """Answers up to this size need not ask for room."""
+        return SMALL_BYTES if self.held < 2 * self._limit else 0
+
+    def has_room(self) -> bool:
+        """Whether the largest answer may be made now."""
+        held = self.held
+        if held >= LARGE_BYTES:
+            self._was_large = True
+        return held < self._limit - self._largest
+
+    def when_freed(self, resume: Callable[[], None]) -> None:
+        """Call this once, when there is room again."""
+        if resume not in self._resume:
+            self._resume.append(resume)
+            self.freed()
+
+    def not_taken(self) -> AnswersNotTakenError:
+        """Return why there was no room in time."""
+        return AnswersNotTakenError(held=self.held, limit=self._limit)
+
+    def too_large(self) -> AnswerTooLargeError:
+        """Return why an answer is not made."""
+        return AnswerTooLargeError(limit=self._largest)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -112,7 +147,7 @@ class AnswerBudget:
 
     def take_turn(self, share: Share) -> bool:
         """Begin a turn if that is possible at once; `end_turn` must follow."""
-        if self._busy or self._waiting or not self._has_room():
+        if self._busy or self._waiting or not self.has_room():
             return False
         self._busy = True
         return True
@@ -145,7 +180,7 @@ class AnswerBudget:
             async with asyncio.timeout_at(deadline):
                 await self.turn(share)
         except TimeoutError as late:
-            raise AnswersNotTakenError(held=self.held, limit=self._limit) from late
+            raise self.not_taken() from late
         self.end_turn()
 
     def freed(self) -> None:
@@ -161,8 +196,18 @@ class AnswerBudget:
             if not chosen.turn.done():  # else its task was cancelled a moment ago
                 self._busy = True
                 chosen.turn.set_result(None)
-        if self._was_large and not self._busy and self._wake_below(CALM_BYTES):
+        if self._resume:
+            self._resume_those_that_wait()
+        elif self._was_large and not self._busy and self._wake_below(CALM_BYTES):
             self._release_later()
+
+    def _resume_those_that_wait(self) -> None:
+        if not self.has_room() and not self._wake_below(self._awaited()):
+            self._look_later()
+            return
+        resume, self._resume = self._resume, []
+        for one in resume:
+            asyncio.get_running_loop().call_soon(one)
 
     def close(self) -> None:
         """Look no more; the owner of the tasks that wait cancels them."""
@@ -181,18 +226,12 @@ class AnswerBudget:
         return max(self._largest, self._limit - self._largest - self._unfinished)
 
     def _next(self) -> "_Waiting | None":
-        if self._has_room():
+        if self.has_room():
             return self._waiting[0]
         # An answer once begun frees its memory only when it is complete, so the one that is
         # nearest to that goes on: otherwise all would wait for each other.
         largest = max(self._waiting, key=_size)
         return largest if largest.share.size and self._may_complete() else None
-
-    def _has_room(self) -> bool:
-        held = self.held
-        if held >= LARGE_BYTES:
-            self._was_large = True
-        return held < self._limit - self._largest
 
     def _may_complete(self) -> bool:
         sent = self._sent()
@@ -205,7 +244,7 @@ class AnswerBudget:
 
     def _look_again(self) -> None:
         self._look = None
-        if not self._waiting or self._busy or self._sending is None:
+        if not (self._waiting or self._resume) or self._busy or self._sending is None:
             return
         keep = max(0, self._limit // 2 - self._unfinished)
         for peer, held in self._sending.cut_slow(keep, SLOW_PARTS):
@@ -228,7 +267,7 @@ class AnswerBudget:
 
     def _release_now(self) -> None:
         self._release = None
-        if self._waiting or self._busy or not self._wake_below(CALM_BYTES):
+        if self._waiting or self._resume or self._busy or not self._wake_below(CALM_BYTES):
             return
         self._was_large = False
         self._release_memory()

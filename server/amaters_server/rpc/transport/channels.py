@@ -14,8 +14,6 @@ from amaters_server.rpc.transport.status import DEADLINE_EXCEEDED
 
 PING_SECONDS = 3.0
 """How often both sides make sure of each other, and how long the answer may take."""
-LARGEST_MESSAGE = (1 << 31) - 1
-"""Protobuf's own limit: a log entry is as large as a client's largest batch."""
 QUEUE_BYTES = 64 * 1024 * 1024
 """How much of a stream waits to be sent."""
 CONNECT_SECONDS = 5.0

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 STREAM_BACKLOG_BYTES = 64 * 1024
 """How much of one stream may wait for a slow caller before its rows are no longer read."""
+ROOM_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,18 @@ class ListenerSettings:
     handshake_seconds: float = 30.0
     message_seconds: float = 30.0
     """How long one message may take to arrive; 0 is no limit."""
+    idle_seconds: float = 0.0
+    """After so long without a call a client is sent elsewhere; 0 is never."""
+    age_seconds: float = 0.0
+    """After so long, more or less a tenth, a client is sent elsewhere in any case; 0 is never."""
+    age_grace_seconds: float = 60.0
+    """How long calls in progress may take after that."""
+    write_seconds: float = 30.0
+    """A client that takes nothing of its answers for so long is disconnected; 0 is never."""
+    stream_window_bytes: int = 64 * 1024
+    """How much of one request a client may send before it is read."""
+    room_bytes: int = ROOM_BYTES
+    """What requests over 64 KiB may take in all, from their beginning to their answer."""
     tls: ServerIdentity | None = None
 
 
@@ -79,6 +92,12 @@ class GrpcListener:
                 keepalive_timeout_seconds=settings.keepalive_answer_seconds,
                 handshake_timeout_seconds=settings.handshake_seconds,
                 message_timeout_seconds=settings.message_seconds,
+                idle_timeout_seconds=settings.idle_seconds,
+                max_age_seconds=settings.age_seconds,
+                age_grace_seconds=settings.age_grace_seconds,
+                write_timeout_seconds=settings.write_seconds,
+                stream_window_bytes=settings.stream_window_bytes,
+                room_bytes=settings.room_bytes,
                 stream_low_water_bytes=STREAM_BACKLOG_BYTES,
                 tls=None if settings.tls is None else _identity(settings.tls),
                 inbound_streams=list(self._service.inbound),
@@ -149,6 +168,8 @@ class GrpcListener:
             rejected_for_descriptors=counted.rejected_for_descriptors,
             bytes_held=counted.bytes_held,
             cut_for_slowness=counted.cut_for_slowness,
+            cut_for_floods=counted.cut_for_floods,
+            sent_elsewhere=counted.sent_elsewhere,
         )
 
     def _wake(self) -> None:

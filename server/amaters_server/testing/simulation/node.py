@@ -9,10 +9,10 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import StorageError, StorageFullError
 from amaters_server.model.keys import DATA_KEYS_END
-from amaters_server.model.queries import Answers, Read, Write
+from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.versions import dotted
 from amaters_server.node.joining import open_replica as opening
-from amaters_server.node.loop import answering
+from amaters_server.node.loop import reading
 from amaters_server.node.settings import Addresses, NodeSettings, Timing
 from amaters_server.raft import membership as rules
 from amaters_server.raft.log import Identity, Log, LogRetention
@@ -227,13 +227,17 @@ class SimNode(SimProcess):
                     self.retired |= rules.was_removed(other.machine.membership, self.id)
         self.replica.version_preference.update(self._versions)
 
+    def _answered(self, read: Read) -> Answer:
+        answer = reading.answered_at_once(self.machine, read, 2**62)
+        return [] if answer is None else answer
+
     def _carry_out(self, outbox: Outbox) -> None:
         for to, _, message in outbox.messages:
             self._send(to, message)
         for batch in outbox.writes:
             self.hand_to_disk(batch)
         for waiting in outbox.reads:
-            waiting.answers(answering.answer_quick(self.machine, waiting.reads))
+            waiting.answers([(read.ticket, self._answered(read)) for read in waiting.reads])
         for answers, answered in outbox.deliveries:
             answers(answered)
         self._notice(outbox)

@@ -149,7 +149,13 @@ class ListenerStats:
         """As `Listener.held`."""
     @property
     def cut_for_slowness(self) -> int:
-        """Connections that `Listener.cut_slow` has closed."""
+        """Connections that `Listener.cut_slow` or the write timeout has closed."""
+    @property
+    def cut_for_floods(self) -> int:
+        """Connections that sent too many PING, SETTINGS, RST_STREAM or useless frames."""
+    @property
+    def sent_elsewhere(self) -> int:
+        """Connections that were told to go, because they were idle or old."""
     @property
     def last_rejected_client(self) -> str | None:
         """The address of the last host that was over `max_connections_per_client`."""
@@ -168,12 +174,18 @@ class Listener:
         max_connections: int = 1000,
         max_connections_per_client: int = 0,
         max_descriptor: int = 0,
-        max_concurrent_streams: int = 1000,
+        max_concurrent_streams: int = 128,
         queue_limit: int = 65536,
         keepalive_interval_seconds: float = 20.0,
         keepalive_timeout_seconds: float = 20.0,
         handshake_timeout_seconds: float = 10.0,
         message_timeout_seconds: float = 30.0,
+        idle_timeout_seconds: float = 0.0,
+        max_age_seconds: float = 0.0,
+        age_grace_seconds: float = 60.0,
+        write_timeout_seconds: float = 30.0,
+        stream_window_bytes: int = ...,
+        room_bytes: int = ...,
         stream_low_water_bytes: int = ...,
         tls: TlsIdentity | None = None,
         inbound_streams: list[str] = ...,
@@ -186,7 +198,14 @@ class Listener:
         resolved once. `event_fd` is an eventfd in non-blocking mode; it stays the caller's, the
         listener keeps a duplicate. `max_message_bytes` bounds requests, not answers. A keepalive
         interval of 0 switches the server's pings off; clients may ping as they like. A client
-        that has not begun to speak after the handshake timeout is disconnected.
+        that has not begun to speak after the handshake timeout is disconnected; until it speaks
+        it takes no place of `max_connections` or of its address.
+        A client is sent elsewhere (GOAWAY) after the idle timeout without a call, and after the
+        maximum age, more or less a tenth; calls in progress have the grace after that. One that
+        takes nothing of its answers for the write timeout is disconnected. 0 is no limit.
+        Requests of more than 64 KiB wait for a part of `room_bytes` before they are read, one
+        connection's for a part of half of that; too many that wait are RESOURCE_EXHAUSTED. While
+        8 MiB of answers wait for a connection, no more of its calls are read.
         With `tls` plain-text clients are refused. `inbound_streams` are paths of methods. Such a
         stream is not read while more than `inbound_backlog_bytes` wait for `take_messages`.
         `interactive_streams` maps paths to paths of unary methods; such a stream is not read

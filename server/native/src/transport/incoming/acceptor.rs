@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::transport::incoming::connection::Accepted;
 use crate::transport::incoming::worker::{Order, Worker};
+use crate::transport::queue::backlog::Load;
 use crate::transport::queue::permit::ConnectionPermit;
 use crate::transport::queue::shared::{Counters, Peer, Shared};
 use crate::transport::tls::Material;
@@ -147,7 +148,7 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         address: address.to_string(),
         tls: tls.is_some(),
         certificate: None,
-        load: Arc::default(),
+        load: Arc::new(Load::new(shared.room.share())),
     };
     let Some(permit) = ConnectionPermit::acquire(shared, id, address.ip(), peer) else {
         Counters::add(&shared.counters.rejected, 1);

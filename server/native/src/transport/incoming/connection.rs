@@ -1,25 +1,26 @@
 //! A connection from its acceptance to its end: limits, TLS handshake, HTTP/2.
 
-use std::io;
 use std::net::TcpStream as StdStream;
-use std::pin::{pin, Pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
 use crate::transport::incoming::handler::{handle, Origin};
+use crate::transport::incoming::upkeep::{Facts, Upkeep, Verdict};
+use crate::transport::incoming::watched::{Seen, Watched};
+use crate::transport::queue::backlog::Load;
 use crate::transport::queue::permit::ConnectionPermit;
-use crate::transport::queue::shared::{Counters, Shared};
+use crate::transport::queue::shared::{Counters, Shared, CONNECTION_WINDOW};
 use crate::transport::queue::state::{Phase, State};
 
 /// How much of one answer HTTP/2 may take before the socket does.
@@ -44,7 +45,7 @@ pub fn spawn(state: &State, accepted: Accepted) {
 }
 
 async fn serve(accepted: Accepted, origin: Arc<Origin>, phase: watch::Receiver<Phase>) {
-    let permit = accepted.permit;
+    let permit = Arc::new(accepted.permit);
     let Ok(stream) = TcpStream::from_std(accepted.stream) else {
         return;
     };
@@ -52,36 +53,48 @@ async fn serve(accepted: Accepted, origin: Arc<Origin>, phase: watch::Receiver<P
     let _ = stream.set_nodelay(true);
     let Some(config) = accepted.tls else {
         Counters::add(&origin.shared.counters.connections_total, 1);
-        return speak(stream, origin, phase).await;
+        return speak(stream, permit, origin, phase).await;
     };
     let limit = origin.shared.settings.handshake_timeout;
-    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+    let handshake = timeout(limit, TlsAcceptor::from(config).accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = origin.load.until_cut() => {
+            return Counters::add(&origin.shared.counters.handshake_failures, 1);
+        }
+    };
+    match shaken {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
             if let Some(leaf) = session.peer_certificates().and_then(<[_]>::first) {
                 permit.identify(leaf.to_vec());
             }
             Counters::add(&origin.shared.counters.connections_total, 1);
-            speak(stream, origin, phase).await;
+            speak(stream, permit, origin, phase).await;
         }
         Ok(Err(_)) | Err(_) => Counters::add(&origin.shared.counters.handshake_failures, 1),
     }
 }
 
-/// Speak HTTP/2 until the client, a failure or a drain ends it.
-async fn speak<S>(stream: S, origin: Arc<Origin>, mut phase: watch::Receiver<Phase>)
-where
+/// Speak HTTP/2 until the client, a failure, a limit or a drain ends it.
+async fn speak<S>(
+    stream: S,
+    permit: Arc<ConnectionPermit>,
+    origin: Arc<Origin>,
+    mut phase: watch::Receiver<Phase>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (shared, load) = (origin.shared.clone(), origin.load.clone());
-    let greeting = Arc::new(Greeting::default());
-    let stream = Watched {
-        stream,
-        greeting: greeting.clone(),
-    };
+    let stream = Watched::new(stream, permit.clone(), shared.clone());
+    let seen = stream.seen.clone();
     let service = service_fn(move |request| handle(origin.clone(), request));
     let mut connection = pin!(builder(&shared).serve_connection(TokioIo::new(stream), service));
     let mut patience = pin!(sleep(shared.settings.handshake_timeout));
+    let mut upkeep = Upkeep::new(&shared.settings.upkeep, Instant::now());
+    let period = upkeep.period();
+    let mut look = interval(period.unwrap_or(Duration::from_secs(60)));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut greeted = false;
     let mut draining = false;
     loop {
@@ -91,7 +104,7 @@ where
             _ = connection.as_mut() => return,
             () = load.until_cut() => return,
             _ = patience.as_mut(), if !greeted => {
-                if !greeting.complete() {
+                if !seen.greeted() {
                     Counters::add(&shared.counters.handshake_failures, 1);
                     return;
                 }
@@ -102,7 +115,30 @@ where
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
+            _ = look.tick(), if period.is_some() => {
+                match upkeep.look(Instant::now(), facts(&load, &seen)) {
+                    Verdict::Keep => {}
+                    Verdict::SendElsewhere => {
+                        Counters::add(&shared.counters.sent_elsewhere, 1);
+                        permit.give_up();
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Verdict::End => return,
+                    Verdict::Stalled => {
+                        return Counters::add(&shared.counters.cut_for_slowness, 1);
+                    }
+                }
+            }
         }
+    }
+}
+
+fn facts(load: &Load, seen: &Seen) -> Facts {
+    Facts {
+        calls: load.calls(),
+        opened: seen.opened(),
+        held: load.held(),
+        taken: load.taken(),
     }
 }
 
@@ -113,85 +149,13 @@ fn builder(shared: &Shared) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(settings.max_concurrent_streams)
-        // Clients whose deadlines pass together reset many calls at once; that is no attack.
+        // All calls of a client may be reset before they are looked at; `Strikes` limits the rate.
         .max_pending_accept_reset_streams(settings.max_concurrent_streams as usize)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .max_header_list_size(64 << 10)
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(16 << 10)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout);
     builder
-}
-
-/// Whether the client has sent as much as HTTP/2's opening words.
-#[derive(Default)]
-struct Greeting {
-    received: AtomicUsize,
-    done: AtomicBool,
-}
-
-impl Greeting {
-    const LENGTH: usize = 24;
-
-    fn count(&self, bytes: usize) {
-        if !self.done.load(Relaxed)
-            && self.received.fetch_add(bytes, Relaxed) + bytes >= Self::LENGTH
-        {
-            self.done.store(true, Relaxed);
-        }
-    }
-
-    fn complete(&self) -> bool {
-        self.done.load(Relaxed)
-    }
-}
-
-/// A stream that counts what is read until the greeting is complete.
-struct Watched<S> {
-    stream: S,
-    greeting: Arc<Greeting>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.greeting.count(buffer.filled().len() - before);
-        poll
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }

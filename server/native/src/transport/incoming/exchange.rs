@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::transport::incoming::request_reader::RequestReader;
-use crate::transport::queue::backlog::Held;
+use crate::transport::queue::backlog::{Held, Load};
 use crate::transport::queue::call::{Call, End};
 use crate::transport::queue::calls::Calls;
 use crate::transport::queue::room::Place;
@@ -29,6 +29,8 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// Dropping it means that the call is over, one way or another.
 pub struct Exchange {
     pub call: Arc<Call>,
+    /// Of the connection.
+    pub load: Arc<Load>,
     pub shared: Arc<Shared>,
     pub calls: Arc<Calls>,
     pub deadline: Option<Pin<Box<Sleep>>>,
@@ -134,6 +136,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.abandon();
+        self.load.end_call();
         self.shared.counters.calls_in_flight.fetch_sub(1, Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{poll_fn, Future};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{ready, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -15,7 +15,9 @@ use tokio::time::{sleep_until, Instant, Sleep};
 use crate::transport::incoming::exchange::{
     not_grpc, out_of_time, trailers_only, Answer, Exchange,
 };
-use crate::transport::incoming::request_reader::{Messages, Purpose, Repeated, RequestReader};
+use crate::transport::incoming::request_reader::{
+    Messages, OnlyMessage, Purpose, Repeated, RequestReader,
+};
 use crate::transport::queue::backlog::Load;
 use crate::transport::queue::calls::Calls;
 use crate::transport::queue::inbound::Inbound;
@@ -23,7 +25,7 @@ use crate::transport::queue::room::Places;
 use crate::transport::queue::shared::{Counters, Queued, Shared, StreamKind};
 use crate::transport::wire::arrival::Arrival;
 use crate::transport::wire::compression::{Encoding, Negotiated};
-use crate::transport::wire::framing::{self, Fault, Splitter};
+use crate::transport::wire::framing::{Fault, Single, Splitter};
 use crate::transport::wire::headers;
 use crate::transport::wire::status;
 
@@ -57,27 +59,33 @@ fn refuse(code: u16, message: &str) -> Refusal {
 }
 
 async fn receive(origin: &Arc<Origin>, request: Request<Incoming>) -> Result<Exchange, Refusal> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     check_protocol(&head.method, &head.headers)?;
     Counters::add(&origin.shared.counters.calls_total, 1);
     let deadline = deadline(&head.headers)?;
     let mut timer = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
     let encoding = Encoding::of(&head.headers);
     let limit = origin.shared.settings.max_message_bytes;
-    let mut arrival = Arrival::new(origin.shared.settings.message_timeout);
-    let reading = async {
-        let reading = framing::read_body(&mut body, limit, encoding);
-        let whole = arrival.in_time(reading).await?;
-        let place = origin.shared.room.clone().place(whole.size()?).await;
-        Ok((whole.finish()?, place))
+    let mut reader = OnlyMessage {
+        body,
+        single: Single::request(limit, encoding),
+        arrival: Arrival::new(origin.shared.settings.message_timeout),
+        places: Places::new(&origin.shared.room, origin.load.share()),
+        ended: false,
     };
+    let load = &origin.load;
+    let reading = poll_fn(|cx| {
+        // A client that does not take its answers gets no more of them.
+        ready!(load.poll_taken(cx));
+        reader.poll(cx)
+    });
     let (message, place) = in_time(reading, &mut timer)
         .await
         .ok_or_else(|| Box::new(trailers_only(out_of_time())))?
         .map_err(|fault: Fault| Box::new(trailers_only(fault.trailers())))?;
     Counters::add(&origin.shared.counters.bytes_received, message.len() as u64);
     let mut exchange = open(origin, &head, timer, false)?;
-    exchange.place = Some(place);
+    exchange.place = place;
     announce(origin, queued(origin, &exchange, head, message, deadline))?;
     Ok(exchange)
 }
@@ -101,8 +109,7 @@ fn begin(
             Encoding::of(&head.headers),
         ),
         arrival: Arrival::new(shared.settings.message_timeout),
-        places: matches!(kind, StreamKind::AnsweredEach(_))
-            .then(|| Places::new(shared.room.clone())),
+        places: Places::new(&shared.room, origin.load.share()),
         ended: false,
     };
     let continues = matches!(kind, StreamKind::AnsweredEach(_));
@@ -116,7 +123,11 @@ fn begin(
         }
         StreamKind::AnsweredEach(method) => {
             queued.uri = method;
-            Purpose::AnswerEach(Box::new(Repeated::new(queued, shared.clone())))
+            Purpose::AnswerEach(Box::new(Repeated::new(
+                queued,
+                shared.clone(),
+                origin.load.clone(),
+            )))
         }
     };
     exchange.reader = Some(Box::new(RequestReader {
@@ -190,8 +201,10 @@ fn open(
         ));
     };
     Counters::add(&origin.shared.counters.calls_in_flight, 1);
+    origin.load.begin_call();
     Ok(Exchange {
         call,
+        load: origin.load.clone(),
         shared: origin.shared.clone(),
         calls: origin.calls.clone(),
         deadline,

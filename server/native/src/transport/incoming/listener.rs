@@ -18,8 +18,10 @@ use crate::transport::incoming::worker::{Order, Worker};
 use crate::transport::queue::backlog::Held;
 use crate::transport::queue::call::End;
 use crate::transport::queue::calls::{worker_of, MAX_WORKERS};
-use crate::transport::queue::py_convert::{self, os_error, seconds, Failure, Paths, PyMetadata};
-use crate::transport::queue::shared::{Settings, Shared, StreamKind};
+use crate::transport::queue::py_convert::{
+    self, limit, os_error, seconds, Failure, Paths, PyMetadata,
+};
+use crate::transport::queue::shared::{Settings, Shared, StreamKind, Upkeep};
 use crate::transport::queue::state::Phase;
 use crate::transport::queue::stats::{Connection, ListenerStats};
 use crate::transport::tls::{Material, TlsIdentity};
@@ -133,10 +135,12 @@ impl Drop for Listener {
 impl Listener {
     #[new]
     #[pyo3(signature = (*, address, event_fd, threads=1, max_message_bytes=16 << 20,
-        max_connections=1000, max_connections_per_client=0, max_descriptor=0, max_concurrent_streams=1000,
+        max_connections=1000, max_connections_per_client=0, max_descriptor=0, max_concurrent_streams=128,
         queue_limit=65536,
         keepalive_interval_seconds=20.0, keepalive_timeout_seconds=20.0,
-        handshake_timeout_seconds=10.0, message_timeout_seconds=30.0, stream_low_water_bytes=256 << 10, tls=None,
+        handshake_timeout_seconds=10.0, message_timeout_seconds=30.0,
+        idle_timeout_seconds=0.0, max_age_seconds=0.0, age_grace_seconds=60.0, write_timeout_seconds=30.0,
+        stream_window_bytes=64 << 10, room_bytes=32 << 20, stream_low_water_bytes=256 << 10, tls=None,
         inbound_streams=Vec::new(), interactive_streams=HashMap::new(),
         inbound_backlog_bytes=4 << 20))]
     #[allow(clippy::too_many_arguments)]
@@ -154,6 +158,12 @@ impl Listener {
         keepalive_timeout_seconds: f64,
         handshake_timeout_seconds: f64,
         message_timeout_seconds: f64,
+        idle_timeout_seconds: f64,
+        max_age_seconds: f64,
+        age_grace_seconds: f64,
+        write_timeout_seconds: f64,
+        stream_window_bytes: u32,
+        room_bytes: usize,
         stream_low_water_bytes: usize,
         tls: Option<&Bound<'_, TlsIdentity>>,
         inbound_streams: Vec<String>,
@@ -165,8 +175,12 @@ impl Listener {
                 "threads must be 1..={MAX_WORKERS}"
             )));
         }
-        let interval = seconds("keepalive_interval_seconds", keepalive_interval_seconds)?;
-        let patience = seconds("message_timeout_seconds", message_timeout_seconds)?;
+        let upkeep = Upkeep {
+            idle: limit("idle_timeout_seconds", idle_timeout_seconds)?,
+            max_age: limit("max_age_seconds", max_age_seconds)?,
+            grace: seconds("age_grace_seconds", age_grace_seconds)?,
+            untaken: limit("write_timeout_seconds", write_timeout_seconds)?,
+        };
         let settings = Settings {
             max_message_bytes,
             max_connections: max_connections.into(),
@@ -174,10 +188,13 @@ impl Listener {
             max_descriptor,
             max_concurrent_streams,
             queue_limit,
-            keepalive_interval: (!interval.is_zero()).then_some(interval),
+            keepalive_interval: limit("keepalive_interval_seconds", keepalive_interval_seconds)?,
             keepalive_timeout: seconds("keepalive_timeout_seconds", keepalive_timeout_seconds)?,
             handshake_timeout: seconds("handshake_timeout_seconds", handshake_timeout_seconds)?,
-            message_timeout: (!patience.is_zero()).then_some(patience),
+            message_timeout: limit("message_timeout_seconds", message_timeout_seconds)?,
+            upkeep,
+            stream_window: stream_window_bytes,
+            room: room_bytes,
             stream_low_water: stream_low_water_bytes,
             streams: streams(inbound_streams, interactive_streams)?,
             inbound_backlog: inbound_backlog_bytes,

@@ -6,4 +6,6 @@ mod exchange;
 mod handler;
 pub mod listener;
 mod request_reader;
+mod upkeep;
+mod watched;
 mod worker;

@@ -9,14 +9,48 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::transport::queue::backlog::Load;
 use crate::transport::queue::call::End;
 use crate::transport::queue::inbound::Inbound;
 use crate::transport::queue::inbox::cost;
 use crate::transport::queue::room::{Place, Places};
 use crate::transport::queue::shared::{Counters, Queued, Shared};
 use crate::transport::wire::arrival::Arrival;
-use crate::transport::wire::framing::{Fault, Splitter};
+use crate::transport::wire::framing::{Fault, Single, Splitter};
 use crate::transport::wire::status;
+
+/// Reads a request that is one message, and limits how long that may take once there is room.
+pub struct OnlyMessage {
+    pub body: Incoming,
+    pub single: Single,
+    pub arrival: Arrival,
+    pub places: Places,
+    pub ended: bool,
+}
+
+impl OnlyMessage {
+    /// The message, and its place when it needs one.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Bytes, Option<Place>), Fault>> {
+        loop {
+            ready!(self.places.poll(self.single.need()?, cx))?;
+            if self.ended {
+                let message = self.single.finish()?;
+                let place = self.places.take(message.len());
+                return Poll::Ready(Ok((message, place)));
+            }
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return self.arrival.poll(cx).map(Err),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        self.single.add(chunk)?;
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Fault::Gone)),
+                Poll::Ready(None) => self.ended = true,
+            }
+        }
+    }
+}
 
 /// Cuts the messages out of a request, and limits how long each may take to arrive.
 pub struct Messages {
@@ -24,8 +58,8 @@ pub struct Messages {
     pub splitter: Splitter,
     /// Runs while a message is only partly here.
     pub arrival: Arrival,
-    /// For the next message, where messages need one.
-    pub places: Option<Places>,
+    /// For the next message.
+    pub places: Places,
     pub ended: bool,
 }
 
@@ -33,9 +67,7 @@ impl Messages {
     /// The next message; None after the last.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         loop {
-            if let Some(places) = &mut self.places {
-                ready!(places.poll(self.splitter.size()?, cx));
-            }
+            ready!(self.places.poll(self.splitter.need()?, cx))?;
             if let Some(message) = self.splitter.next_message()? {
                 self.arrival.restart();
                 return Poll::Ready(Ok(Some(message)));
@@ -69,6 +101,8 @@ impl Messages {
                 Poll::Ready(Err(fault)) => return (found, Poll::Ready(Err(fault))),
                 Poll::Ready(Ok(None)) => return (found, Poll::Ready(Ok(true))),
                 Poll::Ready(Ok(Some(message))) => {
+                    // From here on it counts as held until Python takes it.
+                    self.places.take(0);
                     size += cost(std::slice::from_ref(&message));
                     found.push(message);
                 }
@@ -160,15 +194,18 @@ pub struct Repeated {
     held: usize,
     place: Option<Place>,
     shared: Arc<Shared>,
+    /// Of the connection.
+    load: Arc<Load>,
 }
 
 impl Repeated {
-    pub fn new(template: Queued, shared: Arc<Shared>) -> Self {
+    pub fn new(template: Queued, shared: Arc<Shared>, load: Arc<Load>) -> Self {
         Repeated {
             template,
             held: 0,
             place: None,
             shared,
+            load,
         }
     }
 
@@ -177,6 +214,8 @@ impl Repeated {
             return Poll::Pending;
         }
         self.release();
+        // A client that does not take its answers gets no more of them.
+        ready!(self.load.poll_taken(cx));
         let message = match messages.poll_next(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
@@ -186,7 +225,7 @@ impl Repeated {
         let shared = &self.shared;
         Counters::add(&shared.counters.bytes_received, message.len() as u64);
         self.held = message.len();
-        self.place = messages.places.as_mut().and_then(Places::take);
+        self.place = messages.places.take(self.held);
         shared.backlog.hold(self.held);
         self.template.call.expect();
         let queued = Queued {

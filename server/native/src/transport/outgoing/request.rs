@@ -230,5 +230,6 @@ fn faulty(fault: Fault) -> (u16, String) {
         Fault::Gone => (UNAVAILABLE, "the answer breaks off".into()),
         Fault::Status(code, text) if code == status::RESOURCE_EXHAUSTED => (code, text),
         Fault::Status(_, text) => (INTERNAL, text),
+        Fault::NoRoom(text) => (status::RESOURCE_EXHAUSTED, text),
     }
 }

@@ -3,19 +3,29 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::transport::queue::room::Share;
 use crate::transport::wakeup::Wakeup;
 use crate::transport::wire::framing::compressed;
+
+/// While a connection holds so much, no more of its calls are read.
+const ENOUGH: usize = 8 << 20;
 
 /// One connection's part.
 #[derive(Default)]
 pub struct Load {
     held: AtomicUsize,
     taken: AtomicU64,
+    /// Calls that are not over.
+    calls: AtomicUsize,
+    /// Those that wait until less than `ENOUGH` is held.
+    readers: Mutex<Vec<Waker>>,
+    share: Arc<Share>,
     last: Mutex<Look>,
     is_cut: AtomicBool,
     cut: Notify,
@@ -29,6 +39,58 @@ struct Look {
 }
 
 impl Load {
+    pub fn new(share: Share) -> Self {
+        Load {
+            share: Arc::new(share),
+            ..Load::default()
+        }
+    }
+
+    /// What its requests may take of the room.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    pub fn calls(&self) -> usize {
+        self.calls.load(SeqCst)
+    }
+
+    pub fn begin_call(&self) {
+        self.calls.fetch_add(1, SeqCst);
+    }
+
+    pub fn end_call(&self) {
+        self.calls.fetch_sub(1, SeqCst);
+    }
+
+    /// How many bytes have been written since the start.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(SeqCst)
+    }
+
+    /// Ready while the client takes its answers: not much of them is held.
+    pub fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.held() < ENOUGH {
+            return Poll::Ready(());
+        }
+        let mut readers = self.readers.lock();
+        if self.held() < ENOUGH {
+            return Poll::Ready(());
+        }
+        if !readers.iter().any(|one| one.will_wake(cx.waker())) {
+            readers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn release(&self, size: usize) {
+        let before = self.held.fetch_sub(size, SeqCst);
+        if before >= ENOUGH && before - size < ENOUGH {
+            let readers = std::mem::take(&mut *self.readers.lock());
+            readers.into_iter().for_each(Waker::wake);
+        }
+    }
+
     pub fn held(&self) -> usize {
         self.held.load(SeqCst)
     }
@@ -138,7 +200,7 @@ impl Held {
         let saved = self.frame.len() - frame.len();
         self.frame = frame;
         if let Some(load) = &self.load {
-            load.held.fetch_sub(saved, SeqCst);
+            load.release(saved);
             load.taken.fetch_add(saved as u64, SeqCst);
         }
         self.backlog.release(saved);
@@ -168,7 +230,7 @@ impl Buf for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(load) = &self.load {
-            load.held.fetch_sub(self.frame.len(), SeqCst);
+            load.release(self.frame.len());
         }
         self.backlog.release(self.frame.len());
     }
@@ -231,6 +293,25 @@ mod tests {
         drop(sent);
 
         assert!(!load.is_slow(12), "it holds nothing");
+    }
+
+    #[test]
+    fn calls_of_a_connection_are_read_while_it_takes_its_answers() {
+        let (backlog, _event) = backlog();
+        let load = Arc::new(Load::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let small = Held::new(vec![0; ENOUGH - 1], &backlog).on(&load);
+        assert!(load.poll_taken(&mut cx).is_ready());
+
+        let one_more = Held::new(vec![0; 1], &backlog).on(&load);
+        assert!(load.poll_taken(&mut cx).is_pending());
+        assert!(load.poll_taken(&mut cx).is_pending());
+        assert_eq!(load.readers.lock().len(), 1);
+
+        drop(one_more);
+        assert!(load.poll_taken(&mut cx).is_ready());
+        assert!(load.readers.lock().is_empty());
+        drop(small);
     }
 
     #[test]

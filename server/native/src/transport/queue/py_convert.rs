@@ -27,6 +27,11 @@ pub fn seconds(name: &str, value: f64) -> PyResult<Duration> {
         .map_err(|_| PyValueError::new_err(format!("{name} cannot be {value}")))
 }
 
+/// A time that is no limit when it is 0.
+pub fn limit(name: &str, value: f64) -> PyResult<Option<Duration>> {
+    seconds(name, value).map(|time| (!time.is_zero()).then_some(time))
+}
+
 pub fn os_error(error: &io::Error, what: &str) -> PyErr {
     PyOSError::new_err((
         error.raw_os_error().unwrap_or(0),

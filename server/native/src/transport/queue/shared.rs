@@ -19,6 +19,11 @@ use crate::transport::queue::room::Room;
 use crate::transport::wakeup::Wakeup;
 use crate::transport::wire::headers::Metadata;
 
+/// How much of all its requests a client may send before they are read.
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How long a request waits for room where messages may take any time to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub struct Settings {
     pub max_message_bytes: usize,
     /// Changed while running.
@@ -34,11 +39,37 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// How long a message may take from its first byte, or its request's headers, to its last byte.
     pub message_timeout: Option<Duration>,
+    pub upkeep: Upkeep,
+    /// How much of one request a client may send before it is read.
+    pub stream_window: u32,
+    /// How much large requests may take together.
+    pub room: usize,
     pub stream_low_water: usize,
     /// Methods whose requests are streams, by path.
     pub streams: HashMap<String, StreamKind>,
     /// How much of one inbound stream may wait for Python before it is no longer read.
     pub inbound_backlog: usize,
+}
+
+impl Settings {
+    /// How many requests of a connection may wait for room: what they have sent already must not
+    /// take more than half of its window, or they would keep the others of it waiting.
+    fn waiting_of_one(&self) -> usize {
+        (CONNECTION_WINDOW / 2 / self.stream_window.max(1)) as usize
+    }
+}
+
+/// How long a connection may last.
+#[derive(Clone, Default)]
+pub struct Upkeep {
+    /// Without a call.
+    pub idle: Option<Duration>,
+    /// At all, more or less; its client is sent elsewhere then.
+    pub max_age: Option<Duration>,
+    /// After that, for calls in progress.
+    pub grace: Duration,
+    /// Without taking anything of its answers.
+    pub untaken: Option<Duration>,
 }
 
 /// What becomes of the messages of a request that is a stream.
@@ -71,6 +102,8 @@ pub struct Peer {
 
 #[derive(Default)]
 pub struct Counters {
+    /// Connections that take a place.
+    pub open: AtomicU64,
     pub connections_total: AtomicU64,
     pub calls_total: AtomicU64,
     pub calls_in_flight: AtomicU64,
@@ -81,6 +114,8 @@ pub struct Counters {
     pub rejected_per_client: AtomicU64,
     pub rejected_for_descriptors: AtomicU64,
     pub cut_for_slowness: AtomicU64,
+    pub cut_for_floods: AtomicU64,
+    pub sent_elsewhere: AtomicU64,
 }
 
 impl Counters {
@@ -110,7 +145,11 @@ impl Shared {
     pub fn new(settings: Settings, event_fd: i32) -> io::Result<Self> {
         let wakeup = Arc::new(Wakeup::new(event_fd)?);
         Ok(Shared {
-            room: Arc::new(Room::new(settings.max_message_bytes)),
+            room: Arc::new(Room::new(
+                settings.room,
+                settings.waiting_of_one(),
+                settings.message_timeout.unwrap_or(PATIENCE) / 2,
+            )),
             settings,
             counters: Counters::default(),
             peers: Mutex::default(),
@@ -232,6 +271,9 @@ mod tests {
             keepalive_timeout: Duration::ZERO,
             handshake_timeout: Duration::ZERO,
             message_timeout: None,
+            upkeep: Upkeep::default(),
+            stream_window: 0,
+            room: 0,
             stream_low_water: 0,
             streams: HashMap::new(),
             inbound_backlog: 0,

@@ -21,6 +21,8 @@ pub struct ListenerStats {
     rejected_for_descriptors: u64,
     bytes_held: u64,
     cut_for_slowness: u64,
+    cut_for_floods: u64,
+    sent_elsewhere: u64,
     last_rejected_client: Option<String>,
 }
 
@@ -40,6 +42,8 @@ impl ListenerStats {
             rejected_for_descriptors: counters.rejected_for_descriptors.load(Relaxed),
             bytes_held: shared.backlog.held() as u64,
             cut_for_slowness: counters.cut_for_slowness.load(Relaxed),
+            cut_for_floods: counters.cut_for_floods.load(Relaxed),
+            sent_elsewhere: counters.sent_elsewhere.load(Relaxed),
             last_rejected_client: shared.hosts.last_turned_away().map(|host| host.to_string()),
         }
     }

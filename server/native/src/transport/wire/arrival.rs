@@ -1,8 +1,8 @@
 //! How long a request may take to arrive: a client that stops in the middle of a message must not
 //! hold its bytes for ever, whether the call names a deadline or not.
 
-use std::future::{poll_fn, Future};
-use std::pin::{pin, Pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,18 +33,5 @@ impl Arrival {
     /// Another message begins.
     pub fn restart(&mut self) {
         self.timer = None;
-    }
-
-    /// The future's result, or the fault when the time is over first.
-    pub async fn in_time<T>(
-        &mut self,
-        future: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Pending => self.poll(cx).map(Err),
-            ready => ready,
-        })
-        .await
     }
 }

@@ -1,13 +1,9 @@
 //! gRPC's length-prefixed messages, in both directions.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::transport::wire::compression::{
     announced_size, deflate, inflate, Encoding, InflateError, ACCEPTED, ACCEPT_ENCODING,
@@ -17,6 +13,8 @@ use crate::transport::wire::status::{
 };
 
 pub const PREFIX: usize = 5;
+/// Messages up to this size need no room: they never wait for large ones.
+pub const SMALL: usize = 64 << 10;
 /// A message may announce any length: no more than this is set aside before it comes.
 const TRUSTED: usize = 1 << 20;
 const SPLIT_IT: &str =
@@ -46,14 +44,18 @@ pub enum Fault {
     /// The other side went away in the middle.
     Gone,
     Status(u16, String),
+    /// There is no memory for it now.
+    NoRoom(String),
 }
 
 impl Fault {
     /// As a client receives it.
     pub fn trailers(self) -> HeaderMap {
-        let Fault::Status(code, text) = self else {
+        let (code, text) = match self {
+            Fault::Status(code, text) => (code, text),
+            Fault::NoRoom(text) => return status::overloaded(&text),
             // No client is left to read it.
-            return status::failed(UNAVAILABLE, "");
+            Fault::Gone => return status::failed(UNAVAILABLE, ""),
         };
         let mut trailers = status::failed(code, &text);
         if code == UNIMPLEMENTED {
@@ -71,6 +73,14 @@ pub fn unfinished(limit: Duration) -> Fault {
         limit.as_millis()
     );
     fault(DEADLINE_EXCEEDED, text)
+}
+
+/// A message for which there is no memory beside those under way.
+pub fn no_room(size: usize) -> Fault {
+    Fault::NoRoom(format!(
+        "no room for a request of {size} bytes beside the large requests under way: retry after \
+         1 s, with fewer of them at once"
+    ))
 }
 
 fn fault(code: u16, text: impl Into<String>) -> Fault {
@@ -129,18 +139,23 @@ impl Splitter {
         Ok(Some(message))
     }
 
-    /// How large the next message will be, if all of it is here; 0 when something is missing.
-    pub fn size(&self) -> Result<usize, Fault> {
+    /// How much room the next message needs, as far as that is known; 0 when it needs none.
+    ///
+    /// A large one needs it before it is here, and what it may be inflated to from the beginning:
+    /// who waits for more while it holds some keeps others from either.
+    pub fn need(&self) -> Result<usize, Fault> {
         let seen = self.seen();
-        let Some(whole) = self.whole(seen)? else {
+        let whole = self.whole(seen)?;
+        let Some(announced) = announced(seen) else {
             return Ok(0);
         };
-        let message = &seen[PREFIX..whole];
-        Ok(if seen[0] == 1 {
-            message.len().max(announced_size(message).min(self.limit))
-        } else {
-            message.len()
-        })
+        let size = match (seen[0], whole) {
+            (1, _) if announced > SMALL => announced + self.limit,
+            (1, Some(whole)) => announced_size(&seen[PREFIX..whole]).min(self.limit),
+            (1, None) => 0,
+            _ => announced,
+        };
+        Ok(if size > SMALL { size } else { 0 })
     }
 
     fn seen(&self) -> &[u8] {
@@ -236,6 +251,13 @@ impl Single {
         }
     }
 
+    /// One that a client sends, and may split when it is too large.
+    pub fn request(limit: usize, encoding: Encoding) -> Self {
+        let mut single = Single::new(limit, encoding);
+        single.splitter.advice = SPLIT_IT;
+        single
+    }
+
     pub fn add(&mut self, chunk: Bytes) -> Result<(), Fault> {
         self.splitter.push(chunk);
         let seen = self.splitter.seen();
@@ -247,33 +269,16 @@ impl Single {
         }
     }
 
-    /// How large the message will be.
-    pub fn size(&self) -> Result<usize, Fault> {
-        self.splitter.size()
+    /// As `Splitter::need`.
+    pub fn need(&self) -> Result<usize, Fault> {
+        self.splitter.need()
     }
 
-    pub fn finish(mut self) -> Result<Bytes, Fault> {
+    pub fn finish(&mut self) -> Result<Bytes, Fault> {
         let found = self.splitter.next_message()?;
         self.splitter.finish()?;
         found.ok_or_else(|| fault(INTERNAL, "a body without its message"))
     }
-}
-
-/// Read the body to its end.
-pub async fn read_body(
-    body: &mut Incoming,
-    limit: usize,
-    encoding: Encoding,
-) -> Result<Single, Fault> {
-    let mut single = Single::new(limit, encoding);
-    single.splitter.advice = SPLIT_IT;
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let frame = frame.map_err(|_| Fault::Gone)?;
-        if let Ok(chunk) = frame.into_data() {
-            single.add(chunk)?;
-        }
-    }
-    Ok(single)
 }
 
 #[cfg(test)]
@@ -379,6 +384,27 @@ mod tests {
             assert_eq!(splitter.finish(), Ok(()));
             assert_eq!(found, [&long[..], b"plain"]);
         }
+    }
+
+    #[test]
+    fn large_messages_need_room_before_they_are_here() {
+        let need = |encoding, seen: &[u8]| {
+            let mut splitter = Splitter::new(1 << 20, encoding);
+            splitter.push(Bytes::copy_from_slice(seen));
+            splitter.need()
+        };
+        let bomb = compressed(&framed(&[0; 1 << 20]).unwrap()).unwrap();
+
+        assert_eq!(need(Encoding::Identity, b"\0\0\x01"), Ok(0));
+        assert_eq!(need(Encoding::Identity, b"\0\0\x01\0\0half"), Ok(0));
+        assert_eq!(need(Encoding::Identity, b"\0\0\x01\0\x01"), Ok(SMALL + 1));
+        assert_eq!(need(Encoding::Gzip, b"\x01\0\x01\0\0"), Ok(0));
+        assert_eq!(
+            need(Encoding::Gzip, b"\x01\0\x01\0\x01"),
+            Ok(SMALL + 1 + (1 << 20))
+        );
+        assert_eq!(need(Encoding::Gzip, &bomb[..bomb.len() - 1]), Ok(0));
+        assert_eq!(need(Encoding::Gzip, &bomb), Ok(1 << 20));
     }
 
     #[test]

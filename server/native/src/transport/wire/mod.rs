@@ -2,6 +2,7 @@
 
 pub mod arrival;
 pub mod compression;
+pub mod frames;
 pub mod framing;
 pub mod headers;
 pub mod status;

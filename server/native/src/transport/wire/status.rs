@@ -13,6 +13,8 @@ pub const UNAVAILABLE: u16 = 14;
 
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// The stable code of an error.
+static CODE: HeaderName = HeaderName::from_static("amaters-code");
 
 /// What a grpc-message escapes beside everything that is not ASCII.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -38,10 +40,14 @@ pub fn failed(code: u16, message: &str) -> HeaderMap {
 }
 
 pub fn too_many_calls() -> HeaderMap {
-    failed(
-        RESOURCE_EXHAUSTED,
-        "too many calls are waiting: retry after a pause",
-    )
+    overloaded("too many calls are waiting: retry after a pause")
+}
+
+/// A refusal after which the same call may be made again, unlike that of a message too large.
+pub fn overloaded(message: &str) -> HeaderMap {
+    let mut trailers = failed(RESOURCE_EXHAUSTED, message);
+    trailers.insert(CODE.clone(), HeaderValue::from_static("overloaded"));
+    trailers
 }
 
 /// What the other side's trailers say: the error is a code that is not OK, and its text.

@@ -287,22 +287,6 @@ async def test_a_client_that_is_merely_idle_stays(serving, dial) -> None:
         assert server.listener.stats().handshake_failures == 0
 
 
-async def test_a_client_may_ping_as_it_likes(serving, dial) -> None:
-    async with serving() as server, asyncio.timeout(60):
-        wire = await dial(server)
-        wire.writer.write(PREFACE + frame(SETTINGS, 0, 0))
-        seen = []
-        for number in range(300):
-            wire.writer.write(frame(PING, 0, 0, b"%08d" % number))
-            seen += await wire.frames(PING)
-        wire.writer.write(request(headers(), MESSAGE))
-        seen += await wire.frames(DATA)
-
-        assert GOAWAY not in {kind for kind, _, _ in seen}
-        assert (PING, 1, b"00000299") in seen
-        assert seen[-1][2] == MESSAGE
-
-
 async def test_a_client_that_answers_no_ping_is_disconnected(serving, dial) -> None:
     settings = {"keepalive_interval_seconds": 0.1, "keepalive_timeout_seconds": 0.1}
     async with serving(**settings) as server, asyncio.timeout(60):

@@ -1,7 +1,8 @@
 """Callers that do not take their answers, on a real process."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.slow
 ROW = 200_000
 ROWS = 19
 GROWTH_BYTES = 64 << 20
+LARGE = (4 << 20) - 4096
 
 
 def resident(pid: int) -> int:
@@ -96,6 +98,37 @@ async def test_answers_that_nobody_takes_are_bounded_and_given_back(filled, call
     assert most - before < 2 * GROWTH_BYTES
     assert resident(filled.pid) - before < GROWTH_BYTES
     assert "client.too_slow" in filled.log
+
+
+@pytest.mark.parametrize("method", ["ExecuteQuery", "ExecuteInteractive"])
+async def test_large_values_that_nobody_takes_are_bounded_and_given_back(filled, call, method):
+    """128 Gets of one value of 4 MiB once took 500 MiB, and those of ten connections 6 GiB."""
+    async with call(filled.client) as caller:
+        await caller.set(b"large", bytes(LARGE))
+        before = most = resident(filled.pid)
+        message = aql_pb2.QueryRequest(query=caller.get_query(b"large")).SerializeToString()
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(silent_calls(filled.client, method, message, 120))
+                for _ in range(4)
+            ]
+            cut = [asyncio.create_task(closed(reader)) for reader in readers]
+            slowest = 0.0
+            async with asyncio.timeout(60):
+                while not cut[0].done():
+                    started = time.monotonic()
+                    await caller.set(b"k", b"v")
+                    assert await caller.get(b"k") == b"v"
+                    slowest = max(slowest, time.monotonic() - started)
+                    most = max(most, resident(filled.pid))
+                    await asyncio.wait(cut, timeout=0.05)
+        assert len(await caller.get(b"large")) == LARGE
+        async with asyncio.timeout(20):
+            while resident(filled.pid) - before > GROWTH_BYTES // 2:
+                await asyncio.sleep(0.1)
+
+    assert most - before < 1.5 * GROWTH_BYTES
+    assert slowest < 1.0
 
 
 async def test_a_slow_caller_that_reads_gets_its_whole_stream(filled, call):

@@ -45,7 +45,7 @@ async def test_one_host_cannot_lock_another_out():
                 open_sockets.enter_context(connected(listener.port, "127.0.0.1"))
             open_sockets.enter_context(connected(listener.port, "127.0.0.2"))
             async with asyncio.timeout(10):
-                while listener.traffic().connections_total < 3:
+                while listener.traffic().rejected < 4 or listener.traffic().connections > 3:
                     await asyncio.sleep(0.005)
 
             counted = listener.traffic()
@@ -58,4 +58,6 @@ async def test_one_host_cannot_lock_another_out():
 
 
 def connected(port: int, source: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+    made = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+    made.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+    return made

@@ -135,9 +135,11 @@ async def test_one_host_cannot_take_the_places_of_the_others():
         except ConnectionError:
             return False
 
-    greedy = [await connect("127.0.0.1") for _ in range(MAX_CONNECTIONS_PER_HOST + 3)]
+    greedy, answers = [], []
+    for _ in range(MAX_CONNECTIONS_PER_HOST + 3):
+        greedy.append(await connect("127.0.0.1"))
+        answers.append(await greeted(greedy[-1]))
     other = await connect("127.0.0.2")
-    answers = [await greeted(connection) for connection in greedy]
 
     assert answers.count(False) == 3
     assert await greeted(other)

@@ -26,7 +26,7 @@ SERVICE = "/amaters.aql.AqlService/"
 class AqlService:
     """What clients talk to; owns the calls in progress."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 One for each collaborator.
         self,
         database: AqlNode,
         admin_keys: AdminKeys,

@@ -20,8 +20,6 @@ use crate::transport::wire::framing::{no_room, Fault, SMALL};
 const UNIT: usize = 1 << 10;
 /// How long a request counts whose client is gone: Python works on it nevertheless.
 const LINGER: Duration = Duration::from_secs(5);
-/// So many requests may wait for room, whatever the connection.
-const WAITING: usize = 256;
 
 /// Some room, and who waits for it.
 struct Part {
@@ -42,11 +40,17 @@ impl Part {
     }
 }
 
+/// How many requests may wait for room, in all and of one connection.
+#[derive(Clone, Copy)]
+pub struct Waiting {
+    pub all: usize,
+    pub of_one: usize,
+}
+
 /// The room of all connections of a listener.
 pub struct Room {
     all: Part,
-    /// How many requests of one connection may wait.
-    waiting_of_one: usize,
+    waiting: Waiting,
     /// How long a request may wait.
     patience: Duration,
 }
@@ -56,7 +60,7 @@ pub struct Share(Part);
 
 impl Default for Share {
     fn default() -> Self {
-        Share(Part::new(u32::MAX >> 4, WAITING))
+        Share(Part::new(u32::MAX >> 4, usize::MAX))
     }
 }
 
@@ -83,18 +87,18 @@ impl Drop for Waiter<'_> {
 }
 
 impl Room {
-    pub fn new(bytes: usize, waiting_of_one: usize, patience: Duration) -> Self {
+    pub fn new(bytes: usize, waiting: Waiting, patience: Duration) -> Self {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize >> 4));
         Room {
-            all: Part::new(u32::try_from(units).unwrap_or(u32::MAX >> 4), WAITING),
-            waiting_of_one,
+            all: Part::new(u32::try_from(units).unwrap_or(u32::MAX >> 4), waiting.all),
+            waiting,
             patience,
         }
     }
 
     /// Half of the room: one connection alone cannot keep the others waiting.
     pub fn share(&self) -> Share {
-        Share(Part::new(self.all.units.div_ceil(2), self.waiting_of_one))
+        Share(Part::new(self.all.units.div_ceil(2), self.waiting.of_one))
     }
 
     /// Wait until there is room for so many bytes; who asks first has it first.
@@ -195,7 +199,8 @@ mod tests {
     }
 
     fn room(size: usize) -> Arc<Room> {
-        Arc::new(Room::new(size, 8, Duration::from_millis(20)))
+        let waiting = Waiting { all: 8, of_one: 8 };
+        Arc::new(Room::new(size, waiting, Duration::from_millis(20)))
     }
 
     fn asking(room: &Arc<Room>, share: &Arc<Share>) -> impl Future<Output = Result<Place, Fault>> {

@@ -15,12 +15,14 @@ use crate::transport::queue::backlog::{Backlog, Load};
 use crate::transport::queue::call::Call;
 use crate::transport::queue::hosts::Hosts;
 use crate::transport::queue::inbound::{Inbound, Taken};
-use crate::transport::queue::room::Room;
+use crate::transport::queue::room::{Room, Waiting};
 use crate::transport::wakeup::Wakeup;
 use crate::transport::wire::headers::Metadata;
 
 /// How much of all its requests a client may send before they are read.
 pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What requests have sent that wait for room.
+const WAITING_BYTES: u32 = 16 << 20;
 /// How long a request waits for room where messages may take any time to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,10 +54,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How many requests of a connection may wait for room: what they have sent already must not
-    /// take more than half of its window, or they would keep the others of it waiting.
-    fn waiting_of_one(&self) -> usize {
-        (CONNECTION_WINDOW / 2 / self.stream_window.max(1)) as usize
+    /// How many requests may wait for room. What those of one connection have sent already must
+    /// not take more than half of its window, or they would keep its others waiting.
+    fn waiting(&self) -> Waiting {
+        let window = self.stream_window.max(1);
+        Waiting {
+            all: (WAITING_BYTES / window) as usize,
+            of_one: (CONNECTION_WINDOW / 2 / window) as usize,
+        }
     }
 }
 
@@ -147,7 +153,7 @@ impl Shared {
         Ok(Shared {
             room: Arc::new(Room::new(
                 settings.room,
-                settings.waiting_of_one(),
+                settings.waiting(),
                 settings.message_timeout.unwrap_or(PATIENCE) / 2,
             )),
             settings,

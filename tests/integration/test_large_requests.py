@@ -103,7 +103,7 @@ async def test_unfinished_uploads_of_many_connections_are_bounded(server, call):
             )
         await innocent.call_for(5)
 
-    assert innocent.most - before < GROWTH_BYTES
+    assert innocent.most - before < 1.5 * GROWTH_BYTES
     assert innocent.slowest < 1.0
 
 

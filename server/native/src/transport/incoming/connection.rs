@@ -20,7 +20,7 @@ use crate::transport::incoming::upkeep::{Facts, Upkeep, Verdict};
 use crate::transport::incoming::watched::{Seen, Watched};
 use crate::transport::queue::backlog::Load;
 use crate::transport::queue::permit::ConnectionPermit;
-use crate::transport::queue::shared::{Counters, Shared, CONNECTION_WINDOW};
+use crate::transport::queue::shared::{Counters, Shared};
 use crate::transport::queue::state::{Phase, State};
 
 /// How much of one answer HTTP/2 may take before the socket does.
@@ -152,7 +152,7 @@ fn builder(shared: &Shared) -> http2::Builder<TokioExecutor> {
         // All calls of a client may be reset before they are looked at; `Strikes` limits the rate.
         .max_pending_accept_reset_streams(settings.max_concurrent_streams as usize)
         .initial_stream_window_size(settings.stream_window)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(settings.connection_window())
         .max_header_list_size(16 << 10)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(settings.keepalive_interval)

@@ -19,8 +19,8 @@ use crate::transport::queue::room::{Room, Waiting};
 use crate::transport::wakeup::Wakeup;
 use crate::transport::wire::headers::Metadata;
 
-/// How much of all its requests a client may send before they are read.
-pub const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest window of a connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
 /// What requests have sent that wait for room.
 const WAITING_BYTES: u32 = 16 << 20;
 /// How long a request waits for room where messages may take any time to arrive.
@@ -54,13 +54,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How much of all its requests a client may send before they are read.
+    pub fn connection_window(&self) -> u32 {
+        self.stream_window.saturating_mul(32).min(CONNECTION_WINDOW)
+    }
+
     /// How many requests may wait for room. What those of one connection have sent already must
     /// not take more than half of its window, or they would keep its others waiting.
     fn waiting(&self) -> Waiting {
         let window = self.stream_window.max(1);
         Waiting {
             all: (WAITING_BYTES / window) as usize,
-            of_one: (CONNECTION_WINDOW / 2 / window) as usize,
+            of_one: (self.connection_window() / 2 / window) as usize,
         }
     }
 }

@@ -23,12 +23,14 @@ from amaters_server.machine import codec
 from amaters_server.machine.machine import Machine
 from amaters_server.model.queries import Answer, Answers, Read, Write
 from amaters_server.model.replication import Committed, EntryKind
-from amaters_server.node.loop import answering
+from amaters_server.node.loop.answering import Reader
+from amaters_server.node.loop.reading import TicketAnswers
 from amaters_server.raft.proposal import Origin
 from amaters_server.raft.proposals import Proposals, Timeouts
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import SERVICE, AqlService
 from amaters_server.rpc.callers.callers import Callers
+from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.calls import Call, Failure
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.telemetry.counters import CallCounters
@@ -140,11 +142,12 @@ def write(load: Load, stages: Stages, caught: Caught, machine: Machine, life: in
 
 def read(stages: Stages, caught: Caught, machine: Machine) -> None:
     """Answer the reads as the node does."""
-    reads = caught.reads
+    reads, reader = caught.reads, Reader(machine, AnswerBudget(), time.monotonic)
 
-    def look_up() -> answering.TicketAnswers:
-        keys = answering.lone_gets(reads)
-        return answering.answer_gets(machine, reads, keys or ())
+    def look_up() -> TicketAnswers:
+        found: TicketAnswers = []
+        reader.answer(reads, found.extend)
+        return found
 
     answered = stages.timed(Load.GET, "look up", look_up)
     answered = [(ticket, [b"v" * 115]) for ticket, _ in answered]

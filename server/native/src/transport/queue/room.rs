@@ -144,11 +144,13 @@ impl Place {
     }
 }
 
+type Asked = Pin<Box<dyn Future<Output = Result<Place, Fault>> + Send>>;
+
 /// Asks for one place after the other.
 pub struct Places {
     room: Arc<Room>,
     share: Arc<Share>,
-    asked: Option<Pin<Box<dyn Future<Output = Result<Place, Fault>> + Send>>>,
+    asked: Option<Asked>,
     got: Option<Place>,
 }
 

@@ -258,6 +258,10 @@ BUILT: Mapping[str, Row] = {
     "resource_limits.max_active_queries": Row(),
     "timeouts.request_timeout_ms": Row(),
     "timeouts.graceful_shutdown_timeout_ms": Row(1),
+    "timeouts.idle_connection_timeout_ms": Row(70_000),
+    "timeouts.max_connection_age_ms": Row(),
+    "timeouts.connection_age_grace_ms": Row(),
+    "timeouts.write_timeout_ms": Row(),
 }
 """Keys that change what is built."""
 

@@ -1,6 +1,7 @@
 """A listener that asks who calls: identity and permission over real connections."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -165,6 +166,49 @@ async def test_a_walk_ends_with_its_credential(guarded, ask):
         await rest_of(stream)
 
     assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_walk_ends_when_its_credential_is_revoked(guarded, ask):
+    database = guarded.served.database
+    prefix, row = data_key("prices", b""), ask.blob(bytes(2000)).SerializeToString()
+    database.data = {prefix + b"%06d" % n: row for n in range(3000)}
+    request = ask.request(ask.range(b"", b"\xff", collection="prices"))
+
+    async def begun(*roles: str):
+        stream = guarded.served.stub.ExecuteStream(request, metadata=guarded.headers(*roles))
+        assert (await anext(aiter(stream))).batch.values
+        return stream
+
+    stream = await begun("clerk")
+    same = guarded.authenticator.methods
+    guarded.authenticator.replace(same)
+    assert (await rest_of(stream))[-1].end.total_count == 3000  # It still verifies.
+
+    stream = await begun("clerk")
+    guarded.authenticator.replace(replace(same, jwt=None))
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await rest_of(stream)
+    assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_an_interactive_stream_is_refused_from_the_end_of_its_credential_on(guarded, ask):
+    request, more = ask.request(ask.get(b"k", collection="prices")), asyncio.Event()
+
+    async def requests():
+        yield request
+        await more.wait()
+        yield request
+
+    stream = guarded.served.stub.ExecuteInteractive(
+        requests(), metadata=guarded.headers("clerk"), timeout=10
+    )
+    first = await anext(aiter(stream))
+    guarded.authenticator._clock.wrong_by_ms = 7_200_000
+    more.set()
+    [second] = await rest_of(stream)
+
+    assert first.WhichOneof("response") == "result"
+    assert second.error.code == errors_pb2.ERROR_AUTH_EXPIRED
 
 
 async def test_the_audit_log_has_logins_denials_and_what_was_done(guarded, ask):

@@ -232,11 +232,11 @@ def _require_address(text: str) -> None:
 def validate_config(sources: Sources, *, show: bool) -> None:
     """Validate the configuration, naming every invalid key."""
     loaded = load(sources)
-    for notice in loaded.notices:
-        click.echo(f"Notice: {notice}", err=True)
     # As for `start`: only here.
     from amaters_server.app import from_settings, lifecycle  # noqa: PLC0415
 
+    for notice in filter(None, (*loaded.notices, lifecycle.exposed_to(loaded.settings))):
+        click.echo(f"Notice: {notice}", err=True)
     try:
         lifecycle.require_files(loaded.settings)
     except ConfigurationError as wrong:

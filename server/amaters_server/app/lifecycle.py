@@ -254,19 +254,19 @@ def _facts(server: Server) -> dict[str, object]:
 
 def _log_start(server: Server, settings: Settings) -> None:
     _log.info("server.started", extra=_where(server, settings))
-    exposed = "; ".join(_exposures(settings))
+    exposed = exposed_to(settings)
     if exposed:
         _log.warning("server.unprotected", extra={"notice": exposed})
 
 
-def _exposures(settings: Settings) -> Iterator[str]:
+def exposed_to(settings: Settings) -> str:
+    """Return in one line what strangers can do to a server with these settings; empty: nothing."""
     inside = from_settings.internal_address(settings)
-    for exposed in (
+    exposures = (
         exposure(settings.server, settings.network, settings.auth),
         inside_exposure(settings.network, settings.cluster, inside),
-    ):
-        if exposed is not None:
-            yield exposed
+    )
+    return "; ".join(one for one in exposures if one is not None)
 
 
 def _where(server: Server, settings: Settings) -> dict[str, object]:

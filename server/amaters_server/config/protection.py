@@ -176,8 +176,8 @@ def exposure(server: ServerSection, network: NetworkSection, auth: AuthSection) 
         return None
     said = f"anyone who reaches {server.bind_address} can read and write all data"
     if network.tls_enabled:
-        return f"{said}: set network.require_client_cert to true to admit certificate holders only"
+        return f"{said}: set auth.enabled to true, or network.require_client_cert"
     return (
-        f"{said}, and nothing is encrypted: set network.tls_enabled and "
-        "network.require_client_cert to true"
+        f"{said}, and nothing is encrypted: set network.tls_cert and network.tls_key, and "
+        "auth.enabled or network.require_client_cert to true"
     )

@@ -13,6 +13,7 @@ from amaters_server import __version__
 from amaters_server.app import lifecycle
 from amaters_server.app.cli import main
 from amaters_server.app.files.pidfile import PidFile
+from amaters_server.config.load import Sources, load
 from amaters_server.model.errors import ConfigurationError
 from click.testing import CliRunner
 
@@ -73,7 +74,23 @@ def test_unknown_keys_are_noticed(run, config):
     result = run("validate-config", "-c", config)
 
     assert result.exit_code == 0
-    assert result.stderr == "Notice: server.colour is unknown and ignored\n"
+    unknown, exposed = result.stderr.splitlines()
+    assert unknown == "Notice: server.colour is unknown and ignored"
+    assert exposed.startswith("Notice: anyone who reaches 0.0.0.0:7878 can read and write all data")
+
+
+def test_validation_gives_the_notices_of_a_start(run, config):
+    config.write_text(
+        '[storage.wal]\nsync_mode = "interval"\n[logging]\nfile_path = "/f"\n'
+        "[circuit_cache]\nttl_secs = 5"
+    )
+    loaded = load(Sources(path=config))
+    expected = [*loaded.notices, lifecycle.exposed_to(loaded.settings)]
+
+    result = run("validate-config", "-c", config)
+
+    assert len(expected) == 4
+    assert result.stderr.splitlines() == [f"Notice: {notice}" for notice in expected]
 
 
 def test_a_missing_file_is_named(run, tmp_path):

@@ -1,5 +1,6 @@
 """A data folder says in which form it is, and one of a later form is refused by name."""
 
+import errno
 import json
 import os
 
@@ -8,7 +9,7 @@ from amaters_server import __version__
 from amaters_server.app.files import engine as files
 from amaters_server.app.files.engine import examine_engine, open_engine
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError, StorageError
+from amaters_server.model.errors import ConfigurationError, StorageError, StorageFullError
 from amaters_server.storage import small_file
 from amaters_server.storage.data_format import FILE, FORMAT
 from amaters_server.storage.engine import Changes, Space
@@ -110,14 +111,19 @@ def test_a_crash_leaves_the_old_content_or_the_new(settings, data, monkeypatch):
     assert json.loads((data / FILE).read_text())["format"] == FORMAT
 
 
-def test_a_mark_that_cannot_be_written_names_the_folder(settings, monkeypatch):
-    def full(*_):
-        raise OSError(28, os.strerror(28))
+@pytest.mark.parametrize(
+    ("number", "kind", "step"),
+    [
+        (errno.ENOSPC, StorageFullError, "make room on that disk"),
+        (errno.EACCES, ConfigurationError, r"set server\.data_dir to a path this user may write"),
+    ],
+)
+def test_a_mark_that_cannot_be_written_names_the_folder(settings, monkeypatch, number, kind, step):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.data_format, "adopt", full)
-    with pytest.raises(
-        ConfigurationError, match=r"make room on that disk, or set server\.data_dir"
-    ):
+    monkeypatch.setattr(files.data_format, "adopt", refused)
+    with pytest.raises(kind, match=rf"format\.json cannot be written.*{step}"):
         open_engine(settings)
 
 

@@ -257,7 +257,7 @@ def test_the_older_name_of_the_rate_takes_effect(tmp_path):
             "",
             "anyone who reaches 0.0.0.0:7878 can read and write all data, and nothing is encrypted",
         ),
-        (TLS, "anyone who reaches 0.0.0.0:7878 can read and write all data: set network.require"),
+        (TLS, "anyone who reaches 0.0.0.0:7878 can read and write all data: set auth.enabled"),
     ],
 )
 def test_what_strangers_can_do_is_told(tmp_path, text, said):

@@ -1,12 +1,13 @@
 """The storage engine of these settings, and what is in its folder."""
 
+import errno
 import re
 from pathlib import Path
 
 from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.storage import data_format, swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
@@ -64,6 +65,8 @@ def _adopt(data_dir: Path) -> None:
         data_format.adopt(data_dir, __version__)
     except OSError as wrong:
         doing = f"{data_dir / data_format.FILE} cannot be written"
+        if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFullError(f"{doing}: {wrong.strerror}: make room on that disk") from wrong
         raise ConfigurationError.of_path(doing, wrong, "server.data_dir") from wrong
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -154,3 +155,23 @@ def test_the_logs_throttle_takes_no_denial_for_a_permitted_call(caplog):
         "audit.refused",
         "audit.refused",
     ]
+
+
+def test_equal_events_gather_for_a_while(audit, disk):
+    disk.released.set()
+    audit.record(DENIED)
+    time.sleep(0.01)
+    audit.record(DENIED)
+
+    assert [line["metadata"] for line in written(audit, disk)] == [{"count": "2"}]
+
+
+def test_a_file_is_rotated_only_when_it_would_be_too_large(tmp_path: Path):
+    file = AuditFile(tmp_path / "a", max_bytes=4, backups=1)
+    file.write(b"1\n")
+    file.write(b"2\n")
+    assert not (tmp_path / "a.1").exists()
+
+    file.write(b"3\n")
+
+    assert (tmp_path / "a.1").read_bytes() == b"1\n2\n"

@@ -12,10 +12,11 @@ from amaters_server.access.decision import (
     named,
     permitted,
 )
+from amaters_server.access.gate import Gate
 from amaters_server.access.grants import Grants, after
 from amaters_server.access.roles import COLLECTION, Level, Rule
 from amaters_server.config.authorization import AuthzSection
-from amaters_server.model.errors import ConfigurationError
+from amaters_server.model.errors import ConfigurationError, PermissionDeniedError
 from amaters_server.model.globs import matches
 from amaters_server.model.keys import DATA_KEYS_END, DataKey, collection_prefix, data_key
 from amaters_server.model.principal import ANONYMOUS, Principal, PrincipalKind
@@ -370,3 +371,37 @@ def test_roles_that_are_none_here_share_what_the_others_grant(access, caller):
     assert access.grants(caller("group 3", "clerk")) is one
     assert access.grants(caller("group 3")) is access.grants(caller("group 4", "group 5"))
     assert access.grants(caller("chief", "clerk")) is not one
+
+
+def test_what_is_remembered_of_roles_and_collections_is_bounded(access, caller, monkeypatch):
+    monkeypatch.setattr("amaters_server.access.access.MOST_REMEMBERED", 10)
+    monkeypatch.setattr("amaters_server.access.grants.MOST_COLLECTIONS", 10)
+    for number in range(100):
+        grants = access.grants(caller("clerk", f"group {number}"))
+        assert not permitted(grants, get(f"made up {number}"))
+        assert len(access._compiled) <= 11
+        assert all(len(known) <= 10 for known in grants._known)
+    assert len(grants._known[Level.READ]) == 10
+
+
+def test_a_part_of_a_pattern_may_be_at_the_beginning():
+    assert matches("*a*", "abc")
+    assert matches("a*b*", "ab")
+    assert not matches("a*b*", "a")
+
+
+def test_what_goes_on_is_asked_again_and_only_a_denial_is_recorded(access, caller):
+    gate = Gate(access, None, "all")
+
+    gate.require(caller("clerk"), get("prices"))
+    with pytest.raises(PermissionDeniedError):
+        gate.require(caller("clerk"), get("other"))
+
+    assert gate.denied == 1
+
+
+def test_an_anonymous_caller_has_no_role_by_any_claim(access, caller):
+    anonymous = caller("admin", kind=PrincipalKind.ANONYMOUS)
+
+    assert access.roles(anonymous) == ()
+    assert not permitted(access.grants(anonymous), get("prices"))

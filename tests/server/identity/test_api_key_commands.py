@@ -161,3 +161,15 @@ def test_any_text_of_json_is_written_again(tmp_path):
     ApiKeyFile(file).create("Grace")
 
     assert json.loads(file.read_text())[0]["attributes"] == {"a": "\ud800", "b": "ä"}
+
+
+def test_a_key_that_is_printed_is_on_the_disk(tmp_path, monkeypatch):
+    synced: list[bool] = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (synced.append(stat.S_ISDIR(os.fstat(file).st_mode)), sync(file))
+    )
+
+    ApiKeyFile(tmp_path / "keys.json").create("Ada")
+
+    assert synced == [False, True]

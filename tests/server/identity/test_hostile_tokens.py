@@ -51,6 +51,9 @@ def test_the_helper_signs_sound_tokens():
         (b'{"alg":"HS256"}', b'\xef\xbb\xbf{"sub":"ada"}'),
         (b'{"alg":"HS256"}', b'{"sub":"\xff"}'),
         (b'{"alg":"HS256"}', '{"sub":"ada"}'.encode("utf-16")),
+        (b'{"alg":"HS256"}', b'[{"sub":"ada"}]'),
+        (b'{"alg":"HS256"}', b'"ada"'),
+        (b'["HS256"]', b'{"sub":"ada"}'),
     ],
 )
 def test_json_that_readers_understand_differently_is_refused(header, payload):

@@ -292,9 +292,12 @@ async def test_who_waits_for_keys_when_the_node_stops_is_refused_and_not_cancell
     assert await waiting == []
 
 
-async def test_a_source_that_fails_in_an_unknown_way_does_not_end_the_refreshes(keys, issuer):
+async def test_a_source_that_fails_in_an_unknown_way_does_not_end_the_refreshes(
+    keys, issuer, caplog
+):
     issuer.document = RuntimeError("a defect")
 
     await keys.refresh()
 
     assert keys.keys == ()
+    assert [record.message for record in caplog.records] == ["jwks.failed"]

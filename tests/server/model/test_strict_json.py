@@ -8,7 +8,7 @@ from amaters_server.model.strict_json import parsed
     ("document", "reason"),
     [
         ('{"a": 1, "a": 2}', "has the name 'a' twice"),
-        ('[{"x": {"b": 1, "c": 2, "b": 1}}]', "has the name 'b' twice"),
+        ('[{"x": {"c": 2, "b": 1, "b": 1}}]', "has the name 'b' twice"),
         ("[NaN]", "NaN is no number"),
         ("-Infinity", "-Infinity is no number"),
         ("[" * 100_000, "nested too deep"),

@@ -4,6 +4,7 @@ import pytest
 from amaters.wire import admin_pb2, aql_pb2
 from amaters_server.access.access import Access
 from amaters_server.access.decision import (
+    LONGEST_TEXT,
     METHODS,
     PUBLIC,
     Administer,
@@ -11,6 +12,7 @@ from amaters_server.access.decision import (
     all_permitted,
     named,
     permitted,
+    shortened,
 )
 from amaters_server.access.gate import Gate
 from amaters_server.access.grants import Grants, after
@@ -405,3 +407,8 @@ def test_an_anonymous_caller_has_no_role_by_any_claim(access, caller):
 
     assert access.roles(anonymous) == ()
     assert not permitted(access.grants(anonymous), get("prices"))
+
+
+def test_a_text_is_shortened_only_if_it_is_too_long():
+    assert shortened("x" * LONGEST_TEXT) == "x" * LONGEST_TEXT
+    assert shortened("x" * (LONGEST_TEXT + 1)) == "x" * LONGEST_TEXT + "…"

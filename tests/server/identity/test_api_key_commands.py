@@ -173,3 +173,17 @@ def test_a_key_that_is_printed_is_on_the_disk(tmp_path, monkeypatch):
     ApiKeyFile(tmp_path / "keys.json").create("Ada")
 
     assert synced == [False, True]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_what_root_writes_belongs_to_the_user_of_the_server(tmp_path, mode):
+    file = tmp_path / "keys.json"
+    file.write_text("[]")
+    file.chmod(mode)
+    os.chown(file, 1234, 4321)
+
+    ApiKeyFile(file).create("Ada")
+
+    after = file.stat()
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 4321, mode)

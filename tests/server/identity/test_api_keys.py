@@ -242,3 +242,9 @@ def test_a_file_that_never_ends_is_refused(tmp_path, kind):
 
     with pytest.raises(ConfigurationError, match=r"auth.api_key.keys_file: "):
         read_methods(auth, ManualClock(NOW))
+
+
+def test_the_end_of_a_key_is_written_for_people():
+    assert parsed(json.dumps([entry()]), hashed=True)[0].ends == "never"
+    ending = parsed(json.dumps([entry(expires_at=NOW)]), hashed=True)
+    assert ending[0].ends == "2027-01-15T08:00:00+00:00"

@@ -6,13 +6,18 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 
 from amaters_server.model.cluster import Member
-from amaters_server.model.errors import DatabaseError, NotReadyError, ShuttingDownError
+from amaters_server.model.errors import (
+    DatabaseError,
+    NotReadyError,
+    ShuttingDownError,
+    StorageFullError,
+)
 from amaters_server.node.loop.counting import Counting
 from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.membership import leadership_transfer
 from amaters_server.node.membership.admission import PeerParts
-from amaters_server.node.membership.disk_rooms import with_more_room
+from amaters_server.node.membership.disk_rooms import with_more_room, without_room
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_membership import PeerMembership
 from amaters_server.node.membership.peer_requests import PeerRequests
@@ -23,7 +28,7 @@ from amaters_server.node.snapshot_transfer.receiver import SnapshotReceiver
 from amaters_server.node.snapshot_transfer.sender import SnapshotSender
 from amaters_server.node.values import DiskReport, Incompatible
 from amaters_server.raft.log import Identity
-from amaters_server.raft.membership import voters
+from amaters_server.raft.membership import quorum, voters
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
 from amaters_server.raft.replica import Replica
 from amaters_server.raft.status import RaftStatus
@@ -98,6 +103,19 @@ class RunningMember:
             self._counting.maintain()
             if self.loop.full is not None or self.loop.low is not None:
                 await self._hand_over_for_room(self._clock.now() + MAINTENANCE_SECONDS)
+            await self._ask_for_room()
+
+    async def _ask_for_room(self) -> None:
+        """Find out, as the leader, whether a quorum has room."""
+        loop, membership = self.loop, self._machine.membership
+        if membership is None or not loop.replica.leads or self.is_alone():
+            loop.note_quorum(None)
+            return
+        others = [one.id for one in voters(membership) if one.id != self.identity.node_id]
+        low = await without_room(self._transport, others, MAINTENANCE_SECONDS)
+        able = len(others) + 1 - len(low) - (loop.low is not None or loop.full is not None)
+        enough = able >= quorum(len(others) + 1)
+        loop.note_quorum(None if enough else _quorum_low(low))
 
     async def _hand_over_for_room(self, deadline: float) -> None:
         """Hand over to a voter that takes the writes which this leader refuses, if there is one."""
@@ -215,3 +233,10 @@ class RunningMember:
         await self._sender.close()
         await self._counting.close()
         await self.loop.stop(ShuttingDownError())
+
+
+def _quorum_low(members: Collection[int]) -> StorageFullError:
+    return StorageFullError(
+        f"no quorum has room for more data: the disks of members {sorted(members)} are low or full; "
+        "delete data or enlarge their volumes; reads and deletes go on"
+    )

@@ -223,3 +223,25 @@ async def test_who_has_more_room(own, answer, leads):
     report = DiskReport(1, 10, 5, low=True, full=own == "full")
 
     assert (await with_more_room(Transport(), report, [2], 1.0) == {2}) is leads
+
+
+@pytest.mark.slow
+async def test_a_leader_with_room_refuses_data_while_a_quorum_has_none(on_disks):
+    (leader, _), (_, second), (_, third) = on_disks
+    await leader.put(b"k", b"v")
+    make_low(second)
+    await until(lambda: any(room_of(node).low is not None for node, _ in on_disks))
+    await asyncio.sleep(2)
+    await leader.put(b"k", b"w")
+
+    make_low(third)
+    await until(lambda: room_of(leader).quorum_low is not None)
+
+    with pytest.raises(StorageFullError, match="no quorum has room"):
+        await leader.put(b"k", b"x", seconds=60)
+    assert await leader.get(b"k") == b"w"
+    await leader.delete(b"k")
+    third.capacity_bytes = None
+    await until(lambda: room_of(leader).quorum_low is None)
+    await leader.put(b"k", b"y")
+    assert await leader.get(b"k") == b"y"

@@ -53,6 +53,8 @@ class ReplicaLoop:
         """Set while the disk is full."""
         self.low: StorageFullError | None = None
         """Set while the disk has less room than has to stay free."""
+        self.quorum_low: StorageFullError | None = None
+        """Set while this node leads and so many others are low that no quorum has room."""
         self._parts = parts
         self._events = events
         self._event_loop = asyncio.get_running_loop()
@@ -109,7 +111,7 @@ class ReplicaLoop:
 
     def write(self, writes: Sequence[WaitingCommand], answers: Answers) -> None:
         """Take writes in; StorageFullError at once for those that the disk has no room for."""
-        if self.full is not None or self.low is not None:
+        if self.full or self.low or self.quorum_low:
             writes, refused = disk_room.split(writes, full=self.full is not None)
             if refused:
                 self._parts.counters.writes_without_room += len(refused)
@@ -133,7 +135,7 @@ class ReplicaLoop:
     def _without_room(self) -> DatabaseError:
         """Return why a write is refused here, and which member leads, if another does."""
         elsewhere = self.replica.leader not in (0, self.replica.origin.node_id)
-        why = None if elsewhere else self.full or self.low
+        why = None if elsewhere else self.full or self.low or self.quorum_low
         return why or self.replica.not_leader()
 
     def receive(self, sender: int, messages: Sequence[bytes]) -> None:
@@ -322,6 +324,13 @@ class ReplicaLoop:
                 # No other member can make these writes durable: their callers stop waiting.
                 unknown = OutcomeUnknownError(f"the write may be made later: {full}")
                 self._deliver(self.replica.refuse_writes(unknown, full))
+
+    def note_quorum(self, low: StorageFullError | None) -> None:
+        """Refuse writes that add data while no quorum has room for them; None: one has."""
+        if (low is None) is not (self.quorum_low is None):
+            event = "storage.quorum_restored" if low is None else "storage.quorum_low"
+            log.warning(event, extra={} if low is None else {"reason": str(low)})
+        self.quorum_low = low
 
     def _low(self, low: StorageFullError | None) -> None:
         self.low = low

@@ -1,6 +1,7 @@
-"""Which other members have room on their disks: a leader that has none asks before it hands over.
+"""Which other members have room on their disks: their leader asks.
 
-A leader that handed over blindly would pass leadership round for as long as all disks are full.
+One without room that handed over blindly would pass leadership round for as long as all disks are
+full. One with room that did not know would fill the disks of the others, and lose its quorum.
 """
 
 import asyncio
@@ -20,9 +21,26 @@ async def with_more_room(
     A member that does not answer has none; one of a version that does not know the question may
     have some, and leads rather than a node whose disk is full.
     """
+    states = await _states(transport, others, seconds)
+    return {to for to, state in states.items() if _takes_more(state, own)}
+
+
+async def without_room(transport: PeerTransport, others: Iterable[int], seconds: float) -> set[int]:
+    """Return the members that answer that they take no more data."""
+    states = await _states(transport, others, seconds)
+    return {
+        to
+        for to, state in states.items()
+        if state is not None and (state.disk.low or state.disk.full)
+    }
+
+
+async def _states(
+    transport: PeerTransport, others: Iterable[int], seconds: float
+) -> dict[int, peer_pb2.ForwardResponse | None]:
     asked = tuple(others)
     states = await asyncio.gather(*(_state(transport, to, seconds) for to in asked))
-    return {to for to, state in zip(asked, states, strict=True) if _takes_more(state, own)}
+    return dict(zip(asked, states, strict=True))
 
 
 async def _state(

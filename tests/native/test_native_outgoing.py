@@ -156,6 +156,27 @@ async def test_a_download_is_read_no_faster_than_it_is_taken(serving, outgoing) 
         assert b"".join(await downloaded(outgoing, download)) == piece * 200
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_download_that_is_not_wanted_ends_at_once(serving, outgoing, begun: bool) -> None:
+    """Not with its next message: there may be none for hours."""
+
+    def answer(server, call) -> None:
+        if begun:
+            server.listener.send(call[0], b"first")
+
+    async with serving(answer) as server:
+        download = outgoing.to(server.target).download(DOWNLOAD, b"", max_waiting_bytes=1 << 20)
+        await server.until(lambda: server.calls)
+        async with asyncio.timeout(5):
+            while begun and download.take() != [b"first"]:
+                await asyncio.sleep(0.01)
+
+            download.close()
+
+            assert (await outgoing.outcome(download.id))[0] == CANCELLED
+            await server.until(lambda: server.cancelled)
+
+
 @pytest.mark.parametrize("how", ["close", "drop"])
 async def test_a_download_that_is_not_wanted_ends(serving, outgoing, how: str) -> None:
     def answer(server, call) -> None:

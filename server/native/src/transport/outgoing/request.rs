@@ -70,9 +70,18 @@ impl Request {
                 Shape::Upload(outflow) => stream(sender, head, &outflow.0, connection, limit).await,
                 Shape::Download(message, download) => {
                     let readable = || ticket.completions.notify_readable(ticket.id);
-                    let response = sent(sender, head, message).await?;
+                    let received = async {
+                        let response = sent(sender, head, message).await?;
+                        receive(response, &download, limit, readable).await
+                    };
                     // On its own, or every call would be as large.
-                    Box::pin(receive(response, &download, limit, readable)).await
+                    let received = Box::pin(received);
+                    tokio::select! {
+                        biased;
+                        outcome = received => outcome,
+                        // At once, not at the next message: there may be none for hours.
+                        () = poll_fn(|cx| download.inbox.poll_closed(cx)) => Err(unwanted()),
+                    }
                 }
             }
         };
@@ -216,13 +225,17 @@ async fn receive(
                 readable();
             }
             if !poll_fn(|cx| download.inbox.poll_room(download.limit, cx)).await {
-                return Err((CANCELLED, "the answer is not wanted any more".into()));
+                return Err(unwanted());
             }
         }
     }
     body.finish().await?;
     splitter.finish().map_err(faulty)?;
     Ok(Bytes::new())
+}
+
+fn unwanted() -> (u16, String) {
+    (CANCELLED, "the answer is not wanted any more".into())
 }
 
 fn faulty(fault: Fault) -> (u16, String) {

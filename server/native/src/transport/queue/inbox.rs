@@ -74,6 +74,16 @@ impl Inbox {
         taken
     }
 
+    /// Ready once nothing is taken any more; for the one task that reads the stream.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.0.lock();
+        if waiting.closed {
+            return Poll::Ready(());
+        }
+        waiting.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Take nothing any more: the stream need not be read to its end.
     pub fn close(&self) {
         let reader = {

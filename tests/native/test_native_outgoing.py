@@ -165,7 +165,8 @@ async def test_a_download_that_is_not_wanted_ends_at_once(serving, outgoing, beg
             server.listener.send(call[0], b"first")
 
     async with serving(answer) as server:
-        download = outgoing.to(server.target).download(DOWNLOAD, b"", max_waiting_bytes=1 << 20)
+        channel = outgoing.to(server.target)
+        download = channel.download(DOWNLOAD, b"", max_waiting_bytes=1 << 20)
         await server.until(lambda: server.calls)
         async with asyncio.timeout(5):
             while begun and download.take() != [b"first"]:

@@ -1,8 +1,10 @@
 """What the real API server refuses by the CRD, and in which words. Needs no node."""
 
 import json
+import re
 
 import pytest
+import yaml
 
 from demo.kubectl import ROOT, CommandError, Kubectl, eventually
 
@@ -111,7 +113,7 @@ REFUSED = [
     (backed_up(schedule="0 3 * * *", timeZone="Local"), "write an IANA time zone"),
     (backed_up(schedule="0 3 * * *", timeZone="+02:00"), "write an IANA time zone"),
     (logins(), "name at least one way to log in"),
-    (logins(kubernetes=PODS | {"roles": {}}), "should have at least 1 properties"),
+    (logins(kubernetes=PODS | {"roles": {}}), "give at least one ServiceAccount a role"),
     (logins(kubernetes={"roles": PODS["roles"]}), "audience: Required value"),
     (logins(jwt={}), "name the keys of the issuer once"),
     (logins(jwt={"secretName": "a", "jwksUrl": "https://b"}), "name the keys of the issuer once"),
@@ -190,6 +192,23 @@ def test_what_cannot_work_is_refused_with_what_to_write(dry_run, spec: dict, wor
         dry_run(spec)
 
     assert words in str(refused.value)
+
+
+def test_the_hardening_page_is_taken_whole(dry_run, kubectl: Kubectl):
+    page = (ROOT / "docs" / "hardening.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    written = [one for block in blocks for one in yaml.safe_load_all(block)]
+    known = [one for one in written if one["kind"] != "Certificate"]
+    for one in known:
+        if "namespace" in one["metadata"]:
+            one["metadata"]["namespace"] = kubectl.namespace
+        if one["kind"] == "ServiceAccount":
+            kubectl.apply(one)
+        kubectl("apply", "--dry-run=server", "--filename", "-", stdin=json.dumps(one))
+    [cluster] = [one for one in known if one["kind"] == "AmatersCluster"]
+
+    assert len(known) == 6
+    assert "dry" in dry_run(cluster["spec"])
 
 
 @pytest.mark.parametrize("spec", TAKEN)

@@ -16,6 +16,15 @@ Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256
 class KubernetesLogin(ApiModel):
     """Pods log in with their projected ServiceAccount token; no Secret is needed."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "size(self.roles) > 0",
+                "give at least one ServiceAccount a role: those that match none are refused",
+            )
+        )
+    )
+
     audience: Text = Field(
         description="Audience that clients name in their serviceAccountToken volume."
     )
@@ -38,7 +47,6 @@ class KubernetesLogin(ApiModel):
             "ServiceAccount to roles: system:serviceaccount:NAMESPACE:NAME, with * for any run of "
             "characters but colons. Those that match none are refused."
         ),
-        json_schema_extra={"minProperties": 1},
     )
 
 

@@ -87,7 +87,7 @@ def test_a_pod_without_a_secret_writes_to_its_own_collection_alone(
     secret = tls_secret("logins-certificate", issued, authority)
     accounts = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-        for name in ("orders", "stranger")
+        for name in ("checkout", "stranger")
     ]
     public = {
         "apiVersion": "v1",
@@ -96,9 +96,9 @@ def test_a_pod_without_a_secret_writes_to_its_own_collection_alone(
         "data": {"ca.crt": authority.pem.decode()},
     }
     operator.apply(secret, public, *accounts)
-    operator.apply(*(caller(name, "logins-ca") for name in ("orders", "stranger")))
+    operator.apply(*(caller(name, "logins-ca") for name in ("checkout", "stranger")))
     issuer = json.loads(operator("get", "--raw", "/.well-known/openid-configuration"))["issuer"]
-    name = f"system:serviceaccount:{namespace}:orders"
+    name = f"system:serviceaccount:{namespace}:checkout"
     logins = cluster(
         "logins",
         replicas=3,
@@ -111,14 +111,14 @@ def test_a_pod_without_a_secret_writes_to_its_own_collection_alone(
     )
     logins.until_ready(3)
     try:
-        call(operator, logins, "orders", "orders", "set", "a", "1")
+        call(operator, logins, "checkout", "orders", "set", "a", "1")
         with pytest.raises(CommandError) as other:
-            call(operator, logins, "orders", "prices", "set", "a", "1")
+            call(operator, logins, "checkout", "prices", "set", "a", "1")
         with pytest.raises(CommandError) as stranger:
             call(operator, logins, "stranger", "orders", "get", "a")
         with pytest.raises(CommandError) as nameless:
             logins.cli("get", "a")
-        read = call(operator, logins, "orders", "orders", "get", "a")
+        read = call(operator, logins, "checkout", "orders", "get", "a")
 
         def both() -> bool:
             mine = [
@@ -131,7 +131,7 @@ def test_a_pod_without_a_secret_writes_to_its_own_collection_alone(
 
         eventually("both are in the audit log", both, within=20)
     finally:
-        operator("delete", "pod", "orders", "stranger", "--wait=false")
+        operator("delete", "pod,serviceaccount", "checkout", "stranger", "--wait=false")
     assert "1" in read
     assert f"User '{name}' with role 'orders' not authorized to Write" in str(other.value)
     assert "no role of yours grants write on collection:prices" in str(other.value)

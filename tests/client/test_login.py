@@ -199,7 +199,7 @@ async def test_without_tls_nothing_is_sent_to_another_host_unless_allowed(
 ) -> None:
     monkeypatch.setattr("amaters.data.queries.may_send", lambda *_, **__: False)
     async with AmatersClient(fake.address, login=Token(SECRET)) as client:
-        with pytest.raises(ConfigurationError, match="plaintext_login"):
+        with pytest.raises(ConfigurationError, match="--plaintext-login, plaintext_login"):
             await client.get("c", "k")
         with pytest.raises(ConfigurationError, match="plaintext_login"):
             [one async for one in client.scan("c")]

@@ -328,7 +328,7 @@ class ReplicaLoop:
     def note_quorum(self, low: StorageFullError | None) -> None:
         """Refuse writes that add data while no quorum has room for them; None: one has."""
         if (low is None) is not (self.quorum_low is None):
-            event = "storage.quorum_restored" if low is None else "storage.quorum_low"
+            event = "disk.quorum_restored" if low is None else "disk.quorum_low"
             log.warning(event, extra={} if low is None else {"reason": str(low)})
         self.quorum_low = low
 

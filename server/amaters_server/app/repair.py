@@ -8,7 +8,7 @@ dropped keeps its place in the log and does nothing, so every member must drop t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaters_server.app.files.engine import examine_engine, open_engine
+from amaters_server.app.files.engine import examined_engine, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.machine.codec import decode_entry
 from amaters_server.machine.machine import Machine
@@ -93,11 +93,8 @@ def mend_folder(settings: Settings, drop: Sequence[int], *, reset_term: bool) ->
 
 def accept_loss(settings: Settings) -> None:
     """Let a single node continue with less than it acknowledged; InvalidRequestError for others."""
-    engine = examine_engine(settings)
-    try:
+    with examined_engine(settings) as engine:
         membership = Machine(engine).membership
-    finally:
-        engine.close()
     if membership is not None and len(membership.members) > 1:
         raise InvalidRequestError(
             f"this disk belongs to one of {len(membership.members)} members: it would vote for "

@@ -1,10 +1,11 @@
 """How far a database has been synced, kept outside the database's own files.
 
 A database that lost its newest log, or the end of it, opens as if nothing had been written there.
-The mark says what was synced. It is written after the sync that it speaks of and not synced
-itself: a killed process loses nothing of it, and after a power cut it may say too little, never
-too much. The epoch, which lies in the database too, names the content: when another content takes
-its place, the mark of the old one says nothing about it.
+One that lost the end of its manifest opens as it was before, without the tables that came later,
+and the logs that held their rows are gone. The mark says what was synced. It is written after the
+sync that it speaks of and not synced itself: a killed process loses nothing of it, and after a
+power cut it may say too little, never too much. The epoch, which lies in the database too, names
+the content: when another content takes its place, the mark of the old one says nothing about it.
 """
 
 import logging
@@ -12,22 +13,30 @@ import os
 import struct
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from amaters_server.model.errors import StorageLostError
+from amaters_server.storage.manifest import Manifest, ManifestFile
 from amaters_server.storage.swap import sync_folder
 
 _log = logging.getLogger(__name__)
 
-_FORM = struct.Struct(">4s16sQ")
+_FIRST_FORM = struct.Struct(">4s16sQ")
+_FIRST_MAGIC = b"AMD1"
+"""Of versions before 0.4, without the manifest."""
+_FORM = struct.Struct(">4s16sQ32sQQ")
+_MAGIC = b"AMD2"
 _CHECK = struct.Struct(">I")
-_MAGIC = b"AMD1"
 EPOCH = b"epoch"
 """Where a database keeps its epoch: in a table of its own, in the default column family."""
 _EPOCH_BYTES = 16
 _SIZE = _FORM.size + _CHECK.size
+NEXT_STEP = (
+    "In a cluster remove this member and add it again with an empty data folder. For a lone node "
+    "restore a backup, or accept the loss with `amaters-server repair --accept-loss`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class Mark:
     epoch: bytes
     """16 bytes."""
     sequence: int
+    manifest: Manifest = Manifest()
 
 
 class DurableMark:
@@ -54,17 +64,23 @@ class DurableMark:
     def get(self) -> Mark | None:
         """Return what was promised; None when nothing was, or the mark itself is damaged."""
         row = os.pread(self._file, _SIZE, 0).ljust(_SIZE, b"\0")
-        magic, epoch, sequence = _FORM.unpack_from(row)
-        (check,) = _CHECK.unpack_from(row, _FORM.size)
-        if magic != _MAGIC or check != zlib.crc32(row[: _FORM.size]):
-            return None
-        return Mark(epoch, sequence)
+        if _is_sound(row, _FORM, _MAGIC):
+            _, epoch, sequence, *manifest = _FORM.unpack_from(row)
+            return Mark(epoch, sequence, Manifest(*manifest))
+        if _is_sound(row, _FIRST_FORM, _FIRST_MAGIC):
+            return Mark(*_FIRST_FORM.unpack_from(row)[1:])
+        return None
 
-    def put(self, mark: Mark) -> None:
+    def put(self, mark: Mark, *, sync: bool = False) -> None:
         """Record that much; without room for it the mark only says too little."""
-        row = _FORM.pack(_MAGIC, mark.epoch, mark.sequence)
+        there = mark.manifest
+        row = _FORM.pack(
+            _MAGIC, mark.epoch, mark.sequence, there.database, there.number, there.size
+        )
         with suppress(OSError):
             os.pwrite(self._file, row + _CHECK.pack(zlib.crc32(row)), 0)
+            if sync:
+                os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file; idempotent."""
@@ -72,6 +88,11 @@ class DurableMark:
             with suppress(OSError):
                 os.close(self._file)
             self._file = -1
+
+
+def _is_sound(row: bytes, form: struct.Struct, magic: bytes) -> bool:
+    (check,) = _CHECK.unpack_from(row, form.size)
+    return row.startswith(magic) and check == zlib.crc32(row[: form.size])
 
 
 class Database(Protocol):
@@ -103,6 +124,25 @@ class SyncedSoFar:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._mark = DurableMark(folder.with_name(f"{folder.name}.durable"))
         self._epoch = b""
+        self._manifest = ManifestFile(folder)
+
+    def check_manifest(self) -> None:
+        """Check a database before it is opened, which begins another manifest.
+
+        StorageLostError when it is older than what was recorded.
+        """
+        held, found = self._mark.get(), self._manifest.found()
+        if held is not None and found is not None and found.is_older(held.manifest):
+            raise StorageLostError(
+                f"{self._folder} holds less than was acknowledged: its manifest is cut or of an "
+                f"earlier time ({found.spelled}, and it was {held.manifest.spelled}). {NEXT_STEP}"
+            )
+
+    def forget_manifest(self) -> None:
+        """Record durably that another content may take the place of this one."""
+        held = self._mark.get()
+        if held is not None:
+            self._mark.put(replace(held, manifest=Manifest()), sync=True)
 
     def check(self, database: Database, *, accept_loss: bool) -> None:
         """Begin with a database that was just opened; StorageLostError when it is too old."""
@@ -112,9 +152,7 @@ class SyncedSoFar:
         if lost and held is not None and not accept_loss:
             raise StorageLostError(
                 f"{self._folder} holds less than was acknowledged (up to write {sequence} of "
-                f"{held.sequence}): its newest log is missing or cut. In a cluster remove this "
-                "member and add it again with an empty data folder. For a lone node restore a "
-                "backup, or accept the loss with `amaters-server repair --accept-loss`"
+                f"{held.sequence}): its newest log is missing or cut. {NEXT_STEP}"
             )
         if held is None and epoch is not None:
             _log.warning("storage.mark_missing", extra={"file": str(self._mark.path)})
@@ -127,7 +165,7 @@ class SyncedSoFar:
 
     def reached(self, sequence: int) -> None:
         """Record that everything up to that write has been synced."""
-        self._mark.put(Mark(self._epoch, sequence))
+        self._mark.put(Mark(self._epoch, sequence, self._manifest.synced()))
 
     def close(self) -> None:
         """Close the mark; idempotent."""

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,99 @@ def test_a_log_that_lacks_what_was_synced_is_told(tmp_path: Path, harm) -> None:
     put(engine, b"after")
     engine.close()
     RocksEngine(folder, SMALL).close()
+
+
+MANY_LOGS = """
+    for round in range(3):
+        for n in range(10):
+            key = b"%d%02d" % (round, n)
+            rows = [(Space.DATA, key, b"v"), (Space.LOG, key, b"v")]
+            engine.write(Changes(rows), sync=True)
+        # Begins another log; this one is still needed for the other family.
+        engine._columns[Space.DATA].flush(wait=True)
+    put(b"309", True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("harm", [_delete, _empty, _cut])
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_each_log_that_is_needed_is_missed(tmp_path: Path, which: int, harm) -> None:
+    folder = tmp_path / "db"
+    assert in_another_process(MANY_LOGS, folder).returncode == -9
+    logs = sorted(folder.glob("*.log"))
+    assert len(logs) > 2
+    harm(logs[which])
+
+    for _ in range(2):
+        with pytest.raises(StorageLostError, match=r"missing or cut.*--accept-loss"):
+            RocksEngine(folder, SMALL)
+
+    engine = RocksEngine(folder, SMALL, accept_loss=True)
+    put(engine, b"after")
+    engine.close()
+    RocksEngine(folder, SMALL).close()
+
+
+def the_manifest(folder: Path) -> Path:
+    return folder / (folder / "CURRENT").read_text().strip()
+
+
+def test_a_manifest_that_is_cut_is_told_wherever_it_is_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    assert in_another_process(MANY_LOGS, folder).returncode == -9
+    whole = the_manifest(folder).read_bytes()
+
+    for size in range(0, len(whole), 11):
+        the_manifest(folder).write_bytes(whole[:size])
+        with pytest.raises(StorageCorruptedError):
+            RocksEngine(folder, SMALL)
+
+    the_manifest(folder).write_bytes(whole)
+    engine = RocksEngine(folder, SMALL)
+    assert engine.get(Space.DATA, b"309") == b"v"
+    engine.close()
+
+
+def test_a_loss_by_a_cut_manifest_can_be_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    assert in_another_process(MANY_LOGS, folder).returncode == -9
+    manifest = the_manifest(folder)
+    os.truncate(manifest, manifest.stat().st_size - 3)
+
+    with pytest.raises(StorageLostError, match="manifest is cut or of an earlier time"):
+        RocksEngine(folder, SMALL)
+    RocksEngine(folder, SMALL, accept_loss=True).close()
+
+    RocksEngine(folder, SMALL).close()
+
+
+def test_a_content_that_is_replaced_has_a_manifest_of_its_own(tmp_path: Path) -> None:
+    """Its own checkpoint has the id of the database, and an earlier manifest."""
+    folder, copy = tmp_path / "db", tmp_path / "copy"
+    engine = RocksEngine(folder, SMALL)
+    put(engine, b"before")
+    engine.checkpoint(copy)
+    for name in range(20):
+        put(engine, b"%d" % name)
+        engine.flush()
+    engine.replace(copy, lambda _: Changes())
+    engine.close()
+
+    engine = RocksEngine(folder, SMALL)
+    assert engine.get(Space.DATA, b"before") is not None
+    engine.close()
+
+
+def test_the_mark_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder, mark = tmp_path / "db", tmp_path / "db.durable"
+    killed_after_writing(folder, 20)
+    row = b"AMD1" + mark.read_bytes()[4:28]
+    mark.write_bytes(row + zlib.crc32(row).to_bytes(4, "big"))
+    _cut(the_log(folder))
+
+    with pytest.raises(StorageLostError, match="newest log is missing or cut"):
+        RocksEngine(folder, SMALL)
 
 
 def test_a_database_folder_that_was_emptied_is_told(tmp_path: Path) -> None:

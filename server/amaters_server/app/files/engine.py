@@ -2,6 +2,8 @@
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from amaters_server import __version__
@@ -11,6 +13,7 @@ from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.storage import data_format, swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.rocks.copied import copied
 from amaters_server.storage.rocks.engine import RocksEngine
 
 _OF_A_NEW_DATABASE = re.compile(r"LOCK|LOG(\.old.*)?|IDENTITY|(MANIFEST|OPTIONS)-\d+|.*\.dbtmp")
@@ -33,11 +36,17 @@ def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
     return RocksEngine(folder, tuning, log_folder=log_folder, accept_loss=accept_loss)
 
 
-def examine_engine(settings: Settings) -> Engine:
-    """Open the engine's files as they are, whatever they lack; blocks. Close it at once."""
+@contextmanager
+def examined_engine(settings: Settings) -> Iterator[Engine]:
+    """Open a copy of the engine's files, whatever they lack; blocks."""
     data_format.require_readable(settings.server.data_dir, __version__)
     tuning = from_settings.tuning(settings.storage)
-    return RocksEngine(database_folder(settings), tuning, compacts=False)
+    with copied(database_folder(settings)) as folder:
+        engine = RocksEngine(folder, tuning, compacts=False, accept_loss=True)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def _require_fitting(settings: Settings, folder: Path) -> None:

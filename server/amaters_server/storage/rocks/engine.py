@@ -67,6 +67,7 @@ class RocksEngine:
         """
         self._folder = folder
         self._compacts = compacts
+        self._every_log = not accept_loss
         self._tuning = tuning or RocksTuning()
         self._pause = pause
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
@@ -82,6 +83,8 @@ class RocksEngine:
             self._log = LogFolder(folder, log_folder)
             self._commit()
             self._synced = SyncedSoFar(folder) if compacts else None
+        if self._synced is not None and not accept_loss:
+            self._synced.check_manifest()
         if compacts:
             self._use_log_folder(accept_loss=accept_loss)
         self._open()
@@ -179,6 +182,8 @@ class RocksEngine:
         finally:
             other.close()
         with self._state_lock:
+            if self._synced is not None:
+                self._synced.forget_manifest()
             swap.stage(self._folder, folder)
             self._let_go()
             with self._translated("replacing the database"):
@@ -280,7 +285,9 @@ class RocksEngine:
             self._log.use_wanted()
 
     def _open(self) -> None:
-        self._options = database_options(self._tuning, self._log.separate, compacts=self._compacts)
+        self._options = database_options(
+            self._tuning, self._log.separate, compacts=self._compacts, every_log=self._every_log
+        )
         with self._translated("opening the database"):
             families = family_options(self._tuning, compacts=self._compacts)
             database = Rdict(str(self._folder), self._options, families)

@@ -6,8 +6,15 @@ Every RocksDB status prints as `Class: details`, which is the only difference be
 import errno
 from pathlib import Path
 
-from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
+from amaters_server.model.errors import (
+    StorageCorruptedError,
+    StorageError,
+    StorageFullError,
+    StorageLostError,
+)
+from amaters_server.storage.durable_mark import NEXT_STEP
 
+_NO_LOG = ("Corruption: Missing WAL", "Corruption: Size mismatch: WAL")
 _NO_ROOM = ("No space left", "Disk quota exceeded", "NoSpace", "Space limit reached")
 
 
@@ -30,10 +37,15 @@ def translate(error: Exception, doing: str, folder: Path) -> StorageError:
             f"{doing} in {folder} failed, the disk is full: make room by enlarging the volume; "
             f"writing goes on by itself then ({text})"
         )
+    if text.startswith(_NO_LOG):
+        return StorageLostError(
+            f"{folder} holds less than was acknowledged: one of its logs is missing or cut ({text})."
+            f" {NEXT_STEP}"
+        )
     if text.startswith("Corruption"):
         return StorageCorruptedError(
             f"{doing} in {folder} found damaged data: replace this member, it will be brought up "
-            f"by the others; do not delete single files ({text})"
+            f"by the others; for a lone node restore a backup; do not delete single files ({text})"
         )
     if is_locked(error):
         return StorageError(

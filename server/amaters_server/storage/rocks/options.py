@@ -16,6 +16,8 @@ from rocksdict import (
 from amaters_server.storage.engine import MOST_COMPACTIONS, Space
 from amaters_server.storage.rocks.tuning import Compaction, Compression, RocksTuning
 
+_BASE = Path(__file__).with_name("base_options")
+"""Holds a file of RocksDB's own, for the options that the binding has no call for."""
 _MIB = 1024 * 1024
 _FLUSHES = 2
 _MOST_JOBS = MOST_COMPACTIONS * 4 // 3
@@ -28,9 +30,14 @@ _COMPRESSIONS: dict[Compression, Callable[[], DBCompressionType]] = {
 }
 
 
-def database_options(tuning: RocksTuning, log_folder: Path | None, *, compacts: bool) -> Options:
-    """Return what holds for the database as a whole; its log may have a folder of its own."""
-    options = Options(raw_mode=True)
+def database_options(
+    tuning: RocksTuning, log_folder: Path | None, *, compacts: bool, every_log: bool = True
+) -> Options:
+    """Return what holds for the database as a whole; its log may have a folder of its own.
+
+    With `every_log`, opening fails when a log that the manifest names is missing or cut.
+    """
+    options = Options.load_latest(str(_BASE))[0] if every_log else Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.create_missing_column_families(create_missing_cfs=True)
     options.enable_statistics()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amaters_server.model.errors import StorageLostError
-from amaters_server.storage.manifest import Manifest, ManifestFile
+from amaters_server.storage.manifest import NO_MANIFEST, Manifest, ManifestFile
 from amaters_server.storage.swap import sync_folder
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Mark:
     epoch: bytes
     """16 bytes."""
     sequence: int
-    manifest: Manifest = Manifest()
+    manifest: Manifest = NO_MANIFEST
 
 
 class DurableMark:
@@ -142,7 +142,7 @@ class SyncedSoFar:
         """Record durably that another content may take the place of this one."""
         held = self._mark.get()
         if held is not None:
-            self._mark.put(replace(held, manifest=Manifest()), sync=True)
+            self._mark.put(replace(held, manifest=NO_MANIFEST), sync=True)
 
     def check(self, database: Database, *, accept_loss: bool) -> None:
         """Begin with a database that was just opened; StorageLostError when it is too old."""

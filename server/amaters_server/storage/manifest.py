@@ -35,12 +35,16 @@ class Manifest:
         return f"MANIFEST-{self.number:06} of {self.size} bytes"
 
 
+NO_MANIFEST = Manifest()
+"""Says nothing: none is older."""
+
+
 class ManifestFile:
     """The manifest in use of the database in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._synced = Manifest()
+        self._synced = NO_MANIFEST
 
     def found(self) -> Manifest | None:
         """Look at what there is; None when that is unknown, which the database itself reports."""

@@ -83,10 +83,8 @@ class RocksEngine:
             self._log = LogFolder(folder, log_folder)
             self._commit()
             self._synced = SyncedSoFar(folder) if compacts else None
-        if self._synced is not None and not accept_loss:
-            self._synced.check_manifest()
         if compacts:
-            self._use_log_folder(accept_loss=accept_loss)
+            self._prepare(accept_loss=accept_loss)
         self._open()
         self._check(accept_loss=accept_loss)
         if compacts:
@@ -272,6 +270,16 @@ class RocksEngine:
         if swap.is_staged(self._folder):
             self._log.discard()
         swap.commit(self._folder)
+
+    def _prepare(self, *, accept_loss: bool) -> None:
+        """Check what opening changes, and use the configured folder for the log."""
+        if self._synced is not None and not accept_loss:
+            try:
+                self._synced.check_manifest()
+            except StorageError:
+                self.close()
+                raise
+        self._use_log_folder(accept_loss=accept_loss)
 
     def _use_log_folder(self, *, accept_loss: bool) -> None:
         """Use the configured folder for the log; what is in another one moves to tables first."""

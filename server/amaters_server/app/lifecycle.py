@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -75,6 +76,9 @@ def run(sources: Sources, loaded: Loaded) -> None:
     finally:
         pid_file.release()
         SIGNALS.ignore()
+        if not logs.flush():
+            # Its thread waits inside of the output, and Python's own end would wait for that.
+            os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
 def require_files(settings: Settings) -> None:

@@ -26,10 +26,16 @@ IDLE_SECONDS = 1.0
 Facts = Callable[[], Mapping[str, object]]
 """Fields that every record gets: which node, which term."""
 
+_OWN = "amaters"
 _SUPPRESSED = "log.suppressed"
 _DROPPED = "log.dropped"
 _WRITE_FAILED = "log.write_failed"
 _log = logging.getLogger(__name__)
+
+
+def _event(record: logging.LogRecord) -> str:
+    """Return what has an allowance of lines: a library's texts may differ with every line."""
+    return str(record.msg) if record.name.startswith(_OWN) else record.name
 
 
 class LogQueue(logging.Handler):
@@ -64,7 +70,7 @@ class LogQueue(logging.Handler):
         """Queue one record, or count it; never waits."""
         # Below INFO the operator debugs and wants every line.
         if record.levelno >= logging.INFO:
-            suppressed = self._throttle.admit(str(record.msg), self._clock())
+            suppressed = self._throttle.admit(_event(record), self._clock())
             if suppressed is None:
                 return
             if suppressed:
@@ -80,9 +86,13 @@ class LogQueue(logging.Handler):
     @override
     def flush(self) -> None:
         """Wait until everything is written, for `FLUSH_SECONDS` at most."""
+        self.is_written()
+
+    def is_written(self) -> bool:
+        """Whether everything is written, after `FLUSH_SECONDS` at most."""
         done = self._queue.all_tasks_done
         with done:
-            done.wait_for(lambda: not self._queue.unfinished_tasks, FLUSH_SECONDS)
+            return done.wait_for(lambda: not self._queue.unfinished_tasks, FLUSH_SECONDS)
 
     @override
     def close(self) -> None:

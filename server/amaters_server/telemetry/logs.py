@@ -114,9 +114,9 @@ class Logs:
         for name in _NOISY:
             logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[settings.level]))
 
-    def flush(self) -> None:
-        """Wait until every line is written, for a bounded time."""
-        self._queue.flush()
+    def flush(self) -> bool:
+        """Wait until every line is written, for a bounded time; False: an output takes none."""
+        return self._queue.is_written()
 
     def _formatter(self, form: str, *, colors: bool) -> logging.Formatter:
         shared: list[Processor] = [

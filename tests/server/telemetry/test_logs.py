@@ -2,11 +2,13 @@ import io
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from amaters_server.telemetry.log_queue import QUEUED_RECORDS
 from amaters_server.telemetry.logs import RING_LINES, Logs, LogSettings
+from amaters_server.telemetry.redaction import masked
 from amaters_server.telemetry.throttle import BURST, EventThrottle
 from pydantic import SecretStr
 
@@ -204,6 +206,58 @@ def test_an_event_with_changing_texts_writes_a_burst_and_then_reports_a_count(se
     refused = [line for line in lines if line["event"] == "raft.message_refused"]
     assert BURST <= len(refused) <= BURST + 2
     assert lines[-1]["event"] == "other.event"
+
+
+def test_a_library_with_changing_texts_writes_a_burst(set_up):
+    stream = Written()
+    logs = stream.logs = set_up(stream=stream)
+    logs.apply(LogSettings(format="json"))
+
+    for number in range(10_000):
+        text = f"Task exception was never retrieved: task {number}"
+        logging.getLogger("asyncio").error(text)
+    log.warning("other.event")
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert BURST < len(lines) <= BURST + 4
+
+
+LONG = 200_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a" * LONG,
+        "token" * (LONG // 5),
+        "a://" * (LONG // 4),
+        "x://" + "a" * LONG,
+        "Bearer" + " " * LONG,
+        "-----BEGIN " + "PRIVATE KEY" * (LONG // 11),
+        "y" * 5_000_000,
+        ["z" * 100] * 1_000_000,
+        {str(n): n for n in range(100_000)},
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_no_value_is_too_long_for_a_line_or_takes_long(value):
+    begun = time.process_time()
+    kept = masked(value)
+
+    assert time.process_time() - begun < 0.5
+    assert len(json.dumps(kept)) < 64 * 1024
+
+
+def test_a_long_text_keeps_its_beginning_and_its_end_but_no_half_secret():
+    kept = masked("begin " + "x" * 20_000 + " end")
+    assert isinstance(kept, str)
+    assert kept.startswith("begin x")
+    assert kept.endswith("x end")
+    assert "of 20010 characters" in kept
+
+    secret = "x" * (256 * 1024 - 15) + " a://user:SECRET@host"
+    assert "SECRET" not in str(masked(secret))
+    assert masked("see https://user:SECRET@host/x") == "see https://***@host/x"
 
 
 def test_debug_lines_are_never_suppressed(set_up):

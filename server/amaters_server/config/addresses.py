@@ -37,6 +37,8 @@ class Peer(NamedTuple):
 
 def host_port(text: str) -> HostPort:
     """Split `host:port` or `[v6]:port`; ValueError says what is wrong with it."""
+    if len(text) > MAX_NAME + len("[]:65535"):
+        raise ValueError(f"{text[:MAX_NAME]!r} and more is no host:port: {HOST_PORT_ADVICE}")
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError(f"{text!r} is not host:port: {HOST_PORT_ADVICE}")

@@ -7,6 +7,7 @@ not applied; these rules refuse it before, with a reason.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from amaters_server.config.addresses import member_name, reachable
 from amaters_server.model.cluster import Member, Membership, NodeId
 from amaters_server.model.errors import MembershipError
 from amaters_server.model.versions import UNKNOWN, Version
@@ -73,7 +74,8 @@ def add(membership: Membership, *, peer_address: str, client_address: str, name:
             "it before another member is added"
         )
     fresh = NodeId(membership.highest_id + 1)
-    return Change("add_learner", Member(fresh, name, peer_address, client_address, is_learner=True))
+    new = Member(fresh, name, peer_address, client_address, is_learner=True)
+    return Change("add_learner", _sound(new))
 
 
 def promote(membership: Membership, node: int, view: LeaderView) -> Change:
@@ -136,7 +138,7 @@ def claim(membership: Membership, seen: Member) -> Change | None:
     )
     if wanted == member:
         return None
-    return Change("add_learner" if member.is_learner else "add_voter", wanted)
+    return Change("add_learner" if member.is_learner else "add_voter", _sound(wanted))
 
 
 def warnings(membership: Membership) -> list[str]:
@@ -182,6 +184,22 @@ def answers(node: int, view: LeaderView) -> bool:
     """Whether the leader received a message of that follower lately."""
     following = view.following.get(node)
     return following is not None and following.recent_active
+
+
+def _sound(member: Member) -> Member:
+    """Return a member that others can reach and print; MembershipError for any other.
+
+    Whoever passed the call on may not have checked it, and what is in the log stays there.
+    """
+    try:
+        reachable(member.peer_address)
+        if member.client_address:
+            reachable(member.client_address)
+        member_name(member.name)
+        member_name(member.disk_id)
+    except ValueError as wrong:
+        raise MembershipError(f"member {member.id} cannot be recorded: {wrong}") from None
+    return member
 
 
 def _known(membership: Membership, node: int) -> Member:

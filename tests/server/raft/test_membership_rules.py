@@ -1,5 +1,7 @@
 """Which membership changes are allowed, and what is said about the others."""
 
+from dataclasses import replace
+
 import pytest
 from amaters_server.model.cluster import ConfState, Member, Membership
 from amaters_server.model.errors import MembershipError
@@ -108,6 +110,37 @@ def test_a_disk_claims_a_free_member_and_no_other():
     assert rules.claim(free, member(2)).kind == "add_learner"
     with pytest.raises(MembershipError, match="another disk"):
         rules.claim(taken, member(2))
+
+
+LONG = "x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"peer_address": LONG},
+        {"peer_address": LONG + ":1"},
+        {"peer_address": "a\x1b[2J:1"},
+        {"peer_address": "a:" + "1" * 5000},
+        {"peer_address": "0.0.0.0:1"},
+        {"client_address": "a\0b:1"},
+        {"name": LONG},
+        {"name": "\x1b[2J"},
+        {"disk_id": LONG},
+    ],
+    ids=lambda harm: next(iter(harm)),
+)
+def test_what_nobody_could_reach_or_print_is_never_recorded(harm):
+    """Whoever passed the call on may be no member, or one that checks nothing."""
+    membership = cluster(member(1), member(2))
+    with pytest.raises(MembershipError, match="cannot be recorded") as refused:
+        rules.claim(membership, replace(member(2), **harm))
+    assert len(str(refused.value)) < 1000
+
+    if "disk_id" not in harm:
+        fields = {"peer_address": "new:1", "client_address": "", "name": ""} | harm
+        with pytest.raises(MembershipError, match="cannot be recorded"):
+            rules.add(membership, **fields)
 
 
 def test_claiming_what_is_on_record_changes_nothing():

@@ -42,13 +42,13 @@ def forged():
         )
         yield call(identify=asked)
         yield call(method=text, request=b"\xff" * 9)
-    for id in (0, 99, 1 << 62, MOST):
-        yield call(promote_member=peer_pb2.PromoteMember(id=id))
-        yield call(remove_member=peer_pb2.RemoveMember(id=id))
-        yield call(stopping_member=peer_pb2.StoppingMember(id=id))
-        if id:
-            yield call(transfer_leadership=peer_pb2.TransferLeadership(to=id))
-        yield call(failed_members=peer_pb2.FailedMembers(term=MOST, members=[id] * 100_000))
+    for one in (0, 99, 1 << 62, MOST):
+        yield call(promote_member=peer_pb2.PromoteMember(id=one))
+        yield call(remove_member=peer_pb2.RemoveMember(id=one))
+        yield call(stopping_member=peer_pb2.StoppingMember(id=one))
+        if one:
+            yield call(transfer_leadership=peer_pb2.TransferLeadership(to=one))
+        yield call(failed_members=peer_pb2.FailedMembers(term=MOST, members=[one] * 100_000))
     listed = peer_pb2.ListMembers()
     yield call(list_members=listed, timeout_ms=MOST)
     yield call(list_members=listed, hops=(1 << 32) - 1)

@@ -132,7 +132,7 @@ LONG = "x" * 3_000_000
 )
 def test_what_nobody_could_reach_or_print_is_never_recorded(harm):
     """Whoever passed the call on may be no member, or one that checks nothing."""
-    membership = cluster(member(1), member(2))
+    membership = cluster(member(1), member(2, disk=""))
     with pytest.raises(MembershipError, match="cannot be recorded") as refused:
         rules.claim(membership, replace(member(2), **harm))
     assert len(str(refused.value)) < 1000

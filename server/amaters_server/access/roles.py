@@ -66,14 +66,21 @@ def load(path: Path | None) -> Roles:
     if path is None:
         return BUILT_IN
     try:
-        content = toml_file.read(path)
+        content = toml_file.read(path, "Roles file", "authz.roles_file")
     except FileNotFoundError:
         raise ConfigurationError(
             f"authz.roles_file {path} does not exist: create it, or remove the key"
         ) from None
     if path.suffix == ".json":
         return parsed(_json(path, content))
-    return parsed(toml_file.parsed(path, content))
+    try:
+        document = toml_file.parsed(path, content)
+    except ConfigurationError as wrong:
+        lines = str(wrong).splitlines()
+        raise ConfigurationError(
+            "\n".join(f"authz.roles_file {path}: {one}" for one in lines)
+        ) from None
+    return parsed(document)
 
 
 def parsed(document: object) -> Roles:

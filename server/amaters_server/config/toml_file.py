@@ -4,6 +4,8 @@ Python's parser takes more than any configuration holds, and breaks on some of i
 the depth of a value, and numbers of any length are read and cannot be printed. Both are bounded.
 """
 
+import os
+import stat
 import tomllib
 from collections import deque
 from collections.abc import Iterator
@@ -18,23 +20,32 @@ from amaters_server.model.errors import ConfigurationError
 LARGEST_FILE = 1024 * 1024
 
 
-def read(path: Path) -> bytes:
-    """Return the file's content; FileNotFoundError when it is not there."""
+def read(path: Path, what: str = "Configuration file", key: str = "--config") -> bytes:
+    """Return the file's content; FileNotFoundError when it is not there.
+
+    `what` it is and the `key` that names it are for the texts of ConfigurationError.
+    """
     try:
-        with path.open("rb") as file:
+        # A reload reads it on the event loop: the other end of a FIFO is not waited for.
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(opened, "rb") as file:
+            if stat.S_ISFIFO(os.fstat(opened).st_mode):
+                raise ConfigurationError(
+                    f"{what} {path} is a pipe, which a reload cannot read again: name "
+                    f"a file with {key}"
+                )
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as wrong:
         reason = wrong.strerror if isinstance(wrong, OSError) else wrong
         raise ConfigurationError(
-            f"Configuration file {path} cannot be read ({reason}): correct it, or name another one "
-            "with --config"
+            f"{what} {path} cannot be read ({reason}): correct it, or name another one with {key}"
         ) from wrong
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(
-            f"Configuration file {path} has more than {LARGEST_FILE} bytes, which is no "
-            "configuration: name another one with --config"
+            f"{what} {path} has more than {LARGEST_FILE} bytes, which is no "
+            f"configuration: name another one with {key}"
         )
     return content
 

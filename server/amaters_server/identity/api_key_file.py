@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from amaters_server.identity import api_keys
+from amaters_server.identity import api_keys, files
 from amaters_server.model.errors import ConfigurationError
 
 PREFIX = "amk_"
@@ -96,13 +96,9 @@ class ApiKeyFile:
 
     def _read(self) -> list[dict[str, object]]:
         try:
-            return api_keys.entries_of(self._path.read_bytes())
-        except FileNotFoundError:
-            return []
-        except OSError as wrong:
-            raise ConfigurationError(
-                f"{self._path} cannot be read ({wrong.strerror}): correct its path or its rights"
-            ) from wrong
+            if not os.path.lexists(self._path):
+                return []
+            return api_keys.entries_of(files.content("auth.api_key.keys_file", self._path))
         except ValueError as wrong:
             raise ConfigurationError(f"{self._path}: {wrong}: correct the file") from None
 

@@ -1,9 +1,11 @@
 """Files that no person writes on purpose: each ends in one line, and never in a traceback."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
+from amaters_server.access import roles
 from amaters_server.config.load import Sources, load
 from amaters_server.model.errors import ConfigurationError
 
@@ -128,3 +130,23 @@ def test_an_unknown_key_is_told_without_what_a_terminal_acts_on(tmp_path):
     [notice] = load(Sources(path=path)).notices
 
     assert notice.isprintable()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    path = tmp_path / "config.toml"
+    os.mkfifo(path)
+
+    with pytest.raises(ConfigurationError, match="is a pipe, which a reload cannot read again"):
+        load(Sources(path=path))
+    with pytest.raises(ConfigurationError, match=r"Roles file .* with authz\.roles_file"):
+        roles.load(path)
+
+
+def test_a_roles_file_nested_too_deeply_is_named(tmp_path):
+    path = tmp_path / "roles.toml"
+    path.write_text("x = " + LISTS)
+
+    with pytest.raises(ConfigurationError, match=r"roles\.toml: x: line 1: .* 16 deep") as raised:
+        roles.load(path)
+
+    assert "\n" not in str(raised.value)

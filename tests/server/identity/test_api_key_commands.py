@@ -187,3 +187,14 @@ def test_what_root_writes_belongs_to_the_user_of_the_server(tmp_path, mode):
 
     after = file.stat()
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 4321, mode)
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path):
+    pipe = tmp_path / "keys.json"
+    os.mkfifo(pipe)
+
+    for words in (("list",), ("create", "--name", "Ada"), ("revoke", "x")):
+        code, _, errors = run(*words, "--file", str(pipe))
+        assert code == 1
+        assert "is no file: correct the path" in errors
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

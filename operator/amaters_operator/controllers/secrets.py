@@ -4,7 +4,6 @@ Their content goes to the nodes only: into no status, no event, no log and no ob
 """
 
 import base64
-import binascii
 from dataclasses import dataclass, replace
 
 from amaters.admin.cluster import StoreCredentials
@@ -165,5 +164,5 @@ def _decoded(secret: Manifest, key: str) -> bytes:
         raise _UnusableError(f"{key} is missing: add it to the Secret")
     try:
         return base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # Of bytes that are no base64, and of text that is not ASCII.
         raise _UnusableError(f"{key} is not base64: correct it in the Secret") from None

@@ -215,7 +215,7 @@ def _selector(wanted: Mapping[str, str]) -> str:
 def _parsed(content: bytes | None) -> Manifest:
     try:
         body: Any = json.loads(content or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": (content or b"").decode(errors="replace")}
     return body if isinstance(body, dict) else {}
 

@@ -172,12 +172,23 @@ class Log:
 
 
 def _decoded(kind: type[_T], row: bytes) -> _T:
-    return kind(**json.loads(row))
+    try:
+        return kind(**json.loads(row))
+    except (ValueError, TypeError, RecursionError) as wrong:
+        raise _damaged(f"the row of its {kind.__name__.lower()}") from wrong
+
+
+def _damaged(what: str) -> StorageCorruptedError:
+    return StorageCorruptedError(
+        f"this disk is damaged ({what} does not decode): replace this member, or restore a backup"
+    )
 
 
 def _unpacked(form: struct.Struct, row: bytes | None, count: int) -> tuple[int, ...]:
     if row is None:
         return (0,) * count
+    if len(row) != form.size:
+        raise _damaged(f"a row of {len(row)} bytes instead of {form.size}")
     return form.unpack(row)
 
 
@@ -186,8 +197,12 @@ def _row(term: int, kind: int, data: bytes, context: bytes) -> bytes:
 
 
 def _entry(key: bytes, row: bytes) -> Entry:
+    if len(key) != _INDEX.size or len(row) < _ENTRY.size:
+        raise _damaged("an entry of the log")
     term, kind, context_size = _ENTRY.unpack_from(row)
     data_at = _ENTRY.size + context_size
+    if data_at > len(row):
+        raise _damaged(f"entry {_INDEX.unpack(key)[0]} of the log")
     return _INDEX.unpack(key)[0], term, kind, row[data_at:], row[_ENTRY.size : data_at]
 
 

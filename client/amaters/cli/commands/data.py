@@ -1,7 +1,6 @@
 """Commands on the data: set, get, delete, range, scan, batch."""
 
 import base64
-import binascii
 import sys
 from typing import IO
 
@@ -45,7 +44,7 @@ def as_key(text: str, as_base64: bool) -> bytes:
         return text.encode(errors="surrogateescape")
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # Also of text that is not ASCII.
         raise InvalidRequestError(f"{text!r} is not base64 ({error})") from error
 
 

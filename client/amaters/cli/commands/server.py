@@ -96,7 +96,7 @@ def ask(terminal: Terminal, command: str) -> dict[str, JsonValue]:
         raise ProtocolError(f"the server does not know {command}: upgrade it")
     try:
         facts = json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the server answered {command} with no JSON: upgrade it") from error
     if not isinstance(facts, dict):
         raise ProtocolError(f"the server answered {command} with no object: upgrade the client")

@@ -54,12 +54,12 @@ class Manifest:
         """Read it back; raises SnapshotError when it is none."""
         try:
             decoded = json.loads(encoded)
-            known = decoded["format"]
+            known = int(decoded["format"])
             files = tuple(
                 CheckpointFile(str(one["name"]), int(one["size"]), int(one["crc32"]))
                 for one in decoded["files"]
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise SnapshotError(f"the snapshot's manifest does not decode: {error!r}") from error
         if known != FORMAT:
             raise SnapshotError(

@@ -145,7 +145,7 @@ def _read(record: Path) -> _Binding | None:
         return _Binding(Path(content["folder"]), str(content["id"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as wrong:
+    except (ValueError, KeyError, TypeError, RecursionError) as wrong:
         raise StorageError(
             f"{record} is damaged, and says where the log of the database is: write "
             '{"folder": "FOLDER", "id": "…"} into it, with the id of OWNER in that folder'
@@ -163,6 +163,6 @@ def _named(folder: Path) -> str:
 def _facts(folder: Path) -> dict[str, str]:
     try:
         content = json.loads((folder / _OWNER).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

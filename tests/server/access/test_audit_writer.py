@@ -175,3 +175,48 @@ def test_a_file_is_rotated_only_when_it_would_be_too_large(tmp_path: Path):
     file.write(b"3\n")
 
     assert (tmp_path / "a.1").read_bytes() == b"1\n2\n"
+
+
+class Full:
+    """Takes nothing, and counts how often it was tried."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.full = True
+
+    def write(self, lines: bytes) -> None:
+        self.tries += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_full_disk_is_tried_seldom_and_logged_once(monkeypatch, caplog):
+    monkeypatch.setattr("amaters_server.access.audit.GATHER_SECONDS", 0.01)
+    monkeypatch.setattr("amaters_server.access.audit.RETRY_SECONDS", 0.05)
+    disk = Full()
+    audit = Audit(disk, on_failure="block")
+    audit.record(DENIED)
+    time.sleep(0.5)
+    tries, disk.full = disk.tries, False
+    audit.close()
+
+    assert 2 <= tries <= 12
+    assert [record.message for record in caplog.records] == [
+        "audit.write_failed",
+        "audit.recovered",
+    ]
+
+
+def test_a_writer_without_events_uses_no_processor_time(audit, disk):
+    disk.released.set()
+    audit.record(DENIED)
+    time.sleep(0.2)
+
+    began = time.process_time()
+    time.sleep(0.3)
+
+    assert time.process_time() - began < 0.1
+    audit.close()

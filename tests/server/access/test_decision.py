@@ -412,3 +412,20 @@ def test_an_anonymous_caller_has_no_role_by_any_claim(access, caller):
 def test_a_text_is_shortened_only_if_it_is_too_long():
     assert shortened("x" * LONGEST_TEXT) == "x" * LONGEST_TEXT
     assert shortened("x" * (LONGEST_TEXT + 1)) == "x" * LONGEST_TEXT + "…"
+
+
+def test_long_names_of_collections_are_not_remembered(access, caller):
+    grants = access.grants(caller("clerk"))
+    for number in range(20):
+        assert not permitted(grants, get(f"{number}" + "x" * 60_000))
+
+    assert sum(len(head) for known in grants._known for head in known) < 1000
+
+
+def test_a_level_on_all_collections_is_enough_for_each(access):
+    reader = Grants([Rule(f"{COLLECTION}*", Level.READ)])
+
+    assert reader.key(Level.READ, get("a").key)
+    assert not reader.key(Level.WRITE, put("a").key)
+    assert reader.keys(Level.READ, [get("a").key]) is None
+    assert reader.keys(Level.WRITE, [put("a").key]) == put("a").key

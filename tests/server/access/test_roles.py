@@ -155,3 +155,9 @@ def test_a_json_file_with_a_name_twice_is_refused(tmp_path):
 def test_a_role_has_a_name_that_can_be_printed(name):
     with pytest.raises(ConfigurationError, match="a name that can be printed"):
         parsed({"roles": [{"name": name, "permissions": []}]})
+
+
+@pytest.mark.parametrize("key", ["inherit", "permission", "Name"])
+def test_a_misspelt_key_of_a_role_is_refused(key):
+    with pytest.raises(ConfigurationError, match=f"roles.r.{key}: this key is not known"):
+        parsed({"roles": [{"name": "r", "permissions": [], key: []}]})

@@ -137,3 +137,16 @@ async def test_failures_count_for_the_address_whatever_the_port(clock, peer, add
             await callers.authenticate([("x-api-key", f"wrong {number}")])
 
     assert f"from {address} have failed" in str(raised.value)
+
+
+async def test_a_principal_is_current_until_it_ends_or_the_methods_change(callers, node, clock):
+    found = await callers.authenticate([bearing("ada")])
+    generation = callers.generation
+    assert callers.current(found, generation)
+
+    clock.seconds += 60
+    assert not callers.current(found, generation)
+
+    clock.seconds -= 60
+    node.replace(methods())
+    assert not callers.current(found, generation)

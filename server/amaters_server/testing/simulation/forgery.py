@@ -8,6 +8,8 @@ from amaters_server.storage.memory import MemoryEngine
 from amaters_server.testing.simulation.node import SimNode
 
 _TYPE, _TO, _FROM, _TERM, _LOG_TERM, _INDEX, _ENTRIES, _COMMIT, _SNAPSHOT = range(1, 10)
+_REJECT_HINT, _REQUEST_SNAPSHOT, _COMMIT_TERM = 11, 13, 15
+_MOST_KINDS = 21
 _ENTRY_TYPE, _ENTRY_TERM, _ENTRY_INDEX, _ENTRY_DATA = range(1, 5)
 _PROPOSE, _APPEND, _ACKNOWLEDGE, _VOTE, _HEARTBEAT, _PRE_VOTE = 2, 3, 4, 5, 8, 17
 _OFFER, _TRANSFER, _TIMEOUT_NOW, _READ_INDEX = 7, 13, 14, 15
@@ -25,12 +27,12 @@ def forged(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
 
 
 def _absurd(rng: random.Random, sender: SimNode, target: SimNode) -> bytes:
-    """Write terms and indices beyond reason."""
-    kind = rng.choice((_APPEND, _ACKNOWLEDGE, _VOTE, _PRE_VOTE, _HEARTBEAT))
+    """Write a number beyond reason into a message of any kind, or of none."""
+    usual = (_APPEND, _ACKNOWLEDGE, _VOTE, _PRE_VOTE, _HEARTBEAT)
+    kind = rng.choice((*usual, rng.randrange(_MOST_KINDS)))
     numbers = {_TERM: target.replica.term, _LOG_TERM: 1, _INDEX: 1}
-    numbers[rng.choice((_TERM, _TERM, _LOG_TERM, _INDEX, _COMMIT))] = 1 << rng.choice(
-        (50, 61, 62, 63)
-    )
+    others = (_LOG_TERM, _INDEX, _COMMIT, _REJECT_HINT, _REQUEST_SNAPSHOT, _COMMIT_TERM)
+    numbers[rng.choice((_TERM, _TERM, *others))] = 1 << rng.choice((50, 61, 62, 63))
     return _message(kind, sender.id, target.id, numbers)
 
 

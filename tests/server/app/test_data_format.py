@@ -7,7 +7,7 @@ import os
 import pytest
 from amaters_server import __version__
 from amaters_server.app.files import engine as files
-from amaters_server.app.files.engine import examined_engine, open_engine
+from amaters_server.app.files.engine import examine_engine, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageError, StorageFullError
 from amaters_server.storage import small_file
@@ -49,11 +49,6 @@ def test_data_of_an_earlier_version_is_adopted(settings, data):
     engine.close()
 
 
-def examined(settings):
-    with examined_engine(settings):
-        pass
-
-
 @pytest.mark.parametrize("engine", ["lsm", "memory"])
 def test_data_of_a_later_form_is_refused_by_name_and_left_alone(settings, data, engine):
     written(settings)
@@ -62,7 +57,7 @@ def test_data_of_a_later_form_is_refused_by_name_and_left_alone(settings, data, 
     before = sorted(path.name for path in (data / "db").iterdir())
     section = settings.storage.model_copy(update={"engine": engine})
 
-    for opening in (open_engine, examined):
+    for opening in (open_engine, examine_engine):
         with pytest.raises(StorageError) as refused:
             opening(settings.model_copy(update={"storage": section}))
         assert str(refused.value) == (

@@ -133,6 +133,7 @@ class SyncedSoFar:
         """
         held, found = self._mark.get(), self._manifest.found()
         if held is not None and found is not None and found.is_older(held.manifest):
+            self.close()
             raise StorageLostError(
                 f"{self._folder} holds less than was acknowledged: its manifest is cut or of an "
                 f"earlier time ({found.spelled}, and it was {held.manifest.spelled}). {NEXT_STEP}"

@@ -7,7 +7,7 @@ import os
 import pytest
 from amaters_server import __version__
 from amaters_server.app.files import engine as files
-from amaters_server.app.files.engine import examine_engine, open_engine
+from amaters_server.app.files.engine import examined_engine, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageError, StorageFullError
 from amaters_server.storage import small_file
@@ -57,9 +57,10 @@ def test_data_of_a_later_form_is_refused_by_name_and_left_alone(settings, data, 
     before = sorted(path.name for path in (data / "db").iterdir())
     section = settings.storage.model_copy(update={"engine": engine})
 
-    for opening in (open_engine, examine_engine):
+    later = settings.model_copy(update={"storage": section})
+    for opening in (open_engine, lambda settings: examined_engine(settings).__enter__()):
         with pytest.raises(StorageError) as refused:
-            opening(settings.model_copy(update={"storage": section}))
+            opening(later)
         assert str(refused.value) == (
             f"the data in {data} has format 7, written by version 9.1.0, and version {__version__} "
             f"reads formats up to {FORMAT}: start version 9.1.0 or later, or set server.data_dir to "

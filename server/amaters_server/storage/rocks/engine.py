@@ -274,11 +274,7 @@ class RocksEngine:
     def _prepare(self, *, accept_loss: bool) -> None:
         """Check what opening changes, and use the configured folder for the log."""
         if self._synced is not None and not accept_loss:
-            try:
-                self._synced.check_manifest()
-            except StorageError:
-                self.close()
-                raise
+            self._synced.check_manifest()
         self._use_log_folder(accept_loss=accept_loss)
 
     def _use_log_folder(self, *, accept_loss: bool) -> None:

@@ -89,6 +89,27 @@ async def test_metadata_arrives_without_the_protocols_own(serving) -> None:
         assert sorted(server.calls[0][4]) == sorted(sent)
 
 
+async def test_calls_of_a_connection_with_the_same_metadata_share_a_list(serving) -> None:
+    same, other = (("x-key", "value"),), (("x-key", "another"),)
+    long = (("x-key", "v" * 5000),)
+    async with serving() as server, grpc.aio.insecure_channel(server.target) as channel:
+        ask = channel.unary_unary("/any.Path/Works")
+        for metadata in (same, same, other, same, same, long, long):
+            await ask(b"", metadata=metadata)
+        await call(server.target, metadata=same)
+
+        found = [one[4] for one in server.calls]
+        assert [dict(one)["x-key"] for one in found[:5]] == ["value"] * 2 + ["another"] + [
+            "value"
+        ] * 2
+        assert found[0] is found[1]
+        assert found[3] is found[4]
+        assert found[5] == found[6] == list(long)
+        assert found[5] is not found[6]
+        assert found[7] == found[0]
+        assert found[7] is not found[4]
+
+
 async def test_errors_carry_text_and_trailers(serving) -> None:
     trailers = [("retry-after", "3"), ("detail-bin", b"\x01\x02")]
 

@@ -65,7 +65,10 @@ __all__ = [
 ]
 
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
-"""Lower-case names; the value is bytes where the name ends in "-bin", text otherwise."""
+"""Lower-case names; the value is bytes where the name ends in "-bin", text otherwise.
+
+That of a call must not be changed: calls of one connection that sent the same share a list.
+"""
 Call: TypeAlias = tuple[int, str, bytes, float | None, Metadata | None, int]
 """(call_id, path, message, deadline_seconds_left, metadata, connection_id)."""
 Ended: TypeAlias = tuple[int, int, str, bytes | None]

@@ -19,7 +19,7 @@ use crate::transport::queue::backlog::Held;
 use crate::transport::queue::call::End;
 use crate::transport::queue::calls::{worker_of, MAX_WORKERS};
 use crate::transport::queue::py_convert::{
-    self, limit, os_error, seconds, Failure, Paths, PyMetadata,
+    self, limit, os_error, seconds, Failure, MetadataLists, Paths, PyMetadata,
 };
 use crate::transport::queue::shared::{Settings, Shared, StreamKind, Upkeep};
 use crate::transport::queue::state::Phase;
@@ -39,6 +39,7 @@ pub struct Listener {
     phase: watch::Sender<Phase>,
     tls: Arc<Mutex<Option<Arc<Material>>>>,
     paths: Paths,
+    lists: MetadataLists,
 }
 
 fn streams(
@@ -232,6 +233,7 @@ impl Listener {
             phase,
             tls,
             paths: Paths::default(),
+            lists: MetadataLists::default(),
         })
     }
 
@@ -246,7 +248,13 @@ impl Listener {
         let mut calls = Vec::new();
         for queued in self.shared.take(limit) {
             if queued.call.take() {
-                calls.push(py_convert::call_tuple(py, &self.paths, now, &queued)?);
+                calls.push(py_convert::call_tuple(
+                    py,
+                    &self.paths,
+                    &self.lists,
+                    now,
+                    &queued,
+                )?);
             }
         }
         PyList::new(py, calls)

@@ -59,9 +59,46 @@ impl Paths {
     }
 }
 
+/// Callers repeat their metadata, a token above all: a connection's last list is handed out again.
+/// Bounded in number and size, because clients choose both.
+#[derive(Default)]
+pub struct MetadataLists(Mutex<HashMap<u64, (Metadata, Py<PyList>)>>);
+
+impl MetadataLists {
+    const LIMIT: usize = 1024;
+    const LONGEST: usize = 4096;
+
+    fn list<'py>(
+        &self,
+        py: Python<'py>,
+        connection: u64,
+        metadata: &Metadata,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let mut known = self.0.lock();
+        if let Some((same, list)) = known.get(&connection) {
+            if same == metadata {
+                return Ok(list.bind(py).clone());
+            }
+        }
+        let list = metadata_list(py, metadata)?;
+        let size: usize = metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if size <= Self::LONGEST {
+            if known.len() >= Self::LIMIT {
+                known.clear();
+            }
+            known.insert(connection, (metadata.clone(), list.clone().unbind()));
+        }
+        Ok(list)
+    }
+}
+
 pub fn call_tuple<'py>(
     py: Python<'py>,
     paths: &Paths,
+    lists: &MetadataLists,
     now: Instant,
     queued: &Queued,
 ) -> PyResult<Bound<'py, PyTuple>> {
@@ -71,7 +108,7 @@ pub fn call_tuple<'py>(
     let metadata = queued
         .metadata
         .as_ref()
-        .map(|metadata| metadata_list(py, metadata))
+        .map(|metadata| lists.list(py, queued.connection, metadata))
         .transpose()?;
     (
         queued.call.id,

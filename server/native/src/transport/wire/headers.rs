@@ -7,10 +7,19 @@ use base64::engine::DecodePaddingMode;
 use base64::{alphabet, Engine as _};
 use http::header::{HeaderMap, HeaderName, HeaderValue, CONTENT_TYPE, TE, USER_AGENT};
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Text(String),
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
 }
 
 pub type Metadata = Vec<(String, Value)>;

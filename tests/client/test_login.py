@@ -239,6 +239,7 @@ def test_the_program_sends_what_a_file_holds(cli: Cli, served: FakeAql, tmp_path
     refused = cli("get", "k")
     assert refused.exit_code == 1
     assert "--token-file" in refused.stderr
+    assert "--token-file" not in cli("--token", "another", "get", "k").stderr
 
 
 def test_the_program_shows_no_secret_of_its_file(bare: Cli, home: Path) -> None:

@@ -192,7 +192,8 @@ def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn
     terminal = ctx.find_object(Terminal)
     out = terminal.out if terminal is not None else Output(_asked(ctx), color=True)
     out.error(error)
-    if isinstance(error, UnauthenticatedError) and out.is_table:
+    named = terminal is not None and terminal.settings.login is not None
+    if isinstance(error, UnauthenticatedError) and out.is_table and not named:
         out.note("Say who calls with --token-file, --api-key-file or --client-cert.")
     ctx.exit(1)
 

@@ -187,16 +187,15 @@ class Authenticator:
     async def _verified(self, credentials: Credentials) -> Principal:
         now, methods = self.unix_seconds(), self._methods
         if credentials.token:
-            unverified = jws.read(credentials.token)
-            check = methods.jwt
-            if methods.kubernetes and unverified.issuer == methods.kubernetes.rules.issuer:
-                check = methods.kubernetes
-            # Whose token it is only chooses the keys: the same claim is checked once it is signed.
-            check = check or methods.kubernetes
+            check = methods.jwt or methods.kubernetes
             if check is None:
                 raise AuthenticationError(
                     f"Authentication method not enabled: JWT: {self._accepted()}"
                 )
+            unverified = jws.read(credentials.token)
+            # Whose token it is only chooses the keys: the same claim is checked once it is signed.
+            if methods.kubernetes and unverified.issuer == methods.kubernetes.rules.issuer:
+                check = methods.kubernetes
             return await check.verify(credentials.token, unverified, now)
         if credentials.api_key:
             if methods.api_keys is None:

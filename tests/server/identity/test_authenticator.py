@@ -329,3 +329,10 @@ def test_neither_credentials_nor_keys_are_printed():
     made = Credentials(HERE, token="hunter2", api_key="hunter2", certificate=b"hunter2")
 
     assert "hunter2" not in repr((made, of_secret(b"hunter2" * 5), by_key()))
+
+
+async def test_a_token_is_not_read_where_none_is_accepted(clock):
+    node = Authenticator(Methods(certificates=CertificateRules()), clock)
+
+    with pytest.raises(AuthenticationError, match="method not enabled: JWT: send a client"):
+        await node.authenticate(Credentials(HERE, token="not a token"))

@@ -42,7 +42,12 @@ SPECS = {
     "tuned": {
         "config": {
             "logging": {"level": "debug", "format": "pretty"},
-            "limits": {"maxConnections": 9, "requestTimeoutMs": 100},
+            "limits": {
+                "maxConnections": 9,
+                "requestTimeoutMs": 100,
+                "callsPerSecond": 500,
+                "callsPerSecondPerClient": 50,
+            },
             "cluster": {"heartbeatIntervalMs": 10, "electionTimeoutMs": 100},
         }
     },
@@ -225,3 +230,14 @@ def test_the_webhook_reaches_the_server_as_a_mounted_file(tmp_path: Path) -> Non
     assert (item["key"], secret["optional"]) == ("url", True)
     mounted = f"{container['volumeMounts'][1]['mountPath']}/{item['path']}"
     assert str(loaded.settings.alerts.webhook_url_file) == mounted
+
+
+def test_rates_of_calls_arrive_and_those_not_set_are_not_written():
+    shape = manifests.Shape(replicas=3, initial_members=(), formed=True, volume_size="1Gi")
+    limits = {"callsPerSecond": 500, "callsPerSecondPerClient": 50}
+    with_rates = config.sections(cluster(config={"limits": limits}), shape)["resource_limits"]
+    without = config.sections(cluster(), shape)["resource_limits"]
+
+    assert with_rates["max_requests_per_second_global"] == 500
+    assert with_rates["max_requests_per_second_per_client"] == 50
+    assert set(without) == {"max_connections_per_client"}

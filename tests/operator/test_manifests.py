@@ -92,6 +92,7 @@ def test_initial_members_do_not_follow_scaling() -> None:
         {"config": {"logging": {"level": "trace"}}},
         {"config": {"limits": {"maxConnections": 7}}},
         {"config": {"limits": {"maxConnectionsPerClient": 7}}},
+        {"config": {"limits": {"callsPerSecond": 7, "callsPerSecondPerClient": 5}}},
         {"replicas": 5},
         {"upgrade": {"paused": True}},
         {"backup": {"destination": "s3://b/p"}},

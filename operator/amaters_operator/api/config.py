@@ -53,6 +53,21 @@ class LimitsConfig(ApiModel):
             "clients share an address, as behind a node port. Applied by a reload, without a restart."
         ),
     )
+    calls_per_second: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description=(
+            "Calls a second that a node takes of all clients together, 0 for any number. More are "
+            "refused with the time to wait. Applied by a reload, without a restart."
+        ),
+    )
+    calls_per_second_per_client: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="The same for one IP address. Applied by a reload, without a restart.",
+    )
     max_message_bytes: int = Field(
         default=16777216,
         ge=65536,

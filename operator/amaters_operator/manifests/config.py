@@ -118,9 +118,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "wal": {"sync_mode": "always"},
         },
         "network": _network(spec),
-        "resource_limits": {
-            "max_connections_per_client": spec.config.limits.max_connections_per_client
-        },
+        "resource_limits": _limits(spec),
         "cluster": _cluster(cluster, shape),
         "logging": {
             "level": spec.config.logging.level,
@@ -135,6 +133,17 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
         "snapshots": _snapshots(spec),
         **identity.tables(spec, DATA_FOLDER),
     }
+
+
+def _limits(spec: ClusterSpec) -> dict[str, Any]:
+    limits = spec.config.limits
+    rates = {
+        "max_requests_per_second_global": limits.calls_per_second,
+        "max_requests_per_second_per_client": limits.calls_per_second_per_client,
+    }
+    # Nodes of an older version would report the keys of rates that are not set as unknown.
+    set_rates = {key: rate for key, rate in rates.items() if rate}
+    return {"max_connections_per_client": limits.max_connections_per_client, **set_rates}
 
 
 def _alerts(spec: ClusterSpec) -> dict[str, Any]:

@@ -98,10 +98,11 @@ def database_folder(settings: Settings) -> Path:
 
 
 def own_folders(settings: Settings) -> list[Path]:
-    """Return what is in the data folder that only this server writes."""
+    """Return the files and folders in the data folder that only this server writes."""
     data_dir, snapshots = settings.server.data_dir, settings.snapshot_folder
     # What is beside the database's folder belongs to it: its marker, a folder to replace it.
     engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
-    made = [*engine, from_settings.node_settings(settings).transfer_folder]
+    form = data_dir / data_format.FILE
+    made = [*engine, form, from_settings.node_settings(settings).transfer_folder]
     others = [one for one in (snapshots, from_settings.log_folder(settings)) if one is not None]
     return [*made, *(one for one in others if one.is_relative_to(data_dir))]

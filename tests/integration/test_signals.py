@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -57,6 +58,13 @@ class Process1:
     def handles(self, number: signal.Signals) -> bool:
         return bool(mask(self.pid, "SigCgt") >> (number - 1) & 1)
 
+    def has_open(self, path: Path) -> bool:
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if descriptor.readlink() == path:
+                    return True
+        return False
+
     def ended(self, seconds: float) -> int:
         return self._outer.wait(seconds)
 
@@ -73,6 +81,9 @@ async def test_a_stop_while_the_engine_opens_is_obeyed_by_process_1(server, numb
     current.unlink()
     os.mkfifo(current)
     process = Process1(one)
+    # The check of the manifest reads it first.
+    current.write_bytes(manifest)
+    until(lambda: not process.has_open(current))
     with current.open("wb") as held:  # Open now, as the engine has come to read it.
         os.kill(process.pid, number)
         await asyncio.sleep(0.5)

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from amaters_server.machine import state
 from amaters_server.model.errors import StorageCorruptedError
-from amaters_server.node.loop import answering
+from amaters_server.node.loop.reading import answered_at_once
 from amaters_server.raft import raft_node as door
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.memory import MemoryEngine
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.slow
 
 SEEDS = range(120)
 TROUBLED_SECONDS = 9.0
+
+LARGEST_ANSWER = 1024 * 1024
 
 
 class AcknowledgesBeforeCommit(SimNode):
@@ -34,7 +36,7 @@ class ReadsWithoutBarrier(SimNode):
     """Answers reads from whatever it has applied."""
 
     def read(self, read, answers):
-        answers(answering.answer_quick(self.machine, [read]))
+        answers([(read.ticket, answered_at_once(self.machine, read, LARGEST_ANSWER))])
 
 
 class SkipsFsync(SimNode):
@@ -156,7 +158,7 @@ class ServesReadsWhenCutOff(SimNode):
 
     def read(self, read, answers):
         if self.leads:
-            answers(answering.answer_quick(self.machine, [read]))
+            answers([(read.ticket, answered_at_once(self.machine, read, LARGEST_ANSWER))])
         else:
             super().read(read, answers)
 

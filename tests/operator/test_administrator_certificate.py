@@ -16,7 +16,7 @@ AUTHORITY = Authority()
 def taken(issued, *principals, ca=AUTHORITY.pem) -> str:
     """Return why it is refused, or nothing."""
     try:
-        administrator(issued.certificate, issued.key, ca, principals, NOW)
+        administrator(issued.certificate, issued.key, ca, principals, dt.datetime.now(dt.UTC))
     except CertificateError as refused:
         return str(refused)
     return ""

@@ -11,6 +11,11 @@ from amaters_server.model.errors import AuthenticationError
 from amaters_server.model.principal import Principal
 
 
+def ip_address(peer: str) -> str:
+    """Return the address in host:port or [host]:port."""
+    return peer.rpartition(":")[0].strip("[]")
+
+
 class ConnectionCallers:
     """The callers of one connection. Its last credential is compared, and not even digested."""
 
@@ -22,7 +27,7 @@ class ConnectionCallers:
         `certificate` is the verified one of the client (DER), if it presented one.
         """
         self._authenticator = authenticator
-        self.address = peer.rpartition(":")[0].strip("[]")
+        self.address = ip_address(peer)
         """Of the other side, without port."""
         self._certificate = certificate
         self._credential: tuple[str, str | bytes] | None = None

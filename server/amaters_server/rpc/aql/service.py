@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from amaters_server.identity.connection import ip_address
 from amaters_server.model.errors import DatabaseError
 from amaters_server.rpc.aql import encode
 from amaters_server.rpc.aql.admin_keys import AdminKeys
@@ -14,7 +15,7 @@ from amaters_server.rpc.aql.service_info import ServiceInfo
 from amaters_server.rpc.aql.streams import Streams
 from amaters_server.rpc.callers.callers import Callers, Origins
 from amaters_server.rpc.callers.gated import Entrance
-from amaters_server.rpc.transport.admission import Admission, ip_address
+from amaters_server.rpc.transport.admission import Admission
 from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.calls import Call, Responder, Service, Streaming, Unary
 from amaters_server.rpc.transport.tasks import TaskScope

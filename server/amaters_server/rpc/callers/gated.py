@@ -19,6 +19,7 @@ from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import (
     Call,
     Metadata,
+    Refuse,
     Responder,
     Send,
     Service,
@@ -33,8 +34,6 @@ CallersUnary: TypeAlias = Callable[[Sequence[Call], Responder, Sequence[Caller]]
 """As `Unary`, with the caller of each call."""
 CallersStreaming: TypeAlias = Callable[[Call, Send, Caller], Awaitable[Metadata | None]]
 """As `Streaming`, with the caller."""
-Refuse: TypeAlias = Callable[[Call, Responder, DatabaseError], None]
-"""Answers a call with an error, as its method does."""
 Room: TypeAlias = Callable[[], AbstractContextManager[None]]
 """What counts a call while its caller is verified; OverloadedError when there are too many."""
 

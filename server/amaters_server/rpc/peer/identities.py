@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from amaters_server.identity.connection import ip_address
 from amaters_server.model.principal import ForwardedFor, Principal
 from amaters_server.rpc.peer.certificates import (
     NAMELESS,
@@ -97,7 +98,7 @@ class Identities:
     def host(self, connection: int) -> str:
         """Return the address of the caller; empty when it has left."""
         found = self._connection(connection)
-        return "" if found is None else found.peer.rpartition(":")[0].strip("[]")
+        return "" if found is None else ip_address(found.peer)
 
     def principal(self, connection: int) -> Principal:
         """Return the caller, with the role that it has on this port."""

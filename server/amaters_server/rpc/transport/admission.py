@@ -8,17 +8,21 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
-from amaters_server.model.errors import DatabaseError, MemoryExceededError
-from amaters_server.rpc.transport.calls import Call, Metadata, Responder, Send, Streaming, Unary
+from amaters_server.model.errors import MemoryExceededError
+from amaters_server.rpc.transport.calls import (
+    Call,
+    Metadata,
+    Refuse,
+    Responder,
+    Send,
+    Streaming,
+    Unary,
+)
 from amaters_server.rpc.transport.rates import RateSettings, Refused, RequestRates
 from amaters_server.telemetry.counters import CallCounters
 
 _log = logging.getLogger(__name__)
-
-Refuse: TypeAlias = Callable[[Call, Responder, DatabaseError], None]
-"""Answers a call with an error, as its method does."""
 
 LOOK_SECONDS = 0.25
 RELEASE_SECONDS = 10.0
@@ -31,11 +35,6 @@ def resident_bytes() -> int:
     """Return the memory of this process that is in RAM (proc(5), statm)."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def ip_address(peer: str) -> str:
-    """Return the address in host:port or [host]:port."""
-    return peer.rpartition(":")[0].strip("[]")
 
 
 class MemoryLimit:
@@ -123,7 +122,8 @@ class Admission:
         error = self.memory.exceeded
         if error is None:
             return calls, refused
-        passed = [call for call in calls if small and len(call[2]) <= SMALL_BYTES]
-        large = [call for call in calls if not (small and len(call[2]) <= SMALL_BYTES)]
+        most = SMALL_BYTES if small else -1
+        passed = [call for call in calls if len(call[2]) <= most]
+        large = [(call, error) for call in calls if len(call[2]) > most]
         self._counters.turned_away["memory"] += len(large)
-        return passed, [*refused, *((call, error) for call in large)]
+        return passed, [*refused, *large]

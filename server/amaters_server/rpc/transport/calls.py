@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from amaters_server.model.errors import DatabaseError
+
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
 """Lower-case names; the value is bytes where the name ends in "-bin".
 
@@ -31,6 +33,9 @@ class Responder(Protocol):
         """End calls with a status that is not OK."""
         ...
 
+
+Refuse: TypeAlias = Callable[[Call, Responder, DatabaseError], None]
+"""Answers a call with an error, as its method does."""
 
 Unary: TypeAlias = Callable[[Sequence[Call], Responder], None]
 """Takes all waiting calls of one path; answers each exactly once, now or later."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from amaters_operator.decisions import certificates, volumes
+from amaters_operator.decisions import certificates
 from amaters_operator.decisions.backup import retention
 from amaters_operator.decisions.backup import schedule as backup_schedule
 from amaters_operator.decisions.backup.schedule import (
@@ -12,6 +12,7 @@ from amaters_operator.decisions.backup.schedule import (
     InvalidScheduleError,
 )
 from amaters_operator.decisions.certificates import PresentedCertificates
+from amaters_operator.decisions.storage import volumes
 from hypothesis import given
 from hypothesis import strategies as st
 

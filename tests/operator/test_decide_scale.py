@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from amaters_operator.api.status import ClusterStatus, MemberStatus
-from amaters_operator.decisions import scale, volumes
 from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
@@ -15,8 +14,10 @@ from amaters_operator.decisions.actions import (
     TransferLeadership,
     Wait,
 )
+from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
-from amaters_operator.decisions.volumes import Claim
+from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage.volumes import Claim
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from amaters_operator.decisions import upgrade
 from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
 from amaters_operator.decisions.observation import Cause, Member, Node, Observation, Pod, State
+from amaters_operator.decisions.rolls import upgrade
 from hypothesis import given
 from hypothesis import strategies as st
 

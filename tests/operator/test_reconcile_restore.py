@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from amaters_operator.controllers import restore
+from amaters_operator.controllers.backups import restore
+from amaters_operator.controllers.backups.restore import RestoreController
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 

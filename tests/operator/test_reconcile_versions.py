@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from amaters_operator.decisions.compatibility import certainly_kept_out, kept_out
 from amaters_operator.decisions.observation import Incompatible, Node, Observation, Pod, State
+from amaters_operator.decisions.rolls.compatibility import certainly_kept_out, kept_out
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAMESPACE

@@ -7,11 +7,14 @@ from pydantic import ConfigDict, Field, StringConstraints
 from amaters_operator.api.authentication import AuthenticationSpec
 from amaters_operator.api.authorization import AuditSpec, AuthorizationSpec
 from amaters_operator.api.config import ServerConfig
-from amaters_operator.api.labels import Annotations, Labels
+from amaters_operator.api.members.labels import Annotations, Labels
+from amaters_operator.api.members.networking import ServiceSpec
+from amaters_operator.api.members.scheduling import SchedulingSpec
+from amaters_operator.api.members.storage import StorageSpec
+from amaters_operator.api.members.upgrades import DisruptionSpec, UpgradeSpec
 from amaters_operator.api.scalars import (
     ApiModel,
     BackupUri,
-    ByteAmount,
     Destination,
     ImageName,
     ObjectName,
@@ -20,48 +23,7 @@ from amaters_operator.api.scalars import (
     rules,
 )
 from amaters_operator.api.schedules import Schedule, TimeZone
-from amaters_operator.api.scheduling import SchedulingSpec
 from amaters_operator.api.tls import TlsSpec
-
-
-class StorageSpec(ApiModel):
-    """The volume of each member."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "has(self.className) == has(oldSelf.className) && "
-                "(!has(self.className) || self.className == oldSelf.className)",
-                "storage.className is immutable: create a second cluster and restore a backup "
-                "into it to change the class",
-            ),
-        )
-    )
-
-    size: ByteAmount = Field(
-        default="10Gi",
-        description="Size of each member's volume. May grow later when its class allows expansion.",
-    )
-    class_name: ObjectName | None = Field(
-        default=None,
-        description="StorageClass of the volumes; the namespace's default when not set. Immutable.",
-    )
-    when_deleted: Literal["Retain", "Delete"] = Field(
-        default="Retain",
-        description=(
-            "What happens to the volumes when the AmatersCluster is deleted. Retain keeps them: "
-            "a cluster created again under the same name and size finds its data."
-        ),
-    )
-    when_scaled: Literal["Delete", "Retain"] = Field(
-        default="Delete",
-        description=(
-            "What happens to the volume of a member that was scaled away. Delete: the operator "
-            "deletes its claim once the member's removal is committed. Retain: a removed member "
-            "never returns under its identity, so the claim must be deleted by hand before the "
-            "cluster can grow to that pod again. Scaling the StatefulSet by hand deletes nothing."
-        ),
-    )
 
 
 class ResourcesSpec(ApiModel):
@@ -84,26 +46,6 @@ class ResourcesSpec(ApiModel):
     )
     limits: Resources = Field(
         default={}, description="What the pod may never exceed. A memory limit is advisable."
-    )
-
-
-class ServiceSpec(ApiModel):
-    """The Service that clients use."""
-
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
-        default="ClusterIP", description="How the client Service is reached."
-    )
-    annotations: Annotations = Field(
-        default={}, description="Annotations for the client Service, such as a load balancer's."
-    )
-
-
-class DisruptionSpec(ApiModel):
-    """What drains and other evictions may do."""
-
-    enabled: bool = Field(
-        default=True,
-        description="Create a PodDisruptionBudget that lets at most one member be evicted at a time.",
     )
 
 
@@ -146,36 +88,6 @@ class AlertsSpec(ApiModel):
             "mounted and read when it is used: a corrected Secret takes effect within about a "
             "minute. Another name restarts the nodes, one by one."
         ),
-    )
-
-
-class UpgradeSpec(ApiModel):
-    """How pods are replaced when image, configuration or resources change."""
-
-    paused: bool = Field(
-        default=False,
-        description="Replace no pod while true. Pods that die on their own come back changed.",
-    )
-    min_ready_seconds: int = Field(
-        default=5,
-        ge=0,
-        le=3600,
-        description="How long a replaced pod must have been ready before the next is replaced.",
-    )
-    progress_deadline_seconds: int = Field(
-        default=300,
-        ge=10,
-        le=86400,
-        description=(
-            "How long a replaced pod may take to become ready before the roll is reported stuck. "
-            "A stuck roll touches no further healthy pod; correcting the spec lets it continue."
-        ),
-    )
-    max_lag_entries: int = Field(
-        default=1000,
-        ge=0,
-        le=1000000,
-        description="The roll waits while a member lags the leader by more log entries than this.",
     )
 
 

@@ -21,9 +21,9 @@ from amaters_operator.app import health
 from amaters_operator.app.health import Metrics
 from amaters_operator.app.watch import Waker, watch
 from amaters_operator.app.worker import Worker
-from amaters_operator.controllers.backup import BackupController
+from amaters_operator.controllers.backups.backup import BackupController
+from amaters_operator.controllers.backups.restore import RestoreController
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import Database
 from amaters_operator.kube.client import connect

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers.apply_objects import refusal
 from amaters_operator.controllers.reporting import Reporter
-from amaters_operator.decisions import volumes
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.pass_result import Blocked
-from amaters_operator.decisions.volumes import Claim
+from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi

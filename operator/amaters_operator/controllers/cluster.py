@@ -24,13 +24,7 @@ from amaters_operator.controllers.reload import Reloaded, reload
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import (
-    arbitration,
-    bootstrap,
-    disruption_budgets,
-    scale,
-    volumes,
-)
+from amaters_operator.decisions import arbitration, bootstrap
 from amaters_operator.decisions.actions import (
     SetReplicas,
     Step,
@@ -38,11 +32,14 @@ from amaters_operator.decisions.actions import (
     Wait,
 )
 from amaters_operator.decisions.arbitration import Decision
+from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
+from amaters_operator.decisions.rolls import disruption_budgets
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.status.condition import Assessment, rejected
-from amaters_operator.decisions.volumes import Claim
+from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi

@@ -10,7 +10,7 @@ from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.scalars import ApiModel
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
-from amaters_operator.decisions import compatibility
+from amaters_operator.decisions.rolls import compatibility
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi

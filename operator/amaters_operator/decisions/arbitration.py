@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions import scale, upgrade
 from amaters_operator.decisions.actions import (
     DeleteClaim,
     RemoveMember,
@@ -20,8 +19,10 @@ from amaters_operator.decisions.actions import (
     Stuck,
     Wait,
 )
+from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Observation
-from amaters_operator.decisions.volumes import Claim
+from amaters_operator.decisions.rolls import upgrade
+from amaters_operator.decisions.storage.volumes import Claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from amaters.errors import AmatersError
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.controllers.backup import BackupController
+from amaters_operator.controllers.backups.backup import BackupController
+from amaters_operator.controllers.backups.restore import RestoreController
 from amaters_operator.controllers.cluster import ClusterController
-from amaters_operator.controllers.restore import RestoreController
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.testing.crash_points import CrashPoints, Killed
 from amaters_operator.testing.database import FakeDatabase

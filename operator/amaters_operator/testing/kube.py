@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from amaters_operator.decisions import disruption_budgets
+from amaters_operator.decisions.rolls import disruption_budgets
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import (
     ApiRejectedError,

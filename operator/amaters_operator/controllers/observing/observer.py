@@ -15,8 +15,8 @@ from amaters.errors import AccessDeniedError, AmatersError
 from amaters_operator.controllers.observing import node_answers, pods
 from amaters_operator.controllers.observing.pod_events import PodEvents
 from amaters_operator.controllers.pass_context import Nodes
-from amaters_operator.decisions import disruption_budgets
 from amaters_operator.decisions.observation import Observation, Pod
+from amaters_operator.decisions.rolls import disruption_budgets
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names

@@ -9,10 +9,11 @@ from amaters_operator.api.status import (
     Phase,
     UpgradeStatus,
 )
-from amaters_operator.decisions import compatibility, pod_problems
+from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
+from amaters_operator.decisions.rolls import compatibility
 from amaters_operator.decisions.status import conditions, progress
 from amaters_operator.manifests import names
 

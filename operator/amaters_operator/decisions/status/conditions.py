@@ -6,10 +6,11 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.api.status import BackupStatus
-from amaters_operator.decisions import compatibility, pod_problems
+from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.backup import retention
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import PassResult
+from amaters_operator.decisions.rolls import compatibility
 from amaters_operator.decisions.status import progress
 from amaters_operator.decisions.status.condition import Assessment, condition
 from amaters_operator.manifests import names

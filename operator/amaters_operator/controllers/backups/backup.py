@@ -14,8 +14,12 @@ from amaters.errors import AmatersError
 from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
-from amaters_operator.controllers import backup_records as records
-from amaters_operator.controllers.backup_store import BackupStore, stored_backups, verify_stored
+from amaters_operator.controllers.backups import backup_records as records
+from amaters_operator.controllers.backups.backup_store import (
+    BackupStore,
+    stored_backups,
+    verify_stored,
+)
 from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from amaters_operator.api import labels
-from amaters_operator.api.labels import Labels
+from amaters_operator.api.members import labels
+from amaters_operator.api.members.labels import Labels
 from amaters_operator.api.scalars import ApiModel, ObjectName, rule, rules
 
 _Schema: TypeAlias = dict[str, Any]

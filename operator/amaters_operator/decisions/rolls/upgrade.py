@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amaters_operator.api.spec import UpgradeSpec
+from amaters_operator.api.members.upgrades import UpgradeSpec
 from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
-from amaters_operator.decisions.compatibility import certainly_kept_out
 from amaters_operator.decisions.observation import Member, Observation, Pod, listed
+from amaters_operator.decisions.rolls.compatibility import certainly_kept_out
 
 RollStep = Wait | Stuck | ReplacePod | TransferLeadership
 

@@ -9,7 +9,6 @@ between is recognised, so that a crash anywhere loses nothing.
 from collections.abc import Sequence
 
 from amaters_operator.api.status import ClusterStatus
-from amaters_operator.decisions import volumes
 from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
@@ -20,7 +19,8 @@ from amaters_operator.decisions.actions import (
     Wait,
 )
 from amaters_operator.decisions.observation import Member, Observation, State
-from amaters_operator.decisions.volumes import Claim
+from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.manifests import names
 
 ScaleStep = (

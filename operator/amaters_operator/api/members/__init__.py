@@ -1,0 +1,1 @@
+"""The members of a cluster as the spec describes them: storage, scheduling, networks, rolls."""

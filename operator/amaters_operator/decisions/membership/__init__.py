@@ -1,0 +1,1 @@
+"""Which member joins, leaves or is replaced. Pure."""

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, settle
-from pydantic import ValidationError
+from amaters_operator.api.scalars import Duration, duration
+from pydantic import TypeAdapter, ValidationError
 
 
 def manifest(**spec) -> dict:
@@ -113,3 +114,17 @@ def test_a_time_is_written_in_utc_to_the_second_whatever_it_was_made_of() -> Non
     assert given.last_transition_time == datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)
     for one in (given, copied):
         assert one.model_dump(mode="json")["last_transition_time"] == "2026-01-02T01:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("72h", 259200), ("90m", 5400), ("1h30m", 5400), ("0h5s", 5)]
+)
+def test_a_duration_is_hours_minutes_and_seconds(text: str, seconds: int) -> None:
+    assert TypeAdapter(Duration).validate_python(text) == text
+    assert duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "0s", "m", "-5m", "30m1h", "5 m", "1.5h", "1d"])
+def test_another_duration_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Duration).validate_python(text)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -58,6 +58,11 @@ IMAGE_PATTERN = (
 )
 IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, without spaces"
 
+DURATION_PATTERN = "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
+DURATION_MESSAGE = (
+    "write a time above zero in hours, minutes and seconds, such as 72h, 90m or 1h30m"
+)
+
 S3_PATTERN = "^s3://[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9](/.*)?$"
 DESTINATION_MESSAGE = "write bucket and prefix as s3://BUCKET/PREFIX, such as s3://backups/orders"
 BACKUP_MESSAGE = (
@@ -73,6 +78,34 @@ ByteAmount = Annotated[
         json_schema_extra=form(BYTES_PATTERN, BYTES_MESSAGE),
     ),
 ]
+
+
+def duration(text: str) -> timedelta:
+    """Return the time that a `Duration` such as 1h30m names."""
+    parts = {unit: int(number) for number, unit in re.findall("([0-9]+)([hms])", text)}
+    return timedelta(hours=parts.get("h", 0), minutes=parts.get("m", 0), seconds=parts.get("s", 0))
+
+
+def _lasting(text: str) -> str:
+    if not duration(text):
+        raise ValueError(f"{DURATION_MESSAGE}, got {text!r}")
+    return text
+
+
+Duration = Annotated[
+    str,
+    AfterValidator(_matching(DURATION_PATTERN, DURATION_MESSAGE)),
+    AfterValidator(_lasting),
+    Field(
+        min_length=2,
+        max_length=18,
+        json_schema_extra={"pattern": DURATION_PATTERN}
+        | rules(
+            rule(f"self.matches('{DURATION_PATTERN}') && self.matches('[1-9]')", DURATION_MESSAGE)
+        ),
+    ),
+]
+"""Text such as 72h, 90m or 1h30m; `duration` reads it."""
 
 ImageName = Annotated[
     str,

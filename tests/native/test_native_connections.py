@@ -10,12 +10,15 @@ import pytest
 
 ECHO = "/demo.Service/Echo"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, UNKNOWN = 1, 2, 3, 4, 6, 7, 0x42
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 2, 3, 4, 6, 7
+WINDOW_UPDATE, UNKNOWN = 8, 0x42
 CALM = 11
 CANCEL = (8).to_bytes(4)
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 # A request without a path, method and so on is refused by HTTP/2 itself: it only opens a stream.
 BLOCK = b"\x83\x86\x84\x41\x01x\x5f\x10application/grpc"
+CALL = b"\x83\x86\x44" + bytes([len(ECHO)]) + ECHO.encode() + BLOCK[3:]
+MESSAGE = bytes(4) + b"\5hello"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -199,3 +202,60 @@ async def test_a_client_that_takes_nothing_is_disconnected(serving) -> None:
             await goaway(reader)
         assert server.listener.stats().cut_for_slowness == 1
         assert server.listener.held() == 0
+
+
+@pytest.mark.parametrize("width", [1, 5, 13, 4096])
+async def test_a_call_ends_well_though_its_client_began_another_too_late(serving, width) -> None:
+    """What a client sends for a call that GOAWAY leaves out is ignored, frame by frame.
+
+    The window of such a call once ended the whole connection, and with it all its calls.
+    """
+    settings = {"max_age_seconds": 0.2, "age_grace_seconds": 20.0}
+    async with serving(**settings) as server, asyncio.timeout(30):
+        async with wire(server) as (reader, writer):
+            writer.write(frame(HEADERS, 4, 1, CALL))
+            last = await farewell(reader, writer)
+            assert last == 1
+            late = b"".join(
+                frame(HEADERS, 4, one, CALL)
+                + frame(WINDOW_UPDATE, 0, one, (65_536).to_bytes(4))
+                + frame(DATA, 1, one, MESSAGE)
+                for one in (3, 5)
+            )
+            answer = asyncio.create_task(answered(reader, 1))
+            for piece in (late[at : at + width] for at in range(0, len(late), width)):
+                writer.write(piece)
+                await asyncio.sleep(0.001 if width > 1 else 0.0002)
+            writer.write(frame(WINDOW_UPDATE, 0, 1, (65_536).to_bytes(4)))
+            writer.write(frame(DATA, 1, 1, MESSAGE))
+            assert await answer == MESSAGE
+
+
+async def farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """Answer pings until the second GOAWAY; return the last stream that it takes in."""
+    goaways = 0
+    while True:
+        kind, flags, _, payload = await one_frame(reader)
+        if kind == PING and not flags:
+            writer.write(frame(PING, 1, 0, payload))
+        goaways += kind == GOAWAY
+        if goaways == 2:
+            return int.from_bytes(payload[:4])
+
+
+async def answered(reader: asyncio.StreamReader, stream: int) -> bytes:
+    """Return what came on the stream until its end; a GOAWAY with an error fails."""
+    came = b""
+    while True:
+        kind, flags, where, payload = await one_frame(reader)
+        assert kind != GOAWAY or payload[4:8] == bytes(4), payload
+        if where == stream and kind == DATA:
+            came += payload
+        if where == stream and flags & 1:
+            return came
+
+
+async def one_frame(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes]:
+    head = await reader.readexactly(9)
+    payload = await reader.readexactly(int.from_bytes(head[:3]))
+    return head[3], head[4], int.from_bytes(head[5:]), payload

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,7 +13,8 @@ use tokio::time::{sleep, Sleep};
 
 use crate::transport::queue::permit::ConnectionPermit;
 use crate::transport::queue::shared::{Counters, Shared};
-use crate::transport::wire::frames::{calm_down, Frames, Strikes, PREFACE};
+use crate::transport::wire::frames::{calm_down, Frames, Strikes, GOAWAY, PREFACE};
+use crate::transport::wire::latecomers::Latecomers;
 
 /// How long, and how far, a client is read on that was asked to calm down: what was still unread
 /// at the end of a connection would destroy the reason on its way.
@@ -54,6 +55,8 @@ pub struct Watched<S> {
     strikes: Strikes,
     sent: Frames,
     farewell: Option<Farewell>,
+    /// Only once a GOAWAY was sent.
+    latecomers: Option<Latecomers>,
     pub seen: Arc<Seen>,
     permit: Arc<ConnectionPermit>,
     shared: Arc<Shared>,
@@ -67,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             strikes: Strikes::default(),
             sent: Frames::after(0),
             farewell: None,
+            latecomers: None,
             seen: Arc::default(),
             permit,
             shared,
@@ -85,6 +89,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             }
         }
         Ok(())
+    }
+
+    /// Note what was sent to the client.
+    fn sent(&mut self, bytes: &[u8]) {
+        let (received, latecomers) = (&self.strikes.frames, &mut self.latecomers);
+        self.sent.pass(bytes, |head, _| {
+            if head.kind == GOAWAY {
+                let late = latecomers.get_or_insert_with(|| Latecomers::after(received));
+                late.leave_out_after(head.last);
+            }
+        });
+    }
+
+    /// Read, and count what came; the reason to end the connection, if there is one.
+    fn poll_counted(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<Option<&'static str>>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let came = &buffer.filled()[before..];
+        if came.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        self.greet(came.len())?;
+        let excess = self.strikes.count(came, self.permit.load().taken());
+        self.seen.opened.store(self.strikes.opened, Relaxed);
+        Poll::Ready(Ok(excess))
+    }
+
+    /// The same after a GOAWAY: through `Latecomers`.
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<Option<&'static str>>> {
+        while !self
+            .latecomers
+            .as_mut()
+            .is_some_and(|late| late.take(buffer))
+        {
+            let mut space = [0; 8 << 10];
+            let mut came = ReadBuf::new(&mut space);
+            let excess = ready!(self.poll_counted(cx, &mut came))?;
+            if excess.is_some() || came.filled().is_empty() {
+                return Poll::Ready(Ok(excess));
+            }
+            if let Some(late) = self.latecomers.as_mut() {
+                late.came(came.filled());
+            }
+        }
+        Poll::Ready(Ok(None))
     }
 
     fn begin_farewell(&mut self, reason: &str) {
@@ -150,20 +207,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
             return poll_farewell(&mut me.stream, farewell, cx);
         }
         let before = buffer.filled().len();
-        let poll = Pin::new(&mut me.stream).poll_read(cx, buffer);
-        let came = &buffer.filled()[before..];
-        if came.is_empty() {
-            return poll;
-        }
-        me.greet(came.len())?;
-        let excess = me.strikes.count(came, me.permit.load().taken());
-        me.seen.opened.store(me.strikes.opened, Relaxed);
-        let Some(reason) = excess else {
-            return poll;
+        let excess = match me.latecomers {
+            None => ready!(me.poll_counted(cx, buffer))?,
+            Some(_) => ready!(me.poll_late(cx, buffer))?,
         };
-        buffer.set_filled(before);
-        me.begin_farewell(reason);
-        self.poll_read(cx, buffer)
+        if let Some(reason) = excess {
+            buffer.set_filled(before);
+            me.begin_farewell(reason);
+            return self.poll_read(cx, buffer);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -179,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         }
         let poll = Pin::new(&mut me.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = poll {
-            me.sent.pass(&bytes[..count], |_, _| {});
+            me.sent(&bytes[..count]);
         }
         poll
     }
@@ -206,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             let mut left = count;
             for slice in slices {
                 let written = left.min(slice.len());
-                me.sent.pass(&slice[..written], |_, _| {});
+                me.sent(&slice[..written]);
                 left -= written;
             }
         }

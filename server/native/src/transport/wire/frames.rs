@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-const HEADER: usize = 9;
+pub const HEADER: usize = 9;
+/// The header of a GOAWAY and the last stream that it takes in.
+const FAREWELL: usize = HEADER + 4;
 pub const PREFACE: usize = 24;
 
 const HEADERS: u8 = 1;
@@ -10,13 +12,26 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
+/// The largest number of a stream.
+pub const LARGEST: u32 = 0x7fff_ffff;
+
+/// The beginning of a frame.
+#[derive(Clone, Copy)]
+pub struct Head {
+    pub kind: u8,
+    pub stream: u32,
+    /// The last stream that a GOAWAY takes in; of no meaning for other frames.
+    pub last: u32,
+}
 
 /// Finds the headers of frames in bytes that come in pieces of any size.
+#[derive(Clone)]
 pub struct Frames {
-    header: [u8; HEADER],
+    header: [u8; FAREWELL],
     seen: usize,
     /// What is left of the preface or of a payload.
     skip: usize,
@@ -25,31 +40,61 @@ pub struct Frames {
 impl Frames {
     pub fn after(preface: usize) -> Self {
         Frames {
-            header: [0; HEADER],
+            header: [0; FAREWELL],
             seen: 0,
             skip: preface,
         }
     }
 
-    /// Call `found` with the kind and the stream of each frame whose header is complete now.
-    pub fn pass(&mut self, mut bytes: &[u8], mut found: impl FnMut(u8, u32)) {
+    /// Call `found` for each frame whose header is complete now, with how many of the bytes had
+    /// passed by then.
+    pub fn pass(&mut self, bytes: &[u8], mut found: impl FnMut(Head, usize)) {
+        let mut at = 0;
         loop {
-            let skipped = self.skip.min(bytes.len());
+            let skipped = self.skip.min(bytes.len() - at);
             self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
+            at += skipped;
+            if at == bytes.len() {
                 return;
             }
-            let taken = (HEADER - self.seen).min(bytes.len());
-            self.header[self.seen..self.seen + taken].copy_from_slice(&bytes[..taken]);
+            let taken = (self.wanted() - self.seen).min(bytes.len() - at);
+            self.header[self.seen..self.seen + taken].copy_from_slice(&bytes[at..at + taken]);
             self.seen += taken;
-            bytes = &bytes[taken..];
-            if self.seen == HEADER {
+            at += taken;
+            if self.seen == self.wanted() {
+                self.skip = self.length() + HEADER - self.seen;
                 self.seen = 0;
-                let [a, b, c, kind, _, stream @ ..] = self.header;
-                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-                found(kind, u32::from_be_bytes(stream) & 0x7fff_ffff);
+                found(self.head(), at);
             }
+        }
+    }
+
+    /// How many bytes of the next header have passed.
+    pub fn begun(&self) -> usize {
+        self.seen
+    }
+
+    /// How many bytes at the beginning of the frame say what it is.
+    fn wanted(&self) -> usize {
+        let farewell = self.seen >= HEADER && self.header[3] == GOAWAY && self.length() >= 4;
+        if farewell {
+            FAREWELL
+        } else {
+            HEADER
+        }
+    }
+
+    fn length(&self) -> usize {
+        let [a, b, c, ..] = self.header;
+        u32::from_be_bytes([0, a, b, c]) as usize
+    }
+
+    fn head(&self) -> Head {
+        let [_, _, _, kind, _, a, b, c, d, last @ ..] = self.header;
+        Head {
+            kind,
+            stream: u32::from_be_bytes([a, b, c, d]) & LARGEST,
+            last: u32::from_be_bytes(last) & LARGEST,
         }
     }
 
@@ -87,7 +132,7 @@ impl Allowance {
 
 /// What a client may send that is no call, before it is told to calm down.
 pub struct Strikes {
-    frames: Frames,
+    pub frames: Frames,
     pings: Allowance,
     settings: Allowance,
     resets: Allowance,
@@ -131,7 +176,7 @@ impl Strikes {
             newest,
             opened,
         } = self;
-        frames.pass(bytes, |kind, stream| {
+        frames.pass(bytes, |Head { kind, stream, .. }, _| {
             let (allowance, reason) = match kind {
                 HEADERS if stream > *newest => {
                     *newest = stream;
@@ -200,7 +245,7 @@ mod tests {
         for width in 1..bytes.len() {
             let (mut frames, mut found) = (Frames::after(PREFACE), Vec::new());
             for piece in bytes.chunks(width) {
-                frames.pass(piece, |kind, stream| found.push((kind, stream)));
+                frames.pass(piece, |head, _| found.push((head.kind, head.stream)));
             }
             assert_eq!(found, [(SETTINGS, 0), (HEADERS, 7), (PING, 0), (0, 7)]);
             assert!(frames.is_between());
@@ -262,7 +307,7 @@ mod tests {
     fn the_last_frame_names_the_newest_stream_and_the_reason() {
         let mut found = Vec::new();
         let last = calm_down(5, "too_many_pings");
-        Frames::after(0).pass(&last, |kind, stream| found.push((kind, stream)));
+        Frames::after(0).pass(&last, |head, _| found.push((head.kind, head.stream)));
 
         assert_eq!(found, [(GOAWAY, 0)]);
         assert_eq!(last[HEADER..][..8], [0, 0, 0, 5, 0, 0, 0, 11]);

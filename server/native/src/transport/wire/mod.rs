@@ -5,4 +5,5 @@ pub mod compression;
 pub mod frames;
 pub mod framing;
 pub mod headers;
+pub mod latecomers;
 pub mod status;

@@ -211,24 +211,27 @@ async def test_a_call_ends_well_though_its_client_began_another_too_late(serving
     The window of such a call once ended the whole connection, and with it all its calls.
     """
     settings = {"max_age_seconds": 0.2, "age_grace_seconds": 20.0}
-    async with serving(**settings) as server, asyncio.timeout(30):
-        async with wire(server) as (reader, writer):
-            writer.write(frame(HEADERS, 4, 1, CALL))
-            last = await farewell(reader, writer)
-            assert last == 1
-            late = b"".join(
-                frame(HEADERS, 4, one, CALL)
-                + frame(WINDOW_UPDATE, 0, one, (65_536).to_bytes(4))
-                + frame(DATA, 1, one, MESSAGE)
-                for one in (3, 5)
-            )
-            answer = asyncio.create_task(answered(reader, 1))
-            for piece in (late[at : at + width] for at in range(0, len(late), width)):
-                writer.write(piece)
-                await asyncio.sleep(0.001 if width > 1 else 0.0002)
-            writer.write(frame(WINDOW_UPDATE, 0, 1, (65_536).to_bytes(4)))
-            writer.write(frame(DATA, 1, 1, MESSAGE))
-            assert await answer == MESSAGE
+    async with (
+        serving(**settings) as server,
+        asyncio.timeout(30),
+        wire(server) as (reader, writer),
+    ):
+        writer.write(frame(HEADERS, 4, 1, CALL))
+        last = await farewell(reader, writer)
+        assert last == 1
+        late = b"".join(
+            frame(HEADERS, 4, one, CALL)
+            + frame(WINDOW_UPDATE, 0, one, (65_536).to_bytes(4))
+            + frame(DATA, 1, one, MESSAGE)
+            for one in (3, 5)
+        )
+        answer = asyncio.create_task(answered(reader, 1))
+        for piece in (late[at : at + width] for at in range(0, len(late), width)):
+            writer.write(piece)
+            await asyncio.sleep(0.001 if width > 1 else 0.0002)
+        writer.write(frame(WINDOW_UPDATE, 0, 1, (65_536).to_bytes(4)))
+        writer.write(frame(DATA, 1, 1, MESSAGE))
+        assert await answer == MESSAGE
 
 
 async def farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from amaters.admin.client import AdminClient
-from amaters.admin.cluster import NodeState
+from amaters.admin.cluster import DiskUsage, NodeState, SetAsideData
 from amaters.errors import (
     ConfigurationError,
     DeadlineExceededError,
@@ -221,3 +221,21 @@ async def test_a_status_from_a_stranger_is_mapped_by_its_code(
 async def test_an_address_without_host_or_port_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="write HOST:PORT"):
         AdminClient.connect(wrong)
+
+
+async def test_room_on_the_disk_and_what_was_set_aside_are_in_the_status(
+    fake_admin: FakeAdmin, admin: AdminClient
+) -> None:
+    assert (await admin.status()).disk is None
+    fake_admin.status.disk.total_bytes, fake_admin.status.disk.free_bytes = 100, 30
+    fake_admin.status.state = admin_pb2.NODE_STATE_REMOVED
+
+    await admin.set_aside(1, cluster_id="c0ffee")
+    found = await admin.status()
+
+    assert found.disk == DiskUsage(100, 30, 0, low=False, full=False)
+    assert found.set_aside == (SetAsideData(1, 4096),)
+    with pytest.raises(RefusedError, match="nothing was set aside"):
+        await admin.set_aside(1, cluster_id="c0ffee")
+    await admin.discard_set_aside(1)
+    assert (await admin.status()).set_aside == ()

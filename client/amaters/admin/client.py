@@ -127,6 +127,20 @@ class AdminClient:
         request = admin_pb2.RemoveMemberRequest(id=member_id)
         return admin_codec.members(await self._change(lambda to: to.RemoveMember, request))
 
+    async def set_aside(self, member_id: int, *, cluster_id: str) -> None:
+        """Have the node set aside all that it stored as this removed member, and start anew.
+
+        The node restarts after its answer. Refused unless it is that member and was removed, and
+        without room for as much data again.
+        """
+        request = admin_pb2.SetAsideRequest(member_id=member_id, cluster_id=cluster_id)
+        await self._change(lambda to: to.SetAside, request)
+
+    async def discard_set_aside(self, member_id: int) -> None:
+        """Delete for good what that removed member has left on the node's disk."""
+        request = admin_pb2.DiscardSetAsideRequest(member_id=member_id)
+        await self._change(lambda to: to.DiscardSetAside, request)
+
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
         """Transfer leadership to that member, or to the most caught-up voter, and wait for it."""
         request = admin_pb2.TransferLeadershipRequest(to=to or 0)

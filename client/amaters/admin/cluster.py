@@ -45,6 +45,28 @@ class IncompatibleMember:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """The room on a node's disk, in bytes."""
+
+    total: int
+    free: int
+    kept: int
+    """What has to stay free."""
+    low: bool
+    """Less than that is free: writes that add data are refused."""
+    full: bool
+    """No write is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideData:
+    """What a removed member has left on a node's disk."""
+
+    member_id: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """The status that one node reports of itself."""
 
@@ -76,6 +98,9 @@ class NodeStatus:
     """SHA-256 of the configuration file as last taken over; empty when there is none."""
     incompatible: tuple[IncompatibleMember, ...] = ()
     """Members that it does not work with, for as long as that is so."""
+    disk: DiskUsage | None = None
+    """None where it is not measured, and of earlier servers."""
+    set_aside: tuple[SetAsideData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

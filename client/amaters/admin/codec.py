@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
+    DiskUsage,
     IncompatibleMember,
     MemberInfo,
     NodeState,
     NodeStatus,
     ReloadReport,
     RestoreProgress,
+    SetAsideData,
     SnapshotInfo,
     StoreCredentials,
 )
@@ -55,6 +57,21 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         certificates=tuple(certificate(one) for one in message.certificates),
         config_digest=message.config_digest,
         incompatible=tuple(incompatible(one) for one in message.incompatible),
+        disk=disk(message.disk),
+        set_aside=tuple(SetAsideData(one.member_id, one.size_bytes) for one in message.set_aside),
+    )
+
+
+def disk(message: admin_pb2.DiskUsage) -> DiskUsage | None:
+    """Read the room on a disk; None when it was not measured."""
+    if not message.total_bytes:
+        return None
+    return DiskUsage(
+        total=message.total_bytes,
+        free=message.free_bytes,
+        kept=message.kept_bytes,
+        low=message.low,
+        full=message.full,
     )
 
 

@@ -126,6 +126,29 @@ class FakeAdmin:
         del self.members[request.id]
         return self._listed()
 
+    async def SetAside(
+        self, request: admin_pb2.SetAsideRequest, context: Context
+    ) -> admin_pb2.SetAsideResponse:
+        """Become an empty node, if this one is that member and was removed."""
+        await self._enter("SetAside", request, context)
+        mine = (self.status.node_id, self.status.cluster_id)
+        removed = self.status.state == admin_pb2.NODE_STATE_REMOVED
+        if mine != (request.member_id, request.cluster_id) or not removed:
+            await context.abort(REFUSED, "nothing was set aside", ())
+        self.status.set_aside.add(member_id=request.member_id, size_bytes=4096)
+        self.status.node_id, self.status.state = 0, admin_pb2.NODE_STATE_WAITING
+        return admin_pb2.SetAsideResponse()
+
+    async def DiscardSetAside(
+        self, request: admin_pb2.DiscardSetAsideRequest, context: Context
+    ) -> admin_pb2.DiscardSetAsideResponse:
+        """Forget what was set aside."""
+        await self._enter("DiscardSetAside", request, context)
+        kept = [one for one in self.status.set_aside if one.member_id != request.member_id]
+        del self.status.set_aside[:]
+        self.status.set_aside.extend(kept)
+        return admin_pb2.DiscardSetAsideResponse()
+
     async def TransferLeadership(
         self, request: admin_pb2.TransferLeadershipRequest, context: Context
     ) -> admin_pb2.TransferLeadershipResponse:

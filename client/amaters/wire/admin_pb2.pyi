@@ -170,6 +170,8 @@ class StatusResponse(_message.Message):
     RESTORING_FIELD_NUMBER: _builtins.int
     CONFIG_DIGEST_FIELD_NUMBER: _builtins.int
     INCOMPATIBLE_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    SET_ASIDE_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     is_leader: _builtins.bool
     num_shards: _builtins.int
@@ -205,6 +207,14 @@ class StatusResponse(_message.Message):
         refuses the other. Forgotten once they fit again, or when the member is removed.
         """
 
+    @_builtins.property
+    def disk(self) -> Global___DiskUsage:
+        """The room on the disk of its data; absent where it is not measured."""
+
+    @_builtins.property
+    def set_aside(self) -> _containers.RepeatedCompositeFieldContainer[Global___SetAsideData]:
+        """What earlier members have left on that disk."""
+
     def __init__(
         self,
         *,
@@ -231,14 +241,145 @@ class StatusResponse(_message.Message):
         restoring: _builtins.bool = ...,
         config_digest: _builtins.str = ...,
         incompatible: _abc.Iterable[Global___IncompatibleMember] | None = ...,
+        disk: Global___DiskUsage | None = ...,
+        set_aside: _abc.Iterable[Global___SetAsideData] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "disk", b"disk", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "set_aside", b"set_aside", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class DiskUsage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_BYTES_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    total_bytes: _builtins.int
+    """Of the file system; both zero when they could not be measured."""
+    free_bytes: _builtins.int
+    kept_bytes: _builtins.int
+    """What has to stay free."""
+    low: _builtins.bool
+    """Less than that is free: writes that add data are refused."""
+    full: _builtins.bool
+    """No write is taken."""
+    def __init__(
+        self,
+        *,
+        total_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+        kept_bytes: _builtins.int = ...,
+        low: _builtins.bool = ...,
+        full: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free_bytes", b"free_bytes", "full", b"full", "kept_bytes", b"kept_bytes", "low", b"low", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiskUsage: _TypeAlias = DiskUsage  # noqa: Y015
+
+@_typing.final
+class SetAsideData(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.int
+    """The removed member whose data it is."""
+    size_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAsideData: _TypeAlias = SetAsideData  # noqa: Y015
+
+@_typing.final
+class SetAsideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.int
+    cluster_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.int = ...,
+        cluster_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "member_id", b"member_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAsideRequest: _TypeAlias = SetAsideRequest  # noqa: Y015
+
+@_typing.final
+class SetAsideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAsideResponse: _TypeAlias = SetAsideResponse  # noqa: Y015
+
+@_typing.final
+class DiscardSetAsideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardSetAsideRequest: _TypeAlias = DiscardSetAsideRequest  # noqa: Y015
+
+@_typing.final
+class DiscardSetAsideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardSetAsideResponse: _TypeAlias = DiscardSetAsideResponse  # noqa: Y015
 
 @_typing.final
 class IncompatibleMember(_message.Message):

@@ -119,6 +119,16 @@ class AdminServiceStub:
                 request_serializer=amaters_dot_wire_dot_admin__pb2.HealthRequest.SerializeToString,
                 response_deserializer=amaters_dot_wire_dot_admin__pb2.HealthResponse.FromString,
                 _registered_method=True)
+        self.SetAside = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/SetAside',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.SetAsideRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.SetAsideResponse.FromString,
+                _registered_method=True)
+        self.DiscardSetAside = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/DiscardSetAside',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -240,6 +250,21 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAside(self, request, context):
+        """Sets aside, on the same disk, everything that a removed member has stored, and restarts the
+        node with an empty disk. Refused unless the answering node is that member and was removed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardSetAside(self, request, context):
+        """Deletes for good what was set aside of a member.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,6 +352,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Health,
                     request_deserializer=amaters_dot_wire_dot_admin__pb2.HealthRequest.FromString,
                     response_serializer=amaters_dot_wire_dot_admin__pb2.HealthResponse.SerializeToString,
+            ),
+            'SetAside': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAside,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.SetAsideRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.SetAsideResponse.SerializeToString,
+            ),
+            'DiscardSetAside': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardSetAside,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -788,6 +823,60 @@ class AdminService:
             '/amaters.admin.v1.AdminService/Health',
             amaters_dot_wire_dot_admin__pb2.HealthRequest.SerializeToString,
             amaters_dot_wire_dot_admin__pb2.HealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAside(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/SetAside',
+            amaters_dot_wire_dot_admin__pb2.SetAsideRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.SetAsideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardSetAside(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/DiscardSetAside',
+            amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.FromString,
             options,
             channel_credentials,
             insecure,

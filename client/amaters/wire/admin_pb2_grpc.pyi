@@ -65,6 +65,12 @@ class AdminServiceStub:
     """A snapshot file as it is on this node's disk, in order, with checksums."""
     Health: _grpc.UnaryUnaryMultiCallable[_admin_pb2.HealthRequest, _admin_pb2.HealthResponse]
     """Alive, ready and healthy, as the HTTP listener says it."""
+    SetAside: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetAsideRequest, _admin_pb2.SetAsideResponse]
+    """Sets aside, on the same disk, everything that a removed member has stored, and restarts the
+    node with an empty disk. Refused unless the answering node is that member and was removed.
+    """
+    DiscardSetAside: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DiscardSetAsideRequest, _admin_pb2.DiscardSetAsideResponse]
+    """Deletes for good what was set aside of a member."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -103,6 +109,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """A snapshot file as it is on this node's disk, in order, with checksums."""
     Health: _aio.UnaryUnaryMultiCallable[_admin_pb2.HealthRequest, _admin_pb2.HealthResponse]  # type: ignore[assignment]
     """Alive, ready and healthy, as the HTTP listener says it."""
+    SetAside: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetAsideRequest, _admin_pb2.SetAsideResponse]  # type: ignore[assignment]
+    """Sets aside, on the same disk, everything that a removed member has stored, and restarts the
+    node with an empty disk. Refused unless the answering node is that member and was removed.
+    """
+    DiscardSetAside: _aio.UnaryUnaryMultiCallable[_admin_pb2.DiscardSetAsideRequest, _admin_pb2.DiscardSetAsideResponse]  # type: ignore[assignment]
+    """Deletes for good what was set aside of a member."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -240,5 +252,23 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.HealthResponse, _abc.Awaitable[_admin_pb2.HealthResponse]]:
         """Alive, ready and healthy, as the HTTP listener says it."""
+
+    @_abc_1.abstractmethod
+    def SetAside(
+        self,
+        request: _admin_pb2.SetAsideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SetAsideResponse, _abc.Awaitable[_admin_pb2.SetAsideResponse]]:
+        """Sets aside, on the same disk, everything that a removed member has stored, and restarts the
+        node with an empty disk. Refused unless the answering node is that member and was removed.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardSetAside(
+        self,
+        request: _admin_pb2.DiscardSetAsideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.DiscardSetAsideResponse, _abc.Awaitable[_admin_pb2.DiscardSetAsideResponse]]:
+        """Deletes for good what was set aside of a member."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

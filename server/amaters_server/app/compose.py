@@ -30,7 +30,7 @@ from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.backup.backups import BackupPlaces
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.node.values import MembersReport
-from amaters_server.rpc.admin.ports import AdminParts, AdminReload
+from amaters_server.rpc.admin.ports import AdminFolder, AdminParts, AdminReload
 from amaters_server.rpc.admin.service import SERVICE as ADMIN
 from amaters_server.rpc.admin.service import AdminService
 from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
@@ -90,6 +90,8 @@ def compose(
     reloading: AdminReload,
     recent_log: Feed[RecentRecord],
     protection: Protection | None,
+    *,
+    folder: AdminFolder,
 ) -> Server:
     """Build one server around an open engine; without `protection` everybody may do everything."""
     shares, identities = descriptors.present(), _identities(settings, certificates)
@@ -172,6 +174,7 @@ def compose(
             feed.alerts,
             recent_log,
             identities.caller,
+            folder,
         )
     )
     monitor = Monitor(

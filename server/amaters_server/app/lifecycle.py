@@ -21,6 +21,7 @@ from amaters_server.app import from_settings
 from amaters_server.app.clock import SystemClock
 from amaters_server.app.compose import Server, backup_places, compose
 from amaters_server.app.descriptors import raise_limit
+from amaters_server.app.files.data_folder import DataFolder, set_aside_if_asked
 from amaters_server.app.files.engine import open_engine, own_folders
 from amaters_server.app.files.pidfile import PidFile
 from amaters_server.app.files.private import private_files, tighten
@@ -97,12 +98,21 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         raise_limit(settings.server.max_connections)
         _make_folder(settings.server.data_dir)
         await asyncio.to_thread(tighten, settings.server.data_dir, *own_folders(settings))
+        await asyncio.to_thread(set_aside_if_asked, settings)
         # The binding lets nothing else run meanwhile: a signal to stop takes effect afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
         if stop.asked:
             await asyncio.to_thread(engine.close)
             return
-        server = compose(settings, engine, certificates, reloading, logs.ring.records, protection)
+        server = compose(
+            settings,
+            engine,
+            certificates,
+            reloading,
+            logs.ring.records,
+            protection,
+            folder=DataFolder(settings, stop.ask),
+        )
         reloader = Reloader(
             sources, settings, _reloadable(server, engine, logs), digest=loaded.digest
         )

@@ -29,6 +29,7 @@ from amaters_server.app.cli import main
 from amaters_server.app.clock import ProcessClock
 from amaters_server.app.compose import compose
 from amaters_server.app.files import engine as engine_files
+from amaters_server.app.files.data_folder import DataFolder
 from amaters_server.app.reload import Reloading
 from amaters_server.app.security.protection import protection_of
 from amaters_server.config.aliases import Document, put
@@ -407,7 +408,13 @@ def parts(settings: Settings, path: Path) -> dict[str, object]:
         protection = protection_of(settings, ProcessClock())
         records = Feed[object](1)
         server = compose(
-            settings, MemoryEngine(), Certificates({}), Reloading(), records, protection
+            settings,
+            MemoryEngine(),
+            Certificates({}),
+            Reloading(),
+            records,
+            protection,
+            folder=DataFolder(settings, lambda: None),
         )
         for listener in (server.listener, server.internal):
             close_descriptors(listener)

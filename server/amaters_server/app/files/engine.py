@@ -10,7 +10,7 @@ from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageFullError
-from amaters_server.storage import data_format, swap
+from amaters_server.storage import data_format, set_aside, swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
 from amaters_server.storage.rocks.copied import copied
@@ -103,6 +103,7 @@ def own_folders(settings: Settings) -> list[Path]:
     # What is beside the database's folder belongs to it: its marker, a folder to replace it.
     engine = sorted(data_dir.glob(f"{database_folder(settings).name}*"))
     form = data_dir / data_format.FILE
-    made = [*engine, form, from_settings.node_settings(settings).transfer_folder]
+    aside = [data_dir / set_aside.FOLDER, data_dir / set_aside.REQUEST]
+    made = [*engine, form, *aside, from_settings.node_settings(settings).transfer_folder]
     others = [one for one in (snapshots, from_settings.log_folder(settings)) if one is not None]
     return [*made, *(one for one in others if one.is_relative_to(data_dir))]

@@ -8,6 +8,7 @@ from amaters_server.config.reloadable import ReloadReport
 from amaters_server.model.cluster import Member, NodeState
 from amaters_server.model.versions import dotted
 from amaters_server.node.values import (
+    DiskReport,
     Incompatible,
     MembersReport,
     MemberStatus,
@@ -17,6 +18,7 @@ from amaters_server.node.values import (
     ShardState,
 )
 from amaters_server.rpc.admin.ports import BackupFacts
+from amaters_server.storage.set_aside import SetAside
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.health import HealthFacts
 
@@ -68,6 +70,22 @@ def status(
         restoring=one.restoring,
         incompatible=[incompatible(found) for found in one.incompatible],
     )
+
+
+def disk(found: DiskReport) -> admin_pb2.DiskUsage:
+    """Return the room on a disk."""
+    return admin_pb2.DiskUsage(
+        total_bytes=found.total_bytes,
+        free_bytes=found.free_bytes,
+        kept_bytes=found.kept_bytes,
+        low=found.low,
+        full=found.full,
+    )
+
+
+def set_aside(found: SetAside) -> admin_pb2.SetAsideData:
+    """Return what a removed member has left on a disk."""
+    return admin_pb2.SetAsideData(member_id=found.member, size_bytes=found.size_bytes)
 
 
 def incompatible(found: Incompatible) -> admin_pb2.IncompatibleMember:

@@ -12,6 +12,7 @@ from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.backup.files import StoreAccess
 from amaters_server.node.values import (
     BackupPiece,
+    DiskReport,
     Leader,
     MembersReport,
     NodeStatus,
@@ -19,6 +20,7 @@ from amaters_server.node.values import (
     ShardInfo,
     Verdict,
 )
+from amaters_server.storage.set_aside import SetAside
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.health import HealthFacts
@@ -99,6 +101,10 @@ class AdminNode(Protocol):
         """Say whether the node serves."""
         ...
 
+    def disk(self) -> DiskReport:
+        """Return the room on its disk, as far as it is measured."""
+        ...
+
     @property
     def members(self) -> AdminMembers:
         """The members of the cluster; NotReadyError before the node is one."""
@@ -161,6 +167,26 @@ class AdminReload(Protocol):
         ...
 
 
+class AdminFolder(Protocol):
+    """The data folder of one node."""
+
+    async def usage(self, known: DiskReport, /) -> DiskReport:
+        """Return the room on its disk; `known` is what the node has measured itself."""
+        ...
+
+    async def set_aside(self) -> Sequence[SetAside]:
+        """Return what removed members have left there."""
+        ...
+
+    async def request(self, status: NodeStatus, member: int, cluster_id: str, /) -> None:
+        """Set aside what this removed member has stored, and restart."""
+        ...
+
+    async def discard(self, status: NodeStatus, member: int, /) -> None:
+        """Delete for good what was set aside of that member."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdminParts:
     """Everything the admin service speaks for."""
@@ -175,3 +201,4 @@ class AdminParts:
     log: Feed[RecentRecord]
     caller: Callable[[int], ForwardedFor]
     """Who calls over a connection: its leader asks about a call that this node passes on."""
+    folder: AdminFolder

@@ -67,6 +67,9 @@ class AdminService:
         node, certificates = self._parts.node, self._parts.certificates()
         answer = admin_encode.status(node.status(), certificates, ready=node.readiness().ok)
         answer.config_digest = self._parts.reloading.digest()
+        folder = self._parts.folder
+        answer.disk.CopyFrom(admin_encode.disk(await folder.usage(node.disk())))
+        answer.set_aside.extend(map(admin_encode.set_aside, await folder.set_aside()))
         return answer
 
     async def Members(
@@ -187,6 +190,21 @@ class AdminService:
     ) -> admin_pb2.HealthResponse:
         """Answer as `/health` does."""
         return admin_encode.health(self._parts.health())
+
+    async def SetAside(
+        self, request: admin_pb2.SetAsideRequest, context: Context
+    ) -> admin_pb2.SetAsideResponse:
+        """Set aside what this removed member has stored; the process restarts."""
+        status = self._parts.node.status()
+        await self._parts.folder.request(status, request.member_id, request.cluster_id)
+        return admin_pb2.SetAsideResponse()
+
+    async def DiscardSetAside(
+        self, request: admin_pb2.DiscardSetAsideRequest, context: Context
+    ) -> admin_pb2.DiscardSetAsideResponse:
+        """Delete what was set aside."""
+        await self._parts.folder.discard(self._parts.node.status(), request.member_id)
+        return admin_pb2.DiscardSetAsideResponse()
 
     async def ListShards(
         self, request: admin_pb2.ListShardsRequest, context: Context

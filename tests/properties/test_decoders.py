@@ -16,7 +16,7 @@ from amaters_server.model.errors import DatabaseError
 from amaters_server.node.snapshot_transfer.files import Manifest
 from amaters_server.raft.log import Log
 from amaters_server.rpc.peer import messages, string_calls
-from amaters_server.storage import data_format
+from amaters_server.storage import data_format, set_aside
 from amaters_server.storage.durable_mark import DurableMark
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.manifest import ManifestFile
@@ -114,6 +114,18 @@ def test_files_beside_a_database(tmp_path, mark, current, form):
         data_format.require_readable(tmp_path, "1.0.0")
     except DatabaseError as refused:
         bounded(refused)
+
+
+@given(anything)
+@usual
+def test_a_request_to_set_data_aside(tmp_path, content):
+    (tmp_path / set_aside.REQUEST).write_bytes(content)
+    (tmp_path / "db").mkdir(exist_ok=True)
+    try:
+        assert set_aside.carry_out(tmp_path, ()) > 0
+    except ValueError as refused:
+        bounded(refused)
+    assert (tmp_path / "db").exists()
 
 
 @given(anything, st.sampled_from([".json", ".toml"]))

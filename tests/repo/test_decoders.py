@@ -40,6 +40,7 @@ DECODERS = {
         "amaters_server/storage/data_format.py",
         "amaters_server/storage/durable_mark.py",
         "amaters_server/storage/rocks/log_folder.py",
+        "amaters_server/storage/set_aside.py",
     ),
     "properties/test_command_codec.py": (
         "amaters_server/machine/codec.py",

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import uuid
+from collections.abc import Mapping
 
 import click
 
@@ -12,6 +13,7 @@ from amaters_operator.app import logs
 from amaters_operator.app.run import Settings, run
 from amaters_operator.app.watch import WatchEndedError
 from amaters_operator.kube.errors import KubeError
+from amaters_operator.manifests import Home, OperatorPods
 
 
 @click.group()
@@ -64,8 +66,18 @@ def run_command(  # noqa: PLR0913 - the options of a command line
         lease_name=lease_name,
         identity=f"{os.environ.get('POD_NAME', socket.gethostname())}_{uuid.uuid4().hex[:8]}",
         http_port=http_port,
+        home=home(os.environ),
     )
     sys.exit(_outcome(settings))
+
+
+def home(environment: Mapping[str, str]) -> Home:
+    """Return where the operator runs, as the chart's Deployment tells its pod."""
+    places = [environment.get(name, "") for name in ("POD_NAMESPACE", "POD_APP", "POD_INSTANCE")]
+    namespace, app, instance = places
+    labels = {"app.kubernetes.io/name": app, "app.kubernetes.io/instance": instance}
+    pods = OperatorPods(namespace, labels) if all(places) else None
+    return Home(pods, ipv6=":" in environment.get("POD_IP", ""))
 
 
 def _outcome(settings: Settings) -> int:

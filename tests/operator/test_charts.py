@@ -119,7 +119,10 @@ def rights_used() -> set[tuple[str, str, str]]:
     driver.world.store.put(first.secret("shop", "tls"))
     driver.database.arrived = first.serial
     driver.world.edit(
-        replicas=1, tls={"secretName": "tls"}, backup={"destination": "s3://backups/orders"}
+        replicas=1,
+        tls={"secretName": "tls"},
+        backup={"destination": "s3://backups/orders"},
+        networkPolicy={"enabled": True},
     )
     driver.settled()
     driver.world.edit(replicas=3, storage={"size": "20Gi"})
@@ -127,7 +130,10 @@ def rights_used() -> set[tuple[str, str, str]]:
     driver.world.store.put(second.secret("shop", "tls"))
     driver.world.annotate(backup="now")
     driver.world.edit(
-        image="amaters:2", podDisruptionBudget={"enabled": False}, monitoring={"enabled": False}
+        image="amaters:2",
+        podDisruptionBudget={"enabled": False},
+        monitoring={"enabled": False},
+        networkPolicy={"enabled": False},
     )
     driver.settled()
     driver.world.edit(replicas=2)

@@ -10,6 +10,7 @@ from amaters_operator.app.run import Heartbeat, Operator, Settings, loop_thread
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ApiUnreachableError, ConflictError, LeaseLostError
 from amaters_operator.kube.lease import Lease, LeaseTimings
+from amaters_operator.manifests import Home
 from amaters_operator.testing import Driver
 from amaters_operator.testing.virtual_time import in_virtual_time
 from amaters_operator.testing.world import NAME, NAMESPACE
@@ -277,7 +278,7 @@ async def until(what: str, done) -> None:
 async def test_a_lost_lease_ends_the_work_and_the_process_waits_for_it_again() -> None:
     store, driver, metrics = Store(), Driver(), Metrics(CollectorRegistry())
     driver.world.edit(replicas=1)
-    settings = Settings((NAMESPACE,), "ns", "op", "a", 0)
+    settings = Settings((NAMESPACE,), "ns", "op", "a", 0, Home())
     stop, workers, watched = asyncio.Event(), [], Watched()
 
     def changes() -> int:

@@ -44,6 +44,129 @@ def test_everything_is_owned_labelled_and_in_the_namespace() -> None:
         assert meta["labels"]["app.kubernetes.io/managed-by"] == "amaters-operator"
 
 
+RECOMMENDED = ("name", "instance", "version", "component", "part-of", "managed-by")
+
+
+def test_every_object_has_the_recommended_labels_and_pods_keep_theirs() -> None:
+    before, after = cluster(image="registry:5000/a:1@sha256:" + "0a" * 32), cluster(image="a:2")
+    made = manifests.desired(after, shape(after), monitors=True)
+
+    for one in made:
+        worn = one["metadata"]["labels"]
+        assert all(f"app.kubernetes.io/{name}" in worn for name in RECOMMENDED)
+    assert names.object_labels(before)["app.kubernetes.io/version"] == "1"
+    assert names.object_labels(after)["app.kubernetes.io/version"] == "2"
+    # Another label in a pod template is a roll, and a selector can never be changed.
+    pods = [
+        manifests.desired(one, shape(one), monitors=True)[-1]["spec"] for one in (before, after)
+    ]
+    assert pods[0]["template"]["metadata"] == pods[1]["template"]["metadata"]
+    assert pods[0]["selector"] == {"matchLabels": names.selector_labels(after)}
+    assert set(names.labels(after)) == {
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/instance",
+        "app.kubernetes.io/component",
+        "app.kubernetes.io/managed-by",
+        "amaters.io/cluster",
+    }
+
+
+@pytest.mark.parametrize("image", ["a", "a@sha256:" + "0a" * 32, "registry:5000/a", "a:1_"])
+def test_an_image_without_a_version_makes_no_label(image: str) -> None:
+    assert "app.kubernetes.io/version" not in names.object_labels(cluster(image=image))
+
+
+def pod_of(orders: AmatersCluster) -> dict:
+    return manifests.desired(orders, shape(orders), monitors=False)[-1]["spec"]["template"]["spec"]
+
+
+def test_ids_are_left_out_where_the_platform_assigns_them() -> None:
+    """As OpenShift's restricted-v2 demands: a fixed id outside of the namespace's range is refused."""
+    security = pod_of(cluster(podSecurity={"userIds": "Assigned"}))["securityContext"]
+
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & security.keys()
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod_of(cluster())["securityContext"]["runAsUser"] == 10001
+
+
+def test_a_security_context_is_ours_but_for_what_the_spec_says() -> None:
+    level = {"level": "s0:c1,c2"}
+    pod = pod_of(
+        cluster(
+            podSecurity={
+                "pod": {"runAsUser": 5, "seLinuxOptions": level, "fsGroupChangePolicy": "Always"},
+                "container": {"capabilities": {"add": ["SYS_NICE"]}, "runAsGroup": 7},
+            }
+        )
+    )
+
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 5,
+        "runAsGroup": 10001,
+        "fsGroup": 10001,
+        "fsGroupChangePolicy": "Always",
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "seLinuxOptions": level,
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["SYS_NICE"]},
+        "runAsGroup": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "ipv6", "host"),
+    [
+        ({}, False, "0.0.0.0"),
+        ({}, True, "[::]"),
+        ({"ipFamilies": ["IPv6"]}, False, "[::]"),
+        ({"ipFamilies": ["IPv4"]}, True, "0.0.0.0"),
+        ({"ipFamilyPolicy": "SingleStack"}, True, "[::]"),
+        ({"ipFamilyPolicy": "PreferDualStack"}, False, "[::]"),
+        ({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]}, False, "[::]"),
+    ],
+)
+def test_nodes_listen_where_the_families_of_the_services_lead(spec, ipv6, host) -> None:
+    orders = cluster(networking=spec)
+    there = shape(orders, home=manifests.Home(ipv6=ipv6))
+    tables = config.sections(orders, there)
+
+    assert tables["server"]["bind_address"] == f"{host}:7878"
+    assert tables["cluster"]["bind_address"] == f"{host}:7879"
+    assert tables["metrics"]["bind_address"] == f"{host}:9090"
+    digest = hashlib.sha256(config.rendered(orders, there).encode()).hexdigest()
+    assert digest in config.digests(orders, there.initial_members, ())
+    for made in manifests.desired(orders, there, monitors=False):
+        if made["kind"] == "Service":
+            assert {key: made["spec"][key] for key in spec} == spec
+            assert ("ipFamilies" in made["spec"]) == ("ipFamilies" in spec)
+
+
+def test_every_port_says_its_protocol_to_a_mesh() -> None:
+    for tls, spoken in ((None, "grpc"), ({"secretName": "s"}, "tls")):
+        orders = cluster(tls=tls)
+        made = manifests.desired(orders, shape(orders), monitors=False)
+        ports = [port for one in made if one["kind"] == "Service" for port in one["spec"]["ports"]]
+        assert {port["name"]: port["appProtocol"] for port in ports} == {
+            "client": spoken,
+            "peers": spoken,
+            "http": "http",
+        }
+
+
+def test_members_address_each_other_by_names_that_a_mesh_and_a_certificate_know() -> None:
+    orders = cluster()
+    [container] = pod_of(orders)["containers"]
+
+    assert "$(POD_NAME).orders-peers.$(POD_NAMESPACE).svc:7879" in container["args"]
+    assert names.peer_address(orders, 0) == "orders-0.orders-peers.shop.svc:7879"
+    assert [port["name"] for port in container["ports"]] == ["client", "peers", "http"]
+
+
 def test_pods_pass_the_restricted_pod_security_standard() -> None:
     orders = cluster()
     pod = manifests.desired(orders, shape(orders), monitors=False)[-1]["spec"]["template"]["spec"]
@@ -163,9 +286,10 @@ def test_what_is_switched_off_is_deleted() -> None:
     kinds = {one["kind"] for one in manifests.desired(orders, shape(orders), monitors=True)}
     gone = {one["kind"] for one in manifests.disabled(orders, monitors=True)}
 
-    assert gone == {"PodDisruptionBudget", "ServiceMonitor"}
+    assert gone == {"PodDisruptionBudget", "ServiceMonitor", "NetworkPolicy"}
     assert not gone & kinds
-    assert manifests.disabled(cluster(), monitors=True) == []
+    guarded = cluster(networkPolicy={"enabled": True})
+    assert manifests.disabled(guarded, monitors=True) == []
 
 
 def test_only_the_peers_service_is_scraped() -> None:

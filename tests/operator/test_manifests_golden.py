@@ -65,6 +65,21 @@ FULL = {
     "podLabels": {"cost": "42", "app.kubernetes.io/name": "not-yours"},
 }
 
+PLATFORM = {
+    "image": "amaters-server@sha256:" + "0a" * 32,
+    "networking": {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]},
+    "networkPolicy": {
+        "enabled": True,
+        "clients": [
+            {"podSelector": {"matchLabels": {"app": "checkout"}}},
+            {"ipBlock": {"cidr": "203.0.113.0/24", "except": ["203.0.113.9/32"]}},
+        ],
+        "administrators": [{"namespaceSelector": {}, "podSelector": {}}],
+    },
+    "podSecurity": {"userIds": "Assigned", "container": {"runAsNonRoot": True}},
+}
+OPERATOR = manifests.OperatorPods("systems", {"app.kubernetes.io/name": "amaters-operator"})
+
 
 def cluster(spec: dict, **status) -> AmatersCluster:
     return AmatersCluster.model_validate(
@@ -82,11 +97,14 @@ def shape(of: AmatersCluster, **changes) -> manifests.Shape:
         "initial_members": manifests.initial_members(of),
         "formed": False,
         "volume_size": of.spec.storage.size,
+        "home": manifests.Home(OPERATOR),
     }
     return manifests.Shape(**(given | changes))
 
 
-@pytest.mark.parametrize(("name", "spec"), [("minimal", MINIMAL), ("full", FULL)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [("minimal", MINIMAL), ("full", FULL), ("platform", PLATFORM)]
+)
 def test_manifests_are_what_the_golden_file_says(name: str, spec: dict) -> None:
     orders = cluster(spec)
     made = yaml.safe_dump_all(

@@ -65,9 +65,15 @@ def _schema() -> Manifest:
         ),
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "apiVersion": {
+                "type": "string",
+                "description": f"Group and version of the object: {API_VERSION}.",
+            },
+            "kind": {"type": "string", "description": f"Kind of the object: {KIND}."},
+            "metadata": {
+                "type": "object",
+                "description": "Name, namespace, labels and annotations, as of every object.",
+            },
             "spec": without_ruled_patterns(structural(ClusterSpec)),
             "status": without_defaults(structural(ClusterStatus)),
         },

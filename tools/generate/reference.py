@@ -16,7 +16,12 @@ _HEAD = """\
 """
 
 
-_KUBERNETES_OWN = frozenset({"affinity", "topologySpreadConstraints"})
+_KUBERNETES_OWN = frozenset(
+    {
+        *("affinity", "topologySpreadConstraints", "podSelector", "namespaceSelector"),
+        *("seLinuxOptions", "seccompProfile", "appArmorProfile", "capabilities"),
+    }
+)
 """Fields whose parts Kubernetes documents."""
 
 

@@ -8,8 +8,9 @@ from amaters_operator.api.authentication import AuthenticationSpec
 from amaters_operator.api.authorization import AuditSpec, AuthorizationSpec
 from amaters_operator.api.config import ServerConfig
 from amaters_operator.api.members.labels import Annotations, Labels
-from amaters_operator.api.members.networking import ServiceSpec
+from amaters_operator.api.members.networking import NetworkingSpec, NetworkPolicySpec, ServiceSpec
 from amaters_operator.api.members.scheduling import SchedulingSpec
+from amaters_operator.api.members.security import PodSecuritySpec
 from amaters_operator.api.members.storage import StorageSpec
 from amaters_operator.api.members.upgrades import DisruptionSpec, UpgradeSpec
 from amaters_operator.api.scalars import (
@@ -251,6 +252,15 @@ class ClusterSpec(ApiModel):
         description="The record of logins, denials and changes; by default in the log.",
     )
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service that clients use.")
+    networking: NetworkingSpec = Field(
+        default=NetworkingSpec(), description="Address families: IPv4, IPv6 or both."
+    )
+    network_policy: NetworkPolicySpec = Field(
+        default=NetworkPolicySpec(), description="Who may connect to the members."
+    )
+    pod_security: PodSecuritySpec = Field(
+        default=PodSecuritySpec(), description="The users that the pods run as."
+    )
     scheduling: SchedulingSpec = Field(
         default=SchedulingSpec(), description="Where the pods may run."
     )

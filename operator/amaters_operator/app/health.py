@@ -61,7 +61,11 @@ class Metrics:
 
 @asynccontextmanager
 async def serving(
-    port: int, registry: CollectorRegistry, overdue: Callable[[], list[str]]
+    port: int,
+    registry: CollectorRegistry,
+    overdue: Callable[[], list[str]],
+    *,
+    ipv6: bool = False,
 ) -> AsyncIterator[int]:
     """Serve while the context is open; yields the port. `overdue` names what is late."""
 
@@ -81,7 +85,8 @@ async def serving(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "0.0.0.0", port)  # noqa: S104 - the kubelet comes from outside
+        everywhere = "::" if ipv6 else "0.0.0.0"  # noqa: S104 - the kubelet comes from outside
+        site = web.TCPSite(runner, everywhere, port)
         await site.start()
         yield runner.addresses[0][1]
     finally:

@@ -30,6 +30,7 @@ from amaters_operator.kube.client import connect
 from amaters_operator.kube.errors import LeaseLostError
 from amaters_operator.kube.lease import CALL_SECONDS, Lease
 from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import Home
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Settings:
     lease_name: str
     identity: str
     http_port: int
+    home: Home
 
 
 async def run(settings: Settings) -> None:
@@ -71,7 +73,9 @@ async def run(settings: Settings) -> None:
         loop_thread() as background,
         heartbeat.beating(),
         background.open(connect(deadline_seconds=CALL_SECONDS)) as lease_kube,
-        background.open(health.serving(settings.http_port, metrics.registry, overdue)),
+        background.open(
+            health.serving(settings.http_port, metrics.registry, overdue, ipv6=settings.home.ipv6)
+        ),
     ):
         lease = Lease(
             lease_kube,
@@ -202,7 +206,13 @@ class Operator:
             self.metrics.actions.labels(action).inc()
 
         instance = self.settings.identity
-        clusters = ClusterController(self.kube, self.database, instance=instance, on_action=count)
+        clusters = ClusterController(
+            self.kube,
+            self.database,
+            instance=instance,
+            home=self.settings.home,
+            on_action=count,
+        )
         backups = BackupController(self.kube, self.database, instance=instance)
         restores = RestoreController(self.kube, self.database, instance=instance)
         return (

@@ -43,6 +43,7 @@ class Applier:
             await self._delete(gone, cluster)
             for gone in manifests.disabled(cluster, monitors=monitors)
         ]
+        blocked.append(_unguarded(cluster, shape))
         *around, last = manifests.desired(cluster, shape, monitors=monitors)
         unread = around if existing is not None else [*around, last]
         foreign = await asyncio.gather(*(self._foreign(cluster, one) for one in unread))
@@ -82,6 +83,18 @@ class Applier:
         except KubeError as error:
             return refusal(f"{kind.name} {name}", error)
         return None
+
+
+def _unguarded(cluster: AmatersCluster, shape: manifests.Shape) -> Blocked | None:
+    """Say why there is no NetworkPolicy though the spec asks for one."""
+    if not cluster.spec.network_policy.enabled or shape.home.pods is not None:
+        return None
+    text = (
+        "spec.networkPolicy is not applied: the operator does not know its own pods, and would be "
+        "refused itself. Set POD_NAMESPACE, POD_APP and POD_INSTANCE in its Deployment, as its "
+        "chart does"
+    )
+    return Blocked("OperatorUnknown", text)
 
 
 def _name(made: Manifest) -> tuple[str, str]:

@@ -49,6 +49,7 @@ from amaters_operator.manifests.names import Manifest
 AFTER_AN_ACTION = timedelta(seconds=0.5)
 WHILE_WAITING = timedelta(seconds=2)
 AT_REST = timedelta(seconds=15)
+_NOWHERE = manifests.Home()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +114,12 @@ class ClusterController:
         database: Database,
         *,
         instance: str,
+        home: manifests.Home = _NOWHERE,
         on_action: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._kube = kube
         self._database = database
+        self._home = home
         self._on_action = on_action
         self._applier = Applier(kube)
         self._observer = Observer(kube)
@@ -144,7 +147,8 @@ class ClusterController:
         logins = await login_secrets(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         claims = await self._claims.find(cluster)
-        shape = replace(_shape(cluster, record, existing, claims), login_secrets=logins.versions)
+        shape = _shape(cluster, record, existing, claims)
+        shape = replace(shape, login_secrets=logins.versions, home=self._home)
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._report_taken(cluster, applied.foreign)

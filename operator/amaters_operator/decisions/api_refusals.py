@@ -20,11 +20,15 @@ _FIELDS: Final = (
     (rf"{_POD}\.terminationGracePeriodSeconds", "spec.terminationGracePeriodSeconds"),
     (rf"{_POD}\.containers\[\d+\]\.image\b", "spec.image"),
     (rf"{_POD}\.containers\[\d+\]\.resources", "spec.resources"),
+    (rf"{_POD}\.securityContext", "spec.podSecurity.pod"),
+    (rf"{_POD}\.containers\[\d+\]\.securityContext", "spec.podSecurity.container"),
     (rf"{_POD}\.volumes", "spec.tls.secretName"),
     (r"spec\.template(\.metadata)?\.labels", "spec.podLabels"),
     (r"spec\.template(\.metadata)?\.annotations", "spec.podAnnotations"),
     (r"spec\.volumeClaimTemplates", "spec.storage"),
     (r"spec\.type", "spec.service.type"),
+    (r"spec\.ipFamil(y|ies)", "spec.networking"),
+    (r"spec\.ingress", "spec.networkPolicy"),
     (r"spec\.endpoints", "spec.monitoring"),
 )
 _LONGEST: Final = 900

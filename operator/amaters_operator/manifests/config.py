@@ -12,7 +12,8 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.manifests import identity, names
 from amaters_operator.manifests.names import Manifest
-from amaters_operator.manifests.shape import Shape
+from amaters_operator.manifests.network import families
+from amaters_operator.manifests.shape import Home, Shape
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
 
@@ -79,7 +80,9 @@ def digests(
         1, tuple(initial_members), formed=False, volume_size="", login_secrets=login_secrets
     )
     shapes = [first, *(replace(first, formed=True, replicas=n) for n in range(1, LARGEST + 1))]
-    texts = (rendered(cluster, one) for one in shapes)
+    # What a node listens on is decided when it starts.
+    shapes += [replace(one, home=Home(ipv6=True)) for one in shapes]
+    texts = {rendered(cluster, one) for one in shapes}
     return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
@@ -101,9 +104,10 @@ def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
 def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
     """Return the configuration as TOML tables."""
     spec = cluster.spec
+    everywhere = families.everywhere(spec.networking, ipv6=shape.home.ipv6)
     return {
         "server": {
-            "bind_address": f"0.0.0.0:{names.CLIENT_PORT}",
+            "bind_address": f"{everywhere}:{names.CLIENT_PORT}",
             "data_dir": DATA_FOLDER,
             "pid_file": "/tmp/amaters-server.pid",  # noqa: S108 - the pod's own empty volume
             "max_connections": spec.config.limits.max_connections,
@@ -125,7 +129,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "format": spec.config.logging.format,
         },
         "alerts": _alerts(spec),
-        "metrics": {"enabled": True, "bind_address": f"0.0.0.0:{names.HTTP_PORT}"},
+        "metrics": {"enabled": True, "bind_address": f"{everywhere}:{names.HTTP_PORT}"},
         "timeouts": {
             "request_timeout_ms": spec.config.limits.request_timeout_ms,
             "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
@@ -171,9 +175,10 @@ def _network(spec: ClusterSpec) -> dict[str, Any]:
 
 def _cluster(cluster: AmatersCluster, shape: Shape) -> dict[str, Any]:
     timings = cluster.spec.config.cluster
+    everywhere = families.everywhere(cluster.spec.networking, ipv6=shape.home.ipv6)
     return {
         "enabled": True,
-        "bind_address": f"0.0.0.0:{names.PEER_PORT}",
+        "bind_address": f"{everywhere}:{names.PEER_PORT}",
         # The token separates this cluster from an earlier one of the same name.
         "token": cluster.metadata.uid,
         **_discovery(cluster, shape),

@@ -23,6 +23,7 @@ MEMBER_ANNOTATION = f"{GROUP}/member"
 """On a volume claim: `CLUSTER/MEMBER`, whose disk it is."""
 
 _ORDINAL = re.compile(r"-(\d+)$")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def selector_labels(cluster: AmatersCluster) -> dict[str, str]:
@@ -35,11 +36,18 @@ def selector_labels(cluster: AmatersCluster) -> dict[str, str]:
 
 
 def labels(cluster: AmatersCluster) -> dict[str, str]:
-    """Return the labels of everything that belongs to the cluster."""
+    """Return the labels of the cluster's pods."""
     return selector_labels(cluster) | {
         "app.kubernetes.io/managed-by": "amaters-operator",
         CLUSTER_LABEL: cluster.name,
     }
+
+
+def object_labels(cluster: AmatersCluster) -> dict[str, str]:
+    """Return the labels of everything but pods: another version in theirs would roll them."""
+    tag = cluster.spec.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    version = {"app.kubernetes.io/version": tag} if _LABEL_VALUE.fullmatch(tag) else {}
+    return labels(cluster) | {"app.kubernetes.io/part-of": "amaters"} | version
 
 
 def selector(cluster: AmatersCluster) -> str:
@@ -54,7 +62,7 @@ def metadata(
     return {
         "name": name,
         "namespace": cluster.namespace,
-        "labels": labels(cluster),
+        "labels": object_labels(cluster),
         **({"annotations": annotations} if annotations else {}),
         "ownerReferences": [owner(cluster) | {"controller": True}],
     }

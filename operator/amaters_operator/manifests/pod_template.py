@@ -28,7 +28,7 @@ def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
-            "securityContext": _pod_security(),
+            "securityContext": _pod_security(cluster),
             "imagePullSecrets": [{"name": name} for name in spec.image_pull_secrets],
             "containers": [_container(cluster)],
             "volumes": _volumes(cluster),
@@ -37,16 +37,34 @@ def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
     }
 
 
-def _pod_security() -> Manifest:
-    return {
+def _pod_security(cluster: AmatersCluster) -> Manifest:
+    spec = cluster.spec.pod_security
+    ids = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), USER)
+    ours: Manifest = {
         "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+        **(ids if spec.user_ids == "Fixed" else {}),
         # Changing the owner of every file of a large volume would delay each restart.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+    return _with(ours, spec.pod)
+
+
+def _container_security(cluster: AmatersCluster) -> Manifest:
+    ours: Manifest = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    return _with(ours, cluster.spec.pod_security.container)
+
+
+def _with(ours: Manifest, theirs: Manifest) -> Manifest:
+    """Return ours with each field of theirs; who adds a capability still drops the others."""
+    merged = ours | theirs
+    if "capabilities" in ours:
+        merged["capabilities"] = ours["capabilities"] | merged["capabilities"]
+    return merged
 
 
 def _container(cluster: AmatersCluster) -> Manifest:
@@ -67,11 +85,7 @@ def _container(cluster: AmatersCluster) -> Manifest:
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
         ],
         "resources": {kind: amounts for kind, amounts in resources.items() if amounts},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _container_security(cluster),
         "volumeMounts": [
             {"name": "data", "mountPath": config.DATA_FOLDER},
             {"name": "config", "mountPath": config.FOLDER, "readOnly": True},

@@ -3,6 +3,7 @@
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
+from amaters_operator.manifests.network import families
 
 
 def client(cluster: AmatersCluster) -> Manifest:
@@ -16,9 +17,10 @@ def client(cluster: AmatersCluster) -> Manifest:
         "metadata": meta,
         "spec": {
             "type": spec.type,
+            **families.of_service(cluster.spec.networking),
             "selector": names.selector_labels(cluster),
             "ports": [
-                _port("client", names.CLIENT_PORT, protocol="" if cluster.spec.tls else "grpc"),
+                _port("client", names.CLIENT_PORT, protocol=_spoken(cluster)),
                 _port("http", names.HTTP_PORT, protocol="http"),
             ],
         },
@@ -35,18 +37,29 @@ def peers(cluster: AmatersCluster) -> Manifest:
         "metadata": meta,
         "spec": {
             "clusterIP": "None",
+            **families.of_service(cluster.spec.networking),
             # Members must find each other before they are ready, or none becomes ready.
             "publishNotReadyAddresses": True,
             "selector": names.selector_labels(cluster),
             "ports": [
-                _port("peers", names.PEER_PORT),
-                _port("client", names.CLIENT_PORT),
+                _port("peers", names.PEER_PORT, protocol=_spoken(cluster)),
+                _port("client", names.CLIENT_PORT, protocol=_spoken(cluster)),
                 _port("http", names.HTTP_PORT, protocol="http"),
             ],
         },
     }
 
 
-def _port(name: str, number: int, *, protocol: str = "") -> Manifest:
-    port: Manifest = {"name": name, "port": number, "targetPort": name, "protocol": "TCP"}
-    return port | ({"appProtocol": protocol} if protocol else {})
+def _spoken(cluster: AmatersCluster) -> str:
+    """Return the appProtocol of the gRPC ports: a mesh must leave TLS of the nodes' own alone."""
+    return "grpc" if cluster.spec.tls is None else "tls"
+
+
+def _port(name: str, number: int, *, protocol: str) -> Manifest:
+    return {
+        "name": name,
+        "port": number,
+        "targetPort": name,
+        "protocol": "TCP",
+        "appProtocol": protocol,
+    }

@@ -1,9 +1,28 @@
 """The few observed facts that shape the objects, in addition to the spec."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import names
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPods:
+    """Where the operator's own pods are, as a NetworkPolicy names them."""
+
+    namespace: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the operator runs."""
+
+    pods: OperatorPods | None = None
+    """Its own pods; None where it does not run as a pod."""
+    ipv6: bool = False
+    """Pods have IPv6 addresses first: nodes listen there unless the spec says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,7 @@ class Shape:
     """False while a backup is loaded into a new cluster: no client reads half of it."""
     login_secrets: tuple[str, ...] = ()
     """`NAME VERSION` of the Secrets by which nodes check logins."""
+    home: Home = Home()
 
 
 def initial_members(cluster: AmatersCluster) -> tuple[str, ...]:

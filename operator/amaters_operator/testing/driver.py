@@ -11,10 +11,18 @@ from amaters_operator.controllers.backups.backup import BackupController
 from amaters_operator.controllers.backups.restore import RestoreController
 from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.kube.errors import KubeError
+from amaters_operator.manifests import Home, OperatorPods
 from amaters_operator.testing.crash_points import CrashPoints, Killed
 from amaters_operator.testing.database import FakeDatabase
 from amaters_operator.testing.kube import FakeKube
 from amaters_operator.testing.world import NAME, NAMESPACE, World
+
+HOME = Home(
+    OperatorPods(
+        NAMESPACE,
+        {"app.kubernetes.io/name": "amaters-operator", "app.kubernetes.io/instance": "op"},
+    )
+)
 
 
 class InvariantError(AssertionError):
@@ -27,6 +35,8 @@ class Driver:
 
     world: World = field(default_factory=World)
     crash_points: CrashPoints = field(default_factory=CrashPoints)
+    home: Home = HOME
+    """Where the operator runs."""
     kube: FakeKube = field(init=False)
     database: FakeDatabase = field(init=False)
     deaths: int = 0
@@ -69,7 +79,7 @@ class Driver:
         self.check_invariants()
 
     async def _pass(self) -> None:
-        clusters = ClusterController(self.kube, self.database, instance="test")
+        clusters = ClusterController(self.kube, self.database, instance="test", home=self.home)
         backups = BackupController(self.kube, self.database, instance="test")
         restores = RestoreController(self.kube, self.database, instance="test")
         await clusters.reconcile(NAMESPACE, NAME)

@@ -1,91 +1,39 @@
-"""`spec.scheduling`: where the pods may run.
+"""`spec.scheduling`: where the pods may run."""
 
-Kubernetes' own types are passed on unchanged. The schema holds only what is certain of them, so
-that a misspelt operator is refused at once, and keeps unknown fields where Kubernetes may add some.
-"""
-
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from amaters_operator.api.members import labels
 from amaters_operator.api.members.labels import Labels
+from amaters_operator.api.members.selectors import SELECTOR, array, requirement, struct
 from amaters_operator.api.scalars import ApiModel, ObjectName, rule, rules
 
-_Schema: TypeAlias = dict[str, Any]
-_MOST: Final = 16
-
-
-def _list(items: _Schema, *, least: int = 0) -> _Schema:
-    made: _Schema = {"type": "array", "maxItems": _MOST, "items": items}
-    return made | ({"minItems": least} if least else {})
-
-
-def _object(*required: str, grows: bool = False, **properties: tuple[_Schema, str]) -> _Schema:
-    """Return an object's schema; one that `grows` keeps fields of later Kubernetes versions."""
-    made: _Schema = {
-        "type": "object",
-        "properties": {
-            name: part | {"description": text} for name, (part, text) in properties.items()
-        },
-    }
-    if required:
-        made["required"] = list(required)
-    return made | ({"x-kubernetes-preserve-unknown-fields": True} if grows else {})
-
-
-def _requirement(*operators: str) -> _Schema:
-    """Return the schema of a requirement: a key, an operator, and the values it needs."""
-    counted = (
-        "self.operator in ['Exists', 'DoesNotExist'] ? "
-        "!has(self.values) || size(self.values) == 0 : "
-        "self.operator in ['Gt', 'Lt'] ? has(self.values) && size(self.values) == 1 : "
-        "has(self.values) && size(self.values) > 0"
-    )
-    message = (
-        "In and NotIn need values, Gt and Lt exactly one, Exists and DoesNotExist none: "
-        "correct operator or values"
-    )
-    values = {"type": "array", "maxItems": 32, "items": labels.value()}
-    return _object(
-        "key",
-        "operator",
-        key=(labels.key(), "Label key that the requirement is about."),
-        operator=({"type": "string", "enum": list(operators)}, "How the label is compared."),
-        values=(values, "Values that the label is compared with."),
-    ) | rules(rule(counted, message))
-
-
-_LABEL: Final = _requirement("In", "NotIn", "Exists", "DoesNotExist")
-_NODE_LABEL: Final = _requirement("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
-_SELECTOR: Final = _object(
-    matchLabels=(labels.labels(), "Labels that must be there."),
-    matchExpressions=(_list(_LABEL), "Requirements on the labels."),
+_NODE_LABEL: Final = requirement("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+_NODE_TERM: Final = struct(
+    matchExpressions=(array(_NODE_LABEL), "Requirements on the node's labels."),
+    matchFields=(array(requirement("In", "NotIn")), "Requirements on the node's fields."),
 )
-_NODE_TERM: Final = _object(
-    matchExpressions=(_list(_NODE_LABEL), "Requirements on the node's labels."),
-    matchFields=(_list(_requirement("In", "NotIn")), "Requirements on the node's fields."),
-)
-_NODE_TERMS: Final = _object(
+_NODE_TERMS: Final = struct(
     "nodeSelectorTerms",
-    nodeSelectorTerms=(_list(_NODE_TERM, least=1), "Terms of which one must be fulfilled."),
+    nodeSelectorTerms=(array(_NODE_TERM, least=1), "Terms of which one must be fulfilled."),
 )
-_POD_TERM: Final = _object(
+_POD_TERM: Final = struct(
     "topologyKey",
     grows=True,
     topologyKey=(labels.key(), "Label of the nodes that says what counts as one place."),
-    labelSelector=(_SELECTOR, "Which pods are meant."),
-    namespaceSelector=(_SELECTOR, "Whose pods are meant, by the labels of their namespace."),
+    labelSelector=(SELECTOR, "Which pods are meant."),
+    namespaceSelector=(SELECTOR, "Whose pods are meant, by the labels of their namespace."),
 )
 _WEIGHT: Final = ({"type": "integer", "minimum": 1, "maximum": 100}, "How much it counts.")
 _REQUIRED: Final = "Must be fulfilled."
 _PREFERRED: Final = "Is fulfilled where it can be."
 
-_POD_AFFINITY: Final = _object(
-    requiredDuringSchedulingIgnoredDuringExecution=(_list(_POD_TERM), _REQUIRED),
+_POD_AFFINITY: Final = struct(
+    requiredDuringSchedulingIgnoredDuringExecution=(array(_POD_TERM), _REQUIRED),
     preferredDuringSchedulingIgnoredDuringExecution=(
-        _list(
-            _object(
+        array(
+            struct(
                 "weight",
                 "podAffinityTerm",
                 weight=_WEIGHT,
@@ -95,11 +43,11 @@ _POD_AFFINITY: Final = _object(
         _PREFERRED,
     ),
 )
-_NODE_AFFINITY: Final = _object(
+_NODE_AFFINITY: Final = struct(
     requiredDuringSchedulingIgnoredDuringExecution=(_NODE_TERMS, _REQUIRED),
     preferredDuringSchedulingIgnoredDuringExecution=(
-        _list(
-            _object(
+        array(
+            struct(
                 "weight",
                 "preference",
                 weight=_WEIGHT,
@@ -109,7 +57,7 @@ _NODE_AFFINITY: Final = _object(
         _PREFERRED,
     ),
 )
-_AFFINITY: Final = _object(
+_AFFINITY: Final = struct(
     nodeAffinity=(_NODE_AFFINITY, "Which nodes."),
     podAffinity=(_POD_AFFINITY, "Beside which pods."),
     podAntiAffinity=(_POD_AFFINITY, "Apart from which pods."),
@@ -117,7 +65,7 @@ _AFFINITY: Final = _object(
 _COUNT: Final = {"type": "integer", "minimum": 1}
 _POLICY: Final = {"type": "string", "enum": ["Honor", "Ignore"]}
 _WHEN: Final = {"type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"]}
-_SPREAD: Final = _object(
+_SPREAD: Final = struct(
     "maxSkew",
     "topologyKey",
     "whenUnsatisfiable",
@@ -126,7 +74,7 @@ _SPREAD: Final = _object(
     minDomains=(_COUNT, "Least number of places."),
     topologyKey=(labels.key(), "Label of the nodes that says what counts as one place."),
     whenUnsatisfiable=(_WHEN, "What happens to a pod that does not fit."),
-    labelSelector=(_SELECTOR, "Which pods are counted."),
+    labelSelector=(SELECTOR, "Which pods are counted."),
     nodeAffinityPolicy=(_POLICY, "Whether nodes count that the affinity rules out."),
     nodeTaintsPolicy=(_POLICY, "Whether nodes count whose taints are not tolerated."),
 )

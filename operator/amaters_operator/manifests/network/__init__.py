@@ -1,0 +1,1 @@
+"""Which addresses the members listen on, and who may connect to them. Pure."""

@@ -1,9 +1,11 @@
 """Events: one object for the same words, a series for their return, and silence in between."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.kube import events, kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAMESPACE
@@ -116,3 +118,58 @@ def test_a_status_that_cannot_be_written_repeats_no_event() -> None:
     driver.passes(3)
 
     assert writes(driver, "NotReachable") == 1
+
+
+def reporter(driver: Driver) -> Reporter:
+    return Reporter(driver.kube, "operator-0")
+
+
+def record(driver: Driver, *notes: str, reason: str = "Moved", kind: str = "Normal") -> None:
+    cluster = driver.world.cluster()
+
+    async def all_of_them() -> None:
+        for note in notes:
+            await reporter(driver).event(cluster, reason, note, kind=kind)
+
+    asyncio.run(all_of_them())
+
+
+def test_a_cluster_in_trouble_does_not_flood_the_api_server() -> None:
+    """Each event is an object that is stored for an hour, by default."""
+    driver = Driver()
+    driver.world.edit(replicas=3)
+    many = [f"pod {number} came and went" for number in range(3 * events.MOST_AN_HOUR)]
+    record(driver, *many)
+
+    assert len(objects(driver, "Moved")) == events.MOST_AN_HOUR
+    [said] = objects(driver, events.TOO_MANY)
+    assert "operator's log" in said["note"]
+    assert writes(driver, events.TOO_MANY) == 1
+
+    record(driver, "but this needs a person", kind="Warning")
+    record(driver, many[0])
+    assert len(objects(driver, "Moved")) == events.MOST_AN_HOUR + 1, (
+        "warnings have a bound of theirs"
+    )
+
+
+def test_the_bound_is_of_each_cluster_and_of_each_hour() -> None:
+    driver = Driver()
+    driver.world.edit(replicas=3)
+    record(driver, *(f"note {number}" for number in range(events.MOST_AN_HOUR)))
+    others = driver.world.store.find(kinds.EVENT, NAMESPACE, {})
+    about_another = [one | {"regarding": {"uid": "another"}} for one in others]
+
+    assert not events.has_room(others, driver.kube.now())
+    assert events.has_room(others, driver.kube.now() + timedelta(minutes=61))
+    assert events.alike(about_another[0]) != events.alike(others[0])
+
+
+def test_an_operator_that_starts_anew_keeps_the_bound() -> None:
+    """Nothing of it is in memory: the events themselves are counted."""
+    driver = Driver()
+    driver.world.edit(replicas=3)
+    for batch in range(3):
+        record(driver, *(f"{batch} {number}" for number in range(events.MOST_AN_HOUR // 2)))
+
+    assert len(objects(driver, "Moved")) == events.MOST_AN_HOUR

@@ -46,17 +46,22 @@ class Applier:
         blocked.append(_unguarded(cluster, shape))
         *around, last = manifests.desired(cluster, shape, monitors=monitors)
         unread = around if existing is not None else [*around, last]
-        foreign = await asyncio.gather(*(self._foreign(cluster, one) for one in unread))
+        there = await asyncio.gather(*(self._there(one) for one in unread))
+        foreign = [one and foreign_owner(cluster, one) for one in there]
         conflict = "; ".join(why for why in foreign if why)
         if conflict and existing is None:
             return Applied(None, conflict)
-        own = [made for made, why in zip(around, foreign, strict=False) if not why]
+        own = [
+            _exactly(made, found)
+            for made, found, why in zip(around, there, foreign, strict=False)
+            if not why
+        ]
         answers = await asyncio.gather(*(self._applied(made) for made in own))
         blocked += [answer for _, answer in answers]
         made = {_name(one) for one, _ in answers if one is not None}
         statefulset = existing
         if _needed(cluster) <= made:
-            applied, answer = await self._applied(last)
+            applied, answer = await self._applied(_exactly(last, existing))
             statefulset = applied or existing
             blocked.append(answer)
         return Applied(statefulset, conflict, tuple(one for one in blocked if one is not None))
@@ -68,10 +73,9 @@ class Applier:
         except KubeError as error:
             return None, refusal(f"{made['kind']} {made['metadata']['name']}", error)
 
-    async def _foreign(self, cluster: AmatersCluster, made: Manifest) -> str:
-        name = made["metadata"]["name"]
-        found = await self.kube.get(kinds.of(made), cluster.namespace, name)
-        return "" if found is None else foreign_owner(cluster, found)
+    async def _there(self, made: Manifest) -> Manifest | None:
+        meta = made["metadata"]
+        return await self.kube.get(kinds.of(made), meta["namespace"], meta["name"])
 
     async def _delete(self, gone: Manifest, cluster: AmatersCluster) -> Blocked | None:
         kind, name = kinds.of(gone), gone["metadata"]["name"]
@@ -83,6 +87,13 @@ class Applier:
         except KubeError as error:
             return refusal(f"{kind.name} {name}", error)
         return None
+
+
+def _exactly(made: Manifest, found: Manifest | None) -> Manifest:
+    """Return the object for exactly the one that was found: not for what has replaced it since."""
+    if found is None:
+        return made
+    return made | {"metadata": made["metadata"] | {"uid": found["metadata"]["uid"]}}
 
 
 def _unguarded(cluster: AmatersCluster, shape: manifests.Shape) -> Blocked | None:

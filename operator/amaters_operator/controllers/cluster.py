@@ -262,7 +262,11 @@ class ClusterController:
 
     async def _report_rejected(self, cluster: AmatersCluster, ready: Assessment) -> None:
         conditions = rejected(cluster, ready, self._kube.now())
-        update = {"phase": Phase.INVALID, "conditions": conditions}
+        update = {
+            "phase": Phase.INVALID,
+            "conditions": conditions,
+            "observed_generation": cluster.metadata.generation,
+        }
         await self._reporter.status(cluster, cluster.status.model_copy(update=update))
 
 

@@ -68,11 +68,27 @@ class Reporter:
             name = made["metadata"]["name"]
             existing = await self.kube.get(kinds.EVENT, cluster.namespace, name)
             found = events.due(made, existing, now, quiet=quiet)
-            if found is not None:
-                _log.info("cluster.event", extra=about)
+            if found is None:
+                return
+            _log.info("cluster.event", extra=about)
+            if existing is not None or await self._has_room(made):
                 await self.kube.apply(found)
+                return
+            text = (
+                f"more than {events.MOST_AN_HOUR} {kind} events about this cluster within an hour: "
+                "further ones are in the operator's log alone. The conditions say what is the matter"
+            )
+            await self._record(cluster, events.TOO_MANY, text, kind, quiet=events.REPEAT_AFTER)
         except KubeError as error:
             _log.warning("event.lost", extra=about | {"error": str(error)})
+
+    async def _has_room(self, made: Manifest) -> bool:
+        """Whether another event may be recorded; asked only before a new one."""
+        if made["reason"] == events.TOO_MANY:
+            return True
+        namespace, fields = made["metadata"]["namespace"], events.alike(made)
+        alike = await self.kube.find(kinds.EVENT, namespace, labels={}, fields=fields)
+        return events.has_room(alike, self.kube.now())
 
     async def status(self, cluster: AmatersCluster, status: ClusterStatus) -> None:
         """Write the status without backup and restore, if it says anything new."""

@@ -1,9 +1,11 @@
 """Events that people read with `kubectl describe` and `kubectl get events`. Pure.
 
-A repeated event becomes a series of one object and not another object.
+A repeated event becomes a series of one object and not another object. The number of different ones
+has a bound: they are objects of the API server, and a cluster in trouble must not flood it.
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -14,6 +16,11 @@ from amaters_operator.manifests.names import Manifest
 REPEAT_AFTER = timedelta(minutes=5)
 """How long an event is not repeated when it may not be new."""
 
+MOST_AN_HOUR = 50
+"""Different events of one type about one cluster within an hour; the next ones are only logged."""
+TOO_MANY = "TooManyEvents"
+
+_HOUR = timedelta(hours=1)
 _CONTROLLER = "amaters.io/operator"
 _LONGEST_NOTE = 1024
 _LONGEST_PREFIX = 200
@@ -65,6 +72,17 @@ def event(
             "resourceVersion": cluster.metadata.resource_version,
         },
     }
+
+
+def alike(made: Manifest) -> dict[str, str]:
+    """Return the fields by which the events are found that count against the same bound."""
+    return {"regarding.uid": made["regarding"]["uid"], "type": made["type"]}
+
+
+def has_room(alike: Sequence[Manifest], now: datetime) -> bool:
+    """Whether another event may be recorded beside those that are found by the same fields."""
+    times = (datetime.fromisoformat(one["eventTime"]) for one in alike if one.get("eventTime"))
+    return sum(now - _HOUR < time < now + _HOUR for time in times) < MOST_AN_HOUR
 
 
 def due(

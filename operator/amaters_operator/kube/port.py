@@ -44,7 +44,8 @@ class KubeApi(Protocol):
 
         Fields that this manager applied before and no longer does are removed; fields of others
         stay. With `status` only the status subresource is written; ConflictError or
-        ApiRejectedError when the object does not exist.
+        ApiRejectedError when the object does not exist. With a uid in its metadata, ConflictError
+        when there is another object of that name, or none.
         """
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:

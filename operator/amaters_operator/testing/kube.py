@@ -75,6 +75,7 @@ class FakeKube:
             self._use(kinds.of(manifest), "create")
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
+        self._check_uid(manifest)
         if self.rejects_status and status:
             raise ApiRejectedError("the status does not fit the CustomResourceDefinition")
         if self.rejects_growth and manifest["kind"] == kinds.CLAIM.name and "spec" in manifest:
@@ -86,6 +87,12 @@ class FakeKube:
             what = f"record {manifest['reason']}"
         with self.crash_points.change(f"{what} status" if status else what):
             return self.store.apply(manifest, manager, status=status)
+
+    def _check_uid(self, manifest: Manifest) -> None:
+        wanted = manifest["metadata"].get("uid")
+        entry = self.store.entries.get(place_of(manifest))
+        if wanted and (entry is None or entry.uid != wanted):
+            raise ConflictError(f"cannot apply {_called(manifest)}: the UID is another (HTTP 409)")
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""

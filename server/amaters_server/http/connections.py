@@ -44,7 +44,8 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # `[::]` takes IPv4 too, as on the gRPC ports: a kubelet probes by the pod's first family.
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind(address)
         made.listen(BACKLOG)
         made.settimeout(0)

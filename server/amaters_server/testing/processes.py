@@ -177,12 +177,16 @@ class ServerProcess:
 
 
 def cluster_of(
-    folder: Path, count: int = 3, settings: dict[str, dict[str, object]] | None = None
+    folder: Path,
+    count: int = 3,
+    settings: dict[str, dict[str, object]] | None = None,
+    *,
+    host: str = "127.0.0.1",
 ) -> list[ServerProcess]:
-    """Return servers that form one cluster once they are started."""
+    """Return servers that form one cluster once they are started; an IPv6 host in brackets."""
     ports = free_ports(3 * count)
     servers = []
-    peers = [f"{n + 1}:127.0.0.1:{ports[3 * n + 1]}" for n in range(count)]
+    peers = [f"{n + 1}:{host}:{ports[3 * n + 1]}" for n in range(count)]
     for n in range(count):
         own: dict[str, dict[str, object]] = {
             name: dict(section) for name, section in (settings or {}).items()
@@ -195,7 +199,8 @@ def cluster_of(
             **own.get("cluster", {}),
         }
         client, internal, http = ports[3 * n : 3 * n + 3]
-        servers.append(ServerProcess(folder / f"node-{n + 1}", own, client, internal, http))
+        made = ServerProcess(folder / f"node-{n + 1}", own, client, internal, http, host=host)
+        servers.append(made)
     return servers
 
 

@@ -96,7 +96,7 @@ class NetworkPeer(ApiModel):
             ),
             rule(
                 "!has(self.ipBlock) || (!has(self.podSelector) && !has(self.namespaceSelector))",
-                "an ipBlock stands alone: write the selectors as another peer",
+                "an ipBlock has no selectors beside it: write these as another peer",
             ),
         )
     )

@@ -9,9 +9,9 @@ from amaters_operator.decisions.backup import schedule as backup_schedule
 from amaters_operator.decisions.backup.schedule import (
     BackupHistory,
     BackupRequest,
-    InvalidScheduleError,
 )
 from amaters_operator.decisions.certificates import PresentedCertificates
+from amaters_operator.decisions.cron import InvalidScheduleError
 from amaters_operator.decisions.storage import volumes
 from hypothesis import given
 from hypothesis import strategies as st

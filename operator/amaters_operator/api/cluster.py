@@ -13,6 +13,10 @@ KIND = "AmatersCluster"
 PLURAL = "amatersclusters"
 
 BACKUP_ANNOTATION = f"{GROUP}/backup"
+APPROVE_ANNOTATION = f"{GROUP}/approve"
+"""The plan, by its hash, that a person approves."""
+RESTART_ANNOTATION = f"{GROUP}/restart"
+"""A token: another one rolls all pods."""
 
 
 class Metadata(ApiModel):

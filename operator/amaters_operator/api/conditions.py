@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     UPGRADE_IN_PROGRESS = "UpgradeInProgress"
     ROLLOUT_STUCK = "RolloutStuck"
+    APPROVAL_REQUIRED = "ApprovalRequired"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     BACKUP_PLACE_SHARED = "BackupPlaceShared"
     CERTIFICATES_CURRENT = "CertificatesCurrent"

@@ -1,6 +1,6 @@
 """Cron expressions and time zones. Pure.
 
-Only the schema holds the rules. `decisions.backup.schedule` checks what they let through, and what
+Only the schema holds the rules. `decisions.cron` checks what they let through, and what
 an older object says.
 """
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from amaters_operator.api.conditions import Condition
+from amaters_operator.api.pending import ApprovalStatus, MaintenanceStatus, PendingAction
 from amaters_operator.api.scalars import ApiModel, Timestamp
 
 
@@ -17,6 +18,7 @@ class Phase(StrEnum):
     SCALING = "Scaling"
     UPGRADING = "Upgrading"
     UPGRADE_PAUSED = "UpgradePaused"
+    UPGRADE_WAITING = "UpgradeWaiting"
     UPGRADE_STUCK = "UpgradeStuck"
     DEGRADED = "Degraded"
     UNAVAILABLE = "Unavailable"
@@ -194,6 +196,20 @@ class ClusterStatus(ApiModel):
     image: str = Field(default="", description="Image every pod runs; empty while they differ.")
     members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
     upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
+    plan: str = Field(
+        default="",
+        description=(
+            "Hash of what is to be done: the newest revision, and the size that shrinking leads to. "
+            "It stays while that is carried out; the annotation amaters.io/approve names it."
+        ),
+    )
+    pending_actions: list[PendingAction] = Field(
+        default=[], description="What the plan has yet to do to healthy members, in order."
+    )
+    approval: ApprovalStatus | None = Field(default=None, description="Which approvals count.")
+    maintenance: MaintenanceStatus | None = Field(
+        default=None, description="The maintenance windows now."
+    )
     bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster started.")
     restore: RestoreStatus | None = Field(
         default=None, description="Progress of loading the backup."

@@ -12,7 +12,7 @@ from amaters.errors import AmatersError, RefusedError, UnavailableError
 from pydantic import ValidationError
 
 from amaters_operator import manifests
-from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
@@ -35,7 +35,7 @@ from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
-from amaters_operator.decisions.rolls import disruption_budgets
+from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.status.condition import Assessment, rejected
 from amaters_operator.decisions.storage import volumes
@@ -172,9 +172,13 @@ class ClusterController:
         obstacle = await self._act(decision.step, current)
         if obstacle is not None:
             blocked.append(obstacle)
+        if decision.consent and (problem := decision.consent.windows.problem):
+            blocked.append(Blocked(windows.INVALID, problem))
         result = _result(current, decision, blocked)
         status = cluster_status.cluster_status(current.cluster, result)
         await self._reporter.status(current.cluster, status)
+        for wait in decision.deferred:
+            await self._reporter.state(current.cluster, wait.reason, wait.because)
         for note in result.notes:
             await self._reporter.state(current.cluster, disruption_budgets.TWO, note)
         if any(not one.lasting for one in blocked):
@@ -313,11 +317,19 @@ def _shape(
         formed=bool(record.cluster_id),
         volume_size=size,
         serves_clients=bootstrap.serves_clients(cluster.spec.bootstrap, record),
+        restart_token=_restart_token(cluster, spec),
     )
 
 
+def _restart_token(cluster: AmatersCluster, statefulset_spec: Manifest) -> str:
+    """Return the token of the last restart: that of the pod template when the annotation is gone."""
+    notes = statefulset_spec.get("template", {}).get("metadata", {}).get("annotations") or {}
+    asked = cluster.metadata.annotations.get(RESTART_ANNOTATION, "")
+    return asked or str(notes.get(names.RESTART_TOKEN_ANNOTATION, ""))
+
+
 def _pause(step: Step | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:
-    paused = isinstance(step, Wait) and cluster.spec.upgrade.paused
+    paused = isinstance(step, Wait) and (cluster.spec.upgrade.paused or consent.waits(step))
     if step is None or isinstance(step, Stuck) or paused:
         return AT_REST if calm else WHILE_WAITING
     return WHILE_WAITING if isinstance(step, Wait) else AFTER_AN_ACTION

@@ -11,6 +11,7 @@ from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.scalars import ApiModel
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
 from amaters_operator.decisions.rolls import compatibility
+from amaters_operator.decisions.status import consent_status
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import MANAGER, KubeApi
@@ -103,6 +104,8 @@ class Reporter:
         for condition in _changed(cluster.status, status):
             kind: Severity = "Warning" if (condition.type, condition.status) in _BAD else "Normal"
             await self._record(cluster, condition.reason, condition.message, kind, quiet=_NEVER)
+        if note := consent_status.not_a_plan(cluster.status, status):
+            await self._record(cluster, "ApprovalIgnored", note, "Warning", quiet=_NEVER)
         for note in _kept_out(cluster.status, status):
             await self._record(cluster, compatibility.REASON, note, "Warning", quiet=_NEVER)
 

@@ -10,6 +10,8 @@ class Wait:
     """Nothing now: something must happen first."""
 
     because: str
+    reason: str = ""
+    """One CamelCase word when people should know of it; empty for what passes by itself."""
 
     @override
     def __str__(self) -> str:
@@ -49,6 +51,8 @@ class TransferLeadership:
     to_member: int
     to_ordinal: int
     because: str
+    urgent: bool = False
+    """A person asked for exactly this, or a pod goes anyway: it waits for no further consent."""
 
     @override
     def __str__(self) -> str:

@@ -4,11 +4,13 @@
 2. A membership change that has started is finished.
 3. A pod that is no longer desired and takes no part is removed.
 4. The roll continues.
-5. With nothing to roll, or while rolls are paused, the cluster grows or shrinks.
+5. With nothing to roll, or while rolls are paused or wait for consent, the cluster grows or shrinks.
+
+Whatever takes down, demotes or removes a healthy member passes one gate, `consent`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.actions import (
@@ -21,7 +23,8 @@ from amaters_operator.decisions.actions import (
 )
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Observation
-from amaters_operator.decisions.rolls import upgrade
+from amaters_operator.decisions.rolls import consent, upgrade
+from amaters_operator.decisions.rolls.consent import Consent
 from amaters_operator.decisions.storage.volumes import Claim
 
 
@@ -32,6 +35,14 @@ class Decision:
     step: Step | None
     roll: upgrade.RollStep | None = None
     scaling: scale.ScaleStep | None = None
+    consent: Consent | None = None
+    """What the gate decided by."""
+
+    @property
+    def deferred(self) -> tuple[Wait, ...]:
+        """What a pre-check keeps from happening, which people should know."""
+        found = [one for one in (self.roll, self.scaling) if isinstance(one, Wait) and one.reason]
+        return tuple(one for one in found if not consent.waits(one))
 
     @property
     def deletion(self) -> tuple[object, ...] | None:
@@ -49,11 +60,19 @@ def arbitrate(
     cluster: AmatersCluster, observed: Observation, claims: Sequence[Claim] = ()
 ) -> Decision:
     """Return the decision of this pass; its step is None when nothing is left to do."""
+    asked = consent.of(cluster, observed)
+    return replace(_next(cluster, observed, claims, asked), consent=asked)
+
+
+def _next(
+    cluster: AmatersCluster, observed: Observation, claims: Sequence[Claim], asked: Consent
+) -> Decision:
     wanted, policy = cluster.spec.replicas, upgrade.policy(cluster.spec.upgrade)
     keep_claims = cluster.spec.storage.when_scaled == "Retain"
-    roll = upgrade.next_step(observed, policy)
-    started = scale.unfinished(wanted, observed)
+    roll = asked.gate(upgrade.next_step(observed, policy))
+    started = asked.gate(scale.unfinished(wanted, observed))
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
+    change = asked.gate(change)
     scaling = started or change
     if _heals(roll):
         return Decision(roll, roll, scaling)
@@ -61,7 +80,7 @@ def arbitrate(
         return Decision(started, roll, started)
     if change is not None and _removes_idle(wanted, observed):
         return Decision(change, roll, change)
-    if roll is not None and not policy.paused:
+    if roll is not None and not policy.paused and not consent.waits(roll):
         return Decision(roll, roll, scaling)
     return Decision(scaling or roll, roll, scaling)
 
@@ -75,11 +94,11 @@ def permitted(decision: Decision, *, formed: bool, secret_problem: str) -> Decis
     if _heals(decision.step) or (formed and not secret_problem):
         return decision
     if not secret_problem:
-        return Decision(None, decision.roll)
+        return replace(decision, step=None, scaling=None)
     if decision.roll is None:
-        return Decision(None)
+        return replace(decision, step=None, scaling=None)
     wait = Wait(f"pods are replaced once this is corrected: {secret_problem}")
-    return Decision(wait, wait)
+    return replace(decision, step=wait, roll=wait, scaling=None)
 
 
 def stuck(

@@ -18,6 +18,8 @@ HTTP_PORT = 9090
 CLUSTER_LABEL = f"{GROUP}/cluster"
 SERVICE_LABEL = f"{GROUP}/service"
 RESTART_ANNOTATION = f"{GROUP}/config-restart"
+RESTART_TOKEN_ANNOTATION = f"{GROUP}/restart"
+"""On the pod template: the token of the last restart that was asked for."""
 INITIAL_MEMBERS_ANNOTATION = f"{GROUP}/initial-members"
 MEMBER_ANNOTATION = f"{GROUP}/member"
 """On a volume claim: `CLUSTER/MEMBER`, whose disk it is."""

@@ -17,6 +17,8 @@ def template(cluster: AmatersCluster, shape: Shape) -> Manifest:
     """Return the pod template. Every change in here rolls the pods."""
     spec = cluster.spec
     restart = {names.RESTART_ANNOTATION: config.restart_hash(cluster, shape)}
+    if shape.restart_token:
+        restart[names.RESTART_TOKEN_ANNOTATION] = shape.restart_token
     return {
         "metadata": {
             "labels": dict(spec.pod_labels) | names.labels(cluster),

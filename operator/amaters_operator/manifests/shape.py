@@ -39,6 +39,8 @@ class Shape:
     """Size in the StatefulSet's claim template, which can never be changed."""
     serves_clients: bool = True
     """False while a backup is loaded into a new cluster: no client reads half of it."""
+    restart_token: str = ""
+    """Of the last restart that was asked for; it stays when the annotation goes."""
     login_secrets: tuple[str, ...] = ()
     """`NAME VERSION` of the Secrets by which nodes check logins."""
     home: Home = Home()

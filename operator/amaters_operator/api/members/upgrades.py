@@ -1,8 +1,27 @@
 """`spec.upgrade` and what drains may do: how pods are taken down."""
 
+from typing import Literal
+
 from pydantic import Field
 
-from amaters_operator.api.scalars import ApiModel
+from amaters_operator.api.scalars import ApiModel, Duration
+from amaters_operator.api.schedules import Schedule, TimeZone
+
+
+class MaintenanceWindow(ApiModel):
+    """A time that returns, in which members may be taken down."""
+
+    schedule: Schedule = Field(
+        description=(
+            "When the window opens, as a cron expression of five fields, such as 0 2 * * sat."
+        )
+    )
+    duration: Duration = Field(
+        description="How long the window stays open, such as 4h, 90m or 1h30m."
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="IANA time zone of the schedule; UTC when not set."
+    )
 
 
 class UpgradeSpec(ApiModel):
@@ -11,6 +30,22 @@ class UpgradeSpec(ApiModel):
     paused: bool = Field(
         default=False,
         description="Replace no pod while true. Pods that die on their own come back changed.",
+    )
+    approval: Literal["Automatic", "Manual"] = Field(
+        default="Automatic",
+        description=(
+            "Who starts what takes a healthy member down. With Manual it waits until a person "
+            "approves status.plan, by `kubectl amaters approve` or the annotation "
+            "amaters.io/approve. Pods that take no part are replaced without approval."
+        ),
+    )
+    maintenance_windows: list[MaintenanceWindow] = Field(
+        default=[],
+        max_length=16,
+        description=(
+            "When healthy members may be taken down; at any time when there is no window. A roll "
+            "that a window's end interrupts goes on in the next one. Approved plans wait too."
+        ),
     )
     min_ready_seconds: int = Field(
         default=5,

@@ -30,8 +30,8 @@ from amaters_operator.decisions.backup import retention, schedule
 from amaters_operator.decisions.backup.schedule import (
     BackupRequest,
     DueBackup,
-    InvalidScheduleError,
 )
+from amaters_operator.decisions.cron import InvalidScheduleError
 from amaters_operator.decisions.observation import Pod
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config

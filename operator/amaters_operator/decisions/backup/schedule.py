@@ -1,28 +1,16 @@
-"""When the next backup is due, and why. Pure: knows cron and time zones, not storage."""
+"""When the next backup is due, and why. Pure: knows schedules, not storage."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, timedelta
+from typing import Final
 
-from croniter import (
-    CroniterBadCronError,
-    CroniterBadDateError,
-    CroniterError,
-    croniter,
-)
-
+from amaters_operator.decisions.cron import Cron
 from amaters_operator.decisions.observation import Member, Observation
 
+_FIELD: Final = "spec.backup"
 _FIRST_RETRY = timedelta(seconds=15)
 _LONGEST_RETRY = timedelta(minutes=15)
-_FIELDS = 5
-_BY_CHANCE = "RrHh"
-"""Letters that croniter replaces by a random or hashed number."""
-
-
-class InvalidScheduleError(ValueError):
-    """The schedule is invalid; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +65,7 @@ def due(history: BackupHistory, asked: BackupRequest, *, now: datetime) -> DueBa
         return DueBackup(token=token)
     if schedule is None:
         return None
-    latest = _latest(schedule, zone, now)
+    latest = Cron(_FIELD, schedule, zone).latest(now)
     if latest <= (history.last_scheduled or history.created):
         return None
     return DueBackup(scheduled=latest)
@@ -98,52 +86,7 @@ def pause_after(failures: int) -> timedelta:
 
 def next_time(schedule: str, zone: str | None, now: datetime) -> datetime:
     """Return when the schedule runs next, in UTC."""
-    cron = _cron(schedule, zone, now)
-    return _existing(schedule, lambda: cron.get_next(datetime))
-
-
-def _latest(schedule: str, zone: str | None, now: datetime) -> datetime:
-    # A time that is exactly now is due.
-    just_after = now.replace(microsecond=0) + timedelta(seconds=1)
-    cron = _cron(schedule, zone, just_after)
-    return _existing(schedule, lambda: cron.get_prev(datetime))
-
-
-def _existing(schedule: str, find: Callable[[], datetime]) -> datetime:
-    try:
-        return find().astimezone(UTC)
-    except CroniterBadDateError as error:
-        raise InvalidScheduleError(
-            f"spec.backup.schedule {schedule!r} names a day that no year has: write one such as "
-            "'0 3 * * *'"
-        ) from error
-
-
-def _cron(schedule: str, zone: str | None, now: datetime) -> croniter:
-    try:
-        local = now.astimezone(ZoneInfo(zone or "UTC"))
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidScheduleError(
-            f"spec.backup.timeZone {zone!r} is not known: write an IANA name, such as Europe/Berlin"
-        ) from error
-    fields = schedule.split()
-    if len(fields) != _FIELDS:
-        raise InvalidScheduleError(
-            f"spec.backup.schedule {schedule!r} must have five fields: minute, hour, day of "
-            "month, month, day of week, such as '0 3 * * *'"
-        )
-    if any(field[0] in _BY_CHANCE for field in fields):
-        raise InvalidScheduleError(
-            f"spec.backup.schedule {schedule!r} has a random field, and would mean another "
-            "time whenever it is read: write one such as '0 3 * * *'"
-        )
-    try:
-        return croniter(schedule, local)
-    except (CroniterBadCronError, CroniterError, ValueError) as error:
-        raise InvalidScheduleError(
-            f"spec.backup.schedule {schedule!r} is not a cron expression ({error}): write one "
-            "such as '0 3 * * *'"
-        ) from error
+    return Cron(_FIELD, schedule, zone).after(now)
 
 
 def backup_pod(observed: Observation, files: Collection[str]) -> int | None:

@@ -1,10 +1,11 @@
-"""Which members are kept out for their version, by the reports of the nodes. Pure.
+"""Which versions work together: who is kept out, and which target fits no member. Pure.
 
 Two members of incompatible versions refuse each other, so one of them has to be believed: the one
 with a leader is. Without a leader, half of the pods must name a member: the only node that answers
 may be the one that is kept out.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
@@ -13,6 +14,12 @@ from amaters_operator.decisions.observation import Incompatible, Observation
 
 REASON: Final = "IncompatibleMember"
 """Reason of a condition and of an event: a member is kept out because of its version."""
+
+UNFIT: Final = "VersionNotCompatible"
+"""Reason of an event: the target version works with no member as it is, and no pod is replaced."""
+
+OLDEST_COMPATIBLE_MINOR: Final = 2
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+.]\S*)?")
 
 
 def kept_out(observed: Observation) -> Mapping[int, Incompatible] | None:
@@ -49,3 +56,45 @@ def ordinal(observed: Observation, member: int) -> int | None:
         return own
     listed = next((one.ordinal for one in observed.members or () if one.id == member), -1)
     return listed if listed >= 0 else None
+
+
+def unfit(observed: Observation, image: str) -> str:
+    """Say why an image's version would be kept out by the members of now; empty when it is not.
+
+    A version is known before its first pod runs only by the image's tag. Tags count as versions
+    when those of the running pods are: exactly what their nodes report.
+    """
+    target = _parsed(_tag(image))
+    old = {pod: observed.nodes.get(pod.ordinal) for pod in observed.outdated()}
+    versions = {pod.name: (node.version, _tag(pod.image)) for pod, node in old.items() if node}
+    tagged = [version == tag.removeprefix("v") for version, tag in versions.values() if version]
+    if target is None or not tagged or not all(tagged):
+        return ""
+    misfits = {
+        name: version
+        for name, (version, _) in versions.items()
+        if (known := _parsed(version)) and not compatible(target, known)
+    }
+    if not misfits:
+        return ""
+    running = ", ".join(f"{name} runs {version}" for name, version in sorted(misfits.items()))
+    return (
+        f"version {_tag(image)} would be kept out by the members: {running}. Versions work together "
+        f"when their major is the same and both minors are {OLDEST_COMPATIBLE_MINOR} or above: set "
+        "spec.image to one that fits, or restore a backup into a new cluster of that version"
+    )
+
+
+def compatible(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether members of two versions, by major and minor, work together."""
+    return one[0] == other[0] and min(one[1], other[1]) >= OLDEST_COMPATIBLE_MINOR
+
+
+def _tag(image: str) -> str:
+    name = image.partition("@")[0].rpartition("/")[2]
+    return name.partition(":")[2]
+
+
+def _parsed(version: str) -> tuple[int, int] | None:
+    found = _VERSION.fullmatch(version)
+    return None if found is None else (int(found[1]), int(found[2]))

@@ -10,12 +10,16 @@ one voter at a time.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from amaters_operator.api.members.upgrades import UpgradeSpec
 from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.actions import ReplacePod, Stuck, TransferLeadership, Wait
 from amaters_operator.decisions.observation import Member, Observation, Pod, listed
 from amaters_operator.decisions.rolls.compatibility import certainly_kept_out
+
+DEFERRED: Final = "RollDeferred"
+"""Reason of an event: a member that the roll did not take down is away."""
 
 RollStep = Wait | Stuck | ReplacePod | TransferLeadership
 
@@ -65,8 +69,14 @@ def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
     if stuck_terminating := _stuck_terminating(observed):
         return stuck_terminating
     if obstacle := next(_obstacles(observed, policy), None):
-        return Wait(obstacle)
+        return Wait(obstacle, DEFERRED if _peer_is_down(observed) else "")
     return _replace_healthy(observed)
+
+
+def _peer_is_down(observed: Observation) -> bool:
+    """Whether a voter is away that the roll has not replaced: its pod is there, and outdated."""
+    here = {pod.ordinal for pod in observed.outdated() if not pod.terminating}
+    return any(one.ordinal in here and not observed.participates(one) for one in observed.voters)
 
 
 def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
@@ -167,14 +177,9 @@ def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
 
 def _replace_healthy(observed: Observation) -> RollStep:
     """Choose among healthy outdated pods; there is at least one, and a leader."""
-    leader = observed.leader()
-    followers = sorted(
-        (pod for pod in observed.outdated() if not _leads(leader, pod)),
-        key=lambda pod: _order(observed.member(pod.ordinal), pod),
-    )
-    if followers:
-        return _replacement(observed, followers[0])
-    pod = observed.outdated()[0]
+    pod = in_order(observed)[0]
+    if not _leads(observed.leader(), pod):
+        return _replacement(observed, pod)
     updated = {one.ordinal for one in observed.updated()}
     heirs = [one for one in observed.voters if one.ordinal in updated]
     if not heirs:
@@ -190,6 +195,20 @@ def _replace_healthy(observed: Observation) -> RollStep:
     )
 
 
+def in_order(observed: Observation) -> list[Pod]:
+    """Return the outdated pods in the order in which healthy ones are replaced."""
+    leader = observed.leader()
+    return sorted(
+        observed.outdated(),
+        key=lambda pod: (_leads(leader, pod), _order(observed.member(pod.ordinal), pod)),
+    )
+
+
+def role(member: Member | None) -> str:
+    """Return what a pod is to the database, in words."""
+    return "no member" if member is None else "a learner" if member.learner else "a follower"
+
+
 def _leads(leader: Member | None, pod: Pod) -> bool:
     return leader is not None and leader.ordinal == pod.ordinal
 
@@ -203,8 +222,7 @@ def _order(member: Member | None, pod: Pod) -> tuple[int, int, int]:
 
 def _replacement(observed: Observation, pod: Pod) -> ReplacePod:
     member = observed.member(pod.ordinal)
-    role = "no member" if member is None else "a learner" if member.learner else "a follower"
     lag = f", {member.lag} entries behind" if member is not None else ""
     return ReplacePod(
-        pod.name, pod.uid, f"it is outdated and {role}{lag}; {observed.progress()} updated"
+        pod.name, pod.uid, f"it is outdated and {role(member)}{lag}; {observed.progress()} updated"
     )

@@ -13,8 +13,8 @@ from amaters_operator.decisions import pod_problems
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
-from amaters_operator.decisions.rolls import compatibility
-from amaters_operator.decisions.status import conditions, progress
+from amaters_operator.decisions.rolls import compatibility, consent
+from amaters_operator.decisions.status import conditions, consent_status, progress
 from amaters_operator.manifests import names
 
 
@@ -26,7 +26,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
     images = {pod.image for pod in observed.pods}
     versions = sorted({node.version for node in observed.nodes.values() if node.version})
     misfits = _misfits(cluster, observed)
-    return ClusterStatus(
+    made = ClusterStatus(
         observed_generation=cluster.metadata.generation,
         phase=_phase(cluster, result),
         replicas=len(observed.pods),
@@ -47,6 +47,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         certificates=_certificates(result.certificates),
         conditions=settle(conditions.all_of(cluster, result), cluster.status.conditions),
     )
+    return consent_status.added(made, cluster.status, result.decision.consent)
 
 
 def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR0911 - a table
@@ -62,10 +63,17 @@ def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR09
     if not observed.revision and cluster.status.phase is not Phase.RUNNING:
         return cluster.status.phase
     if not observed.revision or progress.rolling(cluster, observed):
-        return Phase.UPGRADE_PAUSED if cluster.spec.upgrade.paused else Phase.UPGRADING
+        return _rolling_phase(cluster, result)
     if result.decision.scaling is not None:
         return Phase.SCALING
     return Phase.DEGRADED if pod_problems.missing(cluster, observed) else Phase.RUNNING
+
+
+def _rolling_phase(cluster: AmatersCluster, result: PassResult) -> Phase:
+    if cluster.spec.upgrade.paused:
+        return Phase.UPGRADE_PAUSED
+    waits = consent.waits(result.decision.roll)
+    return Phase.UPGRADE_WAITING if waits else Phase.UPGRADING
 
 
 def _misfits(cluster: AmatersCluster, observed: Observation) -> dict[str, str]:

@@ -11,7 +11,7 @@ from amaters_operator.decisions.backup import retention
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import PassResult
 from amaters_operator.decisions.rolls import compatibility
-from amaters_operator.decisions.status import progress
+from amaters_operator.decisions.status import consent_status, progress
 from amaters_operator.decisions.status.condition import Assessment, condition
 from amaters_operator.manifests import names
 
@@ -25,6 +25,7 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
         ConditionType.DEGRADED: _degraded(cluster, result),
         ConditionType.UPGRADE_IN_PROGRESS: progress.upgrading(cluster, result),
         ConditionType.ROLLOUT_STUCK: progress.stuck(result),
+        ConditionType.APPROVAL_REQUIRED: consent_status.approval_required(result.decision),
     }
     if cluster.spec.backup is not None:
         backup = cluster.status.backup

@@ -10,9 +10,10 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import ConditionType
 from amaters_operator.api.status import RestoreStatus
 from amaters_operator.decisions import pod_problems
-from amaters_operator.decisions.actions import Stuck, Wait
+from amaters_operator.decisions.actions import Step, Stuck, Wait
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
+from amaters_operator.decisions.rolls import consent
 from amaters_operator.decisions.status.condition import Assessment
 
 
@@ -54,7 +55,7 @@ def _under_way(  # noqa: PLR0911 - a table
     if not acts and any(_lasting(cluster, result)):
         return Assessment("False", "Stalled", "the spec is not reached: see Stalled")
     if step is not None:
-        return Assessment("True", "Reconciling", str(step))
+        return Assessment("True", _reason(step) or "Reconciling", str(step))
     if not result.bootstrap.cluster_id:
         return Assessment("True", "Creating", pod_problems.creating(cluster, result.observed))
     if cluster.spec.bootstrap is not None and not result.bootstrap.restored_from:
@@ -86,7 +87,8 @@ def upgrading(cluster: AmatersCluster, result: PassResult) -> Assessment:
     step = result.decision.roll or _waits(observed)
     text = f"{text}; {step!s}" if step is not None else text
     reason = "Paused" if cluster.spec.upgrade.paused else "Rolling"
-    return Assessment("True", reason, text)
+    # A deferral has an event of its own; this one says only that a roll has begun.
+    return Assessment("True", _reason(step) if consent.waits(step) else reason, text)
 
 
 def stuck(result: PassResult) -> Assessment:
@@ -94,6 +96,10 @@ def stuck(result: PassResult) -> Assessment:
     if result.stuck is None:
         return Assessment("False", "NotStuck", "no roll is stuck")
     return Assessment("True", "PodNotReady", result.stuck.because)
+
+
+def _reason(step: Step | None) -> str:
+    return step.reason if isinstance(step, Wait) else ""
 
 
 def _waits(observed: Observation) -> Wait | None:

@@ -70,10 +70,8 @@ def _schema() -> Manifest:
                 "description": f"Group and version of the object: {API_VERSION}.",
             },
             "kind": {"type": "string", "description": f"Kind of the object: {KIND}."},
-            "metadata": {
-                "type": "object",
-                "description": "Name, namespace, labels and annotations, as of every object.",
-            },
+            # Kubernetes describes it itself, and refuses a CRD that does.
+            "metadata": {"type": "object"},
             "spec": without_ruled_patterns(structural(ClusterSpec)),
             "status": without_defaults(structural(ClusterStatus)),
         },

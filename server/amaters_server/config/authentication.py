@@ -163,6 +163,9 @@ class ApiKeySection(Section):
     keys_file: Path | None = Field(
         default=None, description="The keys (JSON), read again on SIGHUP."
     )
+    further_keys_files: tuple[Path, ...] = Field(
+        default=(), description="More files of keys, which others write. No key may be in two."
+    )
     header_name: Annotated[str, AfterValidator(_header_name)] = Field(
         default="X-API-Key", description="Header that carries the key."
     )

@@ -78,23 +78,28 @@ def entries_of(document: bytes | str) -> list[dict[str, object]]:
     return found
 
 
-def parsed(document: bytes | str, *, hashed: bool) -> tuple[ApiKey, ...]:
-    """Return the keys of a file; ValueError names the entry that is wrong."""
+def parsed(
+    document: bytes | str, *, hashed: bool, beside: Sequence[ApiKey] = ()
+) -> tuple[ApiKey, ...]:
+    """Return the keys of a file; ValueError names the entry that is wrong.
+
+    None of them may be among the keys of other files, `beside`.
+    """
     keys = []
     for number, entry in enumerate(entries_of(document), 1):
         try:
             keys.append(_api_key(entry, hashed=hashed))
         except ValueError as wrong:
             raise ValueError(f"entry {number}: {wrong}") from None
-    _require_different(keys)
+    _require_different(keys, beside)
     return tuple(keys)
 
 
-def _require_different(keys: Sequence[ApiKey]) -> None:
-    for key_id, count in Counter(key.id for key in keys).items():
+def _require_different(keys: Sequence[ApiKey], beside: Sequence[ApiKey]) -> None:
+    for key_id, count in Counter(key.id for key in (*beside, *keys)).items():
         if count > 1:
             raise ValueError(f"the id {key_id!r} appears twice")
-    first: dict[tuple[bool, bytes], str] = {}
+    first = {(key.keyed, key.digest): key.id for key in beside}
     for number, key in enumerate(keys, 1):
         other = first.setdefault((key.keyed, key.digest), key.id)
         if other != key.id:

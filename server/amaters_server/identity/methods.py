@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -122,15 +123,20 @@ def _kubernetes(section: KubernetesSection, fetched: Fetched) -> TokenCheck:
 
 def _api_keys(section: ApiKeySection) -> ApiKeys:
     key = "auth.api_key.keys_file"
-    path = section.keys_file
-    if path is None:
+    if section.keys_file is None:
         raise ConfigurationError(f"{key}: API keys enabled but no keys file specified")
     secret = read_hmac_secret(section.hmac_secret_file)
-
-    def read(content: bytes) -> ApiKeys:
-        return ApiKeys(api_keys.parsed(content, hashed=section.hash_keys), secret)
-
-    return _understood(key, read, _content(key, path, secret=True))
+    files = [(key, section.keys_file)]
+    files += [("auth.api_key.further_keys_files", path) for path in section.further_keys_files]
+    found: tuple[api_keys.ApiKey, ...] = ()
+    for name, path in files:
+        content = _content(name, path, secret=True)
+        read = partial(api_keys.parsed, hashed=section.hash_keys, beside=found)
+        found += _understood(name, read, content)
+    try:
+        return ApiKeys(found, secret)
+    except ValueError as wrong:
+        raise ConfigurationError(f"{key}: {wrong}") from None
 
 
 def read_hmac_secret(path: Path | None) -> bytes | None:

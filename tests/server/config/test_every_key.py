@@ -236,6 +236,7 @@ BUILT: Mapping[str, Row] = {
         {**API_KEY, **HS256, "auth.methods": ["jwt", "api_key"], "auth.api_key.enabled": False},
     ),
     "auth.api_key.keys_file": Row("other-keys.json", API_KEY),
+    "auth.api_key.further_keys_files": Row(["further.json"], API_KEY),
     "auth.api_key.header_name": Row("X-Other", API_KEY),
     "auth.api_key.hmac_secret_file": Row("secret", API_KEY),
     "authz.enabled": Row(False, HS256),
@@ -321,6 +322,7 @@ def folder(tmp_path_factory) -> Path:
     for name, key_id in (
         ("keys.json", "one"),
         ("other-keys.json", "two"),
+        ("further.json", "three"),
         ("ambiguous.json", "one"),
     ):
         (folder / name).write_text(json.dumps(api_keys(key_id)))
@@ -341,7 +343,7 @@ def jwks(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def api_keys(key_id: str) -> list[dict[str, object]]:
-    digest = base64.b64encode(hashlib.sha256(b"key").digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(key_id.encode()).digest()).decode()
     return [{"id": key_id, "name": "n", "key_hash": digest, "roles": ["user"]}]
 
 

@@ -244,6 +244,36 @@ def test_a_file_that_never_ends_is_refused(tmp_path, kind):
         read_methods(auth, ManualClock(NOW))
 
 
+def files(tmp_path, *documents: object) -> AuthSection:
+    paths = [tmp_path / f"keys-{number}.json" for number, _ in enumerate(documents)]
+    for path, document in zip(paths, documents, strict=True):
+        path.write_text(json.dumps(document))
+    section = {"enabled": True, "keys_file": paths[0], "further_keys_files": paths[1:]}
+    return AuthSection.model_validate({"enabled": True, "methods": ["api_key"], "api_key": section})
+
+
+def test_keys_of_further_files_count_too(tmp_path):
+    others = [entry(id="b", key_hash=hash_text("other"), roles=["reader"])]
+    found = read_methods(files(tmp_path, [entry()], [], others), ManualClock(NOW)).api_keys
+
+    assert found.verify("hunter2", NOW)
+    assert found.verify("other", NOW).roles == ("reader",)
+
+
+@pytest.mark.parametrize(
+    ("other", "wrong"),
+    [
+        (entry(key_hash=hash_text("other")), "the id 'key-1' appears twice"),
+        (entry(id="b", roles=["admin"]), "entry 1: it is the same key as 'key-1'"),
+    ],
+)
+def test_no_key_is_in_two_files(tmp_path, other, wrong):
+    section = files(tmp_path, [entry()], [other])
+
+    with pytest.raises(ConfigurationError, match=f"^auth.api_key.further_keys_files: {wrong}"):
+        read_methods(section, ManualClock(NOW))
+
+
 def test_the_end_of_a_key_is_written_for_people():
     assert parsed(json.dumps([entry()]), hashed=True)[0].ends == "never"
     ending = parsed(json.dumps([entry(expires_at=NOW)]), hashed=True)

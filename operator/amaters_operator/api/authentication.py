@@ -16,15 +16,6 @@ Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256
 class KubernetesLogin(ApiModel):
     """Pods log in with their projected ServiceAccount token; no Secret is needed."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "size(self.roles) > 0",
-                "give at least one ServiceAccount a role: those that match none are refused",
-            )
-        )
-    )
-
     audience: Text = Field(
         description="Audience that clients name in their serviceAccountToken volume."
     )
@@ -43,9 +34,19 @@ class KubernetesLogin(ApiModel):
         ),
     )
     roles: RolePatterns = Field(
+        default={},
         description=(
             "ServiceAccount to roles: system:serviceaccount:NAMESPACE:NAME, with * for any run of "
-            "characters but colons. Those that match none are refused."
+            "characters but colons. Those that match none are refused, unless an AmatersAccess "
+            "names them."
+        ),
+    )
+    access_namespaces: list[Annotated[str, StringConstraints(max_length=63)]] = Field(
+        default=[],
+        max_length=64,
+        description=(
+            "Namespaces, besides the cluster's own, whose ServiceAccounts an AmatersAccess may "
+            "name; * for all of them."
         ),
     )
 
@@ -103,11 +104,13 @@ class JwtLogin(ApiModel):
 class ApiKeyLogin(ApiModel):
     """Clients log in with an API key."""
 
-    secret_name: ObjectName = Field(
+    secret_name: ObjectName | None = Field(
+        default=None,
         description=(
-            "Secret with the file of keys in api-keys.json, as `amaters-server api-key create` "
-            "writes it. A correction is applied by a reload."
-        )
+            "Secret with a file of keys in api-keys.json, as `amaters-server api-key create` "
+            "writes it. A correction is applied by a reload. Keys of AmatersAccess objects count "
+            "with it and without it."
+        ),
     )
     header_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)] = (
         Field(default="X-API-Key", description="Header that carries the key.")

@@ -7,7 +7,22 @@ from pydantic import ConfigDict, Field, StringConstraints
 from amaters_operator.api.authentication import Text
 from amaters_operator.api.scalars import ApiModel, rule, rules
 
-RoleName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+RESERVED = "access:"
+"""What the names of roles begin with that are made from AmatersAccess objects."""
+# Checked by the API server alone: an object from before this rule must not stop an operator.
+RoleName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    Field(
+        json_schema_extra=rules(
+            rule(
+                f"!self.startsWith('{RESERVED}')",
+                f"names of roles that begin with {RESERVED} are those of AmatersAccess objects: "
+                "choose another name",
+            )
+        )
+    ),
+]
 Resource = Annotated[
     str, StringConstraints(pattern=r"^([*]|server|collection:.*)$", max_length=253)
 ]

@@ -46,6 +46,8 @@ class Pod:
     ordinal: int
     uid: str
     revision: str
+    restart_hash: str = ""
+    """Of the settings that it has started with and that need a restart."""
     image: str = ""
     ready: bool = False
     ready_since: datetime | None = None

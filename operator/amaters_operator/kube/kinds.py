@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from amaters_operator.api.access import ACCESS_KIND, ACCESS_PLURAL
 from amaters_operator.api.cluster import GROUP, KIND, PLURAL, VERSION
 from amaters_operator.manifests.names import Manifest
 
@@ -32,6 +33,7 @@ class Kind:
 
 
 CLUSTER = Kind(GROUP, VERSION, KIND, PLURAL)
+ACCESS = Kind(GROUP, VERSION, ACCESS_KIND, ACCESS_PLURAL)
 POD = Kind("", "v1", "Pod", "pods")
 SERVICE = Kind("", "v1", "Service", "services")
 SECRET = Kind("", "v1", "Secret", "secrets")
@@ -47,6 +49,7 @@ LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
 ALL = (
     CLUSTER,
+    ACCESS,
     POD,
     SERVICE,
     SECRET,

@@ -45,8 +45,12 @@ class KubeApi(Protocol):
         Fields that this manager applied before and no longer does are removed; fields of others
         stay. With `status` only the status subresource is written; ConflictError or
         ApiRejectedError when the object does not exist. With a uid in its metadata, ConflictError
-        when there is another object of that name, or none.
+        when there is another object of that name, or none; with a resourceVersion also when it
+        has changed.
         """
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create an object; ConflictError when its name exists, whoever it belongs to."""
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object with that uid; do nothing when it is gone."""

@@ -11,6 +11,7 @@ import tomli_w
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.spec import ClusterSpec
 from amaters_operator.manifests import identity, names
+from amaters_operator.manifests.grants import Grant
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.network import families
 from amaters_operator.manifests.shape import Home, Shape
@@ -44,7 +45,7 @@ _RELOADABLE_TABLES = frozenset({"resource_limits", "snapshots"})
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
     """Return the ConfigMap with config.toml; it also records the initial members for good."""
-    roles = identity.roles_file(cluster.spec)
+    files = identity.files(cluster.spec, shape.grants)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -54,22 +55,27 @@ def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
             annotations={names.INITIAL_MEMBERS_ANNOTATION: ",".join(shape.initial_members)},
         ),
         "data": {
-            FILE_NAME: rendered(cluster, shape),
-            **({identity.ROLES_FILE: roles} if roles else {}),
+            FILE_NAME: _rendered(cluster, shape, identity.notes(files)),
+            **files,
         },
     }
 
 
 def rendered(cluster: AmatersCluster, shape: Shape) -> str:
     """Return config.toml; its first lines change with the other files that a reload reads."""
-    notes = [f"Secret {one}" for one in shape.login_secrets]
-    if roles := identity.roles_file(cluster.spec):
-        notes.append(f"{identity.ROLES_FILE} {hashlib.sha256(roles.encode()).hexdigest()[:16]}")
+    return _rendered(cluster, shape, identity.notes(identity.files(cluster.spec, shape.grants)))
+
+
+def _rendered(cluster: AmatersCluster, shape: Shape, files: list[str]) -> str:
+    notes = [*(f"Secret {one}" for one in shape.login_secrets), *files]
     return "".join(f"# {note}\n" for note in notes) + tomli_w.dumps(sections(cluster, shape))
 
 
 def digests(
-    cluster: AmatersCluster, initial_members: Iterable[str], login_secrets: tuple[str, ...]
+    cluster: AmatersCluster,
+    initial_members: Iterable[str],
+    login_secrets: tuple[str, ...],
+    grants: tuple[Grant, ...] = (),
 ) -> frozenset[str]:
     """Return the digests of every config.toml with these settings, as nodes report them.
 
@@ -77,12 +83,18 @@ def digests(
     the cluster formed, are equally current.
     """
     first = Shape(
-        1, tuple(initial_members), formed=False, volume_size="", login_secrets=login_secrets
+        1,
+        tuple(initial_members),
+        formed=False,
+        volume_size="",
+        login_secrets=login_secrets,
+        grants=grants,
     )
     shapes = [first, *(replace(first, formed=True, replicas=n) for n in range(1, LARGEST + 1))]
     # What a node listens on is decided when it starts.
     shapes += [replace(one, home=Home(ipv6=True)) for one in shapes]
-    texts = {rendered(cluster, one) for one in shapes}
+    files = identity.notes(identity.files(cluster.spec, grants))
+    texts = {_rendered(cluster, one, files) for one in shapes}
     return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
@@ -135,7 +147,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
         },
         "snapshots": _snapshots(spec),
-        **identity.tables(spec, DATA_FOLDER),
+        **identity.tables(spec, DATA_FOLDER, shape.grants),
     }
 
 

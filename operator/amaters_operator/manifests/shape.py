@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import names
+from amaters_operator.manifests.grants import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Shape:
     """Of the last restart that was asked for; it stays when the annotation goes."""
     login_secrets: tuple[str, ...] = ()
     """`NAME VERSION` of the Secrets by which nodes check logins."""
+    grants: tuple[Grant, ...] = ()
+    """Rights of the AmatersAccess objects that are admitted."""
     home: Home = Home()
 
 

@@ -89,10 +89,23 @@ class FakeKube:
             return self.store.apply(manifest, manager, status=status)
 
     def _check_uid(self, manifest: Manifest) -> None:
-        wanted = manifest["metadata"].get("uid")
+        meta = manifest["metadata"]
+        wanted, version = meta.get("uid"), meta.get("resourceVersion")
         entry = self.store.entries.get(place_of(manifest))
         if wanted and (entry is None or entry.uid != wanted):
             raise ConflictError(f"cannot apply {_called(manifest)}: the UID is another (HTTP 409)")
+        if version and (entry is None or str(entry.version) != version):
+            raise ConflictError(f"cannot apply {_called(manifest)}: it was modified (HTTP 409)")
+
+    async def create(self, manifest: Manifest) -> None:
+        """Create an object, unless its name is taken."""
+        self._use(kinds.of(manifest), "create")
+        if no := self.refusals.get(_called(manifest)):
+            raise no
+        if place_of(manifest) in self.store.entries:
+            raise ConflictError(f"{_called(manifest)} already exists")
+        with self.crash_points.change(f"create {_called(manifest)}"):
+            self.store.put(manifest)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""

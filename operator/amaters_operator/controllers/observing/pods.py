@@ -52,6 +52,7 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
         ordinal=names.ordinal(meta["name"]),
         uid=meta["uid"],
         revision=(meta.get("labels") or {}).get(_REVISION_LABEL, ""),
+        restart_hash=(meta.get("annotations") or {}).get(names.RESTART_ANNOTATION, ""),
         image=spec["containers"][0].get("image", ""),
         ready=ready,
         ready_since=since if ready else None,

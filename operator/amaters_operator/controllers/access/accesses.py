@@ -1,0 +1,231 @@
+"""One cluster's AmatersAccess objects in a pass: read, decide, write Secrets, report.
+
+A list of all of them decides, in every pass: rights of a deleted object are gone with it. Keys are
+in their Secrets alone: into no status, no event, no log and no other object.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from amaters_operator import manifests
+from amaters_operator.api.access import ACCESS_KIND, AccessSpec, AccessStatus, AmatersAccess
+from amaters_operator.api.cluster import API_VERSION, AmatersCluster
+from amaters_operator.decisions.access import admission, renewal, reports
+from amaters_operator.decisions.access.admission import Refusal
+from amaters_operator.decisions.access.reports import Outcome
+from amaters_operator.kube import kinds
+from amaters_operator.kube.errors import ApiRejectedError, ForbiddenError, KubeError
+from amaters_operator.kube.port import KubeApi
+from amaters_operator.manifests import access_secret, config, grants
+from amaters_operator.manifests.access_secret import Keys
+from amaters_operator.manifests.grants import Grant
+from amaters_operator.manifests.names import Manifest
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 8
+"""Secrets that are read at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The objects of a cluster, and what a pass makes of each."""
+
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """What the nodes are to load, always in the same order."""
+        given = (one.grant for one in self.outcomes if one.grant is not None)
+        return tuple(sorted(given, key=lambda one: one.role.name))
+
+
+def new_key() -> str:
+    """Return 32 random bytes as a key."""
+    return access_secret.KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """Reads and reports the objects of clusters, and keeps the Secrets of their users."""
+
+    kube: KubeApi
+    make_key: Callable[[], str] = new_key
+
+    async def grants(self, cluster: AmatersCluster) -> tuple[Grant, ...]:
+        """Return what the nodes are to load by what there is; nothing is written."""
+        return (await self.find(cluster, write=False)).grants
+
+    async def find(self, cluster: AmatersCluster, *, write: bool = True) -> Found:
+        """Return the objects, once the Secrets of their users hold what is due."""
+        known = await self._listed(cluster.namespace, cluster.name)
+        read = [one for one in known if isinstance(one, AmatersAccess)]
+        invalid = [one for one in known if isinstance(one, Outcome)]
+        if not known:
+            return Found()
+        base = sum(len(text.encode()) for text in _base(cluster).values())
+        admitted = admission.admission(cluster, read, base_bytes=base)
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def outcome(access: AmatersAccess) -> Outcome:
+            refusal = admitted[access.name]
+            if refusal is not None:
+                return Outcome(access, refusal=refusal)
+            if access.spec.user is None:
+                return Outcome(access, grants.grant(access))
+            async with gate:
+                return await self._user(access, write=write)
+
+        return Found((*invalid, *await asyncio.gather(*map(outcome, read))))
+
+    async def report(
+        self,
+        found: Found,
+        behind: str,
+    ) -> bool:
+        """Write the statuses that say anything new; return whether all of them are in force."""
+        now = self.kube.now()
+        calm = True
+        for one in found.outcomes:
+            status = reports.status(one, behind, now)
+            await self._write(one.access, status)
+            calm = calm and (bool(status.in_force) or one.grant is None)
+        return calm
+
+    async def without_cluster(self, namespace: str, name: str) -> None:
+        """Report that objects name a cluster that is not there."""
+        text = (
+            f"there is no AmatersCluster {name} in namespace {namespace}: create it, or delete "
+            "this object. Objects are of the cluster's own namespace"
+        )
+        await self._refuse_all(namespace, name, Refusal("ClusterNotFound", text))
+
+    async def held(self, cluster: AmatersCluster, why: str) -> None:
+        """Report that nothing of the cluster is changed now; what is in force stays so."""
+        text = f"AmatersCluster {cluster.name} is not reconciled: {why}"
+        refusal = Refusal("ClusterStalled", text)
+        await self._refuse_all(cluster.namespace, cluster.name, refusal, but_in_force=True)
+
+    async def _refuse_all(
+        self, namespace: str, name: str, refusal: Refusal, *, but_in_force: bool = False
+    ) -> None:
+        for one in await self._listed(namespace, name):
+            access = one.access if isinstance(one, Outcome) else one
+            if but_in_force and access.status.in_force:
+                continue
+            status = reports.refused(access, refusal, self.kube.now())
+            await self._write(access, status)
+
+    async def _listed(self, namespace: str, name: str) -> list[AmatersAccess | Outcome]:
+        """Return the objects that name the cluster; those of no form with what is wrong."""
+        raw = await self.kube.find(kinds.ACCESS, namespace, labels={})
+        mine = [one for one in raw if (one.get("spec") or {}).get("clusterName") == name]
+        return [_parsed(one) for one in mine if "deletionTimestamp" not in one["metadata"]]
+
+    async def _user(self, access: AmatersAccess, *, write: bool) -> Outcome:
+        user = access.spec.user
+        if user is None:
+            raise TypeError("the object names no user")
+        found = await self.kube.get(kinds.SECRET, access.metadata.namespace, access.secret_name)
+        if found is not None and not access_secret.owned(access, found):
+            return Outcome(access, refusal=_foreign(access))
+        now = self.kube.now()
+        keys = None if found is None else access_secret.read(found, now)
+        problem: Refusal | None = None
+        if write:
+            keys, problem = await self._renewed(access, found, keys, now)
+        if keys is None:
+            return Outcome(access, refusal=problem)
+        given = grants.grant(access, keys.hashes(access.name))
+        return Outcome(access, given, problem, renewal.renews_at(user, keys))
+
+    async def _renewed(
+        self, access: AmatersAccess, found: Manifest | None, keys: Keys | None, now: datetime
+    ) -> tuple[Keys | None, Refusal | None]:
+        """Write what is due to the Secret; return what it holds now, and why it was refused."""
+        user = access.spec.user
+        if user is None:
+            raise TypeError("the object names no user")
+        held = () if keys is None else keys.hashes(access.name)
+        loaded = access.status.in_force == grants.grant(access, held).digest
+        due = renewal.next_keys(user, keys, now, loaded=loaded, new_key=self.make_key)
+        made = access_secret.secret(access, due)
+        if found is not None and access_secret.written(made, found):
+            return due, None
+        try:
+            if found is None:
+                await self.kube.create(made)
+            else:
+                meta = found["metadata"]
+                read = {key: meta[key] for key in ("uid", "resourceVersion")}
+                await self.kube.apply(made | {"metadata": made["metadata"] | read})
+        except (ForbiddenError, ApiRejectedError) as error:
+            return keys, _not_written(access, error)
+        what = "access.key_made" if keys is None else "access.secret_written"
+        _log.info(what, extra={"access": access.name, "secret": access.secret_name})
+        return due, None
+
+    async def _write(self, access: AmatersAccess, status: AccessStatus) -> None:
+        new, old = (_dumped(one) for one in (status, access.status))
+        if new == old:
+            return
+        meta = {"name": access.name, "namespace": access.metadata.namespace}
+        made = {"apiVersion": API_VERSION, "kind": ACCESS_KIND, "metadata": meta, "status": new}
+        try:
+            await self.kube.apply(made, status=True)
+        except KubeError as error:
+            # It may be gone by now; one that cannot be reported must not hold up the cluster.
+            _log.warning("access.status_lost", extra={"access": access.name, "error": str(error)})
+
+
+def _dumped(status: AccessStatus) -> Manifest:
+    return status.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _base(cluster: AmatersCluster) -> dict[str, str]:
+    """Return the nodes' files without any object, about as long as they will be."""
+    first = manifests.initial_members(cluster)
+    shape = manifests.Shape(config.LARGEST, first, formed=True, volume_size="")
+    data: dict[str, str] = config.config_map(cluster, shape)["data"]
+    return data
+
+
+def _parsed(raw: Manifest) -> AmatersAccess | Outcome:
+    try:
+        return AmatersAccess.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = f"{where}: {first['msg']}: correct the object; until then it gives nothing"
+        bare = {"metadata": raw["metadata"], "spec": _NO_SPEC}
+        return Outcome(AmatersAccess.model_validate(bare), refusal=Refusal("InvalidSpec", text))
+
+
+_NO_SPEC = AccessSpec(cluster_name="none", collections=["none"], verbs=["read"])
+
+
+def _foreign(access: AmatersAccess) -> Refusal:
+    text = (
+        f"Secret {access.secret_name} exists and belongs to another owner: delete or rename it, or "
+        "create this object under another name"
+    )
+    return Refusal("SecretNameTaken", text)
+
+
+def _not_written(access: AmatersAccess, error: KubeError) -> Refusal:
+    if isinstance(error, ForbiddenError):
+        text = (
+            f"the operator may not write Secret {access.secret_name}: set access.secrets in the "
+            "values of its chart, or let pods log in as ServiceAccounts, which needs no Secret"
+        )
+        return Refusal("SecretForbidden", text)
+    text = (
+        f"the API server refuses Secret {access.secret_name}: an admission webhook, a quota, or a "
+        "Secret that was made immutable. Correct that, or delete the Secret for a new key"
+    )
+    return Refusal("SecretRefused", text)

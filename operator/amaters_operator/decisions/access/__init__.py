@@ -1,0 +1,1 @@
+"""Which AmatersAccess objects count, when their keys are renewed, and what each reports. Pure."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.kube import kinds as kube_kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.accesses import access, apply
 from amaters_operator.testing.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +105,7 @@ WATCHED = {
     (group, resource, verb)
     for group, resource in (
         ("amaters.io", "amatersclusters"),
+        ("amaters.io", "amatersaccesses"),
         ("", "pods"),
         ("", "secrets"),
     )
@@ -138,6 +141,11 @@ def rights_used() -> set[tuple[str, str, str]]:
     driver.settled()
     driver.world.edit(replicas=2)
     driver.settled()
+    driver.world.edit(authentication={"apiKey": {}})
+    apply(driver, access("reports", user={"name": "reports"}))
+    driver.settled()
+    driver.world.now += timedelta(days=91)
+    driver.settled()
     driver.world.quota = "exceeded quota"
     driver.world.store.delete(kube_kinds.POD, "shop", "orders-0")
     driver.passes(5)
@@ -163,6 +171,14 @@ def test_every_right_is_used_and_no_other_is_needed() -> None:
     # A claim is made by the StatefulSet: applying to it never creates one.
     assert granted - used == set(), "granted and never used"
     assert used - granted == set(), "used and not granted"
+
+
+def test_the_right_to_write_secrets_can_be_left_out() -> None:
+    made = rendered("amaters-operator", 'access={"secrets":false}')
+    rules = [rule for one in made if one["kind"] == "Role" for rule in one["rules"]]
+    verbs = [rule["verbs"] for rule in rules if "secrets" in rule["resources"]]
+
+    assert verbs == [["get", "list", "watch"]]
 
 
 def test_a_cluster_of_the_chart_is_a_cluster_of_the_crd() -> None:

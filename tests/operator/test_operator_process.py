@@ -42,7 +42,7 @@ def handlers() -> tuple[kopf.OperatorRegistry, Woken, Woken]:
 def test_kopf_is_given_nothing_for_which_it_would_write() -> None:
     made, *_ = handlers()
 
-    assert len(made._watching.get_all_handlers()) == 3
+    assert len(made._watching.get_all_handlers()) == 4
     assert not made._changing.get_all_handlers()
     assert not made._spawning.get_all_handlers()
     assert not made._indexing.get_all_handlers()
@@ -59,6 +59,28 @@ async def test_each_event_wakes_whom_it_concerns() -> None:
 
     assert clusters.names == [("ns", "a"), ("ns", "b"), ("ns", "a"), ("ns", "b")]
     assert backups.names == [("ns", "a")]
+
+
+async def test_an_access_wakes_its_cluster_for_edits_and_not_for_its_status() -> None:
+    made, clusters, backups = handlers()
+    [event] = [one.fn for one in made._watching.get_all_handlers() if one.fn.__name__ == "access"]
+    spec = {"clusterName": "orders"}
+
+    def body(generation: int, **more: object) -> dict:
+        return {"metadata": {"uid": "u", "generation": generation}, "spec": spec} | more
+
+    for told in (
+        {"type": None, "body": body(1)},
+        {"type": "MODIFIED", "body": body(1, status={"inForce": "x"})},
+        {"type": "MODIFIED", "body": body(2)},
+        {"type": "DELETED", "body": body(2)},
+        {"type": "ADDED", "body": body(2)},
+        {"type": "ADDED", "body": {"metadata": {"uid": "v", "generation": 1}}},
+    ):
+        await event(namespace="ns", name="a", **told)
+
+    assert clusters.names == [("ns", "orders")] * 4
+    assert backups.names == []
 
 
 async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:

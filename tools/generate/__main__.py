@@ -1,4 +1,4 @@
-"""Write the generated files: the CRD, twice, its reference page, and the chart's schema.
+"""Write the generated files: the CRDs, twice, their reference pages, and the chart's schema.
 
 Run as `python -m tools.generate [--check]` in the repository.
 """
@@ -11,6 +11,7 @@ import click
 import yaml
 from typing_extensions import override
 
+from tools.generate.access_crd import access_crd
 from tools.generate.chart import values_schema
 from tools.generate.crd import Manifest, cluster_crd
 from tools.generate.reference import reference_page
@@ -35,16 +36,16 @@ def as_yaml(manifest: Manifest) -> str:
 
 def generated(root: Path) -> dict[Path, str]:
     """Return what each generated file under the repository's root must hold."""
-    crd = cluster_crd()
-    text = as_yaml(crd)
-    name = f"{crd['metadata']['name']}.yaml"
-    return {
-        root / "crds" / name: text,
-        root / "charts" / "amaters-operator" / "crds" / name: text,
+    made: dict[Path, str] = {}
+    for crd in (cluster_crd(), access_crd()):
+        name, names = f"{crd['metadata']['name']}.yaml", crd["spec"]["names"]
+        made[root / "crds" / name] = as_yaml(crd)
+        made[root / "charts" / "amaters-operator" / "crds" / name] = as_yaml(crd)
+        made[root / "docs" / "reference" / f"{names['singular']}.md"] = reference_page(crd)
+    return made | {
         root / "charts" / "amaters-cluster" / "values.schema.json": (
             json.dumps(values_schema(), indent=2) + "\n"
         ),
-        root / "docs" / "reference" / "amaterscluster.md": reference_page(crd),
     }
 
 

@@ -17,22 +17,29 @@ LONGEST_NAME = 40
 
 def cluster_crd() -> Manifest:
     """Return the CRD of AmatersCluster."""
+    return definition(KIND, PLURAL, "amc", _version(), categories=["all"])
+
+
+def definition(
+    kind: str, plural: str, short: str, version: Manifest, *, categories: list[str] | None = None
+) -> Manifest:
+    """Return a CRD of our group with one version."""
+    names: Manifest = {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": kind.lower(),
+        "shortNames": [short],
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["amc"],
-                "categories": ["all"],
-            },
-            "versions": [_version()],
+            "names": names | ({"categories": categories} if categories else {}),
+            "versions": [version],
         },
     }
 
@@ -111,15 +118,15 @@ def _schema() -> Manifest:
 
 def _columns() -> list[Manifest]:
     return [
-        _column("Ready", ".status.ready", "Ready pods of the desired ones"),
-        _column("Leader", ".status.leader", "Pod that leads"),
-        _column("Version", ".status.version", "Version of the nodes"),
-        _column("Status", ".status.phase", "The state in one word"),
-        _column("Last Backup", ".status.backup.last.completed", "Newest backup", kind="date"),
-        _column("Age", ".metadata.creationTimestamp", "Since creation", kind="date"),
-        _column("Updated", ".status.upgrade.progress", "Pods on the newest revision", wide=True),
-        _column("Image", ".spec.image", "Image of the spec", wide=True),
-        _column(
+        column("Ready", ".status.ready", "Ready pods of the desired ones"),
+        column("Leader", ".status.leader", "Pod that leads"),
+        column("Version", ".status.version", "Version of the nodes"),
+        column("Status", ".status.phase", "The state in one word"),
+        column("Last Backup", ".status.backup.last.completed", "Newest backup", kind="date"),
+        column("Age", ".metadata.creationTimestamp", "Since creation", kind="date"),
+        column("Updated", ".status.upgrade.progress", "Pods on the newest revision", wide=True),
+        column("Image", ".spec.image", "Image of the spec", wide=True),
+        column(
             "Message",
             ".status.conditions[?(@.type=='Ready')].message",
             "Why, and what to do",
@@ -128,8 +135,9 @@ def _columns() -> list[Manifest]:
     ]
 
 
-def _column(
+def column(
     name: str, path: str, description: str, *, kind: str = "string", wide: bool = False
 ) -> Manifest:
-    column: Manifest = {"name": name, "type": kind, "jsonPath": path, "description": description}
-    return column | ({"priority": 1} if wide else {})
+    """Return a column of `kubectl get`, or of `kubectl get -o wide`."""
+    made: Manifest = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    return made | ({"priority": 1} if wide else {})

@@ -34,7 +34,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [amatersclusters]
   verbs: [get, list, watch]
 - apiGroups: [amaters.io]
-  resources: [amatersclusters/status]
+  resources: [amatersaccesses]
+  verbs: [list, watch]
+- apiGroups: [amaters.io]
+  resources: [amatersclusters/status, amatersaccesses/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
@@ -42,10 +45,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# Certificates and the keys of stores: read only. They are never written, and never copied anywhere.
+# Certificates and the keys of stores: never written, and never copied anywhere.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
+{{- if .Values.access.secrets }}
+# Keys of the users of AmatersAccess objects. A Secret of another owner is never changed, and none is
+# ever deleted.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch]
+{{- end }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]

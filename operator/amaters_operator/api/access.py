@@ -74,6 +74,9 @@ class UserSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
+                # What is of no form has an error of its own.
+                f"!self.overlap.matches('{PERIOD_PATTERN}') || "
+                f"!self.renewAfter.matches('{PERIOD_PATTERN}') || "
                 f"{_minutes('self.overlap')} < {_minutes('self.renewAfter')}",
                 "overlap must be shorter than renewAfter: a key that is replaced has to end before "
                 "the next one is",
@@ -167,12 +170,16 @@ class AccessStatus(ApiModel):
     observed_generation: int = Field(
         default=0, description="metadata.generation that the status is about."
     )
+    who: str = Field(default="", description="The user, or the ServiceAccounts.")
     secret_name: str = Field(default="", description="Secret with the user's key, in `api-key`.")
     renews_at: Timestamp | None = Field(
         default=None, description="When the key is replaced by another one."
     )
     in_force: str = Field(
-        default="", description="Digest of the rights and keys that every node has loaded."
+        default="", description="Digest of the rights that every node has loaded."
+    )
+    keys: list[str] = Field(
+        default=[], description="Ids of the user's keys that every node has loaded."
     )
     conditions: list[Condition] = Field(
         default=[],
@@ -207,3 +214,11 @@ class AmatersAccess(ApiModel):
         here = self.metadata.namespace
         named = ((one.namespace or here, one.name) for one in self.spec.service_accounts)
         return tuple(dict.fromkeys(named))
+
+    @property
+    def who(self) -> str:
+        """The user, or the ServiceAccounts, in a line."""
+        if self.spec.user is not None:
+            return self.spec.user.name
+        here = self.metadata.namespace
+        return ", ".join(name if at == here else f"{at}/{name}" for at, name in self.accounts)

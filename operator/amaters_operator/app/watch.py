@@ -17,6 +17,7 @@ from typing import Any
 
 import kopf
 
+from amaters_operator.api.access import ACCESS_PLURAL
 from amaters_operator.api.cluster import GROUP, PLURAL, VERSION
 from amaters_operator.app.worker import Worker
 from amaters_operator.manifests.names import CLUSTER_LABEL
@@ -36,7 +37,7 @@ class Waker:
     restores: Worker
 
     known: dict[tuple[str, str], str] = field(default_factory=dict)
-    """The relevant part of each AmatersCluster, as last received."""
+    """The relevant part of each AmatersCluster and AmatersAccess, as last received."""
 
     def cluster(self, namespace: str, name: str, relevant: str = "") -> None:
         """Wake all workers if the relevant part has changed; an empty one means deleted.
@@ -52,6 +53,17 @@ class Waker:
             self.known.pop(key, None)
         for worker in (self.clusters, self.backups, self.restores):
             self.loop.call_soon_threadsafe(worker.wake, namespace, name)
+
+    def access(self, namespace: str, name: str, cluster: str, relevant: str = "") -> None:
+        """Wake the worker of the cluster that an AmatersAccess names, unless only its status is new."""
+        key = (namespace, f"{ACCESS_PLURAL}/{name}")
+        if not relevant:
+            self.known.pop(key, None)
+        elif self.known.get(key) != relevant:
+            self.known[key] = relevant
+        else:
+            return
+        self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
 
     def pod(self, namespace: str, cluster: str) -> None:
         """Wake the cluster's worker: backups do not depend on pods."""
@@ -93,6 +105,14 @@ def registry(waker: Waker) -> kopf.OperatorRegistry:
         gone = facts.get("type") == "DELETED"
         waker.cluster(namespace or "", name, "" if gone else _relevant(facts.get("body") or {}))
 
+    @kopf.on.event(GROUP, VERSION, ACCESS_PLURAL, registry=made)
+    async def access(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
+        body = facts.get("body") or {}
+        gone = facts.get("type") == "DELETED"
+        cluster = (body.get("spec") or {}).get("clusterName")
+        if cluster:
+            waker.access(namespace or "", name, cluster, "" if gone else _edited(body))
+
     @kopf.on.event("v1", "pods", labels={CLUSTER_LABEL: kopf.PRESENT}, registry=made)
     async def pod(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
         waker.pod(namespace or "", labels[CLUSTER_LABEL])
@@ -102,6 +122,12 @@ def registry(waker: Waker) -> kopf.OperatorRegistry:
         waker.secret(namespace or "")
 
     return made
+
+
+def _edited(body: Mapping[str, Any]) -> str:
+    """Return what changes with each edit of an object, and not with its status."""
+    meta = body.get("metadata") or {}
+    return json.dumps([meta.get(one) for one in ("uid", "generation", "deletionTimestamp")])
 
 
 def _relevant(body: Mapping[str, Any]) -> str:

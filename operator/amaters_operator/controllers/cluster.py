@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from amaters_operator import manifests
 from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
+from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims
@@ -25,6 +26,7 @@ from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import arbitration, bootstrap
+from amaters_operator.decisions.access import reports
 from amaters_operator.decisions.actions import (
     SetReplicas,
     Step,
@@ -63,6 +65,9 @@ class Pass:
     record: BootstrapStatus
     secret: TlsSecret
     logins: LoginSecrets
+    accesses: Found
+    files: frozenset[str]
+    """Digests of the configuration files that are current."""
     observed: Observation
     reloaded: Reloaded
     claims: list[Claim]
@@ -71,6 +76,14 @@ class Pass:
     def formed(self) -> bool:
         """Whether the database has formed its cluster."""
         return bool(self.record.cluster_id)
+
+    @property
+    def behind(self) -> str:
+        """Which nodes have not loaded the newest configuration; empty when all have."""
+        restart_hash = config.restart_hash(self.cluster, self.shape)
+        return reports.behind(
+            self.cluster, self.observed, self.files, restart_hash, formed=self.formed
+        )
 
     def blocked(self) -> list[Blocked]:
         """Return what blocks the spec before anything is decided."""
@@ -125,11 +138,13 @@ class ClusterController:
         self._observer = Observer(kube)
         self._reporter = Reporter(kube, instance)
         self._claims = Claims(kube, self._reporter)
+        self._accesses = Accesses(kube)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when the next is due, or None when the cluster is gone."""
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
+            await self._accesses.without_cluster(namespace, name)
             return None
         if isinstance(cluster, InvalidCluster):
             await self._report_invalid(cluster.raw, cluster.error)
@@ -147,18 +162,34 @@ class ClusterController:
         logins = await login_secrets(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         claims = await self._claims.find(cluster)
-        shape = _shape(cluster, record, existing, claims)
-        shape = replace(shape, login_secrets=logins.versions, home=self._home)
+        accesses = await self._accesses.find(cluster)
+        shape = replace(
+            _shape(cluster, record, existing, claims),
+            login_secrets=logins.versions,
+            grants=accesses.grants,
+            home=self._home,
+        )
         applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._report_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.observe_with(nodes, applied.statefulset)
-        files = config.digests(cluster, record.initial_members, logins.versions)
+        files = config.digests(cluster, record.initial_members, logins.versions, accesses.grants)
         reloaded = await reload(nodes, observed, secret, files)
         record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
         return Pass(
-            cluster, nodes, shape, applied, record, secret, logins, observed, reloaded, claims
+            cluster,
+            nodes,
+            shape,
+            applied,
+            record,
+            secret,
+            logins,
+            accesses,
+            files,
+            observed,
+            reloaded,
+            claims,
         )
 
     async def _advance(self, current: Pass) -> timedelta:
@@ -179,6 +210,7 @@ class ClusterController:
         await self._reporter.status(current.cluster, status)
         for wait in decision.deferred:
             await self._reporter.state(current.cluster, wait.reason, wait.because)
+        await self._accesses.report(current.accesses, current.behind)
         for note in result.notes:
             await self._reporter.state(current.cluster, disruption_budgets.TWO, note)
         if any(not one.lasting for one in blocked):
@@ -272,6 +304,7 @@ class ClusterController:
             "observed_generation": cluster.metadata.generation,
         }
         await self._reporter.status(cluster, cluster.status.model_copy(update=update))
+        await self._accesses.held(cluster, ready.message)
 
 
 def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassResult:

@@ -57,7 +57,7 @@ def digest_of(key: str) -> str:
 
 def _hash(access: str, digest: str, ends: str = "") -> KeyHash:
     # The id is shown where keys are listed: part of the hash, so that it stays the key's own.
-    return KeyHash(f"access-{access}-{base64.b64decode(digest)[:4].hex()}", digest, ends)
+    return KeyHash(f"access-{access}-{base64.b64decode(digest)[:6].hex()}", digest, ends)
 
 
 def secret(access: AmatersAccess, keys: Keys) -> Manifest:

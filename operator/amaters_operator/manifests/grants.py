@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from amaters_operator.api.access import AmatersAccess
@@ -35,16 +35,12 @@ class Grant:
     """Subjects of tokens."""
     user: str = ""
     keys: tuple[KeyHash, ...] = ()
+    """The first is the one that the user has."""
 
     @property
     def digest(self) -> str:
-        """Changes with everything that nodes have to load for it."""
-        parts = [
-            self.role.model_dump(),
-            self.accounts,
-            self.user,
-            [asdict(one) for one in self.keys],
-        ]
+        """Changes with the rights and with who has them; not with a key."""
+        parts = [self.role.model_dump(), self.accounts, self.user]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -71,6 +71,8 @@ class World:
     boots: dict[int, str] = field(default_factory=dict)
     """Ordinal to uid of the pod whose node last started there."""
     configs: dict[int, Manifest] = field(default_factory=dict)
+    files: dict[int, dict[str, str]] = field(default_factory=dict)
+    """The files of the ConfigMap that a node has taken over, by ordinal."""
     digests: dict[int, str] = field(default_factory=dict)
     started: dict[int, Manifest] = field(default_factory=dict)
     """The configuration that a node has started with; a reload does not change all of it."""
@@ -267,6 +269,7 @@ class World:
                     "name": f"{NAME}-{ordinal}",
                     "namespace": NAMESPACE,
                     "labels": labels,
+                    "annotations": template["metadata"].get("annotations", {}),
                     "creationTimestamp": self.now.isoformat(),
                     "ownerReferences": [{"uid": owner}],
                 },
@@ -328,7 +331,8 @@ class World:
     def load_config(self, ordinal: int) -> None:
         """Let a node read its configuration file as it is now."""
         config = self.store.get(kinds.CONFIG_MAP, NAMESPACE, f"{NAME}-config")
-        text = config["data"].get("config.toml", "") if config else ""
+        self.files[ordinal] = config["data"] if config else {}
+        text = self.files[ordinal].get("config.toml", "")
         self.configs[ordinal] = tomllib.loads(text)
         self.digests[ordinal] = hashlib.sha256(text.encode()).hexdigest()
 

@@ -7,7 +7,7 @@ in their Secrets alone: into no status, no event, no log and no other object.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,19 +83,13 @@ class Accesses:
 
         return Found((*invalid, *await asyncio.gather(*map(outcome, read))))
 
-    async def report(
-        self,
-        found: Found,
-        behind: str,
-    ) -> bool:
-        """Write the statuses that say anything new; return whether all of them are in force."""
-        now = self.kube.now()
-        calm = True
+    async def report(self, found: Found, behind: str) -> None:
+        """Write the statuses that say anything new.
+
+        `behind` says which nodes have not loaded the newest configuration.
+        """
         for one in found.outcomes:
-            status = reports.status(one, behind, now)
-            await self._write(one.access, status)
-            calm = calm and (bool(status.in_force) or one.grant is None)
-        return calm
+            await self._write(one.access, reports.status(one, behind, self.kube.now()))
 
     async def without_cluster(self, namespace: str, name: str) -> None:
         """Report that objects name a cluster that is not there."""
@@ -152,7 +146,7 @@ class Accesses:
         if user is None:
             raise TypeError("the object names no user")
         held = () if keys is None else keys.hashes(access.name)
-        loaded = access.status.in_force == grants.grant(access, held).digest
+        loaded = reports.loaded(access, grants.grant(access, held))
         due = renewal.next_keys(user, keys, now, loaded=loaded, new_key=self.make_key)
         made = access_secret.secret(access, due)
         if found is not None and access_secret.written(made, found):

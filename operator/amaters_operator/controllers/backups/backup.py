@@ -14,6 +14,7 @@ from amaters.errors import AmatersError
 from amaters_operator.api.cluster import BACKUP_ANNOTATION, AmatersCluster
 from amaters_operator.api.spec import BackupSpec
 from amaters_operator.api.status import BackupStatus
+from amaters_operator.controllers.access.accesses import Accesses
 from amaters_operator.controllers.backups import backup_records as records
 from amaters_operator.controllers.backups.backup_store import (
     BackupStore,
@@ -151,7 +152,8 @@ class BackupController:
             return f"{cluster.spec.bootstrap.restore_from} is not loaded yet"
         observed = await self._observer.observe(nodes)
         logins = await login_secrets(self._kube, cluster)
-        files = config.digests(cluster, record.initial_members, logins.versions)
+        granted = await Accesses(self._kube).grants(cluster)
+        files = config.digests(cluster, record.initial_members, logins.versions, granted)
         ordinal = schedule.backup_pod(observed, files)
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (

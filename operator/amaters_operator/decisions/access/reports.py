@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from amaters_operator.api.access import AccessStatus, AmatersAccess
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.decisions.access.admission import Refusal
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.status.condition import Assessment
+from amaters_operator.manifests import names
 from amaters_operator.manifests.grants import Grant
 
 _LONGEST_MESSAGE = 2048
@@ -30,7 +32,12 @@ class Outcome:
 
 
 def behind(
-    observed: Observation, files: Collection[str], restart_hash: str, *, formed: bool
+    cluster: AmatersCluster,
+    observed: Observation,
+    files: Collection[str],
+    restart_hash: str,
+    *,
+    formed: bool,
 ) -> str:
     """Say which nodes have not reported the newest configuration in force; empty: all have.
 
@@ -47,12 +54,12 @@ def behind(
     old = [at for at in sorted(wanted & nodes.keys()) if nodes[at].config_digest not in files]
     unmade = [at for at in sorted(pods) if pods[at].restart_hash != restart_hash]
     for ordinals, what in (
-        (silent, "does not answer the operator"),
-        (old, "has yet to load the newest configuration, which takes up to two minutes"),
-        (unmade, "has to restart first, which is under way"),
+        (silent, "no answer to the operator"),
+        (old, "the newest configuration, which takes up to two minutes, is on its way to"),
+        (unmade, "to be restarted first, because authentication or other settings have changed"),
     ):
         if ordinals:
-            return f"{listed(str(one) for one in ordinals)} {what}"
+            return f"{what}: {listed(names.pod(cluster, one) for one in ordinals)}"
     return ""
 
 
@@ -62,16 +69,31 @@ def status(outcome: Outcome, behind: str, now: datetime) -> AccessStatus:
     What was in force once stays so: a node that restarts loads the newest files.
     """
     access, grant = outcome.access, outcome.grant
-    digest = "" if grant is None else grant.digest
-    loaded = bool(digest) and (access.status.in_force == digest or not behind)
-    named = access.spec.user is not None and grant is not None
+    if grant is None:
+        return AccessStatus(
+            observed_generation=access.metadata.generation,
+            who=access.who,
+            conditions=_conditions(access, _assessed(outcome, "", ready=False), now),
+        )
+    before = access.status
+    rights = before.in_force == grant.digest or not behind
+    keys = [one.id for one in grant.keys if not behind or one.id in before.keys]
+    # The key that the user has comes first: a renewal takes no right away.
+    ready = rights and all(one.id in keys for one in grant.keys[:1])
     return AccessStatus(
         observed_generation=access.metadata.generation,
-        secret_name=access.secret_name if named else "",
+        who=access.who,
+        secret_name=access.secret_name if grant.user else "",
         renews_at=outcome.renews_at,
-        in_force=digest if loaded else "",
-        conditions=_conditions(access, _assessed(outcome, behind, loaded=loaded), now),
+        in_force=grant.digest if rights else "",
+        keys=keys,
+        conditions=_conditions(access, _assessed(outcome, behind, ready=ready), now),
     )
+
+
+def loaded(access: AmatersAccess, grant: Grant) -> bool:
+    """Whether every node has loaded all keys of the user, by the status."""
+    return {one.id for one in grant.keys} <= set(access.status.keys)
 
 
 def refused(access: AmatersAccess, refusal: Refusal, now: datetime) -> AccessStatus:
@@ -79,27 +101,26 @@ def refused(access: AmatersAccess, refusal: Refusal, now: datetime) -> AccessSta
     return status(Outcome(access, refusal=refusal), "", now)
 
 
-def _assessed(outcome: Outcome, behind: str, *, loaded: bool) -> dict[ConditionType, Assessment]:
+def _assessed(outcome: Outcome, behind: str, *, ready: bool) -> dict[ConditionType, Assessment]:
     refusal = outcome.refusal
     calm = Assessment("False", "NotStalled", "nothing needs a person")
     done = Assessment("False", "Reconciled", "nothing is left to do")
-    if outcome.grant is not None and loaded:
-        ready = Assessment("True", "InForce", "every node has loaded these rights")
+    state = Assessment("False", "Refused", "no node has been asked")
+    if ready:
+        state = Assessment("True", "InForce", "every node has loaded these rights")
     elif outcome.grant is not None:
-        ready = Assessment("False", "Loading", f"not yet in force everywhere: {behind}")
+        state = Assessment("False", "Loading", f"not yet in force everywhere: {behind}")
         done = Assessment("True", "Loading", behind)
-    else:
-        ready = Assessment("False", "Refused", "no node has been asked")
     if refusal is not None:
         why = Assessment("True", refusal.reason, refusal.message)
         if outcome.grant is None:
-            ready = why._replace(status="False")
+            state = why._replace(status="False")
         if refusal.lasting:
             calm, done = why, Assessment("False", "Stalled", "see Stalled")
         else:
             done = why
     return {
-        ConditionType.READY: ready,
+        ConditionType.READY: state,
         ConditionType.RECONCILING: done,
         ConditionType.STALLED: calm,
     }

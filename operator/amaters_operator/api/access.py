@@ -49,7 +49,8 @@ Period = Annotated[
     Field(max_length=6, json_schema_extra=form(PERIOD_PATTERN, PERIOD_MESSAGE)),
 ]
 
-Collection = Annotated[str, StringConstraints(max_length=242)]
+# Without control characters: a resource of a role is a line of text.
+Collection = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]*$", max_length=242)]
 
 
 class ServiceAccountRef(ApiModel):

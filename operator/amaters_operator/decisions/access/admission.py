@@ -115,8 +115,8 @@ def _beyond(access: AmatersAccess, users: dict[str, str], size: int, room: int) 
         return Refusal("TooMany", text)
     if size > room:
         text = (
-            f"the rights of older objects fill the nodes' files, {MOST_BYTES} bytes in all: delete "
-            "some, or write fewer collections and prefixes"
+            f"with it the nodes' files would have more than {MOST_BYTES} bytes: write fewer "
+            "collections and prefixes, or delete older objects"
         )
         return Refusal("TooMany", text)
     return None

@@ -1,0 +1,125 @@
+"""The AmatersAccess as an API: what it takes, what it grants, and its CRD."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import jsonschema
+import pytest
+from amaters_operator.api.access import AmatersAccess, period
+from pydantic import ValidationError
+
+from tools.generate.access_crd import access_crd
+
+
+def access(**spec) -> AmatersAccess:
+    usual = {"clusterName": "orders", "collections": ["orders"], "verbs": ["read"]}
+    meta = {"name": "one", "namespace": "shop", "uid": "u"}
+    return AmatersAccess.model_validate({"metadata": meta, "spec": usual | spec})
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [("90d", timedelta(days=90)), ("12h", timedelta(hours=12)), ("5m", timedelta(minutes=5))],
+)
+def test_a_period_is_a_number_and_a_unit(text: str, time: timedelta) -> None:
+    assert access(user={"name": "a", "renewAfter": text}).spec.user.renew_after == text
+    assert period(text) == time
+
+
+@pytest.mark.parametrize(
+    "text", ["", "d", "0d", "05d", "1w", "1.5h", "-1d", "100000d", "1d\n", "\u0661d"]
+)
+def test_another_period_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(ValidationError, match="such as 90d or 12h"):
+        access(user={"name": "a", "renewAfter": text})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"user": {"name": "system:serviceaccount:shop:a"}},
+        {"user": {"name": ""}},
+        {"user": {"name": "a", "credential": "ClientCertificate"}},
+        {"collections": []},
+        {"collections": ["a\nb"]},
+        {"verbs": []},
+        {"verbs": ["admin"]},
+        {"prefixes": [""]},
+        {"prefixesHex": ["0"]},
+        {"serviceAccounts": [{"name": "a", "namespace": "a:b"}]},
+        {"serviceAccounts": [{"name": "*"}]},
+    ],
+)
+def test_what_would_grant_something_else_than_it_seems_is_refused(spec) -> None:
+    with pytest.raises(ValidationError):
+        access(**spec)
+
+
+def test_accounts_are_of_the_objects_own_namespace_unless_they_say_otherwise() -> None:
+    named = [{"name": "b"}, {"name": "a", "namespace": "front"}, {"name": "b", "namespace": "shop"}]
+    found = access(serviceAccounts=named)
+
+    assert found.accounts == (("shop", "b"), ("front", "a"))
+    assert found.who == "b, front/a"
+
+
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
+    yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from nodes(part, f"{path}.{name}")
+    for inner in ("items", "additionalProperties"):
+        if inner in schema:
+            yield from nodes(schema[inner], f"{path}[]")
+
+
+SCHEMA = access_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def test_the_schema_is_structural_and_explains_itself() -> None:
+    for path, node in nodes(SCHEMA):
+        assert not {"$ref", "$defs", "anyOf", "allOf", "title", "const"} & node.keys(), path
+        assert "type" in node, path
+    for top in ("spec", "status"):
+        for path, node in nodes(SCHEMA["properties"][top], top):
+            for name, part in node.get("properties", {}).items():
+                assert part.get("description", "").endswith("."), f"{path}.{name}"
+
+
+def test_rules_say_what_to_do_and_cost_little() -> None:
+    ruled = [(path, node) for path, node in nodes(SCHEMA) if "x-kubernetes-validations" in node]
+    messages = [one["message"] for _, node in ruled for one in node["x-kubernetes-validations"]]
+
+    assert len(messages) >= 7
+    assert all(len(message) >= 40 for message in messages)
+    for path, node in ruled:
+        assert "maxLength" in node or node["type"] == "object", path
+    for _, node in nodes(SCHEMA["properties"]["spec"]):
+        assert node["type"] != "array" or "maxItems" in node
+
+
+def test_the_smallest_object_is_what_the_documentation_shows() -> None:
+    spec = {
+        "clusterName": "orders",
+        "serviceAccounts": [{"name": "checkout"}],
+        "collections": ["orders"],
+        "verbs": ["write"],
+    }
+
+    jsonschema.validate(spec, SCHEMA["properties"]["spec"])
+
+
+def test_the_table_shows_who_where_and_whether() -> None:
+    crd = access_crd()["spec"]
+    columns = crd["versions"][0]["additionalPrinterColumns"]
+
+    assert crd["names"]["shortNames"] == ["ama"]
+    assert [one["name"] for one in columns if "priority" not in one] == [
+        "Who",
+        "Cluster",
+        "Ready",
+        "Reason",
+        "Secret",
+        "Renews",
+        "Age",
+    ]

@@ -1,7 +1,8 @@
 """Which AmatersAccess objects count, and when a key is replaced: the decisions alone."""
 
+import base64
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from amaters_operator import manifests
@@ -12,6 +13,8 @@ from amaters_operator.decisions.access.admission import MOST_BYTES, MOST_USERS
 from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
 from amaters_operator.manifests import config, grants
 from amaters_operator.manifests.access_secret import Keys, digest_of, read, secret, written
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LOGINS = {"kubernetes": {"audience": "amaters"}, "apiKey": {}}
@@ -88,8 +91,8 @@ def test_what_is_admitted_fits_the_files_and_the_config_map() -> None:
     found = reasons(orders, *objects, base=base)
     admitted = [one for one in objects if not found[one.name]]
     keys = Keys(KEY, NOW, "", digest_of(NEXT), NOW)
-    given = tuple(grants.grant(one, keys.hashes(one.name)) for one in admitted)
-    data = config.config_map(orders, replace(shape, grants=given))["data"]
+    made = tuple(grants.grant(one, keys.hashes(one.name)) for one in admitted)
+    data = config.config_map(orders, replace(shape, grants=made))["data"]
 
     assert list(found.values()).count("TooMany") >= 1
     assert admitted
@@ -103,8 +106,8 @@ def test_a_thousand_objects_are_rendered_in_a_moment() -> None:
     found = admission.admission(orders, many, base_bytes=0)
 
     assert set(found.values()) == {None}
-    given = tuple(grants.grant(one) for one in many)
-    assert len(config.digests(orders, (), (), given)) == 10
+    made = tuple(grants.grant(one) for one in many)
+    assert len(config.digests(orders, (), (), made)) == 10
 
 
 USER = UserSpec(name="u", renew_after="10d", overlap="2d")
@@ -183,6 +186,39 @@ def test_times_that_cannot_be_read_begin_anew() -> None:
     later = NOW + timedelta(days=1)
 
     assert read(made, later) == Keys(KEY, later)
+
+
+PARTS = st.one_of(
+    st.text(max_size=8),
+    st.binary(max_size=8).map(lambda one: base64.b64encode(one).decode()),
+    st.sampled_from([KEY, NEXT, digest_of(KEY)]).map(
+        lambda one: base64.b64encode(one.encode()).decode()
+    ),
+)
+NAMES = st.sampled_from(["api-key", "next-api-key", "previous-key-hash", "user", "mine"])
+TIMES = st.one_of(
+    st.text(max_size=10),
+    st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=14))])).map(
+        datetime.isoformat
+    ),
+)
+NOTES = st.sampled_from(["amaters.io/issued-at", "amaters.io/previous-key-ends"])
+
+
+@given(st.dictionaries(NAMES, PARTS), st.dictionaries(NOTES, TIMES))
+def test_whatever_a_secret_holds_a_pass_goes_on_and_ends_with_random_keys(data, notes) -> None:
+    """Whoever may edit the Secret must not be able to stop the cluster's reconciles."""
+    one = access("one", user={"name": "u"})
+    found = {"metadata": {"name": "one-login", "annotations": notes}, "data": data}
+    keys = following(read(found, NOW), NOW)
+    made = secret(one, keys)
+
+    assert following(read(made, NOW), NOW, loaded=False) == keys
+    assert {keys.current, keys.following} <= {KEY, NEXT, ""}
+    assert len(grants.grant(one, keys.hashes("one")).keys) <= 3
+    assert renewal.renews_at(USER, keys)
+    ids = [one.id for one in keys.hashes("one")]
+    assert len(set(ids)) == len(ids), "a file with an id twice is refused as a whole"
 
 
 FILES = frozenset({"new"})

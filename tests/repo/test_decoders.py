@@ -50,6 +50,7 @@ DECODERS = {
         "amaters_server/rpc/aql/batches.py",
         "amaters_server/rpc/aql/queries.py",
     ),
+    "operator/test_decide_access.py": ("amaters_operator/manifests/access_secret.py",),
     "server/backups/test_archive_file.py": (
         "amaters_server/backups/file/archive.py",
         "amaters_server/backups/file/frame.py",

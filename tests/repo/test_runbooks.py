@@ -76,7 +76,10 @@ def tails(name: str) -> list[str]:
 
 
 def is_field(path: str) -> bool:
-    at = schema()
+    return any(is_field_of(one, path) for one in schemas())
+
+
+def is_field_of(at: dict, path: str) -> bool:
     for name in path.split("."):
         at = at.get("items", at)
         if name not in at.get("properties", {}):
@@ -114,10 +117,10 @@ def sources() -> str:
 
 
 @functools.cache
-def schema() -> dict:
-    [definition] = (ROOT / "crds").glob("*.yaml")
-    [version] = yaml.safe_load(definition.read_text())["spec"]["versions"]
-    return version["schema"]["openAPIV3Schema"]
+def schemas() -> list[dict]:
+    definitions = [yaml.safe_load(one.read_text()) for one in (ROOT / "crds").glob("*.yaml")]
+    versions = [version for one in definitions for version in one["spec"]["versions"]]
+    return [version["schema"]["openAPIV3Schema"] for version in versions]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_thousand_objects_are_rendered_in_a_moment() -> None:
 
     assert set(found.values()) == {None}
     made = tuple(grants.grant(one) for one in many)
-    assert len(config.digests(orders, (), (), made)) == 10
+    assert len(config.digests(orders, (), (), made)) >= 10
 
 
 USER = UserSpec(name="u", renew_after="10d", overlap="2d")

@@ -235,6 +235,26 @@ async def test_a_call_ends_well_though_its_client_began_another_too_late(serving
         assert await answer == MESSAGE
 
 
+async def test_an_answer_arrives_though_its_client_sends_more_after_the_end(serving) -> None:
+    """A connection that is closed over unread bytes is reset, and the answer is lost with it."""
+    settings = {"max_age_seconds": 0.2, "age_grace_seconds": 20.0}
+    async with serving(**settings) as server, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+        writer.write(GREETING + frame(HEADERS, 4, 1, CALL))
+        assert await farewell(reader, writer) == 1
+        writer.transport.pause_reading()
+        writer.write(frame(DATA, 1, 1, MESSAGE))
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            writer.write(frame(HEADERS, 4, 3, CALL))
+            await asyncio.sleep(0.1)
+        writer.transport.resume_reading()
+        assert await answered(reader, 1) == MESSAGE
+        writer.close()
+        while server.listener.stats().connections:
+            await asyncio.sleep(0.02)
+
+
 async def farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
     """Answer pings until the second GOAWAY; return the last stream that it takes in."""
     goaways = 0

@@ -48,6 +48,17 @@ struct Farewell {
     end: Pin<Box<Sleep>>,
 }
 
+impl Farewell {
+    fn new(words: Vec<u8>) -> Self {
+        Farewell {
+            words,
+            written: 0,
+            drained: 0,
+            end: Box::pin(sleep(FAREWELL)),
+        }
+    }
+}
+
 /// A stream whose frames are counted.
 pub struct Watched<S> {
     stream: S,
@@ -55,6 +66,8 @@ pub struct Watched<S> {
     strikes: Strikes,
     sent: Frames,
     farewell: Option<Farewell>,
+    /// Without words: the end of a connection after a GOAWAY.
+    lingering: Option<Farewell>,
     /// Only once a GOAWAY was sent.
     latecomers: Option<Latecomers>,
     pub seen: Arc<Seen>,
@@ -70,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             strikes: Strikes::default(),
             sent: Frames::after(0),
             farewell: None,
+            lingering: None,
             latecomers: None,
             seen: Arc::default(),
             permit,
@@ -150,12 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             true => calm_down(self.strikes.newest, reason),
             false => Vec::new(),
         };
-        self.farewell = Some(Farewell {
-            words,
-            written: 0,
-            drained: 0,
-            end: Box::pin(sleep(FAREWELL)),
-        });
+        self.farewell = Some(Farewell::new(words));
     }
 }
 
@@ -241,8 +250,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// After a GOAWAY the client may not know yet that this is the end: what it still sends is read
+    /// for a while, or the reset that answers it would destroy answers on their way.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let me = &mut *self;
+        if me.latecomers.is_none() || me.farewell.is_some() {
+            return Pin::new(&mut me.stream).poll_shutdown(cx);
+        }
+        let lingering = me
+            .lingering
+            .get_or_insert_with(|| Farewell::new(Vec::new()));
+        ready!(poll_farewell(&mut me.stream, lingering, cx)).ok();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

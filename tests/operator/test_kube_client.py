@@ -221,3 +221,12 @@ async def test_without_any_way_in_the_error_says_what_to_set(
     with pytest.raises(ApiUnreachableError, match="outside, set KUBECONFIG"):
         async with connect():
             pass
+
+
+async def test_another_object_of_the_name_is_a_conflict_and_no_mistake_of_the_spec() -> None:
+    server = Server()
+    why = 'ConfigMap "a" is invalid: metadata.uid: Invalid value: "u": field is immutable'
+    server.status, server.body = 422, {"message": why}
+    async with api(server) as kube:
+        with pytest.raises(ConflictError, match="field is immutable"):
+            await kube.apply(CLAIM)

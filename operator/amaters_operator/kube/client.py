@@ -225,6 +225,8 @@ def _checked(code: int, body: Manifest, what: str) -> Manifest:
     if HTTPStatus.OK <= code < HTTPStatus.MULTIPLE_CHOICES:
         return body
     kind = _ERRORS.get(code)
+    if code == HTTPStatus.UNPROCESSABLE_ENTITY and "metadata.uid:" in _message(body):
+        kind = ConflictError  # Another object has the name now: read again.
     if kind is None:
         server = code >= HTTPStatus.INTERNAL_SERVER_ERROR
         kind = ApiUnreachableError if server else ApiRejectedError

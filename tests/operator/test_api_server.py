@@ -1,0 +1,234 @@
+"""What a real API server says to our CRDs, objects and charts; there are no nodes.
+
+The test bed builds the programs. Where they are not built yet, these tests are skipped.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from amaters_operator import manifests
+from amaters_operator.api.cluster import AmatersCluster
+from testbed import api_server
+from testbed.api_server import ApiServer
+from testbed.shell import CommandFailedError, wait_until
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+BINARIES = ROOT / ".cache" / "testbed" / "bin"
+CRD = "amatersclusters.amaters.io"
+NOTES = ROOT / "charts" / "amaters-operator" / "templates" / "NOTES.txt"
+
+built = all((BINARIES / name).exists() for name in api_server.NEEDED)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not built, reason="not built: run `make cluster-up`"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server.serving(BINARIES, tmp_path_factory.mktemp("api")) as running:
+        running.kubectl("create", "namespace", "shop")
+        yield running
+
+
+def serves(server: ApiServer, kind: str) -> None:
+    """Wait until the API server serves the kind: a moment after its CRD is there."""
+
+    def is_served() -> bool:
+        try:
+            return server.kubectl("get", kind, "--output", "name") is not None
+        except CommandFailedError:
+            return False
+
+    wait_until(is_served, kind, seconds=20)
+
+
+@pytest.fixture
+def crds(server: ApiServer) -> None:
+    """Install today's CRDs."""
+    server.kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds")
+    for path in (ROOT / "crds").glob("*.yaml"):
+        serves(server, yaml.safe_load(path.read_text())["metadata"]["name"])
+
+
+@pytest.fixture
+def bare(server: ApiServer) -> None:
+    """Remove every CRD, with every object."""
+    server.kubectl("delete", "crd", "--all")
+
+
+@pytest.mark.usefixtures("crds")
+def test_the_crds_are_accepted_and_explain_themselves(server: ApiServer) -> None:
+    fields = ("spec.networkPolicy.clients", "status.conditions", "spec.storage")
+    # A new CRD is published a moment after it is served.
+    wait_until(lambda: explained(server, fields[0]) != "", "explanation", seconds=20)
+    for field in fields:
+        text = explained(server, field)
+        assert "DESCRIPTION" in text
+        assert "<empty>" not in text
+
+
+def explained(server: ApiServer, field: str) -> str:
+    try:
+        return server.kubectl("explain", f"amatersclusters.{field}")
+    except CommandFailedError:
+        return ""
+
+
+@pytest.mark.usefixtures("crds")
+@pytest.mark.parametrize("name", ["minimal", "full", "platform"])
+def test_every_object_that_is_made_of_a_cluster_is_accepted(server: ApiServer, name: str) -> None:
+    objects = list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text()))
+    accepted = [one for one in objects if one["kind"] != "ServiceMonitor"]
+    for one in accepted:
+        if one["kind"] == "StatefulSet":
+            # That golden file is about what is passed on, whatever it means to Kubernetes.
+            one["spec"]["template"]["spec"].pop("topologySpreadConstraints", None)
+
+    assert server.refuses(accepted) == ""
+
+
+def cluster(**spec: object) -> dict:
+    return {
+        "apiVersion": "amaters.io/v1alpha1",
+        "kind": "AmatersCluster",
+        "metadata": {"name": "orders", "namespace": "shop"},
+        "spec": {"image": "amaters:1"} | spec,
+    }
+
+
+@pytest.mark.usefixtures("crds")
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"networking": {"ipFamilies": ["IPv4", "IPv6"]}}, "two ipFamilies need ipFamilyPolicy"),
+        (
+            {"networking": {"ipFamilies": ["IPv4"] * 2, "ipFamilyPolicy": "PreferDualStack"}},
+            "are the same",
+        ),
+        ({"networkPolicy": {"clients": [{}]}}, "this peer names nobody"),
+        (
+            {"networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0"}}]}},
+            "must be of type cidr",
+        ),
+        (
+            {"networkPolicy": {"clients": [{"ipBlock": {"cidr": "::/0"}, "podSelector": {}}]}},
+            "an ipBlock has no selectors",
+        ),
+        ({"podSecurity": {"userIds": "Random"}}, 'supported values: "Fixed", "Assigned"'),
+        ({"podSecurity": {"container": {"runAsUser": -1}}}, "greater than or equal to 0"),
+    ],
+)
+def test_what_means_nothing_is_refused_at_once(server: ApiServer, spec: dict, said: str) -> None:
+    assert said in server.refuses([cluster(**spec)])
+
+
+@pytest.mark.usefixtures("crds")
+def test_what_means_something_is_accepted_and_makes_accepted_objects(server: ApiServer) -> None:
+    peers = [
+        {"podSelector": {}},
+        {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}},
+        {"ipBlock": {"cidr": "fd00::/64", "except": ["fd00::/96"]}},
+    ]
+    made = cluster(
+        image="registry.example:5000/amaters-server@sha256:" + "0a" * 32,
+        networkPolicy={
+            "enabled": True,
+            "clients": peers,
+            "monitoring": [],
+            "administrators": peers,
+        },
+        networking={"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]},
+        podSecurity={"userIds": "Assigned", "pod": {"supplementalGroups": [5]}},
+    )
+    assert server.refuses([made]) == ""
+
+    server.apply([made])
+    read = json.loads(server.kubectl("get", "amc", "orders", "--output", "json"))
+    orders = AmatersCluster.model_validate(read)
+    shape = manifests.Shape(
+        3,
+        manifests.initial_members(orders),
+        formed=False,
+        volume_size="1Gi",
+        home=manifests.Home(manifests.OperatorPods("systems", {"app.kubernetes.io/name": "op"})),
+    )
+    assert server.refuses(manifests.desired(orders, shape, monitors=False)) == ""
+    server.kubectl("delete", "amc", "orders")
+
+
+def test_an_object_that_was_replaced_is_not_applied_to(server: ApiServer) -> None:
+    """The operator applies with the uid that it has read."""
+    made = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "orders", "namespace": "shop"},
+    }
+    server.apply([made])
+    other = {"metadata": made["metadata"] | {"uid": "11111111-2222-3333-4444-555555555555"}}
+
+    assert "metadata.uid" in server.refuses([made | other])
+    server.kubectl("delete", "configmap", "orders")
+    assert "uid mismatch" in server.refuses([made | other])
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_chart_that_is_upgraded_takes_its_crd_along_as_its_notes_say(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    """From the release before: helm leaves the CRD alone, the command changes it, objects stay."""
+    today = ROOT / "charts" / "amaters-operator"
+    before = tmp_path / "amaters-operator"
+    shutil.copytree(today, before)
+    previous = (GOLDEN / "previous-crd.yaml").read_text()
+    (before / "crds" / f"{CRD}.yaml").write_text(previous)
+    server.helm("install", "op", before, "--namespace", "shop")
+    serves(server, CRD)
+    objects = list(yaml.safe_load_all((GOLDEN / "previous-objects.yaml").read_text()))
+    server.apply(objects)
+    server.apply(objects, "--subresource=status", "--force-conflicts")
+    written = specs(server)
+
+    server.helm("upgrade", "op", today, "--namespace", "shop")
+    assert "networkPolicy" not in server.kubectl("get", "crd", CRD, "--output", "json")
+
+    [command] = [line for line in NOTES.read_text().splitlines() if "helm show crds" in line]
+    _, _, apply = command.partition("| kubectl ")
+    shown = server.helm("show", "crds", today)
+    server.kubectl(*apply.split(), stdin=shown)
+    wait_until(
+        lambda: "networkPolicy" in server.kubectl("get", "crd", CRD, "--output", "json"), "it"
+    )
+    now = specs(server)
+    assert len(written) == len(now) == len(objects)
+    for name, spec in written.items():
+        assert holds(now[name], spec), "new fields may have their defaults by now"
+    assert server.refuses(objects) == ""
+    server.kubectl("patch", "amc", "full", "--type=merge", "--patch", '{"spec":{"replicas":5}}')
+    server.helm("uninstall", "op", "--namespace", "shop")
+    assert CRD in server.kubectl("get", "crd", "--output", "name"), "uninstalling keeps the data"
+
+
+def holds(whole: object, part: object) -> bool:
+    """Whether every field of the part is in the whole, at any depth."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(key in whole and holds(whole[key], one) for key, one in part.items())
+    return whole == part
+
+
+def specs(server: ApiServer) -> dict[str, dict]:
+    found = json.loads(server.kubectl("get", "amc", "--output", "json"))["items"]
+    return {one["metadata"]["name"]: one["spec"] for one in found}
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_force_the_command_would_fail_where_helm_wrote_before(server: ApiServer) -> None:
+    server.kubectl("create", "-f", GOLDEN / "previous-crd.yaml", "--field-manager=helm")
+
+    with pytest.raises(CommandFailedError, match="conflict"):
+        server.kubectl("apply", "--server-side", "-f", ROOT / "crds")

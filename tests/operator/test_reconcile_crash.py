@@ -1,6 +1,8 @@
 """The operator is killed before and after each change it makes; it always arrives."""
 
+from collections.abc import Callable, Iterator
 from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 from amaters_operator.testing import Driver
@@ -45,6 +47,54 @@ def restore(driver: Driver) -> None:
     )
 
 
+def asking() -> Driver:
+    """A roll waits for the approval of its plan."""
+    driver = Driver()
+    driver.world.edit(image="amaters:1", replicas=3, upgrade={"approval": "Manual"})
+    driver.settled()
+    driver.world.edit(image="amaters:2")
+    driver.until(lambda one: bool(one.status.plan))
+    return driver
+
+
+def approve(driver: Driver) -> None:
+    driver.world.annotate(approve=driver.world.cluster().status.plan)
+
+
+def too_many() -> Driver:
+    """Shrinking waits for the approval of its plan; the pod that goes leads."""
+    driver = Driver()
+    driver.world.edit(image="amaters:1", replicas=4, upgrade={"approval": "Manual"})
+    driver.settled()
+    driver.world.leader = 4
+    driver.world.edit(replicas=3)
+    driver.until(lambda one: bool(one.status.plan))
+    return driver
+
+
+def before_the_window() -> Driver:
+    """A roll waits for its maintenance window."""
+    driver = Driver()
+    window = {"schedule": "0 14 * * *", "duration": "1h"}
+    driver.world.edit(image="amaters:1", replicas=3, upgrade={"maintenanceWindows": [window]})
+    driver.settled()
+    driver.world.edit(image="amaters:2")
+    driver.until(lambda one: bool(one.status.plan))
+    return driver
+
+
+def at(driver: Driver, hour: int) -> None:
+    driver.world.now = driver.world.now.replace(hour=hour, minute=0, second=0)
+
+
+def open_window(driver: Driver) -> None:
+    at(driver, 14)
+
+
+def restart(driver: Driver) -> None:
+    driver.world.annotate(restart="now")
+
+
 STORIES = {
     "bootstrap": (Driver, bootstrap),
     "roll": (grown, roll),
@@ -52,6 +102,10 @@ STORIES = {
     "shrink": (grown, shrink),
     "heal": (grown, heal),
     "restore": (Driver, restore),
+    "approve": (asking, approve),
+    "approved shrink": (too_many, approve),
+    "window": (before_the_window, open_window),
+    "restart": (grown, restart),
 }
 
 
@@ -119,3 +173,77 @@ def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:
         ), where
         assert all(replace for _, replace in driver.database.restored[1:]), where
         assert driver.deaths == 1, where
+
+
+def disturbed(driver: Driver) -> list[str]:
+    """What was done to healthy members."""
+    taken = ("evict", "transfer", "remove")
+    return [one for one in driver.crash_points.changes if one.startswith(taken)]
+
+
+def killed_everywhere(
+    beginning: Driver, tell: Callable[[Driver], None], passes: int
+) -> Iterator[Driver]:
+    """Yield a world for each change of the story, told so far and with a death at that change."""
+    calm = deepcopy(beginning)
+    start = len(calm.crash_points.changes)
+    tell(calm)
+    calm.passes(passes)
+    for position in interesting(calm.crash_points.changes[start:]):
+        for after in (False, True):
+            driver = deepcopy(beginning)
+            driver.crash_points.at = start + position
+            driver.crash_points.after = after
+            tell(driver)
+            yield driver
+
+
+def test_nothing_is_disturbed_without_approval_whenever_it_is_killed() -> None:
+    beginning = Driver()
+    beginning.world.edit(image="amaters:1", replicas=3, upgrade={"approval": "Manual"})
+    beginning.settled()
+    plans, deaths = set(), 0
+
+    for driver in killed_everywhere(beginning, roll, passes=8):
+        driver.passes(8)
+        assert disturbed(driver) == []
+        plans.add(driver.world.cluster().status.plan)
+        deaths += driver.deaths
+
+    assert len(plans) == 1
+    assert plans != {""}
+    assert deaths > 10
+
+
+def test_an_approval_counts_for_one_roll_whenever_it_is_killed() -> None:
+    """The image goes back and forth, and the annotation of the first roll stays."""
+    deaths = 0
+    for driver in killed_everywhere(asking(), approve, passes=30):
+        driver.settled()
+        done = disturbed(driver)
+        for image in ("amaters:1", "amaters:2", "amaters:3", "amaters:2"):
+            driver.world.edit(image=image)
+            driver.passes(4)
+        assert disturbed(driver) == done
+        assert driver.most_down <= 1
+        deaths += driver.deaths
+
+    assert deaths > 10
+
+
+def test_a_window_that_closes_stops_the_roll_whenever_it_is_killed() -> None:
+    deaths = 0
+    for driver in killed_everywhere(before_the_window(), open_window, passes=30):
+        while not driver.deaths:
+            driver.once()
+        at(driver, 15)
+        before = disturbed(driver)
+        driver.passes(12)
+        assert disturbed(driver) == before
+        assert driver.most_down <= 1
+        driver.world.now += timedelta(days=1)
+        open_window(driver)
+        assert driver.settled().status.image == "amaters:2"
+        deaths += driver.deaths
+
+    assert deaths > 10

@@ -1,12 +1,17 @@
 """The AmatersAccess as an API: what it takes, what it grants, and its CRD."""
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from amaters_operator.api.access import AmatersAccess, period
+from amaters_operator.api.cluster import AmatersCluster
 from pydantic import ValidationError
 
 from tools.generate.access_crd import access_crd
@@ -98,15 +103,51 @@ def test_rules_say_what_to_do_and_cost_little() -> None:
         assert node["type"] != "array" or "maxItems" in node
 
 
-def test_the_smallest_object_is_what_the_documentation_shows() -> None:
-    spec = {
-        "clusterName": "orders",
-        "serviceAccounts": [{"name": "checkout"}],
-        "collections": ["orders"],
-        "verbs": ["write"],
-    }
+PAGE = (Path(__file__).parents[2] / "docs" / "operations" / "access.md").read_text()
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+SHOWN = [one for block in BLOCKS for one in yaml.safe_load_all(block)]
 
-    jsonschema.validate(spec, SCHEMA["properties"]["spec"])
+
+def shown(kind: str) -> list[dict]:
+    return [one for one in SHOWN if one.get("kind") == kind]
+
+
+def test_the_objects_that_the_page_shows_are_objects_of_the_crd() -> None:
+    found = [one["spec"] for one in shown("AmatersAccess")]
+    closed = _closed(SCHEMA["properties"]["spec"])
+
+    assert len(found) == 2
+    for one in found:
+        jsonschema.validate(one, closed)
+    assert len(BLOCKS[1].splitlines()) == 9, "ten lines at most give an application access"
+
+
+def test_the_pod_that_the_page_shows_has_no_secret_and_the_token_that_is_demanded() -> None:
+    [pod] = shown("Pod")
+    [cluster] = [one["spec"] for one in SHOWN if "authorization" in one.get("spec", {})]
+    [volume] = pod["spec"]["volumes"]
+    [container] = pod["spec"]["containers"]
+    [token] = [one.get("serviceAccountToken") for one in volume["projected"]["sources"]][:1]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    orders = {"metadata": {"name": "o", "namespace": "n", "uid": "u"}, "spec": {"image": "a"}}
+    AmatersCluster.model_validate(orders | {"spec": {"image": "a"} | cluster})
+
+    assert "secret" not in json.dumps(pod).lower()
+    assert token["audience"] == cluster["authentication"]["kubernetes"]["audience"]
+    assert variables["AMATERS_TOKEN_FILE"] == f"{container['volumeMounts'][0]['mountPath']}/token"
+    accounts = shown("AmatersAccess")[0]["spec"]["serviceAccounts"]
+    assert accounts == [{"name": pod["spec"]["serviceAccountName"]}]
+
+
+def _closed(schema: dict) -> dict:
+    """Return the schema with other fields than its own refused: a misspelt one is no field."""
+    kept = dict(schema)
+    if "properties" in kept:
+        kept["properties"] = {name: _closed(one) for name, one in kept["properties"].items()}
+        kept["additionalProperties"] = False
+    if isinstance(kept.get("items"), dict):
+        kept["items"] = _closed(kept["items"])
+    return kept
 
 
 def test_the_table_shows_who_where_and_whether() -> None:

@@ -1,7 +1,7 @@
 """Membership: one change at a time, never at the price of a majority."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters_operator.api.status import ClusterStatus, MemberStatus
@@ -17,7 +17,7 @@ from amaters_operator.decisions.actions import (
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
 from amaters_operator.decisions.storage import volumes
-from amaters_operator.decisions.storage.volumes import Claim
+from amaters_operator.decisions.storage.volumes import Claim, SetAsideData
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -216,10 +216,35 @@ def named(observed: Observation) -> Observation:
     return replace(observed, cluster_id="c1")
 
 
-def test_the_claim_of_a_removed_member_is_deleted() -> None:
-    change = scale.next_change(3, named(cluster(3)), claims=[claimed("c1/4")])
+@pytest.mark.parametrize(("ends", "deleted"), [(-1, True), (0, True), (1, False), (None, False)])
+def test_the_claim_of_a_removed_member_is_deleted_once_its_time_is_over(
+    ends: int | None, deleted: bool
+) -> None:
+    until = None if ends is None else NOW + timedelta(seconds=ends)
+    kept = claimed("c1/4", since=NOW - timedelta(hours=72), until=until)
+    change = scale.next_change(3, named(cluster(3)), claims=[kept])
 
-    assert change == DeleteClaim("data-c-3", "uid", 3, "its member was removed")
+    assert (change is not None) == deleted
+    if change is not None:
+        assert isinstance(change, DeleteClaim)
+        assert (change.claim, change.uid, change.ordinal) == ("data-c-3", "uid", 3)
+        assert "its quarantine ended" in change.because
+
+
+def test_a_claim_that_a_person_undeletes_is_not_deleted() -> None:
+    over = claimed("c1/4", since=NOW, until=NOW, undelete=True)
+    unused = claimed("c1/0", undelete=True)
+
+    assert scale.next_change(3, named(cluster(3)), claims=[over]) is None
+    assert scale.next_change(3, named(cluster(3)), claims=[unused]) is None
+
+
+def test_an_unused_disk_is_deleted_at_once_unless_a_removed_members_data_lies_on_it() -> None:
+    beside = (SetAsideData(4, NOW, NOW + timedelta(hours=1)),)
+    change = scale.next_change(3, named(cluster(3)), claims=[claimed("c1/0")])
+
+    assert isinstance(change, DeleteClaim)
+    assert scale.next_change(3, named(cluster(3)), claims=[claimed("c1/0", aside=beside)]) is None
 
 
 @pytest.mark.parametrize(

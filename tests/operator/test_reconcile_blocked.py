@@ -224,9 +224,7 @@ def test_a_class_that_cannot_grow_is_said_once_and_the_size_can_be_taken_back(
 
 def test_volumes_that_have_yet_to_grow_are_named(driver: Driver) -> None:
     driver.settled()
-    for ordinal in range(3):
-        entry = driver.world.store.entries[kinds.CLAIM, SHOP, f"data-orders-{ordinal}"]
-        entry.own["status"] = {"capacity": {"storage": "10Gi"}}
+    driver.world.volumes.grow = False
     driver.world.edit(storage={"size": "20Gi"})
     driver.passes(4)
 

@@ -34,6 +34,22 @@ def shrink(driver: Driver) -> None:
     driver.world.edit(replicas=1)
 
 
+def shrunk() -> Driver:
+    driver = grown()
+    driver.world.edit(replicas=2)
+    driver.settled()
+    driver.passes(2)
+    return driver
+
+
+def return_within_the_quarantine(driver: Driver) -> None:
+    driver.world.edit(replicas=3)
+
+
+def end_of_the_quarantine(driver: Driver) -> None:
+    driver.world.step(73 * 3600)
+
+
 def heal(driver: Driver) -> None:
     driver.world.lose_disk(2)
 
@@ -101,6 +117,8 @@ STORIES = {
     "grow": (grown, grow),
     "shrink": (grown, shrink),
     "heal": (grown, heal),
+    "return": (shrunk, return_within_the_quarantine),
+    "quarantine": (shrunk, end_of_the_quarantine),
     "restore": (Driver, restore),
     "approve": (asking, approve),
     "approved shrink": (too_many, approve),
@@ -141,6 +159,11 @@ def test_an_edit_while_the_operator_is_dead_does_not_change_who_founds_the_clust
     assert cluster.status.ready == "5/5"
 
 
+def left_on_disks(driver: Driver) -> dict[int, list[int]]:
+    """Return the removed members whose data is on each disk."""
+    return {at: disk.aside for at, disk in driver.world.disks.items()}
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("story", STORIES)
 def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:
@@ -171,6 +194,7 @@ def test_it_arrives_whenever_it_is_killed(story: str, after: bool) -> None:
         assert sorted(one.ordinal for one in driver.world.voters) == sorted(
             one.ordinal for one in calm.world.voters
         ), where
+        assert left_on_disks(driver) == left_on_disks(calm), where
         assert all(replace for _, replace in driver.database.restored[1:]), where
         assert driver.deaths == 1, where
 

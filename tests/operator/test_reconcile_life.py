@@ -97,7 +97,7 @@ def test_shrinking_moves_leadership_away_first(driver: Driver) -> None:
     assert any("pod 2 leads and is removed" in note for note in driver.events())
 
 
-def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
+def test_a_volume_of_an_unknown_cluster_holds_growth_with_an_instruction(
     driver: Driver,
 ) -> None:
     driver.world.edit(replicas=3, storage={"size": "10Gi", "whenScaled": "Retain"})
@@ -111,7 +111,7 @@ def test_a_scaled_away_volume_that_is_kept_holds_growth_with_an_instruction(
                 "name": "data-orders-3",
                 "namespace": SHOP,
                 "labels": labels,
-                "annotations": {"amaters.io/member": "cluster-1/4"},
+                "annotations": {"amaters.io/member": "cluster-0/4"},
             },
             "spec": {"resources": {"requests": {"storage": "10Gi"}}},
         }
@@ -234,7 +234,7 @@ def test_monitors_appear_with_the_prometheus_operator(driver: Driver) -> None:
     assert driver.world.store.get(kinds.MONITOR, SHOP, "orders") is None
 
 
-@pytest.mark.parametrize("by_hand", [0, 1, 5])
+@pytest.mark.parametrize("by_hand", [0, 1, 5, 9])
 def test_a_statefulset_scaled_by_hand_loses_nothing_and_is_put_right(
     driver: Driver, by_hand: int
 ) -> None:
@@ -281,7 +281,7 @@ def test_the_claim_of_a_removed_member_goes_and_the_others_stay(driver: Driver) 
     driver.world.edit(replicas=5)
     driver.settled(within=200)
 
-    driver.world.edit(replicas=3)
+    driver.world.edit(replicas=3, storage={"quarantine": "1s"})
     driver.settled(within=200)
     driver.passes(5)
 

@@ -21,6 +21,7 @@ class ConditionType(StrEnum):
     APPROVAL_REQUIRED = "ApprovalRequired"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     BACKUP_PLACE_SHARED = "BackupPlaceShared"
+    VOLUMES_QUARANTINED = "VolumesQuarantined"
     CERTIFICATES_CURRENT = "CertificatesCurrent"
 
 

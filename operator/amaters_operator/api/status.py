@@ -166,6 +166,22 @@ class CertificateStatus(ApiModel):
     current_pods: str = Field(default="", description="Pods that serve it, such as 3/3.")
 
 
+class QuarantinedVolume(ApiModel):
+    """Data of a removed member that is not deleted yet."""
+
+    claim: str = Field(description="The volume claim.")
+    member: int = Field(description="Id of the removed member whose data it is.")
+    since: Timestamp = Field(description="Since when it is out of use.")
+    until: Timestamp | None = Field(
+        default=None,
+        description="When the operator deletes it; not set: it is kept until a person does.",
+    )
+    set_aside: bool = Field(
+        default=False,
+        description="Another member uses the volume, and this data lies beside its own.",
+    )
+
+
 class ClusterStatus(ApiModel):
     """The observed state. The operator rebuilds it; do not edit it."""
 
@@ -195,6 +211,9 @@ class ClusterStatus(ApiModel):
     )
     image: str = Field(default="", description="Image every pod runs; empty while they differ.")
     members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
+    quarantine: list[QuarantinedVolume] = Field(
+        default=[], description="Data of removed members that is not deleted yet."
+    )
     upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
     plan: str = Field(
         default="",

@@ -9,9 +9,11 @@ from amaters_operator.decisions.actions import (
     Action,
     AddMember,
     DeleteClaim,
+    DiscardSetAside,
     PromoteMember,
     RemoveMember,
     ReplacePod,
+    SetAside,
     SetReplicas,
     TransferLeadership,
 )
@@ -41,6 +43,8 @@ async def apply_action(kube: KubeApi, action: Action, nodes: Nodes, observed: Ob
             pass  # The status records the number, and the next pass applies it.
         case DeleteClaim(claim, uid):
             await kube.delete(kinds.CLAIM, namespace, claim, uid=uid)
+        case SetAside() | DiscardSetAside():
+            await _change_disk(action, nodes, observed)
         case AddMember() | PromoteMember() | RemoveMember() | TransferLeadership():
             await _change_membership(action, nodes, observed)
         case _:
@@ -59,6 +63,22 @@ async def _change_membership(change: MembershipChange, nodes: Nodes, observed: O
                 await admin.remove_member(member)
             case TransferLeadership(member):
                 await admin.transfer_leadership(to=member)
+            case _:
+                assert_never(change)
+
+
+async def _change_disk(
+    change: SetAside | DiscardSetAside, nodes: Nodes, observed: Observation
+) -> None:
+    pod = observed.pod(change.ordinal)
+    if pod is None:
+        raise ActionDeferredError(f"there is no pod {change.ordinal} now")
+    async with nodes.admin(pod, timeout=TIMEOUT) as admin:
+        match change:
+            case SetAside(_, member, cluster_id):
+                await admin.set_aside(member, cluster_id=cluster_id)
+            case DiscardSetAside(_, member):
+                await admin.discard_set_aside(member)
             case _:
                 assert_never(change)
 

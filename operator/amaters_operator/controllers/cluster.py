@@ -17,7 +17,7 @@ from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
 from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
-from amaters_operator.controllers.claims import Claims
+from amaters_operator.controllers.claims import Claims, marked
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
@@ -40,7 +40,7 @@ from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.status.condition import Assessment, rejected
-from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage import quarantine, volumes
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
@@ -84,6 +84,11 @@ class Pass:
         return reports.behind(
             self.cluster, self.observed, self.files, restart_hash, formed=self.formed
         )
+
+    @property
+    def marked(self) -> list[Claim]:
+        """The claims as they should be marked by this observation."""
+        return marked(self.cluster, self.observed, self.claims, formed=self.formed)
 
     def blocked(self) -> list[Blocked]:
         """Return what blocks the spec before anything is decided."""
@@ -194,9 +199,7 @@ class ClusterController:
 
     async def _advance(self, current: Pass) -> timedelta:
         """Decide, act once, and report; return when the next pass is due."""
-        refused = await self._claims.reconcile(
-            current.cluster, current.observed, current.claims, formed=current.formed
-        )
+        refused = await self._claims.reconcile(current.cluster, current.claims, current.marked)
         webhook = await unusable_webhook(self._kube, current.cluster)
         blocked = [*current.blocked(), *refused, *webhook]
         decision = await self._decide(current)
@@ -221,10 +224,11 @@ class ClusterController:
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""
         cluster = current.cluster
-        decision = arbitration.arbitrate(cluster, current.observed, current.claims)
+        decision = arbitration.arbitrate(cluster, current.observed, current.marked)
         if decision.deletion is not None:
             again = await self._observer.observe_with(current.nodes, current.applied.statefulset)
             claims = await self._claims.find(cluster)
+            claims = marked(cluster, again, claims, formed=current.formed)
             if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)
@@ -320,6 +324,7 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         secret_problem=current.certificate_problem,
         pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
         reloading=current.reloaded.configuration,
+        quarantine=tuple(quarantine.listed(current.marked)),
         growing=volumes.growing(current.claims),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),

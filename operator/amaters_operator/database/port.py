@@ -56,6 +56,12 @@ class MembershipAdmin(Protocol):
     async def remove_member(self, member_id: int) -> ClusterMembers:
         """Remove a member for good."""
 
+    async def set_aside(self, member_id: int, *, cluster_id: str) -> None:
+        """Have the node set aside what it stored as this removed member, and restart empty."""
+
+    async def discard_set_aside(self, member_id: int) -> None:
+        """Delete for good what that removed member has left on the node's disk."""
+
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
         """Transfer leadership and wait until a quorum confirms it."""
 

@@ -111,7 +111,7 @@ class SetReplicas:
 
 @dataclass(frozen=True, slots=True)
 class DeleteClaim:
-    """Delete the volume claim of a member that was removed."""
+    """Delete the volume claim of a member that was removed, or of a disk that never had one."""
 
     claim: str
     uid: str
@@ -121,6 +121,36 @@ class DeleteClaim:
     @override
     def __str__(self) -> str:
         return f"deleting volume claim {self.claim}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Let a pod's node set aside what a removed member has stored on its disk, and start empty."""
+
+    ordinal: int
+    member: int
+    cluster_id: str
+    because: str
+
+    @override
+    def __str__(self) -> str:
+        return f"setting aside the data of removed member {self.member}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardSetAside:
+    """Delete what a removed member has left on the disk of another."""
+
+    ordinal: int
+    member: int
+    because: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"deleting what removed member {self.member} left on the disk of pod {self.ordinal}: "
+            f"{self.because}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +174,8 @@ Action = (
     | RemoveMember
     | SetReplicas
     | DeleteClaim
+    | SetAside
+    | DiscardSetAside
 )
 """What changes something."""
 Step = Wait | Stuck | Action

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.actions import (
     DeleteClaim,
+    DiscardSetAside,
     RemoveMember,
     ReplacePod,
     Step,
@@ -52,6 +53,8 @@ class Decision:
                 return RemoveMember, member, ordinal
             case DeleteClaim(claim, uid):
                 return DeleteClaim, claim, uid
+            case DiscardSetAside(ordinal, member):
+                return DiscardSetAside, ordinal, member
             case _:
                 return None
 

@@ -90,6 +90,23 @@ class Incompatible:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """The room on the disk of a node, in bytes."""
+
+    total: int
+    free: int
+    low: bool = False
+    """It refuses writes that add data."""
+    full: bool = False
+    """It takes no write."""
+
+    @property
+    def used(self) -> int:
+        """What is not free."""
+        return max(self.total - self.free, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A database node as it reports itself."""
 
@@ -105,6 +122,10 @@ class Node:
     config_digest: str = ""
     """Of the configuration file in force; empty when the node reports none."""
     incompatible: tuple[Incompatible, ...] = ()
+    disk: Room | None = None
+    """None when the node did not measure it."""
+    set_aside: tuple[int, ...] = ()
+    """The removed members whose data lies beside its own on its disk."""
 
     @property
     def takes_part(self) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.api.status import BootstrapStatus, QuarantinedVolume
 from amaters_operator.decisions.actions import Stuck
 from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.certificates import Rotation
@@ -38,6 +38,8 @@ class PassResult:
     """Pods that the StatefulSet is to run from now on."""
     reloading: str = ""
     """Which nodes have yet to load the newest configuration file; empty when all have."""
+    quarantine: tuple[QuarantinedVolume, ...] = ()
+    """Data of removed members that is not deleted yet."""
     growing: tuple[str, ...] = ()
     """Volume claims whose volumes have yet to grow."""
     notes: tuple[str, ...] = ()

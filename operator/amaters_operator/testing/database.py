@@ -28,12 +28,14 @@ from amaters.errors import (
 )
 from amaters.transport.tls import TlsMaterial
 from cryptography import x509
+from typing_extensions import override
 
 from amaters_operator.database.certificates import principal_names
 from amaters_operator.database.port import Admin, NodeAddress
 from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
 from amaters_operator.testing.crash_points import CrashPoints
+from amaters_operator.testing.disk_calls import DiskCalls, data_aside, usage
 from amaters_operator.testing.world import NAME, NAMESPACE, DatabaseMember, World
 
 LAG_TO_PROMOTE = 100
@@ -107,7 +109,7 @@ class FakeDatabase:
 
 
 @dataclass(slots=True)
-class FakeAdmin:
+class FakeAdmin(DiskCalls):
     """One node's admin service."""
 
     database: FakeDatabase
@@ -153,6 +155,8 @@ class FakeAdmin:
             certificates=certificates,
             config_digest=world.digests.get(self.ordinal, ""),
             incompatible=self._incompatible(),
+            disk=usage(world, self.ordinal),
+            set_aside=data_aside(world, self.ordinal),
         )
 
     def _incompatible(self) -> tuple[IncompatibleMember, ...]:
@@ -333,6 +337,7 @@ class FakeAdmin:
             success=True, sections_updated=(), sections_skipped=(), errors=(), certificates=()
         )
 
+    @override
     def _world(self) -> World:
         """Return the world, if this node answers."""
         world = self.database.world
@@ -349,6 +354,7 @@ class FakeAdmin:
             raise NoLeaderError("no majority is up")
         return world
 
+    @override
     def _state(self) -> NodeState:
         world = self._world()
         disk = world.disks[self.ordinal]

@@ -17,6 +17,7 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.kube import is_ready
 from amaters_operator.testing.objects import ObjectStore
+from amaters_operator.testing.volumes import Volumes
 
 NAMESPACE, NAME = "shop", "orders"
 
@@ -28,6 +29,10 @@ class Disk:
     cluster_id: str = ""
     member: int = 0
     index: int = 0
+    aside: list[int] = field(default_factory=list)
+    """The removed members whose data lies beside."""
+    used: int = 0
+    """Bytes."""
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class World:
     started: dict[int, Manifest] = field(default_factory=dict)
     """The configuration that a node has started with; a reload does not change all of it."""
     """Of the configuration file that a node has taken over, by ordinal."""
+    volumes: Volumes = field(default_factory=Volumes)
     ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
 
     def edit(self, **spec: object) -> None:
@@ -161,6 +167,7 @@ class World:
         if statefulset is not None:
             self._statefulset(statefulset)
         self._reclaim()
+        self.volumes.step(self.store)
         for pod in self.pods():
             self._node(names.ordinal(pod["metadata"]["name"]))
         self._form()

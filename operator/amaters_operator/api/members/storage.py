@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from amaters_operator.api.scalars import ApiModel, ByteAmount, ObjectName, rule, rules
+from amaters_operator.api.scalars import ApiModel, ByteAmount, Duration, ObjectName, rule, rules
 
 
 class StorageSpec(ApiModel):
@@ -40,8 +40,16 @@ class StorageSpec(ApiModel):
         default="Delete",
         description=(
             "What happens to the volume of a member that was scaled away. Delete: the operator "
-            "deletes its claim once the member's removal is committed. Retain: a removed member "
-            "never returns under its identity, so the claim must be deleted by hand before the "
-            "cluster can grow to that pod again. Scaling the StatefulSet by hand deletes nothing."
+            "deletes its claim once the member's removal is committed and the quarantine is over. "
+            "Retain: it is kept until a person deletes the claim. Scaling the StatefulSet by hand "
+            "deletes nothing."
+        ),
+    )
+    quarantine: Duration = Field(
+        default="72h",
+        description=(
+            "How long the volume of a removed member is kept before the operator deletes it, such "
+            "as 72h; see status.quarantine. The annotation amaters.io/undelete=true on its claim "
+            "keeps it for good. A change counts for members removed later."
         ),
     )

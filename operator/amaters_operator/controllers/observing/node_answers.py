@@ -1,12 +1,13 @@
 """From the database's answers to the values that decisions use. Pure."""
 
-from amaters.admin.cluster import ClusterMembers, NodeStatus
+from amaters.admin.cluster import ClusterMembers, DiskUsage, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.observation import (
     Incompatible,
     Member,
     Node,
+    Room,
     State,
 )
 from amaters_operator.manifests import names
@@ -28,7 +29,13 @@ def node(status: NodeStatus) -> Node:
             Incompatible(one.member_id, one.version, one.reason, one.advice)
             for one in status.incompatible
         ),
+        disk=_room(status.disk),
+        set_aside=tuple(one.member_id for one in status.set_aside),
     )
+
+
+def _room(disk: DiskUsage | None) -> Room | None:
+    return None if disk is None else Room(disk.total, disk.free, low=disk.low, full=disk.full)
 
 
 def members(cluster: AmatersCluster, listing: ClusterMembers) -> tuple[Member, ...]:

@@ -12,19 +12,29 @@ from amaters_operator.api.status import ClusterStatus
 from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
+    DiscardSetAside,
     PromoteMember,
     RemoveMember,
+    SetAside,
     SetReplicas,
     TransferLeadership,
     Wait,
 )
 from amaters_operator.decisions.observation import Member, Observation, State
-from amaters_operator.decisions.storage import volumes
+from amaters_operator.decisions.storage import quarantine
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.manifests import names
 
 ScaleStep = (
-    Wait | AddMember | PromoteMember | RemoveMember | SetReplicas | DeleteClaim | TransferLeadership
+    Wait
+    | AddMember
+    | PromoteMember
+    | RemoveMember
+    | SetReplicas
+    | DeleteClaim
+    | SetAside
+    | DiscardSetAside
+    | TransferLeadership
 )
 
 CAUGHT_UP_ENTRIES = 100
@@ -66,7 +76,7 @@ def pod_count(
     if status.pods:
         return status.pods
     ordinals = [names.ordinal(one.pod) for one in status.members if one.id]
-    kept = [one.ordinal for one in claims if not one.terminating]
+    kept = [one.ordinal for one in claims if not one.terminating and one.since is None]
     ordinals += [one for one in kept if one <= HIGHEST_ORDINAL]
     return max([existing or 0, *(one + 1 for one in ordinals)]) or initial
 
@@ -76,16 +86,13 @@ def next_change(
 ) -> ScaleStep | None:
     """Return the next step towards `wanted` members, or None when they are reached.
 
-    `claims` are the existing volume claims: the volume of a removed member cannot be used again.
-    With `keep_claims` a person deletes it, otherwise the operator does once that is proven.
+    `claims` are the existing volume claims, marked as they should be. With `keep_claims` a person
+    deletes those of removed members, otherwise the operator does when their quarantine is over.
     """
     if observed.replicas is None:
         return None
-    removable = [] if keep_claims else volumes.removable(observed, claims)
-    if removable:
-        first = removable[0]
-        why = "its member was removed" if not first.mark.endswith("/0") else "it was never used"
-        return DeleteClaim(first.name, first.uid, first.ordinal, why)
+    if over := quarantine.deletion(observed, claims, keep=keep_claims):
+        return over
     if observed.replicas == wanted:
         return None
     if observed.members is None:
@@ -102,10 +109,13 @@ def _grow(ordinal: int, observed: Observation, claims: Sequence[Claim]) -> Scale
             "now would only raise the number of votes needed"
         )
     leftover = next((one for one in claims if one.ordinal == ordinal), None)
+    over = ""
     if leftover is not None and (leftover.terminating or leftover.member):
-        return Wait(_why_kept(leftover))
+        if leftover.terminating or not quarantine.of_removed(observed, leftover):
+            return Wait(_why_kept(leftover))
+        over = f"; the data of removed member {leftover.member} is set aside in its volume"
     return SetReplicas(
-        ordinal + 1, f"growing: pod {ordinal} joins {len(observed.voters)} voting members"
+        ordinal + 1, f"growing: pod {ordinal} joins {len(observed.voters)} voting members{over}"
     )
 
 
@@ -236,6 +246,9 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
         if observed.member(ordinal) is not None:
             continue
         node = observed.nodes.get(ordinal)
+        if member := quarantine.may_set_aside(observed, ordinal):
+            why = f"pod {ordinal} has its disk, and joins as a new member"
+            return SetAside(ordinal, member, observed.cluster_id, why)
         if node is not None and node.state is State.REMOVED:
             return Wait(
                 f"pod {ordinal} holds the volume of a member that was removed: delete its volume "

@@ -42,6 +42,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
             _member(pod, observed, result.certificates, misfits.get(pod.name, ""))
             for pod in observed.pods
         ],
+        quarantine=list(result.quarantine),
         upgrade=_upgrade(result),
         bootstrap=result.bootstrap,
         certificates=_certificates(result.certificates),

@@ -13,6 +13,7 @@ from amaters_operator.decisions.pass_result import PassResult
 from amaters_operator.decisions.rolls import compatibility
 from amaters_operator.decisions.status import consent_status, progress
 from amaters_operator.decisions.status.condition import Assessment, condition
+from amaters_operator.decisions.storage import quarantine
 from amaters_operator.manifests import names
 
 
@@ -33,6 +34,8 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
         if backup is not None and backup.others:
             shared = Assessment("True", "OtherClusters", retention.shared(backup.others))
             assessed[ConditionType.BACKUP_PLACE_SHARED] = shared
+    if kept := quarantine.assessment(result.quarantine):
+        assessed[ConditionType.VOLUMES_QUARANTINED] = kept
     if cluster.spec.tls is not None:
         assessed[ConditionType.CERTIFICATES_CURRENT] = _certificates(result)
     now = result.observed.now

@@ -6,6 +6,7 @@ delete it, after the removal of this member was committed, and never a pod's num
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from amaters_operator.decisions.observation import Observation, State
@@ -14,6 +15,16 @@ _UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _EMPTY = frozenset({State.WAITING, State.DISK_LOST})
 """States of a node whose disk belongs to no member yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideData:
+    """What a removed member has left in a volume that another member uses."""
+
+    member: int
+    since: datetime
+    until: datetime | None = None
+    """When it may be deleted; None: when a person does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,16 @@ class Claim:
     owned: bool = False
     """Kubernetes deletes it together with the AmatersCluster."""
     terminating: bool = False
+    since: datetime | None = None
+    """Since when it is out of use, because its member was removed; None while it is in use."""
+    until: datetime | None = None
+    """When it may be deleted; None: when a person does."""
+    undelete: bool = False
+    """A person has asked to keep it."""
+    aside: tuple[SetAsideData, ...] = ()
+    """What removed members have left in the volume."""
+    trouble: str = ""
+    """Why Kubernetes cannot grow its volume; empty without trouble."""
 
     @property
     def member(self) -> int:
@@ -96,20 +117,27 @@ def of_members(observed: Observation, claims: Sequence[Claim]) -> bool:
 
 def removable(observed: Observation, claims: Sequence[Claim]) -> list[Claim]:
     """Return the claims of removed members, and of disks that never belonged to one."""
-    if observed.leader() is None or not observed.cluster_id or observed.replicas is None:
+    if observed.leader() is None or not observed.cluster_id:
         return []
     return [
         claim
         for claim in claims
-        if claim.ordinal >= observed.replicas
-        and not claim.terminating
-        and observed.pod(claim.ordinal) is None
-        and observed.member(claim.ordinal) is None
-        and _of_no_member(observed, claim)
+        if not claim.terminating and _out_of_use(observed, claim) and of_no_member(observed, claim)
     ]
 
 
-def _of_no_member(observed: Observation, claim: Claim) -> bool:
+def _out_of_use(observed: Observation, claim: Claim) -> bool:
+    """Whether no pod and no member is there, nor should be, for which the claim would be."""
+    return (
+        observed.replicas is not None
+        and claim.ordinal >= observed.replicas
+        and observed.pod(claim.ordinal) is None
+        and observed.member(claim.ordinal) is None
+    )
+
+
+def of_no_member(observed: Observation, claim: Claim) -> bool:
+    """Whether its mark names the observed cluster, and none of its members."""
     cluster, _, member = claim.mark.rpartition("/")
     ids = {str(one.id) for one in observed.members or ()}
     return cluster == observed.cluster_id and member not in ids

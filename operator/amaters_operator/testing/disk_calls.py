@@ -1,26 +1,28 @@
 """What a fake node says of its disk, and does with it."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from amaters.admin.cluster import DiskUsage, NodeState, SetAsideData
 from amaters.errors import RefusedError
 
 from amaters_operator.decisions.storage.volumes import amount
 from amaters_operator.kube import kinds
+from amaters_operator.testing.crash_points import CrashPoints
 from amaters_operator.testing.world import NAME, NAMESPACE, World
-
-if TYPE_CHECKING:
-    from amaters_operator.testing.database import FakeDatabase
 
 KEPT_SHARE = 0.05
 """Of the disk: with less, a node refuses writes that add data."""
+
+
+class _Database(Protocol):
+    crash_points: CrashPoints
 
 
 class DiskCalls:
     """The part of a node's admin service that is about its disk."""
 
     __slots__ = ()
-    database: "FakeDatabase"
+    database: _Database
     ordinal: int
 
     async def set_aside(self, member_id: int, *, cluster_id: str) -> None:

@@ -1,11 +1,12 @@
 """The gate and the pre-check: what is disruptive, whose tags are versions, which fit."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.decisions import arbitration
 from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
@@ -20,6 +21,8 @@ from amaters_operator.decisions.actions import (
 from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
 from amaters_operator.decisions.rolls import compatibility, consent
 from amaters_server.node import compatibility as of_servers
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SHUT = [{"schedule": "0 14 * * *", "duration": "1h"}]
@@ -30,7 +33,7 @@ def observe(*, tag: str = "0.3.0", version: str = "0.3.0") -> Observation:
     return Observation(
         now=NOW,
         pods=tuple(
-            Pod(f"orders-{one}", one, f"uid-{one}", "old", f"amaters:{tag}", ready=True)
+            Pod(f"orders-{one}", one, f"uid-{one}", "old", image=f"amaters:{tag}", ready=True)
             for one in range(3)
         ),
         nodes={
@@ -171,3 +174,59 @@ def test_a_target_is_refused_only_where_its_tag_is_certainly_a_version_that_does
 
 def test_a_node_that_is_silent_gives_no_version() -> None:
     assert compatibility.unfit(replace(observe(), nodes={}), "amaters:1.0.0") == ""
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Observation:
+    """Three members of which any pod may be updated, down, silent, terminating or lagging."""
+    made, leader = observe(), draw(st.integers(0, 2))
+    pods, members, nodes = [], [], dict(made.nodes)
+    for pod, member in zip(made.pods, made.members or (), strict=True):
+        at = pod.ordinal
+        ready, silent = draw(st.booleans()), draw(st.integers(0, 3)) == 0
+        changes = {"ready": ready, "terminating": not ready and draw(st.booleans())}
+        since = NOW - timedelta(seconds=draw(st.sampled_from([0, 60, 900])))
+        changes |= {"ready_since": since} if ready else {"unready_since": since}
+        pods.append(replace(pod, revision=draw(st.sampled_from(["old", "new"])), **changes))
+        members.append(replace(member, leader=at == leader, active=draw(st.integers(0, 3)) > 0))
+        state = State.LEADER if at == leader else draw(st.sampled_from([*State]))
+        nodes[at] = replace(nodes[at], state=state, leader_id=leader + 1)
+        if silent:
+            del nodes[at]
+    return replace(made, pods=tuple(pods), members=tuple(members), nodes=nodes)
+
+
+@given(
+    clusters(),
+    st.integers(1, 4),
+    st.sampled_from([{"approval": "Manual"}, {"maintenanceWindows": SHUT}]),
+)
+def test_no_rule_takes_a_healthy_member_down_without_consent(
+    observed: Observation, wanted: int, upgrade: dict
+) -> None:
+    asked = cluster(**upgrade)
+    asked = asked.model_copy(update={"spec": asked.spec.model_copy(update={"replicas": wanted})})
+
+    step = arbitration.arbitrate(asked, observed).step
+
+    assert not isinstance(step, TransferLeadership) or step.urgent
+    if isinstance(step, ReplacePod):
+        pod = next(one for one in observed.pods if one.uid == step.uid)
+        assert not pod.ready
+    if isinstance(step, RemoveMember):
+        member = next(one for one in observed.members if one.id == step.member)
+        assert not observed.participates(member)
+
+
+def test_the_same_clusters_are_changed_with_consent() -> None:
+    """The property above is about something."""
+    assert isinstance(
+        arbitration.arbitrate(cluster(minReadySeconds=0), ready(observe())).step, ReplacePod
+    )
+    waits = arbitration.arbitrate(cluster(approval="Manual", minReadySeconds=0), ready(observe()))
+    assert waits.step.reason == consent.APPROVAL
+
+
+def ready(observed: Observation) -> Observation:
+    pods = tuple(replace(one, ready_since=NOW - timedelta(minutes=5)) for one in observed.pods)
+    return replace(observed, pods=pods)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -226,3 +227,156 @@ def test_chart_and_project_are_of_one_version() -> None:
         facts = yaml.safe_load((ROOT / "charts" / chart / "Chart.yaml").read_text())
         assert facts["appVersion"] == version
         assert facts["version"] == version
+
+
+CHARTS = ("amaters-operator", "amaters-cluster")
+DIGEST = "sha256:" + "0a" * 32
+
+
+def chart_file(chart: str, name: str) -> Path:
+    return ROOT / "charts" / chart / name
+
+
+def schema_parts(schema: dict, path: str = "") -> Iterator[tuple[str, dict]]:
+    for name, part in schema.get("properties", {}).items():
+        yield f"{path}.{name}", part
+        yield from schema_parts(part, f"{path}.{name}")
+        yield from schema_parts(part.get("items", {}), f"{path}.{name}[]")
+
+
+def values_of(chart: str) -> dict:
+    return yaml.safe_load(chart_file(chart, "values.yaml").read_text())
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_value_is_described_and_what_is_no_value_is_refused(chart: str) -> None:
+    schema = json.loads(chart_file(chart, "values.schema.json").read_text())
+    # Kubernetes' own types are passed on: their parts may grow.
+    own = dict(schema_parts(schema))
+
+    assert schema["additionalProperties"] is False
+    assert [path for path, part in own.items() if len(part.get("description", "")) < 5] == []
+    nested = {path: part for path, part in own.items() if "properties" in part}
+    assert nested
+    assert [path for path, part in nested.items() if "additionalProperties" not in part] == []
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_value_of_the_file_is_in_the_schema(chart: str) -> None:
+    schema = json.loads(chart_file(chart, "values.schema.json").read_text())
+
+    def unknown(values: dict, part: dict, path: str = "") -> list[str]:
+        known = part.get("properties")
+        if known is None:
+            return []
+        found = [f"{path}.{name}" for name in values if name not in known]
+        for name, value in values.items():
+            if isinstance(value, dict) and name in known:
+                found += unknown(value, known[name], f"{path}.{name}")
+        return found
+
+    assert unknown(values_of(chart), schema) == []
+
+
+def test_every_value_of_the_operators_schema_is_in_the_file() -> None:
+    """What a person may set is there to be read, with its default."""
+    schema = json.loads(chart_file("amaters-operator", "values.schema.json").read_text())
+    values = values_of("amaters-operator")
+    absent = [name for name in schema["properties"] if name not in values]
+
+    assert absent == ["global"]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize(
+    "wrong",
+    ["unknown=1", "image.repo=a", "image.digest=latest", "image.pullPolicy=Sometimes"],
+)
+def test_a_misspelt_value_is_refused_by_helm(chart: str, wrong: str) -> None:
+    path = str(ROOT / "charts" / chart)
+    done = helm("template", "x", path, "--kube-version", "1.34.0", "--set", wrong)
+
+    assert done.returncode != 0
+    assert wrong.partition("=")[0].rpartition(".")[2] in done.stderr
+
+
+RECOMMENDED = ("name", "instance", "version", "component", "part-of", "managed-by")
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_object_has_the_recommended_labels(chart: str) -> None:
+    values = ["serviceMonitor.enabled=true", "networkPolicy.enabled=true"]
+    objects = rendered(chart, *(values if chart == "amaters-operator" else []))
+
+    for made in objects:
+        worn = made["metadata"]["labels"]
+        assert [one for one in RECOMMENDED if f"app.kubernetes.io/{one}" not in worn] == []
+
+
+def test_the_selector_of_the_operator_is_what_it_was() -> None:
+    """It can never be changed: `helm upgrade` would fail."""
+    [deployment] = [one for one in rendered("amaters-operator") if one["kind"] == "Deployment"]
+
+    assert deployment["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "amaters-operator",
+        "app.kubernetes.io/instance": "op",
+    }
+
+
+def operator_pod(*values: str) -> dict:
+    objects = rendered("amaters-operator", *values)
+    [deployment] = [one for one in objects if one["kind"] == "Deployment"]
+    return deployment["spec"]["template"]
+
+
+def test_the_operator_learns_which_pods_are_its_own() -> None:
+    template = operator_pod()
+    told = {
+        one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"]
+        for one in template["spec"]["containers"][0]["env"]
+    }
+    labels = template["metadata"]["labels"]
+
+    assert told["POD_NAMESPACE"] == "metadata.namespace"
+    for name, label in (("POD_APP", "name"), ("POD_INSTANCE", "instance")):
+        key = f"app.kubernetes.io/{label}"
+        assert told[name] == f"metadata.labels['{key}']"
+        assert key in labels
+    assert told["POD_IP"] == "status.podIP"
+
+
+def test_ids_of_the_operator_are_left_out_where_the_platform_assigns_them() -> None:
+    fixed = operator_pod()["spec"]["securityContext"]
+    free = operator_pod('podSecurity.userIds="Assigned"')["spec"]["securityContext"]
+
+    assert (fixed["runAsUser"], fixed["runAsGroup"]) == (10001, 10001)
+    assert not {"runAsUser", "runAsGroup"} & free.keys()
+    assert free["runAsNonRoot"] is True
+    own = operator_pod('podSecurity={"pod":{"runAsUser":7},"container":{"runAsGroup":8}}')["spec"]
+    assert own["securityContext"]["runAsUser"] == 7
+    assert own["containers"][0]["securityContext"]["runAsGroup"] == 8
+    assert own["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_an_image_is_named_by_its_digest_where_one_is_given() -> None:
+    [container] = operator_pod(f'image.digest="{DIGEST}"')["spec"]["containers"]
+    [made] = rendered("amaters-cluster", f'image.digest="{DIGEST}"', 'image.tag="9"')
+
+    assert container["image"].endswith(f"@{DIGEST}")
+    assert made["spec"]["image"] == f"amaters-server:9@{DIGEST}"
+    made["metadata"]["uid"] = "u"
+    assert AmatersCluster.model_validate(made).spec.image == made["spec"]["image"]
+
+
+def test_the_operators_own_policy_lets_nobody_in_but_those_it_names() -> None:
+    objects = rendered(
+        "amaters-operator", "networkPolicy.enabled=true", "networkPolicy.monitoring=[]"
+    )
+    [policy] = [one for one in objects if one["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["ingress"] == []
+
+    objects = rendered("amaters-operator", "networkPolicy.enabled=true")
+    [policy] = [one for one in objects if one["kind"] == "NetworkPolicy"]
+    [rule] = policy["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert rule["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}

@@ -9,6 +9,8 @@ from amaters_operator.api.spec import ClusterSpec
 
 from tools.generate.schema import Schema, structural
 
+_GLOBAL = {"type": "object", "description": "Values that helm shares between charts; not used."}
+
 
 def values_schema() -> Schema:
     """Return the schema: every field of the spec, with the image taken apart as charts do."""
@@ -17,15 +19,29 @@ def values_schema() -> Schema:
     del properties["image"]
     image = {
         "type": "object",
+        "description": "Image of the database server, which becomes spec.image.",
         "additionalProperties": False,
         "required": ["repository"],
         "properties": {
-            "repository": {"type": "string", "minLength": 1},
-            "tag": {"type": "string"},
+            "repository": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Image of the database server, without tag and digest.",
+            },
+            "tag": {"type": "string", "description": "Its tag; the chart's appVersion when empty."},
+            "digest": {
+                "type": "string",
+                "pattern": "^(sha256:[a-f0-9]{64})?$",
+                "description": "sha256:... of the image; not part of its name when empty.",
+            },
             "pullPolicy": _plain(policy),
         },
     }
-    own = {"name": {"type": "string"}, "global": {"type": "object"}, "image": image}
+    name = {
+        "type": "string",
+        "description": "Name of the AmatersCluster; the name of the release when empty.",
+    }
+    own = {"name": name, "global": _GLOBAL, "image": image}
     return {
         "$schema": "https://json-schema.org/draft-07/schema#",
         "title": "Values of amaters-cluster",
@@ -38,7 +54,8 @@ def values_schema() -> Schema:
 def _plain(part: Schema) -> Schema:
     """Return the schema without Kubernetes' extensions and defaults, strict about names."""
     if part.get("x-kubernetes-int-or-string"):
-        return {"type": ["integer", "string"], "pattern": part["pattern"]}
+        described = {key: part[key] for key in ("description",) if key in part}
+        return {"type": ["integer", "string"], "pattern": part["pattern"]} | described
     plain: dict[str, Any] = {
         key: value
         for key, value in part.items()

@@ -35,8 +35,11 @@ def _schema() -> Manifest:
         ),
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
+            "apiVersion": {
+                "type": "string",
+                "description": f"Group and version of the object: {API_VERSION}.",
+            },
+            "kind": {"type": "string", "description": f"Kind of the object: {ACCESS_KIND}."},
             "metadata": {"type": "object"},
             "spec": without_ruled_patterns(structural(AccessSpec)),
             "status": without_defaults(structural(AccessStatus)),

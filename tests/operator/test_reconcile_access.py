@@ -1,5 +1,6 @@
 """AmatersAccess on a world in memory: given, renewed, taken away, refused, and never leaked."""
 
+import asyncio
 import base64
 import json
 import tomllib
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from amaters_operator.api.access import AmatersAccess
+from amaters_operator.controllers.cluster import AT_REST, ClusterController
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ForbiddenError
 from amaters_operator.manifests import access_secret
@@ -491,6 +493,28 @@ def test_a_cluster_that_is_not_reconciled_holds_up_new_objects_alone(driver: Dri
 
     assert conditions(read(driver, "first"))["Ready"] == "True"
     assert reason(driver, "second") == "ClusterStalled"
+
+
+def test_the_next_pass_is_not_later_than_what_is_due(driver: Driver) -> None:
+    apply(
+        driver, access("reports", user={"name": "reporter", "renewAfter": "10d", "overlap": "2d"})
+    )
+    in_force(driver, "reports")
+    controller = ClusterController(driver.kube, driver.database, instance="test")
+
+    def pause() -> timedelta:
+        found = asyncio.run(controller.reconcile("shop", "orders"))
+        driver.world.step(0)
+        return found
+
+    assert pause() == AT_REST
+    driver.world.now = read(driver, "reports").status.renews_at - timedelta(seconds=9)
+    assert pause() == timedelta(seconds=9)
+    driver.world.now += timedelta(seconds=9)
+    pauses = [pause() for _ in range(5)]
+    assert "next-api-key" not in secret(driver), "the steps of a renewal follow each other"
+    assert max(pauses[:3]) <= timedelta(seconds=2)
+    assert pauses[3:] == [AT_REST] * 2
 
 
 def test_nothing_is_written_at_rest(driver: Driver) -> None:

@@ -213,13 +213,14 @@ class ClusterController:
         await self._reporter.status(current.cluster, status)
         for wait in decision.deferred:
             await self._reporter.state(current.cluster, wait.reason, wait.because)
-        await self._accesses.report(current.accesses, current.behind)
+        due = await self._accesses.report(current.accesses, current.behind)
         for note in result.notes:
             await self._reporter.state(current.cluster, disruption_budgets.TWO, note)
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
         calm = current.formed and current.reloaded.done
-        return AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
+        pause = AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
+        return min(pause, due)
 
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""

@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from amaters_operator.manifests.grants import Grant
 from amaters_operator.manifests.names import Manifest
 
 _log = logging.getLogger(__name__)
+_NEVER, _SOON = timedelta.max, timedelta(seconds=2)
 _AT_ONCE = 8
 """Secrets that are read at the same time."""
 
@@ -83,13 +84,22 @@ class Accesses:
 
         return Found((*invalid, *await asyncio.gather(*map(outcome, read))))
 
-    async def report(self, found: Found, behind: str) -> None:
-        """Write the statuses that say anything new.
+    async def report(self, found: Found, behind: str) -> timedelta:
+        """Write the statuses that say anything new; return when another pass is due at the latest.
 
         `behind` says which nodes have not loaded the newest configuration.
         """
+        pauses = [_NEVER]
         for one in found.outcomes:
-            await self._write(one.access, reports.status(one, behind, self.kube.now()))
+            now = self.kube.now()
+            status = reports.status(one, behind, now)
+            await self._write(one.access, status)
+            if status.keys != one.access.status.keys:
+                # A renewal may go on: every node knows the next key.
+                pauses.append(_SOON)
+            elif one.due is not None and one.refusal is None:
+                pauses.append(max(one.due - now, _SOON))
+        return min(pauses)
 
     async def without_cluster(self, namespace: str, name: str) -> None:
         """Report that objects name a cluster that is not there."""
@@ -136,7 +146,8 @@ class Accesses:
         if keys is None:
             return Outcome(access, refusal=problem)
         given = grants.grant(access, keys.hashes(access.name))
-        return Outcome(access, given, problem, renewal.renews_at(user, keys))
+        renews_at, due = renewal.renews_at(user, keys), renewal.due(user, keys)
+        return Outcome(access, given, problem, renews_at, due)
 
     async def _renewed(
         self, access: AmatersAccess, found: Manifest | None, keys: Keys | None, now: datetime

@@ -33,6 +33,11 @@ def next_keys(
     return keys
 
 
+def due(user: UserSpec, keys: Keys) -> datetime:
+    """Return when the Secret has to change next, if nothing but time goes by."""
+    return keys.previous_ends or renews_at(user, keys)
+
+
 def renews_at(user: UserSpec, keys: Keys) -> datetime:
     """Return when the key is due to be replaced."""
     return keys.issued + period(user.renew_after)

@@ -29,6 +29,8 @@ class Outcome:
     refusal: Refusal | None = None
     """Why; or, with a grant, why its key is not renewed."""
     renews_at: datetime | None = None
+    due: datetime | None = None
+    """When its Secret has to change next."""
 
 
 def behind(

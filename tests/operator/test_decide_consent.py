@@ -183,6 +183,12 @@ def clusters(draw: st.DrawFn) -> Observation:
     pods, members, nodes = [], [], dict(made.nodes)
     for pod, member in zip(made.pods, made.members or (), strict=True):
         at = pod.ordinal
+        if draw(st.booleans()):
+            pods.append(replace(pod, ready_since=NOW - timedelta(minutes=5)))
+            members.append(replace(member, leader=at == leader))
+            role = State.LEADER if at == leader else State.FOLLOWER
+            nodes[at] = replace(nodes[at], state=role, leader_id=leader + 1)
+            continue
         ready, silent = draw(st.booleans()), draw(st.integers(0, 3)) == 0
         changes = {"ready": ready, "terminating": not ready and draw(st.booleans())}
         since = NOW - timedelta(seconds=draw(st.sampled_from([0, 60, 900])))

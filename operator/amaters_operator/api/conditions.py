@@ -19,6 +19,8 @@ class ConditionType(StrEnum):
     UPGRADE_IN_PROGRESS = "UpgradeInProgress"
     ROLLOUT_STUCK = "RolloutStuck"
     APPROVAL_REQUIRED = "ApprovalRequired"
+    PAUSED = "Paused"
+    HIBERNATED = "Hibernated"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     BACKUP_PLACE_SHARED = "BackupPlaceShared"
     VOLUMES_QUARANTINED = "VolumesQuarantined"

@@ -225,6 +225,19 @@ class ClusterSpec(ApiModel):
             "5 of two; an even number survives no more than the odd one below it."
         ),
     )
+    paused: bool = Field(
+        default=False,
+        description=(
+            "Observe and report only while true: the operator changes, heals and backs up nothing."
+        ),
+    )
+    hibernate: bool = Field(
+        default=False,
+        description=(
+            "Run no pod while true. Volumes, members and objects stay, and the cluster is back with "
+            "the same data afterwards. Scheduled backups are skipped meanwhile."
+        ),
+    )
     storage: StorageSpec = Field(default=StorageSpec(), description="The volume of each member.")
     resources: ResourcesSpec = Field(
         default=ResourcesSpec(), description="CPU and memory of each member's pod."

@@ -22,6 +22,9 @@ class Phase(StrEnum):
     UPGRADE_STUCK = "UpgradeStuck"
     DEGRADED = "Degraded"
     UNAVAILABLE = "Unavailable"
+    PAUSED = "Paused"
+    HIBERNATING = "Hibernating"
+    HIBERNATED = "Hibernated"
     INVALID = "Invalid"
 
 
@@ -91,6 +94,13 @@ class RestoreStatus(ApiModel):
         default="",
         description="Generation of the spec and version of the Secret that the last attempt used.",
     )
+
+
+class TransferStatus(ApiModel):
+    """The latest transfer of leadership that a person asked for."""
+
+    request: str = Field(description="Value of the annotation amaters.io/transfer.")
+    message: str = Field(default="", description="What came of it.")
 
 
 class UpgradeStatus(ApiModel):
@@ -228,6 +238,9 @@ class ClusterStatus(ApiModel):
     approval: ApprovalStatus | None = Field(default=None, description="Which approvals count.")
     maintenance: MaintenanceStatus | None = Field(
         default=None, description="The maintenance windows now."
+    )
+    transfer: TransferStatus | None = Field(
+        default=None, description="The latest transfer of leadership that was asked for."
     )
     bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster started.")
     restore: RestoreStatus | None = Field(

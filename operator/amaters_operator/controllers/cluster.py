@@ -7,6 +7,7 @@ between any two lines is therefore only a pass that ends early.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal
 
 from amaters.errors import AmatersError, RefusedError, UnavailableError
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ from amaters_operator.controllers.reload import Reloaded, reload
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import arbitration, bootstrap
+from amaters_operator.decisions import arbitration, bootstrap, hold
 from amaters_operator.decisions.access import reports
 from amaters_operator.decisions.actions import (
     SetReplicas,
@@ -35,6 +36,7 @@ from amaters_operator.decisions.actions import (
 )
 from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.membership import scale
+from amaters_operator.decisions.membership.transfer import transfer
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
@@ -167,20 +169,22 @@ class ClusterController:
         logins = await login_secrets(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         claims = await self._claims.find(cluster)
-        accesses = await self._accesses.find(cluster)
+        accesses = await self._accesses.find(cluster, write=not cluster.spec.paused)
         shape = replace(
             _shape(cluster, record, existing, claims),
             login_secrets=logins.versions,
             grants=accesses.grants,
             home=self._home,
         )
-        applied = await self._applier.apply(cluster, shape, existing)
+        applied = Applied(existing)
+        if not cluster.spec.paused:
+            applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._report_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.observe_with(nodes, applied.statefulset)
         files = config.digests(cluster, record.initial_members, logins.versions, accesses.grants)
-        reloaded = await reload(nodes, observed, secret, files)
+        reloaded = await reload(nodes, observed, secret, files, act=not cluster.spec.paused)
         record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
         return Pass(
             cluster,
@@ -199,7 +203,9 @@ class ClusterController:
 
     async def _advance(self, current: Pass) -> timedelta:
         """Decide, act once, and report; return when the next pass is due."""
-        refused = await self._claims.reconcile(current.cluster, current.claims, current.marked)
+        refused: list[Blocked] = []
+        if not current.cluster.spec.paused:
+            refused = await self._claims.reconcile(current.cluster, current.claims, current.marked)
         webhook = await unusable_webhook(self._kube, current.cluster)
         blocked = [*current.blocked(), *refused, *webhook]
         decision = await self._decide(current)
@@ -211,6 +217,7 @@ class ClusterController:
         result = _result(current, decision, blocked)
         status = cluster_status.cluster_status(current.cluster, result)
         await self._reporter.status(current.cluster, status)
+        await self._report_transfer(current)
         for wait in decision.deferred:
             await self._reporter.state(current.cluster, wait.reason, wait.because)
         due = await self._accesses.report(current.accesses, current.behind)
@@ -221,6 +228,15 @@ class ClusterController:
         calm = current.formed and current.reloaded.done
         pause = AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
         return min(pause, due)
+
+    async def _report_transfer(self, current: Pass) -> None:
+        """Report once how a transfer that was asked for has ended."""
+        asked = transfer(current.cluster, current.observed)
+        if asked.status is None or asked.status == current.cluster.status.transfer:
+            return
+        reason = "TransferRefused" if asked.refused else "Transferred"
+        kind: Literal["Normal", "Warning"] = "Warning" if asked.refused else "Normal"
+        await self._reporter.event(current.cluster, reason, asked.status.message, kind=kind)
 
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""
@@ -233,11 +249,12 @@ class ClusterController:
             if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = Decision(wait, decision.roll)
-        return arbitration.permitted(
-            decision,
+        decision = arbitration.permitted(
+            arbitration.asked(decision, transfer(cluster, current.observed)),
             formed=current.formed,
             secret_problem=current.certificate_problem or current.logins.problem,
         )
+        return hold.held(cluster, current.observed, decision)
 
     async def _act(self, step: Step | None, current: Pass) -> Blocked | None:
         """Take the action, if the step is one; return what prevented it, if anything."""
@@ -326,6 +343,7 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
         reloading=current.reloaded.configuration,
         quarantine=tuple(quarantine.listed(current.marked)),
+        transfer=transfer(cluster, observed).status,
         growing=volumes.growing(current.claims),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
@@ -354,6 +372,7 @@ def _shape(
         replicas=scale.pod_count(cluster.status, spec.get("replicas"), initial, claims),
         initial_members=tuple(record.initial_members),
         formed=bool(record.cluster_id),
+        hibernates=cluster.spec.hibernate,
         volume_size=size,
         serves_clients=bootstrap.serves_clients(cluster.spec.bootstrap, record),
         restart_token=_restart_token(cluster, spec),

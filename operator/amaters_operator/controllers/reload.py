@@ -42,19 +42,26 @@ class Reloaded:
 
 
 async def reload(
-    nodes: Nodes, observed: Observation, secret: TlsSecret, files: frozenset[str]
+    nodes: Nodes,
+    observed: Observation,
+    secret: TlsSecret,
+    files: frozenset[str],
+    *,
+    act: bool = True,
 ) -> Reloaded:
     """Ask every node that is behind in file or certificate to reload, each once.
 
     `files` are the digests of the configuration files that are current. Nodes that report no
-    digest, or take no part yet, are not behind in that.
+    digest, or take no part yet, are not behind in that. Without `act` nobody is asked.
     """
     old_file = [pod for pod in observed.pods if _has_old_file(observed, pod, files)]
     presented = await _presented(nodes, observed, secret)
     state = None if secret.leaf is None else rotation_state(secret.leaf.serial, presented)
     old_certificate = () if state is None else state.reload
     behind = [pod for pod in observed.pods if pod in old_file or pod.name in old_certificate]
-    answers = await asyncio.gather(*(_reload(nodes, pod) for pod in behind))
+    answers = [""] * len(behind)
+    if act:
+        answers = await asyncio.gather(*(_reload(nodes, pod) for pod in behind))
     problems = {pod.name: problem for pod, problem in zip(behind, answers, strict=True) if problem}
     certificates = None
     if secret.leaf is not None:

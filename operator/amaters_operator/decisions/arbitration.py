@@ -23,6 +23,7 @@ from amaters_operator.decisions.actions import (
     Wait,
 )
 from amaters_operator.decisions.membership import scale
+from amaters_operator.decisions.membership.transfer import Transfer
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.rolls import consent, upgrade
 from amaters_operator.decisions.rolls.consent import Consent
@@ -86,6 +87,14 @@ def _next(
     if roll is not None and not policy.paused and not consent.waits(roll):
         return Decision(roll, roll, scaling)
     return Decision(scaling or roll, roll, scaling)
+
+
+def asked(decision: Decision, request: Transfer) -> Decision:
+    """Return the decision with what a person asked for: it comes before all but healing."""
+    waits = isinstance(request.step, Wait)
+    if request.step is None or _heals(decision.step) or (waits and decision.step is not None):
+        return decision
+    return replace(decision, step=request.step)
 
 
 def permitted(decision: Decision, *, formed: bool, secret_problem: str) -> Decision:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaters_operator.api.status import BootstrapStatus, QuarantinedVolume
+from amaters_operator.api.status import BootstrapStatus, QuarantinedVolume, TransferStatus
 from amaters_operator.decisions.actions import Stuck
 from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.certificates import Rotation
@@ -36,6 +36,8 @@ class PassResult:
     """Why the operator cannot ask the nodes, when its own certificate is the reason."""
     pods: int = 0
     """Pods that the StatefulSet is to run from now on."""
+    transfer: TransferStatus | None = None
+    """The latest transfer of leadership that was asked for and served."""
     reloading: str = ""
     """Which nodes have yet to load the newest configuration file; empty when all have."""
     quarantine: tuple[QuarantinedVolume, ...] = ()

@@ -38,6 +38,8 @@ class Shape:
     """The database has formed: from now on a node with an empty disk can only join."""
     volume_size: str
     """Size in the StatefulSet's claim template, which can never be changed."""
+    hibernates: bool = False
+    """No pod runs for now, however many there are."""
     serves_clients: bool = True
     """False while a backup is loaded into a new cluster: no client reads half of it."""
     restart_token: str = ""

@@ -13,7 +13,7 @@ def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
         "kind": "StatefulSet",
         "metadata": names.metadata(cluster, cluster.name),
         "spec": {
-            "replicas": shape.replicas,
+            "replicas": 0 if shape.hibernates else shape.replicas,
             "serviceName": names.peers_service(cluster),
             # Members wait for each other to form the cluster, so they must start together.
             "podManagementPolicy": "Parallel",

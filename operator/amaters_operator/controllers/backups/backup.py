@@ -72,6 +72,8 @@ class BackupController:
             return None
         if isinstance(cluster, InvalidCluster):
             return _AT_REST  # ClusterController reports it
+        if cluster.spec.paused or cluster.spec.hibernate:
+            return _AT_REST
         if cluster.spec.backup is None:
             await self._refuse(cluster)
             return _AT_REST

@@ -69,6 +69,8 @@ class RestoreController:
             return None
         if isinstance(cluster, InvalidCluster):
             return _AT_REST  # ClusterController reports it
+        if cluster.spec.paused or cluster.spec.hibernate:
+            return _AT_REST
         status = cluster.status.restore or RestoreStatus()
         keys = await store_keys(self._kube, cluster)
         action = bootstrap.next_restore(

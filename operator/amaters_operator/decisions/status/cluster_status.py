@@ -9,7 +9,7 @@ from amaters_operator.api.status import (
     Phase,
     UpgradeStatus,
 )
-from amaters_operator.decisions import pod_problems
+from amaters_operator.decisions import hold, pod_problems
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
@@ -28,7 +28,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
     misfits = _misfits(cluster, observed)
     made = ClusterStatus(
         observed_generation=cluster.metadata.generation,
-        phase=_phase(cluster, result),
+        phase=hold.phase(cluster, observed) or _phase(cluster, result),
         replicas=len(observed.pods),
         volume_size=result.volume_size,
         pods=result.pods,
@@ -44,6 +44,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         ],
         quarantine=list(result.quarantine),
         upgrade=_upgrade(result),
+        transfer=result.transfer,
         bootstrap=result.bootstrap,
         certificates=_certificates(result.certificates),
         conditions=settle(conditions.all_of(cluster, result), cluster.status.conditions),

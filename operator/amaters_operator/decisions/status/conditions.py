@@ -6,7 +6,7 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.api.status import BackupStatus
-from amaters_operator.decisions import pod_problems
+from amaters_operator.decisions import hold, pod_problems
 from amaters_operator.decisions.backup import retention
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import PassResult
@@ -28,6 +28,13 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
         ConditionType.ROLLOUT_STUCK: progress.stuck(result),
         ConditionType.APPROVAL_REQUIRED: consent_status.approval_required(result.decision),
     }
+    held = {
+        ConditionType.PAUSED: hold.paused(cluster),
+        ConditionType.HIBERNATED: hold.hibernated(cluster, result.observed),
+    }
+    assessed |= {kind: one for kind, one in held.items() if one is not None}
+    if cluster.spec.hibernate:
+        assessed |= hold.asleep(cluster, result.observed)
     if cluster.spec.backup is not None:
         backup = cluster.status.backup
         assessed[ConditionType.BACKUP_SUCCEEDED] = _backed_up(backup)

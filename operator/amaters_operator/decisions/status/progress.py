@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import ConditionType
 from amaters_operator.api.status import RestoreStatus
-from amaters_operator.decisions import pod_problems
+from amaters_operator.decisions import hold, pod_problems
 from amaters_operator.decisions.actions import Step, Stuck, Wait
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
@@ -41,7 +41,7 @@ def restoring(cluster: AmatersCluster, uri: str) -> str:
 
 def reconciling(cluster: AmatersCluster, result: PassResult) -> Assessment:
     """Say whether the cluster is on its way to what the spec says, and by which step."""
-    assessed = _under_way(cluster, result)
+    assessed = hold.reconciling(cluster, result.decision.step) or _under_way(cluster, result)
     return assessed._replace(message="; ".join((assessed.message, *result.notes)))
 
 
@@ -113,6 +113,6 @@ def _lasting(cluster: AmatersCluster, result: PassResult) -> Iterator[Blocked]:
     if result.stuck is not None:
         yield Blocked("PodNotReady", result.stuck.because)
         return
-    for problem in pod_problems.all_of(cluster, result.observed):
+    for problem in () if cluster.spec.hibernate else pod_problems.all_of(cluster, result.observed):
         if problem.final or not result.bootstrap.cluster_id:
             yield Blocked(problem.reason, f"{problem.pod}: {problem.text}")

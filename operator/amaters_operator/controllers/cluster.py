@@ -10,18 +10,23 @@ from datetime import timedelta
 from typing import Literal
 
 from amaters.errors import AmatersError, RefusedError, UnavailableError
-from pydantic import ValidationError
 
 from amaters_operator import manifests
 from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
-from amaters_operator.api.status import BootstrapStatus, ClusterStatus, Phase
+from amaters_operator.api.status import BootstrapStatus
 from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims, marked
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
-from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.pass_context import (
+    InvalidCluster,
+    Nodes,
+    bootstrap_record,
+    fetch_cluster,
+)
+from amaters_operator.controllers.rejections import Rejections
 from amaters_operator.controllers.reload import Reloaded, reload
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
@@ -41,7 +46,6 @@ from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
 from amaters_operator.decisions.status import cluster_status, progress
-from amaters_operator.decisions.status.condition import Assessment, rejected
 from amaters_operator.decisions.storage import quarantine, volumes
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
@@ -146,6 +150,7 @@ class ClusterController:
         self._reporter = Reporter(kube, instance)
         self._claims = Claims(kube, self._reporter)
         self._accesses = Accesses(kube)
+        self._rejections = Rejections(kube, self._reporter, self._accesses)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when the next is due, or None when the cluster is gone."""
@@ -154,7 +159,7 @@ class ClusterController:
             await self._accesses.without_cluster(namespace, name)
             return None
         if isinstance(cluster, InvalidCluster):
-            await self._report_invalid(cluster.raw, cluster.error)
+            await self._rejections.invalid(cluster)
             return AT_REST
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
         if statefulset is not None and foreign_owner(cluster, statefulset):
@@ -164,7 +169,9 @@ class ClusterController:
 
     async def _observe(self, cluster: AmatersCluster, existing: Manifest | None) -> Pass | None:
         """Apply the objects and look at what there is; None when the cluster's name is taken."""
-        record = bootstrap.restored(await self._bootstrap_record(cluster), cluster.status.restore)
+        record = bootstrap.restored(
+            await bootstrap_record(self._kube, cluster), cluster.status.restore
+        )
         secret = await tls_secret(self._kube, cluster)
         logins = await login_secrets(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
@@ -180,7 +187,7 @@ class ClusterController:
         if not cluster.spec.paused:
             applied = await self._applier.apply(cluster, shape, existing)
         if applied.foreign and applied.statefulset is None:
-            await self._report_taken(cluster, applied.foreign)
+            await self._rejections.name_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.observe_with(nodes, applied.statefulset)
         files = config.digests(cluster, record.initial_members, logins.versions, accesses.grants)
@@ -280,54 +287,6 @@ class ClusterController:
         await self._reporter.event(current.cluster, reason, str(step))
         return None
 
-    async def _bootstrap_record(self, cluster: AmatersCluster) -> BootstrapStatus:
-        """Return how the cluster started: by the status, else the ConfigMap, else a first record.
-
-        The ConfigMap is applied before the first pod exists, so no crash can lose it.
-        """
-        recorded = cluster.status.bootstrap
-        in_config_map = None
-        if recorded is None or not recorded.initial_members:
-            in_config_map = await self._members_in_config_map(cluster)
-        return bootstrap.record(
-            recorded, desired=manifests.initial_members(cluster), in_config_map=in_config_map
-        )
-
-    async def _members_in_config_map(self, cluster: AmatersCluster) -> tuple[str, ...] | None:
-        """Return the initial members that an existing ConfigMap names."""
-        existing = await self._kube.get(
-            kinds.CONFIG_MAP, cluster.namespace, names.config_map(cluster)
-        )
-        notes = ((existing or {}).get("metadata") or {}).get("annotations") or {}
-        text = notes.get(names.INITIAL_MEMBERS_ANNOTATION, "")
-        return tuple(text.split(",")) if text else None
-
-    async def _report_taken(self, cluster: AmatersCluster, why: str) -> None:
-        """Report that the StatefulSet has another owner."""
-        ready = Assessment("False", "NameTaken", f"{why}. Until then nothing is changed")
-        await self._report_rejected(cluster, ready)
-
-    async def _report_invalid(self, raw: Manifest, error: ValidationError) -> None:
-        """Report what is wrong with a spec that the API server accepted."""
-        bare = {key: value for key, value in raw.items() if key not in ("spec", "status")}
-        cluster = AmatersCluster.model_validate(bare | {"spec": {"image": "none"}})
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        text = f"{where}: {first['msg']}: correct the spec; until then nothing is changed"
-        # What the status has recorded of the cluster stays: it outlives any spec.
-        known = cluster.model_copy(update={"status": _recorded(raw)})
-        await self._report_rejected(known, Assessment("Unknown", "InvalidSpec", text))
-
-    async def _report_rejected(self, cluster: AmatersCluster, ready: Assessment) -> None:
-        conditions = rejected(cluster, ready, self._kube.now())
-        update = {
-            "phase": Phase.INVALID,
-            "conditions": conditions,
-            "observed_generation": cluster.metadata.generation,
-        }
-        await self._reporter.status(cluster, cluster.status.model_copy(update=update))
-        await self._accesses.held(cluster, ready.message)
-
 
 def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassResult:
     cluster, observed, step = current.cluster, current.observed, decision.step
@@ -348,13 +307,6 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
     )
-
-
-def _recorded(raw: Manifest) -> ClusterStatus:
-    try:
-        return ClusterStatus.model_validate(raw.get("status") or {})
-    except ValidationError:
-        return ClusterStatus()
 
 
 def _shape(

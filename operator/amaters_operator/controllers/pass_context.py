@@ -9,8 +9,11 @@ from amaters.errors import AccessDeniedError
 from amaters.transport.tls import TlsMaterial
 from pydantic import ValidationError
 
+from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.status import BootstrapStatus
 from amaters_operator.database.port import Admin, Database, NodeAddress
+from amaters_operator.decisions import bootstrap
 from amaters_operator.decisions.observation import Pod
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
@@ -90,3 +93,25 @@ async def _is_administrator(admin: Admin) -> bool:
     except AccessDeniedError:
         return False
     return True
+
+
+async def bootstrap_record(kube: KubeApi, cluster: AmatersCluster) -> BootstrapStatus:
+    """Return how the cluster started: by the status, else the ConfigMap, else a first record.
+
+    The ConfigMap is applied before the first pod exists, so no crash can lose it.
+    """
+    recorded = cluster.status.bootstrap
+    in_config_map = None
+    if recorded is None or not recorded.initial_members:
+        in_config_map = await _members_in_config_map(kube, cluster)
+    return bootstrap.record(
+        recorded, desired=manifests.initial_members(cluster), in_config_map=in_config_map
+    )
+
+
+async def _members_in_config_map(kube: KubeApi, cluster: AmatersCluster) -> tuple[str, ...] | None:
+    """Return the initial members that an existing ConfigMap names."""
+    existing = await kube.get(kinds.CONFIG_MAP, cluster.namespace, names.config_map(cluster))
+    notes = ((existing or {}).get("metadata") or {}).get("annotations") or {}
+    text = notes.get(names.INITIAL_MEMBERS_ANNOTATION, "")
+    return tuple(text.split(",")) if text else None

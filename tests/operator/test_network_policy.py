@@ -17,6 +17,7 @@ from amaters_operator.manifests.network.policy import network_policy
 from amaters_operator.testing import Driver
 from amaters_operator.testing.world import NAME, NAMESPACE
 from pydantic import ValidationError
+from testbed.policies import selects_labels as selects
 
 OPERATOR = manifests.OperatorPods(
     "systems", {"app.kubernetes.io/name": "amaters-operator", "app.kubernetes.io/instance": "op"}
@@ -39,23 +40,6 @@ def cluster(**policy) -> AmatersCluster:
             "spec": {"image": "amaters:1", "networkPolicy": {"enabled": True} | policy},
         }
     )
-
-
-def selects(selector: dict, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector selects; an empty one selects everything."""
-    if not selector.get("matchLabels", {}).items() <= labels.items():
-        return False
-    for one in selector.get("matchExpressions", []):
-        there, values = labels.get(one["key"]), one.get("values", [])
-        found = {
-            "In": there in values,
-            "NotIn": there not in values,
-            "Exists": there is not None,
-            "DoesNotExist": there is None,
-        }
-        if not found[one["operator"]]:
-            return False
-    return True
 
 
 def is_peer(peer: dict, source: Source, own_namespace: str) -> bool:

@@ -102,6 +102,19 @@ def cluster(**spec: object) -> dict:
     }
 
 
+def window(schedule: str, duration: str, **more: str) -> dict:
+    one = {"schedule": schedule, "duration": duration} | more
+    return {"upgrade": {"maintenanceWindows": [one]}}
+
+
+@pytest.mark.parametrize("duration", ["4h", "90m", "1h30m", "45s"])
+@pytest.mark.usefixtures("crds")
+def test_a_maintenance_window_is_accepted(server: ApiServer, duration: str) -> None:
+    spec = window("30 1,13 * * mon-fri", duration, timeZone="Europe/Berlin")
+
+    assert server.refuses([cluster(**spec)]) == ""
+
+
 @pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize(
     ("spec", "said"),
@@ -122,6 +135,13 @@ def cluster(**spec: object) -> dict:
         ),
         ({"podSecurity": {"userIds": "Random"}}, 'supported values: "Fixed", "Assigned"'),
         ({"podSecurity": {"container": {"runAsUser": -1}}}, "greater than or equal to 0"),
+        ({"upgrade": {"approval": "Never"}}, 'supported values: "Automatic", "Manual"'),
+        (window("0 2 * *", "4h"), "write five fields"),
+        (window("0 25 * * *", "4h"), "write five fields"),
+        (window("0 2 * * sat", "0h"), "write a time above zero in hours, minutes and seconds"),
+        (window("0 2 * * sat", "4 hours"), "write a time above zero in hours"),
+        (window("0 2 * * sat", "4h", timeZone="Local"), "write an IANA time zone"),
+        ({"upgrade": {"maintenanceWindows": [{"schedule": "0 2 * * *"}]}}, "duration"),
     ],
 )
 def test_what_means_nothing_is_refused_at_once(server: ApiServer, spec: dict, said: str) -> None:

@@ -156,6 +156,38 @@ def test_an_edit_in_the_middle_of_an_approved_roll_needs_another_approval(driver
     assert driver.most_down == 1
 
 
+@pytest.mark.parametrize("hold", ["paused", "hibernate"])
+def test_what_a_person_holds_keeps_its_plan_and_its_approval(driver: Driver, hold: str) -> None:
+    driver.world.edit(image="amaters:2")
+    plan = waiting(driver)
+    driver.world.edit(**{hold: True})
+    driver.passes(10)
+    held = driver.world.cluster()
+
+    assert held.status.plan == plan
+    assert condition(held, "ApprovalRequired").status == "True"
+    driver.world.annotate(approve=plan)
+    driver.passes(2)
+    driver.world.edit(**{hold: False})
+    assert driver.settled().status.image == "amaters:2"
+
+
+def test_a_roll_that_is_paused_in_its_middle_goes_on_under_the_same_approval(
+    driver: Driver,
+) -> None:
+    driver.world.edit(image="amaters:2")
+    driver.world.annotate(approve=waiting(driver))
+    driver.until(lambda one: one.status.upgrade.progress == "1/3")
+    driver.world.edit(paused=True)
+    driver.passes(10)
+    before = disturbed(driver)
+    driver.passes(10)
+    assert disturbed(driver) == before
+
+    driver.world.edit(paused=False)
+    assert driver.settled().status.image == "amaters:2"
+
+
 def test_no_approval_is_used_twice(driver: Driver) -> None:
     """There and back and there again: the annotation of the first time is still there."""
     driver.world.edit(image="amaters:2")

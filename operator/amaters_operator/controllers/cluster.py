@@ -255,7 +255,7 @@ class ClusterController:
             claims = marked(cluster, again, claims, formed=current.formed)
             if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
-                decision = Decision(wait, decision.roll)
+                decision = replace(decision, step=wait, scaling=None)
         decision = arbitration.permitted(
             arbitration.asked(decision, transfer(cluster, current.observed)),
             formed=current.formed,

@@ -22,9 +22,10 @@ def held(cluster: AmatersCluster, observed: Observation, decision: Decision) -> 
     """Return the decision that is left of this one."""
     if cluster.spec.paused:
         would = "" if decision.step is None else f". Without it, the next step is: {decision.step}"
-        return Decision(Wait(f"spec.paused is set: nothing is changed{would}", PAUSED))
+        wait = Wait(f"spec.paused is set: nothing is changed{would}", PAUSED)
+        return Decision(wait, consent=decision.consent)
     if cluster.spec.hibernate:
-        return Decision(_stopping(observed))
+        return Decision(_stopping(observed), consent=decision.consent)
     return decision
 
 

@@ -17,7 +17,8 @@ from amaters_operator.decisions.status.condition import Assessment
 def added(status: ClusterStatus, before: ClusterStatus, asked: Consent | None) -> ClusterStatus:
     """Return the status with these parts; what is not known now stays as it was."""
     if asked is None:
-        return status
+        kept = ("plan", "pending_actions", "approval", "maintenance")
+        return status.model_copy(update={name: getattr(before, name) for name in kept})
     plan, windows = asked.plan, asked.windows
     known = before.approval or ApprovalStatus()
     previous = known.previous if plan is None else plan.previous

@@ -11,7 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "operations"
 PAGES = sorted(FOLDER.glob("*.md"))
 PARTS = ("Symptom", "Cause", "Check", "What to do", "Verify")
-REFERENCE = {"README.md", "access.md", "alerts.md", "holding.md", "leadership.md", "volumes.md"}
+REFERENCE = {
+    "README.md",
+    "access.md",
+    "air-gap.md",
+    "alerts.md",
+    "holding.md",
+    "leadership.md",
+    "networks.md",
+    "openshift.md",
+    "upgrade-the-operator.md",
+    "volumes.md",
+}
 """Pages that describe something instead of mending it."""
 INLINE = re.compile(r"`([^`\n]+)`")
 METRIC = re.compile(r"\bamaters_[a-z_]+\b")

@@ -25,7 +25,7 @@ NATIVE := $(VENV)/.native
 STAGE  := tools/stage.sh
 
 NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/target/*')
-PACKAGES := client/amaters server/amaters_server operator/amaters_operator
+PACKAGES := client/amaters server/amaters_server operator/amaters_operator operator/amaters_kubectl
 CHECKED  := $(PACKAGES) tests tools demo bench
 
 .PHONY: help setup demo test test-fast check fix faults e2e e2e-from demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \

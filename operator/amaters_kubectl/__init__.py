@@ -1,0 +1,1 @@
+"""`kubectl amaters`: look at AmatersClusters and act on them, through kubectl alone."""

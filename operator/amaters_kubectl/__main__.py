@@ -1,0 +1,5 @@
+"""`python -m amaters_kubectl`."""
+
+from amaters_kubectl.entry import main
+
+main()

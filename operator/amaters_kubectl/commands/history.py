@@ -1,0 +1,78 @@
+"""`kubectl amaters history`: what happened, by time."""
+
+from datetime import datetime
+
+import click
+
+from amaters_kubectl import call as calls
+from amaters_kubectl.call import Call
+from amaters_kubectl.cluster import history as histories
+from amaters_kubectl.cluster.history import Happening
+from amaters_kubectl.cluster.view import ClusterView
+from amaters_kubectl.documented import Documented
+from amaters_kubectl.screens.lines import Styled, age, at, folded, styled
+
+_STYLES = {"Warning": "warn", "Status": "strong"}
+
+
+@click.command(
+    "history",
+    cls=Documented,
+    examples=(
+        "kubectl amaters history orders -n shop",
+        "kubectl amaters history orders --since 2h --warnings",
+    ),
+)
+@calls.cluster_argument
+@click.option("--since", metavar="TIME", help="Only what is newer, such as 90m, 2h or 3d.")
+@click.option("--warnings", is_flag=True, help="Only warnings.")
+@calls.connection
+@calls.formats
+@calls.pass_call
+def history(call: Call, name: str | None, *, since: str | None, warnings: bool) -> None:
+    """Show events of the cluster, its pods and volumes, and the changes that its status remembers.
+
+    Kubernetes forgets events after about an hour; conditions keep the time of their last change.
+    """
+    now = calls.now()
+    after = _after(since, now)
+    cluster = call.cluster(name)
+    found = histories.history(cluster, call.kubectl.items("events"), since=after)
+    if warnings:
+        found = [one for one in found if one.kind == "Warning"]
+    if call.format:
+        facts = histories.facts(found)
+        call.value({"name": cluster.name, "namespace": cluster.namespace, "history": facts})
+    else:
+        call.show(history_screen(cluster, found, now=now, columns=call.columns))
+
+
+def history_screen(
+    cluster: ClusterView, found: list[Happening], *, now: datetime, columns: int
+) -> list[Styled]:
+    """Return the lines, the newest last. Pure."""
+    if not found:
+        return [f"nothing is known of {cluster.name} in that time"]
+    lines = []
+    for one in found:
+        head = f"{at(one.at)}  {age(one.at, now):>6}  "
+        about = f"{one.about}: " if one.about else ""
+        times = f" ({one.count} times)" if one.count > 1 else ""
+        said = f"{one.reason}  {about}{one.message}{times}"
+        first, *rest = folded(said, max(columns - len(head), 30))
+        reason, space, after = first.partition(" ")
+        shown = f"{styled(reason, _STYLES.get(one.kind, 'good'))}{space}{after}"
+        lines += [f"{styled(head, 'dim')}{shown}", *(f"{' ' * len(head)}{line}" for line in rest)]
+    return lines
+
+
+def _after(since: str | None, now: datetime) -> datetime | None:
+    if since is None:
+        return None
+    length = histories.period(since)
+    if length is None:
+        raise click.BadParameter(f"{since!r} is no time: write 90m, 2h or 3d", param_hint="--since")
+    try:
+        return now - length
+    except OverflowError:
+        return None

@@ -1,0 +1,68 @@
+"""The screen of `plan`: what waits, in order, with the margin of the quorum. Pure."""
+
+from typing import Final
+
+from amaters_kubectl.cluster.view import ClusterView
+from amaters_kubectl.names import PROGRAM
+from amaters_kubectl.reading import part, parts, text
+from amaters_kubectl.screens.lines import Cell, Column, Styled, labelled, styled, table
+
+_NOTHING: Final = "nothing waits: the operator has no disruptive action to take"
+
+
+def plan_screen(cluster: ClusterView, *, columns: int = 80) -> list[Styled]:
+    """Return the lines."""
+    name = styled(f"{cluster.name} in {cluster.namespace}", "strong")
+    if not cluster.pending:
+        return [f"{name}: {_NOTHING}"]
+    lines = [f"{name}: {_count(cluster)}, in this order", ""]
+    lines += _actions(cluster, columns)
+    lines += ["", *_settings(cluster, columns)]
+    return [*lines, "", *_next(cluster)]
+
+
+def _count(cluster: ClusterView) -> str:
+    count = len(cluster.pending)
+    return "1 action is pending" if count == 1 else f"{count} actions are pending"
+
+
+def _actions(cluster: ClusterView, columns: int) -> list[Styled]:
+    """Return the table; a reason that does not fit gets lines of its own."""
+    pending = cluster.pending
+    shown = [
+        Column("#", [Cell(str(number)) for number, _ in enumerate(pending, 1)], right=True),
+        Column("POD", [Cell(one.pod) for one in pending]),
+        Column("ACTION", [Cell(one.action) for one in pending]),
+    ]
+    margins = [one.margin for one in pending]
+    reasons = list(dict.fromkeys(one.reason for one in pending if one.reason))
+    if max((len(one) for one in [*margins, *reasons]), default=0) <= columns - 40:
+        shown.append(Column("REASON", [Cell(one.reason) for one in pending], rank=1))
+    lines = table([*shown, Column("MARGIN", [Cell(one) for one in margins])], columns)
+    if any("REASON" in line for line in lines[:1]):
+        return lines
+    return [*lines, "", *(line for one in reasons for line in labelled("Why", one, columns))]
+
+
+def _settings(cluster: ClusterView, columns: int) -> list[Styled]:
+    upgrade = part(cluster.spec, "upgrade")
+    lines = labelled("Approval", "Manual" if cluster.manual else "Automatic", columns)
+    windows = [*parts(upgrade, "maintenanceWindows"), *parts(cluster.spec, "maintenanceWindows")]
+    for one in windows:
+        zone = text(one, "timeZone") or "UTC"
+        said = f"{text(one, 'schedule')} for {text(one, 'duration')} ({zone})"
+        lines += labelled("Window", said, columns)
+    waiting = cluster.conditions.get("ApprovalRequired")
+    if waiting is not None and waiting.status == "True":
+        lines += labelled("Waits", waiting.message, columns)
+    if cluster.plan:
+        lines += labelled("Plan", cluster.plan, columns)
+    return lines
+
+
+def _next(cluster: ClusterView) -> list[Styled]:
+    head = styled("Next", "strong")
+    if not cluster.plan or not (cluster.manual or cluster.says("ApprovalRequired")):
+        return [f"{head}  nothing to do: the operator begins by itself"]
+    target = f"{cluster.name} -n {cluster.namespace}"
+    return [f"{head}  {PROGRAM} approve {target} --plan {cluster.plan}"]

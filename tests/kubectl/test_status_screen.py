@@ -41,31 +41,32 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
     )
     approval = make.orders(
         plan="3f9ac1d2",
+        maintenance={"next": "2026-12-05T01:00:00Z"},
         pendingActions=[
             {
                 "pod": "orders-2",
-                "action": "Replace",
+                "action": "ReplacePod",
                 "reason": "image amaters-server:0.3.1",
-                "margin": "2 of 3 stay, 2 needed",
+                "margin": {"before": 3, "needed": 2, "after": 2},
             },
             {
                 "pod": "orders-0",
-                "action": "Replace",
+                "action": "ReplacePod",
                 "reason": "image amaters-server:0.3.1",
-                "margin": "2 of 3 stay, 2 needed",
+                "margin": {"before": 3, "needed": 2, "after": 2},
             },
             {
                 "pod": "orders-1",
-                "action": "Transfer",
+                "action": "TransferLeadership",
                 "reason": "leads and is outdated",
-                "margin": "3 of 3 stay, 2 needed",
+                "margin": {"before": 3, "needed": 2, "after": 3},
             },
         ],
         conditions={
             "ApprovalRequired": said(
                 "ApprovalRequired",
                 "True",
-                "PlanPending",
+                "WaitsForApproval",
                 "3 actions wait for approval of plan 3f9ac1d2",
             )
         },

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("client/amaters", "server/amaters_server", "operator/amaters_operator")
+PACKAGES = (
+    "client/amaters",
+    "server/amaters_server",
+    "operator/amaters_operator",
+    "operator/amaters_kubectl",
+)
 READS = {
     "FromString",
     "MergeFromString",
@@ -41,6 +46,10 @@ DECODERS = {
         "amaters_server/storage/durable_mark.py",
         "amaters_server/storage/rocks/log_folder.py",
         "amaters_server/storage/set_aside.py",
+    ),
+    "kubectl/test_answers.py": (
+        "amaters_kubectl/cluster/log_lines.py",
+        "amaters_kubectl/kubectl.py",
     ),
     "properties/test_command_codec.py": (
         "amaters_server/machine/codec.py",

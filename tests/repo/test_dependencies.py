@@ -16,9 +16,10 @@ FOLDERS = {
     "": "client/amaters",
     "server": "server/amaters_server",
     "operator": "operator/amaters_operator",
+    "kubectl": "operator/amaters_kubectl",
 }
 """The packages, by the extra that lists what they need; the client's is the base."""
-OWN = {"amaters", "amaters-server", "amaters-operator"}
+OWN = {"amaters", "amaters-server", "amaters-operator", "amaters-kubectl"}
 SHARED = {"google": ["protobuf"]}
 """Top-level modules that several distributions add to; which one is meant."""
 PART_OF = {"pydantic-core": "pydantic", "botocore": "boto3", "mypy-boto3-s3": "boto3"}

@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "client/amaters",
+    "server/amaters_server",
+    "operator/amaters_operator",
+    "operator/amaters_kubectl",
+)
 
 
 def load(tool: str):
@@ -46,9 +52,7 @@ def test_the_distribution_never_shadows_the_standard_operator_module():
     assert packages == {Path("tests/testbed"), Path("tests/faultbed")}, "pytest collects no package"
 
 
-@pytest.mark.parametrize(
-    "package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"]
-)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_outgrows_a_sitting(package: str):
     sources = [path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name]
 
@@ -61,9 +65,7 @@ def test_no_module_outgrows_a_sitting(package: str):
     assert not outgrown, f"split these by meaning: {outgrown}"
 
 
-@pytest.mark.parametrize(
-    "package", ["client/amaters", "server/amaters_server", "operator/amaters_operator"]
-)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_is_named_for_nothing(package: str):
     banned = {"utils", "helpers", "common", "misc", "manager", "base"}
 

@@ -13,6 +13,7 @@ GENERATED = {
     "docs/cli.md",
     "docs/reference/amatersaccess.md",
     "docs/reference/amaterscluster.md",
+    "docs/reference/kubectl-amaters.md",
 }
 """Their lines come from the programs; `make docs` writes them."""
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]

@@ -1,4 +1,4 @@
-"""Every `amaters-cli` and `amaters-server` command that a document shows exists, options and all."""
+"""Every command of our programs that a document shows exists, options and all."""
 
 import re
 import shlex
@@ -7,17 +7,20 @@ from pathlib import Path
 import click
 import pytest
 from amaters.cli.main import cli
+from amaters_kubectl.program import cli as plugin
 from amaters_server.app.cli import main as server
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = {ROOT / "docs" / "cli.md"}
+GENERATED = {ROOT / "docs" / "cli.md", ROOT / "docs" / "reference" / "kubectl-amaters.md"}
 PAGES = [
     page
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     if page not in GENERATED and page.name != "CHANGELOG.md"
 ]
-PROGRAMS = {"amaters-cli": cli, "amaters-server": server}
-SHOWN = re.compile(r"(?:^|^\s+|-- )(amaters-(?:cli|server)) ([^`\n#]*)", re.MULTILINE)
+PROGRAMS = {"amaters-cli": cli, "amaters-server": server, "kubectl amaters": plugin}
+SHOWN = re.compile(
+    r"(?:^|^\s+|-- )(amaters-(?:cli|server)|kubectl amaters) ([^`\n#]*)", re.MULTILINE
+)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 
@@ -87,6 +90,8 @@ def test_every_command_shown_exists(page: Path):
         "amaters-cli --admin host:1 cluster alerts --folow",
         "amaters-cli admin logs --level warn 1 true 3",
         "amaters-server sart",
+        "kubectl amaters stauts",
+        "kubectl amaters status orders --yes",
     ],
 )
 def test_what_does_not_exist_is_found(line: str):

@@ -10,7 +10,12 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"amaters": "client", "amaters_server": "server", "amaters_operator": "operator"}
+PACKAGES = {
+    "amaters": "client",
+    "amaters_server": "server",
+    "amaters_operator": "operator",
+    "amaters_kubectl": "operator",
+}
 MOST_MODULES = 14
 GENERATED = "wire"
 

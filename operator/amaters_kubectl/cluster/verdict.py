@@ -87,7 +87,7 @@ def _health(cluster: ClusterView, problems: tuple[Problem, ...]) -> Health:
     return Health.HEALTHY
 
 
-WORKING: Final = ("Unknown", "Creating", "Restoring", "Scaling", "Upgrading")
+WORKING: Final = ("Unknown", "Creating", "Restoring", "Scaling", "Upgrading", "Hibernating")
 """Phases in which something is missing because the operator is at work."""
 
 
@@ -140,7 +140,7 @@ def _notes(cluster: ClusterView) -> Iterator[Problem]:
         yield Problem("Paused", "", "spec.paused is true: the operator only watches")
     if cluster.hibernating and not cluster.says("Hibernated"):
         yield Problem("Hibernated", "", "spec.hibernate is true: pods go, volumes stay")
-    if _approval(cluster) and not cluster.says("ApprovalRequired"):
+    if cluster.unapproved and not cluster.says("ApprovalRequired"):
         count = len(cluster.pending)
         yield Problem("ApprovalRequired", "", f"{count} actions wait for approval")
     if not cluster.seen:
@@ -155,17 +155,13 @@ def _holds(cluster: ClusterView) -> Iterator[bool]:
     yield cluster.hibernating
     yield any(cluster.says(kind) for kind in HOLDING)
     yield any(one.fenced for one in cluster.members)
-    yield _approval(cluster)
-
-
-def _approval(cluster: ClusterView) -> bool:
-    return cluster.says("ApprovalRequired") or (cluster.manual and bool(cluster.pending))
+    yield cluster.unapproved
 
 
 def _steps(cluster: ClusterView, problems: tuple[Problem, ...]) -> Iterator[Step]:
     """Name what to do, the most urgent first."""
     target = f"{cluster.name} -n {cluster.namespace}"
-    if _approval(cluster):
+    if cluster.unapproved:
         yield Step(f"{PROGRAM} plan {target}", "shows what waits")
         yield Step(f"{PROGRAM} approve {target}", "lets it begin")
     if problems:

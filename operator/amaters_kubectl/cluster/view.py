@@ -55,6 +55,9 @@ class Quarantined:
     member: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    """When it is deleted; None: it is kept until a person deletes it."""
+    set_aside: bool = False
+    """Another member uses the volume, and this data lies beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,15 @@ class ClusterView:
     def manual(self) -> bool:
         """Whether disruptive actions wait for approval."""
         return text(part(self.spec, "upgrade"), "approval") == "Manual"
+
+    @property
+    def unapproved(self) -> bool:
+        """Whether a plan waits for a person."""
+        required = self.conditions.get("ApprovalRequired")
+        if required is not None:
+            return required.status == "True"
+        approved = self.annotations.get(names.APPROVE)
+        return self.manual and bool(self.pending) and approved != self.plan
 
     @property
     def seen(self) -> bool:
@@ -210,7 +222,11 @@ def _condition(source: Fields) -> Condition:
 
 def _pending(source: Fields) -> PendingAction:
     pod, action = text(source, "pod"), text(source, "action")
-    return PendingAction(pod, action, text(source, "reason"), text(source, "margin"))
+    margin, said = part(source, "margin"), text(source, "margin")
+    before, needed, after = (number(margin, one) for one in ("before", "needed", "after"))
+    if None not in (before, needed, after):
+        said = f"{after} of {before} stay, {needed} needed"
+    return PendingAction(pod, action, text(source, "reason"), said)
 
 
 def _quarantined(source: Fields) -> Quarantined:
@@ -219,6 +235,7 @@ def _quarantined(source: Fields) -> Quarantined:
         member=text(source, "member"),
         since=moment(source, "since"),
         until=moment(source, "until"),
+        set_aside=flag(source, "setAside"),
     )
 
 

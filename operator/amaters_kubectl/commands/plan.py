@@ -71,7 +71,7 @@ def approve(call: Call, name: str | None, *, hash_: str | None) -> None:
 
 def _approvable(cluster: ClusterView, hash_: str | None) -> str:
     """Return the hash of the pending plan; PluginError when there is none, or another."""
-    if not cluster.plan or not cluster.pending:
+    if not cluster.plan or not (cluster.unapproved or cluster.manual):
         raise PluginError("nothing_pending", f"{cluster.name} has no plan that waits for approval")
     if hash_ not in (None, cluster.plan):
         raise PluginError(

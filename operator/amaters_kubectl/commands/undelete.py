@@ -72,7 +72,7 @@ def quarantine_screen(
         Column("CLAIM", [Cell(one.claim) for one in kept]),
         Column("MEMBER", [Cell(one.member) for one in kept], rank=1),
         Column("SINCE", [Cell(at(one.since)) for one in kept], rank=2),
-        Column("DELETED AFTER", [Cell(at(one.until)) for one in kept]),
+        Column("DELETED AFTER", [Cell(at(one.until) if one.until else "by hand") for one in kept]),
     ]
     command = f"{names.PROGRAM} undelete {cluster.name} {kept[0].claim} -n {cluster.namespace}"
     return [*table(shown, columns), "", f"{styled('Next', 'strong')}  {command}"]

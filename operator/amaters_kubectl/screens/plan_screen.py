@@ -4,8 +4,8 @@ from typing import Final
 
 from amaters_kubectl.cluster.view import ClusterView
 from amaters_kubectl.names import PROGRAM
-from amaters_kubectl.reading import part, parts, text
-from amaters_kubectl.screens.lines import Cell, Column, Styled, labelled, styled, table
+from amaters_kubectl.reading import moment, part, parts, text
+from amaters_kubectl.screens.lines import Cell, Column, Styled, at, labelled, styled, table
 
 _NOTHING: Final = "nothing waits: the operator has no disruptive action to take"
 
@@ -55,6 +55,10 @@ def _settings(cluster: ClusterView, columns: int) -> list[Styled]:
     waiting = cluster.conditions.get("ApprovalRequired")
     if waiting is not None and waiting.status == "True":
         lines += labelled("Waits", waiting.message, columns)
+    maintenance = part(cluster.status, "maintenance")
+    for label, field in (("Open", "openUntil"), ("Opens", "next")):
+        if (when := moment(maintenance, field)) is not None:
+            lines += labelled(label, f"until {at(when)}" if label == "Open" else at(when), columns)
     if cluster.plan:
         lines += labelled("Plan", cluster.plan, columns)
     return lines
@@ -62,7 +66,7 @@ def _settings(cluster: ClusterView, columns: int) -> list[Styled]:
 
 def _next(cluster: ClusterView) -> list[Styled]:
     head = styled("Next", "strong")
-    if not cluster.plan or not (cluster.manual or cluster.says("ApprovalRequired")):
-        return [f"{head}  nothing to do: the operator begins by itself"]
+    if not cluster.plan or not cluster.unapproved:
+        return [f"{head}  nothing to do: the operator acts by itself, in this order"]
     target = f"{cluster.name} -n {cluster.namespace}"
     return [f"{head}  {PROGRAM} approve {target} --plan {cluster.plan}"]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from amaters_kubectl.cluster.verdict import FULL_PERCENT, Health, Problem, Step, Verdict, hibernated
-from amaters_kubectl.cluster.view import ClusterView, Member
+from amaters_kubectl.cluster.view import ClusterView, Member, Quarantined
 from amaters_kubectl.reading import part, text
 from amaters_kubectl.screens.lines import (
     Cell,
@@ -132,13 +132,19 @@ def _facts(cluster: ClusterView, now: datetime, columns: int, most: int | None) 
     if cluster.pending:
         rows.append(("Pending", _pending(cluster)))
     if cluster.quarantine:
-        kept = [f"{one.claim} until {at(one.until)}" for one in cluster.quarantine]
+        kept = [_kept(one) for one in cluster.quarantine]
         rows.append(("Kept", "; ".join(kept)))
     if cluster.backup.completed is not None:
         due = f"; next {at(cluster.backup.next)}" if cluster.backup.next is not None else ""
         rows.append(("Backup", f"{age(cluster.backup.completed, now)} ago{due}"))
     cap = None if most is None else max(min(most, _SHORTEST), 1)
     return [line for name, said in rows for line in labelled(name, said, columns, most=cap)]
+
+
+def _kept(one: Quarantined) -> str:
+    aside = f" (data of member {one.member})" if one.set_aside else ""
+    until = "until a person deletes it" if one.until is None else f"until {at(one.until)}"
+    return f"{one.claim}{aside} {until}"
 
 
 def _pending(cluster: ClusterView) -> str:

@@ -12,7 +12,11 @@ from amaters_kubectl.errors import PluginError
 from amaters_kubectl.kubectl import Kubectl, failure
 from amaters_kubectl.program import COMMANDS, cli
 from amaters_operator.api.cluster import APPROVE_ANNOTATION, GROUP, KIND, PLURAL, RESTART_ANNOTATION
-from amaters_operator.manifests.names import CLUSTER_LABEL, RESTART_TOKEN_ANNOTATION, UNDELETE_ANNOTATION
+from amaters_operator.manifests.names import (
+    CLUSTER_LABEL,
+    RESTART_TOKEN_ANNOTATION,
+    UNDELETE_ANNOTATION,
+)
 from amaters_operator.manifests.pod_template import CONTAINER
 from hypothesis import given
 from hypothesis import strategies as st

@@ -34,14 +34,18 @@ def _actions(cluster: ClusterView, columns: int) -> list[Styled]:
         Column("POD", [Cell(one.pod) for one in pending]),
         Column("ACTION", [Cell(one.action) for one in pending]),
     ]
-    margins = [one.margin for one in pending]
-    reasons = list(dict.fromkeys(one.reason for one in pending if one.reason))
-    if max((len(one) for one in [*margins, *reasons]), default=0) <= columns - 40:
-        shown.append(Column("REASON", [Cell(one.reason) for one in pending], rank=1))
-    lines = table([*shown, Column("MARGIN", [Cell(one) for one in margins])], columns)
-    if any("REASON" in line for line in lines[:1]):
+    shown += [
+        Column("REASON", [Cell(one.reason) for one in pending], rank=1),
+        Column("MARGIN", [Cell(one.margin) for one in pending]),
+    ]
+    lines = table(shown, columns)
+    if "REASON" in lines[0]:
         return lines
-    return [*lines, "", *(line for one in reasons for line in labelled("Why", one, columns))]
+    pods: dict[str, list[str]] = {}
+    for one in pending:
+        pods.setdefault(one.reason, []).append(one.pod)
+    whys = [f"{', '.join(named)}: {reason}" for reason, named in pods.items() if reason]
+    return [*lines, "", *(line for one in whys for line in labelled("Why", one, columns))]
 
 
 def _settings(cluster: ClusterView, columns: int) -> list[Styled]:

@@ -136,6 +136,14 @@ class AdminClient:
         request = admin_pb2.SetAsideRequest(member_id=member_id, cluster_id=cluster_id)
         await self._change(lambda to: to.SetAside, request)
 
+    async def set_fenced(self, fenced: bool) -> None:  # noqa: FBT001 - it says what it sets
+        """Keep the node from being ready, and from leading as long as another voter can.
+
+        Or no longer. It outlives restarts. A fenced node follows and votes.
+        """
+        request = admin_pb2.SetFencedRequest(fenced=fenced)
+        await self._change(lambda to: to.SetFenced, request)
+
     async def discard_set_aside(self, member_id: int) -> None:
         """Delete for good what that removed member has left on the node's disk."""
         request = admin_pb2.DiscardSetAsideRequest(member_id=member_id)

@@ -101,6 +101,8 @@ class NodeStatus:
     disk: DiskUsage | None = None
     """None where it is not measured, and of earlier servers."""
     set_aside: tuple[SetAsideData, ...] = ()
+    fenced: bool = False
+    """It is kept from leading and from being ready."""
 
 
 @dataclass(frozen=True, slots=True)

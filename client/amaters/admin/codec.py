@@ -59,6 +59,7 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         incompatible=tuple(incompatible(one) for one in message.incompatible),
         disk=disk(message.disk),
         set_aside=tuple(SetAsideData(one.member_id, one.size_bytes) for one in message.set_aside),
+        fenced=message.fenced,
     )
 
 

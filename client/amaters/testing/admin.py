@@ -139,6 +139,14 @@ class FakeAdmin:
         self.status.node_id, self.status.state = 0, admin_pb2.NODE_STATE_WAITING
         return admin_pb2.SetAsideResponse()
 
+    async def SetFenced(
+        self, request: admin_pb2.SetFencedRequest, context: Context
+    ) -> admin_pb2.SetFencedResponse:
+        """Record whether the node is fenced."""
+        await self._enter("SetFenced", request, context)
+        self.status.fenced = request.fenced
+        return admin_pb2.SetFencedResponse()
+
     async def DiscardSetAside(
         self, request: admin_pb2.DiscardSetAsideRequest, context: Context
     ) -> admin_pb2.DiscardSetAsideResponse:

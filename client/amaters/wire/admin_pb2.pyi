@@ -172,6 +172,7 @@ class StatusResponse(_message.Message):
     INCOMPATIBLE_FIELD_NUMBER: _builtins.int
     DISK_FIELD_NUMBER: _builtins.int
     SET_ASIDE_FIELD_NUMBER: _builtins.int
+    FENCED_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     is_leader: _builtins.bool
     num_shards: _builtins.int
@@ -199,6 +200,8 @@ class StatusResponse(_message.Message):
     """SHA-256 of the configuration file as it was last taken over, by the start or a reload;
     lower-case hexadecimal, empty when there is no file.
     """
+    fenced: _builtins.bool
+    """The node is kept from being ready, and from leading as long as another voter can."""
     @_builtins.property
     def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Certificate]: ...
     @_builtins.property
@@ -243,10 +246,11 @@ class StatusResponse(_message.Message):
         incompatible: _abc.Iterable[Global___IncompatibleMember] | None = ...,
         disk: Global___DiskUsage | None = ...,
         set_aside: _abc.Iterable[Global___SetAsideData] | None = ...,
+        fenced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "disk", b"disk", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "set_aside", b"set_aside", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "disk", b"disk", "fenced", b"fenced", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "set_aside", b"set_aside", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +350,40 @@ class SetAsideResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetAsideResponse: _TypeAlias = SetAsideResponse  # noqa: Y015
+
+@_typing.final
+class SetFencedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FENCED_FIELD_NUMBER: _builtins.int
+    fenced: _builtins.bool
+    def __init__(
+        self,
+        *,
+        fenced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fenced", b"fenced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFencedRequest: _TypeAlias = SetFencedRequest  # noqa: Y015
+
+@_typing.final
+class SetFencedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetFencedResponse: _TypeAlias = SetFencedResponse  # noqa: Y015
 
 @_typing.final
 class DiscardSetAsideRequest(_message.Message):

@@ -129,6 +129,11 @@ class AdminServiceStub:
                 request_serializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.SerializeToString,
                 response_deserializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.FromString,
                 _registered_method=True)
+        self.SetFenced = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/SetFenced',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.SetFencedRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.SetFencedResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -265,6 +270,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetFenced(self, request, context):
+        """Keeps the answering node from being ready, and from leading as long as another voter can; or no
+        longer. It outlives restarts. A fenced node follows and votes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -362,6 +375,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DiscardSetAside,
                     request_deserializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.FromString,
                     response_serializer=amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.SerializeToString,
+            ),
+            'SetFenced': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetFenced,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.SetFencedRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.SetFencedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -877,6 +895,33 @@ class AdminService:
             '/amaters.admin.v1.AdminService/DiscardSetAside',
             amaters_dot_wire_dot_admin__pb2.DiscardSetAsideRequest.SerializeToString,
             amaters_dot_wire_dot_admin__pb2.DiscardSetAsideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetFenced(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/SetFenced',
+            amaters_dot_wire_dot_admin__pb2.SetFencedRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.SetFencedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,10 @@ class AdminServiceStub:
     """
     DiscardSetAside: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DiscardSetAsideRequest, _admin_pb2.DiscardSetAsideResponse]
     """Deletes for good what was set aside of a member."""
+    SetFenced: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetFencedRequest, _admin_pb2.SetFencedResponse]
+    """Keeps the answering node from being ready, and from leading as long as another voter can; or no
+    longer. It outlives restarts. A fenced node follows and votes.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -115,6 +119,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     DiscardSetAside: _aio.UnaryUnaryMultiCallable[_admin_pb2.DiscardSetAsideRequest, _admin_pb2.DiscardSetAsideResponse]  # type: ignore[assignment]
     """Deletes for good what was set aside of a member."""
+    SetFenced: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetFencedRequest, _admin_pb2.SetFencedResponse]  # type: ignore[assignment]
+    """Keeps the answering node from being ready, and from leading as long as another voter can; or no
+    longer. It outlives restarts. A fenced node follows and votes.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -270,5 +278,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DiscardSetAsideResponse, _abc.Awaitable[_admin_pb2.DiscardSetAsideResponse]]:
         """Deletes for good what was set aside of a member."""
+
+    @_abc_1.abstractmethod
+    def SetFenced(
+        self,
+        request: _admin_pb2.SetFencedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SetFencedResponse, _abc.Awaitable[_admin_pb2.SetFencedResponse]]:
+        """Keeps the answering node from being ready, and from leading as long as another voter can; or no
+        longer. It outlives restarts. A fenced node follows and votes.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

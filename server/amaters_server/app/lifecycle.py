@@ -88,6 +88,12 @@ def require_files(settings: Settings) -> None:
     require_protection_files(settings)
 
 
+def _prepare_folders(settings: Settings) -> None:
+    _make_folder(settings.server.data_dir)
+    tighten(settings.server.data_dir, *own_folders(settings))
+    set_aside_if_asked(settings)
+
+
 async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order."""
     settings = loaded.settings
@@ -96,11 +102,11 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
     with signals, _protection(settings) as protection:
         certificates = Certificates(from_settings.tls_paths(settings))
         raise_limit(settings.server.max_connections)
-        _make_folder(settings.server.data_dir)
-        await asyncio.to_thread(tighten, settings.server.data_dir, *own_folders(settings))
-        await asyncio.to_thread(set_aside_if_asked, settings)
+        await asyncio.to_thread(_prepare_folders, settings)
         # The binding lets nothing else run meanwhile: a signal to stop takes effect afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
+        folder = DataFolder(settings, stop.ask)
+        fenced = await asyncio.to_thread(folder.is_fenced)
         if stop.asked:
             await asyncio.to_thread(engine.close)
             return
@@ -111,8 +117,9 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
             reloading,
             logs.ring.records,
             protection,
-            folder=DataFolder(settings, stop.ask),
+            folder=folder,
         )
+        server.node.begin_fenced(fenced)
         reloader = Reloader(
             sources, settings, _reloadable(server, engine, logs), digest=loaded.digest
         )

@@ -132,6 +132,18 @@ class Node:
         self._lifecycle.refusing = True
         await asyncio.gather(self._stage.leave(deadline), *(ended() for ended in others))
 
+    def begin_fenced(self, fenced: bool) -> None:  # noqa: FBT001 - it says what it sets
+        """Keep this node from leading and from being ready, or no longer."""
+        self._lifecycle.fenced = fenced
+        if isinstance(self._stage, RunningMember):
+            self._stage.fence()
+
+    async def fence(self, fenced: bool, deadline: float, /) -> None:  # noqa: FBT001
+        """Do the same, and hand leadership over if another voter can lead by the deadline."""
+        self.begin_fenced(fenced)
+        if fenced:
+            await self._stage.hand_over(deadline)
+
     async def close(self) -> None:
         """Answer calls that wait with ShuttingDownError or OutcomeUnknownError, and stop.
 
@@ -222,6 +234,8 @@ class Node:
     def readiness(self) -> Verdict:
         """Return whether this node serves: leader known, applied close to commit, disk fine."""
         reason = self._lifecycle.reason
+        if not reason and self._lifecycle.fenced:
+            reason = "it is fenced: an administrator keeps it from leading and from serving"
         if not reason:
             member = self.running()
             reason = unready(member.loop, self._parts.machine, member.incompatible)

@@ -36,6 +36,8 @@ from amaters_server.raft.status import RaftStatus
 log = logging.getLogger(__name__)
 
 MAINTENANCE_SECONDS = 1.0
+STEP_ASIDE_SECONDS = 10.0
+"""Between two attempts of a fenced leader to hand leadership over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class RunningMember:
         self.identity = identity
         self._machine, self._transport, self._clock = parts.machine, parts.transport, parts.clock
         self._counters, self._node = parts.counters, node
+        self._next_step_aside = 0.0
         self.loop = loop = ReplicaLoop(replica, parts, self)
         self.members = Members(loop, parts, node.leadership)
         self._sender = SnapshotSender(replica, parts)
@@ -89,6 +92,7 @@ class RunningMember:
         self._transport.on_answer(self.peers.answered)
         self._sender.delete_leftovers()
         self._peer_membership.start()
+        self.fence()
         self.loop.start()
         if self.is_alone():
             self.loop.replica.campaign()
@@ -104,6 +108,21 @@ class RunningMember:
             if self.loop.full is not None or self.loop.low is not None:
                 await self._hand_over_for_room(self._clock.now() + MAINTENANCE_SECONDS)
             await self._ask_for_room()
+            if self._node.lifecycle.fenced:
+                await self._step_aside()
+
+    def fence(self) -> None:
+        """Let others lead, or no longer, as the lifecycle says."""
+        self.loop.replica.fenced = self._node.lifecycle.fenced
+        self._next_step_aside = 0.0
+
+    async def _step_aside(self) -> None:
+        """Hand leadership over from a fenced node, with pauses: the others may be fenced too."""
+        now = self._clock.now()
+        if not self.loop.replica.leads or now < self._next_step_aside:
+            return
+        self._next_step_aside = now + STEP_ASIDE_SECONDS
+        await self.hand_over(now + STEP_ASIDE_SECONDS / 2)
 
     async def _ask_for_room(self) -> None:
         """Find out, as the leader, whether a quorum has room."""

@@ -57,6 +57,8 @@ class NodeStatus:
     restoring: bool
     incompatible: tuple[Incompatible, ...] = ()
     """Members that it does not work with, because of their versions."""
+    fenced: bool = False
+    """It is kept from leading and from being ready."""
 
     @property
     def is_leader(self) -> bool:

@@ -73,6 +73,8 @@ class Replica:
         self._contacts: dict[int, float] = {}
         self._commit_notices = CommitNotices()
         self._leaderless_since: float | None = None
+        self.fenced = False
+        """It lets every other voter ask for votes first."""
         self._dropped = False
         """Whether raft dropped a proposal since the last tick."""
         self._out = Outbox()
@@ -317,16 +319,19 @@ class Replica:
     def _sift(self, messages: list[Message], now: float) -> list[Message]:
         """Hold back what can wait: requests for votes, then commit notices."""
         if self._raft_node.leader == 0:
-            messages = self._prefer_newer(messages, now)
+            messages = self._prefer_others(messages, now)
         return self._commit_notices.sift(messages, now)
 
-    def _prefer_newer(self, messages: list[Message], now: float) -> list[Message]:
+    def _prefer_others(self, messages: list[Message], now: float) -> list[Message]:
         membership = self._applier.membership
         if membership is None:
             return messages
-        voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
         since = self._leaderless_since
-        return self.version_preference.sift(messages, voters, 0.0 if since is None else now - since)
+        leaderless = 0.0 if since is None else now - since
+        if self.fenced and leaderless < self.version_preference.timeout:
+            return [one for one in messages if one[1] != "pre_vote_request"]
+        voters = [one.id for one in rules.voters(membership) if one.id != self.origin.node_id]
+        return self.version_preference.sift(messages, voters, leaderless)
 
     def _note_proposals(self) -> None:
         """Record how far the proposals of all members are applied in the present state."""

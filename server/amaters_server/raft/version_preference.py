@@ -84,7 +84,7 @@ class VersionPreference:
 
     def __init__(self, own: Version, *, timeout: float) -> None:
         self._own = own
-        self._timeout = timeout
+        self.timeout = timeout
         """Seconds without a leader after which versions no longer matter."""
         self._reported: Mapping[int, str] = {}
         self._versions: dict[int, Version] = {}
@@ -118,6 +118,6 @@ class VersionPreference:
             return messages
         self._refused.update(to for to, kind, _ in messages if kind == "pre_vote_rejection")
         rivals = {voter: newer[voter] for voter in newer.keys() - self._refused}
-        if not reason_to_wait(self._own, rivals, leaderless=leaderless, timeout=self._timeout):
+        if not reason_to_wait(self._own, rivals, leaderless=leaderless, timeout=self.timeout):
             return messages
         return [one for one in messages if one[1] != "pre_vote_request"]

@@ -17,11 +17,14 @@ from amaters_server.model.errors import (
 )
 from amaters_server.node.loop.disk_room import RoomGuard
 from amaters_server.node.values import DiskReport, NodeStatus
-from amaters_server.storage import room, set_aside
+from amaters_server.storage import room, set_aside, small_file
 from amaters_server.storage.set_aside import SetAside
+from amaters_server.storage.swap import sync_folder
 
 _log = logging.getLogger(__name__)
 
+FENCED = "fenced"
+"""The file that keeps a node from leading and from being ready."""
 MEASURE_SECONDS = 1.0
 """How long a disk may take to say what is free."""
 ANSWER_SECONDS = 0.2
@@ -71,6 +74,25 @@ class DataFolder:
             return known
         kept = self._guard().limit(now)
         return DiskReport(now.free, now.total, kept, low=known.low, full=known.full)
+
+    def is_fenced(self) -> bool:
+        """Return whether the node was fenced when it last ran; blocks."""
+        return (self._folder / FENCED).exists()
+
+    async def set_fenced(self, fenced: bool, /) -> None:  # noqa: FBT001 - it says what
+        """Record it for the next starts; StorageError when that is impossible."""
+        try:
+            await asyncio.to_thread(self._record_fence, fenced)
+        except OSError as wrong:
+            raise StorageError(f"the fence cannot be recorded: {wrong}") from wrong
+
+    def _record_fence(self, fenced: bool) -> None:  # noqa: FBT001
+        path = self._folder / FENCED
+        if fenced:
+            small_file.write(path, b"this node may not lead\n")
+        elif path.exists():
+            path.unlink()
+            sync_folder(self._folder)
 
     async def set_aside(self) -> Sequence[SetAside]:
         """Return what removed members have left here."""

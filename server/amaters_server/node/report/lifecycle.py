@@ -31,6 +31,8 @@ class Lifecycle:
     stopping: bool = False
     """Not ready any more; calls are still served."""
     refusing: bool = False
+    fenced: bool = False
+    """Not to lead, and not ready; it follows and votes."""
     closed: bool = False
     failure: str = ""
     """Why its disk or its replication cannot go on."""
@@ -141,4 +143,5 @@ def status(
         ready=verdict.ok,
         restoring=machine.restoring,
         incompatible=node.incompatible,
+        fenced=lifecycle.fenced,
     )

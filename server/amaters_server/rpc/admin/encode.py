@@ -69,6 +69,7 @@ def status(
         ready=ready,
         restoring=one.restoring,
         incompatible=[incompatible(found) for found in one.incompatible],
+        fenced=one.fenced,
     )
 
 

@@ -101,6 +101,10 @@ class AdminNode(Protocol):
         """Say whether the node serves."""
         ...
 
+    async def fence(self, fenced: bool, deadline: float, /) -> None:  # noqa: FBT001 - it says what
+        """Keep the node from leading and from being ready, or no longer."""
+        ...
+
     def disk(self) -> DiskReport:
         """Return the room on its disk, as far as it is measured."""
         ...
@@ -172,6 +176,10 @@ class AdminFolder(Protocol):
 
     async def usage(self, known: DiskReport, /) -> DiskReport:
         """Return the room on its disk; `known` is what the node has measured itself."""
+        ...
+
+    async def set_fenced(self, fenced: bool, /) -> None:  # noqa: FBT001 - it says what
+        """Record that for the next starts; StorageError when that is impossible."""
         ...
 
     async def set_aside(self) -> Sequence[SetAside]:

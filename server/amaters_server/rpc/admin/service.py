@@ -199,6 +199,14 @@ class AdminService:
         await self._parts.folder.request(status, request.member_id, request.cluster_id)
         return admin_pb2.SetAsideResponse()
 
+    async def SetFenced(
+        self, request: admin_pb2.SetFencedRequest, context: Context
+    ) -> admin_pb2.SetFencedResponse:
+        """Fence this node, or let it lead again."""
+        await self._parts.folder.set_fenced(request.fenced)
+        await self._parts.node.fence(request.fenced, self._deadline(context))
+        return admin_pb2.SetFencedResponse()
+
     async def DiscardSetAside(
         self, request: admin_pb2.DiscardSetAsideRequest, context: Context
     ) -> admin_pb2.DiscardSetAsideResponse:

@@ -1,4 +1,4 @@
-"""What people hold: a paused operator, a hibernated cluster, a transfer that they ask for."""
+"""What people hold: a paused operator, a hibernated cluster, fenced pods, transfers they ask for."""
 
 import pytest
 from amaters_operator.kube import kinds
@@ -152,3 +152,52 @@ def test_a_transfer_waits_for_a_pod_that_is_down(driver: Driver) -> None:
 
     driver.world.unschedulable.clear()
     driver.until(lambda one: one.status.leader == wanted)
+
+
+def test_a_fenced_pod_does_not_lead_and_is_in_no_service(driver: Driver) -> None:
+    leader = driver.world.cluster().status.leader
+    driver.world.annotate(fenced=leader)
+    cluster = driver.until(lambda one: one.status.fenced == [leader])
+
+    assert cluster.status.leader not in ("", leader)
+    assert condition(cluster, "Fenced").reason == "Fenced"
+    assert condition(cluster, "Degraded").status == "False"
+    cluster = driver.until(lambda one: one.status.ready_replicas == RETAINED - 1)
+
+    driver.world.store.delete(kinds.POD, NAMESPACE, leader)
+    driver.passes(5)
+    assert driver.world.cluster().status.fenced == [leader]
+    driver.world.annotate(fenced=leader, transfer=f"{leader} x")
+    driver.passes(3)
+    assert driver.world.cluster().status.leader != leader
+    assert "it is fenced" in driver.world.cluster().status.transfer.message
+
+    driver.world.annotate()
+    cluster = driver.until(lambda one: one.status.ready_replicas == RETAINED)
+    assert cluster.status.fenced == []
+    driver.passes(1)
+    assert "Fenced" not in {one.type for one in driver.world.cluster().status.conditions}
+
+
+def test_a_roll_waits_for_the_end_of_a_fence(driver: Driver) -> None:
+    driver.world.annotate(fenced="orders-1")
+    driver.until(lambda one: one.status.fenced == ["orders-1"])
+    driver.world.edit(image="amaters:2")
+    driver.passes(200)
+    cluster = driver.world.cluster()
+    assert "orders-1 is fenced" in cluster.status.upgrade.message
+    assert condition(cluster, "RolloutStuck").status == "False"
+
+    driver.world.annotate()
+    assert driver.settled(within=200).status.image == "amaters:2"
+
+
+@pytest.mark.parametrize(("value", "count"), [("*", 3), ("orders-0, orders-2", 2), ("x y", 0)])
+def test_a_fence_names_pods_or_all(driver: Driver, value: str, count: int) -> None:
+    driver.world.annotate(fenced=value)
+    driver.passes(4)
+    cluster = driver.world.cluster()
+    assert len(cluster.status.fenced) == count
+    assert cluster.status.leader
+    if not count:
+        assert "names no pod of orders: x, y" in condition(cluster, "Fenced").message

@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     ROLLOUT_STUCK = "RolloutStuck"
     APPROVAL_REQUIRED = "ApprovalRequired"
     PAUSED = "Paused"
+    FENCED = "Fenced"
     HIBERNATED = "Hibernated"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     BACKUP_PLACE_SHARED = "BackupPlaceShared"

@@ -239,6 +239,7 @@ class ClusterStatus(ApiModel):
     maintenance: MaintenanceStatus | None = Field(
         default=None, description="The maintenance windows now."
     )
+    fenced: list[str] = Field(default=[], description="Pods that are fenced; see the docs.")
     transfer: TransferStatus | None = Field(
         default=None, description="The latest transfer of leadership that was asked for."
     )

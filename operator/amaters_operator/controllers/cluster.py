@@ -18,6 +18,7 @@ from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims, marked
+from amaters_operator.controllers.fences import keep_fences
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import (
@@ -214,7 +215,8 @@ class ClusterController:
         if not current.cluster.spec.paused:
             refused = await self._claims.reconcile(current.cluster, current.claims, current.marked)
         webhook = await unusable_webhook(self._kube, current.cluster)
-        blocked = [*current.blocked(), *refused, *webhook]
+        fences = await keep_fences(current.nodes, current.observed)
+        blocked = [*current.blocked(), *refused, *webhook, *fences]
         decision = await self._decide(current)
         obstacle = await self._act(decision.step, current)
         if obstacle is not None:

@@ -62,6 +62,9 @@ class MembershipAdmin(Protocol):
     async def discard_set_aside(self, member_id: int) -> None:
         """Delete for good what that removed member has left on the node's disk."""
 
+    async def set_fenced(self, fenced: bool) -> None:  # noqa: FBT001 - it says what it sets
+        """Keep the node from being ready and from leading, or no longer."""
+
     async def transfer_leadership(self, to: int | None = None) -> Leadership:
         """Transfer leadership and wait until a quorum confirms it."""
 

@@ -127,6 +127,9 @@ class Node:
     set_aside: tuple[int, ...] = ()
     """The removed members whose data lies beside its own on its disk."""
 
+    fenced: bool = False
+    """Not ready, and no leader while another voter can lead."""
+
     @property
     def takes_part(self) -> bool:
         """Whether the node takes part in its cluster, as voter or learner."""
@@ -199,6 +202,11 @@ class Observation:
         """Whether the member takes part: its own report and the leader's agree."""
         node = self.nodes.get(member.ordinal)
         return node is not None and node.id == member.id and node.takes_part and member.active
+
+    def fenced(self, ordinal: int) -> bool:
+        """Whether the node of that pod reports that it is fenced."""
+        node = self.nodes.get(ordinal)
+        return node is not None and node.fenced
 
     def leader(self) -> Member | None:
         """Return the leader that a majority of the voters names in the same term, or None."""

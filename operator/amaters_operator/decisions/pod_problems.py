@@ -88,7 +88,7 @@ def all_of(cluster: AmatersCluster, observed: Observation) -> list[PodProblem]:
 
 
 def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
-    """Return the desired pods that are not ready or whose node takes no part.
+    """Return the desired pods that are not ready, unless fenced, or whose node takes no part.
 
     A node that does not answer while the kubelet reports its pod ready is not counted: the reason
     may be the network between the operator and the node.
@@ -102,7 +102,8 @@ def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
         )
         out = node is not None and not node.takes_part
         learning = observed.members is not None and (member is None or member.learner)
-        if pod is None or not pod.ready or out or learning:
+        down = pod is None or not (pod.ready or observed.fenced(ordinal))
+        if down or out or learning:
             gone.append(names.pod(cluster, ordinal))
     return gone
 

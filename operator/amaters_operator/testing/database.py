@@ -157,6 +157,7 @@ class FakeAdmin(DiskCalls):
             incompatible=self._incompatible(),
             disk=usage(world, self.ordinal),
             set_aside=data_aside(world, self.ordinal),
+            fenced=disk.fenced,
         )
 
     def _incompatible(self) -> tuple[IncompatibleMember, ...]:

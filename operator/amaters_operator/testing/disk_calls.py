@@ -44,6 +44,17 @@ class DiskCalls:
         with self.database.crash_points.change(f"discard member {member_id}"):
             disk.aside = [one for one in disk.aside if one != member_id]
 
+    async def set_fenced(self, fenced: bool) -> None:  # noqa: FBT001 - it says what it sets
+        """Fence the node, across restarts; a leader hands over to a voter that is not."""
+        world = self._world()
+        with self.database.crash_points.change(f"fence pod {self.ordinal}: {fenced}"):
+            world.disks[self.ordinal].fenced = fenced
+            leader = world.members.get(world.leader)
+            if fenced and leader is not None and leader.ordinal == self.ordinal:
+                free = [one for one in world.voters if not world.disks[one.ordinal].fenced]
+                able = [one for one in free if world.participates(one)]
+                world.leader = able[0].id if able else world.leader
+
     def _world(self) -> World:
         raise NotImplementedError
 

@@ -33,6 +33,7 @@ class Disk:
     """The removed members whose data lies beside."""
     used: int = 0
     """Bytes."""
+    fenced: bool = False
 
 
 @dataclass(slots=True)
@@ -296,6 +297,7 @@ class World:
         entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         ready = member is not None and self.participates(member) and self.has_quorum()
+        ready = ready and not self.disks[ordinal].fenced
         status = entry.own["status"]
         since = self.clock(ordinal).isoformat()
         conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}]
@@ -371,5 +373,6 @@ class World:
         if not self.has_quorum():
             return
         heirs = [one for one in self.voters if self.participates(one)]
+        heirs = [one for one in heirs if not self.disks[one.ordinal].fenced] or heirs
         self.leader = max(heirs, key=lambda one: (self.disks[one.ordinal].index, -one.id)).id
         self.term += 1

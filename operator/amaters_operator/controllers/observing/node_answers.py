@@ -31,6 +31,7 @@ def node(status: NodeStatus) -> Node:
         ),
         disk=_room(status.disk),
         set_aside=tuple(one.member_id for one in status.set_aside),
+        fenced=status.fenced,
     )
 
 

@@ -145,12 +145,18 @@ def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
         return RemoveMember(
             leaving.id, ordinal, f"shrinking: pod {ordinal} is removed; {len(staying)} voters stay"
         )
-    heir = max(staying, key=lambda one: (observed.participates(one), one.match_index, -one.ordinal))
+    heir = max(staying, key=lambda one: _fitness(one, observed))
     return TransferLeadership(
         heir.id,
         heir.ordinal,
         f"shrinking: pod {ordinal} leads and is removed; member {heir.id} is the most caught up",
     )
+
+
+def _fitness(one: Member, observed: Observation) -> tuple[bool, bool, int, int]:
+    """Sort key: who should lead next is the greatest."""
+    free = not observed.fenced(one.ordinal)
+    return observed.participates(one), free, one.match_index, -one.ordinal
 
 
 def _no_majority_without(observed: Observation, staying: Sequence[Member]) -> str:

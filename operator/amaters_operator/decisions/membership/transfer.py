@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amaters_operator.api.cluster import GROUP, AmatersCluster
 from amaters_operator.api.status import TransferStatus
+from amaters_operator.decisions import fence
 from amaters_operator.decisions.actions import TransferLeadership, Wait
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.manifests import names
@@ -34,7 +35,7 @@ def transfer(cluster: AmatersCluster, observed: Observation) -> Transfer:
     if served or not request.split() or cluster.spec.paused or cluster.spec.hibernate:
         return Transfer(status=before)
     pod = request.split()[0]
-    if problem := _unknown(cluster, observed, pod):
+    if problem := _unknown(cluster, observed, pod) or fence.refusal(cluster, pod):
         text = f"leadership was not transferred to {pod}: {problem}"
         return Transfer(status=TransferStatus(request=request, message=text), refused=True)
     step = _step(observed, pod)

@@ -89,7 +89,7 @@ def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
                 f"No healthy pod is touched.{hint}".removesuffix(".")
             )
         since = pod.unready_since
-        if pod.ready or pod.terminating or since is None:
+        if pod.ready or pod.terminating or since is None or observed.fenced(pod.ordinal):
             continue
         if observed.now - since > policy.progress_deadline:
             node = observed.nodes.get(pod.ordinal)
@@ -159,6 +159,8 @@ def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:
 def _unsettled(pod: Pod, observed: Observation, policy: Policy) -> str:
     if pod.terminating:
         return f"{pod.name} is terminating"
+    if observed.fenced(pod.ordinal):
+        return f"{pod.name} is fenced: the roll goes on once it is not"
     if not pod.ready or pod.ready_since is None:
         return f"{pod.name} is not ready"
     if observed.now - pod.ready_since < policy.min_ready:

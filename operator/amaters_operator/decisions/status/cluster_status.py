@@ -9,7 +9,7 @@ from amaters_operator.api.status import (
     Phase,
     UpgradeStatus,
 )
-from amaters_operator.decisions import hold, pod_problems
+from amaters_operator.decisions import fence, hold, pod_problems
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
@@ -44,6 +44,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         ],
         quarantine=list(result.quarantine),
         upgrade=_upgrade(result),
+        fenced=fence.in_force(observed),
         transfer=result.transfer,
         bootstrap=result.bootstrap,
         certificates=_certificates(result.certificates),

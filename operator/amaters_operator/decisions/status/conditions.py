@@ -6,7 +6,7 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.api.status import BackupStatus
-from amaters_operator.decisions import hold, pod_problems
+from amaters_operator.decisions import fence, hold, pod_problems
 from amaters_operator.decisions.backup import retention
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import PassResult
@@ -30,6 +30,7 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
     }
     held = {
         ConditionType.PAUSED: hold.paused(cluster),
+        ConditionType.FENCED: fence.assessed(cluster, result.observed),
         ConditionType.HIBERNATED: hold.hibernated(cluster, result.observed),
     }
     assessed |= {kind: one for kind, one in held.items() if one is not None}

@@ -495,6 +495,35 @@ def test_a_cluster_that_is_not_reconciled_holds_up_new_objects_alone(driver: Dri
     assert reason(driver, "second") == "ClusterStalled"
 
 
+def told(driver: Driver, name: str) -> list[tuple[str, str]]:
+    """The events about the object: type and reason."""
+    found = [entry.whole() for entry in driver.world.store.entries.values()]
+    about = [one for one in found if one["kind"] == "Event"]
+    about = [one for one in about if one["regarding"]["kind"] == "AmatersAccess"]
+    return [(one["type"], one["reason"]) for one in about if one["regarding"]["name"] == name]
+
+
+def test_events_say_what_was_given_renewed_and_refused_each_once(driver: Driver) -> None:
+    apply(
+        driver,
+        access("reports", user={"name": "reporter", "renewAfter": "10d", "overlap": "2d"}),
+        access("twice", user={"name": "reporter"}),
+    )
+    in_force(driver, "reports")
+    driver.passes(5)
+
+    assert told(driver, "reports") == [("Normal", "KeyMade"), ("Normal", "InForce")]
+    assert told(driver, "twice") == [("Warning", "UserTaken")]
+    driver.world.now += timedelta(days=10)
+    driver.passes(8)
+    assert told(driver, "reports")[2:] == [("Normal", "KeyMade")]
+    until = "the one before works until 2026-03-1"
+    assert [one for one in driver.events() if until in one]
+    delete(driver, "reports")
+    in_force(driver, "twice")
+    assert told(driver, "twice")[1:] == [("Normal", "KeyMade"), ("Normal", "InForce")]
+
+
 def test_the_next_pass_is_not_later_than_what_is_due(driver: Driver) -> None:
     apply(
         driver, access("reports", user={"name": "reporter", "renewAfter": "10d", "overlap": "2d"})

@@ -205,6 +205,16 @@ class AmatersAccess(ApiModel):
         return self.metadata.name
 
     @property
+    def namespace(self) -> str:
+        """Its namespace, which is the cluster's."""
+        return self.metadata.namespace
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, as logs name it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def secret_name(self) -> str:
         """Name of the Secret that is made for its user."""
         return f"{self.name}-login"

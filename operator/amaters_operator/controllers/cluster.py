@@ -150,7 +150,7 @@ class ClusterController:
         self._observer = Observer(kube)
         self._reporter = Reporter(kube, instance)
         self._claims = Claims(kube, self._reporter)
-        self._accesses = Accesses(kube)
+        self._accesses = Accesses(kube, self._reporter)
         self._rejections = Rejections(kube, self._reporter, self._accesses)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:

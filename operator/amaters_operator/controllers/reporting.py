@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from amaters_operator.api.access import AmatersAccess
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.scalars import ApiModel
@@ -45,10 +46,15 @@ class Reporter:
     instance: str
 
     async def event(
-        self, cluster: AmatersCluster, reason: str, note: str, *, kind: Severity = "Normal"
+        self,
+        about: AmatersCluster | AmatersAccess,
+        reason: str,
+        note: str,
+        *,
+        kind: Severity = "Normal",
     ) -> None:
         """Record an event, unless the same one was recorded recently: passes repeat themselves."""
-        await self._record(cluster, reason, note, kind, quiet=events.REPEAT_AFTER)
+        await self._record(about, reason, note, kind, quiet=events.REPEAT_AFTER)
 
     async def state(self, cluster: AmatersCluster, reason: str, note: str) -> None:
         """Record a warning about a state once: from then on the conditions say it."""
@@ -57,17 +63,23 @@ class Reporter:
             await self._record(cluster, reason, note, "Warning", quiet=_NEVER)
 
     async def _record(
-        self, cluster: AmatersCluster, reason: str, note: str, kind: Severity, *, quiet: timedelta
+        self,
+        subject: AmatersCluster | AmatersAccess,
+        reason: str,
+        note: str,
+        kind: Severity,
+        *,
+        quiet: timedelta,
     ) -> None:
         """Record an event; one that cannot be recorded is only logged."""
-        about = {"cluster": cluster.key, "reason": reason, "note": note}
+        about = {_named(subject): subject.key, "reason": reason, "note": note}
         try:
             now = self.kube.now()
             made = events.event(
-                cluster, reason=reason, note=note, now=now, instance=self.instance, kind=kind
+                subject, reason=reason, note=note, now=now, instance=self.instance, kind=kind
             )
             name = made["metadata"]["name"]
-            existing = await self.kube.get(kinds.EVENT, cluster.namespace, name)
+            existing = await self.kube.get(kinds.EVENT, subject.namespace, name)
             found = events.due(made, existing, now, quiet=quiet)
             if found is None:
                 return
@@ -76,10 +88,10 @@ class Reporter:
                 await self.kube.apply(found)
                 return
             text = (
-                f"more than {events.MOST_AN_HOUR} {kind} events about this cluster within an hour: "
+                f"more than {events.MOST_AN_HOUR} {kind} events about this object within an hour: "
                 "further ones are in the operator's log alone. The conditions say what is the matter"
             )
-            await self._record(cluster, events.TOO_MANY, text, kind, quiet=events.REPEAT_AFTER)
+            await self._record(subject, events.TOO_MANY, text, kind, quiet=events.REPEAT_AFTER)
         except KubeError as error:
             _log.warning("event.lost", extra=about | {"error": str(error)})
 
@@ -125,6 +137,11 @@ class Reporter:
         if before is None or made != _part(before):
             manifest = _manifest(cluster, {name: made})
             await self.kube.apply(manifest, manager=f"{MANAGER}-{name}", status=True)
+
+
+def _named(subject: AmatersCluster | AmatersAccess) -> str:
+    """Return how a line of the log names the object."""
+    return "cluster" if isinstance(subject, AmatersCluster) else "access"
 
 
 def _written(status: ClusterStatus) -> Manifest:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from amaters_operator.api.access import ACCESS_KIND, AmatersAccess
 from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.kube.clock import micro_time
 from amaters_operator.manifests.names import Manifest
@@ -38,7 +39,7 @@ _FIXED = (
 
 
 def event(
-    cluster: AmatersCluster,
+    about: AmatersCluster | AmatersAccess,
     *,
     reason: str,
     note: str,
@@ -46,16 +47,16 @@ def event(
     instance: str,
     kind: Literal["Normal", "Warning"] = "Normal",
 ) -> Manifest:
-    """Return an event about the cluster; `reason` is a CamelCase word, `note` a sentence.
+    """Return an event about the object; `reason` is a CamelCase word, `note` a sentence.
 
     Its name is derived from its content, so that a repeated event finds the first one.
     """
-    words = "\n".join((cluster.metadata.uid, kind, reason, note))
-    name = f"{cluster.name[:_LONGEST_PREFIX]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+    words = "\n".join((about.metadata.uid, kind, reason, note))
+    name = f"{about.name[:_LONGEST_PREFIX]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": cluster.namespace},
+        "metadata": {"name": name, "namespace": about.namespace},
         "eventTime": micro_time(now),
         "reportingController": _CONTROLLER,
         "reportingInstance": instance[:128],
@@ -65,11 +66,11 @@ def event(
         "note": note[:_LONGEST_NOTE],
         "regarding": {
             "apiVersion": API_VERSION,
-            "kind": KIND,
-            "name": cluster.name,
-            "namespace": cluster.namespace,
-            "uid": cluster.metadata.uid,
-            "resourceVersion": cluster.metadata.resource_version,
+            "kind": KIND if isinstance(about, AmatersCluster) else ACCESS_KIND,
+            "name": about.name,
+            "namespace": about.namespace,
+            "uid": about.metadata.uid,
+            "resourceVersion": about.metadata.resource_version,
         },
     }
 

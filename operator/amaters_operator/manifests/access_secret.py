@@ -69,7 +69,7 @@ def secret(access: AmatersAccess, keys: Keys) -> Manifest:
     notes = {ISSUED: timestamp_text(keys.issued)}
     data = {
         USER: "" if user is None else user.name,
-        SERVER: f"{cluster}.{access.metadata.namespace}.svc:{names.CLIENT_PORT}",
+        SERVER: f"{cluster}.{access.namespace}.svc:{names.CLIENT_PORT}",
         KEY: keys.current,
     }
     if keys.following:
@@ -82,7 +82,7 @@ def secret(access: AmatersAccess, keys: Keys) -> Manifest:
         "kind": "Secret",
         "metadata": {
             "name": access.secret_name,
-            "namespace": access.metadata.namespace,
+            "namespace": access.namespace,
             "labels": {
                 "app.kubernetes.io/managed-by": "amaters-operator",
                 names.CLUSTER_LABEL: cluster,

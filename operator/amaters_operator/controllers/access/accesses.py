@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from amaters_operator import manifests
 from amaters_operator.api.access import ACCESS_KIND, AccessSpec, AccessStatus, AmatersAccess
 from amaters_operator.api.cluster import API_VERSION, AmatersCluster
+from amaters_operator.api.conditions import Condition, ConditionType
+from amaters_operator.api.scalars import timestamp_text
+from amaters_operator.controllers.reporting import Reporter, Severity
 from amaters_operator.decisions.access import admission, renewal, reports
 from amaters_operator.decisions.access.admission import Refusal
 from amaters_operator.decisions.access.reports import Outcome
@@ -56,6 +59,8 @@ class Accesses:
     """Reads and reports the objects of clusters, and keeps the Secrets of their users."""
 
     kube: KubeApi
+    reporter: Reporter | None = None
+    """Records events; None where nothing is written."""
     make_key: Callable[[], str] = new_key
 
     async def grants(self, cluster: AmatersCluster) -> tuple[Grant, ...]:
@@ -135,7 +140,7 @@ class Accesses:
         user = access.spec.user
         if user is None:
             raise TypeError("the object names no user")
-        found = await self.kube.get(kinds.SECRET, access.metadata.namespace, access.secret_name)
+        found = await self.kube.get(kinds.SECRET, access.namespace, access.secret_name)
         if found is not None and not access_secret.owned(access, found):
             return Outcome(access, refusal=_foreign(access))
         now = self.kube.now()
@@ -171,25 +176,57 @@ class Accesses:
                 await self.kube.apply(made | {"metadata": made["metadata"] | read})
         except (ForbiddenError, ApiRejectedError) as error:
             return keys, _not_written(access, error)
-        what = "access.key_made" if keys is None else "access.secret_written"
-        _log.info(what, extra={"access": access.name, "secret": access.secret_name})
+        _log.info("access.secret_written", extra={"access": access.key})
+        if keys is None or keys.current != due.current:
+            await self._event(access, "KeyMade", _made(access, due))
         return due, None
 
     async def _write(self, access: AmatersAccess, status: AccessStatus) -> None:
         new, old = (_dumped(one) for one in (status, access.status))
         if new == old:
             return
-        meta = {"name": access.name, "namespace": access.metadata.namespace}
+        meta = {"name": access.name, "namespace": access.namespace}
         made = {"apiVersion": API_VERSION, "kind": ACCESS_KIND, "metadata": meta, "status": new}
         try:
             await self.kube.apply(made, status=True)
         except KubeError as error:
             # It may be gone by now; one that cannot be reported must not hold up the cluster.
-            _log.warning("access.status_lost", extra={"access": access.name, "error": str(error)})
+            _log.warning("access.status_lost", extra={"access": access.key, "error": str(error)})
+            return
+        for one in _news(access.status, status):
+            kind: Severity = "Normal" if one.status == "True" else "Warning"
+            await self._event(access, one.reason, one.message, kind=kind)
+
+    async def _event(
+        self, access: AmatersAccess, reason: str, note: str, *, kind: Severity = "Normal"
+    ) -> None:
+        if self.reporter is not None:
+            await self.reporter.event(access, reason, note, kind=kind)
 
 
 def _dumped(status: AccessStatus) -> Manifest:
-    return status.model_dump(by_alias=True, mode="json", exclude_none=True)
+    made = status.model_dump(by_alias=True, mode="json")
+    return {name: one for name, one in made.items() if one not in (None, "", [])}
+
+
+def _news(before: AccessStatus, after: AccessStatus) -> list[Condition]:
+    """Return the conditions that get an event: that it counts now, or why it does not.
+
+    Rights that are on their way are none: that is what follows each edit.
+    """
+    known = {one.type: one.reason for one in before.conditions}
+    told = [one for one in after.conditions if known.get(one.type) != one.reason]
+    ready = [one for one in told if one.type == ConditionType.READY and one.reason != "Loading"]
+    held = [one for one in told if one.type == ConditionType.STALLED and one.status == "True"]
+    held = [one.model_copy(update={"status": "False"}) for one in held]
+    return ready or held
+
+
+def _made(access: AmatersAccess, keys: Keys) -> str:
+    text = f"Secret {access.secret_name} has a new key"
+    if keys.previous_ends is None:
+        return text
+    return f"{text}; the one before works until {timestamp_text(keys.previous_ends)}"
 
 
 def _base(cluster: AmatersCluster) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Three real processes that reach each other by IPv6 only, and listeners for both families."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,18 +13,10 @@ from amaters.transport.tls import TlsMaterial
 from amaters_operator.database.client import AmatersDatabase
 from amaters_operator.database.port import NodeAddress
 from amaters_server.testing.certificates import Authority
+from amaters_server.testing.ports import has_ipv6
 from amaters_server.testing.processes import cluster_of, kill_all, start_all
 
 HOST = "[::1]"
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 pytestmark = [

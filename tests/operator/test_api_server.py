@@ -4,7 +4,11 @@ The test bed builds the programs. Where they are not built yet, these tests are 
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 import yaml
 from amaters_operator import manifests
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_server.testing.ports import free_ports, has_ipv6
 from testbed import api_server
 from testbed.api_server import ApiServer
 from testbed.shell import CommandFailedError, wait_until
@@ -252,3 +257,93 @@ def test_without_force_the_command_would_fail_where_helm_wrote_before(server: Ap
 
     with pytest.raises(CommandFailedError, match="conflict"):
         server.kubectl("apply", "--server-side", "-f", ROOT / "crds")
+
+
+@pytest.fixture
+def operator(server: ApiServer, tmp_path: Path) -> Iterator[Path]:
+    """Run the operator's own program against the API server at ::1; yields its log."""
+    environment = os.environ | {
+        "KUBECONFIG": str(server.by_ipv6),
+        "POD_NAME": "operator-0",
+        "POD_NAMESPACE": "shop",
+        "POD_APP": "amaters-operator",
+        "POD_INSTANCE": "op",
+        "POD_IP": "fd00::7",
+    }
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "amaters_operator", "run", "--namespace=shop"]
+    log = tmp_path / "operator.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, f"--http-port={port}"], env=environment, stdout=out, stderr=out
+        )
+    try:
+        wait_until(lambda: answers(port), "operator", seconds=30, hint=f"see {log}")
+        yield log
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0, log.read_text()[-3000:]
+
+
+def answers(port: int) -> bool:
+    """Whether the operator's probe answers at ::1, where it listens if its pod has such an address."""
+    try:
+        with urllib.request.urlopen(f"http://[::1]:{port}/livez", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def read(server: ApiServer, kind: str, name: str) -> dict:
+    found = server.kubectl("get", kind, name, "--ignore-not-found", "--output", "json")
+    return json.loads(found) if found else {}
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no ::1")
+@pytest.mark.usefixtures("crds")
+def test_the_operator_works_by_ipv6_alone(server: ApiServer, operator: Path) -> None:
+    """Its real program, against a real API server: the Lease, the watch, objects, status, events."""
+    theirs = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "orders", "namespace": "shop", "labels": {"theirs": "yes"}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "theirs"}}},
+    }
+    server.apply([theirs])
+    made = cluster(
+        networkPolicy={"enabled": True}, networking={"ipFamilyPolicy": "PreferDualStack"}
+    )
+    server.apply([made])
+
+    def stalled() -> str:
+        status = read(server, "amc", "orders").get("status", {})
+        found = [one for one in status.get("conditions", []) if one["type"] == "Stalled"]
+        return next((one["message"] for one in found if one["status"] == "True"), "")
+
+    wait_until(lambda: "PodDisruptionBudget orders exists" in stalled(), "condition", seconds=30)
+    assert read(server, "pdb", "orders")["metadata"]["labels"] == {"theirs": "yes"}
+    assert read(server, "statefulset", "orders") == {}
+
+    server.kubectl("delete", "pdb", "orders")
+    wait_until(lambda: read(server, "statefulset", "orders") != {}, "StatefulSet", seconds=60)
+    policy = read(server, "networkpolicy", "orders")
+    [_, operators] = policy["spec"]["ingress"][0]["from"]
+    assert operators["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "amaters-operator",
+        "app.kubernetes.io/instance": "op",
+    }
+    service = read(server, "service", "orders")
+    assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+    assert len(service["spec"]["clusterIPs"]) == 2
+    config = read(server, "configmap", "orders-config")["data"]["config.toml"]
+    assert 'bind_address = "[::]:7879"' in config
+    events = json.loads(
+        server.kubectl(
+            *("get", "events.events.k8s.io", "--output", "json"),
+            "--field-selector=regarding.name=orders,type=Warning",
+        )
+    )
+    assert "NameTaken" in {one["reason"] for one in events["items"]}
+    assert "event.lost" not in operator.read_text()
+
+    server.kubectl("delete", "amc", "orders")

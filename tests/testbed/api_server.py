@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amaters_server.testing.ports import free_ports
+from amaters_server.testing.ports import free_ports, has_ipv6
 
 from testbed.shell import CommandFailedError, attempt, run, wait_until
 
@@ -29,6 +29,8 @@ class ApiServer:
 
     bin: Path
     kubeconfig: Path
+    by_ipv6: Path
+    """A kubeconfig that reaches it at ::1, on a host that has such an address."""
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Run kubectl as an administrator; CommandFailedError holds the answer of a refusal."""
@@ -58,8 +60,9 @@ class ApiServer:
 def serving(binaries: Path, folder: Path) -> Iterator[ApiServer]:
     """Serve on loopback while the context is open."""
     clients, peers, port = free_ports(3)
-    server = ApiServer(binaries, folder / "kubeconfig")
-    server.kubeconfig.write_text(json.dumps(_kubeconfig(port)))
+    server = ApiServer(binaries, folder / "kubeconfig", folder / "kubeconfig-ipv6")
+    server.kubeconfig.write_text(json.dumps(_kubeconfig(f"127.0.0.1:{port}")))
+    server.by_ipv6.write_text(json.dumps(_kubeconfig(f"[::1]:{port}")))
     run("openssl", "genrsa", "-out", folder / "accounts.key", "2048")
     (folder / "tokens.csv").write_text(f"{_TOKEN},admin,1,system:masters\n")
     with (
@@ -93,7 +96,10 @@ def _api_server(folder: Path, etcd: int, port: int) -> list[str]:
     return [
         f"--etcd-servers=http://127.0.0.1:{etcd}",
         f"--secure-port={port}",
-        "--bind-address=127.0.0.1",
+        f"--bind-address={'::' if has_ipv6() else '127.0.0.1'}",
+        # Its own address in Kubernetes; kubelets are not there.
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
         f"--cert-dir={folder}/certificates",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={folder}/accounts.key",
@@ -121,8 +127,8 @@ def _daemon(folder: Path, program: Path, *arguments: str) -> Iterator[None]:
             process.wait()
 
 
-def _kubeconfig(port: int) -> dict[str, Any]:
-    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+def _kubeconfig(address: str) -> dict[str, Any]:
+    cluster = {"server": f"https://{address}", "insecure-skip-tls-verify": True}
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -25,6 +25,16 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def has_ipv6() -> bool:
+    """Whether something can listen at ::1 of this host."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _candidates() -> Iterator[int]:
     text = _RANGE.read_text() if _RANGE.exists() else _USUAL_RANGE
     beyond = max(int(text.split()[0]), _LOWEST + 1000)

@@ -49,6 +49,12 @@ WRONG = [
     ({"storage": {"size": "10ki"}}, "write an amount of bytes"),
     ({"storage": {"size": "500m"}}, "write an amount of bytes"),
     ({"storage": {"size": "0Gi"}}, "write an amount of bytes"),
+    ({"storage": {"quarantine": "3d"}}, "write a time above zero"),
+    ({"storage": {"quarantine": "0h"}}, "write a time above zero"),
+    ({"storage": {"autoGrow": {"max": "1Ti", "below": "20"}}}, "write a share"),
+    ({"storage": {"autoGrow": {"max": "1Ti", "below": "91%"}}}, "write a share"),
+    ({"storage": {"autoGrow": {"max": "1Ti", "by": "0%"}}}, "write an increase"),
+    ({"storage": {"autoGrow": {"below": "20%"}}}, "Field required"),
     ({"resources": {"requests": {"memory": "10Qx"}}}, "write an amount, a number"),
     ({"resources": {"limits": {"cpu": "two"}}}, "write an amount, a number"),
 ]
@@ -62,6 +68,8 @@ RIGHT = [
     {"storage": {"size": "1.5Ti"}},
     {"storage": {"size": "0.5G"}},
     {"storage": {"size": "10737418240"}},
+    {"storage": {"quarantine": "1h30m", "autoGrow": {"max": "1Ti"}}},
+    {"storage": {"autoGrow": {"max": "1.5Ti", "below": "5%", "by": "100%"}}},
     {"resources": {"requests": {"cpu": 2, "memory": "512Mi"}, "limits": {"cpu": "1e3"}}},
     {"resources": {"requests": {"cpu": ".5", "memory": "512Ki"}, "limits": {"cpu": "250m"}}},
 ]

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     HIBERNATED = "Hibernated"
     BACKUP_SUCCEEDED = "BackupSucceeded"
     BACKUP_PLACE_SHARED = "BackupPlaceShared"
+    DISK_PRESSURE = "DiskPressure"
     VOLUMES_QUARANTINED = "VolumesQuarantined"
     CERTIFICATES_CURRENT = "CertificatesCurrent"
 

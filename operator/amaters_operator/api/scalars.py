@@ -63,6 +63,11 @@ DURATION_MESSAGE = (
     "write a time above zero in hours, minutes and seconds, such as 72h, 90m or 1h30m"
 )
 
+SHARE_PATTERN = "^([1-9]|[1-8][0-9]|90)%$"
+SHARE_MESSAGE = "write a share from 1% to 90%, such as 20%"
+INCREASE_PATTERN = "^[1-9][0-9]{0,2}%$"
+INCREASE_MESSAGE = "write an increase from 1% to 999%, such as 50%"
+
 S3_PATTERN = "^s3://[A-Za-z0-9][A-Za-z0-9._-]+[A-Za-z0-9](/.*)?$"
 DESTINATION_MESSAGE = "write bucket and prefix as s3://BUCKET/PREFIX, such as s3://backups/orders"
 BACKUP_MESSAGE = (
@@ -78,6 +83,26 @@ ByteAmount = Annotated[
         json_schema_extra=form(BYTES_PATTERN, BYTES_MESSAGE),
     ),
 ]
+
+
+Share = Annotated[
+    str,
+    AfterValidator(_matching(SHARE_PATTERN, SHARE_MESSAGE)),
+    Field(max_length=3, json_schema_extra=form(SHARE_PATTERN, SHARE_MESSAGE)),
+]
+"""Text such as 20%, at most 90%; `percent` reads it."""
+
+Increase = Annotated[
+    str,
+    AfterValidator(_matching(INCREASE_PATTERN, INCREASE_MESSAGE)),
+    Field(max_length=4, json_schema_extra=form(INCREASE_PATTERN, INCREASE_MESSAGE)),
+]
+"""Text such as 50%; `percent` reads it."""
+
+
+def percent(text: str) -> int:
+    """Return the number that a `Share` or an `Increase` names."""
+    return int(text.removesuffix("%"))
 
 
 def duration(text: str) -> timedelta:

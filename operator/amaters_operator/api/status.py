@@ -192,6 +192,30 @@ class QuarantinedVolume(ApiModel):
     )
 
 
+class VolumeUsage(ApiModel):
+    """How full the volume of a member is, as its node reported it last."""
+
+    pod: str = Field(description="Name of the pod.")
+    claim: str = Field(default="", description="Its volume claim.")
+    used_bytes: int = Field(
+        default=0, description="Bytes that are not free; noted anew when `percent` changes."
+    )
+    capacity_bytes: int = Field(default=0, description="Bytes of the file system.")
+    percent: int = Field(default=0, description="Share of it that is used.")
+    writes: str = Field(
+        default="",
+        description="Refused: the node takes deletes only. None: it takes no write. Else empty.",
+    )
+
+
+class AutoGrowStatus(ApiModel):
+    """How far spec.storage.autoGrow has grown the volumes."""
+
+    size: str = Field(max_length=32, description="Size that every volume is to have at least.")
+    since: Timestamp = Field(description="When that was decided.")
+    because: str = Field(default="", description="Why.")
+
+
 class ClusterStatus(ApiModel):
     """The observed state. The operator rebuilds it; do not edit it."""
 
@@ -221,6 +245,12 @@ class ClusterStatus(ApiModel):
     )
     image: str = Field(default="", description="Image every pod runs; empty while they differ.")
     members: list[MemberStatus] = Field(default=[], description="The members, by pod.")
+    storage: list[VolumeUsage] = Field(
+        default=[], description="How full the volumes of the members are."
+    )
+    auto_grow: AutoGrowStatus | None = Field(
+        default=None, description="How far spec.storage.autoGrow has grown the volumes."
+    )
     quarantine: list[QuarantinedVolume] = Field(
         default=[], description="Data of removed members that is not deleted yet."
     )

@@ -1,6 +1,6 @@
 """What the operator's own pod shows: /livez for the kubelet, /metrics for Prometheus."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -12,6 +12,8 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+
+from amaters_operator.api.status import VolumeUsage
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -52,11 +54,38 @@ class Metrics:
             ["move"],
             registry=registry,
         )
+        labels = ["namespace", "cluster", "pod"]
+        self.volume_used = Gauge(
+            "amaters_operator_volume_used_bytes",
+            "Bytes used on a member's volume, as its node reported them last.",
+            labels,
+            registry=registry,
+        )
+        self.volume_capacity = Gauge(
+            "amaters_operator_volume_capacity_bytes",
+            "Bytes of the file system on a member's volume.",
+            labels,
+            registry=registry,
+        )
+        self._volumes: dict[tuple[str, str], frozenset[str]] = {}
         self.leading = Gauge(
             "amaters_operator_leading",
             "1 while this replica holds the Lease.",
             registry=registry,
         )
+
+    def volumes(self, namespace: str, cluster: str, usage: Sequence[VolumeUsage]) -> None:
+        """Show how full the volumes of a cluster are; those that it no longer has are left out."""
+        pods = frozenset(one.pod for one in usage)
+        for gone in self._volumes.get((namespace, cluster), frozenset()) - pods:
+            for gauge in (self.volume_used, self.volume_capacity):
+                gauge.remove(namespace, cluster, gone)
+        self._volumes[namespace, cluster] = pods
+        if not pods:
+            del self._volumes[namespace, cluster]
+        for one in usage:
+            self.volume_used.labels(namespace, cluster, one.pod).set(one.used_bytes)
+            self.volume_capacity.labels(namespace, cluster, one.pod).set(one.capacity_bytes)
 
 
 @asynccontextmanager

@@ -212,6 +212,7 @@ class Operator:
             instance=instance,
             home=self.settings.home,
             on_action=count,
+            on_usage=self.metrics.volumes,
         )
         backups = BackupController(self.kube, self.database, instance=instance)
         restores = RestoreController(self.kube, self.database, instance=instance)

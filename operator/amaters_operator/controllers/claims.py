@@ -6,12 +6,14 @@ How a claim is written as an object is in `claim_objects`.
 from dataclasses import dataclass, replace
 
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.status import VolumeUsage
 from amaters_operator.controllers import claim_objects
 from amaters_operator.controllers.apply_objects import refusal
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.pass_result import Blocked
-from amaters_operator.decisions.storage import quarantine, volumes
+from amaters_operator.decisions.storage import growth, pressure, quarantine, usage, volumes
+from amaters_operator.decisions.storage.growth import Filling
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
@@ -22,10 +24,20 @@ MARKER = f"{MANAGER}-claims"
 """Writes only marks and owners, so that growing a claim removes neither."""
 
 
-def marked(
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should become of the claims."""
+
+    claims: list[Claim]
+    """As they should be marked."""
+    usage: list[VolumeUsage]
+    filling: Filling
+
+
+def plan(
     cluster: AmatersCluster, observed: Observation, claims: list[Claim], *, formed: bool
-) -> list[Claim]:
-    """Return the claims as they should be marked.
+) -> Plan:
+    """Return what should become of the claims.
 
     Only a cluster that has formed marks them: a mark proves later that it had.
     """
@@ -33,7 +45,9 @@ def marked(
     kept_for = quarantine.period(cluster)
     if formed:
         claims = [quarantine.settled(observed, one, kept_for) for one in claims]
-    return [replace(one, owned=owned) for one in claims]
+    claims = [replace(one, owned=owned) for one in claims]
+    reports = usage.reported(cluster, observed, claims)
+    return Plan(claims, reports, growth.filling(cluster, observed, claims, reports))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,11 @@ class Claims:
         return sorted(ours, key=lambda one: one.ordinal)
 
     async def reconcile(
-        self, cluster: AmatersCluster, claims: list[Claim], wanted: list[Claim]
+        self, cluster: AmatersCluster, claims: list[Claim], wanted: Plan
     ) -> list[Blocked]:
-        """Mark the claims as wanted, and grow them; return what the API server refuses."""
+        """Mark the claims as planned, and grow those in use; return what is refused."""
         blocked = []
-        for claim, noted in zip(claims, wanted, strict=True):
+        for claim, noted in zip(claims, wanted.claims, strict=True):
             if claim.terminating or claim == noted:
                 continue
             try:
@@ -67,23 +81,26 @@ class Claims:
                 continue
             if note := quarantine.entered(claim, noted):
                 await self.reporter.event(cluster, "VolumeQuarantined", note)
-        return [*blocked, *await self._grow(cluster, claims)]
+        grown = await self._grow(cluster, usage.in_use(wanted.claims), wanted.filling.size)
+        cannot = pressure.refusal(cluster, wanted.filling)
+        return [*blocked, *(grown or filter(None, [cannot]))]
 
-    async def _grow(self, cluster: AmatersCluster, claims: list[Claim]) -> list[Blocked]:
-        size = cluster.spec.storage.size
+    async def _grow(self, cluster: AmatersCluster, claims: list[Claim], size: str) -> list[Blocked]:
         for name in volumes.too_small(size, {one.name: one.size for one in claims}):
             try:
                 await self.kube.apply(claim_objects.grown(cluster, name, size))
             except KubeError as error:
-                return [_cannot_grow(name, size, volumes.least_size(claims), error)]
+                return [_cannot_grow(cluster, name, size, claims, error)]
             await self.reporter.event(cluster, "VolumeGrows", f"{name} grows to {size}")
         return []
 
 
-def _cannot_grow(name: str, size: str, now: str, error: KubeError) -> Blocked:
+def _cannot_grow(
+    cluster: AmatersCluster, name: str, size: str, claims: list[Claim], error: KubeError
+) -> Blocked:
     """Say why the volumes do not grow, and what to do."""
     text = (
         f"the volumes cannot grow to {size}, the first of them {name}: {str(error).rstrip('.')}. "
-        f"Set allowVolumeExpansion in their StorageClass, or return spec.storage.size to {now}"
+        f"{pressure.remedy(cluster, size, volumes.least_size(claims))}"
     )
-    return Blocked("VolumeNotGrown", text, lasting=refusal(name, error).lasting)
+    return Blocked(pressure.NOT_GROWN, text, lasting=refusal(name, error).lasting)

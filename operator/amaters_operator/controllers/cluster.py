@@ -4,7 +4,7 @@ Each pass reads everything again; what must outlive a pass is in the cluster's s
 between any two lines is therefore only a pass that ends early.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
@@ -13,11 +13,11 @@ from amaters.errors import AmatersError, RefusedError, UnavailableError
 
 from amaters_operator import manifests
 from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
-from amaters_operator.api.status import BootstrapStatus
+from amaters_operator.api.status import BootstrapStatus, VolumeUsage
 from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
-from amaters_operator.controllers.claims import Claims, marked
+from amaters_operator.controllers.claims import Claims, Plan, plan
 from amaters_operator.controllers.fences import keep_fences
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
@@ -47,7 +47,7 @@ from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
 from amaters_operator.decisions.status import cluster_status, progress
-from amaters_operator.decisions.storage import quarantine, volumes
+from amaters_operator.decisions.storage import quarantine, usage, volumes
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
@@ -58,6 +58,8 @@ from amaters_operator.manifests.names import Manifest
 AFTER_AN_ACTION = timedelta(seconds=0.5)
 WHILE_WAITING = timedelta(seconds=2)
 AT_REST = timedelta(seconds=15)
+OnUsage = Callable[[str, str, Sequence[VolumeUsage]], None]
+"""Takes namespace and name of a cluster, and how full its volumes are."""
 _NOWHERE = manifests.Home()
 
 
@@ -93,9 +95,9 @@ class Pass:
         )
 
     @property
-    def marked(self) -> list[Claim]:
-        """The claims as they should be marked by this observation."""
-        return marked(self.cluster, self.observed, self.claims, formed=self.formed)
+    def plan(self) -> Plan:
+        """What should become of the volume claims by this observation."""
+        return plan(self.cluster, self.observed, self.claims, formed=self.formed)
 
     def blocked(self) -> list[Blocked]:
         """Return what blocks the spec before anything is decided."""
@@ -141,11 +143,13 @@ class ClusterController:
         instance: str,
         home: manifests.Home = _NOWHERE,
         on_action: Callable[[str], None] = lambda _: None,
+        on_usage: OnUsage = lambda *_: None,
     ) -> None:
         self._kube = kube
         self._database = database
         self._home = home
         self._on_action = on_action
+        self._on_usage = on_usage
         self._applier = Applier(kube)
         self._observer = Observer(kube)
         self._reporter = Reporter(kube, instance)
@@ -158,6 +162,7 @@ class ClusterController:
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
             await self._accesses.without_cluster(namespace, name)
+            self._on_usage(namespace, name, ())
             return None
         if isinstance(cluster, InvalidCluster):
             await self._rejections.invalid(cluster)
@@ -211,9 +216,10 @@ class ClusterController:
 
     async def _advance(self, current: Pass) -> timedelta:
         """Decide, act once, and report; return when the next pass is due."""
+        planned = current.plan
         refused: list[Blocked] = []
         if not current.cluster.spec.paused:
-            refused = await self._claims.reconcile(current.cluster, current.claims, current.marked)
+            refused = await self._claims.reconcile(current.cluster, current.claims, planned)
         webhook = await unusable_webhook(self._kube, current.cluster)
         fences = await keep_fences(current.nodes, current.observed)
         blocked = [*current.blocked(), *refused, *webhook, *fences]
@@ -223,10 +229,11 @@ class ClusterController:
             blocked.append(obstacle)
         if decision.consent and (problem := decision.consent.windows.problem):
             blocked.append(Blocked(windows.INVALID, problem))
-        result = _result(current, decision, blocked)
+        result = _result(current, planned, decision, blocked)
         status = cluster_status.cluster_status(current.cluster, result)
         await self._reporter.status(current.cluster, status)
         await self._report_transfer(current)
+        self._on_usage(current.cluster.namespace, current.cluster.name, result.usage)
         for wait in decision.deferred:
             await self._reporter.state(current.cluster, wait.reason, wait.because)
         due = await self._accesses.report(current.accesses, current.behind)
@@ -250,11 +257,11 @@ class ClusterController:
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""
         cluster = current.cluster
-        decision = arbitration.arbitrate(cluster, current.observed, current.marked)
+        decision = arbitration.arbitrate(cluster, current.observed, current.plan.claims)
         if decision.deletion is not None:
             again = await self._observer.observe_with(current.nodes, current.applied.statefulset)
             claims = await self._claims.find(cluster)
-            claims = marked(cluster, again, claims, formed=current.formed)
+            claims = plan(cluster, again, claims, formed=current.formed).claims
             if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = replace(decision, step=wait, scaling=None)
@@ -290,7 +297,7 @@ class ClusterController:
         return None
 
 
-def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassResult:
+def _result(current: Pass, planned: Plan, decision: Decision, blocked: list[Blocked]) -> PassResult:
     cluster, observed, step = current.cluster, current.observed, decision.step
     rolling = progress.rolling(cluster, observed)
     return PassResult(
@@ -303,9 +310,11 @@ def _result(current: Pass, decision: Decision, blocked: list[Blocked]) -> PassRe
         secret_problem=current.certificate_problem,
         pods=step.replicas if isinstance(step, SetReplicas) else current.shape.replicas,
         reloading=current.reloaded.configuration,
-        quarantine=tuple(quarantine.listed(current.marked)),
+        usage=tuple(planned.usage),
+        filling=planned.filling,
+        quarantine=tuple(quarantine.listed(planned.claims)),
         transfer=transfer(cluster, observed).status,
-        growing=volumes.growing(current.claims),
+        growing=volumes.growing(usage.in_use(planned.claims), planned.filling.size),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
     )

@@ -34,6 +34,7 @@ _BAD = {
     (ConditionType.DEGRADED, "True"),
     (ConditionType.ROLLOUT_STUCK, "True"),
     (ConditionType.STALLED, "True"),
+    (ConditionType.DISK_PRESSURE, "True"),
 }
 """Conditions whose event is a warning."""
 

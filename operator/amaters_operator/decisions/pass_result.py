@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 
-from amaters_operator.api.status import BootstrapStatus, QuarantinedVolume, TransferStatus
+from amaters_operator.api.status import (
+    BootstrapStatus,
+    QuarantinedVolume,
+    TransferStatus,
+    VolumeUsage,
+)
 from amaters_operator.decisions.actions import Stuck
 from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.storage.growth import Filling
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class PassResult:
     """The latest transfer of leadership that was asked for and served."""
     reloading: str = ""
     """Which nodes have yet to load the newest configuration file; empty when all have."""
+    usage: tuple[VolumeUsage, ...] = ()
+    """How full the volumes are."""
+    filling: Filling | None = None
+    """Which volumes fill up; None: not considered."""
     quarantine: tuple[QuarantinedVolume, ...] = ()
     """Data of removed members that is not deleted yet."""
     growing: tuple[str, ...] = ()

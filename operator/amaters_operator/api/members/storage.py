@@ -4,7 +4,27 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from amaters_operator.api.scalars import ApiModel, ByteAmount, Duration, ObjectName, rule, rules
+from amaters_operator.api.scalars import (
+    ApiModel,
+    ByteAmount,
+    Duration,
+    Increase,
+    ObjectName,
+    Share,
+    rule,
+    rules,
+)
+
+
+class AutoGrowSpec(ApiModel):
+    """When the volumes grow by themselves, and how far."""
+
+    below: Share = Field(
+        default="20%",
+        description="All volumes grow once less than this share of one of them is free.",
+    )
+    by: Increase = Field(default="50%", description="By how much of their size they grow.")
+    max: ByteAmount = Field(description="They never grow beyond this size.")
 
 
 class StorageSpec(ApiModel):
@@ -18,6 +38,11 @@ class StorageSpec(ApiModel):
                 "storage.className is immutable: create a second cluster and restore a backup "
                 "into it to change the class",
             ),
+            rule(
+                "!has(self.autoGrow) || !has(self.autoGrow.max) || "
+                "quantity(self.autoGrow.max).compareTo(quantity(self.size)) >= 0",
+                "storage.autoGrow.max is below storage.size: raise autoGrow.max",
+            ),
         )
     )
 
@@ -28,6 +53,13 @@ class StorageSpec(ApiModel):
     class_name: ObjectName | None = Field(
         default=None,
         description="StorageClass of the volumes; the namespace's default when not set. Immutable.",
+    )
+    auto_grow: AutoGrowSpec | None = Field(
+        default=None,
+        description=(
+            "Let the operator grow the volumes before they are full. storage.size stays as it is: "
+            "see status.autoGrow. The class must allow expansion."
+        ),
     )
     when_deleted: Literal["Retain", "Delete"] = Field(
         default="Retain",

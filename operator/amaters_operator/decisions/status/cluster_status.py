@@ -42,6 +42,8 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
             _member(pod, observed, result.certificates, misfits.get(pod.name, ""))
             for pod in observed.pods
         ],
+        storage=list(result.usage),
+        auto_grow=result.filling.grown if result.filling else None,
         quarantine=list(result.quarantine),
         upgrade=_upgrade(result),
         fenced=fence.in_force(observed),

@@ -13,7 +13,7 @@ from amaters_operator.decisions.pass_result import PassResult
 from amaters_operator.decisions.rolls import compatibility
 from amaters_operator.decisions.status import consent_status, progress
 from amaters_operator.decisions.status.condition import Assessment, condition
-from amaters_operator.decisions.storage import quarantine
+from amaters_operator.decisions.storage import pressure, quarantine
 from amaters_operator.manifests import names
 
 
@@ -42,6 +42,9 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
         if backup is not None and backup.others:
             shared = Assessment("True", "OtherClusters", retention.shared(backup.others))
             assessed[ConditionType.BACKUP_PLACE_SHARED] = shared
+    if result.filling is not None and result.bootstrap.cluster_id:
+        low = pressure.assessment(cluster, result.filling, result.blocked)
+        assessed[ConditionType.DISK_PRESSURE] = low
     if kept := quarantine.assessment(result.quarantine):
         assessed[ConditionType.VOLUMES_QUARANTINED] = kept
     if cluster.spec.tls is not None:

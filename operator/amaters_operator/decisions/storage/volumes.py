@@ -88,12 +88,12 @@ def least_size(claims: Iterable[Claim]) -> str:
     return min(sizes, key=amount, default="")
 
 
-def growing(claims: Iterable[Claim]) -> tuple[str, ...]:
-    """Return the claims, by name, whose volumes have yet to grow."""
+def growing(claims: Iterable[Claim], size: str) -> tuple[str, ...]:
+    """Return the claims, by name, whose volumes have yet to grow to what is asked, or to `size`."""
     return tuple(
         claim.name
         for claim in claims
-        if claim.capacity and amount(claim.capacity) < amount(claim.size)
+        if claim.capacity and amount(claim.capacity) < max(amount(claim.size), amount(size))
     )
 
 

@@ -124,6 +124,9 @@ def test_a_maintenance_window_is_accepted(server: ApiServer, duration: str) -> N
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
+        ({"storage": {"autoGrow": {"max": "5Gi"}}}, "storage.autoGrow.max is below storage.size"),
+        ({"storage": {"autoGrow": {"max": "1Ti", "below": "95%"}}}, "write a share from 1% to 90%"),
+        ({"storage": {"quarantine": "0s"}}, "write a time above zero"),
         ({"networking": {"ipFamilies": ["IPv4", "IPv6"]}}, "two ipFamilies need ipFamilyPolicy"),
         (
             {"networking": {"ipFamilies": ["IPv4"] * 2, "ipFamilyPolicy": "PreferDualStack"}},

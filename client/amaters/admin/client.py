@@ -128,7 +128,7 @@ class AdminClient:
         return admin_codec.members(await self._change(lambda to: to.RemoveMember, request))
 
     async def set_aside(self, member_id: int, *, cluster_id: str) -> None:
-        """Have the node set aside all that it stored as this removed member, and start anew.
+        """Have the node set aside all that it stored as this removed member, and start again empty.
 
         The node restarts after its answer. Refused unless it is that member and was removed, and
         without room for as much data again.

@@ -198,7 +198,7 @@ class VolumeUsage(ApiModel):
     pod: str = Field(description="Name of the pod.")
     claim: str = Field(default="", description="Its volume claim.")
     used_bytes: int = Field(
-        default=0, description="Bytes that are not free; noted anew when `percent` changes."
+        default=0, description="Bytes that are not free; noted again when `percent` changes."
     )
     capacity_bytes: int = Field(default=0, description="Bytes of the file system.")
     percent: int = Field(default=0, description="Share of it that is used.")

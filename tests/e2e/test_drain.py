@@ -1,5 +1,7 @@
 """`kubectl drain` of every node in turn, while a client writes and reads."""
 
+from itertools import pairwise
+
 import pytest
 
 from demo.kubectl import eventually
@@ -29,7 +31,7 @@ def test_a_drain_of_every_node_in_turn_fails_no_call(cluster, workload):
         leaders.append(drained.leader())
 
     summary = client.finish()
-    changes = sum(one != other for one, other in zip(leaders, leaders[1:], strict=False))
+    changes = sum(one != other for one, other in pairwise(leaders))
     print(f"\ndrain of three nodes, {changes} changes of leader: {summary}")
     assert summary["violations"] == []
     assert (summary["failed_writes"], summary["failed_reads"]) == (0, 0)

@@ -54,10 +54,34 @@ def test_a_statefulset_scaled_by_hand_or_deleted_keeps_every_volume(cluster):
 
     wrong.kubectl("scale", "amc/wronghands", "--replicas", "1")
     wrong.until_ready(1, within=180)
+    eventually("two volumes in quarantine", lambda: len(_quarantined(wrong)) == 2, within=60)
+    assert _claims(wrong) == claims
+    wrong.patch(storage={"quarantine": "0s"})
     eventually("claims of removed members gone", lambda: len(_claims(wrong)) == 1, within=60)
+
+
+def test_a_number_that_was_a_mistake_is_undone_within_the_quarantine(cluster):
+    undone = cluster("undone", replicas=3)
+    undone.until_ready(3)
+    undone.cli("set", "key", "value")
+    claims = _claims(undone)
+
+    undone.kubectl("scale", "amc/undone", "--replicas", "1")
+    eventually("two volumes in quarantine", lambda: len(_quarantined(undone)) == 2, within=120)
+    undone.kubectl("scale", "amc/undone", "--replicas", "3")
+    undone.until_ready(3, within=180)
+    assert _claims(undone) == claims
+    assert not any(one["is_learner"] for one in undone.members())
+    for pod in undone.pods:
+        assert "value" in undone.cli("get", "key", pod=pod)
 
 
 def _claims(cluster):
     """Return the uid of every volume claim, by name."""
     found = cluster.kubectl.items("pvc", f"app.kubernetes.io/instance={cluster.name}")
     return {one["metadata"]["name"]: one["metadata"]["uid"] for one in found}
+
+
+def _quarantined(cluster):
+    """Name the volume claims that the status lists as kept for a while."""
+    return [one["claim"] for one in cluster.resource["status"].get("quarantine") or []]

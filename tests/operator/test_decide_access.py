@@ -246,7 +246,7 @@ def observed(*digests: str | None, members: int = 3, hashes: tuple[str, ...] = (
         (observed("new", None, "new"), "no answer to the operator: orders-1"),
         (observed("new", "new"), "no answer to the operator: orders-2"),
         (observed("new", "new", "new", hashes=("h", "h", "g")), "settings have changed: orders-2"),
-        (observed(members=0), "no node runs"),
+        (observed(members=0), "no node runs; the first that starts loads the rights"),
     ],
 )
 def test_every_node_has_to_have_reported_the_newest_files(seen: Observation, said: str) -> None:

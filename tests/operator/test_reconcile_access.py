@@ -546,6 +546,30 @@ def test_the_next_pass_is_not_later_than_what_is_due(driver: Driver) -> None:
     assert pauses[3:] == [AT_REST] * 2
 
 
+def test_a_paused_cluster_makes_no_secret_and_says_what_it_waits_for(driver: Driver) -> None:
+    apply(driver, access("old", user={"name": "old", "renewAfter": "10d", "overlap": "2d"}))
+    in_force(driver, "old")
+    driver.world.edit(paused=True)
+    driver.world.now += timedelta(days=10)
+    apply(
+        driver,
+        access("checkout", serviceAccounts=[{"name": "checkout"}]),
+        access("reports", user={"name": "reporter"}),
+    )
+    driver.passes(5)
+    controller = ClusterController(driver.kube, driver.database, instance="test")
+    pause = asyncio.run(controller.reconcile("shop", "orders"))
+
+    assert "while the cluster's spec.paused is set" in message(driver, "checkout")
+    assert reason(driver, "reports") == "Held"
+    assert driver.world.store.get(kinds.SECRET, "shop", "reports-login") is None
+    assert "next-api-key" not in secret(driver, "old-login")
+    assert conditions(read(driver, "old"))["Ready"] == "True"
+    assert pause >= timedelta(seconds=2)
+    driver.world.edit(paused=False)
+    in_force(driver, "checkout", "reports", "old")
+
+
 def test_nothing_is_written_at_rest(driver: Driver) -> None:
     apply(
         driver,

@@ -149,9 +149,10 @@ class Accesses:
         if write:
             keys, problem = await self._renewed(access, found, keys, now)
         if keys is None:
-            return Outcome(access, refusal=problem)
+            return Outcome(access, refusal=problem or _HELD)
         given = grants.grant(access, keys.hashes(access.name))
-        renews_at, due = renewal.renews_at(user, keys), renewal.due(user, keys)
+        renews_at = renewal.renews_at(user, keys)
+        due = renewal.due(user, keys) if write else None
         return Outcome(access, given, problem, renews_at, due)
 
     async def _renewed(
@@ -249,6 +250,9 @@ def _parsed(raw: Manifest) -> AmatersAccess | Outcome:
 
 
 _NO_SPEC = AccessSpec(cluster_name="none", collections=["none"], verbs=["read"])
+
+
+_HELD = Refusal("Held", "its Secret is made once the cluster's spec.paused is false", lasting=False)
 
 
 def _foreign(access: AmatersAccess) -> Refusal:

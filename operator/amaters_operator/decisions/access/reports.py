@@ -50,18 +50,21 @@ def behind(
     wanted = {pod.ordinal for pod in observed.pods}
     wanted |= {one.ordinal for one in observed.members or () if one.ordinal >= 0}
     if not wanted:
-        return "no node runs"
+        return "no node runs; the first that starts loads the rights"
     nodes, pods = observed.nodes, {pod.ordinal: pod for pod in observed.pods}
     silent = [at for at in sorted(wanted) if at not in nodes]
     old = [at for at in sorted(wanted & nodes.keys()) if nodes[at].config_digest not in files]
     unmade = [at for at in sorted(pods) if pods[at].restart_hash != restart_hash]
+    held = (
+        "nothing is changed while the cluster's spec.paused is set; " if cluster.spec.paused else ""
+    )
     for ordinals, what in (
         (silent, "no answer to the operator"),
         (old, "the newest configuration, which takes up to two minutes, is on its way to"),
         (unmade, "to be restarted first, because authentication or other settings have changed"),
     ):
         if ordinals:
-            return f"{what}: {listed(names.pod(cluster, one) for one in ordinals)}"
+            return f"{held}{what}: {listed(names.pod(cluster, one) for one in ordinals)}"
     return ""
 
 

@@ -28,7 +28,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator operator/amaters_kubectl
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test test-fast check fix faults e2e e2e-from demo-k8s bench soak fuzz fuzz-guided proto crds docs images picture \
+.PHONY: help setup demo test test-fast check fix faults e2e e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -116,6 +116,9 @@ cluster-status: setup ## Show what runs in that cluster
 
 images: setup ## Build both images and load them into the cluster
 	$(BIN)/python tests/testbed/cluster.py images
+
+plugin: setup ## kubectl amaters as one file, its archive and krew's manifest, in .cache/plugin
+	@$(BIN)/python tools/plugin.py
 
 fuzz: setup ## Random input for the native code (INPUTS=5000000 for each target)
 	AMATERS_FUZZ_INPUTS=$${INPUTS:-5000000} cargo test --release --locked --manifest-path server/native/Cargo.toml fuzzing

@@ -19,7 +19,7 @@ def set_spec(call: Call, cluster: ClusterView, field: str, *, wanted: bool) -> C
         raise PluginError(
             "not_known",
             f"the installed CRD knows no spec.{field}: upgrade CRDs and operator first "
-            "(docs/operations/operator-upgrade.md)",
+            "(docs/operations/upgrade-the-operator.md)",
         )
     return view(written)
 

@@ -1,12 +1,15 @@
 """Commands against a fake kubectl: what is asked, what is written, and the exit codes."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 from amaters_kubectl import call as calls
 from amaters_kubectl import following_logs
+from amaters_kubectl.cluster import goals
+from amaters_kubectl.cluster.view import fenced_pods, view
 from amaters_kubectl.program import COMMANDS, cli
 from click.testing import CliRunner
 
@@ -479,6 +482,11 @@ def test_a_member_without_a_log_does_not_hide_the_others(kube, make):
     assert "orders-2" in answer.stderr
 
 
+def again(kube):
+    """The calls that continue a log where it ended."""
+    return [one for one in kube.calls if any("--since-time" in part for part in one)]
+
+
 def test_logs_are_followed_over_the_end_of_a_container(kube, make, monkeypatch):
     kube.set(make.orders(), logs=LOGS)
     monkeypatch.setattr(following_logs, "_AGAIN_SECONDS", 0.05)
@@ -491,11 +499,15 @@ def test_logs_are_followed_over_the_end_of_a_container(kube, make, monkeypatch):
                 notes.append(batch)
             else:
                 found += batch
-            asked = [one for one in kube.calls if any("--since-time" in part for part in one)]
-            if len(found) >= 5 and len(asked) >= 2:
+            if len(found) >= 5 and len(notes) >= 2:
                 break
+        end = time.monotonic() + 10
+        while time.monotonic() < end and len(asked := again(kube)) < 4:
+            time.sleep(0.05)
     finally:
         follower.stop()
+    while not follower._lines.empty():
+        found.append(follower._lines.get())
 
     assert [one.at for one in found] == sorted(one.at for one in found)
     assert len(found) == 5, "what was shown once is not shown again"
@@ -569,3 +581,67 @@ def test_what_only_reads_writes_nothing(kube, make, name):
 
     assert kube.calls
     assert kube.patches == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "status", "done"),
+    [
+        ("orders-1", {"fenced": ["orders-1"], "leader": "orders-1"}, False),
+        ("orders-1", {"fenced": ["orders-1"], "leader": "orders-0"}, True),
+        ("orders-1", {"fenced": [], "leader": "orders-0"}, False),
+        ("*", {"fenced": ["orders-0", "orders-1", "orders-2"]}, True),
+        ("*", {"fenced": ["orders-0", "orders-1"]}, False),
+        ("orders-0,orders-1,orders-2", {"fenced": ["orders-0", "orders-1", "orders-2"]}, True),
+        ("", {"fenced": []}, True),
+        ("", {"fenced": ["orders-2"]}, False),
+    ],
+)
+def test_a_fence_is_done_when_the_nodes_report_it_and_none_of_them_leads(
+    make, annotation, status, done
+):
+    cluster = view(make.orders(**status))
+
+    assert goals.fenced(cluster, fenced_pods(annotation)).done is done
+
+
+@pytest.mark.parametrize(
+    ("goal", "status", "spec", "done"),
+    [
+        (
+            goals.paused,
+            {"phase": "Paused", "conditions": {"Paused": "True"}},
+            {"paused": True},
+            True,
+        ),
+        (goals.paused, {}, {"paused": True}, False),
+        (
+            goals.paused,
+            {"observedGeneration": 3, "conditions": {"Paused": "True"}},
+            {"paused": True},
+            False,
+        ),
+        (goals.hibernated, {"conditions": {"Hibernated": "False"}}, {"hibernate": True}, False),
+        (
+            goals.hibernated,
+            {"conditions": {"Hibernated": "True"}, "members": []},
+            {"hibernate": True},
+            True,
+        ),
+        (goals.awake, {"conditions": {"Hibernated": "True"}}, {}, False),
+        (goals.awake, {"readyReplicas": 2}, {}, False),
+        (goals.awake, {}, {}, True),
+        (goals.settled, {}, {}, True),
+        (goals.settled, {"conditions": {"Reconciling": "True"}}, {}, False),
+        (goals.settled, {"conditions": {"Stalled": "True"}}, {}, False),
+        (goals.settled, {"phase": "Upgrading"}, {}, False),
+        (goals.settled, {"conditions": {"Ready": "False"}}, {}, False),
+    ],
+)
+def test_a_goal_is_judged_from_what_the_operator_reports(make, goal, status, spec, done):
+    conditions = {
+        kind: make.condition(kind, said) for kind, said in status.pop("conditions", {}).items()
+    }
+    source = make.orders(conditions=conditions, **status)
+    source["spec"] |= spec
+
+    assert goal(view(source)).done is done

@@ -110,6 +110,8 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
     hibernated["spec"]["hibernate"] = True
     fenced = make.orders(
         fenced=["orders-2"],
+        readyReplicas=2,
+        members=[make.member(0), make.member(1, "Leader"), make.member(2, ready=False)],
         conditions={
             "Fenced": said(
                 "Fenced", "True", "Fenced", "clients do not reach orders-2, which may not lead"

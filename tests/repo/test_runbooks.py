@@ -20,6 +20,8 @@ REFERENCE = {
     "leadership.md",
     "networks.md",
     "openshift.md",
+    "sizing.md",
+    "tasks.md",
     "upgrade-the-operator.md",
     "volumes.md",
 }

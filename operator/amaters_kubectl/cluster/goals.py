@@ -59,7 +59,8 @@ def fenced(cluster: ClusterView, wanted: Collection[str]) -> Progress:
     """Say whether exactly these pods are kept out, and none of them leads."""
     now = set(texts(cluster.status, "fenced"))
     pods = {one.pod for one in cluster.members} if "*" in wanted else set(wanted)
-    leads = cluster.leader in pods and "*" not in wanted
+    # With all pods fenced, one of them leads.
+    leads = cluster.leader in pods and len(pods) < len(cluster.members)
     left = (pods - now) | (now - pods - {"*"})
     done = ("*" in now and "*" in wanted) or (not left and not leads)
     if leads:

@@ -35,7 +35,7 @@ _ALL = "*"
 def fence(call: Call, name: str, pods: tuple[str, ...], *, everything: bool) -> None:
     """Keep pods out of the Services, and out of leadership, while they run on.
 
-    They still replicate and vote. Disrupts: asks, unless --yes is given.
+    They still follow and vote, and lead only while no other member can. Disrupts: asks, unless --yes is given.
     """
     wanted = _named(call.cluster(name), pods, everything=everything)
     named = "all pods" if _ALL in wanted else calls.listed(sorted(wanted))

@@ -101,7 +101,7 @@ def _role(member: Member) -> Cell:
 
 
 def _ready(member: Member) -> Cell:
-    return Cell("yes") if member.ready else Cell("no", "bad")
+    return Cell("yes") if member.ready else Cell("no", "warn" if member.fenced else "bad")
 
 
 def _version(member: Member) -> Cell:

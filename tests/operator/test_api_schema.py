@@ -1,9 +1,11 @@
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from amaters_operator.api.schedules import SCHEDULE_PATTERN
 from croniter import croniter
 from hypothesis import given
@@ -13,6 +15,8 @@ from pydantic import BaseModel, Field
 from tools.generate.chart import values_schema
 from tools.generate.crd import cluster_crd
 from tools.generate.schema import UnsupportedSchemaError, structural, without_defaults
+
+ROOT = Path(__file__).parents[2]
 
 
 def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
@@ -83,6 +87,35 @@ def test_every_field_explains_itself(schema: dict) -> None:
             for name, part in node.get("properties", {}).items():
                 text = part.get("description", "")
                 assert text.endswith((".", ".svc.")), f"{path}.{name} lacks a description"
+
+
+CRDS = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+by_crd = pytest.mark.parametrize("crd", CRDS, ids=lambda one: one["spec"]["names"]["kind"])
+
+
+@by_crd
+def test_kubectl_explains_every_field_of_every_kind(crd: dict) -> None:
+    for version in crd["spec"]["versions"]:
+        whole = version["schema"]["openAPIV3Schema"]
+        assert len(whole["description"]) > 20
+        for path, node in nodes(whole):
+            for name, part in node.get("properties", {}).items():
+                # What Kubernetes describes itself, a CRD may not describe.
+                assert f"{path}.{name}" == ".metadata" or part.get("description"), f"{path}.{name}"
+
+
+@by_crd
+def test_every_column_of_every_kind_shows_a_field_that_exists(crd: dict) -> None:
+    for version in crd["spec"]["versions"]:
+        for column in version["additionalPrinterColumns"]:
+            part = version["schema"]["openAPIV3Schema"]
+            bare = re.sub(r"\[\?\(@\.type==['\"]\w+['\"]\)\]", "", column["jsonPath"])
+            for name in bare.strip(".").split("."):
+                if name == "metadata":
+                    break  # Of every object.
+                part = part["properties"][name]
+                part = part.get("items", part)
+            assert column["description"]
 
 
 def test_every_rule_reports_what_to_do(schema: dict) -> None:

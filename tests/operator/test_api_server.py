@@ -262,6 +262,32 @@ def test_without_force_the_command_would_fail_where_helm_wrote_before(server: Ap
         server.kubectl("apply", "--server-side", "-f", ROOT / "crds")
 
 
+@pytest.mark.usefixtures("crds")
+@pytest.mark.parametrize(
+    ("values", "said", "unsaid"),
+    [
+        ([], "Nothing is encrypted", ""),
+        ([], "No backups are made", ""),
+        (
+            ["--set=tls.secretName=a,backup.destination=s3://backups/c,name=other"],
+            "amc/other",
+            "Nothing is encrypted",
+        ),
+    ],
+)
+def test_the_notes_of_a_cluster_say_the_next_command(
+    server: ApiServer, values: list[str], said: str, unsaid: str
+) -> None:
+    chart = ROOT / "charts" / "amaters-cluster"
+    options = ("--namespace=shop", "--dry-run=server", *values)
+    _, _, notes = server.helm("install", "boxed", chart, *options).partition("NOTES:")
+
+    assert "kubectl -n shop wait amc/" in notes
+    assert "--for=condition=Ready" in notes
+    assert said in notes
+    assert not unsaid or unsaid not in notes
+
+
 @pytest.fixture
 def operator(server: ApiServer, tmp_path: Path) -> Iterator[Path]:
     """Run the operator's own program against the API server at ::1; yields its log."""

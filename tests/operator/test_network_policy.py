@@ -240,3 +240,19 @@ def test_the_operator_knows_its_own_pods_by_what_the_chart_tells_them() -> None:
     assert home(told | {"POD_IP": "10.0.0.1"}) == manifests.Home(OPERATOR)
     assert home(told | {"POD_IP": "fd00::1"}) == manifests.Home(OPERATOR, ipv6=True)
     assert home({"POD_NAMESPACE": "systems"}).pods is None
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("enabled", [True, False], ids=["on", "off"])
+def test_a_switch_arrives_whenever_the_operator_is_killed(*, enabled: bool, after: bool) -> None:
+    for position in range(1, 12):
+        driver = Driver()
+        driver.world.edit(replicas=1, networkPolicy={"enabled": not enabled})
+        driver.settled()
+        driver.world.edit(networkPolicy={"enabled": enabled})
+        driver.crash_points.at = len(driver.crash_points.changes) + position
+        driver.crash_points.after = after
+        driver.passes(2)
+        driver.settled()
+
+        assert (policy_now(driver) is not None) == enabled, position

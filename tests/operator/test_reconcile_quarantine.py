@@ -110,6 +110,16 @@ def test_a_person_brings_it_back_and_it_stays(shrunk: Driver) -> None:
     assert again.until > shrunk.world.now + timedelta(hours=71)
 
 
+def test_what_a_person_keeps_outlives_the_cluster(shrunk: Driver) -> None:
+    undelete(shrunk, 4)
+    shrunk.world.edit(storage={"whenDeleted": "Delete"})
+    shrunk.passes(3)
+
+    shrunk.world.delete_cluster()
+
+    assert claims(shrunk) == ["4"]
+
+
 def test_volumes_that_are_to_stay_have_no_end(shrunk: Driver) -> None:
     shrunk.world.edit(replicas=2, storage={"whenScaled": "Retain"})
     shrunk.settled(within=200)

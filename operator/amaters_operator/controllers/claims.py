@@ -45,7 +45,7 @@ def plan(
     kept_for = quarantine.period(cluster)
     if formed:
         claims = [quarantine.settled(observed, one, kept_for) for one in claims]
-    claims = [replace(one, owned=owned) for one in claims]
+    claims = [replace(one, owned=owned and not one.undelete) for one in claims]
     reports = usage.reported(cluster, observed, claims)
     return Plan(claims, reports, growth.filling(cluster, observed, claims, reports))
 

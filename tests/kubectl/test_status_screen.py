@@ -124,7 +124,7 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
             "DiskPressure": said(
                 "DiskPressure",
                 "True",
-                "NearlyFull",
+                "DiskLow",
                 "orders-0 has 3 % left; the class standard cannot grow: free space, or restore into a larger cluster",
             )
         },
@@ -140,7 +140,57 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
         ],
         backup=backup,
     )
+    baking = make.orders(
+        phase="Upgrading",
+        canary={"trying": "f2", "pod": "orders-2", "bakingSince": "2026-11-28T11:58:30Z"},
+        conditions={"Reconciling": said("Reconciling", "True", "Reconciling", "orders-2 bakes")},
+    )
+    baking["spec"]["upgrade"] = {"canary": {"bake": "5m"}}
+    rolled_back = make.orders(
+        phase="RolledBack",
+        conditions={
+            "RolledBack": said(
+                "RolledBack",
+                "True",
+                "CanaryFailed",
+                "orders-2 restarted twice on amaters-server:0.3.1: every pod is on the last good "
+                "revision. Correct the spec, or return it to what it was",
+            )
+        },
+    )
+    away = make.orders(
+        phase="Degraded",
+        readyReplicas=2,
+        members=[
+            make.member(0),
+            make.member(1, "Leader"),
+            make.member(2, "Unreachable", ready=False),
+        ],
+        absent=[{"member": 3, "pod": "orders-2", "since": "2026-11-28T11:48:00Z"}],
+        conditions={
+            "Degraded": said("Degraded", "True", "MembersMissing", "not taking part: orders-2")
+        },
+    )
+    away["spec"]["healing"] = {"replaceAfter": "30m"}
+    growing = make.orders(
+        storage=[{"pod": "orders-0", "percent": 84, "writes": ""}],
+        conditions={
+            "DiskPressure": said(
+                "DiskPressure",
+                "True",
+                "VolumesGrow",
+                "orders-0 has 16 % left. The volumes grow to 15Gi",
+            ),
+            "Reconciling": said(
+                "Reconciling", "True", "VolumesGrow", "Kubernetes has yet to grow the volumes"
+            ),
+        },
+    )
     return {
+        "baking": (baking, Health.CHANGING),
+        "rolled_back": (rolled_back, Health.UNHEALTHY),
+        "absent": (away, Health.UNHEALTHY),
+        "growing": (growing, Health.CHANGING),
         "healthy": (make.orders(backup=backup), Health.HEALTHY),
         "rolling": (rolling, Health.CHANGING),
         "approval": (approval, Health.HELD),
@@ -157,14 +207,18 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
 
 
 NAMES = (
-    "healthy",
-    "rolling",
+    "absent",
     "approval",
+    "baking",
     "degraded",
-    "hibernated",
-    "fenced",
     "disk_full",
+    "fenced",
+    "growing",
+    "healthy",
+    "hibernated",
     "quarantine",
+    "rolled_back",
+    "rolling",
     "unseen",
 )
 
@@ -263,6 +317,8 @@ FIELDS = (
     "conditions",
     "pendingActions",
     "quarantine",
+    "canary",
+    "absent",
     "storage",
     "fenced",
     "transfer",

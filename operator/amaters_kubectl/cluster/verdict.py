@@ -64,7 +64,7 @@ HOLDING: Final = ("Paused", "Hibernated", "Fenced", "ApprovalRequired")
 FULL_PERCENT: Final = 90
 """Use of a disk above which it is a problem whatever the conditions say."""
 
-_PASSING: Final = frozenset({("CertificatesCurrent", "Rotating")})
+_PASSING: Final = (("CertificatesCurrent", "Rotating"), ("DiskPressure", "VolumesGrow"))
 """Reasons of conditions that pass by themselves."""
 
 
@@ -101,13 +101,11 @@ def _problems(cluster: ClusterView) -> Iterator[Problem]:
     if not hibernated(cluster):
         yield from _absent(cluster)
     for kind in WRONG_WHEN_TRUE:
-        if cluster.says(kind):
+        if cluster.says(kind) and not _passes(cluster.conditions[kind]):
             yield _of(cluster.conditions[kind])
     for kind in WRONG_WHEN_FALSE:
-        if cluster.says(kind, "False"):
-            condition = cluster.conditions[kind]
-            if (kind, condition.reason) not in _PASSING:
-                yield _of(condition)
+        if cluster.says(kind, "False") and not _passes(cluster.conditions[kind]):
+            yield _of(cluster.conditions[kind])
     if not any(cluster.says(kind) for kind in ("DiskPressure", "StorageFull")):
         yield from _full(cluster)
 
@@ -126,9 +124,11 @@ def _absent(cluster: ClusterView) -> Iterator[Problem]:
 
 
 def _full(cluster: ClusterView) -> Iterator[Problem]:
-    full = [one for one in cluster.members if (one.disk or 0) >= FULL_PERCENT]
+    full = [one for one in cluster.members if one.refuses or (one.disk or 0) >= FULL_PERCENT]
     if full:
-        named = ", ".join(f"{one.pod} {one.disk}%" for one in full)
+        named = ", ".join(
+            f"{one.pod} {one.disk}%{' (refuses writes)' if one.refuses else ''}" for one in full
+        )
         yield Problem("Disk", "NearlyFull", f"disks are nearly full: {named}")
 
 
@@ -136,18 +136,27 @@ def _notes(cluster: ClusterView) -> Iterator[Problem]:
     for kind in HOLDING:
         if cluster.says(kind):
             yield _of(cluster.conditions[kind])
-    if cluster.paused and not cluster.says("Paused"):
-        yield Problem("Paused", "", "spec.paused is true: the operator only watches")
-    if cluster.hibernating and not cluster.says("Hibernated"):
-        yield Problem("Hibernated", "", "spec.hibernate is true: pods go, volumes stay")
-    if cluster.unapproved and not cluster.says("ApprovalRequired"):
-        count = len(cluster.pending)
-        yield Problem("ApprovalRequired", "", f"{count} actions wait for approval")
+    yield from (one for one in _held(cluster) if not cluster.says(one.kind))
+    for kind, reason in _PASSING:
+        condition = cluster.conditions.get(kind)
+        if condition is not None and condition.reason == reason:
+            yield _of(condition)
     if not cluster.seen:
         text = "the operator has not seen the newest change of the spec"
         yield Problem("Reconciling", "NotSeen", text)
     elif cluster.says("Reconciling"):
         yield _of(cluster.conditions["Reconciling"])
+
+
+def _held(cluster: ClusterView) -> Iterator[Problem]:
+    """Name what the object itself says, where the operator does not."""
+    if cluster.paused:
+        yield Problem("Paused", "", "spec.paused is true: the operator only watches")
+    if cluster.hibernating:
+        yield Problem("Hibernated", "", "spec.hibernate is true: pods go, volumes stay")
+    if cluster.unapproved:
+        count = len(cluster.pending)
+        yield Problem("ApprovalRequired", "", f"{count} actions wait for approval")
 
 
 def _holds(cluster: ClusterView) -> Iterator[bool]:
@@ -181,11 +190,16 @@ def _remedies(cluster: ClusterView, problems: tuple[Problem, ...], target: str) 
     if kinds & {"CanaryFailed", "RolledBack"}:
         yield Step("correct the spec", "the same spec is not tried again")
     yield Step("do what the lines marked ✗ say")
-    if kinds & {"Disk", "DiskPressure", "StorageFull"}:
+    if "Disk" in kinds:
         yield Step("raise spec.storage.size, or set spec.storage.autoGrow")
     if kinds & {"Ready", "Degraded", "RolloutStuck", "Stalled"}:
         yield Step(f"{PROGRAM} logs {target} --level warning", "what the members say")
     yield Step(f"{PROGRAM} support-bundle {target}", "when you need help")
+
+
+def _passes(condition: Condition) -> bool:
+    """Return whether the operator mends it by itself: the reason is what it does about it."""
+    return (condition.type, condition.reason) in _PASSING
 
 
 def _of(condition: Condition) -> Problem:

@@ -22,6 +22,8 @@ class Member:
     incompatible: str = ""
     disk: int | None = None
     """Percent used."""
+    refuses: bool = False
+    """Its disk is so full that it refuses writes."""
     fenced: bool = False
 
 
@@ -61,6 +63,15 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """A member that the leader has no contact with."""
+
+    member: str
+    pod: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
     """The newest backup."""
 
@@ -86,6 +97,7 @@ class ClusterView:
     conditions: Mapping[str, Condition]
     pending: tuple[PendingAction, ...]
     quarantine: tuple[Quarantined, ...]
+    absent: tuple[Absent, ...]
     backup: Backup
 
     @property
@@ -174,6 +186,10 @@ def view(source: Fields) -> ClusterView:
         conditions={one.type: one for one in map(_condition, parts(status, "conditions"))},
         pending=tuple(_pending(one) for one in parts(status, "pendingActions")),
         quarantine=tuple(_quarantined(one) for one in parts(status, "quarantine")),
+        absent=tuple(
+            Absent(text(one, "member"), text(one, "pod"), moment(one, "since"))
+            for one in parts(status, "absent")
+        ),
         backup=_backup(part(status, "backup")),
     )
 
@@ -184,7 +200,7 @@ def fenced_pods(wanted: str) -> tuple[str, ...]:
 
 
 def _members(name: str, annotations: Fields, status: Fields) -> tuple[Member, ...]:
-    disks = {text(one, "pod"): number(one, "percent") for one in parts(status, "storage")}
+    usage = {text(one, "pod"): one for one in parts(status, "storage")}
     fenced = set(texts(status, "fenced")) or set(fenced_pods(text(annotations, names.FENCED)))
     found = [
         Member(
@@ -196,7 +212,8 @@ def _members(name: str, annotations: Fields, status: Fields) -> tuple[Member, ..
             version=text(one, "version"),
             lag=number(one, "lagEntries"),
             incompatible=text(one, "incompatible"),
-            disk=disks.get(text(one, "pod")),
+            disk=number(part(usage, text(one, "pod")), "percent"),
+            refuses=bool(text(part(usage, text(one, "pod")), "writes")),
             fenced=bool(fenced & {"*", text(one, "pod")}),
         )
         for one in parts(status, "members")

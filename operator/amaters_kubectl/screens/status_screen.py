@@ -1,12 +1,12 @@
 """The screen of `status`: the members first, what to do at the end. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from amaters_kubectl.cluster.verdict import FULL_PERCENT, Health, Problem, Step, Verdict, hibernated
 from amaters_kubectl.cluster.view import ClusterView, Member, Quarantined
-from amaters_kubectl.reading import part, text
+from amaters_kubectl.reading import moment, part, text
 from amaters_kubectl.screens.lines import (
     Cell,
     Column,
@@ -119,7 +119,7 @@ def _lag(member: Member) -> Cell:
 def _disk(member: Member) -> Cell:
     if member.disk is None:
         return Cell("")
-    bad = "bad" if member.disk >= FULL_PERCENT else ""
+    bad = "bad" if member.refuses or member.disk >= FULL_PERCENT else ""
     return Cell(f"{member.disk}%", bad or ("warn" if member.disk >= _WARN_PERCENT else ""))
 
 
@@ -129,6 +129,7 @@ def _facts(cluster: ClusterView, now: datetime, columns: int, most: int | None) 
     progress, message = text(roll, "progress"), text(roll, "message")
     if progress and not _is_complete(progress):
         rows.append(("Roll", f"{progress} updated{f'; {message}' if message else ''}"))
+    rows += _proofs(cluster, now)
     if cluster.pending:
         rows.append(("Pending", _pending(cluster)))
     if cluster.quarantine:
@@ -139,6 +140,24 @@ def _facts(cluster: ClusterView, now: datetime, columns: int, most: int | None) 
         rows.append(("Backup", f"{age(cluster.backup.completed, now)} ago{due}"))
     cap = None if most is None else max(min(most, _SHORTEST), 1)
     return [line for name, said in rows for line in labelled(name, said, columns, most=cap)]
+
+
+def _proofs(cluster: ClusterView, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield what a first pod has to prove, and members that are away."""
+    canary = part(cluster.status, "canary")
+    if text(canary, "trying") and (pod := text(canary, "pod")):
+        baking = moment(canary, "bakingSince")
+        bake = text(part(cluster.spec, "upgrade", "canary"), "bake")
+        done = f"has baked {age(baking, now)}" if baking else "is not well yet"
+        doubt = text(canary, "doubt")
+        yield (
+            "Canary",
+            f"{pod} {done}{f' of {bake}' if bake else ''}{f': {doubt}' if doubt else ''}",
+        )
+    after = text(part(cluster.spec, "healing"), "replaceAfter")
+    for one in cluster.absent:
+        replaced = f"; it is replaced after {after}" if after not in ("", "never") else ""
+        yield "Absent", f"{one.pod or f'member {one.member}'} for {age(one.since, now)}{replaced}"
 
 
 def _kept(one: Quarantined) -> str:

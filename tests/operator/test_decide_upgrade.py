@@ -154,6 +154,14 @@ def test_a_crashed_outdated_pod_goes_first_whatever_stands_in_the_way() -> None:
     assert "CrashLoopBackOff" in move.because
 
 
+def test_an_unready_outdated_follower_goes_first_while_all_others_are_well() -> None:
+    observed = with_pod(healthy(3), 1, ready=False, ready_since=None)
+    another = with_pod(observed, 2, ready=False, ready_since=None)
+
+    assert step(observed).pod == "p-1"
+    assert isinstance(step(another), Wait)
+
+
 def test_a_pod_of_the_newest_revision_in_trouble_stops_the_roll() -> None:
     observed = healthy(3, outdated={0, 1})
     problem = {"problem": "ErrImagePull: none", "cause": Cause.IMAGE}

@@ -59,6 +59,7 @@ DECODERS = {
         "amaters_server/rpc/aql/batches.py",
         "amaters_server/rpc/aql/queries.py",
     ),
+    "operator/test_held_back.py": ("amaters_operator/controllers/held_back.py",),
     "operator/test_decide_access.py": ("amaters_operator/manifests/access_secret.py",),
     "server/backups/test_archive_file.py": (
         "amaters_server/backups/file/archive.py",

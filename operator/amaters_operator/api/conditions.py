@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     UPGRADE_IN_PROGRESS = "UpgradeInProgress"
     ROLLOUT_STUCK = "RolloutStuck"
+    ROLLED_BACK = "RolledBack"
     APPROVAL_REQUIRED = "ApprovalRequired"
     PAUSED = "Paused"
     FENCED = "Fenced"

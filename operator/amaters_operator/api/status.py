@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.conditions import Condition
 from amaters_operator.api.pending import ApprovalStatus, MaintenanceStatus, PendingAction
 from amaters_operator.api.scalars import ApiModel, Timestamp
@@ -20,6 +21,7 @@ class Phase(StrEnum):
     UPGRADE_PAUSED = "UpgradePaused"
     UPGRADE_WAITING = "UpgradeWaiting"
     UPGRADE_STUCK = "UpgradeStuck"
+    ROLLED_BACK = "RolledBack"
     DEGRADED = "Degraded"
     UNAVAILABLE = "Unavailable"
     PAUSED = "Paused"
@@ -272,6 +274,9 @@ class ClusterStatus(ApiModel):
     fenced: list[str] = Field(default=[], description="Pods that are fenced; see the docs.")
     transfer: TransferStatus | None = Field(
         default=None, description="The latest transfer of leadership that was asked for."
+    )
+    canary: CanaryStatus | None = Field(
+        default=None, description="The last good revision, and how a newer one does."
     )
     bootstrap: BootstrapStatus | None = Field(default=None, description="How the cluster started.")
     restore: RestoreStatus | None = Field(

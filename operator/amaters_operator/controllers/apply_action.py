@@ -15,6 +15,7 @@ from amaters_operator.decisions.actions import (
     ReplacePod,
     SetAside,
     SetReplicas,
+    StartCanary,
     TransferLeadership,
 )
 from amaters_operator.decisions.observation import Observation, Pod
@@ -39,8 +40,8 @@ async def apply_action(kube: KubeApi, action: Action, nodes: Nodes, observed: Ob
         case ReplacePod(pod, uid):
             if refused := await kube.evict(namespace, pod, uid=uid):
                 raise ActionDeferredError(f"{pod} cannot be evicted now: {refused}")
-        case SetReplicas():
-            pass  # The status records the number, and the next pass applies it.
+        case SetReplicas() | StartCanary():
+            pass  # The status records it, and the next pass applies it.
         case DeleteClaim(claim, uid):
             await kube.delete(kinds.CLAIM, namespace, claim, uid=uid)
         case SetAside() | DiscardSetAside():

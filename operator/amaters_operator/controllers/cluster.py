@@ -7,11 +7,13 @@ between any two lines is therefore only a pass that ends early.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from amaters.errors import AmatersError, RefusedError, UnavailableError
 
 from amaters_operator import manifests
+from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, VolumeUsage
 from amaters_operator.controllers.access.accesses import Accesses, Found
@@ -19,6 +21,7 @@ from amaters_operator.controllers.apply_action import ActionDeferredError, apply
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims, Plan, plan
 from amaters_operator.controllers.fences import keep_fences
+from amaters_operator.controllers.held_back import held_back, with_good
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import (
@@ -36,6 +39,7 @@ from amaters_operator.decisions import arbitration, bootstrap, hold
 from amaters_operator.decisions.access import reports
 from amaters_operator.decisions.actions import (
     SetReplicas,
+    StartCanary,
     Step,
     Stuck,
     Wait,
@@ -45,7 +49,8 @@ from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import transfer
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
-from amaters_operator.decisions.rolls import consent, disruption_budgets, windows
+from amaters_operator.decisions.rolls import canary, consent, disruption_budgets, windows
+from amaters_operator.decisions.rolls.canary import Stage, Wanted
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.storage import quarantine, usage, volumes
 from amaters_operator.decisions.storage.volumes import Claim
@@ -80,6 +85,8 @@ class Pass:
     observed: Observation
     reloaded: Reloaded
     claims: list[Claim]
+    template: Wanted
+    """What the spec asks of the pods, whatever they are kept on."""
 
     @property
     def formed(self) -> bool:
@@ -90,6 +97,9 @@ class Pass:
     def behind(self) -> str:
         """Which nodes have not loaded the newest configuration; empty when all have."""
         restart_hash = config.restart_hash(self.cluster, self.shape)
+        if self.shape.template is not None:
+            notes = self.shape.template["metadata"]["annotations"]
+            restart_hash = notes[names.RESTART_ANNOTATION]
         return reports.behind(
             self.cluster, self.observed, self.files, restart_hash, formed=self.formed
         )
@@ -170,6 +180,7 @@ class ClusterController:
         statefulset = await self._kube.get(kinds.STATEFUL_SET, namespace, name)
         if statefulset is not None and foreign_owner(cluster, statefulset):
             statefulset = None
+        cluster = await with_good(self._kube, cluster, statefulset)
         current = await self._observe(cluster, statefulset)
         return AT_REST if current is None else await self._advance(current)
 
@@ -189,29 +200,33 @@ class ClusterController:
             grants=accesses.grants,
             home=self._home,
         )
+        held = held_back(cluster, shape)
         applied = Applied(existing)
         if not cluster.spec.paused:
-            applied = await self._applier.apply(cluster, shape, existing)
+            applied = await self._applier.apply(cluster, held.shape, existing)
         if applied.foreign and applied.statefulset is None:
             await self._rejections.name_taken(cluster, applied.foreign)
             return None
         observed = await self._observer.observe_with(nodes, applied.statefulset)
-        files = config.digests(cluster, record.initial_members, logins.versions, accesses.grants)
-        reloaded = await reload(nodes, observed, secret, files, act=not cluster.spec.paused)
+        reloaded = await reload(nodes, observed, secret, held.files, act=not cluster.spec.paused)
         record = bootstrap.formed(record, observed, older=volumes.of_members(observed, claims))
+        template = replace(
+            held.wanted, accepted=not applied.blocked, formed=bool(record.cluster_id)
+        )
         return Pass(
             cluster,
             nodes,
-            shape,
+            held.shape,
             applied,
             record,
             secret,
             logins,
             accesses,
-            files,
+            held.files,
             observed,
             reloaded,
             claims,
+            template,
         )
 
     async def _advance(self, current: Pass) -> timedelta:
@@ -227,6 +242,9 @@ class ClusterController:
         obstacle = await self._act(decision.step, current)
         if obstacle is not None:
             blocked.append(obstacle)
+        if decision.canary and decision.canary.stage is Stage.REFUSED:
+            refused_spec = canary.refusal(current.cluster, decision.canary.record)
+            blocked.append(Blocked(canary.REASON, refused_spec))
         if decision.consent and (problem := decision.consent.windows.problem):
             blocked.append(Blocked(windows.INVALID, problem))
         result = _result(current, planned, decision, blocked)
@@ -257,12 +275,13 @@ class ClusterController:
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""
         cluster = current.cluster
-        decision = arbitration.arbitrate(cluster, current.observed, current.plan.claims)
+        decide = partial(arbitration.arbitrate, cluster, template=current.template)
+        decision = decide(current.observed, current.plan.claims)
         if decision.deletion is not None:
             again = await self._observer.observe_with(current.nodes, current.applied.statefulset)
             claims = await self._claims.find(cluster)
             claims = plan(cluster, again, claims, formed=current.formed).claims
-            if arbitration.arbitrate(cluster, again, claims).deletion != decision.deletion:
+            if decide(again, claims).deletion != decision.deletion:
                 wait = Wait("the observation has just changed: looking again")
                 decision = replace(decision, step=wait, scaling=None)
         decision = arbitration.permitted(
@@ -298,7 +317,8 @@ class ClusterController:
 
 
 def _result(current: Pass, planned: Plan, decision: Decision, blocked: list[Blocked]) -> PassResult:
-    cluster, observed, step = current.cluster, current.observed, decision.step
+    cluster, step, trial = current.cluster, decision.step, decision.canary
+    observed = current.observed if trial is None else trial.observed
     rolling = progress.rolling(cluster, observed)
     return PassResult(
         observed,
@@ -317,7 +337,16 @@ def _result(current: Pass, planned: Plan, decision: Decision, blocked: list[Bloc
         growing=volumes.growing(usage.in_use(planned.claims), planned.filling.size),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
+        canary=_canary(current, decision),
     )
+
+
+def _canary(current: Pass, decision: Decision) -> CanaryStatus | None:
+    if decision.canary is None:
+        return current.cluster.status.canary
+    if isinstance(decision.step, StartCanary):
+        return canary.started(decision.canary, current.observed, current.template)
+    return decision.canary.record
 
 
 def _shape(

@@ -33,6 +33,7 @@ _BAD = {
     (ConditionType.READY, "False"),
     (ConditionType.DEGRADED, "True"),
     (ConditionType.ROLLOUT_STUCK, "True"),
+    (ConditionType.ROLLED_BACK, "True"),
     (ConditionType.STALLED, "True"),
     (ConditionType.DISK_PRESSURE, "True"),
 }

@@ -38,10 +38,26 @@ class ReplacePod:
     because: str
     healthy: bool = True
     """The member takes part: replacing its pod takes it down for a while."""
+    urgent: bool = False
+    """It undoes a step that was consented to, and waits for no further consent."""
 
     @override
     def __str__(self) -> str:
         return f"replacing {self.pod}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class StartCanary:
+    """Give the StatefulSet the new pod template, to replace this pod; the status records it."""
+
+    pod: str
+    because: str
+    healthy: bool = True
+    """As of `ReplacePod`."""
+
+    @override
+    def __str__(self) -> str:
+        return f"trying the new revision on {self.pod}: {self.because}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,7 @@ class Restore:
 
 Action = (
     ReplacePod
+    | StartCanary
     | TransferLeadership
     | AddMember
     | PromoteMember

@@ -18,14 +18,17 @@ from amaters_operator.decisions.actions import (
     DiscardSetAside,
     RemoveMember,
     ReplacePod,
+    StartCanary,
     Step,
     Stuck,
+    TransferLeadership,
     Wait,
 )
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import Transfer
 from amaters_operator.decisions.observation import Observation
-from amaters_operator.decisions.rolls import consent, upgrade
+from amaters_operator.decisions.rolls import canary, consent, upgrade
+from amaters_operator.decisions.rolls.canary import Stage, Trial, Wanted
 from amaters_operator.decisions.rolls.consent import Consent
 from amaters_operator.decisions.storage.volumes import Claim
 
@@ -35,10 +38,12 @@ class Decision:
     """The next step, and what the roll and the scaling each ask for."""
 
     step: Step | None
-    roll: upgrade.RollStep | None = None
+    roll: upgrade.RollStep | StartCanary | None = None
     scaling: scale.ScaleStep | None = None
     consent: Consent | None = None
     """What the gate decided by."""
+    canary: Trial | None = None
+    """How the first pod of a newer revision does."""
 
     @property
     def deferred(self) -> tuple[Wait, ...]:
@@ -61,19 +66,44 @@ class Decision:
 
 
 def arbitrate(
-    cluster: AmatersCluster, observed: Observation, claims: Sequence[Claim] = ()
+    cluster: AmatersCluster,
+    observed: Observation,
+    claims: Sequence[Claim] = (),
+    template: Wanted | None = None,
 ) -> Decision:
-    """Return the decision of this pass; its step is None when nothing is left to do."""
-    asked = consent.of(cluster, observed)
-    return replace(_next(cluster, observed, claims, asked), consent=asked)
+    """Return the decision of this pass; its step is None when nothing is left to do.
+
+    `template` is what the spec asks of the pods: they get it all at once when it is None.
+    """
+    trial = canary.judge(cluster, observed, template)
+    # What brings pods back to the last good revision is no plan that waits for a person.
+    known = observed.with_revision("") if trial.stage is Stage.REFUSED else trial.observed
+    asked = consent.of(cluster, known)
+    return replace(_next(cluster, trial, claims, asked), consent=asked, canary=trial)
+
+
+def _roll(
+    cluster: AmatersCluster, trial: Trial, asked: Consent
+) -> upgrade.RollStep | StartCanary | None:
+    if trial.decides:
+        return asked.gate(trial.step)
+    policy = upgrade.policy(cluster.spec.upgrade)
+    step = asked.gate(upgrade.next_step(trial.observed, policy, first=trial.first))
+    if trial.stage is Stage.NEW and isinstance(step, ReplacePod):
+        return StartCanary(step.pod, step.because, step.healthy)
+    return step
 
 
 def _next(
-    cluster: AmatersCluster, observed: Observation, claims: Sequence[Claim], asked: Consent
+    cluster: AmatersCluster, trial: Trial, claims: Sequence[Claim], asked: Consent
 ) -> Decision:
-    wanted, policy = cluster.spec.replicas, upgrade.policy(cluster.spec.upgrade)
+    wanted, policy, observed = (
+        cluster.spec.replicas,
+        upgrade.policy(cluster.spec.upgrade),
+        trial.observed,
+    )
     keep_claims = cluster.spec.storage.when_scaled == "Retain"
-    roll = asked.gate(upgrade.next_step(observed, policy))
+    roll = _roll(cluster, trial, asked)
     started = asked.gate(scale.unfinished(wanted, observed))
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
     change = asked.gate(change)
@@ -84,7 +114,11 @@ def _next(
         return Decision(started, roll, started)
     if change is not None and _removes_idle(wanted, observed):
         return Decision(change, roll, change)
-    if roll is not None and not policy.paused and not consent.waits(roll):
+    if (
+        roll is not None
+        and not (policy.paused and not _is_urgent(roll))
+        and not consent.waits(roll)
+    ):
         return Decision(roll, roll, scaling)
     return Decision(scaling or roll, roll, scaling)
 
@@ -127,7 +161,11 @@ def stuck(
 
 
 def _heals(step: Step | None) -> bool:
-    return isinstance(step, ReplacePod) and not step.healthy
+    return isinstance(step, ReplacePod | StartCanary) and not step.healthy
+
+
+def _is_urgent(step: Step | None) -> bool:
+    return isinstance(step, ReplacePod | TransferLeadership) and step.urgent
 
 
 def _removes_idle(wanted: int, observed: Observation) -> bool:

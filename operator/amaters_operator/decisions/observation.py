@@ -5,7 +5,7 @@ there".
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -66,6 +66,8 @@ class Pod:
     due: datetime | None = None
     """Deadline of a terminating pod."""
     finalizers: tuple[str, ...] = ()
+    restarts: int = 0
+    """How often its containers were restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ class Observation:
     """Pods that the StatefulSet runs; None without a StatefulSet."""
     revision: str = ""
     """The StatefulSet's newest revision; empty until its controller has processed its spec."""
+    target: str = ""
+    """What the pods are rolled to, by a name that is known before its revision; may be empty."""
     warnings: Mapping[int, PodWarnings] = field(default_factory=dict)
     """By pod ordinal; only of pods that are missing for some time."""
     budgets: tuple[str, ...] = ()
@@ -228,6 +232,14 @@ class Observation:
     def updated(self) -> tuple[Pod, ...]:
         """Return the pods that run the newest revision."""
         return tuple(pod for pod in self.pods if self.revision and pod.revision == self.revision)
+
+    def with_revision(self, revision: str) -> "Observation":
+        """Return the observation as if that were the newest revision."""
+        return replace(self, revision=revision)
+
+    def rolled_to(self, target: str) -> "Observation":
+        """Return the observation with the name of what pods are rolled to."""
+        return replace(self, target=target)
 
     def progress(self) -> str:
         """Return how many pods run the newest revision and are ready, such as 2/3."""

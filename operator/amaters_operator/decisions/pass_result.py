@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.status import (
     BootstrapStatus,
     QuarantinedVolume,
@@ -58,3 +59,5 @@ class PassResult:
     """What a person should know though it blocks nothing."""
     volume_size: str = ""
     """Size that every volume has; empty while there is none."""
+    canary: CanaryStatus | None = None
+    """What the status keeps of revisions that are good, tried and refused."""

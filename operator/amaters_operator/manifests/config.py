@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import tomli_w
 
@@ -14,9 +14,7 @@ from amaters_operator.manifests import identity, names
 from amaters_operator.manifests.grants import Grant
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.network import families
-from amaters_operator.manifests.shape import Home, Shape
-
-Sections: TypeAlias = dict[str, dict[str, Any]]
+from amaters_operator.manifests.shape import Home, Sections, Shape
 
 LARGEST = 9
 """Most members that a spec may have."""
@@ -32,11 +30,12 @@ DATA_FOLDER = "/var/lib/amaters"
 _SHUTDOWN_RESERVE_SECONDS = 5
 
 # Peers and join matter only to a node that is no member yet.
+_DISCOVERY = frozenset({"peers", "join"})
 _NEEDS_NO_RESTART = {
     "alerts": frozenset({"slow_replication_entries", "dedup_window_secs"}),
     "logging": frozenset({"level", "format"}),
     "server": frozenset({"max_connections"}),
-    "cluster": frozenset({"peers", "join"}),
+    "cluster": _DISCOVERY,
 }
 
 # Even an empty table changes the hash: these, added later, would roll the pods of every cluster.
@@ -68,7 +67,8 @@ def rendered(cluster: AmatersCluster, shape: Shape) -> str:
 
 def _rendered(cluster: AmatersCluster, shape: Shape, files: list[str]) -> str:
     notes = [*(f"Secret {one}" for one in shape.login_secrets), *files]
-    return "".join(f"# {note}\n" for note in notes) + tomli_w.dumps(sections(cluster, shape))
+    tables = _in_force(sections(cluster, shape), shape.settings)
+    return "".join(f"# {note}\n" for note in notes) + tomli_w.dumps(tables)
 
 
 def digests(
@@ -76,11 +76,13 @@ def digests(
     initial_members: Iterable[str],
     login_secrets: tuple[str, ...],
     grants: tuple[Grant, ...] = (),
+    *,
+    held: Sections | None = None,
 ) -> frozenset[str]:
     """Return the digests of every config.toml with these settings, as nodes report them.
 
     The peers matter only to a node with an empty disk: the files for all sizes, and from before
-    the cluster formed, are equally current.
+    the cluster formed, are equally current. So are those with the settings that are `held` back.
     """
     first = Shape(
         1,
@@ -93,6 +95,7 @@ def digests(
     shapes = [first, *(replace(first, formed=True, replicas=n) for n in range(1, LARGEST + 1))]
     # What a node listens on is decided when it starts.
     shapes += [replace(one, home=Home(ipv6=True)) for one in shapes]
+    shapes += [] if held is None else [replace(one, settings=held) for one in shapes]
     files = identity.notes(identity.files(cluster.spec, grants))
     texts = {_rendered(cluster, one, files) for one in shapes}
     return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
@@ -101,16 +104,46 @@ def digests(
 def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
     """Return a hash of the settings that need a restart; the pod template carries it."""
     kept = {
-        section: {
-            key: value
-            for key, value in identity.needs_restart(section, settings).items()
-            if key not in _NEEDS_NO_RESTART.get(section, frozenset())
-        }
+        section: _needs_restart(section, settings)
         for section, settings in sections(cluster, shape).items()
         if section not in _RELOADABLE_TABLES
     }
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lasting(cluster: AmatersCluster, shape: Shape) -> Sections:
+    """Return the settings that a later spec can be held back to."""
+    return to_hold(sections(cluster, shape))
+
+
+def to_hold(tables: Sections) -> Sections:
+    """Return the settings of these tables that a later spec can be held back to."""
+    kept = {name: dict(table) for name, table in tables.items() if name not in _RELOADABLE_TABLES}
+    for key in _DISCOVERY:
+        kept.get("cluster", {}).pop(key, None)
+    return kept
+
+
+def _in_force(current: Sections, held: Sections | None) -> Sections:
+    """Return the settings with those that need a restart held back; the others are current."""
+    if held is None:
+        return current
+    made = {name: table for name, table in current.items() if name in _RELOADABLE_TABLES}
+    for name, table in held.items():
+        if name not in current:
+            made[name] = table
+            continue
+        restart = _needs_restart(name, current[name]).keys()
+        live = {key: value for key, value in current[name].items() if key not in restart}
+        made[name] = live | _needs_restart(name, table)
+    return made
+
+
+def _needs_restart(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    reloaded = _NEEDS_NO_RESTART.get(section, frozenset())
+    kept = identity.needs_restart(section, settings)
+    return {key: value for key, value in kept.items() if key not in reloaded}
 
 
 def sections(cluster: AmatersCluster, shape: Shape) -> Sections:

@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.manifests import names
 from amaters_operator.manifests.grants import Grant
+from amaters_operator.manifests.names import Manifest
+
+Sections: TypeAlias = dict[str, dict[str, Any]]
+"""The tables of config.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ class Shape:
     grants: tuple[Grant, ...] = ()
     """Rights of the AmatersAccess objects that are admitted."""
     home: Home = Home()
+    template: Manifest | None = None
+    """The pod template of the last good revision, while pods are kept on it."""
+    settings: Sections | None = None
+    """The last good settings, while nodes that start are to read those."""
 
 
 def initial_members(cluster: AmatersCluster) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def statefulset(cluster: AmatersCluster, shape: Shape) -> Manifest:
                 "whenScaled": "Retain",
             },
             "selector": {"matchLabels": names.selector_labels(cluster)},
-            "template": pod_template.template(cluster, shape),
+            "template": shape.template or pod_template.template(cluster, shape),
             "volumeClaimTemplates": [_claim_template(cluster, shape)],
         },
     }

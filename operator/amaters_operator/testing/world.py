@@ -17,6 +17,7 @@ from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.kube import is_ready
 from amaters_operator.testing.objects import ObjectStore
+from amaters_operator.testing.sick_images import WELL, SickImage, Symptoms
 from amaters_operator.testing.volumes import Volumes
 
 NAMESPACE, NAME = "shop", "orders"
@@ -53,6 +54,8 @@ class World:
     store: ObjectStore = field(default_factory=ObjectStore)
     now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
     bad_images: set[str] = field(default_factory=set)
+    sick_images: dict[str, SickImage] = field(default_factory=dict)
+    """Images whose nodes start, and then fail, by image."""
     misfits: dict[str, str] = field(default_factory=dict)
     """Incompatible versions, by image; all others have one version."""
     unreachable: set[int] = field(default_factory=set)
@@ -131,7 +134,14 @@ class World:
         """Whether a member takes part."""
         disk = self.disks.get(member.ordinal)
         here = self.running(member.ordinal) and disk is not None and disk.member == member.id
-        return here and not self.misfit(member.ordinal)
+        pod = self.pod(member.ordinal)
+        sick = pod is not None and self.sickness(pod).out
+        return here and not self.misfit(member.ordinal) and not sick
+
+    def sickness(self, pod: Manifest) -> Symptoms:
+        """Return what is wrong with the node of that pod by now."""
+        sick = self.sick_images.get(pod["spec"]["containers"][0]["image"], WELL)
+        return sick.after(self.now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]))
 
     def misfit(self, ordinal: int) -> str:
         """Return the incompatible version of the node of that pod; empty when it is compatible."""
@@ -297,13 +307,14 @@ class World:
         entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         ready = member is not None and self.participates(member) and self.has_quorum()
-        ready = ready and not self.disks[ordinal].fenced
+        sick = self.sickness(pod)
+        ready = ready and not self.disks[ordinal].fenced and not sick.unready
         status = entry.own["status"]
         since = self.clock(ordinal).isoformat()
         conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}]
         if is_ready(pod) == ready and status.get("conditions"):
             conditions = [one for one in status["conditions"] if one["type"] == "Ready"]
-        containers = [{"restartCount": 0, "state": {"running": {}}}]
+        containers = [{"restartCount": sick.restarts, "state": {"running": {}}}]
         if ordinal in self.unschedulable:
             conditions.append(
                 {
@@ -335,7 +346,8 @@ class World:
             member.claimed = True
             disk.cluster_id, disk.member = self.cluster_id, member.id
         elif disk.member in self.members and not self.misfit(ordinal):
-            disk.index = min(self.index, disk.index + 60)
+            lag = self.sickness(pod).lag
+            disk.index = max(disk.index, min(self.index - lag, disk.index + 60))
 
     def load_config(self, ordinal: int) -> None:
         """Let a node read its configuration file as it is now."""

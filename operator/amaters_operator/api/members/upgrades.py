@@ -24,6 +24,19 @@ class MaintenanceWindow(ApiModel):
     )
 
 
+class CanarySpec(ApiModel):
+    """The first replaced follower proves the new version before any other pod gets it."""
+
+    bake: Duration = Field(
+        default="5m",
+        description=(
+            "How long that pod must be ready, take part, keep up and not restart, such as 5m or "
+            "1h. Else it returns to the last good revision, and this spec is not tried again until "
+            "it changes."
+        ),
+    )
+
+
 class UpgradeSpec(ApiModel):
     """How pods are replaced when image, configuration or resources change."""
 
@@ -45,6 +58,13 @@ class UpgradeSpec(ApiModel):
         description=(
             "When healthy members may be taken down; at any time when there is no window. A roll "
             "that a window's end interrupts goes on in the next one. Approved plans wait too."
+        ),
+    )
+    canary: CanarySpec | None = Field(
+        default=None,
+        description=(
+            "Let one pod bake on what changed while all others stay on the last good revision; "
+            "no canary when not set."
         ),
     )
     min_ready_seconds: int = Field(

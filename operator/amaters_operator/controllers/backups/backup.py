@@ -21,6 +21,7 @@ from amaters_operator.controllers.backups.backup_store import (
     stored_backups,
     verify_stored,
 )
+from amaters_operator.controllers.held_back import good_settings
 from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
@@ -155,7 +156,13 @@ class BackupController:
         observed = await self._observer.observe(nodes)
         logins = await login_secrets(self._kube, cluster)
         granted = await Accesses(self._kube).grants(cluster)
-        files = config.digests(cluster, record.initial_members, logins.versions, granted)
+        files = config.digests(
+            cluster,
+            record.initial_members,
+            logins.versions,
+            granted,
+            held=good_settings(cluster),
+        )
         ordinal = schedule.backup_pod(observed, files)
         pod = None if ordinal is None else observed.pod(ordinal)
         return pod or (

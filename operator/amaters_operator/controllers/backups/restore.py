@@ -16,6 +16,7 @@ from amaters.errors import AmatersError, ConfigurationError
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, RestoreStatus
 from amaters_operator.controllers.access.accesses import Accesses
+from amaters_operator.controllers.held_back import good_settings
 from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
@@ -98,7 +99,13 @@ class RestoreController:
         record = cluster.status.bootstrap or BootstrapStatus()
         logins = await login_secrets(self._kube, cluster)
         granted = await Accesses(self._kube).grants(cluster)
-        files = config.digests(cluster, record.initial_members, logins.versions, granted)
+        files = config.digests(
+            cluster,
+            record.initial_members,
+            logins.versions,
+            granted,
+            held=good_settings(cluster),
+        )
         return bootstrap.restore_pod(await self._observer.observe(nodes), files)
 
     async def _attempt(self, job: RestoreJob) -> None:

@@ -65,6 +65,7 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
         cause=cause,
         due=_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
+        restarts=sum(one.get("restartCount", 0) for one in status.get("containerStatuses") or []),
     )
 
 

@@ -97,7 +97,7 @@ class Consent:
     def _disrupts(self, step: Step) -> bool:
         match step:
             case ReplacePod():
-                return step.healthy
+                return step.healthy and not step.urgent
             case TransferLeadership():
                 return not step.urgent
             case RemoveMember(member):

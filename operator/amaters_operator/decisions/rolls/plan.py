@@ -59,7 +59,7 @@ def plan(cluster: AmatersCluster, observed: Observation) -> Plan | None:
     known = cluster.status.plan
     if not actions:
         return Plan("", known or before.previous)
-    target = [observed.revision, cluster.spec.replicas if leaving else None]
+    target = [observed.target or observed.revision, cluster.spec.replicas if leaving else None]
     if known and known == _hash(target, before.previous):
         return Plan(known, before.previous, actions)
     previous = known or before.previous

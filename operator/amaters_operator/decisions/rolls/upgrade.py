@@ -1,13 +1,13 @@
 """Which pod is replaced next, if any. Pure.
 
 A pod is outdated by its revision, never by its image. Outdated pods that take no part are replaced
-first, so that a corrected spec always gets through. A healthy pod is replaced only while all others
-are healthy: learners first, then followers, the most lagged first, and the leader last, after
+first, so that a corrected spec always gets through. Any other pod is replaced only while all others
+are healthy: one that is not ready first, then learners, then followers, the most lagged first, and the leader last, after
 leadership was transferred to the most caught-up updated follower. A roll never takes down more than
 one voter at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -44,8 +44,13 @@ def policy(spec: UpgradeSpec) -> Policy:
     )
 
 
-def next_step(observed: Observation, policy: Policy) -> RollStep | None:
-    """Return the roll's next step, or None when every pod is of the newest revision."""
+def next_step(
+    observed: Observation, policy: Policy, *, first: Collection[str] = ()
+) -> RollStep | None:
+    """Return the roll's next step, or None when every pod is of the newest revision.
+
+    The pods named `first` are replaced before other healthy ones, however they are.
+    """
     if not observed.revision:
         return Wait("the StatefulSet controller has not processed the newest spec yet")
     if not observed.outdated():
@@ -53,10 +58,10 @@ def next_step(observed: Observation, policy: Policy) -> RollStep | None:
     if policy.paused:
         names = listed(pod.name for pod in observed.outdated())
         return Wait(f"paused by spec.upgrade.paused; outdated: {names}")
-    return _next_replacement(observed, policy)
+    return _next_replacement(observed, policy, first)
 
 
-def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
+def _next_replacement(observed: Observation, policy: Policy, first: Collection[str]) -> RollStep:
     if broken := _broken(observed):
         return ReplacePod(
             broken.name,
@@ -68,9 +73,12 @@ def _next_replacement(observed: Observation, policy: Policy) -> RollStep:
         return problem
     if stuck_terminating := _stuck_terminating(observed):
         return stuck_terminating
-    if obstacle := next(_obstacles(observed, policy), None):
+    weakest = _weakest(observed, first)
+    if obstacle := next(_obstacles(observed, policy, but=weakest), None):
         return Wait(obstacle, DEFERRED if _peer_is_down(observed) else "")
-    return _replace_healthy(observed)
+    if weakest is not None:
+        return _replacement(observed, weakest)
+    return _replace_healthy(observed, first)
 
 
 def _peer_is_down(observed: Observation) -> bool:
@@ -143,14 +151,30 @@ def _why_broken(observed: Observation, pod: Pod) -> str:
     return pod.problem or (node.reason if node and node.reason else "not ready, no answer")
 
 
-def _obstacles(observed: Observation, policy: Policy) -> Iterator[str]:
-    """Name what forbids taking a healthy member down now, the most specific first."""
+def _weakest(observed: Observation, first: Collection[str]) -> Pod | None:
+    """Return the outdated follower that is not ready, or goes first: it only waits for its turn."""
+    leader = observed.leader()
+    followers = [pod for pod in observed.outdated() if not _leads(leader, pod)]
+    waiting = [pod for pod in followers if not pod.terminating]
+    unready = [pod for pod in waiting if not pod.ready]
+    return next(iter(unready or [pod for pod in waiting if pod.name in first]), None)
+
+
+def obstacle_to(observed: Observation, policy: Policy, pod: Pod | None) -> str:
+    """Return what forbids taking this pod down now, whatever its own state is; empty if nothing."""
+    return next(_obstacles(observed, policy, but=pod), "")
+
+
+def _obstacles(observed: Observation, policy: Policy, *, but: Pod | None) -> Iterator[str]:
+    """Name what forbids taking a member down now, the most specific first; all others are well."""
     if observed.leader() is None:
         yield "no leader that a majority of the voters agrees on"
     if observed.replicas != len(observed.pods):
         yield f"{len(observed.pods)} of {observed.replicas} pods exist"
-    yield from filter(None, (_unsettled(pod, observed, policy) for pod in observed.pods))
-    yield from filter(None, (_unfit(member, observed, policy) for member in observed.voters))
+    pods = [pod for pod in observed.pods if pod != but]
+    yield from filter(None, (_unsettled(pod, observed, policy) for pod in pods))
+    voters = [one for one in observed.voters if but is None or one.ordinal != but.ordinal]
+    yield from filter(None, (_unfit(member, observed, policy) for member in voters))
     for member in observed.learners:
         if observed.participates(member):
             yield f"learner {member.id} (pod {member.ordinal}) is not promoted yet"
@@ -177,23 +201,30 @@ def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
     return ""
 
 
-def _replace_healthy(observed: Observation) -> RollStep:
+def _replace_healthy(observed: Observation, first: Collection[str]) -> RollStep:
     """Choose among healthy outdated pods; there is at least one, and a leader."""
-    pod = in_order(observed)[0]
+    pod = min(in_order(observed), key=lambda one: one.name not in first)
     if not _leads(observed.leader(), pod):
         return _replacement(observed, pod)
     updated = {one.ordinal for one in observed.updated()}
     heirs = [one for one in observed.voters if one.ordinal in updated]
+    if pod.name in first and (
+        others := [one for one in observed.voters if one.ordinal != pod.ordinal]
+    ):
+        return _handover(pod, others, "leads and is replaced first")
     if not heirs:
         return ReplacePod(
             pod.name, pod.uid, "it is outdated, and the only voter: writes pause until it is back"
         )
+    return _handover(pod, heirs, "leads and is the last outdated pod, the others are updated")
+
+
+def _handover(pod: Pod, heirs: list[Member], why: str) -> TransferLeadership:
     heir = max(heirs, key=lambda one: (one.match_index, -one.ordinal))
     return TransferLeadership(
         heir.id,
         heir.ordinal,
-        f"{pod.name} leads and is the last outdated pod; member {heir.id} is updated and the "
-        "most caught up",
+        f"{pod.name} {why}; member {heir.id} is the most caught up",
     )
 
 

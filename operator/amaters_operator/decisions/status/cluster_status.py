@@ -13,7 +13,7 @@ from amaters_operator.decisions import fence, hold, pod_problems
 from amaters_operator.decisions.certificates import Rotation
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
-from amaters_operator.decisions.rolls import compatibility, consent
+from amaters_operator.decisions.rolls import canary, compatibility, consent
 from amaters_operator.decisions.status import conditions, consent_status, progress
 from amaters_operator.manifests import names
 
@@ -48,6 +48,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         upgrade=_upgrade(result),
         fenced=fence.in_force(observed),
         transfer=result.transfer,
+        canary=result.canary,
         bootstrap=result.bootstrap,
         certificates=_certificates(result.certificates),
         conditions=settle(conditions.all_of(cluster, result), cluster.status.conditions),
@@ -55,7 +56,9 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
     return consent_status.added(made, cluster.status, result.decision.consent)
 
 
-def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR0911 - a table
+def _phase(  # noqa: C901, PLR0911 - a table
+    cluster: AmatersCluster, result: PassResult
+) -> Phase:
     observed = result.observed
     if not result.bootstrap.cluster_id:
         return Phase.CREATING
@@ -71,6 +74,8 @@ def _phase(cluster: AmatersCluster, result: PassResult) -> Phase:  # noqa: PLR09
         return _rolling_phase(cluster, result)
     if result.decision.scaling is not None:
         return Phase.SCALING
+    if any(one.reason == canary.REASON for one in result.blocked):
+        return Phase.ROLLED_BACK
     return Phase.DEGRADED if pod_problems.missing(cluster, observed) else Phase.RUNNING
 
 

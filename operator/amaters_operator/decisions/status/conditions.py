@@ -36,6 +36,8 @@ def all_of(cluster: AmatersCluster, result: PassResult) -> list[Condition]:
     assessed |= {kind: one for kind, one in held.items() if one is not None}
     if cluster.spec.hibernate:
         assessed |= hold.asleep(cluster, result.observed)
+    if cluster.spec.upgrade.canary is not None:
+        assessed[ConditionType.ROLLED_BACK] = progress.rolled_back(result)
     if cluster.spec.backup is not None:
         backup = cluster.status.backup
         assessed[ConditionType.BACKUP_SUCCEEDED] = _backed_up(backup)

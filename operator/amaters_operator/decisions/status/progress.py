@@ -13,7 +13,7 @@ from amaters_operator.decisions import hold, pod_problems
 from amaters_operator.decisions.actions import Step, Stuck, Wait
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
-from amaters_operator.decisions.rolls import consent
+from amaters_operator.decisions.rolls import canary, consent
 from amaters_operator.decisions.status.condition import Assessment
 
 
@@ -100,6 +100,14 @@ def stuck(result: PassResult) -> Assessment:
 
 def _reason(step: Step | None) -> str:
     return step.reason if isinstance(step, Wait) else ""
+
+
+def rolled_back(result: PassResult) -> Assessment:
+    """Say whether the spec is refused because its first pod failed."""
+    refused = next((one for one in result.blocked if one.reason == canary.REASON), None)
+    if refused is not None:
+        return Assessment("True", "CanaryFailed", refused.message)
+    return Assessment("False", "NotRolledBack", "no newer revision was refused")
 
 
 def _waits(observed: Observation) -> Wait | None:

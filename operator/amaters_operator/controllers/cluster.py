@@ -13,7 +13,6 @@ from typing import Literal
 from amaters.errors import AmatersError, RefusedError, UnavailableError
 
 from amaters_operator import manifests
-from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, VolumeUsage
 from amaters_operator.controllers.access.accesses import Accesses, Found
@@ -21,7 +20,7 @@ from amaters_operator.controllers.apply_action import ActionDeferredError, apply
 from amaters_operator.controllers.apply_objects import Applied, Applier, foreign_owner, refusal
 from amaters_operator.controllers.claims import Claims, Plan, plan
 from amaters_operator.controllers.fences import keep_fences
-from amaters_operator.controllers.held_back import held_back, with_good
+from amaters_operator.controllers.held_back import held_back, refused_spec, to_record, with_good
 from amaters_operator.controllers.login_secrets import LoginSecrets, login_secrets
 from amaters_operator.controllers.observing.observer import Observer
 from amaters_operator.controllers.pass_context import (
@@ -39,7 +38,6 @@ from amaters_operator.decisions import arbitration, bootstrap, hold
 from amaters_operator.decisions.access import reports
 from amaters_operator.decisions.actions import (
     SetReplicas,
-    StartCanary,
     Step,
     Stuck,
     Wait,
@@ -49,8 +47,8 @@ from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import transfer
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
-from amaters_operator.decisions.rolls import canary, consent, disruption_budgets, windows
-from amaters_operator.decisions.rolls.canary import Stage, Wanted
+from amaters_operator.decisions.rolls import consent, disruption_budgets
+from amaters_operator.decisions.rolls.canary import Wanted
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.storage import quarantine, usage, volumes
 from amaters_operator.decisions.storage.volumes import Claim
@@ -242,11 +240,7 @@ class ClusterController:
         obstacle = await self._act(decision.step, current)
         if obstacle is not None:
             blocked.append(obstacle)
-        if decision.canary and decision.canary.stage is Stage.REFUSED:
-            refused_spec = canary.refusal(current.cluster, decision.canary.record)
-            blocked.append(Blocked(canary.REASON, refused_spec))
-        if decision.consent and (problem := decision.consent.windows.problem):
-            blocked.append(Blocked(windows.INVALID, problem))
+        blocked.extend(refused_spec(current.cluster, decision))
         result = _result(current, planned, decision, blocked)
         status = cluster_status.cluster_status(current.cluster, result)
         await self._reporter.status(current.cluster, status)
@@ -337,16 +331,8 @@ def _result(current: Pass, planned: Plan, decision: Decision, blocked: list[Bloc
         growing=volumes.growing(usage.in_use(planned.claims), planned.filling.size),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
-        canary=_canary(current, decision),
+        canary=to_record(current.observed, current.template, decision),
     )
-
-
-def _canary(current: Pass, decision: Decision) -> CanaryStatus | None:
-    if decision.canary is None:
-        return current.cluster.status.canary
-    if isinstance(decision.step, StartCanary):
-        return canary.started(decision.canary, current.observed, current.template)
-    return decision.canary.record
 
 
 def _shape(

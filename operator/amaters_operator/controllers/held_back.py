@@ -3,10 +3,16 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.decisions.rolls import canary
+from amaters_operator.decisions.actions import StartCanary
+from amaters_operator.decisions.arbitration import Decision
+from amaters_operator.decisions.observation import Observation
+from amaters_operator.decisions.pass_result import Blocked
+from amaters_operator.decisions.rolls import canary, windows
 from amaters_operator.decisions.rolls.canary import Stage, Wanted
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
@@ -108,6 +114,22 @@ def file_settings(text: str) -> str:
         return ""
     kept = config.to_hold({name: one for name, one in found.items() if isinstance(one, dict)})
     return json.dumps(kept, sort_keys=True, default=str) if kept else ""
+
+
+def to_record(observed: Observation, template: Wanted, decision: Decision) -> CanaryStatus | None:
+    """Return what the status has to keep after the decision."""
+    trial = decision.canary
+    if trial is not None and isinstance(decision.step, StartCanary):
+        return canary.started(trial, observed, template)
+    return None if trial is None else trial.record
+
+
+def refused_spec(cluster: AmatersCluster, decision: Decision) -> Iterator[Blocked]:
+    """Name what the spec asks for and does not get."""
+    if decision.canary and decision.canary.stage is Stage.REFUSED:
+        yield Blocked(canary.REASON, canary.refusal(cluster, decision.canary.record))
+    if decision.consent and (problem := decision.consent.windows.problem):
+        yield Blocked(windows.INVALID, problem)
 
 
 def _revision(statefulset: Manifest) -> str:

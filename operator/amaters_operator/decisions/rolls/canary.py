@@ -117,9 +117,11 @@ def holds_settings(cluster: AmatersCluster, at: Stage) -> bool:
 def judge(cluster: AmatersCluster, observed: Observation, wanted: Wanted | None) -> Trial:
     """Return what follows for the roll, and what the status has to keep."""
     record = cluster.status.canary or CanaryStatus()
-    if wanted is None:
-        return Trial(Stage.FREE, cluster.status.canary, observed)
-    at, good = stage(cluster, wanted.fingerprint, formed=wanted.formed), record.good
+    at, good = Stage.FREE, record.good
+    if wanted is not None:
+        at = stage(cluster, wanted.fingerprint, formed=wanted.formed)
+    if wanted is None or cluster.spec.paused:
+        return Trial(at, cluster.status.canary, observed)
     if cluster.spec.upgrade.canary is not None:
         observed = observed.rolled_to(wanted.fingerprint)
     if at is Stage.FREE or good is None:

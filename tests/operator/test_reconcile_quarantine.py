@@ -1,5 +1,6 @@
 """Volumes of removed members: kept for their time, brought back by a person, used again by a pod."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -231,6 +232,45 @@ def test_any_number_of_pods_ends_in_what_the_spec_says_and_deletes_nothing(
     assert shrunk.world.members == members
     assert {"0", "1", "2", "3", "4"} <= set(claims(shrunk))
     assert shrunk.world.clusters_formed == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_people_do_with_numbers_no_volume_goes_that_should_stay(seed: int) -> None:
+    rng = random.Random(seed)
+    driver = Driver()
+    driver.world.edit(image="amaters:1", replicas=3)
+    driver.settled()
+    kept: set[str] = set()
+
+    def keep() -> None:
+        out = [one for one in driver.world.cluster().status.quarantine if not one.set_aside]
+        if out:
+            name = rng.choice(out).claim
+            undelete(driver, int(name.rpartition("-")[2]))
+            kept.add(name)
+
+    deeds = [
+        lambda: driver.world.edit(replicas=rng.randint(1, 5)),
+        lambda: driver.world.edit(replicas=rng.choice((3, 5))),
+        lambda: driver.world.scale_by_hand(rng.randint(0, 9)),
+        driver.world.delete_statefulset,
+        lambda: driver.world.step(rng.choice((60, 3600, 40 * 3600))),
+        keep,
+    ]
+    for _ in range(12):
+        rng.choice(deeds)()
+        driver.crash_points.at = rng.choice((0, len(driver.crash_points.changes) + 3))
+        driver.crash_points.after = rng.random() < 0.5
+        driver.passes(rng.randint(1, 25))
+    driver.world.edit(replicas=5)
+    cluster = driver.settled(within=400)
+
+    assert cluster.status.ready == "5/5"
+    assert driver.world.clusters_formed == 1
+    assert {one.removeprefix("data-orders-") for one in kept} <= set(claims(driver))
+    ids = [one for disk in driver.world.disks.values() for one in (disk.member, *disk.aside)]
+    assert len(ids) == len(set(ids)), "an identity was used twice"
 
 
 def test_without_a_quorum_of_pods_the_spec_is_reached_again(shrunk: Driver) -> None:

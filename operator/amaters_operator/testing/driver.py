@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from amaters.errors import AmatersError
 
@@ -10,8 +11,11 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.controllers.backups.backup import BackupController
 from amaters_operator.controllers.backups.restore import RestoreController
 from amaters_operator.controllers.cluster import ClusterController
+from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import KubeError
-from amaters_operator.manifests import Home, OperatorPods
+from amaters_operator.kube.kinds import Kind
+from amaters_operator.manifests import Home, OperatorPods, names
+from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.crash_points import CrashPoints, Killed
 from amaters_operator.testing.database import FakeDatabase
 from amaters_operator.testing.kube import FakeKube
@@ -45,6 +49,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.kube = FakeKube(self.world.store, self.crash_points, self.world.time)
+        self.kube.before_deletion = self._check_deletion
         self.database = FakeDatabase(self.world, self.crash_points)
 
     def passes(self, number: int, *, seconds: float = 2.0) -> None:
@@ -93,6 +98,22 @@ class Driver:
             raise InvariantError("a second cluster was formed")
         down = sum(not world.participates(one) for one in world.voters)
         self.most_down = max(self.most_down, down)
+
+    def _check_deletion(self, kind: Kind, deleted: Manifest) -> None:
+        """Check that no volume is deleted that a member needs, or a person wants to keep."""
+        if kind != kinds.CLAIM:
+            return
+        notes = deleted["metadata"].get("annotations") or {}
+        cluster, _, member = notes.get(names.MEMBER_ANNOTATION, "").rpartition("/")
+        name = deleted["metadata"]["name"]
+        if cluster != self.world.cluster_id or int(member) in self.world.members:
+            raise InvariantError(f"{name} is deleted, and its disk is that of {member or 'nobody'}")
+        if notes.get(names.UNDELETE_ANNOTATION) == "true":
+            raise InvariantError(f"{name} is deleted, and a person wants to keep it")
+        until = notes.get(names.UNTIL_ANNOTATION, "")
+        early = bool(until) and datetime.fromisoformat(until) > self.world.now
+        if early and self.world.pod(names.ordinal(name)) is None:
+            raise InvariantError(f"{name} is deleted before {until}")
 
     def events(self) -> list[str]:
         """Return the recorded events, as `reason: note`, in order."""

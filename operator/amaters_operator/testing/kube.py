@@ -41,6 +41,8 @@ class FakeKube:
         self.refusals: dict[str, KubeError] = {}
         """The error for applying an object of that `Kind name`."""
         self.refused_evictions: list[str] = []
+        self.before_deletion: Callable[[Kind, Manifest], None] = lambda *_: None
+        """Sees every object that the operator deletes, just before."""
         self.used: set[Right] = set()
         """The rights that were used."""
 
@@ -110,6 +112,9 @@ class FakeKube:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly that object."""
         self._use(kind, "delete")
+        found = self.store.get(kind, namespace, name)
+        if found is not None and found["metadata"]["uid"] == uid:
+            self.before_deletion(kind, found)
         with self.crash_points.change(f"delete {kind.name} {name}"):
             self.store.delete(kind, namespace, name, uid)
 

@@ -84,6 +84,10 @@ def secret(access: AmatersAccess, keys: Keys) -> Manifest:
             "name": access.secret_name,
             "namespace": access.namespace,
             "labels": {
+                "app.kubernetes.io/name": "amaters",
+                "app.kubernetes.io/instance": cluster,
+                "app.kubernetes.io/component": "access",
+                "app.kubernetes.io/part-of": "amaters",
                 "app.kubernetes.io/managed-by": "amaters-operator",
                 names.CLUSTER_LABEL: cluster,
                 ACCESS_LABEL: access.name,

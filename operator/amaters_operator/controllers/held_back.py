@@ -41,10 +41,11 @@ def held_back(cluster: AmatersCluster, shape: Shape) -> HeldBack:
     good = record.good if record is not None else None
     settings = good_settings(cluster)
     kept = tables(good.template) if good is not None else None
-    newest = config.digests(cluster, shape.initial_members, shape.login_secrets)
+    facts = shape.initial_members, shape.login_secrets, shape.grants
+    newest = config.digests(cluster, *facts)
     files = newest
     if at is not Stage.FREE and settings is not None:
-        files |= config.digests(cluster, shape.initial_members, shape.login_secrets, held=settings)
+        files |= config.digests(cluster, *facts, held=settings)
     wanted = Wanted(
         fingerprint=fingerprint,
         image=cluster.spec.image,

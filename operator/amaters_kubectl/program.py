@@ -13,6 +13,7 @@ from amaters.version import __version__
 from typing_extensions import override
 
 from amaters_kubectl import call
+from amaters_kubectl.entry import INTERRUPTED
 from amaters_kubectl.errors import NotInTimeError, PluginError
 
 FAILED = 1
@@ -59,6 +60,8 @@ class Program(LazyGroup):
         except PluginError as error:
             _report(ctx, error)
             ctx.exit(NOT_IN_TIME if isinstance(error, NotInTimeError) else FAILED)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader of our output has closed it: discard what is left in the buffer.
             sys.stdout = None

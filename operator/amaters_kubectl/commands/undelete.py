@@ -9,6 +9,7 @@ from amaters_kubectl.cluster.goals import Progress
 from amaters_kubectl.cluster.view import ClusterView, Quarantined
 from amaters_kubectl.documented import Documented
 from amaters_kubectl.errors import PluginError
+from amaters_kubectl.screens.facts import kept_facts
 from amaters_kubectl.screens.lines import Cell, Column, Styled, at, styled, table
 from amaters_kubectl.waiting import follow
 
@@ -57,8 +58,7 @@ def undelete(call: Call, name: str | None, claim: str | None) -> None:
 def _list(call: Call, cluster: ClusterView) -> None:
     kept = cluster.quarantine
     if call.format:
-        facts = [{"claim": one.claim, "member": one.member, "until": at(one.until)} for one in kept]
-        call.value({"name": cluster.name, "quarantine": facts})
+        call.value({"name": cluster.name, "quarantine": [kept_facts(one) for one in kept]})
     else:
         call.show(quarantine_screen(cluster, kept, columns=call.columns))
 

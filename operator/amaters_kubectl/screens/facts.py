@@ -1,8 +1,7 @@
 """A cluster and its verdict for programs: `-o json` of `status` and `plan`. Pure."""
 
 from amaters_kubectl.cluster.verdict import Problem, Verdict
-from amaters_kubectl.cluster.view import ClusterView
-from amaters_kubectl.screens.lines import at
+from amaters_kubectl.cluster.view import ClusterView, Quarantined
 
 
 def status_facts(cluster: ClusterView, verdict: Verdict) -> dict[str, object]:
@@ -29,10 +28,7 @@ def status_facts(cluster: ClusterView, verdict: Verdict) -> dict[str, object]:
             }
             for one in cluster.members
         ],
-        "quarantine": [
-            {"claim": one.claim, "member": one.member, "until": at(one.until)}
-            for one in cluster.quarantine
-        ],
+        "quarantine": [kept_facts(one) for one in cluster.quarantine],
         "problems": [_problem(one) for one in verdict.problems],
         "notes": [_problem(one) for one in verdict.notes],
         "next": [{"do": one.command, "why": one.why} for one in verdict.steps],
@@ -50,6 +46,12 @@ def plan_facts(cluster: ClusterView) -> dict[str, object]:
             for one in cluster.pending
         ],
     }
+
+
+def kept_facts(one: Quarantined) -> dict[str, object]:
+    """Return a claim in quarantine; `until` is null when only a person deletes it."""
+    until = None if one.until is None else one.until.isoformat().replace("+00:00", "Z")
+    return {"claim": one.claim, "member": one.member, "until": until}
 
 
 def _problem(one: Problem) -> dict[str, str]:

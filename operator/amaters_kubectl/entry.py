@@ -4,8 +4,7 @@ import os
 import signal
 from types import FrameType
 
-INTERRUPTED = 130
-"""The exit code of shells for a program that Ctrl-C ended."""
+from amaters_kubectl.errors import INTERRUPTED
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """Every error of the plugin: a stable code, the fact, and the next step."""
 
+INTERRUPTED = 130
+"""The exit code of shells for a program that Ctrl-C ended."""
+
 
 class PluginError(Exception):
     """What the command could not do; `code` is for programs and never reused."""

@@ -13,8 +13,7 @@ from amaters.version import __version__
 from typing_extensions import override
 
 from amaters_kubectl import call
-from amaters_kubectl.entry import INTERRUPTED
-from amaters_kubectl.errors import NotInTimeError, PluginError
+from amaters_kubectl.errors import INTERRUPTED, NotInTimeError, PluginError
 
 FAILED = 1
 UNHEALTHY = 3

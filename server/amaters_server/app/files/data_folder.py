@@ -123,11 +123,11 @@ class DataFolder:
                 f"storage.wal.dir is {log_folder}, outside of the data folder: move both folders "
                 "away by hand, then restart this node"
             )
-        await self._require_room()
         try:
+            await self._require_room()
             await asyncio.to_thread(set_aside.request, self._folder, member)
         except OSError as wrong:
-            raise StorageError(f"the request cannot be written: {wrong}") from wrong
+            raise StorageError(f"the disk does not take the request: {wrong}") from wrong
         _log.warning("data.set_aside_requested", extra={"member": member})
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._restart)
 

@@ -275,6 +275,9 @@ class ClusterStatus(ApiModel):
     transfer: TransferStatus | None = Field(
         default=None, description="The latest transfer of leadership that was asked for."
     )
+    surge: str = Field(
+        default="", description="The extra pod of a roll with maxSurge; empty without one."
+    )
     canary: CanaryStatus | None = Field(
         default=None, description="The last good revision, and how a newer one does."
     )

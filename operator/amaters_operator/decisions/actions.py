@@ -107,6 +107,8 @@ class RemoveMember:
     member: int
     ordinal: int
     because: str
+    urgent: bool = False
+    """It is part of a roll that was consented to."""
 
     @override
     def __str__(self) -> str:

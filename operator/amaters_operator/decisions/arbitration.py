@@ -27,7 +27,7 @@ from amaters_operator.decisions.actions import (
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import Transfer
 from amaters_operator.decisions.observation import Observation
-from amaters_operator.decisions.rolls import canary, consent, upgrade
+from amaters_operator.decisions.rolls import canary, consent, surge, upgrade
 from amaters_operator.decisions.rolls.canary import Stage, Trial, Wanted
 from amaters_operator.decisions.rolls.consent import Consent
 from amaters_operator.decisions.storage.volumes import Claim
@@ -38,12 +38,14 @@ class Decision:
     """The next step, and what the roll and the scaling each ask for."""
 
     step: Step | None
-    roll: upgrade.RollStep | StartCanary | None = None
+    roll: surge.Roll = None
     scaling: scale.ScaleStep | None = None
     consent: Consent | None = None
     """What the gate decided by."""
     canary: Trial | None = None
     """How the first pod of a newer revision does."""
+    surge: str = ""
+    """The extra pod of the roll; empty without one."""
 
     @property
     def deferred(self) -> tuple[Wait, ...]:
@@ -97,30 +99,39 @@ def _roll(
 def _next(
     cluster: AmatersCluster, trial: Trial, claims: Sequence[Claim], asked: Consent
 ) -> Decision:
-    wanted, policy, observed = (
-        cluster.spec.replicas,
-        upgrade.policy(cluster.spec.upgrade),
-        trial.observed,
-    )
+    policy, observed = upgrade.policy(cluster.spec.upgrade), trial.observed
     keep_claims = cluster.spec.storage.when_scaled == "Retain"
-    roll = _roll(cluster, trial, asked)
+    consented = _roll(cluster, trial, asked)
+    extra = surge.of(cluster, trial, consented)
+    wanted, roll = extra.wanted, extra.roll(consented)
     started = asked.gate(scale.unfinished(wanted, observed))
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
-    change = asked.gate(change)
+    change = asked.gate(extra.scaling(change))
     scaling = started or change
+    joins = extra.joins or _removes_idle(wanted, observed)
+    step = _turn(roll, started, change, joins=joins, paused=policy.paused)
+    return Decision(step, roll, scaling, surge=extra.pod)
+
+
+def _turn(
+    roll: surge.Roll,
+    started: scale.ScaleStep | None,
+    change: scale.ScaleStep | None,
+    *,
+    joins: bool,
+    paused: bool,
+) -> Step | None:
+    """Return whose turn it is; with `joins`, a new change comes before the roll."""
     if _heals(roll):
-        return Decision(roll, roll, scaling)
+        return roll
     if started is not None and not isinstance(started, Wait):
-        return Decision(started, roll, started)
-    if change is not None and _removes_idle(wanted, observed):
-        return Decision(change, roll, change)
-    if (
-        roll is not None
-        and not (policy.paused and not _is_urgent(roll))
-        and not consent.waits(roll)
-    ):
-        return Decision(roll, roll, scaling)
-    return Decision(scaling or roll, roll, scaling)
+        return started
+    if change is not None and joins:
+        return change
+    held = paused and not _is_urgent(roll)
+    if roll is not None and not held and not consent.waits(roll):
+        return roll
+    return started or change or roll
 
 
 def asked(decision: Decision, request: Transfer) -> Decision:
@@ -169,8 +180,8 @@ def _is_urgent(step: Step | None) -> bool:
 
 
 def _removes_idle(wanted: int, observed: Observation) -> bool:
-    """Whether the pod that shrinking removes next takes no part anyway."""
+    """Whether the pod that shrinking removes next has no vote, or takes no part anyway."""
     if observed.replicas is None or observed.replicas <= wanted:
         return False
     member = observed.member(observed.replicas - 1)
-    return member is None or not observed.participates(member)
+    return member is None or member.learner or not observed.participates(member)

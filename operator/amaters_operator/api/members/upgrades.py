@@ -67,6 +67,17 @@ class UpgradeSpec(ApiModel):
             "no canary when not set."
         ),
     )
+    max_surge: int = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description=(
+            "With 1, a roll first adds one more member of the new version. Each old voter leaves "
+            "before its pod is replaced, joins again with an empty disk, and copies all data: "
+            "tolerance never drops. The extra member is removed at the end. Of 9 members, none is "
+            "added."
+        ),
+    )
     min_ready_seconds: int = Field(
         default=5,
         ge=0,

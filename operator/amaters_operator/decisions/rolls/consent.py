@@ -100,6 +100,8 @@ class Consent:
                 return step.healthy and not step.urgent
             case TransferLeadership():
                 return not step.urgent
+            case RemoveMember(urgent=True):
+                return False
             case RemoveMember(member):
                 voter = next((one for one in self.observed.voters if one.id == member), None)
                 return voter is not None and self.observed.participates(voter)

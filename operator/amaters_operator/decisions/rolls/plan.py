@@ -53,7 +53,9 @@ def plan(cluster: AmatersCluster, observed: Observation) -> Plan | None:
     """Return what would be done next and after that; None while that is not known."""
     if not observed.revision or observed.members is None or observed.replicas is None:
         return None
-    leaving = _leaving(cluster.spec.replicas, observed)
+    # The extra member of a roll comes and goes with it, and is no plan of its own.
+    kept = cluster.spec.replicas + bool(cluster.status.surge)
+    leaving = _leaving(kept, observed)
     actions = (*_roll(observed), *_shrinking(cluster, observed, leaving))
     before = cluster.status.approval or ApprovalStatus()
     known = cluster.status.plan

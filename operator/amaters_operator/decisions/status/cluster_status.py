@@ -48,6 +48,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         upgrade=_upgrade(result),
         fenced=fence.in_force(observed),
         transfer=result.transfer,
+        surge=result.decision.surge,
         canary=result.canary,
         bootstrap=result.bootstrap,
         certificates=_certificates(result.certificates),

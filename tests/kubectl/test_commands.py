@@ -383,6 +383,7 @@ def test_undelete_lists_and_marks_the_claim(kube, make):
     assert refused.exit_code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "code"), [({}, 0), ({"until": "2026-12-01T08:00:00Z"}, 4)])
 def test_undelete_waits_until_the_claim_has_no_end(kube, make, end, code):
     kept = {"claim": "data-orders-3", "member": 4, "since": "2026-11-28T08:00:00Z"} | end
@@ -498,6 +499,7 @@ def again(kube):
     return [one for one in kube.calls if any("--since-time" in part for part in one)]
 
 
+@pytest.mark.slow
 def test_logs_are_followed_over_the_end_of_a_container(kube, make, monkeypatch):
     kube.set(make.orders(), logs=LOGS)
     monkeypatch.setattr(following_logs, "_AGAIN_SECONDS", 0.05)

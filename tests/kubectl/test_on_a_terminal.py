@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -26,7 +26,7 @@ _DROPPED: Final = ("managedFields", "kubectl.kubernetes.io/last-applied-configur
 """Copies of the object; what they hold is shown once already."""
 
 _PAIR: Final = re.compile(
-    rf"(?P<name>[\w.-]{{0,64}}(?:{_MARKS})[\w.-]{{0,64}})(?P<between>\\?[\"']?\s{{0,4}}[=:]\s{{0,4}})"
+    rf"(?<![\w.-])(?P<name>[\w.-]{{0,64}}?(?:{_MARKS})[\w.-]{{0,64}})(?P<between>\\?[\"']?\s{{0,4}}[=:]\s{{0,4}})"
     r"(?P<value>\\?\"(?:[^\"\\]|\\[^\"])*\\?\"|'[^']*'|[^\s,;&}\]\"']+)",
     re.IGNORECASE,
 )

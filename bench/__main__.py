@@ -34,6 +34,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--repetitions", type=click.IntRange(1), help="Kills, moves, stops (failover).")
 @click.option("--megabytes", type=click.IntRange(1), help="What a follower lacks (catchup).")
 @click.option("--records", type=click.IntRange(1), help="What is there (restart, snapshot).")
+@click.option("--clusters", type=click.IntRange(1), help="Of one operator (operator).")
 @click.option("--only", default="", help="Targets whose name contains this (throughput).")
 @click.option("--keep", is_flag=True, help="Leave data folders and logs in .cache/bench.")
 def main(names: tuple[str, ...], *, full: bool, only: str, keep: bool, **sizes: object) -> None:

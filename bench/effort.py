@@ -19,6 +19,10 @@ class Effort:
     """What an empty follower has to catch up with."""
     records: int
     """What a cluster holds when it is restarted, and when it is written to a snapshot."""
+    clusters: int
+    """How many one operator operates."""
+    rest_seconds: float
+    """How long they are measured at rest."""
 
 
 QUICK = Effort(
@@ -29,6 +33,8 @@ QUICK = Effort(
     repetitions=5,
     megabytes=128,
     records=100_000,
+    clusters=30,
+    rest_seconds=120.0,
 )
 """What `make bench` runs: under six minutes with the default scenarios on two cores."""
 
@@ -40,5 +46,7 @@ FULL = Effort(
     repetitions=20,
     megabytes=1024,
     records=1_000_000,
+    clusters=100,
+    rest_seconds=630.0,
 )
 """What the published figures come from."""

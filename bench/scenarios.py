@@ -3,7 +3,16 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import catchup, failover, permissions, places, restart, snapshot, throughput
+from bench import (
+    catchup,
+    failover,
+    operator_load,
+    permissions,
+    places,
+    restart,
+    snapshot,
+    throughput,
+)
 from bench.effort import FULL, Effort
 from bench.etcd_group import EtcdGroup
 from bench.groups import AmatersGroup, Group
@@ -47,6 +56,7 @@ ALL: dict[str, Scenario] = {
     "throughput": _throughput,
     "failover": _failover,
     "permissions": _alone(permissions.run),
+    "operator": _alone(operator_load.run),
     "catchup": _alone(catchup.run),
     "restart": _alone(restart.run),
     "snapshot": _alone(snapshot.run),

@@ -11,7 +11,7 @@ import click
 
 from amaters_operator.app import logs
 from amaters_operator.app.run import Settings, run
-from amaters_operator.app.watch import WatchEndedError
+from amaters_operator.app.watch_health import WatchEndedError
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.manifests import Home, OperatorPods
 

@@ -51,9 +51,8 @@ def kubectl(pytestconfig: pytest.Config) -> Kubectl:
     return kubectl
 
 
-@pytest.fixture(scope="session")
-def operator(kubectl: Kubectl) -> Kubectl:
-    """The operator as a person installs it; two replicas, one leads."""
+def install(kubectl: Kubectl) -> None:
+    """Install the operator as a person does, into kubectl's namespace; two replicas, one leads."""
     repository, tag = OPERATOR_IMAGE.split(":")
     kubectl.helm(
         "upgrade", "--install", "amaters-operator", str(ROOT / "charts" / "amaters-operator"),
@@ -61,7 +60,30 @@ def operator(kubectl: Kubectl) -> Kubectl:
         "--wait", "--timeout", "120s",
         binary=HELM,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def operator(kubectl: Kubectl) -> Kubectl:
+    """The operator that all tests share."""
+    install(kubectl)
     return kubectl
+
+
+@pytest.fixture
+def operator_inside(kubectl: Kubectl) -> Iterator[Callable[[str], Kubectl]]:
+    """Install further operators, each into a new namespace, which the test may delete."""
+    made: list[Kubectl] = []
+
+    def make(namespace: str) -> Kubectl:
+        one = Kubectl(kubectl.kubeconfig, namespace)
+        made.append(one)
+        one.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        install(one)
+        return one
+
+    yield make
+    for one in made:
+        one("delete", "namespace", one.namespace, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.app.watch import WATCHED
 from amaters_operator.kube import kinds as kube_kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.accesses import access, apply
@@ -101,17 +102,8 @@ def test_the_operators_pod_passes_the_restricted_standard() -> None:
     assert deployment["spec"]["replicas"] == 2
 
 
-# kopf watches these; nothing else is watched.
-WATCHED = {
-    (group, resource, verb)
-    for group, resource in (
-        ("amaters.io", "amatersclusters"),
-        ("amaters.io", "amatersaccesses"),
-        ("", "pods"),
-        ("", "secrets"),
-    )
-    for verb in ("list", "watch")
-}
+def watched() -> set[tuple[str, str, str]]:
+    return {(kind.group, kind.plural, verb) for kind in WATCHED for verb in ("list", "watch")}
 
 
 def rights_used() -> set[tuple[str, str, str]]:
@@ -167,19 +159,28 @@ def test_every_right_is_used_and_no_other_is_needed() -> None:
         for verb in rule["verbs"]
     }
 
-    used = rights_used() | WATCHED
+    used = rights_used() | watched()
 
     # A claim is made by the StatefulSet: applying to it never creates one.
     assert granted - used == set(), "granted and never used"
     assert used - granted == set(), "used and not granted"
 
 
-def test_the_right_to_write_secrets_can_be_left_out() -> None:
-    made = rendered("amaters-operator", 'access={"secrets":false}')
-    rules = [rule for one in made if one["kind"] == "Role" for rule in one["rules"]]
-    verbs = [rule["verbs"] for rule in rules if "secrets" in rule["resources"]]
+def test_secrets_are_read_by_name_and_never_listed() -> None:
+    for values, verbs in (
+        ((), [["get"], ["create", "patch"]]),
+        (("clusterWide=true",), [["get"], ["create", "patch"]]),
+        (('access={"secrets":false}',), [["get"]]),
+    ):
+        rules = [
+            rule
+            for one in rendered("amaters-operator", *values)
+            if one["kind"] in ("Role", "ClusterRole")
+            for rule in one["rules"]
+        ]
 
-    assert verbs == [["get", "list", "watch"]]
+        assert [rule["verbs"] for rule in rules if "secrets" in rule["resources"]] == verbs
+        assert not [rule for rule in rules if "*" in rule["resources"] + rule["verbs"]]
 
 
 def test_a_cluster_of_the_chart_is_a_cluster_of_the_crd() -> None:

@@ -1,6 +1,8 @@
 """The door to Kubernetes, against an HTTP server that notes what it is asked."""
 
+import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -26,10 +28,15 @@ class Server:
     def __init__(self) -> None:
         self.status, self.body = 200, {}
         self.headers: dict[str, str] = {}
+        self.accepted: list[str] = []
+        self.busy = 0
+        """How many requests it answers with 429 first."""
+        self.busy_headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, dict, str, object]] = []
 
     async def handle(self, request: web.Request) -> web.Response:
         text = await request.text()
+        self.accepted.append(request.headers.get("Accept", ""))
         self.asked.append(
             (
                 request.method,
@@ -39,18 +46,22 @@ class Server:
                 json.loads(text) if text else None,
             )
         )
+        if self.busy:
+            self.busy -= 1
+            text = "Too many requests, please try again later."
+            return web.Response(status=429, text=text, headers=self.busy_headers)
         return web.json_response(self.body, status=self.status, headers=self.headers)
 
 
 @asynccontextmanager
-async def api(server: Server, may_write=lambda: True):
+async def api(server: Server, may_write=lambda: True, deadline=5.0, count=lambda *_: None):
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
     async with TestServer(app) as running:
         configuration = Configuration()
         configuration.host = str(running.make_url("")).rstrip("/")
         async with ApiClient(configuration) as client:
-            yield KubernetesApi(client, deadline_seconds=5, may_write=may_write)
+            yield KubernetesApi(client, deadline_seconds=deadline, may_write=may_write, count=count)
 
 
 CLAIM = {
@@ -108,7 +119,12 @@ async def test_eviction_names_the_uid_and_reports_why_it_was_refused() -> None:
     server = Server()
     async with api(server) as kube:
         allowed = await kube.evict("ns", "a-0", uid="u1")
-        server.status, server.body = 429, {"message": "would violate the disruption budget"}
+        causes = [{"reason": "DisruptionBudget", "message": "needs 2 healthy pods and has 2"}]
+        server.status = 429
+        server.body = {
+            "message": "would violate the disruption budget",
+            "details": {"causes": causes},
+        }
         refused = await kube.evict("ns", "a-0", uid="u1")
         server.status = 404
         gone = await kube.evict("ns", "a-0", uid="u1")
@@ -156,7 +172,7 @@ async def test_a_kind_is_served_when_its_group_lists_it() -> None:
 async def test_each_refusal_has_its_error_with_the_servers_words(status: int, error: type) -> None:
     server = Server()
     server.status, server.body = status, {"message": "because of the test"}
-    async with api(server) as kube:
+    async with api(server, deadline=0.5) as kube:
         with pytest.raises(error, match=r"apply PersistentVolumeClaim ns/data-a-0: because of"):
             await kube.apply(CLAIM)
 
@@ -230,3 +246,97 @@ async def test_another_object_of_the_name_is_a_conflict_and_no_mistake_of_the_sp
     async with api(server) as kube:
         with pytest.raises(ConflictError, match="field is immutable"):
             await kube.apply(CLAIM)
+
+
+async def test_a_busy_server_is_asked_again_when_it_says_so() -> None:
+    server = Server()
+    server.body = {"kind": "Pod"}
+    server.busy, server.busy_headers = 2, {"Retry-After": "1"}
+    async with api(server) as kube:
+        began = time.monotonic()
+        found = await kube.get(kinds.POD, "ns", "a-0")
+        took = time.monotonic() - began
+
+    assert found == {"kind": "Pod"}
+    assert len(server.asked) == 3
+    assert 2 <= took < 3
+
+
+async def test_while_the_server_asks_for_patience_nothing_else_is_sent_either() -> None:
+    server = Server()
+    server.busy, server.busy_headers = 1, {"Retry-After": "1"}
+    async with api(server) as kube:
+        first = asyncio.create_task(kube.get(kinds.POD, "ns", "a-0"))
+        await asyncio.sleep(0.3)
+        others = [asyncio.create_task(kube.get(kinds.POD, "ns", "b")) for _ in range(20)]
+        await asyncio.sleep(0.3)
+        during = len(server.asked)
+        await asyncio.gather(first, *others)
+
+    assert during == 1
+    assert len(server.asked) == 22
+
+
+async def test_an_eviction_that_the_load_refuses_is_not_one_that_a_budget_refuses() -> None:
+    server = Server()
+    server.busy, server.busy_headers = 100, {"Retry-After": "1"}
+    async with api(server, deadline=0.5) as kube:
+        with pytest.raises(ApiUnreachableError, match=r"evict pod ns/a-0: Too many requests"):
+            await kube.evict("ns", "a-0", uid="u1")
+
+
+@pytest.mark.parametrize("header", ["soon", "-5", "1e9", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+async def test_a_time_that_is_none_means_a_second(header: str) -> None:
+    server = Server()
+    server.busy, server.busy_headers = 1, {"Retry-After": header}
+    async with api(server) as kube:
+        began = time.monotonic()
+        await kube.get(kinds.POD, "ns", "a-0")
+
+    assert 1 <= time.monotonic() - began < 2
+
+
+async def test_every_request_is_counted_by_right_and_code() -> None:
+    server, counted = Server(), []
+    async with api(server, count=lambda right, code: counted.append((*right, code))) as kube:
+        server.status = 404
+        await kube.get(kinds.SECRET, "ns", "tls")
+        server.status = 201
+        await kube.apply(CLAIM)
+        server.body = {"resources": []}
+        await kube.serves(kinds.MONITOR)
+
+    assert counted == [
+        ("", "secrets", "get", "404"),
+        ("", "persistentvolumeclaims", "patch", "201"),
+        ("", "(discovery)", "get", "201"),
+    ]
+
+
+async def test_a_version_is_read_without_the_content() -> None:
+    server = Server()
+    server.body = {"metadata": {"resourceVersion": "42"}}
+    async with api(server) as kube:
+        assert await kube.version(kinds.SECRET, "ns", "tls") == "42"
+        server.status = 404
+        assert await kube.version(kinds.SECRET, "ns", "tls") == ""
+
+    assert "PartialObjectMetadata" in server.accepted[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "streams"),
+    [
+        ({"major": "1", "minor": "34"}, True),
+        ({"major": "1", "minor": "34+"}, True),
+        ({"major": "2", "minor": "0"}, True),
+        ({"major": "1", "minor": "33"}, False),
+        ({}, False),
+        ({"major": "one", "minor": []}, False),
+    ],
+)
+async def test_lists_are_streamed_where_the_server_can(version: dict, streams: bool) -> None:
+    server = Server()
+    server.body = version
+    async with api(server) as kube:
+        assert await kube.streams_lists() is streams

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from amaters_operator.app.health import Metrics
@@ -25,6 +26,7 @@ class Store:
     def __init__(self) -> None:
         self.lease: dict | None = None
         self.version = 0
+        self.seconds = 0
         self.down_for: set[str] = set()
 
     def seen_by(self, who: str) -> "View":
@@ -34,6 +36,10 @@ class Store:
 class View:
     def __init__(self, store: Store, who: str) -> None:
         self.store, self.who = store, who
+
+    def now(self) -> datetime:
+        self.store.seconds += 1
+        return datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=self.store.seconds)
 
     def _answer(self) -> None:
         if self.who in self.store.down_for:
@@ -262,7 +268,7 @@ class Watched:
     async def __call__(self, waker, namespaces, stop: threading.Event) -> None:
         self.times += 1
         while not stop.is_set():
-            waker.cluster(NAMESPACE, NAME)
+            waker.owned(NAMESPACE, NAME)
             await asyncio.sleep(0.05)
 
 

@@ -16,7 +16,9 @@ import pytest
 from amaters_operator.__main__ import main
 from amaters_operator.app import health, logs
 from amaters_operator.app.health import Metrics
-from amaters_operator.app.watch import Waker, registry
+from amaters_operator.app.waker import Waker
+from amaters_operator.app.watch import WATCHED, Watching, registry
+from amaters_operator.app.watch_health import WatchHealth
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
@@ -36,13 +38,18 @@ class Woken:
 def handlers() -> tuple[kopf.OperatorRegistry, Woken, Woken]:
     clusters, backups = Woken("a", "b"), Woken()
     loop = SimpleNamespace(call_soon_threadsafe=lambda call, *arguments: call(*arguments))
-    return registry(Waker(loop, clusters, backups, Woken())), clusters, backups
+    waker = Waker(loop, clusters, backups, Woken())
+    return registry(waker, Watching(WatchHealth(time.monotonic))), clusters, backups
+
+
+def by_resource(made: kopf.OperatorRegistry) -> dict:
+    return {handler.id: handler.fn for handler in made._watching.get_all_handlers()}
 
 
 def test_kopf_is_given_nothing_for_which_it_would_write() -> None:
     made, *_ = handlers()
 
-    assert len(made._watching.get_all_handlers()) == 4
+    assert len(made._watching.get_all_handlers()) == len(WATCHED)
     assert not made._changing.get_all_handlers()
     assert not made._spawning.get_all_handlers()
     assert not made._indexing.get_all_handlers()
@@ -50,20 +57,22 @@ def test_kopf_is_given_nothing_for_which_it_would_write() -> None:
 
 async def test_each_event_wakes_whom_it_concerns() -> None:
     made, clusters, backups = handlers()
-    watching = made._watching.get_all_handlers()
-    reported = {handler.fn.__name__: handler.fn for handler in watching}
+    reported = by_resource(made)
 
-    await reported["cluster"](namespace="ns", name="a")
-    await reported["pod"](namespace="ns", labels={"amaters.io/cluster": "b"})
-    await reported["secret"](namespace="ns")
+    await reported["amatersclusters"](namespace="ns", name="a", body={"metadata": {"uid": "1"}})
+    await reported["pods"](namespace="ns", labels={"amaters.io/cluster": "b"})
+    await reported["persistentvolumeclaims"](
+        namespace="ns", labels={"app.kubernetes.io/instance": "c"}
+    )
+    await reported["services"](namespace="ns", labels={})
 
-    assert clusters.names == [("ns", "a"), ("ns", "b"), ("ns", "a"), ("ns", "b")]
+    assert clusters.names == [("ns", "a"), ("ns", "b"), ("ns", "c")]
     assert backups.names == [("ns", "a")]
 
 
 async def test_an_access_wakes_its_cluster_for_edits_and_not_for_its_status() -> None:
     made, clusters, backups = handlers()
-    [event] = [one.fn for one in made._watching.get_all_handlers() if one.fn.__name__ == "access"]
+    event = by_resource(made)["amatersaccesses"]
     spec = {"clusterName": "orders"}
 
     def body(generation: int, **more: object) -> dict:
@@ -83,12 +92,30 @@ async def test_an_access_wakes_its_cluster_for_edits_and_not_for_its_status() ->
     assert backups.names == []
 
 
+async def test_a_budget_wakes_its_namespace_when_its_spec_changes() -> None:
+    made, clusters, _ = handlers()
+    budget = by_resource(made)["poddisruptionbudgets"]
+
+    def body(generation: int) -> dict:
+        return {"metadata": {"uid": "u", "generation": generation, "labels": {}}}
+
+    await budget(namespace="ns", name="theirs", body=body(1), type=None)
+    await budget(namespace="ns", name="theirs", body=body(1), type="MODIFIED")
+    await budget(namespace="ns", name="theirs", body=body(2), type="MODIFIED")
+    await budget(namespace="ns", name="theirs", body=body(2), type="DELETED")
+
+    assert clusters.names == [("ns", "a"), ("ns", "b")] * 3
+
+
 async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:
     overdue: list[str] = []
     metrics = Metrics(CollectorRegistry())
     metrics.actions.labels("ReplacePod").inc()
+    now = 0.0
+    watches = WatchHealth(lambda: now)
+    watches.expect([("/api/v1/pods", "pods")])
     async with (
-        health.serving(0, metrics.registry, lambda: overdue) as port,
+        health.serving(0, metrics, lambda: overdue, watches) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         async with session.get("/livez") as well:
@@ -97,7 +124,13 @@ async def test_the_pod_is_unwell_when_an_object_is_overdue() -> None:
         async with session.get("/livez") as unwell:
             assert (unwell.status, await unwell.text()) == (503, "overdue: shop/orders")
         async with session.get("/metrics") as page:
-            assert 'amaters_operator_moves_total{move="ReplacePod"} 1.0' in await page.text()
+            shown = await page.text()
+        assert 'amaters_operator_moves_total{move="ReplacePod"} 1.0' in shown
+        assert 'amaters_operator_watch_age_seconds{resource="pods"} 0.0' in shown
+        overdue.clear()
+        now = 200.0
+        async with session.get("/livez") as dead:
+            assert (dead.status, await dead.text()) == (503, "overdue: watch of pods (200 s)")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -168,7 +201,7 @@ def test_no_way_to_kubernetes_is_one_line_and_an_exit_code(
 
 async def test_the_operators_own_status_wakes_no_worker() -> None:
     made, clusters, _ = handlers()
-    reported = {handler.fn.__name__: handler.fn for handler in made._watching.get_all_handlers()}
+    reported = by_resource(made)
 
     def body(generation: int = 1, annotations: dict | None = None, **status: object) -> dict:
         meta = {"uid": "u", "generation": generation, "annotations": annotations or {}}
@@ -178,7 +211,7 @@ async def test_the_operators_own_status_wakes_no_worker() -> None:
     changes += [body(generation=2, annotations={"amaters.io/backup": "now"})]
     changes += [body(generation=2, annotations={"amaters.io/backup": "now"}, phase="Degraded")]
     for one in changes:
-        await reported["cluster"](namespace="ns", name="a", body=one, type="MODIFIED")
-    await reported["cluster"](namespace="ns", name="a", body=changes[-1], type="DELETED")
+        await reported["amatersclusters"](namespace="ns", name="a", body=one, type="MODIFIED")
+    await reported["amatersclusters"](namespace="ns", name="a", body=changes[-1], type="DELETED")
 
     assert len(clusters.names) == 4

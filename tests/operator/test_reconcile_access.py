@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from amaters_operator.api.access import AmatersAccess
-from amaters_operator.controllers.cluster import AT_REST, ClusterController
+from amaters_operator.controllers.cluster import ClusterController
+from amaters_operator.controllers.resting import RESTING
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ForbiddenError
 from amaters_operator.manifests import access_secret
@@ -536,14 +537,14 @@ def test_the_next_pass_is_not_later_than_what_is_due(driver: Driver) -> None:
         driver.world.step(0)
         return found
 
-    assert pause() == AT_REST
+    assert pause() == RESTING
     driver.world.now = read(driver, "reports").status.renews_at - timedelta(seconds=9)
     assert pause() == timedelta(seconds=9)
     driver.world.now += timedelta(seconds=9)
     pauses = [pause() for _ in range(5)]
     assert "next-api-key" not in secret(driver), "the steps of a renewal follow each other"
     assert max(pauses[:3]) <= timedelta(seconds=2)
-    assert pauses[3:] == [AT_REST] * 2
+    assert pauses[3:] == [RESTING] * 2
 
 
 def test_a_paused_cluster_makes_no_secret_and_says_what_it_waits_for(driver: Driver) -> None:

@@ -1,5 +1,7 @@
 """Members that are missing: what is said is true, and what is advised helps."""
 
+from datetime import timedelta
+
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
@@ -126,15 +128,43 @@ def test_a_pod_that_the_quota_refuses_is_reported_by_its_statefulset(driver: Dri
     assert driver.settled(within=200).status.ready == "5/5"
 
 
-def test_events_are_read_only_while_a_pod_is_missing_for_a_while(driver: Driver) -> None:
+@pytest.mark.parametrize("ahead", [timedelta(hours=-3), timedelta(hours=3)])
+def test_a_warning_counts_whatever_the_clock_of_its_writer_says(driver, ahead) -> None:
+    driver.world.events_ahead = ahead
     driver.settled()
-    driver.kube.used.clear()
+    driver.world.quota = "exceeded quota: small"
+    lose(driver, 1)
+    driver.passes(15)
+    assert "exceeded quota: small" in condition(driver.world.cluster(), "Degraded").message
+
+    driver.world.quota = ""
+    driver.world.stuck_terminating = set()
+    driver.settled()
+    driver.world.unschedulable = {1}
+    lose(driver, 1)
+    driver.passes(2)
+    driver.world.now += timedelta(minutes=30)
+    driver.passes(15)
+    assert "exceeded quota" not in condition(driver.world.cluster(), "Degraded").message
+
+
+def test_events_are_read_only_while_a_pod_is_missing_for_a_while(driver: Driver) -> None:
+    read: list[str] = []
+    find = driver.kube.find
+
+    async def noted(kind, namespace, *, labels, fields=None):
+        about = (fields or {}).get("regarding.kind")
+        if kind == kinds.EVENT and about in ("Pod", "StatefulSet", "PersistentVolumeClaim"):
+            read.append(about)
+        return await find(kind, namespace, labels=labels, fields=fields)
+
+    driver.settled()
+    driver.kube.find = noted
     driver.world.edit(image="amaters:2")
     driver.settled()
-
-    assert ("events.k8s.io", "events", "list") not in driver.kube.used
+    assert read == []
 
     driver.world.quota = "exceeded quota"
     lose(driver, 1)
     driver.passes(3)
-    assert ("events.k8s.io", "events", "list") in driver.kube.used
+    assert set(read) == {"StatefulSet"}

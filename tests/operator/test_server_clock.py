@@ -1,11 +1,8 @@
 """The API server's clock, read from the dates of its answers; and that there is no other."""
 
-import ast
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
-import amaters_operator
 import pytest
 from amaters_operator.kube.clock import ServerClock
 from amaters_operator.kube.errors import ApiUnreachableError
@@ -78,18 +75,3 @@ def test_without_a_date_nothing_is_known_and_the_error_says_why(header: str | No
 
     with pytest.raises(ApiUnreachableError, match="Date header"):
         clock.now()
-
-
-def test_the_operator_reads_no_wall_clock_of_its_own() -> None:
-    root = Path(amaters_operator.__file__).parent
-    wall_clocks = {"datetime.now", "datetime.utcnow", "datetime.today", "time.time", "time.time_ns"}
-    readers = {
-        str(path.relative_to(root))
-        for path in root.rglob("*.py")
-        if "testing" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in wall_clocks
-    }
-
-    # The Lease shows its holder's time to people; nobody compares it with another clock.
-    assert readers == {"kube/lease.py"}

@@ -92,10 +92,10 @@ async def test_an_object_that_comes_back_is_looked_after_again() -> None:
 async def test_failures_are_repeated_with_growing_pauses_and_counted() -> None:
     script = Script()
     script.fail = ApiUnreachableError("api down")
-    await work(script, 70, 0)
+    await work(script, 75, 0)
 
     gaps = [round(b - a) for a, b in zip(script.began, script.began[1:], strict=False)]
-    assert gaps == [1, 2, 4, 8, 16, 32]
+    assert gaps == [1, 2, 4, 8, 16, 20, 20]
 
 
 @in_virtual_time
@@ -116,6 +116,52 @@ async def test_a_defect_stops_no_other(caplog: pytest.LogCaptureFixture) -> None
 
     assert len(good.began) == 3
     assert "reconcile.defect" in caplog.text
+
+
+class Looks:
+    """Says that everything is as it was, until some time."""
+
+    def __init__(self, until: float, *, fails: bool = False) -> None:
+        self.until, self.fails, self.at = until, fails, list[float]()
+
+    async def __call__(self, _namespace: str, _name: str) -> bool:
+        self.at.append(asyncio.get_running_loop().time())
+        if self.at[-1] < self.until:
+            return True
+        if self.fails:
+            raise ApiUnreachableError("the look itself fails")
+        return False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@in_virtual_time
+async def test_a_change_that_a_look_finds_ends_a_long_pause(fails: bool) -> None:
+    looks, script = Looks(100, fails=fails), Script(pause=600)
+    worker = Worker("test", script, Metrics(CollectorRegistry()), looks)
+    running = asyncio.create_task(worker.run())
+    worker.wake("ns", "a")
+    await asyncio.sleep(110)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert len(looks.at) == 7
+    assert [round(one) for one in script.began] == [0, 105]
+
+
+@in_virtual_time
+async def test_a_wake_ends_a_long_pause_without_a_look() -> None:
+    looks, script = Looks(1e9), Script(pause=600)
+    worker = Worker("test", script, Metrics(CollectorRegistry()), looks)
+    running = asyncio.create_task(worker.run())
+    worker.wake("ns", "a")
+    await asyncio.sleep(10)
+    worker.wake("ns", "a")
+    await asyncio.sleep(1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert [round(one) for one in script.began] == [0, 10]
+    assert looks.at == []
 
 
 @in_virtual_time

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (list .Release.Namespace) .Values.watchNamespaces | toJson -}}
 {{- end -}}
 
-{{/* The rights of the operator in a watched namespace. Every rule is used, and no other is needed. */}}
+{{/* The rights of the operator in a watched namespace: those of kube/rights.py, tested both ways. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [amaters.io]
   resources: [amatersclusters]
@@ -53,10 +53,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# Certificates and the keys of stores: never written, and never copied anywhere.
+# Certificates and the keys of stores, each read by the name that a spec gives. They are never listed,
+# watched, written, or copied anywhere.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch]
+  verbs: [get]
 {{- if .Values.access.secrets }}
 # Keys of the users of AmatersAccess objects. A Secret of another owner is never changed, and none is
 # ever deleted.
@@ -65,23 +66,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [create, patch]
 {{- end }}
 - apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, create, patch]
+  resources: [configmaps, services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
-  resources: [services, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [list, patch, delete]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: [get, create, patch, delete]

@@ -1,5 +1,7 @@
 """What the operator's own pod shows: /livez for the kubelet, /metrics for Prometheus."""
 
+import functools
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,6 +16,8 @@ from prometheus_client import (
 )
 
 from amaters_operator.api.status import VolumeUsage
+from amaters_operator.app.watch_health import WatchHealth
+from amaters_operator.kube.rights import Right
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -36,10 +40,22 @@ class Metrics:
             ["controller", "reason"],
             registry=registry,
         )
-        self.last = Gauge(
-            "amaters_operator_last_reconcile_timestamp_seconds",
-            "When a pass last succeeded.",
+        self.since = Gauge(
+            "amaters_operator_last_reconcile_age_seconds",
+            "How long ago a pass last succeeded.",
             ["controller"],
+            registry=registry,
+        )
+        self.watches = Gauge(
+            "amaters_operator_watch_age_seconds",
+            "How long ago a watch last received an event or a bookmark.",
+            ["resource"],
+            registry=registry,
+        )
+        self.requests = Counter(
+            "amaters_operator_api_requests_total",
+            "Requests to the Kubernetes API, by right and HTTP code.",
+            ["verb", "resource", "code"],
             registry=registry,
         )
         self.objects = Gauge(
@@ -73,6 +89,28 @@ class Metrics:
             "1 while this replica holds the Lease.",
             registry=registry,
         )
+        self._succeeded: dict[str, float] = {}
+
+    def count_request(self, right: Right, code: str) -> None:
+        """Count a request to the Kubernetes API. Thread-safe."""
+        self.requests.labels(right.verb, right.qualified, code).inc()
+
+    def succeeded(self, controller: str) -> None:
+        """Note that a pass has succeeded: from now on its age is shown."""
+        known = controller in self._succeeded
+        self._succeeded[controller] = time.monotonic()
+        if not known:
+            age = functools.partial(self._age, controller)
+            self.since.labels(controller).set_function(age)
+
+    def _age(self, controller: str) -> float:
+        return time.monotonic() - self._succeeded[controller]
+
+    def show_watches(self, health: WatchHealth) -> None:
+        """Show the watches as they are at this moment."""
+        self.watches.clear()
+        for resource, age in health.ages().items():
+            self.watches.labels(resource).set(age)
 
     def volumes(self, namespace: str, cluster: str, usage: Sequence[VolumeUsage]) -> None:
         """Show how full the volumes of a cluster are; those that it no longer has are left out."""
@@ -91,20 +129,22 @@ class Metrics:
 @asynccontextmanager
 async def serving(
     port: int,
-    registry: CollectorRegistry,
+    made: Metrics,
     overdue: Callable[[], list[str]],
+    watches: WatchHealth,
     *,
     ipv6: bool = False,
 ) -> AsyncIterator[int]:
     """Serve while the context is open; yields the port. `overdue` names what is late."""
 
     async def livez(_: web.Request) -> web.Response:
-        if late := overdue():
+        if late := [*overdue(), *watches.stalled()]:
             return web.Response(status=503, text="overdue: " + ", ".join(late))
         return web.Response(text="ok")
 
     async def metrics(_: web.Request) -> web.Response:
-        body = generate_latest(registry)
+        made.show_watches(watches)
+        body = generate_latest(made.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

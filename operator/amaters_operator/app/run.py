@@ -19,7 +19,9 @@ from prometheus_client import CollectorRegistry
 
 from amaters_operator.app import health
 from amaters_operator.app.health import Metrics
-from amaters_operator.app.watch import Waker, watch
+from amaters_operator.app.waker import Waker
+from amaters_operator.app.watch import Watching, watch
+from amaters_operator.app.watch_health import WatchHealth
 from amaters_operator.app.worker import Worker
 from amaters_operator.controllers.backups.backup import BackupController
 from amaters_operator.controllers.backups.restore import RestoreController
@@ -63,7 +65,7 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics(CollectorRegistry())
     workers: list[Worker] = []
-    heartbeat = Heartbeat(time.monotonic)
+    heartbeat, watches = Heartbeat(time.monotonic), WatchHealth(time.monotonic)
 
     def overdue() -> list[str]:
         stuck = ["event loop"] if heartbeat.silent_for() > _LONGEST_SILENCE_SECONDS else []
@@ -72,9 +74,11 @@ async def run(settings: Settings) -> None:
     async with (
         loop_thread() as background,
         heartbeat.beating(),
-        background.open(connect(deadline_seconds=CALL_SECONDS)) as lease_kube,
         background.open(
-            health.serving(settings.http_port, metrics.registry, overdue, ipv6=settings.home.ipv6)
+            connect(deadline_seconds=CALL_SECONDS, count=metrics.count_request)
+        ) as lease_kube,
+        background.open(
+            health.serving(settings.http_port, metrics, overdue, watches, ipv6=settings.home.ipv6)
         ),
     ):
         lease = Lease(
@@ -84,9 +88,19 @@ async def run(settings: Settings) -> None:
             identity=settings.identity,
             monotonic=time.monotonic,
         )
-        async with connect(may_write=lambda: lease.held) as kube:
+        async with connect(may_write=lambda: lease.held, count=metrics.count_request) as kube:
             database = AmatersDatabase(may_change=lambda: lease.held)
-            operator = Operator(settings, kube, database, lease, background, metrics, workers)
+
+            async def watching(
+                waker: Waker, namespaces: Sequence[str], ended: threading.Event
+            ) -> None:
+                streams = await kube.streams_lists()
+                how = Watching(watches, metrics.count_request, streams)
+                await watch(waker, namespaces, ended, how)
+
+            operator = Operator(
+                settings, kube, database, lease, background, metrics, workers, watching
+            )
             await operator.until(stop)
 
 
@@ -163,7 +177,7 @@ class Operator:
     metrics: Metrics
     workers: list[Worker]
     """Those that run; empty without the Lease."""
-    watch: Callable[[Waker, Sequence[str], threading.Event], Coroutine[Any, Any, None]] = watch
+    watch: Callable[[Waker, Sequence[str], threading.Event], Coroutine[Any, Any, None]]
 
     async def until(self, stop: asyncio.Event) -> None:
         """Acquire the Lease and reconcile, as often as it takes, until `stop` is set."""
@@ -217,7 +231,7 @@ class Operator:
         backups = BackupController(self.kube, self.database, instance=instance)
         restores = RestoreController(self.kube, self.database, instance=instance)
         return (
-            Worker("cluster", clusters.reconcile, self.metrics),
+            Worker("cluster", clusters.reconcile, self.metrics, clusters.is_unchanged),
             Worker("backup", backups.reconcile, self.metrics),
             Worker("restore", restores.reconcile, self.metrics),
         )

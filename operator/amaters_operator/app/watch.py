@@ -1,159 +1,255 @@
 """The watches, by kopf: every event wakes a worker, and nothing else happens here.
 
 Only `on.event` is used, so kopf writes nothing: no finalizers, no annotations with copies of
-objects, Secrets included, and no handler state. The level-based controllers need none.
+objects, and no handler state. The level-based controllers need none. Secrets are not watched: the
+few that a spec names are read by name.
 
 kopf has a thread and an event loop of its own: when it stops it waits for, and then cancels,
 everything on its loop, and it would take the signals of the process.
 """
 
 import asyncio
-import json
+import itertools
+import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
 
 import kopf
 
-from amaters_operator.api.access import ACCESS_PLURAL
-from amaters_operator.api.cluster import GROUP, PLURAL, VERSION
-from amaters_operator.app.worker import Worker
+from amaters_operator.app.waker import Waker
+from amaters_operator.app.watch_health import WatchHealth
+from amaters_operator.app.watch_session import open_session
+from amaters_operator.kube import kinds, rights
+from amaters_operator.kube.client import CountRequest
+from amaters_operator.kube.kinds import Kind
 from amaters_operator.manifests.names import CLUSTER_LABEL
 
+_log = logging.getLogger(__name__)
 
-class WatchEndedError(Exception):
-    """kopf has stopped without being asked to: restart the process."""
+_INSTANCE_LABEL = "app.kubernetes.io/instance"
+_OURS = CLUSTER_LABEL
+_CLAIMS = "app.kubernetes.io/name=amaters,app.kubernetes.io/component=server"
+"""A StatefulSet gives claims no labels but those that select its pods."""
+
+WATCHED: Final[dict[Kind, str]] = {
+    kinds.CLUSTER: "",
+    kinds.ACCESS: "",
+    kinds.POD: _OURS,
+    kinds.STATEFUL_SET: _OURS,
+    kinds.CLAIM: _CLAIMS,
+    kinds.SERVICE: _OURS,
+    kinds.CONFIG_MAP: _OURS,
+    kinds.BUDGET: "",
+    kinds.NETWORK_POLICY: _OURS,
+}
+"""What is watched, each with its label selector. Budgets of others may cover our pods."""
+
+_INACTIVITY_SECONDS = 70.0
+"""Bookmarks come each minute."""
+_AGAIN_SECONDS = 1.0
+_CONNECTION_SECONDS = 1800
+"""A watch is opened again after this, however well it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waker:
-    """Wakes the workers, which run on the loop of another thread."""
+class Watching:
+    """How to watch."""
 
-    loop: asyncio.AbstractEventLoop
-    clusters: Worker
-    backups: Worker
-    restores: Worker
-
-    known: dict[tuple[str, str], str] = field(default_factory=dict)
-    """The relevant part of each AmatersCluster and AmatersAccess, as last received."""
-
-    def cluster(self, namespace: str, name: str, relevant: str = "") -> None:
-        """Wake all workers if the relevant part has changed; an empty one means deleted.
-
-        The operator's own status writes change nothing relevant, and wake no worker.
-        """
-        key = (namespace, name)
-        if relevant and self.known.get(key) == relevant:
-            return
-        if relevant:
-            self.known[key] = relevant
-        else:
-            self.known.pop(key, None)
-        for worker in (self.clusters, self.backups, self.restores):
-            self.loop.call_soon_threadsafe(worker.wake, namespace, name)
-
-    def access(self, namespace: str, name: str, cluster: str, relevant: str = "") -> None:
-        """Wake the worker of the cluster that an AmatersAccess names, unless only its status is new."""
-        key = (namespace, f"{ACCESS_PLURAL}/{name}")
-        if not relevant:
-            self.known.pop(key, None)
-        elif self.known.get(key) != relevant:
-            self.known[key] = relevant
-        else:
-            return
-        self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
-
-    def pod(self, namespace: str, cluster: str) -> None:
-        """Wake the cluster's worker: backups do not depend on pods."""
-        self.loop.call_soon_threadsafe(self.clusters.wake, namespace, cluster)
-
-    def secret(self, namespace: str) -> None:
-        """Wake all workers of the namespace: it may hold a certificate, or keys of a store."""
-        self.loop.call_soon_threadsafe(self._all_in, namespace)
-
-    def _all_in(self, namespace: str) -> None:
-        for worker in (self.clusters, self.backups, self.restores):
-            for known in worker.known(namespace):
-                worker.wake(namespace, known)
+    health: WatchHealth
+    count: CountRequest = lambda _right, _code: None
+    streams_lists: bool = False
+    """Whether the API server streams the objects that exist instead of listing them."""
 
 
-async def watch(waker: Waker, namespaces: Sequence[str], stop: threading.Event) -> None:
-    """Watch these namespaces, or all when none is named, until `stop` is set."""
+class Retries:
+    """kopf's pauses before it tries again: endless, so that no storm ends the process."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 3), itertools.repeat(5.0))
+
+
+async def watch(
+    waker: Waker, namespaces: Sequence[str], stop: threading.Event, how: Watching
+) -> None:
+    """Watch these namespaces, or all when none is named, until `stop` is set.
+
+    kopf ends at answers that pass, such as a resource version that is too old or an error within a
+    stream: it is started again. WatchEndedError once a watch is dead for too long.
+    """
+    how.health.expect(_paths(namespaces))
+    guard = asyncio.create_task(how.health.until_stalled(), name="watch health")
+    kopfs = asyncio.create_task(_run_kopfs(waker, namespaces, stop, how), name="kopf")
     try:
-        await asyncio.to_thread(
-            kopf.run,
-            registry=registry(waker),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=list(namespaces),
-            stop_flag=stop,
-        )
+        await asyncio.wait({guard, kopfs}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (guard, kopfs):
+            if task.done():
+                task.result()
     finally:
         stop.set()
-    raise WatchEndedError("the watch on the Kubernetes API ended: the process has to restart")
+        guard.cancel()
+        kopfs.cancel()
+        how.health.forget()
 
 
-def registry(waker: Waker) -> kopf.OperatorRegistry:
+async def _run_kopfs(
+    waker: Waker, namespaces: Sequence[str], stop: threading.Event, how: Watching
+) -> None:
+    """Run one kopf after another until `stop` is set."""
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        ended: asyncio.Future[str] = loop.create_future()
+        one = _Kopf(registry(waker, how), namespaces, _reporting(loop, ended))
+        threading.Thread(target=one.run, name="kopf", daemon=True).start()
+        try:
+            why = await ended
+        finally:
+            one.stop()
+        if not stop.is_set():
+            _log.warning("watch.again", extra={"error": why})
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _reporting(
+    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[str]
+) -> Callable[[str], None]:
+    """Return what reports, from another thread, why a kopf has ended."""
+
+    def settle(why: str) -> None:
+        if not ended.done():
+            ended.set_result(why)
+
+    def report(why: str) -> None:
+        with suppress(RuntimeError):  # The loop is closed: nobody waits.
+            loop.call_soon_threadsafe(settle, why)
+
+    return report
+
+
+class _Kopf:
+    """One kopf, on a thread and a loop of its own.
+
+    It is stopped by an Event of that loop. For one of threading kopf blocks a thread until it is
+    set, and a kopf that has failed waits for its threads: it would never return. Nobody waits for
+    the thread either: how kopf clears up does not hold up the next one, or the end of the process.
+    """
+
+    def __init__(
+        self,
+        handlers: kopf.OperatorRegistry,
+        namespaces: Sequence[str],
+        report: Callable[[str], None],
+    ) -> None:
+        self._handlers = handlers
+        self._namespaces = namespaces
+        self._report = report
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._flag: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def run(self) -> None:
+        """Run until it is stopped or fails, and report that."""
+        try:
+            asyncio.run(self._operate())
+        except Exception as error:  # noqa: BLE001 - a thread of its own has no other way
+            self._report(f"{type(error).__name__}: {error}")
+
+    def stop(self) -> None:
+        """Let it end soon. Thread-safe."""
+        with self._lock:
+            self._is_stopped = True
+            if self._flag is not None:
+                loop, flag = self._flag
+                loop.call_soon_threadsafe(flag.set)
+
+    async def _operate(self) -> None:
+        flag = asyncio.Event()
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._flag = (asyncio.get_running_loop(), flag)
+        try:
+            await kopf.operator(
+                registry=self._handlers,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=list(self._namespaces),
+                stop_flag=flag,
+            )
+            self._report("it has returned")
+        except Exception as error:  # noqa: BLE001 - kopf has no root of what ends it
+            self._report(f"{type(error).__name__}: {error}")
+        finally:
+            with self._lock:
+                self._flag = None
+
+
+def _paths(namespaces: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the paths of the watches, each with its resource."""
+    pairs = itertools.product(WATCHED, namespaces or [""])
+    return [
+        (path, rights.of_request("GET", path).qualified)
+        for kind, namespace in pairs
+        for path in [kind.path(namespace) if namespace else f"{kind.root}/{kind.plural}"]
+    ]
+
+
+def registry(waker: Waker, how: Watching) -> kopf.OperatorRegistry:
     """Return kopf handlers that call the waker."""
     made = kopf.OperatorRegistry()
-    _register_connection(made)
+    _register_connection(made, how)
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=made)
     async def cluster(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
         gone = facts.get("type") == "DELETED"
-        waker.cluster(namespace or "", name, "" if gone else _relevant(facts.get("body") or {}))
+        waker.cluster(namespace or "", name, {} if gone else facts.get("body") or {})
 
-    @kopf.on.event(GROUP, VERSION, ACCESS_PLURAL, registry=made)
     async def access(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
-        body = facts.get("body") or {}
-        gone = facts.get("type") == "DELETED"
+        gone, body = facts.get("type") == "DELETED", facts.get("body") or {}
         cluster = (body.get("spec") or {}).get("clusterName")
         if cluster:
-            waker.access(namespace or "", name, cluster, "" if gone else _edited(body))
+            waker.access(namespace or "", name, cluster, {} if gone else body)
 
-    @kopf.on.event("v1", "pods", labels={CLUSTER_LABEL: kopf.PRESENT}, registry=made)
-    async def pod(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
-        waker.pod(namespace or "", labels[CLUSTER_LABEL])
+    async def owned(namespace: str | None, labels: kopf.Labels, **_: Any) -> None:  # noqa: ANN401
+        name = labels.get(CLUSTER_LABEL) or labels.get(_INSTANCE_LABEL)
+        if name:
+            waker.owned(namespace or "", name)
 
-    @kopf.on.event("v1", "secrets", registry=made)
-    async def secret(namespace: str | None, **_: Any) -> None:  # noqa: ANN401
-        waker.secret(namespace or "")
+    async def budget(namespace: str | None, name: str, **facts: Any) -> None:  # noqa: ANN401
+        gone = facts.get("type") == "DELETED"
+        waker.budget(namespace or "", name, {} if gone else facts.get("body") or {})
 
+    handlers = {kinds.CLUSTER: cluster, kinds.ACCESS: access, kinds.BUDGET: budget}
+    for kind in WATCHED:
+        on = kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=made)
+        on(handlers.get(kind, owned))
     return made
 
 
-def _edited(body: Mapping[str, Any]) -> str:
-    """Return what changes with each edit of an object, and not with its status."""
-    meta = body.get("metadata") or {}
-    return json.dumps([meta.get(one) for one in ("uid", "generation", "deletionTimestamp")])
-
-
-def _relevant(body: Mapping[str, Any]) -> str:
-    """Return the part of an AmatersCluster that workers act on and do not write themselves."""
-    meta, status = body.get("metadata") or {}, body.get("status") or {}
-    bootstrap = status.get("bootstrap") or {}
-    parts = [meta.get(one) for one in ("uid", "generation", "annotations", "deletionTimestamp")]
-    restore = status.get("restore") or {}
-    parts += [status.get("backup"), bootstrap.get("clusterId"), bootstrap.get("restoredFrom")]
-    parts += [restore.get(one) for one in ("loadedFrom", "error", "waiting")]
-    return json.dumps(parts, sort_keys=True, default=str)
-
-
-def _register_connection(made: kopf.OperatorRegistry) -> None:
+def _register_connection(made: kopf.OperatorRegistry, how: Watching) -> None:
     @kopf.on.login(registry=made)
-    def login(**facts: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401
+    async def login(**facts: Any) -> kopf.AiohttpSession | None:  # noqa: ANN401
         # Without this kopf loads the synchronous client only to read its settings.
-        if "KUBECONFIG" in os.environ:
-            return kopf.login_with_kubeconfig(**facts)
-        return kopf.login_with_service_account(**facts) or kopf.login_with_kubeconfig(**facts)
+        info = None
+        if "KUBECONFIG" not in os.environ:
+            info = kopf.login_with_service_account(**facts)
+        info = info or kopf.login_with_kubeconfig(**facts)
+        return None if info is None else open_session(info, how.health, how.count)
 
     @kopf.on.startup(registry=made)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
         settings.posting.enabled = False
         settings.scanning.disabled = True
-        settings.watching.server_timeout = 300
-        settings.watching.client_timeout = 360
-        settings.watching.connect_timeout = 10
+        watching = settings.watching
+        watching.server_timeout = _CONNECTION_SECONDS
+        watching.client_timeout = _CONNECTION_SECONDS + _INACTIVITY_SECONDS
+        watching.connect_timeout = 10
+        watching.inactivity_timeout = _INACTIVITY_SECONDS
+        watching.initial_streaming = how.streams_lists
+        for kind, selector in WATCHED.items():
+            if selector:
+                watching.label_selectors[kind.group, kind.version, kind.plural] = selector
         settings.networking.request_timeout = 30
+        settings.networking.error_backoffs = Retries()

@@ -2,7 +2,7 @@
 
 The watches call `wake`; many wakes make one pass. A pass returns when the next is due; a failed one
 is retried with growing pauses. The queue knows names only: each pass reads the objects themselves
-from the API.
+from the API. During a long pause a look, which costs the API next to nothing, may end it early.
 """
 
 import asyncio
@@ -16,11 +16,14 @@ from amaters.errors import AmatersError
 from amaters.transport.backoff import Backoff
 
 from amaters_operator.app.health import Metrics
+from amaters_operator.kube import budgets
 from amaters_operator.kube.errors import KubeError
 
 _log = logging.getLogger(__name__)
 
-_AFTER_FAILURES = Backoff(1.0, 60.0)
+_AFTER_FAILURES = Backoff(1.0, 20.0)
+"""The longest pause bounds how long an outage lasts after it has ended."""
+_LOOK_SECONDS = 15.0
 _LEAST_PAUSE_SECONDS = 0.2
 _LONGEST_PASS_SECONDS = 7 * 3600.0
 _OVERDUE_SECONDS = 180.0
@@ -34,6 +37,11 @@ class Key(NamedTuple):
 
 
 Reconcile = Callable[[str, str], Awaitable[timedelta | None]]
+IsUnchanged = Callable[[str, str], Awaitable[bool]]
+
+
+async def _unknown(_namespace: str, _name: str) -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -49,9 +57,16 @@ class _Task:
 class Worker:
     """Runs `reconcile` for each woken key until it reports that the object is gone."""
 
-    def __init__(self, controller: str, reconcile: Reconcile, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        controller: str,
+        reconcile: Reconcile,
+        metrics: Metrics,
+        is_unchanged: IsUnchanged = _unknown,
+    ) -> None:
         self._controller = controller
         self._reconcile = reconcile
+        self._is_unchanged = is_unchanged
         self._metrics = metrics
         self._tasks: dict[Key, _Task] = {}
         self._new: asyncio.Queue[Key] = asyncio.Queue()
@@ -86,25 +101,36 @@ class Worker:
 
     async def _run_key(self, key: Key) -> None:
         task = self._tasks[key]
+        budgets.spend_as(f"{key.namespace}/{key.name}")
         while True:
             task.woken.clear()
             pause = await self._pass(key, task)
             if pause is None and not task.woken.is_set():
                 break
-            await self._wait(task, pause or timedelta(0))
+            await self._wait(key, task, pause or timedelta(0))
         del self._tasks[key]
         self._metrics.objects.labels(self._controller).set(len(self._tasks))
 
-    async def _wait(self, task: _Task, pause: timedelta) -> None:
-        """Wait for the pause or a wake; the least pause slows down many wakes."""
-        seconds = max(pause.total_seconds(), _LEAST_PAUSE_SECONDS)
-        task.due = _now() + seconds + _OVERDUE_SECONDS
+    async def _wait(self, key: Key, task: _Task, pause: timedelta) -> None:
+        """Wait for the pause, a wake, or a change; the least pause slows down many wakes."""
+        end = _now() + max(pause.total_seconds(), _LEAST_PAUSE_SECONDS)
+        task.due = end + _OVERDUE_SECONDS
         await asyncio.sleep(_LEAST_PAUSE_SECONDS)
+        while not task.woken.is_set() and (left := end - _now()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _LOOK_SECONDS)):
+                    await task.woken.wait()
+            except TimeoutError:
+                if left > _LOOK_SECONDS and not await self._looks_unchanged(key):
+                    return
+
+    async def _looks_unchanged(self, key: Key) -> bool:
+        """Look, whatever happens: a pass reports what is wrong."""
         try:
-            async with asyncio.timeout(seconds - _LEAST_PAUSE_SECONDS):
-                await task.woken.wait()
-        except TimeoutError:
-            return
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await self._is_unchanged(*key)
+        except Exception:  # noqa: BLE001 - it proves nothing, so a pass looks
+            return False
 
     async def _pass(self, key: Key, task: _Task) -> timedelta | None:
         task.due = _now() + _LONGEST_PASS_SECONDS
@@ -122,7 +148,7 @@ class Worker:
         finally:
             self._metrics.passes.labels(self._controller).observe(_now() - began)
         task.failures = 0
-        self._metrics.last.labels(self._controller).set_to_current_time()
+        self._metrics.succeeded(self._controller)
         return pause
 
     def _failed(self, task: _Task, reason: str) -> timedelta:

@@ -4,7 +4,7 @@ Each pass reads everything again; what must outlive a pass is in the cluster's s
 between any two lines is therefore only a pass that ends early.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from amaters_operator.controllers.pass_context import (
 from amaters_operator.controllers.rejections import Rejections
 from amaters_operator.controllers.reload import Reloaded, reload
 from amaters_operator.controllers.reporting import Reporter
+from amaters_operator.controllers.resting import Resting, is_at_rest
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.database.port import Database
 from amaters_operator.decisions import arbitration, bootstrap, hold
@@ -52,7 +53,7 @@ from amaters_operator.decisions.rolls.canary import Wanted
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.storage import quarantine, usage, volumes
 from amaters_operator.decisions.storage.volumes import Claim
-from amaters_operator.kube import kinds
+from amaters_operator.kube import kinds, secret_reads
 from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config, names
@@ -164,9 +165,21 @@ class ClusterController:
         self._claims = Claims(kube, self._reporter)
         self._accesses = Accesses(kube, self._reporter)
         self._rejections = Rejections(kube, self._reporter, self._accesses)
+        self._resting = Resting(kube)
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when the next is due, or None when the cluster is gone."""
+        self._resting.end(namespace, name)
+        with secret_reads.noted() as secrets:
+            return await self._pass(namespace, name, secrets)
+
+    async def is_unchanged(self, namespace: str, name: str) -> bool:
+        """Look whether a cluster at rest is as the last pass has found it."""
+        return await self._resting.is_unchanged(namespace, name)
+
+    async def _pass(
+        self, namespace: str, name: str, secrets: Mapping[str, str]
+    ) -> timedelta | None:
         cluster = await fetch_cluster(self._kube, namespace, name)
         if cluster is None:
             await self._accesses.without_cluster(namespace, name)
@@ -180,7 +193,7 @@ class ClusterController:
             statefulset = None
         cluster = await with_good(self._kube, cluster, statefulset)
         current = await self._observe(cluster, statefulset)
-        return AT_REST if current is None else await self._advance(current)
+        return AT_REST if current is None else await self._advance(current, secrets)
 
     async def _observe(self, cluster: AmatersCluster, existing: Manifest | None) -> Pass | None:
         """Apply the objects and look at what there is; None when the cluster's name is taken."""
@@ -227,7 +240,7 @@ class ClusterController:
             template,
         )
 
-    async def _advance(self, current: Pass) -> timedelta:
+    async def _advance(self, current: Pass, secrets: Mapping[str, str]) -> timedelta:
         """Decide, act once, and report; return when the next pass is due."""
         planned = current.plan
         refused: list[Blocked] = []
@@ -254,6 +267,8 @@ class ClusterController:
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
         calm = current.formed and current.reloaded.done
+        if calm and decision.step is None and not (blocked or result.notes) and is_at_rest(status):
+            return min(self._resting.begin(current.nodes, current.observed, secrets), due)
         pause = AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
         return min(pause, due)
 

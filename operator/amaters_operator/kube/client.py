@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +22,8 @@ from kubernetes.aio.config import (
     load_kube_config,
 )
 
-from amaters_operator.kube import kinds
+from amaters_operator.kube import kinds, rights, secret_reads
+from amaters_operator.kube.budgets import Budgets
 from amaters_operator.kube.clock import ServerClock
 from amaters_operator.kube.errors import (
     ApiRejectedError,
@@ -33,11 +35,21 @@ from amaters_operator.kube.errors import (
 )
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
+from amaters_operator.kube.rights import Right
 from amaters_operator.manifests.names import Manifest
 
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""Asks for an object without its content."""
 _LONGEST_MESSAGE = 1000
+_LONGEST_PATIENCE_SECONDS = 30.0
+"""However long the API server asks to wait: it is asked again after this."""
+
+_STREAMS_LISTS = (1, 34)
+
+CountRequest = Callable[[Right, str], None]
+"""Receives each request that was answered, with the HTTP code, or "none" without an answer."""
 
 _ERRORS: dict[int, type[KubeError]] = {
     HTTPStatus.UNAUTHORIZED: ForbiddenError,
@@ -49,11 +61,14 @@ _ERRORS: dict[int, type[KubeError]] = {
 
 @asynccontextmanager
 async def connect(
-    *, deadline_seconds: float = 15, may_write: Callable[[], bool] = lambda: True
+    *,
+    deadline_seconds: float = 15,
+    may_write: Callable[[], bool] = lambda: True,
+    count: CountRequest = lambda _right, _code: None,
 ) -> AsyncIterator["KubernetesApi"]:
     """Connect as the pod's service account, or by KUBECONFIG outside of Kubernetes.
 
-    Each call ends within the deadline, and nothing is written unless `may_write` returns true at
+    Each request ends within the deadline, and nothing is written unless `may_write` returns true at
     that moment.
     """
     configuration = Configuration()
@@ -70,7 +85,9 @@ async def connect(
             "must be mounted; outside, set KUBECONFIG"
         ) from error
     async with ApiClient(configuration) as client:
-        yield KubernetesApi(client, deadline_seconds=deadline_seconds, may_write=may_write)
+        yield KubernetesApi(
+            client, deadline_seconds=deadline_seconds, may_write=may_write, count=count
+        )
 
 
 class KubernetesApi:
@@ -83,10 +100,14 @@ class KubernetesApi:
         deadline_seconds: float,
         may_write: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
+        count: CountRequest = lambda _right, _code: None,
     ) -> None:
         self._client = client
         self._may_write = may_write
+        self._deadline_seconds = deadline_seconds
         self._deadline = aiohttp.ClientTimeout(total=deadline_seconds)
+        self._count = count
+        self._budgets = Budgets(monotonic)
         self._monotonic = monotonic
         self._clock = ServerClock(monotonic)
 
@@ -97,9 +118,18 @@ class KubernetesApi:
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object, or None when there is none."""
         status, body = await self._call("GET", kind.path(namespace, name))
+        found = None
+        if status != HTTPStatus.NOT_FOUND:
+            found = _checked(status, body, f"read {kind.name} {namespace}/{name}")
+        secret_reads.note(kind, name, found)
+        return found
+
+    async def version(self, kind: Kind, namespace: str, name: str) -> str:
+        """Return the object's resource version; its content is not sent."""
+        status, body = await self._call("GET", kind.path(namespace, name), accept=METADATA)
         if status == HTTPStatus.NOT_FOUND:
-            return None
-        return _checked(status, body, f"read {kind.name} {namespace}/{name}")
+            return ""
+        return secret_reads.version_of(_checked(status, body, f"read {kind.name} {name}"))
 
     async def find(
         self,
@@ -163,7 +193,7 @@ class KubernetesApi:
         }
         path = kinds.POD.path(namespace, name, "eviction")
         code, body = await self._call("POST", path, body=eviction)
-        if code == HTTPStatus.TOO_MANY_REQUESTS:
+        if code == HTTPStatus.TOO_MANY_REQUESTS and _is_refused_eviction(body):
             return _message(body) or "a disruption budget forbids it"
         if code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             _checked(code, body, f"evict pod {namespace}/{name}")
@@ -177,6 +207,15 @@ class KubernetesApi:
         known = _checked(code, body, f"discover {kind.api_version}")["resources"]
         return any(resource["name"] == kind.plural for resource in known)
 
+    async def streams_lists(self) -> bool:
+        """Whether a watch may begin with the objects that exist: from Kubernetes 1.34 on."""
+        try:
+            code, body = await self._call("GET", "/version")
+            version = _checked(code, body, "read the version of the API server")
+            return _version(version) >= _STREAMS_LISTS
+        except KubeError:
+            return False  # Listing works everywhere.
+
     async def _call(
         self,
         method: str,
@@ -185,13 +224,36 @@ class KubernetesApi:
         query: list[tuple[str, str]] | None = None,
         body: Manifest | None = None,
         content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> tuple[int, Manifest]:
+        """Send a request within the cluster's budget; again, while the server asks for patience."""
+        headers = {"Accept": accept, "Content-Type": content_type}
+        began = self._monotonic()
+        while True:
+            async with self._budgets.request():
+                answer = await self._send(method, path, query or [], headers, body)
+                content = _parsed(answer.content)
+                if answer.code != HTTPStatus.TOO_MANY_REQUESTS or _is_refused_eviction(content):
+                    return answer.code, content
+                self._budgets.quiet_for(answer.patience_seconds)
+            if self._monotonic() - began + answer.patience_seconds > self._deadline_seconds:
+                return answer.code, content
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        headers: dict[str, str],
+        body: Manifest | None,
+    ) -> "_Answer":
+        right = rights.of_request(method, path)
         try:
             request = await self._client.param_serialize(
                 method,
                 path,
-                query_params=query or [],
-                header_params={"Accept": _JSON, "Content-Type": content_type},
+                query_params=query,
+                header_params=dict(headers),
                 body=body,
                 auth_settings=["BearerToken"],
             )
@@ -201,11 +263,44 @@ class KubernetesApi:
             answer = await self._client.call_api(*request, _request_timeout=self._deadline)
             self._clock.observe(answer.headers.get("Date"), asked=asked)
             content = await answer.read()  # type: ignore[no-untyped-call]
-            return answer.status, _parsed(content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._count(right, "none")
             raise ApiUnreachableError(
                 f"the Kubernetes API does not answer ({type(error).__name__}: {error})"
             ) from error
+        self._count(right, str(answer.status))
+        return _Answer(answer.status, content, _patience(answer.headers.get("Retry-After")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back."""
+
+    code: int
+    content: bytes | None
+    patience_seconds: float
+    """How long the server asks to wait, where it does."""
+
+
+def _patience(header: str | None) -> float:
+    # A date is none of the API server's: a proxy may send one.
+    seconds = int(header) if header and header.isascii() and header.isdigit() else 1
+    return float(min(max(seconds, 1), _LONGEST_PATIENCE_SECONDS))
+
+
+def _is_refused_eviction(body: Manifest) -> bool:
+    """Whether a disruption budget is the reason, and not the load of the API server."""
+    details = body.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    listed = causes if isinstance(causes, list) else []
+    return any(isinstance(one, dict) and one.get("reason") == "DisruptionBudget" for one in listed)
+
+
+def _version(body: Manifest) -> tuple[int, int]:
+    """Return major and minor; a minor may end in a plus sign."""
+    digits = ["".join(filter(str.isdigit, str(body.get(one, "")))) for one in ("major", "minor")]
+    major, minor = (int(one or 0) for one in digits)
+    return major, minor
 
 
 def _selector(wanted: Mapping[str, str]) -> str:

@@ -24,6 +24,9 @@ class KubeApi(Protocol):
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object, or None when there is none."""
 
+    async def version(self, kind: Kind, namespace: str, name: str) -> str:
+        """Return the object's resource version without reading it; empty when there is none."""
+
     async def find(
         self,
         kind: Kind,

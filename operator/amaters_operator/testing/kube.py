@@ -1,25 +1,25 @@
 """`KubeApi` on a store in memory."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from amaters_operator.decisions.rolls import disruption_budgets
-from amaters_operator.kube import kinds
+from amaters_operator.kube import kinds, secret_reads
 from amaters_operator.kube.errors import (
     ApiRejectedError,
     ApiUnreachableError,
     ConflictError,
+    ForbiddenError,
     KubeError,
 )
 from amaters_operator.kube.kinds import Kind
 from amaters_operator.kube.port import MANAGER
+from amaters_operator.kube.rights import ALLOWED, DISCOVERY, Right
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.crash_points import CrashPoints
 from amaters_operator.testing.objects import ObjectStore, place_of
-
-Right = tuple[str, str, str]
-"""API group, resource and verb."""
 
 
 class FakeKube:
@@ -43,8 +43,10 @@ class FakeKube:
         self.refused_evictions: list[str] = []
         self.before_deletion: Callable[[Kind, Manifest], None] = lambda *_: None
         """Sees every object that the operator deletes, just before."""
+        self.requests: Counter[Right] = Counter()
+        """Requests by the right that they ask for."""
         self.used: set[Right] = set()
-        """The rights that were used."""
+        """Those, and what the API server checks besides: applying may create."""
 
     def now(self) -> datetime:
         """Return the time by the API server's clock."""
@@ -53,7 +55,14 @@ class FakeKube:
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return the object as it is now, or None when there is none."""
         self._use(kind, "get")
-        return self.store.get(kind, namespace, name)
+        found = self.store.get(kind, namespace, name)
+        secret_reads.note(kind, name, found)
+        return found
+
+    async def version(self, kind: Kind, namespace: str, name: str) -> str:
+        """Return the object's resource version; empty when there is none."""
+        self._use(kind, "get")
+        return secret_reads.version_of(self.store.get(kind, namespace, name))
 
     async def find(
         self,
@@ -72,9 +81,10 @@ class FakeKube:
         self, manifest: Manifest, *, manager: str = MANAGER, status: bool = False
     ) -> Manifest:
         """Apply the object, or its status."""
-        self._use(kinds.of(manifest), "patch", "/status" if status else "")
-        if place_of(manifest) not in self.store.entries:
-            self._use(kinds.of(manifest), "create")
+        kind = kinds.of(manifest)
+        self._use(kind, "patch", "/status" if status else "")
+        if not status and place_of(manifest) not in self.store.entries:
+            self._check(kind, "create")
         if status and place_of(manifest) not in self.store.entries:
             raise ConflictError("the object is gone")
         self._check_uid(manifest)
@@ -136,11 +146,23 @@ class FakeKube:
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server knows the kind."""
         self._answer()
+        self.requests[Right("", DISCOVERY, "get")] += 1
         return kind != kinds.MONITOR or self.monitors
 
     def _use(self, kind: Kind, verb: str, subresource: str = "") -> None:
         self._answer()
-        self.used.add((kind.group, kind.plural + subresource, verb))
+        self.requests[self._check(kind, verb, subresource)] += 1
+
+    def _check(self, kind: Kind, verb: str, subresource: str = "") -> Right:
+        """Refuse, as the API server does, what the chart does not grant."""
+        right = Right(kind.group, kind.plural + subresource, verb)
+        if right not in ALLOWED:
+            raise ForbiddenError(
+                f"{right.resource} is forbidden: cannot {verb} resource {right.qualified!r} "
+                "(HTTP 403): declare it in kube/rights.py and grant it in the chart"
+            )
+        self.used.add(right)
+        return right
 
     def _answer(self) -> None:
         if self.down:

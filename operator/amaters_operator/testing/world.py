@@ -68,6 +68,8 @@ class World:
     """Ordinals of pods that do not go when they are deleted."""
     clock_skew: dict[int, timedelta] = field(default_factory=dict)
     """By how much the clocks of pods' machines are ahead of `now`, by ordinal."""
+    events_ahead: timedelta = timedelta(0)
+    """By how much the clocks of those who write events are ahead of `now`."""
     disks: dict[int, Disk] = field(default_factory=dict)
     members: dict[int, DatabaseMember] = field(default_factory=dict)
     cluster_id: str = ""
@@ -214,18 +216,23 @@ class World:
         }
 
     def warn(self, about: Manifest, reason: str, note: str) -> None:
-        """Record a warning of Kubernetes about an object."""
+        """Record a warning of Kubernetes about an object; its own times are of another machine."""
         name, kind = about["metadata"]["name"], about["kind"]
+        written = [{"manager": "kubelet", "time": self.now.isoformat()}]
         self.store.put(
             {
                 "apiVersion": kinds.EVENT.api_version,
                 "kind": kinds.EVENT.name,
-                "metadata": {"name": f"{kind}.{name}.{reason}", "namespace": NAMESPACE},
+                "metadata": {
+                    "name": f"{kind}.{name}.{reason}",
+                    "namespace": NAMESPACE,
+                    "managedFields": written,
+                },
                 "type": "Warning",
                 "reason": reason,
                 "note": note,
                 "regarding": {"kind": kind, "name": name, "uid": about["metadata"]["uid"]},
-                "deprecatedLastTimestamp": self.now.isoformat(),
+                "deprecatedLastTimestamp": (self.now + self.events_ahead).isoformat(),
             }
         )
 

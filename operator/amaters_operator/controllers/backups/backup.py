@@ -39,6 +39,8 @@ from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config
 
 _AT_REST = timedelta(seconds=30)
+_NOT_DUE = timedelta(minutes=10)
+"""A request or another schedule is noticed by a watch; a failed backup also needs its Secret."""
 _SOON = timedelta(seconds=5)
 _TIMEOUT = timedelta(seconds=30)
 _LONGEST = timedelta(hours=6)
@@ -77,7 +79,7 @@ class BackupController:
             return _AT_REST
         if cluster.spec.backup is None:
             await self._refuse(cluster)
-            return _AT_REST
+            return _NOT_DUE
         return await self._next(cluster, cluster.spec.backup)
 
     async def _refuse(self, cluster: AmatersCluster) -> None:
@@ -107,8 +109,9 @@ class BackupController:
         status = status.model_copy(update={"next": following, "waiting": ""})
         if due is None:
             await self._reporter.backup(cluster, status)
-            wait = _AT_REST if following is None else following - now
-            return min(max(wait, timedelta(seconds=1)), _AT_REST)
+            longest = _AT_REST if status.failure else _NOT_DUE
+            wait = longest if following is None else following - now
+            return min(max(wait, timedelta(seconds=1)), longest)
         return await self._start(BackupJob(cluster, spec, status, due, asked, keys, now))
 
     async def _start(self, job: BackupJob) -> timedelta:

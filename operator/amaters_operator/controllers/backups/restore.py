@@ -31,6 +31,8 @@ from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config
 
 _AT_REST = timedelta(seconds=30)
+_DONE = timedelta(minutes=10)
+"""Nothing is to be loaded until the spec changes, and a watch notices that."""
 _SOON = timedelta(seconds=2)
 _AGAIN = timedelta(seconds=0.5)
 _TIMEOUT = timedelta(seconds=20)
@@ -82,7 +84,7 @@ class RestoreController:
             now=self._kube.now(),
         )
         if not isinstance(action, Restore):
-            return _AT_REST if action is None else _SOON
+            return _DONE if action is None else _SOON
         secret = await tls_secret(self._kube, cluster)
         nodes = Nodes(self._database, cluster, secret.tls, secret.admin)
         pod = await self._restore_pod(nodes)

@@ -7,7 +7,7 @@ that does not answer is absent from the observation.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from amaters.admin.cluster import ClusterMembers, NodeStatus
 from amaters.errors import AccessDeniedError, AmatersError
@@ -64,6 +64,19 @@ class Observer:
             budgets=_covering(covering, found),
             denied=denied,
         )
+
+
+async def look(nodes: Nodes, running: tuple[Pod, ...], now: datetime) -> Observation:
+    """Ask the nodes of these pods only; nothing is read from Kubernetes."""
+    statuses, denied = await _statuses(nodes, running)
+    listing = await _members(nodes, running, statuses)
+    return Observation(
+        now=now,
+        pods=running,
+        nodes={ordinal: node_answers.node(status) for ordinal, status in statuses.items()},
+        members=None if listing is None else node_answers.members(nodes.cluster, listing),
+        denied=denied,
+    )
 
 
 async def _statuses(

@@ -75,9 +75,9 @@ class PodEvents:
         """Return the fresh warnings about an object, oldest first."""
         fields = {"regarding.kind": kind, "regarding.name": name, "type": "Warning"}
         found = await self.kube.find(kinds.EVENT, cluster.namespace, labels={}, fields=fields)
-        fresh = [one for one in found if now - _last_time(one, now) < _FRESH]
+        fresh = [one for one in found if now - _last_written(one, now) < _FRESH]
         about = [one for one in fresh if not uid or one["regarding"].get("uid", uid) == uid]
-        return sorted(about, key=lambda one: _last_time(one, now))
+        return sorted(about, key=lambda one: _last_written(one, now))
 
 
 def _is_late(pod: Pod, now: datetime) -> bool:
@@ -86,15 +86,15 @@ def _is_late(pod: Pod, now: datetime) -> bool:
     return pod.unready_since is not None and now - pod.unready_since >= _GRACE
 
 
-def _last_time(event: Manifest, now: datetime) -> datetime:
-    """Return when the event last occurred, by the old or the new field."""
-    series = event.get("series") or {}
-    text = (
-        series.get("lastObservedTime")
-        or event.get("deprecatedLastTimestamp")
-        or event.get("eventTime")
-    )
-    return now if text is None else datetime.fromisoformat(text)
+def _last_written(event: Manifest, now: datetime) -> datetime:
+    """Return when the event was last written, by the API server's clock.
+
+    The times in its own fields are of the kubelet's or a controller's machine, and are not used.
+    """
+    meta = event["metadata"]
+    written = [one.get("time") for one in meta.get("managedFields") or []]
+    known = [one for one in (meta.get("creationTimestamp"), *written) if one]
+    return max(map(datetime.fromisoformat, known), default=now)
 
 
 def _text(events: list[Manifest]) -> str:

@@ -14,6 +14,7 @@ from amaters_operator.controllers.cluster import ClusterController
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
 from amaters_operator.testing.certificates import Authority
+from amaters_operator.testing.disk_calls import usage
 from amaters_operator.testing.virtual_time import in_virtual_time
 from prometheus_client import CollectorRegistry
 
@@ -165,6 +166,21 @@ async def test_what_only_the_nodes_know_is_noticed_within_a_look() -> None:
         await asyncio.sleep(1)
         leader = world.members[world.leader].ordinal
         assert driver.world.cluster().status.leader == f"orders-{leader}"
+
+
+@in_virtual_time
+async def test_a_disk_that_fills_is_noticed_within_a_look_and_a_few_bytes_are_not() -> None:
+    driver = plain()
+    async with running(driver) as operator:
+        await asyncio.sleep(300)
+        disk, before = driver.world.disks[0], len(operator.passes)
+        total = usage(driver.world, 0).total
+        disk.used += total // 1000
+        await asyncio.sleep(60)
+        assert len(operator.passes) == before
+        disk.used += total // 10
+
+        assert await operator.noticed(within=16) <= 16
 
 
 @in_virtual_time

@@ -19,7 +19,11 @@ from amaters_operator.kube.rights import Right
 from amaters_operator.testing import Driver
 from amaters_operator.testing.api_server import ApiServer, Storm
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # kopf closes its connections after the test's loop has ended.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 PASSES_WITHIN = 30.0
 """Seconds after a storm."""
 
@@ -76,7 +80,7 @@ async def watched(
     bookmark_seconds: float = 60,
 ) -> AsyncIterator[Watched]:
     driver = Driver()
-    driver.world.edit(replicas=3)
+    driver.world.edit(replicas=3, networkPolicy={"enabled": True})
     await asyncio.to_thread(driver.settled)
     server = ApiServer({"shop": driver.kube}, storm=storm, bookmark_seconds=bookmark_seconds)
     async with server.serving() as address:
@@ -127,7 +131,9 @@ async def test_what_exists_and_what_changes_wakes_the_worker(
         assert len(one.health.ages()) == len(WATCHED)
 
 
-@pytest.mark.parametrize("kind", [one for one in WATCHED if one != kinds.CLUSTER])
+@pytest.mark.parametrize(
+    "kind", [one for one in WATCHED if one not in (kinds.CLUSTER, kinds.ACCESS)]
+)
 async def test_a_change_of_each_watched_kind_wakes_the_worker(tmp_path, monkeypatch, kind) -> None:
     async with watched(tmp_path, monkeypatch) as one:
         await one.until("the start", lambda: len(one.clusters.names) > 8)

@@ -24,6 +24,8 @@ BINARIES = ROOT / ".cache" / "testbed" / "bin"
 built = all((BINARIES / name).exists() for name in api_server.NEEDED)
 pytestmark = [
     pytest.mark.slow,
+    # kopf closes its connections after the test's loop has ended.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.skipif(not built, reason="not built: run `make cluster-up`"),
 ]
 

@@ -18,7 +18,7 @@ from amaters_operator.api.conditions import Condition, ConditionType
 from amaters_operator.api.status import ClusterStatus, Phase
 from amaters_operator.controllers.observing import observer
 from amaters_operator.controllers.pass_context import Nodes
-from amaters_operator.decisions.observation import Member, Node, Observation, Pod
+from amaters_operator.decisions.observation import Member, Node, Observation, Pod, Room
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 
@@ -100,6 +100,14 @@ def _all_good(conditions: Iterable[Condition]) -> bool:
 
 def _seen(observed: Observation) -> _Seen:
     """Return the part of an observation that a change of is worth a pass."""
+    nodes = {at: replace(one, disk=_rough(one.disk)) for at, one in observed.nodes.items()}
     members = observed.members or ()
     rough = (replace(one, match_index=0, lag=one.lag // _LAG_ENTRIES) for one in members)
-    return dict(observed.nodes), tuple(rough)
+    return nodes, tuple(rough)
+
+
+def _rough(disk: Room | None) -> Room | None:
+    """Return a disk of a hundred bytes that is as full: less than that is not worth a pass."""
+    if disk is None or not disk.total:
+        return disk
+    return replace(disk, total=100, free=100 * disk.free // disk.total)

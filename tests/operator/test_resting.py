@@ -172,9 +172,10 @@ async def test_what_only_the_nodes_know_is_noticed_within_a_look() -> None:
 async def test_a_disk_that_fills_is_noticed_within_a_look_and_a_few_bytes_are_not() -> None:
     driver = plain()
     async with running(driver) as operator:
+        disk, total = driver.world.disks[0], usage(driver.world, 0).total
+        disk.used = total // 200
         await asyncio.sleep(300)
-        disk, before = driver.world.disks[0], len(operator.passes)
-        total = usage(driver.world, 0).total
+        before = len(operator.passes)
         disk.used += total // 1000
         await asyncio.sleep(60)
         assert len(operator.passes) == before

@@ -279,6 +279,18 @@ def test_asking_for_a_canary_alone_replaces_nothing() -> None:
     assert evicted(driver) == []
 
 
+def test_a_cluster_that_sleeps_while_a_pod_is_placed_goes_on_when_it_wakes(driver: Driver) -> None:
+    driver.world.edit(image="amaters:2")
+    driver.until(lambda one: bool(one.status.canary.trying))
+    driver.world.edit(hibernate=True)
+    driver.passes(60)
+    driver.world.edit(hibernate=False)
+
+    driver.settled()
+
+    assert set(images(driver)) == {"amaters:2"}
+
+
 def test_dropping_the_canary_lets_a_refused_spec_through(driver: Driver) -> None:
     driver.world.sick_images["amaters:bad"] = SickImage(LATER, Symptoms(restarts=1))
     driver.world.edit(image="amaters:bad")

@@ -49,7 +49,7 @@ from amaters_operator.decisions.membership.transfer import transfer
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import consent, disruption_budgets
-from amaters_operator.decisions.rolls.canary import Wanted
+from amaters_operator.decisions.rolls.trial import Wanted
 from amaters_operator.decisions.status import cluster_status, progress
 from amaters_operator.decisions.storage import quarantine, usage, volumes
 from amaters_operator.decisions.storage.volumes import Claim

@@ -12,8 +12,8 @@ from amaters_operator.decisions.actions import StartCanary
 from amaters_operator.decisions.arbitration import Decision
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.pass_result import Blocked
-from amaters_operator.decisions.rolls import canary, windows
-from amaters_operator.decisions.rolls.canary import Stage, Wanted
+from amaters_operator.decisions.rolls import canary, trial, windows
+from amaters_operator.decisions.rolls.trial import Stage, Wanted
 from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config, names, pod_template
@@ -36,7 +36,7 @@ def held_back(cluster: AmatersCluster, shape: Shape) -> HeldBack:
     """Return the shape, with the last good template and settings where they are to be kept."""
     template = _text(pod_template.template(cluster, shape))
     fingerprint = hashlib.sha256(template.encode()).hexdigest()[:_LENGTH]
-    at = canary.stage(cluster, fingerprint, formed=shape.formed)
+    at = trial.stage(cluster, fingerprint, formed=shape.formed)
     record = cluster.status.canary
     good = record.good if record is not None else None
     settings = good_settings(cluster)
@@ -54,9 +54,9 @@ def held_back(cluster: AmatersCluster, shape: Shape) -> HeldBack:
         formed=shape.formed,
         digests=newest,
     )
-    if canary.holds_template(cluster, at):
+    if trial.holds_template(cluster, at):
         shape = replace(shape, template=kept)
-    if canary.holds_settings(cluster, at):
+    if trial.holds_settings(cluster, at):
         shape = replace(shape, settings=settings)
     return HeldBack(shape, wanted, files)
 
@@ -119,10 +119,10 @@ def file_settings(text: str) -> str:
 
 def to_record(observed: Observation, template: Wanted, decision: Decision) -> CanaryStatus | None:
     """Return what the status has to keep after the decision."""
-    trial = decision.canary
-    if trial is not None and isinstance(decision.step, StartCanary):
-        return canary.started(trial, observed, template)
-    return None if trial is None else trial.record
+    judged = decision.canary
+    if judged is not None and isinstance(decision.step, StartCanary):
+        return canary.started(judged, observed, template)
+    return None if judged is None else judged.record
 
 
 def refused_spec(cluster: AmatersCluster, decision: Decision) -> Iterator[Blocked]:

@@ -28,8 +28,8 @@ from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import Transfer
 from amaters_operator.decisions.observation import Observation
 from amaters_operator.decisions.rolls import canary, consent, surge, upgrade
-from amaters_operator.decisions.rolls.canary import Stage, Trial, Wanted
 from amaters_operator.decisions.rolls.consent import Consent
+from amaters_operator.decisions.rolls.trial import Stage, Trial, Wanted
 from amaters_operator.decisions.storage.volumes import Claim
 
 

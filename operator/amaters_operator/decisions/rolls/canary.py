@@ -6,9 +6,8 @@ its own comes back on that. Whatever must outlive a pass is in `status.canary`. 
 fingerprint of its pod template, before Kubernetes has a revision for it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 from amaters_operator.api.canary import CanaryStatus, GoodRevision
@@ -18,6 +17,7 @@ from amaters_operator.decisions.actions import ReplacePod, TransferLeadership, W
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.rolls import bake, upgrade
 from amaters_operator.decisions.rolls.bake import Verdict as Baked
+from amaters_operator.decisions.rolls.trial import Stage, Trial, Wanted, stage
 from amaters_operator.decisions.rolls.upgrade import Policy, RollStep
 
 REASON: Final = "RolledBack"
@@ -26,92 +26,7 @@ REASON: Final = "RolledBack"
 _TO_BEGIN: Final = timedelta(seconds=60)
 """How long the StatefulSet keeps the new template while no pod is replaced."""
 _LOST_TOO_OFTEN: Final = 3
-
-
-class Stage(StrEnum):
-    """How far the newest spec is."""
-
-    FREE = "free"
-    """All pods may have it."""
-    NEW = "new"
-    """No pod has it yet."""
-    PLACING = "placing"
-    """The first pod is being replaced."""
-    BAKING = "baking"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the spec asks of the pods."""
-
-    fingerprint: str
-    image: str
-    template: str
-    """The pod template, as JSON."""
-    settings: str
-    """Settings of the nodes that a restart takes over, as JSON."""
-    formed: bool = True
-    """The database has formed: before that there is nothing to keep."""
-    accepted: bool = True
-    """The API server took the StatefulSet of this pass."""
-    digests: frozenset[str] = frozenset()
-    """Of the configuration files with these settings."""
-
-    def good(self, revision: str) -> GoodRevision:
-        """Return the record that pods run well on this, under that revision."""
-        return GoodRevision(
-            revision=revision,
-            fingerprint=self.fingerprint,
-            template=self.template,
-            settings=self.settings,
-            image=self.image,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What the canary makes of an observation."""
-
-    stage: Stage
-    record: CanaryStatus | None
-    """What the status has to keep."""
-    observed: Observation
-    """The observation, with the revision that pods are rolled to."""
-    step: RollStep | None = None
-    decides: bool = False
-    """The step takes the place of the roll's."""
-    first: tuple[str, ...] = ()
-    """Pods that the roll replaces before others: they are on no good revision."""
-
-
-def stage(cluster: AmatersCluster, fingerprint: str, *, formed: bool) -> Stage:
-    """Return how far the spec with this fingerprint is, by the status."""
-    record = cluster.status.canary
-    if cluster.spec.upgrade.canary is None or record is None or not formed:
-        return Stage.FREE
-    if record.good is None or not record.good.template:
-        return Stage.FREE
-    if fingerprint == record.good.fingerprint:
-        return Stage.FREE
-    if fingerprint == record.failed:
-        return Stage.REFUSED
-    if fingerprint != record.trying:
-        return Stage.NEW
-    return Stage.BAKING if record.pod else Stage.PLACING
-
-
-def holds_template(cluster: AmatersCluster, at: Stage) -> bool:
-    """Whether the StatefulSet has the template of the last good revision."""
-    return at in (Stage.NEW, Stage.BAKING, Stage.REFUSED) and cluster.status.canary is not None
-
-
-def holds_settings(cluster: AmatersCluster, at: Stage) -> bool:
-    """Whether nodes that start read the last good settings: not before the first one has read them."""
-    record = cluster.status.canary
-    if record is None or not holds_template(cluster, at):
-        return False
-    return at is not Stage.BAKING or record.loaded
+_NOT_TAKEN: Final = "the StatefulSet has yet to take the template of the last good revision"
 
 
 def judge(cluster: AmatersCluster, observed: Observation, wanted: Wanted | None) -> Trial:
@@ -120,23 +35,37 @@ def judge(cluster: AmatersCluster, observed: Observation, wanted: Wanted | None)
     at, good = Stage.FREE, record.good
     if wanted is not None:
         at = stage(cluster, wanted.fingerprint, formed=wanted.formed)
-    if wanted is None or cluster.spec.paused:
+    if wanted is None or cluster.spec.paused or cluster.spec.hibernate:
         return Trial(at, cluster.status.canary, observed)
     if cluster.spec.upgrade.canary is not None:
         observed = observed.rolled_to(wanted.fingerprint)
     if at is Stage.FREE or good is None:
         return _free(cluster, observed, wanted, record)
     policy = upgrade.policy(cluster.spec.upgrade)
-    match at:
-        case Stage.NEW:
-            return _new(observed, wanted, CanaryStatus(good=good), good)
-        case Stage.PLACING:
-            return _placing(observed, wanted, record, good, policy)
-        case Stage.BAKING:
-            return _baking(cluster, observed, wanted, record)
-        case _:
-            step = _returning(observed, good, policy)
-            return Trial(at, record, observed, step, decides=True)
+    if at is Stage.PLACING:
+        return _placing(observed, wanted, record, good, policy)
+    if at is Stage.BAKING:
+        return _baking(cluster, observed, wanted, record)
+    return _held(at, observed, wanted, record, good, policy)
+
+
+def _held(
+    at: Stage,
+    observed: Observation,
+    wanted: Wanted,
+    record: CanaryStatus,
+    good: GoodRevision,
+    policy: Policy,
+) -> Trial:
+    """Judge while no pod is tried: the StatefulSet has the template of the last good revision."""
+    if not observed.revision or not wanted.accepted:
+        return Trial(at, record, observed, Wait(_NOT_TAKEN), decides=True)
+    # Another Kubernetes may name the same template in another way.
+    good = good.model_copy(update={"revision": observed.revision})
+    if at is Stage.NEW:
+        return _new(observed, wanted, good)
+    record = record.model_copy(update={"good": good})
+    return Trial(at, record, observed, _returning(observed, policy), decides=True)
 
 
 def started(trial: Trial, observed: Observation, wanted: Wanted) -> CanaryStatus:
@@ -186,13 +115,11 @@ def _complete(observed: Observation, cluster: AmatersCluster) -> bool:
     )
 
 
-def _new(observed: Observation, wanted: Wanted, record: CanaryStatus, good: GoodRevision) -> Trial:
+def _new(observed: Observation, wanted: Wanted, good: GoodRevision) -> Trial:
     """Let the roll say which pod it would replace: only then the new template is applied."""
-    if observed.revision != good.revision:
-        wait = Wait("the StatefulSet has yet to take the template of the last good revision")
-        return Trial(Stage.NEW, record, observed, wait, decides=True)
     ahead = observed.with_revision(wanted.fingerprint)
-    return Trial(Stage.NEW, record, ahead, first=_on_neither(observed, good.revision, ""))
+    first = _on_neither(observed, good.revision, "")
+    return Trial(Stage.NEW, CanaryStatus(good=good), ahead, first=first)
 
 
 def _placing(
@@ -317,10 +244,8 @@ def _failed(shown: Observation, wanted: Wanted, record: CanaryStatus, why: str) 
     return Trial(Stage.REFUSED, refused, shown, wait, decides=True)
 
 
-def _returning(observed: Observation, good: GoodRevision, policy: Policy) -> RollStep | None:
+def _returning(observed: Observation, policy: Policy) -> RollStep | None:
     """Return the step that brings pods back to the last good revision; it needs no consent."""
-    if observed.revision != good.revision:
-        return Wait("the StatefulSet has yet to take the template of the last good revision")
     back = [pod for pod in observed.outdated() if not pod.terminating]
     if not back:
         return Wait("a pod returns to the last good revision") if observed.outdated() else None

@@ -19,7 +19,7 @@ from amaters_operator.decisions.actions import (
 )
 from amaters_operator.decisions.membership.scale import ScaleStep
 from amaters_operator.decisions.observation import Observation, Pod
-from amaters_operator.decisions.rolls.canary import Stage, Trial
+from amaters_operator.decisions.rolls.trial import Stage, Trial
 from amaters_operator.decisions.rolls.upgrade import RollStep
 from amaters_operator.manifests import names
 

@@ -105,6 +105,22 @@ async def test_the_test_kit_refuses_what_is_not_declared() -> None:
         await driver.kube.find(kinds.SECRET, "shop", labels={})
 
 
+def test_nothing_that_the_operator_applies_has_a_finalizer() -> None:
+    """A namespace with the operator inside is deleted: nobody would be left to remove it."""
+    driver = Driver()
+    driver.kube.monitors = True
+    driver.world.edit(replicas=3, networkPolicy={"enabled": True})
+    driver.settled()
+    driver.world.edit(image="amaters:2")
+    driver.settled()
+    applied = [
+        made for entry in driver.world.store.entries.values() for made in entry.applied.values()
+    ]
+
+    assert len(applied) > 8
+    assert [made for made in applied if "finalizers" in made["metadata"]] == []
+
+
 PAGE = (ROOT / "docs" / "operator-permissions.md").read_text()
 ROW = re.compile(r"^\| `([\w./]+)` \| ([\w, ]+) \| (.+?) \|$", re.MULTILINE)
 

@@ -535,9 +535,9 @@ def test_spans_are_spoken_in_two_units(seconds: int, text: str) -> None:
             ("cluster", "status"),
             ("members", 0, "status"),
             (
-                "applied_index certificates client_address cluster_id commit_index first_log_index "
-                "incompatible is_leader last_log_index leader_id name node_id peer_address ready reason "
-                "restoring started_at state term version"
+                "applied_index certificates client_address cluster_id commit_index disk fenced "
+                "first_log_index incompatible is_leader last_log_index leader_id name node_id "
+                "peer_address ready reason restoring set_aside started_at state term version"
             ),
         ),
         (

@@ -102,8 +102,9 @@ demo-k8s: setup cluster-up images ## The demo on Kubernetes: create, write, upgr
 bench: setup ## Measure speed next to etcd and a bare grpcio server
 	$(BIN)/python -m bench $(BENCH)
 
-soak: setup ## Simulate thousands of seeds (SEEDS=5000)
+soak: setup ## Simulate thousands of seeds (SEEDS=5000), and an operator's bad luck (LUCK=500)
 	AMATERS_SIM_SEEDS=$${SEEDS:-5000} $(BIN)/pytest tests/simulation --timeout 0
+	AMATERS_BAD_LUCK_SEEDS=$${LUCK:-500} $(BIN)/pytest tests/operator/test_bad_luck.py --timeout 0
 
 cluster-up: setup ## A real three-node Kubernetes on this machine, or the one in KUBECONFIG
 	$(BIN)/python tests/testbed/cluster.py up

@@ -139,6 +139,10 @@ def rights_used() -> set[tuple[str, str, str]]:
     driver.settled()
     driver.world.now += timedelta(days=91)
     driver.settled()
+    driver.world.edit(replicas=3, healing={"replaceAfter": "1m"})
+    driver.settled()
+    driver.world.machines.kill(driver.world.pod(2))
+    driver.passes(20, seconds=30)
     driver.world.quota = "exceeded quota"
     driver.world.store.delete(kube_kinds.POD, "shop", "orders-0")
     driver.passes(5)

@@ -16,6 +16,7 @@ REFERENCE = {
     "access.md",
     "air-gap.md",
     "alerts.md",
+    "failures.md",
     "holding.md",
     "leadership.md",
     "networks.md",

@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete] # delete: a pod on a dead node, once its member was removed
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]

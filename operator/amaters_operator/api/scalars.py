@@ -132,6 +132,29 @@ Duration = Annotated[
 ]
 """Text such as 72h, 90m or 1h30m; `duration` reads it."""
 
+NEVER = "never"
+_OR_NEVER_PATTERN = f"^({NEVER}|{DURATION_PATTERN.strip('^$')})$"
+_OR_NEVER_MESSAGE = f"{DURATION_MESSAGE}; or never"
+
+DurationOrNever = Annotated[
+    str,
+    AfterValidator(_matching(_OR_NEVER_PATTERN, _OR_NEVER_MESSAGE)),
+    AfterValidator(lambda text: text if text == NEVER else _lasting(text)),
+    Field(
+        min_length=2,
+        max_length=18,
+        json_schema_extra={"pattern": _OR_NEVER_PATTERN}
+        | rules(
+            rule(
+                f"self == '{NEVER}' || (self.matches('{DURATION_PATTERN}') && "
+                "self.matches('[1-9]'))",
+                _OR_NEVER_MESSAGE,
+            )
+        ),
+    ),
+]
+"""As `Duration`, or never."""
+
 ImageName = Annotated[
     str,
     AfterValidator(_matching(IMAGE_PATTERN, IMAGE_MESSAGE)),

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from amaters_operator.api.authentication import AuthenticationSpec
 from amaters_operator.api.authorization import AuditSpec, AuthorizationSpec
 from amaters_operator.api.config import ServerConfig
+from amaters_operator.api.members.healing import HealingSpec
 from amaters_operator.api.members.labels import Annotations, Labels
 from amaters_operator.api.members.networking import NetworkingSpec, NetworkPolicySpec, ServiceSpec
 from amaters_operator.api.members.scheduling import SchedulingSpec
@@ -287,6 +288,9 @@ class ClusterSpec(ApiModel):
         default=AlertsSpec(), description="Alert thresholds, and where alerts are posted."
     )
     upgrade: UpgradeSpec = Field(default=UpgradeSpec(), description="How pods are replaced.")
+    healing: HealingSpec = Field(
+        default=HealingSpec(), description="When a member that does not come back is replaced."
+    )
     backup: BackupSpec | None = Field(
         default=None, description="Where backups are stored, and when they are made."
     )

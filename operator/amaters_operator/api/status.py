@@ -218,6 +218,14 @@ class AutoGrowStatus(ApiModel):
     because: str = Field(default="", description="Why.")
 
 
+class AbsentMember(ApiModel):
+    """A member that the leader has no contact with."""
+
+    member: int = Field(description="Its id.")
+    pod: str = Field(description="Name of the pod at its address; empty when that is no pod.")
+    since: Timestamp = Field(description="Since when, by the API server's clock.")
+
+
 class ClusterStatus(ApiModel):
     """The observed state. The operator rebuilds it; do not edit it."""
 
@@ -255,6 +263,9 @@ class ClusterStatus(ApiModel):
     )
     quarantine: list[QuarantinedVolume] = Field(
         default=[], description="Data of removed members that is not deleted yet."
+    )
+    absent: list[AbsentMember] = Field(
+        default=[], description="Members that the leader has no contact with; see spec.healing."
     )
     upgrade: UpgradeStatus | None = Field(default=None, description="How far the roll is.")
     plan: str = Field(

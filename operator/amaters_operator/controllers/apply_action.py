@@ -10,6 +10,7 @@ from amaters_operator.decisions.actions import (
     AddMember,
     DeleteClaim,
     DiscardSetAside,
+    ForceDeletePod,
     PromoteMember,
     RemoveMember,
     ReplacePod,
@@ -40,6 +41,8 @@ async def apply_action(kube: KubeApi, action: Action, nodes: Nodes, observed: Ob
         case ReplacePod(pod, uid):
             if refused := await kube.evict(namespace, pod, uid=uid):
                 raise ActionDeferredError(f"{pod} cannot be evicted now: {refused}")
+        case ForceDeletePod(pod, uid):
+            await kube.delete(kinds.POD, namespace, pod, uid=uid, at_once=True)
         case SetReplicas() | StartCanary():
             pass  # The status records it, and the next pass applies it.
         case DeleteClaim(claim, uid):

@@ -61,6 +61,19 @@ class StartCanary:
 
 
 @dataclass(frozen=True, slots=True)
+class ForceDeletePod:
+    """Delete exactly this pod without its kubelet; its member was removed from the cluster."""
+
+    pod: str
+    uid: str
+    because: str
+
+    @override
+    def __str__(self) -> str:
+        return f"deleting {self.pod} without its kubelet: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
 class TransferLeadership:
     """Transfer leadership to this member."""
 
@@ -187,6 +200,7 @@ class Restore:
 Action = (
     ReplacePod
     | StartCanary
+    | ForceDeletePod
     | TransferLeadership
     | AddMember
     | PromoteMember

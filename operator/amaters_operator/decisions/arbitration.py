@@ -1,7 +1,7 @@
 """One cluster, one observation, one step: how rolls and membership changes take turns. Pure.
 
 1. A pod that is outdated and takes no part is replaced: nothing else may delay that.
-2. A membership change that has started is finished.
+2. A member that stays away is replaced; a membership change that has started is finished.
 3. A pod that is no longer desired and takes no part is removed.
 4. The roll continues.
 5. With nothing to roll, or while rolls are paused or wait for consent, the cluster grows or shrinks.
@@ -16,6 +16,7 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.actions import (
     DeleteClaim,
     DiscardSetAside,
+    ForceDeletePod,
     RemoveMember,
     ReplacePod,
     StartCanary,
@@ -24,6 +25,7 @@ from amaters_operator.decisions.actions import (
     TransferLeadership,
     Wait,
 )
+from amaters_operator.decisions.membership import replace as replacement
 from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import Transfer
 from amaters_operator.decisions.observation import Observation
@@ -32,6 +34,8 @@ from amaters_operator.decisions.rolls.consent import Consent
 from amaters_operator.decisions.rolls.trial import Stage, Trial, Wanted
 from amaters_operator.decisions.storage.volumes import Claim
 
+Scaling = scale.ScaleStep | replacement.HealStep | None
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -39,7 +43,7 @@ class Decision:
 
     step: Step | None
     roll: surge.Roll = None
-    scaling: scale.ScaleStep | None = None
+    scaling: Scaling = None
     consent: Consent | None = None
     """What the gate decided by."""
     canary: Trial | None = None
@@ -63,6 +67,8 @@ class Decision:
                 return DeleteClaim, claim, uid
             case DiscardSetAside(ordinal, member):
                 return DiscardSetAside, ordinal, member
+            case ForceDeletePod(pod, uid):
+                return ForceDeletePod, pod, uid
             case _:
                 return None
 
@@ -104,7 +110,8 @@ def _next(
     consented = _roll(cluster, trial, asked)
     extra = surge.of(cluster, trial, consented)
     wanted, roll = extra.wanted, extra.roll(consented)
-    started = asked.gate(scale.unfinished(wanted, observed))
+    lost = replacement.next_step(cluster, observed, claims)
+    started = asked.gate(lost or scale.unfinished(wanted, observed))
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
     change = asked.gate(extra.scaling(change))
     scaling = started or change
@@ -115,8 +122,8 @@ def _next(
 
 def _turn(
     roll: surge.Roll,
-    started: scale.ScaleStep | None,
-    change: scale.ScaleStep | None,
+    started: Scaling,
+    change: Scaling,
     *,
     joins: bool,
     paused: bool,

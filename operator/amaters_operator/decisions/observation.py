@@ -35,6 +35,8 @@ class Cause(StrEnum):
     IMAGE = "image"
     CONFIGURATION = "configuration"
     CRASH = "crash"
+    DAMAGED = "damaged"
+    """The server has ended because what is on its disk is damaged."""
     ENDED = "ended"
 
 
@@ -68,6 +70,8 @@ class Pod:
     finalizers: tuple[str, ...] = ()
     restarts: int = 0
     """How often its containers were restarted."""
+    forsaken: bool = False
+    """Its kubelet reports nothing any more: Kubernetes has marked it not ready in its place."""
 
 
 @dataclass(frozen=True, slots=True)

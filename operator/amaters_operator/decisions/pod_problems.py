@@ -15,8 +15,12 @@ from amaters_operator.manifests import names
 _OVERDUE: Final = timedelta(seconds=10)
 """How long after its deadline a terminating pod counts as stuck."""
 
-_ELSEWHERE: Final = ("volume node affinity", "persistentvolume's node affinity")
-"""The scheduler's texts for a volume that only other nodes reach."""
+_ELSEWHERE: Final = (
+    "volume node affinity",
+    "persistentvolume's node affinity",
+    "non-existent persistentvolume",
+)
+"""The scheduler's texts for a volume that only other nodes reach, or that is gone."""
 
 _CONTAINER: Final = {
     Cause.IMAGE: (
@@ -25,6 +29,10 @@ _CONTAINER: Final = {
     ),
     Cause.CONFIGURATION: ("PodNotConfigured", "Create what it names, or correct the spec"),
     Cause.CRASH: ("PodCrashes", "See `kubectl logs {pod} --previous`"),
+    Cause.DAMAGED: (
+        "DiskDamaged",
+        "To replace it at once: `kubectl delete pvc {claim} --wait=false; kubectl delete pod {pod}`",
+    ),
     Cause.ENDED: ("PodEnded", "Its StatefulSet replaces it"),
 }
 """Reason and advice, by what the kubelet reports of a container."""
@@ -57,8 +65,23 @@ def of(observed: Observation, pod: Pod) -> PodProblem | None:
     if pod.cause is Cause.NONE:
         return _not_started(pod, warnings)
     reason, advice = _CONTAINER[pod.cause]
-    text = f"{pod.problem.rstrip('.')}. {advice.format(pod=pod.name)}"
-    return PodProblem(pod.name, reason, text, by_spec=pod.cause is not Cause.ENDED)
+    advice = advice.format(pod=pod.name, claim=names.claim_of(pod.name))
+    text = f"{pod.problem.rstrip('.')}. {advice}"
+    by_spec = pod.cause not in (Cause.ENDED, Cause.DAMAGED)
+    return PodProblem(pod.name, reason, text, by_spec=by_spec)
+
+
+def overdue(observed: Observation, pod: Pod) -> bool:
+    """Whether a deleted pod is still there because its kubelet has not confirmed its end."""
+    if pod.due is None or pod.finalizers:
+        return False
+    return pod.terminating and observed.now - pod.due >= _OVERDUE
+
+
+def without_volume(pod: Pod) -> bool:
+    """Whether no node that takes the pod reaches its volume, or the volume is gone."""
+    text = pod.problem.lower()
+    return pod.cause is Cause.UNSCHEDULABLE and any(one in text for one in _ELSEWHERE)
 
 
 def absent(observed: Observation, name: str, ordinal: int) -> PodProblem | None:
@@ -164,13 +187,15 @@ def _leaving(observed: Observation, pod: Pod) -> PodProblem | None:
         "PodStuckTerminating",
         f"{since}, and the kubelet of {pod.node or 'its node'} has not confirmed that. See "
         f"`kubectl get node {pod.node}`: bring that node back or restart its kubelet. Only when "
-        f"it certainly runs no more: `kubectl delete pod {pod.name} --force`",
+        f"it certainly runs no more: `kubectl taint node {pod.node} "
+        "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`, which also frees its volumes, "
+        f"or `kubectl delete pod {pod.name} --force`",
         final=True,
     )
 
 
 def _without_place(pod: Pod, warnings: PodWarnings) -> PodProblem:
-    claim, text = names.claim_of(pod.name), pod.problem.lower()
+    claim = names.claim_of(pod.name)
     if warnings.claim:
         return PodProblem(
             pod.name,
@@ -180,7 +205,7 @@ def _without_place(pod: Pod, warnings: PodWarnings) -> PodProblem:
             "or delete the cluster and create it with another class",
             final=True,
         )
-    if any(one in text for one in _ELSEWHERE):
+    if without_volume(pod):
         return PodProblem(
             pod.name,
             "NodeNotAvailable",

@@ -176,9 +176,13 @@ class KubernetesApi:
         code, body = await self._call("PUT", path, body=manifest)
         _checked(code, body, f"replace {kind.name} {meta['namespace']}/{meta['name']}")
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, at_once: bool = False
+    ) -> None:
         """Delete exactly the object with that uid; do nothing when it is gone."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        options: Manifest = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        if at_once:
+            options["gracePeriodSeconds"] = 0
         code, body = await self._call("DELETE", kind.path(namespace, name), body=options)
         if code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             _checked(code, body, f"delete {kind.name} {namespace}/{name}")

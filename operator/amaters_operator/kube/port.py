@@ -55,8 +55,13 @@ class KubeApi(Protocol):
     async def create(self, manifest: Manifest) -> None:
         """Create an object; ConflictError when its name exists, whoever it belongs to."""
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly the object with that uid; do nothing when it is gone."""
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, at_once: bool = False
+    ) -> None:
+        """Delete exactly the object with that uid; do nothing when it is gone.
+
+        A pod that is deleted `at_once` is gone whatever its kubelet says: its containers may run on.
+        """
 
     async def evict(self, namespace: str, name: str, *, uid: str) -> str:
         """Evict exactly the pod with that uid.

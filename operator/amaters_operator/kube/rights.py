@@ -63,6 +63,7 @@ GRANTS: Final = (
     Grant(kinds.ACCESS, WATCH, "who may do what in a cluster"),
     Grant(kinds.ACCESS, ("patch",), "which accesses are in force", subresource="status"),
     Grant(kinds.POD, WATCH, "which members run, and why one does not"),
+    Grant(kinds.POD, ("delete",), "a pod on a dead node, once its member was removed"),
     Grant(kinds.POD, ("create",), "replaces a pod as far as budgets allow", subresource="eviction"),
     Grant(
         kinds.SECRET,

@@ -19,6 +19,7 @@ from amaters_operator.kube.port import MANAGER
 from amaters_operator.kube.rights import ALLOWED, DISCOVERY, Right
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.testing.crash_points import CrashPoints
+from amaters_operator.testing.nodes import machines
 from amaters_operator.testing.objects import ObjectStore, place_of
 
 
@@ -119,14 +120,21 @@ class FakeKube:
         with self.crash_points.change(f"create {_called(manifest)}"):
             self.store.put(manifest)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly that object."""
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, at_once: bool = False
+    ) -> None:
+        """Delete exactly that object; a claim stays while a pod on a machine uses it."""
         self._use(kind, "delete")
+        if kind == kinds.POD and not at_once:
+            raise ApiRejectedError("the operator evicts pods, or deletes them at once")
         found = self.store.get(kind, namespace, name)
         if found is not None and found["metadata"]["uid"] == uid:
             self.before_deletion(kind, found)
         with self.crash_points.change(f"delete {kind.name} {name}"):
-            self.store.delete(kind, namespace, name, uid)
+            if kind == kinds.CLAIM:
+                machines.delete_claim(self.store, namespace, name, uid, self.now())
+            else:
+                self.store.delete(kind, namespace, name, uid)
 
     async def evict(self, namespace: str, name: str, *, uid: str) -> str:
         """Evict exactly that pod, as far as the disruption budget allows."""

@@ -15,7 +15,8 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
-from amaters_operator.testing.kube import is_ready
+from amaters_operator.testing.nodes.machines import Machines
+from amaters_operator.testing.nodes.pod_status import container, created, reported
 from amaters_operator.testing.objects import ObjectStore
 from amaters_operator.testing.sick_images import WELL, SickImage, Symptoms
 from amaters_operator.testing.volumes import Volumes
@@ -35,6 +36,8 @@ class Disk:
     used: int = 0
     """Bytes."""
     fenced: bool = False
+    damaged: bool = False
+    """Whether the server ends as soon as it reads it."""
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class World:
     """The configuration that a node has started with; a reload does not change all of it."""
     """Of the configuration file that a node has taken over, by ordinal."""
     volumes: Volumes = field(default_factory=Volumes)
+    machines: Machines = field(default_factory=Machines)
     ips: count = field(default_factory=lambda: count(1))  # type: ignore[type-arg]
 
     def edit(self, **spec: object) -> None:
@@ -130,7 +134,9 @@ class World:
     def running(self, ordinal: int) -> bool:
         """Whether a node runs in that pod."""
         pod = self.pod(ordinal)
-        return pod is not None and "deletionTimestamp" not in pod["metadata"] and self._boots(pod)
+        if pod is None or not self._boots(pod):
+            return False
+        return "deletionTimestamp" not in pod["metadata"] or self.machines.runs_on(pod)
 
     def participates(self, member: DatabaseMember) -> bool:
         """Whether a member takes part."""
@@ -181,6 +187,8 @@ class World:
             self._statefulset(statefulset)
         self._reclaim()
         self.volumes.step(self.store)
+        for ordinal in self.machines.step(self.store, self.now):
+            self.disks.pop(ordinal, None)
         for pod in self.pods():
             self._node(names.ordinal(pod["metadata"]["name"]))
         self._form()
@@ -194,7 +202,11 @@ class World:
         revision = f"{NAME}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         for pod in self.pods():
             ordinal = names.ordinal(pod["metadata"]["name"])
-            gone = "deletionTimestamp" in pod["metadata"] and ordinal not in self.stuck_terminating
+            if not pod["metadata"]["ownerReferences"]:
+                entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
+                entry.own["metadata"]["ownerReferences"] = [{"uid": meta["uid"]}]  # adopted
+            held = ordinal in self.stuck_terminating or self.machines.dead_under(pod)
+            gone = "deletionTimestamp" in pod["metadata"] and not held
             if gone or ordinal >= spec["replicas"]:
                 self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
                 policy = spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"]
@@ -251,13 +263,21 @@ class World:
         self._statefulset(entry.whole())
         self._reclaim()
 
-    def delete_statefulset(self) -> None:
-        """Do as `kubectl delete sts` does: the pods go, and the claims as its policy says."""
+    def delete_statefulset(self, *, orphan: bool = False) -> None:
+        """Do as `kubectl delete sts` does: the pods go, and the claims as its policy says.
+
+        With `orphan`, as with `--cascade=orphan`, the pods stay and have no owner.
+        """
         statefulset = self.store.get(kinds.STATEFUL_SET, NAMESPACE, NAME)
         if statefulset is None:
             return
         policy = statefulset["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"]
         self.store.delete(kinds.STATEFUL_SET, NAMESPACE, NAME)
+        if orphan:
+            for pod in self.pods():
+                entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
+                entry.own["metadata"]["ownerReferences"] = []
+            return
         for pod in self.pods():
             self.store.delete(kinds.POD, NAMESPACE, pod["metadata"]["name"])
         for claim in self.store.find(kinds.CLAIM, NAMESPACE, {}) if policy == "Delete" else []:
@@ -284,58 +304,40 @@ class World:
             self.store.put(claim | {"spec": template["spec"]})
 
     def _create(self, ordinal: int, template: Manifest, revision: str, owner: str) -> None:
-        labels = template["metadata"]["labels"] | {"controller-revision-hash": revision}
         ip = f"10.0.0.{next(self.ips)}"
-        self.store.put(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": f"{NAME}-{ordinal}",
-                    "namespace": NAMESPACE,
-                    "labels": labels,
-                    "annotations": template["metadata"].get("annotations", {}),
-                    "creationTimestamp": self.now.isoformat(),
-                    "ownerReferences": [{"uid": owner}],
-                },
-                "spec": template["spec"],
-                "status": {"phase": "Pending", "podIP": ip},
-            }
-        )
+        place = (NAMESPACE, f"{NAME}-{ordinal}")
+        self.store.put(created(place, template, revision, owner=owner, ip=ip, now=self.now))
 
     def _boots(self, pod: Manifest) -> bool:
         ordinal = names.ordinal(pod["metadata"]["name"])
         image = pod["spec"]["containers"][0]["image"]
+        disk = self.disks.get(ordinal, Disk())
+        if self.machines.obstacle(pod) or disk.damaged:
+            return False
         return image not in self.bad_images and ordinal not in self.unschedulable
 
     def _kubelet(self, pod: Manifest) -> None:
         """Report the node in the pod's status."""
         ordinal = names.ordinal(pod["metadata"]["name"])
         entry = self.store.entries[kinds.POD, NAMESPACE, pod["metadata"]["name"]]
+        if self.machines.dead_under(pod):
+            self.machines.forsake(entry, self.now)
+            return
         member = next((one for one in self.members.values() if one.ordinal == ordinal), None)
         ready = member is not None and self.participates(member) and self.has_quorum()
         sick = self.sickness(pod)
         ready = ready and not self.disks[ordinal].fenced and not sick.unready
-        status = entry.own["status"]
-        since = self.clock(ordinal).isoformat()
-        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}]
-        if is_ready(pod) == ready and status.get("conditions"):
-            conditions = [one for one in status["conditions"] if one["type"] == "Ready"]
-        containers = [{"restartCount": sick.restarts, "state": {"running": {}}}]
-        if ordinal in self.unschedulable:
-            conditions.append(
-                {
-                    "type": "PodScheduled",
-                    "status": "False",
-                    "reason": "Unschedulable",
-                    "message": self.scheduler_says,
-                }
-            )
-            containers = []
-        elif not self._boots(pod):
-            waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
-            containers = [{"restartCount": 0, "state": {"waiting": waiting}}]
-        entry.own["status"] = status | {"conditions": conditions, "containerStatuses": containers}
+        damaged = self.disks.get(ordinal, Disk()).damaged
+        placeless = self.machines.obstacle(pod)
+        if not placeless and ordinal in self.unschedulable:
+            placeless = self.scheduler_says or "0/3 nodes are available"
+        entry.own["status"] = reported(
+            pod,
+            ready=ready,
+            at=self.clock(ordinal).isoformat(),
+            placeless=placeless,
+            container=container(damaged=damaged, boots=self._boots(pod), restarts=sick.restarts),
+        )
 
     def _node(self, ordinal: int) -> None:
         """Let the node of a pod start, claim its member, and catch up."""

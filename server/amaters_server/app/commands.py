@@ -18,7 +18,7 @@ from amaters_server.app.files.pidfile import PidFile
 from amaters_server.config.addresses import host_port
 from amaters_server.config.load import DEFAULT_PATH, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
-from amaters_server.model.errors import ConfigurationError, DatabaseError
+from amaters_server.model.errors import ConfigurationError, DatabaseError, StorageCorruptedError
 
 if TYPE_CHECKING:
     from amaters_server.identity.api_key_file import ApiKeyFile
@@ -81,10 +81,14 @@ def _default_path() -> Path:
     return Path(os.environ.get("AMATERS_CONFIG") or DEFAULT_PATH)
 
 
-def _fail(message: str) -> NoReturn:
+DAMAGED_EXIT_CODE = 65
+"""What is stored is damaged or incomplete: starting again does not help. As in sysexits.h."""
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
     for line in message.splitlines():
         click.echo(f"Error: {line}", err=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 @click.command()
@@ -103,6 +107,9 @@ def _fail(message: str) -> NoReturn:
 def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
     """Run the server until SIGTERM or SIGINT (Ctrl-C); the exit code is 0.
 
+    It is 65 when what is stored is damaged or incomplete, so that another start does not help, and 1
+    after any other failure.
+
     Calls in progress, streams included, have server.shutdown_timeout_secs to end. A second signal
     aborts them and still closes everything in order. A third one exits at once with exit code 1:
     the next start recovers as from a crash. SIGHUP reloads.
@@ -115,6 +122,8 @@ def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
 
     try:
         lifecycle.run(sources, load(sources))
+    except StorageCorruptedError as damaged:
+        _fail(str(damaged), DAMAGED_EXIT_CODE)
     except DatabaseError as wrong:
         _fail(str(wrong))
 

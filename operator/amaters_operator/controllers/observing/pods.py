@@ -17,6 +17,11 @@ _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 _IMAGES = ("Image", "Registry", "Signature")
 _CRASHED = frozenset({"CrashLoopBackOff", "RunContainerError"})
 
+_AFTER_AN_END = frozenset({"", *_CRASHED})
+
+DAMAGED_EXIT_CODE = 65
+"""Of a server whose stored data is damaged or incomplete; its text says what."""
+
 _Problem = tuple[Cause, str]
 
 
@@ -66,7 +71,19 @@ def _pod(manifest: Manifest, before: MemberStatus | None, now: datetime) -> Pod:
         due=_time(meta.get("deletionTimestamp")),
         finalizers=tuple(meta.get("finalizers") or ()),
         restarts=sum(one.get("restartCount", 0) for one in status.get("containerStatuses") or []),
+        forsaken=_is_forsaken(spec, status),
     )
+
+
+def _is_forsaken(spec: Manifest, status: Manifest) -> bool:
+    """Whether the controller of nodes has marked the pod not ready, because its kubelet is silent.
+
+    It writes this one condition and leaves what the kubelet said of the containers.
+    """
+    if status.get("phase") == "Unknown" or _condition(status, "Ready").get("status") == "Unknown":
+        return True
+    states = [_condition(status, one).get("status") for one in ("Ready", "ContainersReady")]
+    return states == ["False", "True"] and not spec.get("readinessGates")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -116,6 +133,8 @@ def _container_problems(container: Manifest) -> Iterator[_Problem]:
         message = _last_words(ended.get("message") or "")
         crashed = f"the last run ended with code {ended.get('exitCode')} ({ended.get('reason')})"
         crashed += f": {message}" if message else ""
+    if ended.get("exitCode") == DAMAGED_EXIT_CODE and reason in _AFTER_AN_END:
+        yield Cause.DAMAGED, f"DiskDamaged: {crashed}"
     if reason not in _STARTING:
         detail = crashed if reason == "CrashLoopBackOff" else waiting.get("message", "")
         yield _cause(reason), f"{reason}: {detail}".rstrip(": ")

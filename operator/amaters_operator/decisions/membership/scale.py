@@ -139,7 +139,7 @@ def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
     leader = observed.leader()
     if leader is None:
         return Wait("no leader that a majority of the voters agrees on")
-    if obstacle := _no_majority_without(observed, staying):
+    if obstacle := no_majority_without(observed, staying):
         return Wait(obstacle)
     if leader.id != leaving.id:
         return RemoveMember(
@@ -159,7 +159,7 @@ def _fitness(one: Member, observed: Observation) -> tuple[bool, bool, int, int]:
     return observed.participates(one), free, one.match_index, -one.ordinal
 
 
-def _no_majority_without(observed: Observation, staying: Sequence[Member]) -> str:
+def no_majority_without(observed: Observation, staying: Sequence[Member]) -> str:
     """Say why the staying members have no majority; empty when they have one."""
     alive = sum(observed.participates(one) for one in staying)
     needed = len(staying) // 2 + 1
@@ -194,7 +194,7 @@ def _lost_disk(observed: Observation) -> ScaleStep | None:
                 f"pod {member.ordinal}, the only voter, has lost its disk: the data is gone. "
                 "Create a new cluster and restore a backup into it"
             )
-        if not member.learner and (obstacle := _no_majority_without(observed, staying)):
+        if not member.learner and (obstacle := no_majority_without(observed, staying)):
             return Wait(f"pod {member.ordinal} has lost its disk; {obstacle}")
         return RemoveMember(
             member.id,
@@ -213,7 +213,7 @@ def _orphan(observed: Observation) -> ScaleStep | None:
         ):
             continue
         staying = [one for one in observed.voters if one.id != member.id]
-        if not member.learner and (obstacle := _no_majority_without(observed, staying)):
+        if not member.learner and (obstacle := no_majority_without(observed, staying)):
             return Wait(f"member {member.id} has no pod any more; {obstacle}")
         return RemoveMember(member.id, member.ordinal, "no pod is at its address any more")
     return None

@@ -11,6 +11,7 @@ from amaters_operator.api.status import (
 )
 from amaters_operator.decisions import fence, hold, pod_problems
 from amaters_operator.decisions.certificates import Rotation
+from amaters_operator.decisions.membership import replace
 from amaters_operator.decisions.observation import Observation, Pod
 from amaters_operator.decisions.pass_result import PassResult
 from amaters_operator.decisions.rolls import canary, compatibility, consent
@@ -45,6 +46,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         storage=list(result.usage),
         auto_grow=result.filling.grown if result.filling else None,
         quarantine=list(result.quarantine),
+        absent=replace.absences(cluster, observed),
         upgrade=_upgrade(result),
         fenced=fence.in_force(observed),
         transfer=result.transfer,

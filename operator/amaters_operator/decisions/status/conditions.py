@@ -8,6 +8,7 @@ from amaters_operator.api.scalars import timestamp_text
 from amaters_operator.api.status import BackupStatus
 from amaters_operator.decisions import fence, hold, pod_problems
 from amaters_operator.decisions.backup import retention
+from amaters_operator.decisions.membership import replace
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import PassResult
 from amaters_operator.decisions.rolls import compatibility
@@ -98,7 +99,9 @@ def _degraded(cluster: AmatersCluster, result: PassResult) -> Assessment:
         return _silent(cluster, result, silent)
     if not absent:
         return Assessment("False", "AllMembersReady", "every member takes part")
-    text = f"not taking part: {listed(absent)}. {pod_problems.details(cluster, result.observed)}"
+    details = pod_problems.details(cluster, result.observed)
+    outlook = replace.outlook(cluster, result.observed)
+    text = f"not taking part: {listed(absent)}. {'. '.join(filter(None, (outlook, details)))}"
     return Assessment("True", "MembersMissing", text)
 
 

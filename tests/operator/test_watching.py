@@ -51,6 +51,9 @@ class Watched:
         self.counted: list[tuple[Right, str]] = []
         self.running: asyncio.Task[None] | None = None
 
+    def opened(self) -> int:
+        return sum(right.verb == "watch" for right, _ in self.counted)
+
     async def until(self, what: str, done: Callable[[], bool], *, within: float = 10) -> float:
         began = time.monotonic()
         while not done():
@@ -98,7 +101,7 @@ async def watched(
             stop.set()
             one.running.cancel()
             await asyncio.gather(one.running, return_exceptions=True)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
 
 
 def pointing_at(address: str) -> dict:
@@ -183,8 +186,8 @@ async def test_nothing_is_written_by_watching(tmp_path, monkeypatch) -> None:
 
 
 def refusing(code: int, until: Callable[[], bool], **headers: str) -> Storm:
-    def storm(_: Right) -> web.Response | None:
-        if until():
+    def storm(right: Right) -> web.Response | None:
+        if until() or (code == 410 and right.verb != "watch"):
             return None
         body = {"kind": "Status", "code": code, "message": "by order of a test"}
         return web.json_response(body, status=code, headers=headers)
@@ -242,7 +245,7 @@ async def test_a_silent_watch_is_connected_again(tmp_path, monkeypatch) -> None:
 
 async def test_bookmarks_are_signs_of_life(tmp_path, monkeypatch) -> None:
     async with watched(tmp_path, monkeypatch, bookmark_seconds=0.2) as one:
-        await one.until("the start", lambda: len(one.clusters.names) > 8)
+        await one.until("all watches", lambda: one.opened() == len(WATCHED))
         opened = len(one.counted)
         await asyncio.sleep(3)
 

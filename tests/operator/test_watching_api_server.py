@@ -111,7 +111,7 @@ async def test_each_watch_opens_and_each_change_wakes(server, monkeypatch, strea
         stop.set()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
 
 
 async def test_versions_come_without_content_and_lists_are_streamed(server, monkeypatch):

@@ -51,6 +51,8 @@ WATCHED: Final[dict[Kind, str]] = {
 _INACTIVITY_SECONDS = 70.0
 """Bookmarks come each minute."""
 _AGAIN_SECONDS = 1.0
+_CLOSING_SECONDS = 0.25
+"""Connections with TLS are closed by their loop, which is kopf's."""
 _CONNECTION_SECONDS = 1800
 """A watch is opened again after this, however well it is."""
 
@@ -185,6 +187,7 @@ class _Kopf:
         finally:
             with self._lock:
                 self._flag = None
+            await asyncio.sleep(_CLOSING_SECONDS)
 
 
 def _paths(namespaces: Sequence[str]) -> list[tuple[str, str]]:

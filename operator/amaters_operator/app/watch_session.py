@@ -4,7 +4,9 @@ It also asks for objects without their content, except for those of the operator
 name, and what is never received takes no memory and cannot leak.
 """
 
+import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -16,7 +18,7 @@ from amaters_operator.kube import kinds, rights
 from amaters_operator.kube.client import METADATA, CountRequest
 
 _WHOLE: Final = frozenset({kinds.CLUSTER.plural, kinds.ACCESS.plural})
-_OK = 200
+_GONE: Final = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}})
 
 
 def open_session(
@@ -57,10 +59,22 @@ class _Observed:
             self._count(right, "none")
             raise
         self._count(right, str(response.status))
-        if response.status == _OK:
+        if right.verb == "watch" and response.status == HTTPStatus.GONE:
+            await response.read()
+            response.status = HTTPStatus.OK
+            response.content = _Expired()  # type: ignore[assignment]
+        elif response.status == HTTPStatus.OK:
             self._health.beat(path)
             response.content = _Beating(response.content, path, self._health)  # type: ignore[assignment]
         return response
+
+
+class _Expired:
+    """A stream that says what HTTP 410 does: kopf lists again for the one, and dies of the other."""
+
+    async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
+        """Yield the one event."""
+        yield _GONE.encode() + b"\n"
 
 
 class _Beating:

@@ -28,7 +28,7 @@ NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator operator/amaters_kubectl
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test test-fast check fix faults e2e e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
+.PHONY: help setup demo test test-fast check fix faults e2e e2e-full e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -83,7 +83,11 @@ faults: setup ## Partitions, bad disks, power cuts on real processes (K=name pic
 	$(BIN)/pytest tests/faults -s $(if $(K),-k '$(K)')
 
 e2e: setup cluster-up images ## End-to-end tests on a real Kubernetes, then clean up
-	$(BIN)/pytest tests/e2e -m e2e --timeout 900 -s; status=$$?; \
+	$(BIN)/pytest tests/e2e -m 'e2e and not nightly' --timeout 900 -s; status=$$?; \
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+
+e2e-full: setup cluster-up images ## All of e2e: bad luck, lost nodes, full disks, repeated drains (K=name picks some)
+	$(BIN)/pytest tests/e2e -m e2e --timeout 1800 -s $(if $(K),-k '$(K)'); status=$$?; \
 	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
 
 e2e-from: setup cluster-up images ## A roll under load from an older commit's image to this one (FROM=commit)

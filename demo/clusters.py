@@ -149,6 +149,10 @@ class Workload:
         )
         eventually("workload started", self._started, within=60, explain=self.logs)
 
+    def lap(self) -> None:
+        """End a lap: the summary has the longest gap between writes of each."""
+        self.kubectl("exec", self.name, "--", "touch", "/tmp/lap")
+
     def finish(self) -> dict[str, Any]:
         """Stop it, and return its summary."""
         self.kubectl("exec", self.name, "--", "touch", "/tmp/stop")

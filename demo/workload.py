@@ -6,6 +6,9 @@ more, no read may return less than an earlier finished read of the same key did,
 be returned that was never attempted. At the end every key must hold at least its last
 acknowledged number. A broken promise is listed in the summary and makes the exit code 1.
 
+Each time the lap file appears, a lap ends: the summary lists the longest gap between writes of
+every lap.
+
 Runs anywhere the client is installed: beside local nodes (`make demo`), in a pod (`make e2e`).
 Prints one line of JSON: the summary.
 """
@@ -40,15 +43,28 @@ class Gap:
 
     last: float
     longest: float = 0.0
+    lap: float = 0.0
+    """The longest of the lap that runs."""
+    laps: list[float] = field(default_factory=list)
 
     def success(self, now: float) -> None:
         """Note that a call succeeded now."""
-        self.longest = max(self.longest, now - self.last)
+        self._note(now)
         self.last = now
 
     def close(self, now: float) -> None:
         """Count the time since the last success too: a service that never came back is a gap."""
+        self._note(now)
+
+    def next_lap(self, now: float) -> None:
+        """End a lap; a gap that still lasts counts in both."""
+        self._note(now)
+        self.laps.append(self.lap)
+        self.lap = 0.0
+
+    def _note(self, now: float) -> None:
         self.longest = max(self.longest, now - self.last)
+        self.lap = max(self.lap, now - self.last)
 
 
 @dataclass(slots=True)
@@ -70,6 +86,7 @@ class Record:
 
     def summary(self) -> dict[str, object]:
         """Return what is printed."""
+        laps = [round(one * 1000) for one in self.writes.laps]
         return {
             "acknowledged": self.acknowledged,
             "read": self.read,
@@ -79,6 +96,7 @@ class Record:
             "longest_read_gap_ms": round(self.reads.longest * 1000),
             "errors": self.errors,
             "violations": self.violations,
+            **({"write_gaps_of_laps_ms": laps} if laps else {}),
         }
 
 
@@ -141,10 +159,14 @@ async def verify(db: AmatersClient, registers: list[Register], record: Record) -
         judge(register, found=found, least=register.seen, record=record)
 
 
-async def wait_for_end(options: argparse.Namespace) -> None:
-    """Return when the time is up or the stop file appears."""
+async def wait_for_end(options: argparse.Namespace, record: Record) -> None:
+    """Return when the time is up or the stop file appears; end a lap when its file does."""
     end = time.monotonic() + options.seconds
+    lap = Path(options.lap_file)
     while time.monotonic() < end and not Path(options.stop_file).exists():
+        if lap.exists():
+            lap.unlink()
+            record.writes.next_lap(time.monotonic())
         await asyncio.sleep(0.1)
 
 
@@ -165,7 +187,7 @@ async def run(options: argparse.Namespace) -> Record:
             for seed in range(options.readers)
         ]
         print("started", file=sys.stderr, flush=True)
-        await wait_for_end(options)
+        await wait_for_end(options, record)
         for gap in (record.writes, record.reads):
             gap.close(time.monotonic())
         ended = [task for task in tasks if task.done()]
@@ -188,6 +210,7 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=4)
     parser.add_argument("--prefix", default="register", help="keys start with it")
     parser.add_argument("--stop-file", default="/tmp/stop", help="ends the run when it appears")
+    parser.add_argument("--lap-file", default="/tmp/lap", help="ends a lap when it appears")
     parser.add_argument("--tls", help="folder with ca.crt, tls.crt and tls.key")
     record = asyncio.run(run(parser.parse_args()))
     print(json.dumps(record.summary()), flush=True)

@@ -122,23 +122,15 @@ def guarded(cluster, operator: Kubectl) -> Cluster:
     operator("delete", pods, "checkout", "reporter", "--ignore-not-found", "--wait=false")
 
 
-def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_say(
-    guarded: Cluster, operator: Kubectl
-) -> None:
+def give(guarded: Cluster, operator: Kubectl, **user: Any) -> str:
+    """Give a pod without a Secret and a user with a key their rights; return the server."""
     names = ("checkout", "reporter")
-    before = {name: pod["metadata"]["uid"] for name, pod in guarded.pods.items()}
-    server = f"guarded.{operator.namespace}.svc:7878"
     token = {"audience": AUDIENCE, "path": "token", "expirationSeconds": 600}
     authority = {"configMap": {"name": "guarded-ca"}}
     operator.apply(
         *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": n}} for n in names),
         access("checkout", "guarded", serviceAccounts=[{"name": "checkout"}], prefixes=["eu/"]),
-        access(
-            "reporter",
-            "guarded",
-            user={"name": "reporter", "renewAfter": "3m", "overlap": "2m"},
-            verbs=["read"],
-        ),
+        access("reporter", "guarded", user={"name": "reporter", **user}, verbs=["read"]),
     )
     operator.apply(
         caller("checkout", {"serviceAccountToken": token}, authority),
@@ -146,7 +138,23 @@ def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_sa
     )
     in_force(operator, *names)
     operator("wait", "pod", *names, "--for=condition=Ready", "--timeout=120s", timeout=130)
-    first = key(operator)
+    return f"guarded.{operator.namespace}.svc:7878"
+
+
+def assert_nowhere_shown(operator: Kubectl, *keys: str) -> None:
+    shown = operator("get", "ama,amc,configmaps,events,pods", "--output", "json")
+    logs = operator("logs", "--selector", "app.kubernetes.io/name=amaters-operator", "--tail=-1")
+    for secret in keys:
+        for text in (secret, base64.b64encode(secret.encode()).decode()):
+            assert text not in shown
+            assert text not in logs
+
+
+def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_say(
+    guarded: Cluster, operator: Kubectl
+) -> None:
+    before = {name: pod["metadata"]["uid"] for name, pod in guarded.pods.items()}
+    server = give(guarded, operator)
 
     call(operator, "checkout", server, "orders", "set", "eu/1", "hello")
     with pytest.raises(CommandError) as prefix:
@@ -163,25 +171,7 @@ def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_sa
         assert "with role 'access:checkout' not authorized" in str(refused.value)
     assert "User 'reporter' with role 'access:reporter' not authorized" in str(write.value)
     assert "No authentication provided" in str(nameless.value)
-
-    failed: list[str] = []
-
-    def renewed() -> bool:
-        # Whatever key is in the pod's file works at every moment.
-        try:
-            call(operator, "reporter", server, "orders", "get", "eu/1")
-        except CommandError as error:
-            failed.append(str(error))
-        return key(operator) != first
-
-    eventually("the key is renewed", renewed, within=RELOADED + 300)
-    assert failed == []
-    shown = operator("get", "ama,amc,configmaps,events,pods", "--output", "json")
-    logs = operator("logs", "--selector", "app.kubernetes.io/name=amaters-operator", "--tail=-1")
-    for secret in (first, key(operator)):
-        for text in (secret, base64.b64encode(secret.encode()).decode()):
-            assert text not in shown
-            assert text not in logs
+    assert_nowhere_shown(operator, key(operator))
 
     operator("delete", "ama", "checkout")
 
@@ -199,6 +189,31 @@ def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_sa
         lambda: not operator("get", "secret", "reporter-login", "--ignore-not-found"),
         within=60,
     )
+    after = {name: pod["metadata"]["uid"] for name, pod in guarded.pods.items()}
+    assert after == before, "no pod has restarted"
+
+
+@pytest.mark.nightly
+def test_a_renewed_key_works_at_every_moment_without_a_restart(
+    guarded: Cluster, operator: Kubectl
+) -> None:
+    before = {name: pod["metadata"]["uid"] for name, pod in guarded.pods.items()}
+    server = give(guarded, operator, renewAfter="3m", overlap="2m")
+    call(operator, "checkout", server, "orders", "set", "eu/1", "hello")
+    first = key(operator)
+    failed: list[str] = []
+
+    def renewed() -> bool:
+        # Whatever key is in the pod's file works at every moment.
+        try:
+            call(operator, "reporter", server, "orders", "get", "eu/1")
+        except CommandError as error:
+            failed.append(str(error))
+        return key(operator) != first
+
+    eventually("the key is renewed", renewed, within=RELOADED + 300)
+    assert failed == []
+    assert_nowhere_shown(operator, first, key(operator))
     after = {name: pod["metadata"]["uid"] for name, pod in guarded.pods.items()}
     assert after == before, "no pod has restarted"
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from testbed import evidence
+from testbed import evidence, gaps, growing
+from testbed.misfortunes import Person
+from testbed.operator_killer import OperatorKiller
+from testbed.quorum_monitor import QuorumMonitor
 from testbed.roll_monitor import RollMonitor, RollMonitorError
 
+from demo import workload
 from demo.kubectl import CommandError
 
 
@@ -155,3 +161,145 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "not within 10 s"
         time.sleep(0.001)
+
+
+@dataclass
+class Voting:
+    """A cluster whose members a test decides."""
+
+    ready_pods: list[str] = field(default_factory=lambda: ["a-0", "a-1"])
+    voters: int = 3
+    heard: int = 3
+    leads: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def members(self, pod: str) -> list[dict]:
+        self.asked.append(pod)
+        return [
+            {
+                "is_leader": self.leads and number == 0,
+                "is_learner": number >= self.voters,
+                "recent_active": number < self.heard,
+            }
+            for number in range(self.voters + 1)
+        ]
+
+
+def test_a_quorum_monitor_notes_the_fewest_voters_and_the_least_tolerance():
+    voting = Voting()
+    monitor = QuorumMonitor(voting, asking=["a-1"])
+
+    monitor.sample()
+    voting.voters = voting.heard = 4
+    monitor.sample()
+    voting.heard = 2
+    monitor.sample()
+    voting.leads = False
+    monitor.sample()
+    voting.ready_pods = ["a-0"]
+    monitor.sample()
+
+    assert monitor.seen == [(3, 3), (4, 4), (4, 2)]
+    assert (monitor.fewest_voters, monitor.least_tolerance) == (3, -1)
+    assert (monitor.samples, len(monitor.missed)) == (3, 1)
+    assert set(voting.asked) == {"a-1"}
+
+
+def test_percentiles_of_gaps_are_values_that_were_measured():
+    values = [float(number) for number in range(1, 31)]
+
+    assert [gaps.percentile(values, percent) for percent in (50, 99, 100)] == [15, 30, 30]
+    assert gaps.percentile([7], 50) == 7
+    assert gaps.spread([3, 1, 2]) == "3 gaps: p50 2 ms, p99 3 ms, max 3 ms"
+
+
+def test_each_lap_of_a_workload_has_its_own_longest_gap():
+    gap = workload.Gap(last=0.0)
+    for now in (1.0, 1.5):
+        gap.success(now)
+    gap.next_lap(2.0)
+    gap.success(5.0)
+    gap.next_lap(5.1)
+    record = workload.Record(writes=gap, reads=workload.Gap(0.0))
+
+    assert record.summary()["write_gaps_of_laps_ms"] == [1000, 3500]
+    assert record.summary()["longest_write_gap_ms"] == 3500
+
+
+def test_quantities_of_volumes_are_read_as_bytes():
+    assert [growing.amount(text) for text in ("256Mi", "1Gi", "4096")] == [1 << 28, 1 << 30, 4096]
+
+
+class Obedient:
+    """A cluster and its kubectl that take everything; they note what was asked."""
+
+    name = "luck"
+    namespace = "e2e"
+    pods: ClassVar = {"luck-0": {}, "luck-1": {}}
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self.specs: list[dict] = []
+
+    @property
+    def kubectl(self) -> Obedient:
+        return self
+
+    def __call__(self, *arguments: str, timeout: float = 60) -> str:
+        self.calls.append(arguments)
+        lease = {"spec": {"holderIdentity": "amaters-operator-b_1"}}
+        return json.dumps(lease) if arguments[:2] == ("get", "lease") else ""
+
+    def get(self, kind: str) -> dict:
+        return {"items": [{"metadata": {"name": "node1"}}, {"metadata": {"name": "node2"}}]}
+
+    def items(self, kind: str, selector: str) -> list[dict]:
+        return [{"metadata": {"name": f"amaters-operator-{one}"}} for one in "ab"]
+
+    def apply(self, *objects: dict) -> None:
+        self.calls += [("apply", one["kind"]) for one in objects]
+
+    def patch(self, **spec: object) -> None:
+        self.specs.append(spec)
+
+
+def edits(seed: int, number: int) -> tuple[list[str], Obedient, Person]:
+    cluster = Obedient()
+    secret = {"kind": "Secret", "metadata": {"name": "luck-tls"}}
+    person = Person(cluster, random.Random(seed), secret)
+    return [person.edit() for _ in range(number)], cluster, person
+
+
+def test_a_seed_repeats_its_edits_and_none_deletes_a_volume():
+    told, cluster, person = edits(7, 300)
+
+    assert told == edits(7, 300)[0] != edits(8, 300)[0]
+    assert len({one.split()[0] for one in told}) >= 14
+    assert not any("refused" in one for one in told)
+    deleted = [call for call in cluster.calls if call[0] == "delete"]
+    assert not any("pvc" in word or "persistent" in word for call in deleted for word in call)
+    sizes = [spec["replicas"] for spec in cluster.specs if "replicas" in spec]
+    assert person.replicas == sizes[-1]
+
+
+def test_a_person_takes_back_cordons_fences_holds_and_the_broken_secret():
+    _, cluster, person = edits(7, 0)
+
+    person.correct()
+
+    assert ("uncordon", "node2") in cluster.calls
+    assert ("apply", "Secret") in cluster.calls
+    assert cluster.calls[2][-1] == "amaters.io/fenced-"
+    assert {"hibernate": False, "paused": False}.items() <= cluster.specs[-1].items()
+
+
+def test_a_killer_of_operators_kills_the_pod_that_holds_the_lease():
+    world = Obedient()
+
+    with OperatorKiller(world, seed=1, least=0.01, most=0.02) as killer:
+        end = time.monotonic() + 10
+        while not killer.killed and time.monotonic() < end:
+            time.sleep(0.01)
+
+    assert set(killer.killed) == {"amaters-operator-b"}
+    assert all(call[2] == "amaters-operator-b" for call in world.calls if call[0] == "delete")

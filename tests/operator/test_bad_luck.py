@@ -17,7 +17,7 @@ from amaters_operator.testing.luck.witness import BrokenPromiseError
 
 pytestmark = pytest.mark.slow
 
-SEEDS = int(os.environ.get("AMATERS_BAD_LUCK_SEEDS", "60"))
+SEEDS = int(os.environ.get("AMATERS_BAD_LUCK_SEEDS", "30"))
 ONLY = os.environ.get("AMATERS_BAD_LUCK_SEED")
 REMEDY = re.compile(r"`kubectl [^`]+`|by hand|spec\.[a-zA-Z.]+|[Uu]ncordon|bring [a-z ]+ back")
 

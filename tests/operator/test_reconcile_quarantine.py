@@ -4,9 +4,11 @@ import random
 from datetime import timedelta
 
 import pytest
+from amaters.admin.cluster import NodeState
 from amaters.errors import RefusedError
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.database import FakeAdmin
 from amaters_operator.testing.disk_calls import DiskCalls
 
 SHOP = "shop"
@@ -164,6 +166,27 @@ def test_undelete_keeps_what_was_set_aside(shrunk: Driver) -> None:
     assert shrunk.world.disks[3].aside == [4]
     kept = [one for one in shrunk.world.cluster().status.quarantine if one.set_aside]
     assert [(one.member, one.until) for one in kept] == [(4, None)]
+
+
+def test_a_node_that_was_asked_while_it_started_sets_aside_all_the_same(
+    shrunk: Driver, monkeypatch
+) -> None:
+    answered, early = FakeAdmin._state, []
+
+    def starting(node: FakeAdmin) -> NodeState:
+        found = answered(node)
+        if found is not NodeState.REMOVED or early:
+            return found
+        early.append(node.ordinal)
+        return NodeState.WAITING  # Its disk is not open yet: it does not know that it was removed.
+
+    monkeypatch.setattr(FakeAdmin, "_state", starting)
+    shrunk.world.edit(replicas=4)
+
+    assert shrunk.settled(within=200).status.ready == "4/4"
+    assert early == [3]
+    assert shrunk.world.disks[3].aside == [4]
+    assert sorted(shrunk.world.members) == [1, 2, 3, 6]
 
 
 @pytest.mark.slow

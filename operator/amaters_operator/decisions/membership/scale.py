@@ -225,7 +225,9 @@ def _learner(kept: int, observed: Observation) -> ScaleStep | None:
         if member.ordinal >= kept:
             continue
         if not member.started:
-            return Wait(f"learner {member.id} ({pod}) has not started yet")
+            return _set_aside(observed, member.ordinal) or Wait(
+                f"learner {member.id} ({pod}) has not started yet"
+            )
         if not observed.participates(member):
             return Wait(f"learner {member.id} ({pod}) does not take part")
         if member.lag > CAUGHT_UP_ENTRIES:
@@ -252,9 +254,8 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
         if observed.member(ordinal) is not None:
             continue
         node = observed.nodes.get(ordinal)
-        if member := quarantine.may_set_aside(observed, ordinal):
-            why = f"pod {ordinal} has its disk, and joins as a new member"
-            return SetAside(ordinal, member, observed.cluster_id, why)
+        if aside := _set_aside(observed, ordinal):
+            return aside
         if node is not None and node.state is State.REMOVED:
             return Wait(
                 f"pod {ordinal} holds the volume of a member that was removed: delete its volume "
@@ -264,3 +265,15 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
             return AddMember(ordinal, f"the node of pod {ordinal} waits to join")
         return Wait(f"the node of pod {ordinal} has not started yet")
     return None
+
+
+def _set_aside(observed: Observation, ordinal: int) -> SetAside | None:
+    """Make room for a new member where a node has the disk of a removed one.
+
+    The new member may have been added already: while a node opens its disk, it says that it waits.
+    """
+    member = quarantine.may_set_aside(observed, ordinal)
+    if not member:
+        return None
+    why = f"pod {ordinal} has its disk, and joins as a new member"
+    return SetAside(ordinal, member, observed.cluster_id, why)

@@ -157,7 +157,7 @@ def failure(words: str) -> PluginError:
         one for one in lines if not re.match(r"[EWI]\d{4} ", one) and not one.startswith("Warning:")
     )
     fact = (fact or "; ".join(lines) or "kubectl failed without a word")[:1000]
-    fact = fact.removeprefix("error: ").removeprefix("Error from server ")
+    fact = re.sub(r"^(error: |Error from server( \(\w+\))?:? )", "", fact)
     for pattern, code, advice in _FAILURES:
         if pattern.search(words):
             kinds = {"not_found": NotThereError, "conflict": ConflictError}

@@ -46,7 +46,7 @@ def follow(
     *,
     what: str,
 ) -> ClusterView:
-    """Read the cluster until the goal is reached; NotInTimeError when the time is over."""
+    """Read the cluster until the goal is reached; NotInTimeError when time or a person is missing."""
     end = time.monotonic() + call.timeout
     line = ProgressLine()
     try:
@@ -55,6 +55,8 @@ def follow(
             progress = goal(cluster)
             if progress.done:
                 return cluster
+            if progress.held:
+                raise NotInTimeError("held", f"{what}: asked for, and {progress.held}")
             line.show(progress.said, call.columns)
             if time.monotonic() + PAUSE_SECONDS > end:
                 raise NotInTimeError(

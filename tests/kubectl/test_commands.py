@@ -131,6 +131,7 @@ def test_a_failure_has_a_code_the_fact_and_the_next_step(kube, make, said, code,
     people = kube.run("status", "orders")
     programs = kube.run("status", "orders", "-o", "json")
 
+    assert "Error: (" not in people.stderr
     assert people.exit_code == programs.exit_code == 1
     assert advice in people.stderr
     assert json.loads(programs.stderr)["code"] == code
@@ -366,6 +367,63 @@ def test_a_wait_that_ends_early_is_4_and_says_how_far_it_is(kube):
 
     assert answer.exit_code == 4
     assert "waiting for the operator to confirm the pause" in answer.stderr
+
+
+def waiting(make, reason="WaitsForApproval", **status):
+    """Return a cluster whose plan waits."""
+    conditions = {
+        "ApprovalRequired": make.condition("ApprovalRequired", "True", reason, "plan p1 waits"),
+        "Reconciling": make.condition("Reconciling", "True", reason, "plan p1 waits"),
+    }
+    source = make.orders(conditions=conditions, plan="p1", phase="UpgradeWaiting", **status)
+    source["spec"]["upgrade"] = {"approval": "Manual"}
+    return source
+
+
+@pytest.mark.parametrize("command", [["resume", "orders"], ["restart", "orders", "--yes"]])
+def test_a_wait_ends_when_only_a_person_can_go_on(kube, make, command):
+    kube.set(waiting(make), objects={"pods": [make.pod(0)]})
+
+    answer = kube.run(*command, "--wait", "--timeout", "20")
+
+    assert answer.exit_code == 4
+    assert "plan p1 waits for approval: kubectl amaters approve orders -n shop" in answer.stderr
+
+
+def test_a_wait_for_a_window_or_for_an_approval_just_given_goes_on(make):
+    by_window, approved = waiting(make, reason="WaitsForWindow"), waiting(make)
+    approved["metadata"]["annotations"] = {"amaters.io/approve": "p1"}
+
+    assert goals.settled(view(by_window)).held == ""
+    assert goals.settled(view(approved)).held == ""
+
+
+@pytest.mark.parametrize(
+    "command", [["restart", "orders"], ["transfer", "orders", "orders-2"], ["fence", "orders", "orders-2"]]
+)
+def test_a_wait_ends_at_once_while_the_operator_is_paused(kube, make, command):
+    source = make.orders()
+    source["spec"]["paused"] = True
+    kube.set(source, objects={"pods": [make.pod(0)]})
+
+    answer = kube.run(*command, "--yes", "--wait", "--timeout", "20")
+
+    assert answer.exit_code == 4
+    assert "it is paused: kubectl amaters resume orders -n shop" in answer.stderr
+
+
+def test_a_restart_says_what_it_waits_for(kube, make):
+    kube.set(waiting(make))
+    assert "once its plan is approved" in kube.run("restart", "orders", "--yes").output
+
+    source = make.orders()
+    source["spec"]["paused"] = True
+    kube.set(source)
+    assert "kubectl amaters resume" in kube.run("restart", "orders", "--yes").output
+
+    source["spec"] |= {"paused": False, "upgrade": {"maintenanceWindows": [{"duration": "4h"}]}}
+    kube.set(source)
+    assert "in the next maintenance window" in kube.run("restart", "orders", "--yes").output
 
 
 def test_undelete_lists_and_marks_the_claim(kube, make):

@@ -39,36 +39,40 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
             "Degraded": said("Degraded", "True", "MembersMissing", "not taking part: orders-2"),
         },
     )
+    waits = (
+        "plan 3f9ac1d2e08b waits for approval: `kubectl amaters approve orders`, or `kubectl "
+        "annotate amc/orders --overwrite amaters.io/approve=3f9ac1d2e08b`"
+    )
+    step = f"replacing orders-2: it is outdated and a follower, 0 entries behind; 0/3 updated: {waits}"
     approval = make.orders(
-        plan="3f9ac1d2",
+        phase="UpgradeWaiting",
+        plan="3f9ac1d2e08b",
+        upgrade={"progress": "0/3", "revision": "r2", "message": step},
         maintenance={"next": "2026-12-05T01:00:00Z"},
         pendingActions=[
             {
                 "pod": "orders-2",
                 "action": "ReplacePod",
-                "reason": "image amaters-server:0.3.1",
+                "reason": "outdated, and a follower",
                 "margin": {"before": 3, "needed": 2, "after": 2},
             },
             {
                 "pod": "orders-0",
                 "action": "ReplacePod",
-                "reason": "image amaters-server:0.3.1",
+                "reason": "outdated, and a follower",
                 "margin": {"before": 3, "needed": 2, "after": 2},
             },
             {
                 "pod": "orders-1",
                 "action": "TransferLeadership",
-                "reason": "leads and is outdated",
+                "reason": "it leads, and is replaced last",
                 "margin": {"before": 3, "needed": 2, "after": 3},
             },
         ],
         conditions={
-            "ApprovalRequired": said(
-                "ApprovalRequired",
-                "True",
-                "WaitsForApproval",
-                "3 actions wait for approval of plan 3f9ac1d2",
-            )
+            "ApprovalRequired": said("ApprovalRequired", "True", "WaitsForApproval", waits),
+            "Reconciling": said("Reconciling", "True", "WaitsForApproval", step),
+            "UpgradeInProgress": said("UpgradeInProgress", "True", "WaitsForApproval", step),
         },
     )
     approval["spec"]["upgrade"] = {
@@ -258,6 +262,18 @@ def test_the_plan_is_as_it_was_agreed(make: Any, screen: Any):
     if os.environ.get("GOLDEN_WRITE"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_a_fenced_pod_is_no_roll(make: Any, screen: Any):
+    source = states(make)["fenced"][0]
+    source["status"]["upgrade"] = {"progress": "2/3", "revision": "r1"}
+    done = make.condition("UpgradeInProgress", "False", "UpToDate")
+    source["status"]["conditions"].append(done)
+    cluster = view(source)
+
+    text = screen(status_screen(cluster, judge(cluster), now=NOW, columns=80, rows=24))
+
+    assert "Roll" not in text
 
 
 def test_a_list_of_clusters_names_the_unhealthy_ones_at_the_end(make: Any, screen: Any):

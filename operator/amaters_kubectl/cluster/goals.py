@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from amaters_kubectl.cluster.verdict import WORKING
 from amaters_kubectl.cluster.view import ClusterView
+from amaters_kubectl.names import APPROVE, PROGRAM
 from amaters_kubectl.reading import flag, part, text, texts
 
 
@@ -14,6 +15,30 @@ class Progress:
 
     done: bool
     said: str
+    held: str = ""
+    """What a person does first: the operator alone does not reach it."""
+
+
+def resumed_first(cluster: ClusterView) -> str:
+    """Name what lets a paused operator act again; empty when it acts."""
+    if not cluster.paused:
+        return ""
+    return f"it is paused: {PROGRAM} resume {cluster.name} -n {cluster.namespace}"
+
+
+def approved_first(cluster: ClusterView) -> str:
+    """Name what lets the plan begin; empty when no person is waited for."""
+    asks = cluster.seen and cluster.says("ApprovalRequired")
+    by_time = asks and cluster.conditions["ApprovalRequired"].reason == "WaitsForWindow"
+    given = bool(cluster.plan) and cluster.annotations.get(APPROVE) == cluster.plan
+    if not asks or by_time or given:
+        return ""
+    target = f"{cluster.name} -n {cluster.namespace}"
+    return f"plan {cluster.plan} waits for approval: {PROGRAM} approve {target}"
+
+
+def _held(cluster: ClusterView) -> str:
+    return resumed_first(cluster) or approved_first(cluster)
 
 
 def settled(cluster: ClusterView) -> Progress:
@@ -27,7 +52,8 @@ def settled(cluster: ClusterView) -> Progress:
         working = cluster.conditions.get("Reconciling")
         said = working.message if working else cluster.phase
         roll = text(part(cluster.status, "upgrade"), "progress")
-        return Progress(False, f"{said} ({roll} updated)" if roll else said)
+        said = f"{said} ({roll} updated)" if roll else said
+        return Progress(False, said, _held(cluster))
     if not cluster.says("Ready"):
         ready = cluster.conditions.get("Ready")
         return Progress(False, f"not ready: {ready.message if ready else cluster.phase}")
@@ -44,13 +70,15 @@ def hibernated(cluster: ClusterView) -> Progress:
     """Say whether no pod is left, by the operator's word."""
     done = cluster.seen and (flag(cluster.status, "hibernated") or cluster.says("Hibernated"))
     left = len(cluster.members)
-    return Progress(done, f"{left} pods are left" if left else "waiting for the operator")
+    said = f"{left} pods are left" if left else "waiting for the operator"
+    return Progress(done, said, resumed_first(cluster))
 
 
 def awake(cluster: ClusterView) -> Progress:
     """Say whether the cluster serves again."""
     if flag(cluster.status, "hibernated") or cluster.says("Hibernated") or not cluster.seen:
-        return Progress(False, "waiting for the operator to start the pods")
+        said = "waiting for the operator to start the pods"
+        return Progress(False, said, resumed_first(cluster))
     ready = f"{cluster.ready} of {cluster.desired} members are ready"
     return Progress(cluster.says("Ready") and cluster.ready >= cluster.desired, ready)
 
@@ -65,7 +93,8 @@ def fenced(cluster: ClusterView, wanted: Collection[str]) -> Progress:
     done = ("*" in now and "*" in wanted) or (not left and not leads)
     if leads:
         return Progress(done, f"{cluster.leader} still leads")
-    return Progress(done, f"waiting for: {', '.join(sorted(left)) or 'the operator'}")
+    said = f"waiting for: {', '.join(sorted(left)) or 'the operator'}"
+    return Progress(done, said, resumed_first(cluster))
 
 
 def transferred(cluster: ClusterView, request: str) -> Progress:
@@ -73,17 +102,16 @@ def transferred(cluster: ClusterView, request: str) -> Progress:
     answer = part(cluster.status, "transfer")
     if text(answer, "request") == request:
         return Progress(True, text(answer, "message"))
-    return Progress(False, text(answer, "message") or f"{cluster.leader or 'no member'} leads")
+    said = text(answer, "message") or f"{cluster.leader or 'no member'} leads"
+    return Progress(False, said, resumed_first(cluster))
 
 
 def restarted(cluster: ClusterView, tokens: Mapping[str, str], token: str) -> Progress:
     """Say whether every pod carries the token, by pod in `tokens`, and all are ready again."""
     new = sum(one == token for one in tokens.values())
     total = max(cluster.desired, len(tokens))
-    if cluster.says("ApprovalRequired"):
-        return Progress(False, "waits for approval: kubectl amaters plan shows what")
     if new < total:
-        return Progress(False, f"{new} of {total} pods are restarted")
+        return Progress(False, f"{new} of {total} pods are restarted", _held(cluster))
     return Progress(
         cluster.ready >= cluster.desired and cluster.says("Ready"),
         f"{cluster.ready} of {total} members are ready",

@@ -144,8 +144,16 @@ def _notes(cluster: ClusterView) -> Iterator[Problem]:
     if not cluster.seen:
         text = "the operator has not seen the newest change of the spec"
         yield Problem("Reconciling", "NotSeen", text)
-    elif cluster.says("Reconciling"):
+    elif cluster.says("Reconciling") and not _told(cluster):
         yield _of(cluster.conditions["Reconciling"])
+
+
+def _told(cluster: ClusterView) -> bool:
+    """Return whether the line about the approval says what the operator waits for."""
+    asked, working = (cluster.conditions.get(one) for one in ("ApprovalRequired", "Reconciling"))
+    return (
+        cluster.unapproved and asked is not None and working is not None
+    ) and asked.reason == working.reason
 
 
 def _held(cluster: ClusterView) -> Iterator[Problem]:

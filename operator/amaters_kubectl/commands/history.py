@@ -53,9 +53,10 @@ def history_screen(
     """Return the lines, the newest last. Pure."""
     if not found:
         return [f"nothing is known of {cluster.name} in that time"]
-    lines = []
+    lines, today = [], all(one.at.date() == now.date() for one in found)
     for one in found:
-        head = f"{at(one.at)}  {age(one.at, now):>6}  "
+        when = at(one.at)[-9:] if today else at(one.at)
+        head = f"{when}  {age(one.at, now):>6}  "
         about = f"{one.about}: " if one.about else ""
         times = f" ({one.count} times)" if one.count > 1 else ""
         said = f"{one.reason}  {about}{one.message}{times}"

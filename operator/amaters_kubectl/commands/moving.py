@@ -12,7 +12,7 @@ from amaters_kubectl.cluster.goals import Progress
 from amaters_kubectl.cluster.view import ClusterView
 from amaters_kubectl.documented import Documented
 from amaters_kubectl.errors import PluginError
-from amaters_kubectl.reading import part, text
+from amaters_kubectl.reading import part, parts, text
 from amaters_kubectl.waiting import follow
 
 
@@ -113,9 +113,19 @@ def restart(call: Call, name: str | None) -> None:
         follow(call, cluster.name, goal, what=f"restart of {cluster.name}")
         call.done(f"restarted every pod of {cluster.name}", name=cluster.name, token=token)
     else:
-        call.done(
-            f"{cluster.name} restarts its pods, one at a time", name=cluster.name, token=token
-        )
+        call.done(_begins(cluster), name=cluster.name, token=token)
+
+
+def _begins(cluster: ClusterView) -> str:
+    """Say when a restart begins that was just asked for."""
+    if first := goals.resumed_first(cluster):
+        return f"asked for a restart of {cluster.name}, and {first}"
+    said = f"{cluster.name} restarts its pods, one at a time"
+    if cluster.manual:
+        target = f"{cluster.name} -n {cluster.namespace}"
+        return f"{said}, once its plan is approved: {names.PROGRAM} approve {target}"
+    windows = parts(part(cluster.spec, "upgrade"), "maintenanceWindows")
+    return f"{said}, in the next maintenance window" if windows else said
 
 
 def _tokens(call: Call, name: str) -> dict[str, str]:

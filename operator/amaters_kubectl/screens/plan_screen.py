@@ -7,7 +7,7 @@ from amaters_kubectl.names import PROGRAM
 from amaters_kubectl.reading import moment, part, parts, text
 from amaters_kubectl.screens.lines import Cell, Column, Styled, at, labelled, styled, table
 
-_NOTHING: Final = "nothing waits: the operator has no disruptive action to take"
+_NOTHING: Final = "no disruptive action is pending"
 
 
 def plan_screen(cluster: ClusterView, *, columns: int = 80) -> list[Styled]:

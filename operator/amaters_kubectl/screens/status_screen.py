@@ -127,8 +127,10 @@ def _facts(cluster: ClusterView, now: datetime, columns: int, most: int | None) 
     rows: list[tuple[str, str]] = []
     roll = part(cluster.status, "upgrade")
     progress, message = text(roll, "progress"), text(roll, "message")
-    if progress and not _is_complete(progress):
-        rows.append(("Roll", f"{progress} updated{f'; {message}' if message else ''}"))
+    # A pod that is not ready does not count as updated, also when no roll is under way.
+    if progress and not _is_complete(progress) and not cluster.says("UpgradeInProgress", "False"):
+        step = "" if cluster.unapproved else message  # Pending names it, and what it waits for.
+        rows.append(("Roll", f"{progress} updated{f'; {step}' if step else ''}"))
     rows += _proofs(cluster, now)
     if cluster.pending:
         rows.append(("Pending", _pending(cluster)))

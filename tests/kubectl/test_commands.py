@@ -399,7 +399,8 @@ def test_a_wait_for_a_window_or_for_an_approval_just_given_goes_on(make):
 
 
 @pytest.mark.parametrize(
-    "command", [["restart", "orders"], ["transfer", "orders", "orders-2"], ["fence", "orders", "orders-2"]]
+    "command",
+    [["restart", "orders"], ["transfer", "orders", "orders-2"], ["fence", "orders", "orders-2"]],
 )
 def test_a_wait_ends_at_once_while_the_operator_is_paused(kube, make, command):
     source = make.orders()

@@ -43,7 +43,9 @@ def states(make: Any) -> dict[str, tuple[dict[str, Any], Health]]:
         "plan 3f9ac1d2e08b waits for approval: `kubectl amaters approve orders`, or `kubectl "
         "annotate amc/orders --overwrite amaters.io/approve=3f9ac1d2e08b`"
     )
-    step = f"replacing orders-2: it is outdated and a follower, 0 entries behind; 0/3 updated: {waits}"
+    step = (
+        f"replacing orders-2: it is outdated and a follower, 0 entries behind; 0/3 updated: {waits}"
+    )
     approval = make.orders(
         phase="UpgradeWaiting",
         plan="3f9ac1d2e08b",

@@ -4,10 +4,14 @@ The rules are those of sigs.k8s.io/cli-utils/pkg/kstatus for objects it has no s
 deletion, generation, `Reconciling`, `Stalled`, then `Ready`.
 """
 
+from datetime import timedelta
+
 import pytest
+from amaters_operator.api.status import Phase
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ApiRejectedError
 from amaters_operator.testing import Driver
+from amaters_operator.testing.sick_images import SickImage, Symptoms
 from amaters_operator.testing.world import NAME, NAMESPACE
 
 
@@ -63,6 +67,52 @@ def test_an_edit_is_in_progress_from_its_first_moment_until_it_is_done(driver: D
     assert set(seen) <= {"InProgress", "Current"}
     assert "Current" not in seen[:-1], "called done before it was"
     driver.settled()
+    assert now(driver) == "Current"
+
+
+def slow(driver: Driver, *images: str) -> None:
+    """Let nodes of these images need ten seconds until their pods are ready."""
+    late = SickImage(ends=timedelta(seconds=10), symptoms=Symptoms(unready=True))
+    driver.world.sick_images |= dict.fromkeys(images, late)
+
+
+def test_a_new_cluster_is_in_progress_until_every_pod_is_ready(driver: Driver) -> None:
+    slow(driver, driver.world.cluster().spec.image)
+
+    driver.until(lambda one: one.status.bootstrap.cluster_id != "")
+    driver.once()
+
+    status = driver.world.cluster().status
+    assert status.ready_replicas < 3
+    assert (now(driver), status.phase) == ("InProgress", Phase.CREATING)
+    driver.until(lambda one: one.status.ready_replicas == 3)
+    driver.once()
+    assert (now(driver), driver.world.cluster().status.phase) == ("Current", Phase.RUNNING)
+
+
+def test_a_roll_is_in_progress_until_its_last_pod_is_ready(driver: Driver) -> None:
+    driver.settled()
+    slow(driver, "amaters:2")
+    driver.world.edit(image="amaters:2")
+
+    seen = [(now(driver), driver.world.cluster().status.upgrade.progress)]
+    while seen[-1] != ("Current", "3/3"):
+        driver.once()
+        seen.append((now(driver), driver.world.cluster().status.upgrade.progress))
+        assert len(seen) < 200
+
+    assert ("InProgress", "2/3") in seen
+    assert {progress for state, progress in seen if state == "Current"} == {"3/3"}
+
+
+def test_a_pod_that_dies_later_is_no_progress(driver: Driver) -> None:
+    driver.settled()
+    slow(driver, driver.world.cluster().spec.image)
+    driver.world.store.delete(kinds.POD, NAMESPACE, "orders-2")
+    driver.once()
+    driver.once()
+
+    assert driver.world.cluster().status.phase is Phase.DEGRADED
     assert now(driver) == "Current"
 
 

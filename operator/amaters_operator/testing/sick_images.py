@@ -23,10 +23,12 @@ class SickImage:
 
     begins: timedelta = timedelta(0)
     symptoms: Symptoms = field(default_factory=Symptoms)
+    ends: timedelta = timedelta.max
+    """The age from which on it is well: a node that takes long to start."""
 
     def after(self, age: timedelta) -> Symptoms:
         """Return what is wrong with a node of that age."""
-        return self.symptoms if age >= self.begins else Symptoms()
+        return self.symptoms if self.begins <= age < self.ends else Symptoms()
 
 
 WELL = SickImage()

@@ -79,6 +79,12 @@ def _phase(  # noqa: C901, PLR0911 - a table
         return Phase.SCALING
     if any(one.reason == canary.REASON for one in result.blocked):
         return Phase.ROLLED_BACK
+    return _phase_at_rest(cluster, observed)
+
+
+def _phase_at_rest(cluster: AmatersCluster, observed: Observation) -> Phase:
+    if progress.starting(cluster, observed):
+        return Phase.CREATING
     return Phase.DEGRADED if pod_problems.missing(cluster, observed) else Phase.RUNNING
 
 

@@ -26,6 +26,15 @@ def rolling(cluster: AmatersCluster, observed: Observation) -> bool:
     return was and not (observed.revision and all(pod.ready for pod in observed.pods))
 
 
+def starting(cluster: AmatersCluster, observed: Observation) -> bool:
+    """Whether a new cluster has formed and its first pods are merely not ready yet."""
+    before = next(
+        (one for one in cluster.status.conditions if one.type == ConditionType.RECONCILING), None
+    )
+    was = before is not None and before.status == "True" and before.reason == "Creating"
+    return was and _waits(observed) is not None and not pod_problems.all_of(cluster, observed)
+
+
 def restoring(cluster: AmatersCluster, uri: str) -> str:
     """Say how far loading the backup is, or what it waits for."""
     far = cluster.status.restore or RestoreStatus()
@@ -66,6 +75,16 @@ def _under_way(  # noqa: PLR0911 - a table
     if result.growing:
         text = f"Kubernetes has yet to grow the volumes of: {listed(result.growing)}"
         return Assessment("True", "VolumesGrow", text)
+    return _last_pods(cluster, result.observed)
+
+
+def _last_pods(cluster: AmatersCluster, observed: Observation) -> Assessment:
+    """Say whether a creation or a roll only waits for pods to be ready."""
+    last = _waits(observed)
+    if last is not None and starting(cluster, observed):
+        return Assessment("True", "Creating", str(last))
+    if last is not None and not observed.outdated() and rolling(cluster, observed):
+        return Assessment("True", "Rolling", str(last))
     return Assessment("False", "Reconciled", "nothing is left to do")
 
 

@@ -186,3 +186,32 @@ def test_it_arrives_whenever_the_operator_is_killed(replicas: int, after: bool) 
         done(driver, replicas)
         assert driver.most_down == 0, f"killed at change {position}"
         assert driver.deaths == 1
+
+
+def test_copies_that_a_roll_leaves_behind_are_gone_within_minutes() -> None:
+    """They once stayed for the whole quarantine: some rolls in three days filled the volumes."""
+    driver = made(3)
+    driver.world.edit(image="amaters:2")
+    done(driver)
+    for _ in range(40):
+        driver.once(20)
+
+    cluster = driver.world.cluster()
+    assert cluster.status.quarantine == []
+    assert [disk.aside for disk in driver.world.disks.values()] == [[]] * 3
+    assert len(driver.world.store.find(kinds.CLAIM, NAMESPACE, {})) == 3
+
+
+def test_a_member_that_a_person_removed_is_kept_for_its_whole_quarantine_beside_a_roll() -> None:
+    driver = made(4)
+    driver.world.edit(replicas=3)
+    driver.settled(within=300)
+    kept = {one.member: one.until for one in driver.world.cluster().status.quarantine}
+    driver.world.edit(image="amaters:2")
+    done(driver)
+    for _ in range(40):
+        driver.once(20)
+
+    left = {one.member: one.until for one in driver.world.cluster().status.quarantine}
+    assert kept
+    assert left == kept

@@ -21,10 +21,21 @@ from amaters_operator.decisions.storage.volumes import Claim, SetAsideData
 from amaters_operator.manifests import names
 
 
+DURING_SURGE = timedelta(minutes=10)
+"""How long data of members is kept that leave only to come back in a roll with one more member."""
+
+
 def period(cluster: AmatersCluster) -> timedelta | None:
-    """Return how long a removed member's volume is kept; None: until a person deletes it."""
+    """Return how long a removed member's volume is kept; None: until a person deletes it.
+
+    In a roll with one more member every member leaves once, and no number was a mistake: data kept
+    for longer would fill the volumes with a copy for each roll.
+    """
     storage = cluster.spec.storage
-    return None if storage.when_scaled == "Retain" else duration(storage.quarantine)
+    if storage.when_scaled == "Retain":
+        return None
+    kept = duration(storage.quarantine)
+    return min(DURING_SURGE, kept) if cluster.status.surge else kept
 
 
 def settled(observed: Observation, claim: Claim, kept_for: timedelta | None) -> Claim:

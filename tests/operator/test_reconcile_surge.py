@@ -214,4 +214,4 @@ def test_a_member_that_a_person_removed_is_kept_for_its_whole_quarantine_beside_
 
     left = {one.member: one.until for one in driver.world.cluster().status.quarantine}
     assert kept
-    assert left == kept
+    assert left.items() >= kept.items()

@@ -20,7 +20,6 @@ from amaters_operator.decisions.storage import volumes
 from amaters_operator.decisions.storage.volumes import Claim, SetAsideData
 from amaters_operator.manifests import names
 
-
 DURING_SURGE = timedelta(minutes=10)
 """How long data of members is kept that leave only to come back in a roll with one more member."""
 
@@ -63,7 +62,9 @@ def deletion(
     for claim in [] if keep else volumes.removable(observed, wanted):
         if not claim.member and not claim.aside:
             return DeleteClaim(claim.name, claim.uid, claim.ordinal, "it was never used")
-        if claim.until is not None and claim.until <= observed.now:
+        # What earlier members left in the volume keeps the time that it has.
+        ends = [claim.until, *(one.until for one in claim.aside if one.member != claim.member)]
+        if claim.until and all(end is not None and end <= observed.now for end in ends):
             why = f"its member was removed, and its quarantine ended {timestamp_text(claim.until)}"
             return DeleteClaim(claim.name, claim.uid, claim.ordinal, why)
     return next((over for one in wanted if (over := _discard(observed, one))), None)

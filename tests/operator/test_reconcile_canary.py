@@ -382,3 +382,40 @@ def test_it_arrives_whenever_the_operator_is_killed(sick: bool, after: bool) -> 
         assert set(images(driver)) == {end}, where
         assert driver.most_down <= 1, where
         assert driver.deaths == 1, where
+
+
+@pytest.mark.parametrize("hold", ["paused", "hibernate"])
+def test_a_refused_spec_stays_refused_while_the_cluster_is_held(driver: Driver, hold: str) -> None:
+    driver.world.sick_images["amaters:bad"] = UNREADY
+    driver.world.edit(image="amaters:bad")
+    driver.until(refused)
+    driver.passes(20)
+
+    driver.world.edit(**{hold: True})
+    driver.passes(20)
+    driver.world.edit(**{hold: False})
+
+    for _ in range(40):
+        driver.once()
+        assert "amaters:bad" not in images(driver)
+    assert refused(driver.world.cluster())
+
+
+@pytest.mark.parametrize("stage", ["placing", "baking"])
+def test_a_canary_goes_on_after_the_cluster_has_slept(driver: Driver, stage: str) -> None:
+    driver.world.edit(image="amaters:2")
+    baking = stage == "baking"
+    driver.until(
+        lambda one: bool(one.status.canary.baking_since if baking else one.status.canary.trying)
+    )
+
+    driver.world.edit(hibernate=True)
+    driver.until(lambda one: one.status.phase == "Hibernated")
+    driver.passes(60)
+    driver.world.edit(hibernate=False)
+
+    cluster = driver.until(lambda one: one.status.canary.baking_since is not None)
+    assert images(driver).count("amaters:2") == 1
+    assert driver.world.now - cluster.status.canary.baking_since < timedelta(seconds=10)
+    driver.settled()
+    assert set(images(driver)) == {"amaters:2"}

@@ -215,3 +215,17 @@ def test_a_member_that_a_person_removed_is_kept_for_its_whole_quarantine_beside_
     left = {one.member: one.until for one in driver.world.cluster().status.quarantine}
     assert kept
     assert left.items() >= kept.items()
+
+
+@pytest.mark.parametrize("hold", ["paused", "hibernate"])
+def test_a_cluster_that_is_held_keeps_its_extra_pod(hold: str) -> None:
+    driver = made(3)
+    driver.world.edit(image="amaters:2")
+    driver.until(lambda one: one.status.replicas == 4 and len(driver.world.voters) == 4)
+
+    driver.world.edit(**{hold: True})
+    driver.passes(20)
+
+    assert driver.world.cluster().status.surge == "orders-3"
+    driver.world.edit(**{hold: False})
+    done(driver)

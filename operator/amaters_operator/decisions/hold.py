@@ -19,14 +19,16 @@ HIBERNATING = "Hibernating"
 
 
 def held(cluster: AmatersCluster, observed: Observation, decision: Decision) -> Decision:
-    """Return the decision that is left of this one."""
+    """Return the decision that is left of this one; what the status remembers of a roll stays."""
+    if not cluster.spec.paused and not cluster.spec.hibernate:
+        return decision
+    step: Wait | None = _stopping(observed)
     if cluster.spec.paused:
         would = "" if decision.step is None else f". Without it, the next step is: {decision.step}"
-        wait = Wait(f"spec.paused is set: nothing is changed{would}", PAUSED)
-        return Decision(wait, consent=decision.consent)
-    if cluster.spec.hibernate:
-        return Decision(_stopping(observed), consent=decision.consent)
-    return decision
+        step = Wait(f"spec.paused is set: nothing is changed{would}", PAUSED)
+    return Decision(
+        step, consent=decision.consent, canary=decision.canary, surge=cluster.status.surge
+    )
 
 
 def _stopping(observed: Observation) -> Wait | None:

@@ -37,6 +37,10 @@ def judge(cluster: AmatersCluster, observed: Observation, wanted: Wanted | None)
         at = stage(cluster, wanted.fingerprint, formed=wanted.formed)
     if wanted is None or cluster.spec.paused or cluster.spec.hibernate:
         return Trial(at, cluster.status.canary, observed)
+    if cluster.spec.hibernate:
+        # No pod proves anything now: all come back on the last good revision, and one begins anew.
+        tried = at in (Stage.PLACING, Stage.BAKING)
+        return Trial(at, CanaryStatus(good=good) if tried else cluster.status.canary, observed)
     if cluster.spec.upgrade.canary is not None:
         observed = observed.rolled_to(wanted.fingerprint)
     if at is Stage.FREE or good is None:

@@ -93,9 +93,8 @@ def test_a_report_from_before_the_growth_does_not_count_again() -> None:
 
 def test_the_status_remembers_and_a_persons_larger_size_ends_that() -> None:
     grown = {"size": "15Gi", "since": "2026-01-01T00:00:00Z", "because": "x"}
-    remembered = growth.filling(
-        cluster(auto=None, autoGrow=grown), NOTHING, [claim(0)], [used(0, 1)]
-    )
+    volumes = [claim(0, "15Gi", "15Gi"), claim(1)]
+    remembered = growth.filling(cluster(auto=None, autoGrow=grown), NOTHING, volumes, [used(0, 1)])
     larger = growth.filling(cluster(size="20Gi", autoGrow=grown), NOTHING, [claim(0)], [])
 
     assert (remembered.size, remembered.growing) == ("15Gi", True)

@@ -312,3 +312,17 @@ def test_without_a_status_the_pods_of_all_claims_run(existing: int | None) -> No
 
     assert scale.pod_count(ClusterStatus(), existing, 1, claims) == 3
     assert scale.pod_count(ClusterStatus(pods=1), existing, 1, claims) == 1
+
+
+def test_without_a_leader_the_pods_of_all_volumes_in_use_run() -> None:
+    alone = {0: Node(1, State.CANDIDATE, cluster_id="c")}
+    observed = Observation(now=NOW, nodes=alone, replicas=1, revision="r")
+    used = [Claim(f"data-orders-{at}", at, f"uid-{at}", mark=f"c/{at + 1}") for at in range(3)]
+    removed = Claim("data-orders-3", 3, "uid-3", mark="c/4", since=NOW)
+    foreign = Claim("data-orders-4", 4, "uid-4", mark="other/5")
+
+    step = scale.unfinished(3, observed, [*used, removed, foreign])
+
+    assert isinstance(step, SetReplicas)
+    assert step.replicas == 3
+    assert "data-orders-2 holds the disk of member 3" in step.because

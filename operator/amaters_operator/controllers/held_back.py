@@ -77,6 +77,13 @@ def tables(text: str) -> Sections | None:
     return found if is_tables else None
 
 
+def _is_template(found: Sections | None) -> bool:
+    """Whether pods can be made of it: a status can be edited."""
+    notes = ((found or {}).get("metadata") or {}).get("annotations")
+    containers = ((found or {}).get("spec") or {}).get("containers")
+    return isinstance(notes, dict) and names.RESTART_ANNOTATION in notes and bool(containers)
+
+
 async def with_good(
     kube: KubeApi, cluster: AmatersCluster, existing: Manifest | None
 ) -> AmatersCluster:
@@ -89,7 +96,7 @@ async def with_good(
     if cluster.spec.upgrade.canary is None or record is None or record.good is None:
         return cluster
     good = record.good
-    if tables(good.template) and tables(good.settings):
+    if _is_template(tables(good.template)) and tables(good.settings):
         return cluster
     held = {"template": "", "settings": ""}
     if existing is not None and good.revision == _revision(existing):

@@ -111,7 +111,7 @@ def _next(
     extra = surge.of(cluster, trial, consented)
     wanted, roll = extra.wanted, extra.roll(consented)
     lost = replacement.next_step(cluster, observed, claims)
-    started = asked.gate(lost or scale.unfinished(wanted, observed))
+    started = asked.gate(lost or scale.unfinished(wanted, observed, claims))
     change = scale.next_change(wanted, observed, claims=claims, keep_claims=keep_claims)
     change = asked.gate(extra.scaling(change))
     scaling = started or change

@@ -28,12 +28,14 @@ QUARANTINE_LABEL = f"{GROUP}/quarantine"
 """On the volume claim of a removed member, until it is deleted."""
 SINCE_ANNOTATION = f"{GROUP}/quarantined-at"
 UNTIL_ANNOTATION = f"{GROUP}/quarantined-until"
+FORMER_MEMBER_ANNOTATION = f"{GROUP}/quarantined-member"
+"""On a volume claim: the removed member whose quarantine these times are."""
 UNDELETE_ANNOTATION = f"{GROUP}/undelete"
 """On a volume claim, by a person: nothing in its volume is deleted."""
 SET_ASIDE_ANNOTATION = f"{GROUP}/set-aside"
 """On a volume claim: `MEMBER=SINCE/UNTIL` of each removed member with data in the volume."""
 
-_ORDINAL = re.compile(r"-(\d+)$")
+_ORDINAL = re.compile(r"-([0-9]{1,9})$")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 

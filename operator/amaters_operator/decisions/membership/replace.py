@@ -33,6 +33,8 @@ _WITHOUT_CLAIM: Final = ("is being deleted", "not found")
 
 def absences(cluster: AmatersCluster, observed: Observation) -> list[AbsentMember]:
     """Return the members that the leader has no contact with; as known before without a leader."""
+    if cluster.spec.hibernate:
+        return []  # Who sleeps is not away.
     before = {one.member: one for one in cluster.status.absent}
     if observed.leader() is None:
         return list(before.values())

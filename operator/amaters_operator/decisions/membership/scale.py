@@ -46,14 +46,16 @@ HIGHEST_ORDINAL = 8
 _JOINS = frozenset({State.WAITING, State.DISK_LOST})
 
 
-def unfinished(wanted: int, observed: Observation) -> ScaleStep | None:
+def unfinished(
+    wanted: int, observed: Observation, claims: Sequence[Claim] = ()
+) -> ScaleStep | None:
     """Return the next step of a change that has started or is forced, or None.
 
     That is a lost disk, a learner, a pod that belongs to no member. It precedes rolls and new
     changes. `next_change` removes what is no longer desired.
     """
     if observed.members is None or observed.replicas is None:
-        return None
+        return _without_majority(observed, claims)
     kept = min(wanted, observed.replicas)
     return (
         _without_pod(observed)
@@ -73,12 +75,12 @@ def pod_count(
     AmatersCluster created again over existing volumes. Then every member that is known, or that
     may have its disk in a claim, needs its pod, whatever number the StatefulSet (`existing`) has.
     """
-    if status.pods:
-        return status.pods
+    if status.pods > 0:
+        return min(status.pods, HIGHEST_ORDINAL + 1)
     ordinals = [names.ordinal(one.pod) for one in status.members if one.id]
-    kept = [one.ordinal for one in claims if not one.terminating and one.since is None]
-    ordinals += [one for one in kept if one <= HIGHEST_ORDINAL]
-    return max([existing or 0, *(one + 1 for one in ordinals)]) or initial
+    ordinals += [one.ordinal for one in claims if not one.terminating and one.since is None]
+    kept = [one + 1 for one in ordinals if one <= HIGHEST_ORDINAL]
+    return max([existing or 0, *kept]) or initial
 
 
 def next_change(
@@ -178,6 +180,18 @@ def _without_pod(observed: Observation) -> ScaleStep | None:
     if observed.replicas is None or needed <= observed.replicas:
         return None
     return SetReplicas(needed, f"pod {needed - 1} belongs to a member and has to run")
+
+
+def _without_majority(observed: Observation, claims: Sequence[Claim]) -> SetReplicas | None:
+    """Run the pods of all volumes in use, while too few run for a leader that lists the members."""
+    ours = {node.cluster_id for node in observed.nodes.values() if node.cluster_id}
+    used = [one for one in claims if one.member and one.since is None and not one.terminating]
+    used = [one for one in used if one.mark.rpartition("/")[0] in ours]
+    needed = max((one.ordinal for one in used if one.ordinal <= HIGHEST_ORDINAL), default=-1) + 1
+    if observed.replicas is None or needed <= observed.replicas:
+        return None
+    why = f"no member leads, and {used[-1].name} holds the disk of member {used[-1].member}"
+    return SetReplicas(needed, why)
 
 
 def _lost_disk(observed: Observation) -> ScaleStep | None:

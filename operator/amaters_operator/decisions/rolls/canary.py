@@ -35,7 +35,7 @@ def judge(cluster: AmatersCluster, observed: Observation, wanted: Wanted | None)
     at, good = Stage.FREE, record.good
     if wanted is not None:
         at = stage(cluster, wanted.fingerprint, formed=wanted.formed)
-    if wanted is None or cluster.spec.paused or cluster.spec.hibernate:
+    if wanted is None or cluster.spec.paused:
         return Trial(at, cluster.status.canary, observed)
     if cluster.spec.hibernate:
         # No pod proves anything now: all come back on the last good revision, and one begins anew.

@@ -62,7 +62,7 @@ def filling(
     shared = [one for one in low if (it := by_claim.get(one.name)) and usage.is_shared(one, it)]
     growing = any(_grows(one, size) for one in used)
     refuses = {one.writes for one in reports}
-    grown = cluster.status.auto_grow
+    grown = _recorded(cluster, used)
     limit = auto is not None and amount(size) >= amount(auto.max)
     may = auto is not None and not growing and not limit and not cluster.spec.paused
     if auto is not None and may and len(shared) < len(low):
@@ -86,13 +86,26 @@ def filling(
 
 
 def _size(cluster: AmatersCluster, used: Sequence[Claim]) -> str:
-    """Return the largest size that was decided: a crash may have left it in one claim only."""
-    decided = [cluster.spec.storage.size]
-    if cluster.status.auto_grow is not None:
-        decided.append(cluster.status.auto_grow.size)
-    if cluster.spec.storage.auto_grow is not None:
-        decided += [one.size for one in used]
+    """Return the largest size that was decided: a crash may have left it in one claim only.
+
+    A volume beyond `max` is of a person, who has not asked for the others to grow.
+    """
+    spec, decided = cluster.spec.storage, [cluster.spec.storage.size]
+    if (recorded := _recorded(cluster, used)) is not None:
+        decided.append(recorded.size)
+    if spec.auto_grow is not None:
+        decided += [one.size for one in used if amount(one.size) <= amount(spec.auto_grow.max)]
     return max(decided, key=amount)
+
+
+def _recorded(cluster: AmatersCluster, used: Sequence[Claim]) -> AutoGrowStatus | None:
+    """Return how far the volumes have grown, unless no decision of ours can have led there."""
+    found, auto = cluster.status.auto_grow, cluster.spec.storage.auto_grow
+    if found is None or not volumes.is_amount(found.size):
+        return None
+    reached = [amount(one.size) for one in used]
+    allowed = [] if auto is None else [amount(auto.max)]
+    return found if amount(found.size) <= max([*reached, *allowed], default=0) else None
 
 
 def _grows(claim: Claim, size: str) -> bool:

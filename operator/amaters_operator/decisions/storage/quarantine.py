@@ -42,6 +42,8 @@ def settled(observed: Observation, claim: Claim, kept_for: timedelta | None) -> 
     marked = replace(claim, mark=volumes.mark(observed, claim))
     if observed.leader() is None or not observed.cluster_id or observed.replicas is None:
         return marked
+    if marked.mark != claim.mark:
+        marked = replace(marked, since=None, until=None)
     since = (marked.since or observed.now) if of_removed(observed, marked) else None
     keeps = claim.undelete or kept_for is None
     until = None if since is None or keeps else marked.until or observed.now + _or_none(kept_for)

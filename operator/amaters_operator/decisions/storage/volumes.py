@@ -4,6 +4,7 @@ A claim carries the mark of the member whose disk it is. Only that mark allows t
 delete it, after the removal of this member was committed, and never a pod's number alone.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,13 @@ from decimal import Decimal
 
 from amaters_operator.decisions.observation import Observation, State
 
-_UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_UNITS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_QUANTITY = re.compile(
+    "([+-]?(?:[0-9]{1,30}[.]?[0-9]{0,30}|[.][0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?)"
+    "([KMGTPE]i|[numkMGTPE])?"
+)
+_MEMBER = re.compile("[0-9]{1,18}")
 _EMPTY = frozenset({State.WAITING, State.DISK_LOST})
 """States of a node whose disk belongs to no member yet."""
 
@@ -57,23 +63,27 @@ class Claim:
     @property
     def member(self) -> int:
         """Return the member whose disk it is; 0 for none, or when that is not known."""
-        number = self.mark.rpartition("/")[2]
-        return int(number) if number.isdigit() else 0
+        return member_id(self.mark.rpartition("/")[2])
+
+
+def member_id(text: str) -> int:
+    """Return the member that the text names; 0 for a text that can name none."""
+    return int(text) if _MEMBER.fullmatch(text) else 0
 
 
 def amount(quantity: str) -> Decimal:
     """Return a Kubernetes quantity as a number; ValueError for anything else."""
-    text = quantity.strip()
-    for unit, power in _BINARY.items():
-        if text.endswith(unit):
-            return Decimal(text.removesuffix(unit)) * Decimal(1024) ** power
-    if text.endswith("m"):
-        return Decimal(text.removesuffix("m")) / 1000
-    unit = text[-1:] if text[-1:] in _UNITS else ""
-    try:
-        return Decimal(text.removesuffix(unit)) * Decimal(10) ** _UNITS[unit]
-    except ArithmeticError as error:
-        raise ValueError(f"{quantity!r} is not a quantity: write for example 10Gi") from error
+    found = _QUANTITY.fullmatch(quantity.strip())
+    if found is None:
+        raise ValueError(f"{quantity!r} is not a quantity: write for example 10Gi")
+    number, unit = found.group(1), found.group(2) or ""
+    factor = Decimal(1024) ** _BINARY[unit] if unit in _BINARY else Decimal(10) ** _UNITS[unit]
+    return Decimal(number) * factor
+
+
+def is_amount(text: str) -> bool:
+    """Whether the text is a Kubernetes quantity."""
+    return _QUANTITY.fullmatch(text.strip()) is not None
 
 
 def too_small(wanted: str, requested: Mapping[str, str]) -> list[str]:
@@ -100,7 +110,13 @@ def growing(claims: Iterable[Claim], size: str) -> tuple[str, ...]:
 def mark(observed: Observation, claim: Claim) -> str:
     """Return the mark that the claim should carry: its present one unless more is known."""
     node, member = observed.nodes.get(claim.ordinal), observed.member(claim.ordinal)
-    if node is None or not observed.cluster_id:
+    if not observed.cluster_id:
+        return claim.mark
+    away = node is None or (member is not None and node.id == member.id)
+    if member is not None and member.started and away and of_no_member(observed, claim):
+        # No mark of another member takes from a member that is away what may be its disk.
+        return f"{observed.cluster_id}/{member.id}"
+    if node is None:
         return claim.mark
     if member is not None and observed.participates(member):
         return f"{observed.cluster_id}/{member.id}"

@@ -327,6 +327,28 @@ def test_what_a_person_removes_of_the_secrets_description_returns(driver: Driver
     assert secret(driver)["mine"] == "1"
 
 
+def test_a_copied_key_is_its_first_users_and_the_rest_goes_on(driver: Driver) -> None:
+    """Nodes refuse a whole file in which one key occurs twice."""
+    apply(driver, access("reports", user={"name": "reporter"}))
+    in_force(driver, "reports")
+    driver.world.step(5)
+    apply(driver, access("another", user={"name": "other"}))
+    in_force(driver, "another")
+    key = secret(driver)["api-key"]
+    copy = driver.world.store.entries[kinds.SECRET, "shop", "another-login"]
+    for manifest in (copy.own, *copy.applied.values()):
+        manifest.get("data", {})["api-key"] = base64.b64encode(key.encode()).decode()
+    driver.passes(3)
+
+    assert reason(driver, "another") == "KeyTaken"
+    assert "kubectl delete secret another-login" in message(driver, "another")
+    assert hashes(driver) == [digest_of(key)]
+    in_force(driver, "reports")
+    driver.world.store.delete(kinds.SECRET, "shop", "another-login")
+    in_force(driver, "reports", "another")
+    assert len(set(hashes(driver))) == 2
+
+
 def test_a_foreign_secret_is_never_taken_over(driver: Driver) -> None:
     foreign = {
         "apiVersion": "v1",

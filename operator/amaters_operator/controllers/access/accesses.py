@@ -7,8 +7,8 @@ in their Secrets alone: into no status, no event, no log and no other object.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -87,7 +87,7 @@ class Accesses:
             async with gate:
                 return await self._user(access, write=write)
 
-        return Found((*invalid, *await asyncio.gather(*map(outcome, read))))
+        return Found((*invalid, *_distinct(await asyncio.gather(*map(outcome, read)))))
 
     async def report(self, found: Found, behind: str) -> timedelta:
         """Write the statuses that say anything new; return when another pass is due at the latest.
@@ -203,6 +203,26 @@ class Accesses:
     ) -> None:
         if self.reporter is not None:
             await self.reporter.event(access, reason, note, kind=kind)
+
+
+def _distinct(found: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Refuse a copied key to the younger object: nodes refuse a whole file with one key twice."""
+    owners: dict[str, str] = {}
+    for one in sorted(found, key=lambda each: admission.age(each.access)):
+        digests = set() if one.grant is None else {key.digest for key in one.grant.keys}
+        if taken := sorted(digests & owners.keys()):
+            yield replace(one, grant=None, refusal=_copied(one.access, owners[taken[0]]))
+            continue
+        owners |= dict.fromkeys(digests, one.access.name)
+        yield one
+
+
+def _copied(access: AmatersAccess, older: str) -> Refusal:
+    text = (
+        f"Secret {access.secret_name} holds a key of the older AmatersAccess {older}, and a key is "
+        f"of one user: `kubectl delete secret {access.secret_name}`, and another key is made"
+    )
+    return Refusal("KeyTaken", text)
 
 
 def _dumped(status: AccessStatus) -> Manifest:

@@ -40,7 +40,7 @@ def admission(
     found: dict[str, Refusal | None] = {}
     users: dict[str, str] = {}
     room = MOST_BYTES - base_bytes
-    for one in sorted(accesses, key=_age):
+    for one in sorted(accesses, key=age):
         size = _bytes(one)
         refusal = _refusal(cluster, one) or _taken(one, users) or _beyond(one, users, size, room)
         found[one.name] = refusal
@@ -51,7 +51,8 @@ def admission(
     return found
 
 
-def _age(access: AmatersAccess) -> tuple[datetime, str]:
+def age(access: AmatersAccess) -> tuple[datetime, str]:
+    """Sort key: older objects come first."""
     return access.metadata.creation_timestamp or _NEVER, access.name
 
 

@@ -250,3 +250,17 @@ def test_a_long_line_is_masked_in_time():
 
 def test_the_mask_says_nothing_of_the_length():
     assert Redaction().value({"password": "a" * 100}) == {"password": MASK}
+
+
+def test_the_value_of_an_option_is_masked_and_so_is_json_in_a_text():
+    template = {"args": ["--password", "hunter2", "--log-level", "info"]}
+    template["env"] = [{"name": "DB_PASSWORD", "value": "hunter2"}]
+
+    masked = Redaction().value({"status": {"template": json.dumps(template)}})
+
+    assert "hunter2" not in masked["status"]["template"]
+    assert json.loads(masked["status"]["template"])["args"][2:] == ["--log-level", "info"]
+
+
+def test_a_key_of_ours_is_masked_however_it_looks():
+    assert "aaaa" not in Redaction().text(f"login with amk_{'a' * 43} refused")

@@ -5,8 +5,9 @@ environment variables, configuration, annotations, addresses, and what programs 
 too much rather than too little.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 MASK: Final = "***"
@@ -30,6 +31,7 @@ _PAIR: Final = re.compile(
     r"(?P<value>\\?\"(?:[^\"\\]|\\[^\"])*\\?\"|'[^']*'|[^\s,;&}\]\"']+)",
     re.IGNORECASE,
 )
+_OPTION: Final = re.compile(r"--?[A-Za-z][\w-]{1,63}")
 _PLAIN: Final = re.compile(r"(?:true|false|null|none|-?\d{1,10}(?:\.\d+)?[smh]?)", re.IGNORECASE)
 _BLOB: Final = re.compile(r"(?<![\w+/-])[A-Za-z0-9_+/-]{32,}={0,2}")
 _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
@@ -41,6 +43,7 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     ),
     (re.compile(r"\b(Bearer|Basic|Negotiate)\s+[\w.~+/=-]{4,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(?<=\w://)[^/\s@\"']+@"), f"{MASK}@"),
+    (re.compile(r"(?<![\w-])amk_[\w-]{20,}"), MASK),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"), MASK),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
 )
@@ -66,14 +69,22 @@ class Redaction:
             case dict():
                 return self._fields(source)
             case list():
-                return [self.value(one, name) for one in source]
+                return list(self._elements(source, name))
             case str():
                 if _holds_secret(name) and source and not _PLAIN.fullmatch(source):
                     self.count += 1
                     return MASK
-                return self.text(source)
+                inner = _structure(source)
+                return self.text(source) if inner is None else json.dumps(self.value(inner))
             case _:
                 return source
+
+    def _elements(self, source: list[Any], name: str) -> Iterator[Any]:
+        """Yield the elements; what follows an option such as --password is its value."""
+        option = ""
+        for one in source:
+            yield self.value(one, option or name)
+            option = one.lstrip("-") if isinstance(one, str) and _OPTION.fullmatch(one) else ""
 
     def _fields(self, source: dict[str, Any]) -> dict[str, Any]:
         named = source.get("name")
@@ -92,6 +103,17 @@ class Redaction:
             return after
 
         return masked
+
+
+def _structure(source: str) -> dict[str, Any] | list[Any] | None:
+    """Return the JSON in a text, such as a pod template in an annotation; None without any."""
+    if not source.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        found = json.loads(source)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict | list) else None
 
 
 def _holds_secret(name: str) -> bool:

@@ -27,6 +27,14 @@ def test_the_help_of_every_command_shows_an_example(kube, name):
     assert kube.calls == []
 
 
+def test_the_list_of_commands_cuts_no_sentence(kube):
+    answer = kube.run("--help")
+
+    commands = answer.output.partition("Commands:")[2].splitlines()
+    assert len([line for line in commands if line.strip()]) == len(COMMANDS) - 1
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_a_healthy_cluster_is_0_and_an_unhealthy_one_is_3(kube, make):
     assert kube.run("status", "orders", "-n", "shop").exit_code == 0
 
@@ -531,6 +539,15 @@ def test_logs_of_all_members_are_one_log_by_time(kube, make):
     assert [line.split()[0][-1] for line in lines] == ["0", "1", "0", "1", "0"]
     assert lines[0] == "orders-0  10:00:00.100  info      raft.leader  term=7"
     assert 'disk.failed  reason="no space"' in lines[2]
+
+
+def test_logs_without_a_line_say_so(kube, make):
+    kube.set(make.orders(), objects={"pods": [make.pod(0)]}, logs={"orders-0": []})
+
+    answer = kube.run("logs", "orders", "--since", "10s")
+
+    assert answer.exit_code == 0
+    assert "no such line" in answer.stderr
 
 
 def test_logs_of_a_level_keep_the_traceback_of_their_line(kube, make):

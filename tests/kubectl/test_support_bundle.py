@@ -175,7 +175,7 @@ def test_what_may_not_be_read_is_named_and_stops_nothing(kube, make, tmp_path):
 
     readme = unpacked(target)["README.txt"]
     assert answer.exit_code == 0
-    assert "nodes: (Forbidden): nodes is forbidden" in readme
+    assert "nodes: nodes is forbidden" in readme
     assert "operator/logs/amaters.op-1.operator.log: " in readme
     assert "left out nodes" in answer.stderr
 

@@ -195,7 +195,7 @@ def _readme(cluster: ClusterView, bundle: Bundle) -> str:
     return (
         f"Support bundle of AmatersCluster {cluster.namespace}/{cluster.name}.\n\n"
         "Begin with status.txt and history.txt. No Secret was read. What looked like a password, a "
-        f"token or a key was masked {bundle.redaction.count} times. Names of objects, nodes and "
+        f"token or a key was masked, {bundle.redaction.count} in all. Names of objects, nodes and "
         "buckets, keys of records that were logged, and addresses are still in it: look through it "
         f"before you hand it on.\n\nMissing, and why:\n{missing}"
     )

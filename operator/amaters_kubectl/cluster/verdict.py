@@ -200,7 +200,8 @@ def _remedies(cluster: ClusterView, problems: tuple[Problem, ...], target: str) 
     yield Step("do what the lines marked ✗ say")
     if "Disk" in kinds:
         yield Step("raise spec.storage.size, or set spec.storage.autoGrow")
-    if kinds & {"Ready", "Degraded", "RolloutStuck", "Stalled"}:
+    unwell = not cluster.leader or not all(one.ready for one in cluster.members)
+    if unwell and kinds & {"Ready", "Degraded", "RolloutStuck", "Stalled"}:
         yield Step(f"{PROGRAM} logs {target} --level warning", "what the members say")
     yield Step(f"{PROGRAM} support-bundle {target}", "when you need help")
 

@@ -19,6 +19,7 @@ _ALL = "*"
 @click.command(
     "fence",
     cls=Documented,
+    short_help="Keep pods out of the Services and out of leadership.",
     examples=(
         "kubectl amaters fence orders orders-1 -n shop",
         "kubectl amaters fence orders --all --yes",

@@ -18,6 +18,7 @@ _STYLES = {"Warning": "warn", "Status": "strong"}
 @click.command(
     "history",
     cls=Documented,
+    short_help="Show events and changes of the status, by time.",
     examples=(
         "kubectl amaters history orders -n shop",
         "kubectl amaters history orders --since 2h --warnings",

@@ -18,6 +18,7 @@ from amaters_kubectl.waiting import follow
 @click.command(
     "pause",
     cls=Documented,
+    short_help="Let the operator only watch and report.",
     examples=("kubectl amaters pause orders -n shop",),
 )
 @calls.cluster_argument
@@ -52,6 +53,7 @@ def resume(call: Call, name: str | None) -> None:
 @click.command(
     "hibernate",
     cls=Documented,
+    short_help="Stop all pods and keep the volumes.",
     examples=("kubectl amaters hibernate orders -n shop --wait",),
 )
 @calls.cluster_argument
@@ -79,6 +81,7 @@ def hibernate(call: Call, name: str | None) -> None:
 @click.command(
     "wake",
     cls=Documented,
+    short_help="Start the pods of a hibernated cluster.",
     examples=("kubectl amaters wake orders -n shop --wait",),
 )
 @calls.cluster_argument

@@ -29,6 +29,7 @@ _COLORS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_
 @click.command(
     "logs",
     cls=Documented,
+    short_help="Show the logs of all members as one, by time.",
     examples=(
         "kubectl amaters logs orders -n shop --tail 50",
         "kubectl amaters logs orders -f --level warning",
@@ -79,8 +80,9 @@ def logs(
         _follow(call, chosen, arguments, least)
         return
     arguments += ["--previous"] if previous else []
-    for line in merged(_read(call, chosen, arguments)):
-        _write(call, line, chosen, least)
+    written = [_write(call, line, chosen, least) for line in merged(_read(call, chosen, arguments))]
+    if not any(written):
+        call.note(f"the logs of {', '.join(chosen)} have no such line")
 
 
 def _pods(call: Call, name: str, pods: Sequence[str]) -> list[str]:
@@ -123,14 +125,16 @@ def _follow(call: Call, pods: Sequence[str], arguments: Sequence[str], least: st
         follower.stop()
 
 
-def _write(call: Call, line: LogLine, pods: Sequence[str], least: str) -> None:
+def _write(call: Call, line: LogLine, pods: Sequence[str], least: str) -> bool:
+    """Write the line; return whether it is of a level that was asked for."""
     if not reaches(line.level, least):
-        return
+        return False
     if call.format:
         click.echo(json.dumps(_facts(line), ensure_ascii=False))
     else:
         for shown in log_line(line, pods):
             click.echo(shown)
+    return True
 
 
 def log_line(line: LogLine, pods: Sequence[str]) -> Iterator[Styled]:

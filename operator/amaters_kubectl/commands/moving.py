@@ -19,6 +19,7 @@ from amaters_kubectl.waiting import follow
 @click.command(
     "transfer",
     cls=Documented,
+    short_help="Transfer leadership to a pod.",
     examples=(
         "kubectl amaters transfer orders orders-2 -n shop --wait",
         "kubectl amaters transfer orders --yes",
@@ -84,6 +85,7 @@ def _target(cluster: ClusterView, pod: str | None) -> str:
 @click.command(
     "restart",
     cls=Documented,
+    short_help="Replace every pod, one at a time.",
     examples=("kubectl amaters restart orders -n shop --wait",),
 )
 @calls.cluster_argument

@@ -17,6 +17,7 @@ from amaters_kubectl.waiting import follow
 @click.command(
     "plan",
     cls=Documented,
+    short_help="Show what the operator would disrupt next, and why.",
     examples=("kubectl amaters plan orders -n shop",),
 )
 @calls.cluster_argument

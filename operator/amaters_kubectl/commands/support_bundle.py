@@ -15,6 +15,7 @@ from amaters_kubectl.waiting import ProgressLine
 @click.command(
     "support-bundle",
     cls=Documented,
+    short_help="Collect objects, events and logs into one archive.",
     examples=(
         "kubectl amaters support-bundle orders -n shop",
         "kubectl amaters support-bundle orders --file /tmp/orders.tar.gz --tail 20000",
@@ -59,7 +60,7 @@ def support_bundle(call: Call, name: str | None, *, target: Path | None, tail: i
         call.note(f"left out {one}")
     call.done(
         f"wrote {target}: {len(bundle.files)} files, {size / 1024:.0f} KiB, "
-        f"{bundle.redaction.count} values masked. Look through it before you hand it on",
+        f"masked: {bundle.redaction.count}. Look through it before you hand it on",
         file=str(target),
         files=sorted(bundle.files),
         masked=bundle.redaction.count,

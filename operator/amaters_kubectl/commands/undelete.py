@@ -17,6 +17,7 @@ from amaters_kubectl.waiting import follow
 @click.command(
     "undelete",
     cls=Documented,
+    short_help="Keep the volume of a removed member.",
     examples=(
         "kubectl amaters undelete orders -n shop",
         "kubectl amaters undelete orders data-orders-4 -n shop --wait",

@@ -28,7 +28,12 @@ class Versions:
     """What could not be read, and why."""
 
 
-@click.command("version", cls=Documented, examples=("kubectl amaters version",))
+@click.command(
+    "version",
+    cls=Documented,
+    short_help="Show the versions of plugin, operators and CRDs.",
+    examples=("kubectl amaters version",),
+)
 @click.option("--client", is_flag=True, help="Of the plugin alone; asks no API server.")
 @calls.connection
 @calls.formats

@@ -125,13 +125,18 @@ def cluster(operator: Kubectl) -> Iterator[Callable[..., Cluster]]:
 
 
 @pytest.fixture
-def workload(operator: Kubectl) -> Callable[..., Workload]:
+def workload(operator: Kubectl) -> Iterator[Callable[..., Workload]]:
     """Make workloads: `workload("demo")` writes to and reads from the cluster of that name."""
+    made: list[Workload] = []
 
     def make(cluster: str, *, tls_secret: str = "") -> Workload:
-        return Workload(operator, cluster, tls_secret)
+        one = Workload(operator, cluster, tls_secret)
+        made.append(one)
+        return one
 
-    return make
+    yield make
+    for one in made:
+        operator("delete", "pod", one.name, "--ignore-not-found", "--wait=false")
 
 
 def run_testbed(*arguments: str) -> str:

@@ -128,4 +128,3 @@ def test_bad_luck_loses_nothing_and_is_told_what_to_do(cluster, workload, kubect
         for node in kubectl.get("nodes")["items"]:
             kubectl("uncordon", node["metadata"]["name"])
         kubectl("delete", "secret", f"{name}-tls", f"{name}-client", "--ignore-not-found")
-        kubectl("delete", "pod", client.name, "--ignore-not-found", "--wait=false")

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 FIRST = int(os.environ.get("AMATERS_E2E_SEED", "1"))
 SEEDS = range(FIRST, FIRST + int(os.environ.get("AMATERS_E2E_SEEDS", "20")))
-EDITS = 6
+EDITS = 8
 PAUSE = 4.0
 """Most seconds between two edits."""
 CORRECTED = 300

@@ -20,14 +20,19 @@ pytestmark = [
 ]
 
 SMALL = {"className": "local-small", "size": "200Mi"}
-WRITE = """
+CAPACITY = "256Mi"
+"""Of the volumes of that class."""
+CALL = """
 import asyncio, sys
 from amaters import AmatersClient, AmatersError
 
 async def main():
     async with await AmatersClient.connect(["127.0.0.1:7878"]) as db:
         try:
-            await db.set("default", sys.argv[1], b"x" * 1000)
+            if sys.argv[1] == "set":
+                await db.set("default", sys.argv[2], b"x" * 1000)
+            else:
+                print(len(await db.get("default", sys.argv[2]) or b""))
         except AmatersError as refused:
             print(refused.server_code or refused.code)
 
@@ -35,16 +40,15 @@ asyncio.run(main())
 """
 
 
+def called(cluster, what: str, key: str, pod: str = "") -> str:
+    """Call as an application does; return what it got, or the server's code of the failure."""
+    inside = pod or f"{cluster.name}-0"
+    return cluster.kubectl("exec", inside, "--", "python", "-c", CALL, what, key).strip()
+
+
 def written(cluster, key: str) -> str:
-    """Write as an application does; return the server's code of what kept that from happening."""
-    pod = f"{cluster.name}-0"
-    return cluster.kubectl("exec", pod, "--", "python", "-c", WRITE, key).strip()
-
-
-def largest(cluster) -> int:
-    """Return the mebibytes of the largest volume: an earlier test may have grown it."""
-    claims = cluster.kubectl.items("pvc", f"app.kubernetes.io/instance={cluster.name}")
-    return max(growing.amount(one["status"]["capacity"]["storage"]) >> 20 for one in claims)
+    """Write; return the server's code of what kept that from happening, empty when nothing did."""
+    return called(cluster, "set", key)
 
 
 def until_refused(cluster) -> None:
@@ -57,86 +61,92 @@ def until_refused(cluster) -> None:
     )
 
 
+def restarts(cluster) -> list[int]:
+    return [pod["status"]["containerStatuses"][0]["restartCount"] for pod in cluster.pods.values()]
+
+
 @pytest.fixture
-def filled(cluster):
-    """Three small volumes that are full; `free` empties them."""
+def growable():
+    with growing.growable(Bed(places()).kube, SMALL["className"], CAPACITY) as resizer:
+        yield resizer
+
+
+@contextlib.contextmanager
+def full_disks(cluster):
+    """Fill the three volumes of a new cluster; yields it, and what empties them again."""
     full = cluster("full", replicas=3, storage=SMALL)
     full.until_ready(3)
     for number in range(20):
         assert written(full, f"key-{number}") == ""
-    kube = Bed(places()).kube
-    folders = [
-        faults.volume_folder(kube, f"data-full-{number}", namespace=full.kubectl.namespace)
-        for number in range(3)
-    ]
+    kube, namespace = Bed(places()).kube, full.kubectl.namespace
     with contextlib.ExitStack() as disks:
-        for folder in folders:
+        for number in range(3):
+            folder = faults.volume_folder(kube, f"data-full-{number}", namespace=namespace)
             disks.enter_context(faults.full_disk(folder))
         yield full, disks.close
 
 
-def test_a_full_disk_reads_and_refuses_and_writes_again_once_it_is_freed(filled):
-    full, free = filled
-    start = time.monotonic()
-    until_refused(full)
-    with pytest.raises(CommandError) as refused:
-        full.cli("set", "more", "x")
-    print(f"\n{refused.value}")
-    condition = eventually(
-        "the disk is told",
-        lambda: f if (f := full.condition("DiskPressure")).get("status") == "True" else None,
-        within=90,
-        explain=full.describe,
-    )
-    print(f"after {time.monotonic() - start:.1f} s {condition['reason']}: {condition['message']}")
-    assert condition["reason"] in {"WritesRefused", "DiskFull"}
-    for pod in full.pods:
-        assert "x" * 1000 in full.cli("get", "key-19", pod=pod)
+def test_a_full_disk_reads_and_refuses_and_writes_again_once_it_is_freed(cluster):
+    with full_disks(cluster) as (full, free):
+        start = time.monotonic()
+        until_refused(full)
+        with pytest.raises(CommandError) as refused:
+            full.cli("set", "more", "x")
+        print(f"\n{refused.value}")
+        condition = eventually(
+            "the disk is told",
+            lambda: f if (f := full.condition("DiskPressure")).get("status") == "True" else None,
+            within=90,
+            explain=full.describe,
+        )
+        print(f"after {time.monotonic() - start:.1f} s {condition['reason']}: "
+              f"{condition['message']}")  # fmt: skip
+        assert condition["reason"] in {"WritesRefused", "DiskFull"}
+        for pod in full.pods:
+            assert called(full, "get", "key-19", pod) == "1000"
 
-    full.patch(storage={**SMALL, "size": "300Mi"})
-    said = eventually(
-        "the class that cannot grow is named",
-        lambda: (
-            f if (f := full.condition("DiskPressure")).get("reason") == "VolumeNotGrown" else None
-        ),
-        within=60,
-        explain=full.describe,
-    )
-    print(f"{said['reason']}: {said['message']}")
+        full.patch(storage={**SMALL, "size": "300Mi"})
+        said = eventually(
+            "the class that cannot grow is named",
+            lambda: f if (f := full.condition("DiskPressure")).get("reason") == "VolumeNotGrown"
+            else None,
+            within=60,
+            explain=full.describe,
+        )  # fmt: skip
+        print(f"{said['reason']}: {said['message']}")
 
-    free()
-    start = time.monotonic()
-    eventually("writes resume", lambda: not written(full, "again"), within=60)
-    print(f"writes resume {time.monotonic() - start:.1f} s after the disks are free")
-    eventually("ready", lambda: len(full.ready_pods) == 3, within=60, explain=full.describe)
-    restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in full.pods.values()]
-    assert restarts == [0, 0, 0]
+        free()
+        start = time.monotonic()
+        eventually("writes resume", lambda: written(full, "again") == "", within=60)
+        print(f"writes resume {time.monotonic() - start:.1f} s after the disks are free")
+        eventually("ready", lambda: len(full.ready_pods) == 3, within=60, explain=full.describe)
+        assert restarts(full) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("by", ["spec", "itself"])
-def test_a_full_disk_grows_and_writes_resume(filled, by):
-    full, _ = filled
-    until_refused(full)
-    start = time.monotonic()
-
-    with growing.growable(Bed(places()).kube, "local-small", full.kubectl.namespace) as grown:
+def test_a_full_disk_grows_and_writes_resume(growable, cluster, by):
+    with full_disks(cluster) as (full, _):
+        until_refused(full)
+        start = time.monotonic()
         if by == "spec":
-            full.patch(storage={**SMALL, "size": f"{largest(full) + 300}Mi"})
+            full.patch(storage={**SMALL, "size": "600Mi"})
         else:
-            full.patch(storage={**SMALL, "autoGrow": {"below": "20%", "by": "100%", "max": "4Gi"}})
-        eventually(
-            "writes resume", lambda: not written(full, "again"), within=120, explain=full.describe
-        )
-        print(
-            f"grown by {by}: {sorted(grown)}; writes resume after {time.monotonic() - start:.1f} s"
-        )
+            full.patch(storage={**SMALL, "autoGrow": {"below": "20%", "by": "100%", "max": "1Gi"}})
+
+        def explain() -> str:
+            return f"{growable}\n{full.describe()}"
+
+        eventually("writes", lambda: written(full, "again") == "", within=120, explain=explain)
+        print(f"\ngrown by {by}: {sorted(growable.grown)}; writes resume "
+              f"after {time.monotonic() - start:.1f} s")  # fmt: skip
         eventually(
             "the disk has room again",
             lambda: full.condition("DiskPressure").get("status") == "False",
             within=120,
-            explain=full.describe,
+            explain=explain,
         )
-    assert len(grown) >= 3
-    eventually("ready", lambda: len(full.ready_pods) == 3, within=60, explain=full.describe)
-    restarts = [pod["status"]["containerStatuses"][0]["restartCount"] for pod in full.pods.values()]
-    assert restarts == [0, 0, 0]
+        assert len(growable.grown) >= 3
+        for pod in full.pods:
+            assert called(full, "get", "key-19", pod) == "1000"
+        eventually("ready", lambda: len(full.ready_pods) == 3, within=60, explain=full.describe)
+        assert restarts(full) == [0, 0, 0]

@@ -1,8 +1,8 @@
 """Volumes that can grow: the part of a storage driver, played on this machine.
 
-A class of the test bed has no driver. While `growable` lasts, its class says that volumes may grow,
-and a thread does for each claim that asks for more what a driver's resizer and the kubelet do: it
-grows the disk and its filesystem, then tells Kubernetes. A grown volume stays so until `down`.
+A class of the test bed has no driver. While `growable` lasts, its free volumes are file systems in
+memory, the class says that they may grow, and a thread does for each claim that asks for more what
+a driver's resizer and the kubelet do: it grows the mounted file system, then tells Kubernetes.
 """
 
 from __future__ import annotations
@@ -11,44 +11,97 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from testbed.kube import Kube
-from testbed.shell import CommandFailedError, run
+from testbed.shell import TestbedError, attempt, run, wait_until
 
 _UNITS = {"Ki": 10, "Mi": 20, "Gi": 30}
 
 
+@dataclass
+class Resizer:
+    """Grows the volumes of one class."""
+
+    kube: Kube
+    storage_class: str
+    folders: dict[str, str] = field(default_factory=dict)
+    """Where each volume that can grow is mounted."""
+    grown: list[str] = field(default_factory=list)
+    """What has grown, in words."""
+    trouble: str = ""
+    """Why the last attempt failed."""
+
+    def mount(self, size: str) -> None:
+        """Put a file system in memory in the place of each free volume of that size."""
+        for volume in self._volumes():
+            meta, spec = volume["metadata"], volume["spec"]
+            if volume["status"]["phase"] == "Available" and spec["capacity"]["storage"] == size:
+                folder = spec["local"]["path"]
+                run("mount", "-t", "tmpfs", "-o", f"size={amount(size)}", meta["name"], folder)
+                self.folders[meta["name"]] = folder
+
+    def unmount(self, size: str) -> None:
+        """Return to the disks below, which are as large as before."""
+        for name, folder in self.folders.items():
+            # The recycler frees a volume that no pod has mounted any more.
+            wait_until(partial(attempt, "umount", folder), f"unused {folder}")
+            self._tell("persistentvolume", name, {"spec": {"capacity": {"storage": size}}})
+
+    def grow(self) -> None:
+        """Grow the volume of each claim that asks for more than it has."""
+        claims = self.kube.get("persistentvolumeclaims", "--all-namespaces")["items"]
+        for claim in claims:
+            wanted = claim["spec"]["resources"]["requests"]["storage"]
+            capacity = claim.get("status", {}).get("capacity", {}).get("storage", wanted)
+            name = claim["spec"].get("volumeName", "")
+            if name not in self.folders or amount(capacity) >= amount(wanted):
+                continue
+            run("mount", "-o", f"remount,size={amount(wanted)}", self.folders[name])
+            told: dict[str, Any] = {"capacity": {"storage": wanted}}
+            self._tell("persistentvolume", name, {"spec": told})
+            where = f"--namespace={claim['metadata']['namespace']}"
+            which = claim["metadata"]["name"]
+            status = ("--subresource=status", where)
+            self._tell("persistentvolumeclaim", which, {"status": told}, *status)
+            self.grown.append(f"{which} {capacity} -> {wanted}")
+
+    def allow(self, *, allowed: bool) -> None:
+        """Let the class say whether its volumes can grow."""
+        self._tell("storageclass", self.storage_class, {"allowVolumeExpansion": allowed})
+
+    def _volumes(self) -> list[dict[str, Any]]:
+        found = self.kube.get("persistentvolumes")["items"]
+        return [one for one in found if one["spec"]["storageClassName"] == self.storage_class]
+
+    def _tell(self, kind: str, name: str, patch: dict[str, Any], *options: str) -> None:
+        self.kube.call("patch", kind, name, "--patch", json.dumps(patch), *options)
+
+
 @contextlib.contextmanager
-def growable(kube: Kube, storage_class: str, namespace: str) -> Iterator[list[str]]:
-    """Let the claims of one namespace grow; yields what has grown, in words."""
-    _allow(kube, storage_class, allowed=True)
-    grown: list[str] = []
-    ended = threading.Event()
+def growable(kube: Kube, storage_class: str, size: str) -> Iterator[Resizer]:
+    """Let the free volumes of that class and size grow; delete what uses them before the end."""
+    resizer, ended = Resizer(kube, storage_class), threading.Event()
 
     def serve() -> None:
         while not ended.wait(1):
-            with contextlib.suppress(CommandFailedError):
-                grown.extend(_grow_all(kube, storage_class, namespace))
+            try:
+                resizer.grow()
+            except TestbedError as failed:
+                resizer.trouble = str(failed)
 
     thread = threading.Thread(target=serve, name="resizer", daemon=True)
-    thread.start()
     try:
-        yield grown
+        resizer.mount(size)
+        resizer.allow(allowed=True)
+        thread.start()
+        yield resizer
     finally:
         ended.set()
-        thread.join()
-        _allow(kube, storage_class, allowed=False)
-
-
-def grow(disk: Path, size: int) -> None:
-    """Grow a mounted filesystem and the file that it is in."""
-    mount_point = disk.with_suffix("")
-    device = run("findmnt", "--noheadings", "--output", "SOURCE", mount_point).split()[0]
-    run("truncate", "-s", str(size), disk)
-    run("losetup", "--set-capacity", device)
-    run("resize2fs", device)
+        resizer.allow(allowed=False)
+        resizer.unmount(size)
 
 
 def amount(quantity: str) -> int:
@@ -57,30 +110,3 @@ def amount(quantity: str) -> int:
         if quantity.endswith(unit):
             return int(float(quantity.removesuffix(unit)) * (1 << shift))
     return int(quantity)
-
-
-def _grow_all(kube: Kube, storage_class: str, namespace: str) -> Iterator[str]:
-    for claim in kube.get("persistentvolumeclaims", f"--namespace={namespace}")["items"]:
-        spec, name = claim["spec"], claim["metadata"]["name"]
-        wanted = spec["resources"]["requests"]["storage"]
-        has = claim["status"].get("capacity", {}).get("storage", wanted)
-        if spec["storageClassName"] != storage_class or amount(has) >= amount(wanted):
-            continue
-        volume = kube.get("persistentvolume", spec["volumeName"])
-        grow(Path(volume["spec"]["local"]["path"] + ".ext4"), amount(wanted))
-        capacity: dict[str, Any] = {"capacity": {"storage": wanted}}
-        kube.call(
-            "patch", "persistentvolume", spec["volumeName"], "--patch",
-            json.dumps({"spec": capacity}),
-        )  # fmt: skip
-        kube.call(
-            "patch", "persistentvolumeclaim", name, f"--namespace={namespace}",
-            "--subresource=status", "--patch",
-            json.dumps({"status": capacity}),
-        )  # fmt: skip
-        yield f"{name} {has} -> {wanted}"
-
-
-def _allow(kube: Kube, storage_class: str, *, allowed: bool) -> None:
-    patch = json.dumps({"allowVolumeExpansion": allowed})
-    kube.call("patch", "storageclass", storage_class, "--patch", patch)

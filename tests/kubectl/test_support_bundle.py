@@ -239,6 +239,17 @@ def test_a_secret_between_any_text_is_masked(noise):
     assert "hunter2hunter2" not in Redaction().text(f"{noise}\npassword=hunter2hunter2\n{noise}")
 
 
+@given(JSON)
+def test_a_secret_in_json_in_a_text_is_masked(value):
+    text = json.dumps({"before": value, "password": "hunter2hunter2"})
+    assert "hunter2hunter2" not in Redaction().value({"annotation": text})["annotation"]
+
+
+@given(st.text(max_size=50))
+def test_what_only_looks_like_json_stays_a_text(rest):
+    assert isinstance(Redaction().value({"annotation": "{" + rest})["annotation"], str)
+
+
 def test_a_long_line_is_masked_in_time():
     said = ("token" * 20_000) + " password=hunter2 " + ("A1b" * 50_000) + ("=" * 50_000)
 

@@ -51,6 +51,7 @@ DECODERS = {
         "amaters_kubectl/cluster/log_lines.py",
         "amaters_kubectl/kubectl.py",
     ),
+    "kubectl/test_support_bundle.py": ("amaters_kubectl/bundle/redaction.py",),
     "properties/test_command_codec.py": (
         "amaters_server/machine/codec.py",
         "amaters_server/machine/membership.py",

@@ -275,3 +275,14 @@ def test_the_value_of_an_option_is_masked_and_so_is_json_in_a_text():
 
 def test_a_key_of_ours_is_masked_however_it_looks():
     assert "aaaa" not in Redaction().text(f"login with amk_{'a' * 43} refused")
+
+
+@given(
+    st.text(max_size=200),
+    st.sampled_from(["", "{", "[", '{"a":', "[" * 9000, "[" * 400 + "]" * 400]),
+)
+def test_any_text_that_begins_like_json_is_masked(noise: str, head: str) -> None:
+    masked = Redaction().value({"note": f"{head}{noise}", "copy": json.dumps({"token": noise})})
+
+    assert isinstance(masked["note"], str)
+    assert len(noise) < 12 or noise.isdigit() or noise not in masked["copy"]

@@ -1,8 +1,11 @@
 """Rolls on a world in memory: the order, the promises, and the ways out of failures."""
 
+from datetime import timedelta
+
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.sick_images import SickImage, Symptoms
 from amaters_operator.testing.world import NAMESPACE
 
 
@@ -274,3 +277,39 @@ def test_every_step_is_reported_with_its_reason(driver: Driver) -> None:
     assert len(reported) == 4
     assert "0/3 updated" in reported[0]
     assert "the most caught up" in reported[2]
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("canary", [None, {"bake": "10s"}], ids=["plain", "canary"])
+def test_a_corrected_spec_replaces_a_leader_that_never_gets_ready(
+    replicas: int, canary: dict[str, str] | None
+) -> None:
+    driver = Driver()
+    driver.world.sick_images["amaters:bad"] = SickImage(timedelta(0), Symptoms(unready=True))
+    driver.world.edit(image="amaters:1", replicas=replicas)
+    driver.settled()
+    driver.world.edit(image="amaters:bad", upgrade={"progressDeadlineSeconds": 60})
+    driver.passes(40, seconds=5)
+    bad = images(driver).index("amaters:bad")
+    members = driver.world.members.values()
+    driver.world.leader = next(one.id for one in members if one.ordinal == bad)
+    driver.world.term += 1
+
+    driver.world.edit(image="amaters:2", upgrade={"canary": canary})
+
+    driver.settled()
+    assert images(driver) == ["amaters:2"] * replicas
+    assert driver.most_down <= 1
+
+
+@pytest.mark.parametrize("pod", ["orders-0", "orders-1"])
+def test_a_roll_leaves_a_fenced_pod_as_it_is(driver: Driver, pod: str) -> None:
+    driver.world.annotate(fenced=pod)
+    driver.passes(10)
+
+    driver.world.edit(image="amaters:2")
+    driver.passes(40)
+
+    assert pod not in replaced(driver)
+    driver.world.annotate()
+    driver.settled()

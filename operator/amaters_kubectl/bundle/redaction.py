@@ -74,10 +74,16 @@ class Redaction:
                 if _holds_secret(name) and source and not _PLAIN.fullmatch(source):
                     self.count += 1
                     return MASK
-                inner = _structure(source)
-                return self.text(source) if inner is None else json.dumps(self.value(inner))
+                return self._text_or_json(source)
             case _:
                 return source
+
+    def _text_or_json(self, source: str) -> str:
+        try:
+            inner = _structure(source)
+            return self.text(source) if inner is None else json.dumps(self.value(inner))
+        except RecursionError:
+            return MASK  # Nothing of use is nested that deep.
 
     def _elements(self, source: list[Any], name: str) -> Iterator[Any]:
         """Yield the elements; what follows an option such as --password is its value."""
@@ -111,7 +117,7 @@ def _structure(source: str) -> dict[str, Any] | list[Any] | None:
         return None
     try:
         found = json.loads(source)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return found if isinstance(found, dict | list) else None
 

@@ -76,7 +76,7 @@ def _next_replacement(observed: Observation, policy: Policy, first: Collection[s
     weakest = _weakest(observed, first)
     if obstacle := next(_obstacles(observed, policy, but=weakest), None):
         return Wait(obstacle, DEFERRED if _peer_is_down(observed) else "")
-    if weakest is not None:
+    if weakest is not None and not _leads(observed.leader(), weakest):
         return _replacement(observed, weakest)
     return _replace_healthy(observed, first)
 
@@ -152,12 +152,17 @@ def _why_broken(observed: Observation, pod: Pod) -> str:
 
 
 def _weakest(observed: Observation, first: Collection[str]) -> Pod | None:
-    """Return the outdated follower that is not ready, or goes first: it only waits for its turn."""
+    """Return the outdated pod that is not ready, or goes first: it only waits for its turn.
+
+    That may be the leader's, if no other one is. A fenced pod is not ready because a person says so.
+    """
     leader = observed.leader()
-    followers = [pod for pod in observed.outdated() if not _leads(leader, pod)]
-    waiting = [pod for pod in followers if not pod.terminating]
-    unready = [pod for pod in waiting if not pod.ready]
-    return next(iter(unready or [pod for pod in waiting if pod.name in first]), None)
+    waiting = [pod for pod in observed.outdated() if not pod.terminating]
+    waiting = [pod for pod in waiting if not observed.fenced(pod.ordinal)]
+    followers = [pod for pod in waiting if not _leads(leader, pod)]
+    unready = [pod for pod in followers if not pod.ready]
+    unready = unready or [pod for pod in followers if pod.name in first]
+    return next(iter(unready or [pod for pod in waiting if not pod.ready]), None)
 
 
 def obstacle_to(observed: Observation, policy: Policy, pod: Pod | None) -> str:
@@ -203,15 +208,16 @@ def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
 
 def _replace_healthy(observed: Observation, first: Collection[str]) -> RollStep:
     """Choose among healthy outdated pods; there is at least one, and a leader."""
-    pod = min(in_order(observed), key=lambda one: one.name not in first)
+    pod = min(in_order(observed), key=lambda one: (one.ready, one.name not in first))
     if not _leads(observed.leader(), pod):
         return _replacement(observed, pod)
     updated = {one.ordinal for one in observed.updated()}
     heirs = [one for one in observed.voters if one.ordinal in updated]
-    if pod.name in first and (
+    if (pod.name in first or not pod.ready) and (
         others := [one for one in observed.voters if one.ordinal != pod.ordinal]
     ):
-        return _handover(pod, others, "leads and is replaced first")
+        why = "leads and is replaced first" if pod.ready else "leads and is not ready"
+        return _handover(pod, others, why)
     if not heirs:
         return ReplacePod(
             pod.name, pod.uid, "it is outdated, and the only voter: writes pause until it is back"

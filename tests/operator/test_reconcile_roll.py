@@ -313,3 +313,19 @@ def test_a_roll_leaves_a_fenced_pod_as_it_is(driver: Driver, pod: str) -> None:
     assert pod not in replaced(driver)
     driver.world.annotate()
     driver.settled()
+
+
+def test_pods_of_a_bad_revision_do_not_wait_for_one_another(driver: Driver) -> None:
+    driver.world.sick_images["amaters:bad"] = SickImage(timedelta(0), Symptoms(unready=True))
+    driver.world.edit(image="amaters:bad", upgrade={"progressDeadlineSeconds": 60})
+    driver.passes(20, seconds=5)
+    healthy = next(at for at, image in enumerate(images(driver)) if image == "amaters:1")
+    driver.world.store.delete(kinds.POD, NAMESPACE, f"orders-{healthy}")
+    driver.passes(10, seconds=5)
+    assert images(driver).count("amaters:bad") == 2
+
+    driver.world.edit(image="amaters:2")
+
+    driver.settled()
+    assert set(images(driver)) == {"amaters:2"}
+    assert driver.most_down == 1

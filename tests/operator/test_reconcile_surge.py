@@ -1,10 +1,12 @@
 """Rolls with one more member: every voter that is up stays up, whatever dies besides."""
 
 from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 from amaters_operator.kube import kinds
 from amaters_operator.testing import Driver
+from amaters_operator.testing.sick_images import SickImage, Symptoms
 from amaters_operator.testing.world import NAMESPACE
 
 SURGE = {"maxSurge": 1}
@@ -229,3 +231,16 @@ def test_a_cluster_that_is_held_keeps_its_extra_pod(hold: str) -> None:
     assert driver.world.cluster().status.surge == "orders-3"
     driver.world.edit(**{hold: False})
     done(driver)
+
+
+def test_a_pod_that_takes_no_part_is_replaced_in_its_place() -> None:
+    driver = made(3)
+    driver.world.sick_images["amaters:bad"] = SickImage(timedelta(0), Symptoms(out=True))
+    driver.world.edit(image="amaters:bad", upgrade={"progressDeadlineSeconds": 60})
+    driver.until(lambda _: "amaters:bad" in images(driver))
+    driver.passes(30, seconds=5)
+
+    driver.world.edit(image="amaters:2", upgrade=SURGE)
+
+    done(driver)
+    assert driver.most_down == 1

@@ -19,6 +19,7 @@ from amaters_operator.decisions.actions import (
 )
 from amaters_operator.decisions.membership.scale import ScaleStep
 from amaters_operator.decisions.observation import Observation, Pod
+from amaters_operator.decisions.rolls import upgrade
 from amaters_operator.decisions.rolls.trial import Stage, Trial
 from amaters_operator.decisions.rolls.upgrade import RollStep
 from amaters_operator.manifests import names
@@ -69,7 +70,7 @@ class Surge:
         if (out := self._without_member()) is not None:
             why = "it has left the cluster, and joins again as a new member"
             return ReplacePod(out.name, out.uid, why, healthy=False)
-        if not isinstance(step, ReplacePod) or not step.healthy:
+        if not isinstance(step, ReplacePod) or not step.healthy or _is_away(self.observed, step):
             return step
         if len(self.observed.voters) <= self.cluster.spec.replicas:
             return Wait(f"{self.pod} joins before {step.pod} is replaced")
@@ -113,11 +114,21 @@ class Surge:
         return next((one for one in outdated if self.observed.member(one.ordinal) is None), None)
 
 
+def _is_away(observed: Observation, step: Roll) -> bool:
+    """Whether the pod to be replaced takes no part: no vote is lost while it is down."""
+    if not isinstance(step, ReplacePod) or observed.leader() is None:
+        return False
+    pod = next((one for one in observed.pods if one.name == step.pod), None)
+    return pod is not None and not pod.ready and not upgrade.takes_part(observed, pod)
+
+
 def of(cluster: AmatersCluster, trial: Trial, step: Roll) -> Surge:
     """Return whether one more member is wanted; `step` is the roll's, once it has consent."""
     observed, spec = trial.observed, cluster.spec
     if spec.upgrade.max_surge == 0 or spec.replicas > LARGEST or spec.paused:
         return Surge(cluster, observed, active=False)
+    if _is_away(observed, step) and (observed.replicas or 0) <= spec.replicas:
+        return Surge(cluster, observed, active=False)  # No member joins while one is away.
     if cluster.status.surge == names.pod(cluster, spec.replicas):
         return Surge(cluster, observed, active=_goes_on(cluster, trial))
     starts = isinstance(step, TransferLeadership) and not step.urgent

@@ -161,6 +161,7 @@ def _weakest(observed: Observation, first: Collection[str]) -> Pod | None:
     waiting = [pod for pod in waiting if not observed.fenced(pod.ordinal)]
     followers = [pod for pod in waiting if not _leads(leader, pod)]
     unready = [pod for pod in followers if not pod.ready]
+    unready.sort(key=lambda pod: takes_part(observed, pod))
     unready = unready or [pod for pod in followers if pod.name in first]
     return next(iter(unready or [pod for pod in waiting if not pod.ready]), None)
 
@@ -177,12 +178,30 @@ def _obstacles(observed: Observation, policy: Policy, *, but: Pod | None) -> Ite
     if observed.replicas != len(observed.pods):
         yield f"{len(observed.pods)} of {observed.replicas} pods exist"
     pods = [pod for pod in observed.pods if pod != but]
+    if but is not None and not but.ready:
+        # Others that are not ready on an old revision wait for the same: their turn.
+        pods = [pod for pod in pods if not _waits(observed, pod, policy)]
     yield from filter(None, (_unsettled(pod, observed, policy) for pod in pods))
     voters = [one for one in observed.voters if but is None or one.ordinal != but.ordinal]
     yield from filter(None, (_unfit(member, observed, policy) for member in voters))
     for member in observed.learners:
         if observed.participates(member):
             yield f"learner {member.id} (pod {member.ordinal}) is not promoted yet"
+
+
+def _waits(observed: Observation, pod: Pod, policy: Policy) -> bool:
+    """Whether only its turn makes it ready: an election makes pods unready for a moment as well."""
+    since = pod.unready_since
+    if since is None or observed.now - since <= policy.progress_deadline:
+        return False
+    kept = pod.terminating or observed.fenced(pod.ordinal)
+    return not kept and pod in observed.outdated()
+
+
+def takes_part(observed: Observation, pod: Pod) -> bool:
+    """Whether the pod's node takes part as a member."""
+    member = observed.member(pod.ordinal)
+    return member is not None and observed.participates(member)
 
 
 def _unsettled(pod: Pod, observed: Observation, policy: Policy) -> str:

@@ -1,6 +1,6 @@
 """Volumes that can grow: the part of a storage driver, played on this machine.
 
-A class of the test bed has no driver. While `growable` lasts, its free volumes are file systems in
+A class of the test bed has no driver. While `growable` lasts, its volumes are file systems in
 memory, the class says that they may grow, and a thread does for each claim that asks for more what
 a driver's resizer and the kubelet do: it grows the mounted file system, then tells Kubernetes.
 """
@@ -35,13 +35,16 @@ class Resizer:
     """Why the last attempt failed."""
 
     def mount(self, size: str) -> None:
-        """Put a file system in memory in the place of each free volume of that size."""
+        """Put a file system in memory in the place of each volume, once all of them are free."""
+
+        def free() -> bool:
+            return all(one["status"]["phase"] == "Available" for one in self._volumes())
+
+        wait_until(free, f"free volumes of {self.storage_class}", hint="delete their claims")
         for volume in self._volumes():
-            meta, spec = volume["metadata"], volume["spec"]
-            if volume["status"]["phase"] == "Available" and spec["capacity"]["storage"] == size:
-                folder = spec["local"]["path"]
-                run("mount", "-t", "tmpfs", "-o", f"size={amount(size)}", meta["name"], folder)
-                self.folders[meta["name"]] = folder
+            name, folder = volume["metadata"]["name"], volume["spec"]["local"]["path"]
+            run("mount", "-t", "tmpfs", "-o", f"size={amount(size)}", name, folder)
+            self.folders[name] = folder
 
     def unmount(self, size: str) -> None:
         """Return to the disks below, which are as large as before."""
@@ -82,7 +85,7 @@ class Resizer:
 
 @contextlib.contextmanager
 def growable(kube: Kube, storage_class: str, size: str) -> Iterator[Resizer]:
-    """Let the free volumes of that class and size grow; delete what uses them before the end."""
+    """Let the volumes of that class, so large each, grow; delete what uses them before the end."""
     resizer, ended = Resizer(kube, storage_class), threading.Event()
 
     def serve() -> None:

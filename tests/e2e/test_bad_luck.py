@@ -103,7 +103,7 @@ def test_bad_luck_loses_nothing_and_is_told_what_to_do(cluster, workload, kubect
                 return "desired"
             return told(unlucky)
 
-        row[0] = eventually("an end", settled, within=120, explain=unlucky.describe)
+        row[0] = eventually("an end", settled, within=120, explain=unlucky.describe)[:160]
         person.correct()
         start = time.monotonic()
         eventually(

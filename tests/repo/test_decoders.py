@@ -47,7 +47,6 @@ DECODERS = {
         "amaters_server/storage/rocks/log_folder.py",
         "amaters_server/storage/set_aside.py",
     ),
-    "kubectl/test_support_bundle.py": ("amaters_kubectl/bundle/redaction.py",),
     "kubectl/test_answers.py": (
         "amaters_kubectl/cluster/log_lines.py",
         "amaters_kubectl/kubectl.py",

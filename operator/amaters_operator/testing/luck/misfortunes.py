@@ -74,7 +74,7 @@ class BadLuck:
             world.store.put(self.tls)
         self._edit(image=f"amaters:{self.dice.randint(1, 3)}")
 
-    def ends(self, *, within: int = 150) -> bool:
+    def ends(self, *, within: int = 300) -> bool:
         """Make passes until the spec is reached; return whether it was."""
         for number in range(within):
             self.passes(1, 30.0 if number % 3 == 0 else 2.0)

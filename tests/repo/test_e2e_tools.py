@@ -16,7 +16,8 @@ from testbed import evidence, gaps, growing
 from testbed.misfortunes import Person
 from testbed.operator_killer import OperatorKiller
 from testbed.quorum_monitor import QuorumMonitor
-from testbed.roll_monitor import RollMonitor, RollMonitorError
+from testbed.repeated import RepeatedError
+from testbed.roll_monitor import RollMonitor
 
 from demo import workload
 from demo.kubectl import CommandError
@@ -50,11 +51,11 @@ def test_a_monitor_notes_the_order_of_the_roll_and_each_change_of_leadership():
     monitor = RollMonitor(rolled)
 
     rolled.pods["a-1"] = pod("3", ready=False)
-    monitor.sample()
+    monitor.once()
     rolled.pods["a-1"], rolled.leads = pod("3"), "a-1"
-    monitor.sample()
+    monitor.once()
     rolled.pods["a-0"] = pod("4", ready=False)
-    monitor.sample()
+    monitor.once()
 
     assert monitor.replaced == ["a-1", "a-0"]
     assert monitor.leaders == ["a-0", "a-1"]
@@ -67,9 +68,9 @@ def test_no_ready_pod_and_no_leader_are_samples():
     monitor = RollMonitor(rolled)
 
     rolled.leads = None
-    monitor.sample()
+    monitor.once()
     rolled.pods = {"a-0": pod("1", ready=False)}
-    monitor.sample()
+    monitor.once()
 
     assert monitor.most_down == 2
     assert monitor.leaders == ["a-0"]
@@ -98,7 +99,7 @@ def monitored(rolled: Rolled, body: Callable[[RollMonitor], object]) -> None:
 
 @pytest.mark.parametrize("body", [RollMonitor.check, lambda _: None], ids=["in it", "at its end"])
 def test_any_other_error_fails_the_test_with_its_reason(body):
-    with pytest.raises(RollMonitorError, match=r"KeyError\('a-2'\)"):
+    with pytest.raises(RepeatedError, match=r"KeyError\('a-2'\)"):
         monitored(Rolled(), body)
 
 
@@ -189,15 +190,15 @@ def test_a_quorum_monitor_notes_the_fewest_voters_and_the_least_tolerance():
     voting = Voting()
     monitor = QuorumMonitor(voting, asking=["a-1"])
 
-    monitor.sample()
+    monitor.once()
     voting.voters = voting.heard = 4
-    monitor.sample()
+    monitor.once()
     voting.heard = 2
-    monitor.sample()
+    monitor.once()
     voting.leads = False
-    monitor.sample()
+    monitor.once()
     voting.ready_pods = ["a-0"]
-    monitor.sample()
+    monitor.once()
 
     assert monitor.seen == [(3, 3), (4, 4), (4, 2)]
     assert (monitor.fewest_voters, monitor.least_tolerance) == (3, -1)

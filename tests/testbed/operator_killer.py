@@ -2,39 +2,24 @@
 
 import json
 import random
-import subprocess
-import threading
-from types import TracebackType
-from typing import Self
 
-from demo.kubectl import CommandError, Kubectl
+from typing_extensions import override
+
+from demo.kubectl import Kubectl
+from testbed.repeated import Repeated
 
 LEASE = "amaters-operator"
 
 
-class OperatorKiller:
+class OperatorKiller(Repeated):
     """Deletes the pod that holds the Lease, without a warning, until the block ends."""
 
     def __init__(self, kubectl: Kubectl, seed: int, *, least: float = 0.5, most: float = 8) -> None:
+        super().__init__("operator killer")
         self.kubectl = kubectl
         self.killed: list[str] = []
         self._chance = random.Random(seed)
         self._between = (least, most)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="operator killer", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def holder(self) -> str:
         """Name the pod that holds the Lease; empty while none that exists does."""
@@ -43,13 +28,14 @@ class OperatorKiller:
         pods = self.kubectl.items("pods", f"app.kubernetes.io/name={LEASE}")
         return next((n for pod in pods if (n := pod["metadata"]["name"]) in identity), "")
 
-    def _run(self) -> None:
-        while not self._ended.wait(self._chance.uniform(*self._between)):
-            try:
-                if pod := self.holder():
-                    self.kubectl(
-                        "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false"
-                    )
-                    self.killed.append(pod)
-            except (CommandError, subprocess.TimeoutExpired):
-                continue  # It has just gone by itself; another holds the Lease soon.
+    @override
+    def once(self) -> None:
+        """Kill it; one that has just gone by itself is missed, and another holds the Lease soon."""
+        if pod := self.holder():
+            self.kubectl("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+            self.killed.append(pod)
+
+    @override
+    def pause(self) -> float:
+        """Return the seconds that the seed decides."""
+        return self._chance.uniform(*self._between)

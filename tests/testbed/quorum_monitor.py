@@ -1,16 +1,14 @@
 """A thread that counts voters: how many there are, and how many the leader hears from."""
 
-import subprocess
-import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+
+from typing_extensions import override
 
 from demo.clusters import Cluster
-from demo.kubectl import CommandError
+from testbed.repeated import Repeated
 
 
-class QuorumMonitor:
+class QuorumMonitor(Repeated):
     """Samples the members as a ready pod knows them, until the block ends.
 
     `seen` has a pair for each change: voters, and voters that the leader hears from. A sample that
@@ -20,28 +18,12 @@ class QuorumMonitor:
     def __init__(
         self, cluster: Cluster, *, asking: Sequence[str] = (), interval: float = 0.3
     ) -> None:
+        super().__init__("quorum monitor", interval=interval)
         self.cluster = cluster
         self.asking = asking
         """Pods to ask, when not all can be reached."""
         self.seen: list[tuple[int, int]] = []
         self.samples = 0
-        self.missed: list[str] = []
-        self._interval = interval
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="quorum monitor", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     @property
     def fewest_voters(self) -> int:
@@ -53,7 +35,8 @@ class QuorumMonitor:
         """How many voters could have been lost, at worst, without losing the majority."""
         return min(heard - (voters // 2 + 1) for voters, heard in self.seen)
 
-    def sample(self) -> None:
+    @override
+    def once(self) -> None:
         """Ask a ready pod."""
         ready = [one for one in self.cluster.ready_pods if not self.asking or one in self.asking]
         for pod in ready[:1]:
@@ -68,10 +51,3 @@ class QuorumMonitor:
             found = (len(voters), len(heard))
             if not self.seen or self.seen[-1] != found:
                 self.seen.append(found)
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._interval):
-            try:
-                self.sample()
-            except (CommandError, subprocess.TimeoutExpired) as error:
-                self.missed.append(str(error))

@@ -113,7 +113,6 @@ REFUSED = [
     (backed_up(schedule="0 3 * * *", timeZone="Local"), "write an IANA time zone"),
     (backed_up(schedule="0 3 * * *", timeZone="+02:00"), "write an IANA time zone"),
     (logins(), "name at least one way to log in"),
-    (logins(kubernetes=PODS | {"roles": {}}), "give at least one ServiceAccount a role"),
     (logins(kubernetes={"roles": PODS["roles"]}), "audience: Required value"),
     (logins(jwt={}), "name the keys of the issuer once"),
     (logins(jwt={"secretName": "a", "jwksUrl": "https://b"}), "name the keys of the issuer once"),

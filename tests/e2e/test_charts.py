@@ -67,7 +67,7 @@ def test_a_service_monitor_appears_once_its_kind_exists(released):
     monitor = eventually(
         "ServiceMonitor of boxed",
         lambda: released.kubectl.get("servicemonitors.monitoring.coreos.com", "boxed"),
-        within=90,
+        within=120,
         explain=released.describe,
     )
 

@@ -154,6 +154,22 @@ async def test_a_deleted_secret_is_noticed_within_half_a_minute() -> None:
 
 
 @in_virtual_time
+async def test_the_kind_of_service_monitors_is_noticed_within_two_minutes() -> None:
+    driver = plain()
+    async with running(driver) as operator:
+        await asyncio.sleep(300)
+        driver.kube.monitors = True
+
+        assert await operator.noticed(within=80) <= 80
+        await asyncio.sleep(1)
+        assert driver.world.store.get(kinds.MONITOR, "shop", "orders") is not None
+        await asyncio.sleep(120)
+        before = len(operator.passes)
+        await asyncio.sleep(120)
+        assert len(operator.passes) == before
+
+
+@in_virtual_time
 async def test_what_only_the_nodes_know_is_noticed_within_a_look() -> None:
     driver = plain()
     async with running(driver) as operator:

@@ -26,6 +26,8 @@ class Applied:
     foreign: str = ""
     """Which objects with the cluster's names have another owner; empty when none has."""
     blocked: tuple[Blocked, ...] = ()
+    monitors: bool = False
+    """Whether the API server knows ServiceMonitors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Applier:
             applied, answer = await self._applied(_exactly(last, existing))
             statefulset = applied or existing
             blocked.append(answer)
-        return Applied(statefulset, conflict, tuple(one for one in blocked if one is not None))
+        refused = tuple(one for one in blocked if one is not None)
+        return Applied(statefulset, conflict, refused, monitors)
 
     async def _applied(self, made: Manifest) -> tuple[Manifest | None, Blocked | None]:
         """Return the object as the API server now has it, or why it was refused."""

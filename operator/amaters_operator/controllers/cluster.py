@@ -259,18 +259,25 @@ class ClusterController:
         await self._reporter.status(current.cluster, status)
         await self._report_transfer(current)
         self._on_usage(current.cluster.namespace, current.cluster.name, result.usage)
-        for wait in decision.deferred:
-            await self._reporter.state(current.cluster, wait.reason, wait.because)
         due = await self._accesses.report(current.accesses, current.behind)
-        for note in result.notes:
-            await self._reporter.state(current.cluster, disruption_budgets.TWO, note)
+        await self._report_states(current.cluster, decision, result)
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
         calm = current.formed and current.reloaded.done
         if calm and decision.step is None and not (blocked or result.notes) and is_at_rest(status):
-            return min(self._resting.begin(current.nodes, current.observed, secrets), due)
+            found, monitors = current.observed, current.applied.monitors
+            return min(self._resting.begin(current.nodes, found, secrets, monitors=monitors), due)
         pause = AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
         return min(pause, due)
+
+    async def _report_states(
+        self, cluster: AmatersCluster, decision: Decision, result: PassResult
+    ) -> None:
+        """Report what waits, and budgets that stand in the way, as events that do not repeat."""
+        for wait in decision.deferred:
+            await self._reporter.state(cluster, wait.reason, wait.because)
+        for note in result.notes:
+            await self._reporter.state(cluster, disruption_budgets.TWO, note)
 
     async def _report_transfer(self, current: Pass) -> None:
         """Report once how a transfer that was asked for has ended."""

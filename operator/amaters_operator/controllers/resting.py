@@ -3,7 +3,9 @@
 A pass applies every object and reads all there is: some twenty requests. At rest it is made every
 ten minutes. In between, watches wake the cluster for anything that changes in Kubernetes. A look
 asks the nodes, which costs the API server nothing, and every other one compares the versions of the
-Secrets that the last pass read, because Secrets are not watched.
+Secrets that the last pass read, because Secrets are not watched. Whether the API server knows
+ServiceMonitors is asked for all clusters together, once a minute: their kind arrives when
+somebody installs the Prometheus Operator, and no watch of ours can tell.
 
 What a look finds starts a pass, and no decision is made from it: it is a hint, like an event. It is
 kept in memory for that reason alone. Without it the cluster is simply looked at in full.
@@ -11,7 +13,7 @@ kept in memory for that reason alone. Without it the cluster is simply looked at
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from amaters_operator.api.conditions import Condition, ConditionType
@@ -24,6 +26,7 @@ from amaters_operator.kube.port import KubeApi
 
 RESTING: Final = timedelta(minutes=10)
 _LOOKS_PER_SECRET: Final = 2
+_DISCOVERED_FOR: Final = timedelta(minutes=1)
 _LAG_ENTRIES: Final = 1000
 """A lag that changes by less is not worth a pass."""
 _GOOD_WHEN_TRUE: Final = frozenset(
@@ -45,7 +48,25 @@ class _Rest:
     pods: tuple[Pod, ...]
     seen: _Seen
     secrets: Mapping[str, str]
+    monitors: bool
     looks: int = 0
+
+
+class _Discovery:
+    """Which kinds the API server knows; asked once in a while for all clusters."""
+
+    def __init__(self, kube: KubeApi) -> None:
+        self._kube = kube
+        self._monitors = False
+        self._until: datetime | None = None
+
+    async def monitors(self) -> bool:
+        """Whether ServiceMonitors are known; the answer may be a minute old."""
+        now = self._kube.now()
+        if self._until is None or now >= self._until:
+            self._monitors = await self._kube.serves(kinds.MONITOR)
+            self._until = now + _DISCOVERED_FOR
+        return self._monitors
 
 
 class Resting:
@@ -54,11 +75,18 @@ class Resting:
     def __init__(self, kube: KubeApi) -> None:
         self._kube = kube
         self._rests: dict[tuple[str, str], _Rest] = {}
+        self._discovery = _Discovery(kube)
 
-    def begin(self, nodes: Nodes, observed: Observation, secrets: Mapping[str, str]) -> timedelta:
-        """Remember what a pass has found of a cluster at rest; return how long it may rest."""
+    def begin(
+        self, nodes: Nodes, observed: Observation, secrets: Mapping[str, str], *, monitors: bool
+    ) -> timedelta:
+        """Remember what a pass has found of a cluster at rest; return how long it may rest.
+
+        `secrets` are the versions of the Secrets that it has read, by name; `monitors` says whether
+        the API server knew ServiceMonitors.
+        """
         key = (nodes.cluster.namespace, nodes.cluster.name)
-        self._rests[key] = _Rest(nodes, observed.pods, _seen(observed), dict(secrets))
+        self._rests[key] = _Rest(nodes, observed.pods, _seen(observed), dict(secrets), monitors)
         return RESTING
 
     def end(self, namespace: str, name: str) -> None:
@@ -66,7 +94,7 @@ class Resting:
         self._rests.pop((namespace, name), None)
 
     async def is_unchanged(self, namespace: str, name: str) -> bool:
-        """Look at nodes and Secrets; return whether they are as the last pass found them.
+        """Look at nodes, Secrets, and kinds; return whether they are as the last pass found them.
 
         True for a cluster that is not at rest: its passes are frequent.
         """
@@ -75,6 +103,8 @@ class Resting:
             return True
         rest.looks += 1
         if rest.looks % _LOOKS_PER_SECRET == 0 and not await self._same_secrets(namespace, rest):
+            return False
+        if await self._discovery.monitors() != rest.monitors:
             return False
         return _seen(await observer.look(rest.nodes, rest.pods, self._kube.now())) == rest.seen
 

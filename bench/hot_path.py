@@ -15,8 +15,8 @@ from amaters_server.access.access import Access
 from amaters_server.access.audit import Audit
 from amaters_server.access.gate import Gate
 from amaters_server.access.roles import BUILT_IN
-from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authentication import AuthSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.identity.authenticator import Authenticator
 from amaters_server.identity.methods import read_methods
 from amaters_server.machine import codec

@@ -32,7 +32,7 @@ from amaters_server.access.access import Access
 from amaters_server.access.decision import Administer
 from amaters_server.access.gate import Gate
 from amaters_server.access.roles import Level, Rule
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Membership

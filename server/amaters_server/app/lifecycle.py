@@ -19,7 +19,8 @@ import uvloop
 from amaters_server import __version__
 from amaters_server.app import from_settings
 from amaters_server.app.clock import SystemClock
-from amaters_server.app.compose import Server, backup_places, compose
+from amaters_server.app.composition.server import Server, compose
+from amaters_server.app.composition.sources import backup_places
 from amaters_server.app.descriptors import raise_limit
 from amaters_server.app.files.data_folder import DataFolder, set_aside_if_asked
 from amaters_server.app.files.engine import open_engine, own_folders
@@ -32,7 +33,7 @@ from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import Stop
 from amaters_server.config.cluster import inside_exposure
 from amaters_server.config.load import Loaded, Sources
-from amaters_server.config.protection import exposure
+from amaters_server.config.security.protection import exposure
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
 from amaters_server.model.errors import ConfigurationError, StorageFullError

@@ -5,21 +5,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from amaters_server.config import authentication, authorization
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
-from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
 from amaters_server.config.faults import Fault
-from amaters_server.config.protection import (
-    at_risk,
-    idle,
-    ignored,
-    log_without_effect,
-    tls_without_effect,
-    without_effect,
-)
 from amaters_server.config.sections import (
     CircuitCacheSection,
     LoggingSection,
@@ -30,6 +19,17 @@ from amaters_server.config.sections import (
     ServerSection,
     StorageSection,
     TimeoutsSection,
+)
+from amaters_server.config.security import authentication, authorization
+from amaters_server.config.security.authentication import AuthSection
+from amaters_server.config.security.authorization import AuditSection, AuthzSection
+from amaters_server.config.security.protection import (
+    at_risk,
+    idle,
+    ignored,
+    log_without_effect,
+    tls_without_effect,
+    without_effect,
 )
 
 PROCESS_MB = 192

@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from cryptography import x509
 
-from amaters_server.config.authentication import (
+from amaters_server.config.security.authentication import (
     ApiKeySection,
     AuthSection,
     JwtSection,

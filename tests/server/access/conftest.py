@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from amaters_server.access.access import Access
 from amaters_server.access.roles import BUILT_IN, parsed
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.model.principal import Principal, PrincipalKind
 
 ROLES = {

@@ -11,7 +11,7 @@ from amaters_server.access.audit import Audit, Event, EventType, MainLog, Outcom
 from amaters_server.access.audit_file import AuditFile
 from amaters_server.access.decision import Administer, Method
 from amaters_server.access.gate import Gate
-from amaters_server.config.authorization import AuditSection, AuthzSection, faults
+from amaters_server.config.security.authorization import AuditSection, AuthzSection, faults
 from amaters_server.model.errors import NotAuditedError, PermissionDeniedError
 from amaters_server.model.keys import data_key
 from amaters_server.model.principal import Principal, PrincipalKind

@@ -17,7 +17,7 @@ from amaters_server.access.decision import (
 from amaters_server.access.gate import Gate
 from amaters_server.access.grants import Grants, after
 from amaters_server.access.roles import COLLECTION, Level, Rule
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.model.errors import ConfigurationError, PermissionDeniedError
 from amaters_server.model.globs import matches
 from amaters_server.model.keys import DATA_KEYS_END, DataKey, collection_prefix, data_key

@@ -9,7 +9,7 @@ import pytest
 from amaters_server.access.access import Access
 from amaters_server.access.decision import permitted
 from amaters_server.access.roles import parsed
-from amaters_server.config.authorization import AuditSection, AuthzSection, faults
+from amaters_server.config.security.authorization import AuditSection, AuthzSection, faults
 from amaters_server.model.keys import data_key
 from amaters_server.model.principal import Principal, PrincipalKind
 from amaters_server.model.queries import Get, Put

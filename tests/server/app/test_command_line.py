@@ -266,7 +266,7 @@ def test_a_version_is_told_without_loading_what_commands_need(program: str):
 
 
 def test_a_running_server_needs_no_grpcio():
-    asked = "import sys, amaters_server.app.compose, amaters_server.app.lifecycle; "
+    asked = "import sys, amaters_server.app.composition.server, amaters_server.app.lifecycle; "
 
     answer = subprocess.run(
         [sys.executable, "-c", asked + "print(*sys.modules)"],

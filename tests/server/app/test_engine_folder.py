@@ -1,7 +1,7 @@
 """The engine goes on with its own folder only."""
 
 import pytest
-from amaters_server.app.compose import _probes
+from amaters_server.app.composition.sources import probes_of
 from amaters_server.app.files.engine import database_folder, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageLostError
@@ -110,7 +110,7 @@ def test_the_log_is_where_it_is_configured(settings, tmp_path):
 
         assert engine.get(Space.DATA, b"key") == b"value"
         assert list((tmp_path / "data" / folder).glob("*.log"))
-        assert _probes(configured)["wal"]().status.value == "healthy"
+        assert probes_of(configured)["wal"]().status.value == "healthy"
         engine.close()
 
 

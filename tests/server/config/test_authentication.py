@@ -1,8 +1,8 @@
 """The section about authentication: what a method in force lacks is named with its key."""
 
 import pytest
-from amaters_server.config.authentication import AuthSection, contradictory, doubtful
 from amaters_server.config.sections import NetworkSection
+from amaters_server.config.security.authentication import AuthSection, contradictory, doubtful
 from pydantic import ValidationError
 
 SECRET = "s" * 32

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from amaters_server.config import protection
 from amaters_server.config.load import Sources, load
+from amaters_server.config.security import protection
 from amaters_server.model.errors import ConfigurationError
 
 

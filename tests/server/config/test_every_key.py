@@ -23,11 +23,11 @@ from pathlib import Path, PurePath
 
 import pytest
 import tomli_w
-from amaters_server.app import compose as compose_module
 from amaters_server.app import from_settings
 from amaters_server.app.cli import main
 from amaters_server.app.clock import ProcessClock
-from amaters_server.app.compose import compose
+from amaters_server.app.composition import listeners
+from amaters_server.app.composition.server import compose
 from amaters_server.app.files import engine as engine_files
 from amaters_server.app.files.data_folder import DataFolder
 from amaters_server.app.reload import Reloading
@@ -35,8 +35,8 @@ from amaters_server.app.security.protection import protection_of
 from amaters_server.config.aliases import Document, put
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, load
-from amaters_server.config.protection import IGNORED
 from amaters_server.config.reloadable import difference, merged, takes_effect
+from amaters_server.config.security.protection import IGNORED
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError
 from amaters_server.model.principal import Principal, PrincipalKind
@@ -569,12 +569,12 @@ def test_a_key_that_changes_nothing_would_be_found(here, key):
 def test_a_key_that_is_no_longer_passed_on_would_be_found(here, monkeypatch):
     key = "resource_limits.max_connections_per_client"
     assert changed_by(here, key, BUILT[key])
-    made = compose_module.ListenerSettings
+    made = listeners.ListenerSettings
 
     def forgetful(*given, max_connections_per_client, **named):
         return made(*given, **named)
 
-    monkeypatch.setattr(compose_module, "ListenerSettings", forgetful)
+    monkeypatch.setattr(listeners, "ListenerSettings", forgetful)
     base.cache_clear()
     assert changed_by(here, key, BUILT[key]) == frozenset()
     base.cache_clear()

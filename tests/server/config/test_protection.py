@@ -2,11 +2,11 @@
 
 import pytest
 from amaters_server.config import aliases
-from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.keys import section_of
 from amaters_server.config.load import Loaded, Sources, as_toml, load
-from amaters_server.config.protection import exposure
+from amaters_server.config.security.authentication import AuthSection
+from amaters_server.config.security.authorization import AuditSection, AuthzSection
+from amaters_server.config.security.protection import exposure
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError
 

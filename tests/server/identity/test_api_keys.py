@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from amaters_server.config.authentication import AuthSection
+from amaters_server.config.security.authentication import AuthSection
 from amaters_server.identity import api_keys
 from amaters_server.identity.api_keys import ApiKeys, hash_text, parsed
 from amaters_server.identity.authenticator import Authenticator

@@ -3,7 +3,7 @@
 import datetime as dt
 
 import pytest
-from amaters_server.config.authentication import AuthSection, MtlsSection
+from amaters_server.config.security.authentication import AuthSection, MtlsSection
 from amaters_server.identity.authenticator import Authenticator
 from amaters_server.identity.certificates import principal_of
 from amaters_server.identity.credentials import Credentials

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from amaters_server.config.authentication import AuthSection
+from amaters_server.config.security.authentication import AuthSection
 from amaters_server.identity import jws
 from amaters_server.identity.methods import read_hmac_secret, read_methods
 from amaters_server.identity.patterns import NamePatterns, RoleMap

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from amaters_server.config.authentication import AuthSection
+from amaters_server.config.security.authentication import AuthSection
 from amaters_server.identity.authenticator import Authenticator
 from amaters_server.identity.credentials import Credentials
 from amaters_server.identity.jws import of_jwks

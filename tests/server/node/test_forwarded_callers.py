@@ -6,7 +6,7 @@ from amaters_server.access.access import Access
 from amaters_server.access.gate import Gate
 from amaters_server.app.security.forwards import ForwardGate
 from amaters_server.app.security.protection import Protection
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.identity.authenticator import Authenticator, Methods
 from amaters_server.model.errors import CredentialExpiredError, PermissionDeniedError
 from amaters_server.model.principal import ANONYMOUS, ForwardedFor, Principal, PrincipalKind

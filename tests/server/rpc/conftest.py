@@ -16,8 +16,8 @@ from amaters_server.access.audit import Event
 from amaters_server.access.gate import Gate
 from amaters_server.access.roles import parsed
 from amaters_server.app.security.logins import LoginRecord
-from amaters_server.config.authentication import AuthSection
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authentication import AuthSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.identity.authenticator import Authenticator
 from amaters_server.identity.methods import read_methods
 from amaters_server.machine.collection_count import CollectionCount, Holdings

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2, errors_pb2, query_pb2
 from amaters_server.access.roles import parsed
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.model.keys import data_key
 from amaters_server.rpc.aql.pending import QueryLimits
 from grpc_health.v1 import health_pb2

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from amaters.wire import query_pb2, types_pb2
 from amaters_server.access.roles import parsed
-from amaters_server.config.authorization import AuthzSection
+from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.model.keys import data_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -11,8 +11,8 @@ from amaters_server.access.audit_file import AuditFile
 from amaters_server.access.gate import Gate
 from amaters_server.app.clock import ProcessClock
 from amaters_server.app.security.logins import LoginRecord
-from amaters_server.config.authorization import AuditSection, AuthzSection
 from amaters_server.config.reloadable import ReloadReport
+from amaters_server.config.security.authorization import AuditSection, AuthzSection
 from amaters_server.config.settings import Settings
 from amaters_server.identity.authenticator import Authenticator, Methods
 from amaters_server.identity.methods import read_methods

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from amaters_server.config.authentication import AuthSection
 from amaters_server.config.faults import Fault
 from amaters_server.config.sections import NetworkSection, ServerSection, WalSection
+from amaters_server.config.security.authentication import AuthSection
 
 INSTEAD = (
     "it has no effect while auth.enabled is false, and every caller would be accepted: set "

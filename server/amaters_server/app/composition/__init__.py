@@ -1,0 +1,1 @@
+"""From settings to the objects of one server."""

@@ -1,0 +1,1 @@
+"""Sections of who may do what, and rules between keys that protect."""

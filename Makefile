@@ -26,6 +26,8 @@ STAGE  := tools/stage.sh
 
 NATIVE_SOURCES := $(shell find server/native -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/target/*')
 PACKAGES := client/amaters server/amaters_server operator/amaters_operator operator/amaters_kubectl
+# Tests that wait for no clock: they run beside the others.
+VIRTUAL_TIME := tests/operator tests/kubectl tests/properties tests/simulation tests/repo
 CHECKED  := $(PACKAGES) tests tools demo bench
 
 .PHONY: help setup demo test test-fast check fix faults e2e e2e-full e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
@@ -57,10 +59,12 @@ demo: setup ## Three local nodes: write, read, kill the leader, back up and rest
 	@$(BIN)/python -m demo.local
 
 test: $(if $(K),setup,check) ## All checks and all tests that need no Kubernetes (K=expression: only those tests)
-ifndef K
+ifdef K
+	$(BIN)/pytest tests -k '$(K)'
+else
 	@$(STAGE) "Rust tests" cargo-test cargo test --release --locked --manifest-path server/native/Cargo.toml
+	@tools/two_lanes.sh "$(BIN)/pytest" $(VIRTUAL_TIME)
 endif
-	$(BIN)/pytest tests $(if $(K),-k '$(K)')
 
 test-fast: setup ## The tests without the slow ones, within two minutes (K=expression picks some)
 	$(BIN)/pytest tests -m 'not slow' --durations=10 --durations-min=0.5 $(if $(K),-k '$(K)')

@@ -12,6 +12,12 @@ import click
 from typing_extensions import override
 
 
+def example(*lines: str) -> str:
+    """Return examples as the end of a help page, each on a line as it is typed."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\b\n" + "\n".join([title, *(f"  {one}" for one in lines)])
+
+
 class ForgivingGroup(click.Group):
     """A group in which BACKUP means backup, as the published manuals write it."""
 

@@ -331,7 +331,7 @@ def test_config_works_while_the_file_is_broken(bare: Cli, home: Path) -> None:
     assert bare("config", "validate").exit_code == 0
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_completions_name_the_program(bare: Cli, shell: str, tmp_path: Path) -> None:
     target = tmp_path / "script"
 

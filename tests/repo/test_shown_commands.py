@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -98,3 +99,39 @@ def test_what_does_not_exist_is_found(line: str):
     [(program, words)] = shown(f"```\n{line}\n```")
 
     assert fault(PROGRAMS[program], words)
+
+
+def documented(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """That command and every command below it, with what is typed to run it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            inner = command.get_command(click.Context(command), name)
+            assert inner is not None
+            yield from documented(inner, f"{path} {name}")
+
+
+HELP_PAGES = [
+    page for name in ("amaters-cli", "amaters-server") for page in documented(PROGRAMS[name], name)
+]
+
+
+@pytest.mark.parametrize(("path", "command"), HELP_PAGES, ids=[path for path, _ in HELP_PAGES])
+def test_every_help_page_ends_with_an_example_of_its_command(path: str, command: click.Command):
+    lines = (command.epilog or "").splitlines()[2:]
+    examples = [one.partition(">")[0].strip() for one in lines]
+
+    assert examples
+    for one in examples:
+        program, *words = shlex.split(one)
+        assert not fault(PROGRAMS[program], words)
+    if not isinstance(command, click.Group):
+        assert any(_verbs(one)[: len(path.split())] == path.split() for one in examples)
+
+
+def _verbs(line: str) -> list[str]:
+    """The words of a line without options before the command and their values."""
+    words = shlex.split(line)
+    while words[1].startswith("-"):
+        del words[1:3]
+    return words

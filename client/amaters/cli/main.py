@@ -12,8 +12,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 from typing_extensions import override
 
+from amaters.cli import streams
 from amaters.cli.flags import Flags, Format, checked_timeout, parse_format
-from amaters.command_tree import LazyGroup
+from amaters.command_tree import LazyGroup, example
 from amaters.errors import AmatersError, ConfigurationError, UnauthenticatedError
 from amaters.transport.addresses import distinct_addresses
 from amaters.version import __version__
@@ -44,7 +45,7 @@ class Program(LazyGroup):
         """Run the command; print an error in the format of the results, and exit with 1."""
         try:
             return super().invoke(ctx)
-        except (AmatersError, BrokenPipeError) as error:
+        except (AmatersError, OSError) as error:
             _fail(ctx, error)
 
 
@@ -71,6 +72,11 @@ def _must_pass(
     "amaters-cli",
     cls=Program,
     places=COMMANDS,
+    epilog=example(
+        "amaters-cli set greeting hello",
+        "amaters-cli -s demo:7878 -f json get greeting",
+        "amaters-cli cluster status",
+    ),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.option(
@@ -177,15 +183,29 @@ def cli(
 
 
 def main() -> None:
-    """Run the program with the process's arguments."""
-    cli(prog_name="amaters-cli")
+    """Run the program with the process's arguments; what its output meets ends it no other way."""
+    streams.install()
+    if os.environ.get("_AMATERS_CLI_COMPLETE"):
+        from amaters.cli.shells import know_all  # noqa: PLC0415
+
+        know_all()
+    code: object = 0
+    try:
+        cli(prog_name="amaters-cli")
+    except SystemExit as ended:
+        code = ended.code
+    failure = streams.lost()
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        what = "the command failed, and its output" if code else "the command is done, its output"
+        print(f"{what} was not written: {failure.strerror}", file=sys.stderr)
+    streams.lost(sys.stderr)
+    sys.exit(code)  # type: ignore[arg-type]
 
 
-def _fail(ctx: click.Context, error: AmatersError | BrokenPipeError) -> NoReturn:
+def _fail(ctx: click.Context, error: AmatersError | OSError) -> NoReturn:
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has closed it: discard what is left in the buffer.
-        sys.stdout = None
-        ctx.exit(1)
+        # The reader has what it wanted, and there is nobody to tell.
+        ctx.exit(0)
     from amaters.cli.output import Output  # noqa: PLC0415
     from amaters.cli.terminal import Terminal  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from typing import IO
 import yaml
 from rich.console import Console, RenderableType
 
+from amaters.cli import streams
 from amaters.cli.flags import Format
 from amaters.cli.formatting import JsonValue, text_or_base64
 from amaters.errors import AmatersError
@@ -48,6 +49,7 @@ class Output:
             self._console.print(table(), highlight=False)
         else:
             self._write(self._unpadded(table()))
+        self.require_delivered()
 
     def show_items(
         self, value: dict[str, JsonValue], items: str, table: Callable[[], RenderableType]
@@ -57,6 +59,7 @@ class Output:
         if self.format is Format.NDJSON and isinstance(listed, list):
             for one in listed:
                 self._write(_line(one))
+            self.require_delivered()
         else:
             self.show(value, table)
 
@@ -71,20 +74,32 @@ class Output:
         else:
             self._write(self._unpadded(line))
         sys.stdout.flush()
+        self.require_delivered()
 
     def done(self, value: dict[str, JsonValue], text: str, *, short: str = "") -> None:
-        """Confirm an action: a sentence with a tick, the value, or the short form."""
+        """Confirm an action: a sentence with a tick, the value, or the short form.
+
+        The action is done: whether its confirmation can be written does not matter.
+        """
         if self.is_table:
-            self._console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"[green]{_mark('✓', 'OK')}[/] {text}", highlight=False, soft_wrap=True
+            )
         elif short and self.format in (Format.NUL, Format.NDJSON):
             self._write(short)
         else:
             self._write(self._encoded(value))
 
+    def summary(self, value: dict[str, JsonValue], text: str) -> None:
+        """Sum up what was done, in a sentence or as the value; like `done`, it cannot fail."""
+        self._write(text if self.is_table else self._encoded(value))
+
     def missed(self, value: dict[str, JsonValue], text: str, *, short: str) -> None:
         """Report that something does not exist; in record formats as a note, not as a record."""
         if self.is_table:
-            self._console.print(f"[yellow]✗[/] {text}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"[yellow]{_mark('✗', '--')}[/] {text}", highlight=False, soft_wrap=True
+            )
         elif self.format in (Format.NUL, Format.NDJSON):
             print(short, file=sys.stderr)
         else:
@@ -98,6 +113,19 @@ class Output:
             else:
                 pair = {"key": text_or_base64(entry.key), "value": text_or_base64(entry.value)}
                 self._write(_line(pair))
+        if isinstance(sys.stdout, streams.ForgivingStream) and sys.stdout.failure is not None:
+            raise sys.stdout.failure
+
+    def raw(self, value: bytes) -> None:
+        """Write bytes as they are, and nothing else."""
+        sys.stdout.buffer.write(value)
+        self.require_delivered()
+
+    def require_delivered(self) -> None:
+        """Raise what stdout says: the result of this command is what was to be read there."""
+        failure = streams.lost()
+        if failure is not None:
+            raise failure
 
     def note(self, text: str) -> None:
         """Write a note for people."""
@@ -110,7 +138,7 @@ class Output:
             value: dict[str, JsonValue] = {"status": "error", "code": code, "message": str(error)}
             print(self._encoded(value), file=sys.stderr)
         elif self.is_table:
-            self._notes.print("[red]✗ Error:[/] ", end="")
+            self._notes.print(f"[red]{_mark('✗ ', '')}Error:[/] ", end="")
             self.note(str(error))
         else:
             print(f"error: {error}", file=sys.stderr)
@@ -122,17 +150,36 @@ class Output:
 
     def _encoded(self, value: JsonValue) -> str:
         if self.format is Format.YAML:
-            return yaml.safe_dump(value, allow_unicode=True, sort_keys=True).rstrip("\n")
+            text = yaml.safe_dump(value, allow_unicode=True, sort_keys=True)
+            if not streams.takes(text):
+                text = yaml.safe_dump(value, allow_unicode=False, sort_keys=True)
+            return text.rstrip("\n")
         if self.format is Format.NDJSON:
             return _line(value)
-        return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+        return _json(value, indent=2)
 
     def _write(self, text: str) -> None:
         print(text, file=sys.stdout)
 
 
 def _line(value: JsonValue) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _json(value, separators=(",", ":"))
+
+
+def _json(
+    value: JsonValue, *, indent: int | None = None, separators: tuple[str, str] | None = None
+) -> str:
+    """Encode it; letters that stdout lacks are written in JSON's own way."""
+    text = json.dumps(
+        value, sort_keys=True, ensure_ascii=False, indent=indent, separators=separators
+    )
+    if streams.takes(text):
+        return text
+    return json.dumps(value, sort_keys=True, indent=indent, separators=separators)
+
+
+def _mark(wanted: str, otherwise: str) -> str:
+    return wanted if streams.takes(wanted) else otherwise
 
 
 def _console(stream: IO[str], *, color: bool) -> Console:

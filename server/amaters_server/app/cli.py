@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import ParamSpec
 
 import click
-from amaters.command_tree import LazyGroup
+from amaters.command_tree import LazyGroup, example
 
 from amaters_server import __version__
 
 P = ParamSpec("P")
 
 COMMANDS = {
-    "api-key": "amaters_server.app.commands:api_key",
+    "api-key": "amaters_server.app.api_key_commands:api_key",
     "reload": "amaters_server.app.commands:reload",
     "repair": "amaters_server.app.commands:repair",
     "start": "amaters_server.app.commands:start",
@@ -41,7 +41,10 @@ def common_options(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @click.group(
-    cls=LazyGroup, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    places=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example("amaters-server start --config /etc/amaters/config.toml"),
 )
 @click.version_option(__version__, "-V", "--version", message="amaters-server %(version)s")
 @common_options
@@ -51,7 +54,7 @@ def main(context: click.Context, /, **options: object) -> None:
     context.obj = {name: value for name, value in options.items() if value is not None}
 
 
-@main.command("version")
+@main.command("version", epilog=example("amaters-server version --verbose"))
 @click.option("-v", "--verbose", is_flag=True, help="Show components and build, too.")
 def show_version(*, verbose: bool) -> None:
     """Print the version."""

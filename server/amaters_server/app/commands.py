@@ -4,24 +4,23 @@ import errno
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
+from amaters.command_tree import example
 
 from amaters_server.app.cli import common_options
 from amaters_server.app.files.pidfile import PidFile
-from amaters_server.config.addresses import host_port
+from amaters_server.config.addresses import EVERYWHERE, HostPort, host_port
 from amaters_server.config.load import DEFAULT_PATH, Sources, as_toml, load, locate
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, DatabaseError, StorageCorruptedError
-
-if TYPE_CHECKING:
-    from amaters_server.identity.api_key_file import ApiKeyFile
 
 COMMON = {
     "config": None,
@@ -61,7 +60,7 @@ def with_sources(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(sources=_sources(given), **options)
         except ConfigurationError as wrong:
-            _fail(str(wrong))
+            fail(str(wrong))
 
     return run
 
@@ -85,13 +84,14 @@ DAMAGED_EXIT_CODE = 65
 """What is stored is damaged or incomplete: starting again does not help. As in sysexits.h."""
 
 
-def _fail(message: str, code: int = 1) -> NoReturn:
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print the error and end the program."""
     for line in message.splitlines():
         click.echo(f"Error: {line}", err=True)
     sys.exit(code)
 
 
-@click.command()
+@click.command(epilog=example("amaters-server start --config /etc/amaters/config.toml"))
 @click.option(
     "-f", "--foreground", is_flag=True, help="Accepted for compatibility; the server never forks."
 )
@@ -123,9 +123,9 @@ def start(sources: Sources, *, foreground: bool, generate_config: bool) -> None:
     try:
         lifecycle.run(sources, load(sources))
     except StorageCorruptedError as damaged:
-        _fail(str(damaged), DAMAGED_EXIT_CODE)
+        fail(str(damaged), DAMAGED_EXIT_CODE)
     except DatabaseError as wrong:
-        _fail(str(wrong))
+        fail(str(wrong))
 
 
 def _write_default(path: Path) -> None:
@@ -136,20 +136,29 @@ def _write_default(path: Path) -> None:
         if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
             # It did not exist before, and half of it would be read as the whole configuration.
             path.unlink(missing_ok=True)
-        _fail(
+        fail(
             f"{path} cannot be written ({wrong.strerror}): name another file with --config, or "
             "leave out --generate-config: every setting has a default"
         )
     click.echo(f"Default configuration written to {path}", err=True)
 
 
-@click.command()
+@click.command(epilog=example("amaters-server stop --timeout 60"))
 @click.option("-f", "--force", is_flag=True, help="Send SIGKILL at once: nothing is flushed.")
 @click.option("-t", "--timeout", type=click.IntRange(min=0), help="Seconds until SIGKILL.")
+@click.option(
+    "--addr", metavar="HOST:PORT", help="Stop the server only if it listens at this address."
+)
 @with_sources
-def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
-    """Stop the running server and wait until it is gone."""
+def stop(sources: Sources, *, force: bool, timeout: int | None, addr: str | None) -> None:
+    """Stop the running server and wait until it is gone.
+
+    A process of this host is sent a signal. A server on another host is stopped there: with --addr
+    of such a one nothing is done, and the exit code is 1.
+    """
     server = locate(sources).server
+    if addr is not None:
+        _require_own(_address(addr), host_port(server.bind_address))
     file = PidFile(server.pid_file)
     pid = file.running()
     if pid is None:
@@ -164,7 +173,7 @@ def stop(sources: Sources, *, force: bool, timeout: int | None) -> None:
         click.echo(f"Server did not stop within {grace} s: killing it", err=True)
     _signal(pid, signal.SIGKILL)
     if not _gone(file, KILL_WAIT_SECONDS):
-        _fail(f"process {pid} does not end even when killed: its disk may hang")
+        fail(f"process {pid} does not end even when killed: its disk may hang")
     file.path.unlink(missing_ok=True)
     click.echo("Server killed", err=True)
 
@@ -175,7 +184,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
     except ProcessLookupError:
         return
     except PermissionError:
-        _fail(f"process {pid} belongs to another user: run this as that user")
+        fail(f"process {pid} belongs to another user: run this as that user")
 
 
 def _gone(file: PidFile, seconds: float) -> bool:
@@ -187,7 +196,7 @@ def _gone(file: PidFile, seconds: float) -> bool:
     return True
 
 
-@click.command()
+@click.command(epilog=example("amaters-server status --addr 127.0.0.1:7878"))
 @click.option(
     "-f",
     "--format",
@@ -209,7 +218,7 @@ def status(sources: Sources, *, form: str, addr: str | None) -> None:
         running = PidFile(settings.server.pid_file).running() is not None
         found = Found(State.RUNNING if running else State.STOPPED)
     else:
-        _require_address(addr)
+        _address(addr)
         network = settings.network
         found = probe(addr, ca=network.tls_ca, tls=network.tls_enabled)
     facts = {"status": found.state.value, "bind_address": addr or settings.server.bind_address}
@@ -228,14 +237,33 @@ def status(sources: Sources, *, form: str, addr: str | None) -> None:
             click.echo(f"{label}: {facts[name]}")
 
 
-def _require_address(text: str) -> None:
+def _address(text: str) -> HostPort:
     try:
-        host_port(text)
+        return host_port(text)
     except ValueError as wrong:
         raise click.BadParameter(str(wrong), param_hint="--addr") from None
 
 
-@click.command("validate-config")
+def _require_own(named: HostPort, own: HostPort) -> None:
+    """Refuse an address at which the server of this configuration does not listen."""
+    # Only here: the other commands do not look at the addresses of this host.
+    from amaters_server.app.from_settings import is_here  # noqa: PLC0415
+
+    try:
+        found = socket.getaddrinfo(named.host, named.port, type=socket.SOCK_STREAM)
+    except OSError as wrong:
+        fail(f"{named.host} cannot be resolved ({wrong.strerror}): nothing was stopped")
+    addresses = {str(one[4][0]) for one in found}
+    listens = own.host in EVERYWHERE or own.host in addresses
+    if named.port != own.port or not listens or not all(map(is_here, addresses)):
+        fail(
+            f"{named} is not where the server of this configuration listens, which is {own}: "
+            "nothing was stopped. Run `amaters-server stop` on that server's host, with its "
+            "configuration"
+        )
+
+
+@click.command("validate-config", epilog=example("amaters-server validate-config --show"))
 @click.option("-s", "--show", is_flag=True, help="Print the configuration in force.")
 @with_sources
 def validate_config(sources: Sources, *, show: bool) -> None:
@@ -257,14 +285,14 @@ def validate_config(sources: Sources, *, show: bool) -> None:
         click.echo(f"\nConfiguration:\n{shown}", nl=False)
 
 
-@click.command()
+@click.command(epilog=example("amaters-server reload"))
 @with_sources
 def reload(sources: Sources) -> None:
     """Reload the configuration and certificates of the running server."""
     file = locate(sources).server.pid_file
     pid = PidFile(file).running()
     if pid is None:
-        _fail(
+        fail(
             f"Server is not running: no process holds {file}. If it runs with another "
             "configuration file, name that one with --config"
         )
@@ -272,7 +300,7 @@ def reload(sources: Sources) -> None:
     click.echo(f"Reload requested of process {pid}; its log has the report", err=True)
 
 
-@click.command()
+@click.command(epilog=example("amaters-server repair --drop-entry 1234"))
 @click.option(
     "--drop-entry",
     "drop",
@@ -309,7 +337,7 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
             click.echo("Repaired. Repair the other members in the same way, then start them all.")
         found = repairs.examine_folder(settings)
     except DatabaseError as wrong:
-        _fail(str(wrong))
+        fail(str(wrong))
     click.echo(f"Member {found.node_id}, log up to entry {found.last_index}, term {found.term}")
     for index, why in found.entries:
         click.echo(f"  entry {index}: {why}")
@@ -321,62 +349,3 @@ def repair(sources: Sources, *, drop: tuple[int, ...], reset_term: bool, accept_
     options = [f"--drop-entry {index}" for index, _ in found.entries]
     options += ["--reset-term"] if found.term != found.reset_term else []
     click.echo(f"To repair it on every member: amaters-server repair {' '.join(options)}")
-
-
-@click.group("api-key")
-def api_key() -> None:
-    """Create, list and revoke API keys; a running server needs a reload to know of it."""
-
-
-_of_file = click.option(
-    "--file",
-    type=click.Path(path_type=Path),
-    help="A file of SHA-256 digests, instead of the configured auth.api_key.keys_file.",
-)
-
-
-def _key_file(sources: Sources, file: Path | None) -> "ApiKeyFile":
-    # As for `start`: only here.
-    from amaters_server.identity.api_key_file import ApiKeyFile  # noqa: PLC0415
-    from amaters_server.identity.methods import read_hmac_secret  # noqa: PLC0415
-
-    if file is not None:
-        return ApiKeyFile(file)
-    section = load(sources).settings.auth.api_key
-    if section.keys_file is None:
-        _fail("no file of API keys is known: set auth.api_key.keys_file, or use --file")
-    return ApiKeyFile(section.keys_file, read_hmac_secret(section.hmac_secret_file))
-
-
-@api_key.command("create")
-@click.option("--name", "caller", required=True, help="What the audit log calls the caller.")
-@click.option("--role", "roles", multiple=True, help="A role of the caller; may be repeated.")
-@click.option("--expires", metavar="TIME", help="End of the key, such as 2027-01-31T00:00:00Z.")
-@_of_file
-@with_sources
-def create_api_key(
-    sources: Sources, *, file: Path | None, caller: str, roles: tuple[str, ...], expires: str | None
-) -> None:
-    """Create a key and print it, once: only its digest is stored."""
-    key_id, key = _key_file(sources, file).create(caller, roles, expires_at=expires)
-    click.echo(f"Created key {key_id}. It is shown this once:", err=True)
-    click.echo(key)
-
-
-@api_key.command("list")
-@_of_file
-@with_sources
-def list_api_keys(sources: Sources, *, file: Path | None) -> None:
-    """Show id, name, roles and end of every key."""
-    for key in _key_file(sources, file).stored():
-        click.echo(f"{key.id}  {key.name}  roles={','.join(key.roles) or '-'}  ends={key.ends}")
-
-
-@api_key.command("revoke")
-@click.argument("key_id")
-@_of_file
-@with_sources
-def revoke_api_key(sources: Sources, *, file: Path | None, key_id: str) -> None:
-    """Remove a key."""
-    _key_file(sources, file).revoke(key_id)
-    click.echo(f"Revoked key {key_id}", err=True)

@@ -93,7 +93,7 @@ def internal_address(settings: Settings) -> str:
         return cluster.bind_address
     if cluster is None or not cluster.enabled:
         return LOOPBACK_INTERNAL
-    return str(beside(host_port(_own_entry(cluster)), is_here=_is_here))
+    return str(beside(host_port(_own_entry(cluster)), is_here=is_here))
 
 
 def admin_principals(settings: Settings) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def _own_entry(cluster: ClusterSection) -> str:
     return next(one.address for one in cluster.initial_members() if one.id == cluster.node_id)
 
 
-def _is_here(address: str) -> bool:
+def is_here(address: str) -> bool:
     """Whether a listener may have that IP address; no port is taken."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

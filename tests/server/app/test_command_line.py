@@ -153,6 +153,21 @@ def test_stopping_nobody_is_fine_and_reloading_nobody_is_not(run, config):
     assert run("reload", "-c", config).exit_code == 1
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:7879", "192.0.2.1:7878", "nowhere.invalid:7878"])
+def test_a_server_elsewhere_is_not_stopped_from_here(run, config, address):
+    result = run("stop", "-c", config, "--addr", address)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "nothing was stopped" in result.stderr
+
+
+def test_the_server_of_this_host_may_be_named_by_its_address(run, config):
+    result = run("stop", "-c", config, "--addr", "localhost:7878")
+
+    assert (result.exit_code, result.stderr) == (0, "Server is not running\n")
+    assert run("stop", "-c", config, "--addr", "banana").exit_code == 2
+
+
 def test_nobody_answers_at_an_address_nobody_listens_on(run, config):
     result = run("status", "-c", config, "--addr", "127.0.0.1:1")
 

@@ -15,7 +15,7 @@ from amaters.cli.commands.health import health, stats
 from amaters.cli.commands.logs import logs
 from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
-from amaters.command_tree import ForgivingGroup
+from amaters.command_tree import ForgivingGroup, example
 from amaters.errors import RefusedError
 
 destination_option = click.option(
@@ -27,7 +27,7 @@ destination_option = click.option(
 )
 
 
-@click.group("admin", cls=ForgivingGroup)
+@click.group("admin", epilog=example("amaters-cli admin health"), cls=ForgivingGroup)
 def admin() -> None:
     """Manage a node: its backups, health, log and configuration."""
 
@@ -36,7 +36,7 @@ for command in (download, health, logs, stats):
     admin.add_command(command)
 
 
-@admin.command("backup")
+@admin.command("backup", epilog=example("amaters-cli admin backup s3://backups/demo"))
 @click.argument("destination", required=False)
 @click.argument(
     "kind", required=False, type=click.Choice(["full", "incremental"], case_sensitive=False)
@@ -87,7 +87,7 @@ def backup(
     )
 
 
-@admin.command("restore")
+@admin.command("restore", epilog=example("amaters-cli admin restore s3://backups/demo --replace"))
 @click.argument("source", metavar="PLACE|URI|ID|newest")
 @click.argument("kind", required=False, type=click.Choice(["full"], case_sensitive=False))
 @click.option("--replace", is_flag=True, help="Delete the data that the cluster holds now.")
@@ -126,7 +126,7 @@ def restore(
     )
 
 
-@admin.command("snapshots")
+@admin.command("snapshots", epilog=example("amaters-cli admin snapshots --remote"))
 @click.option(
     "--remote", is_flag=True, help="List the backups in the store instead of those on the node."
 )
@@ -150,7 +150,7 @@ def snapshots(terminal: Terminal, remote: bool, own: bool, destination: str) -> 
     )
 
 
-@admin.command("upload")
+@admin.command("upload", epilog=example("amaters-cli admin upload 42"))
 @click.argument("snapshot_id", metavar="ID", type=click.IntRange(min=0))
 @destination_option
 @pass_terminal
@@ -168,7 +168,7 @@ def upload(terminal: Terminal, snapshot_id: int, destination: str) -> None:
     )
 
 
-@admin.command("delete")
+@admin.command("delete", epilog=example("amaters-cli admin delete 42"))
 @click.argument("uri", metavar="URI|ID")
 @pass_terminal
 def delete(terminal: Terminal, uri: str) -> None:
@@ -185,7 +185,7 @@ def delete(terminal: Terminal, uri: str) -> None:
     )
 
 
-@admin.command("reload")
+@admin.command("reload", epilog=example("amaters-cli admin reload"))
 @pass_terminal
 def reload(terminal: Terminal) -> None:
     """Reload the node's configuration and certificates; exits with 1 when the node refuses."""

@@ -13,6 +13,7 @@ from amaters.admin.observations import Alert, Severity
 from amaters.cli.commands.cluster_view import ANSWER_TIMEOUT
 from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 from amaters.errors import AmatersError
 
 INDENT = (0, 0, 0, 2)
@@ -24,7 +25,7 @@ STYLES = {
 }
 
 
-@click.command("alerts")
+@click.command("alerts", epilog=example("amaters-cli cluster alerts --follow"))
 @click.option(
     "-n", "--recent", type=click.IntRange(min=1), default=20, help="Show at most this many."
 )

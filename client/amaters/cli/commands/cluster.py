@@ -21,7 +21,7 @@ from amaters.cli.commands.cluster_view import (
 from amaters.cli.commands.shards import shards
 from amaters.cli.formatting import JsonValue
 from amaters.cli.terminal import Terminal, pass_terminal
-from amaters.command_tree import ForgivingGroup
+from amaters.command_tree import ForgivingGroup, example
 from amaters.errors import NotFoundError
 from amaters.transport.addresses import checked_address
 
@@ -30,7 +30,7 @@ DEFAULT_CLIENT_PORT = 7878
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
-@click.group("cluster", cls=ForgivingGroup)
+@click.group("cluster", epilog=example("amaters-cli cluster status"), cls=ForgivingGroup)
 def cluster() -> None:
     """Manage the members: status, members, alerts, shards, add, promote, remove, transfer."""
 
@@ -39,7 +39,9 @@ cluster.add_command(alerts)
 cluster.add_command(shards)
 
 
-@cluster.command("status")
+@cluster.command(
+    "status", epilog=example("amaters-cli cluster status", "amaters-cli -f json cluster status")
+)
 @pass_terminal
 def status(terminal: Terminal) -> None:
     """Show every member as the leader and the member itself report it."""
@@ -56,7 +58,7 @@ def status(terminal: Terminal) -> None:
     )
 
 
-@cluster.command("members")
+@cluster.command("members", epilog=example("amaters-cli -f json cluster members"))
 @pass_terminal
 def members(terminal: Terminal) -> None:
     """List the members as the leader knows them; without a leader, as the asked node does."""
@@ -75,7 +77,9 @@ def members(terminal: Terminal) -> None:
     )
 
 
-@cluster.command("add")
+@cluster.command(
+    "add", epilog=example("amaters-cli cluster add demo-3.demo-nodes:7879 --name demo-3")
+)
 @click.argument("peer_address", metavar="HOST:PORT")
 @click.option(
     "--client-address",
@@ -104,7 +108,7 @@ def add(terminal: Terminal, peer_address: str, client_address: str | None, name:
     )
 
 
-@cluster.command("promote")
+@cluster.command("promote", epilog=example("amaters-cli cluster promote demo-3"))
 @click.argument("member", metavar="ID|NAME")
 @pass_terminal
 def promote(terminal: Terminal, member: str) -> None:
@@ -117,7 +121,7 @@ def promote(terminal: Terminal, member: str) -> None:
     _done(terminal, "promote", promoted, f"Member {promoted.id} votes from now on")
 
 
-@cluster.command("remove")
+@cluster.command("remove", epilog=example("amaters-cli cluster remove demo-3"))
 @click.argument("member", metavar="ID|NAME")
 @yes_option
 @pass_terminal
@@ -139,7 +143,7 @@ def remove(terminal: Terminal, member: str, yes: bool) -> None:
     _done(terminal, "remove", chosen, f"Removed member {chosen.id}; {len(left.members)} left")
 
 
-@cluster.command("transfer")
+@cluster.command("transfer", epilog=example("amaters-cli cluster transfer --to demo-1"))
 @click.argument("member", metavar="[ID|NAME]", required=False)
 @click.option("--to", "to", metavar="ID|NAME", help="The member, as an option.")
 @pass_terminal

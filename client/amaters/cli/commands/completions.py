@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import click
-from click.shell_completion import get_completion_class
 
 from amaters.cli.config_file import write_text
-from amaters.errors import ConfigurationError
+from amaters.cli.shells import SHELLS, VARIABLE
+from amaters.command_tree import example
 
-SHELLS = ("bash", "zsh", "fish")
 
-
-@click.command("completions")
-@click.argument("shell", type=click.Choice(SHELLS, case_sensitive=False))
+@click.command(
+    "completions",
+    epilog=example(
+        "amaters-cli completions bash -o ~/.local/share/bash-completion/completions/amaters-cli",
+        "amaters-cli completions powershell >> $PROFILE",
+    ),
+)
+@click.argument("shell", type=click.Choice([*SHELLS], case_sensitive=False))
 @click.option(
     "-o",
     "--output",
@@ -22,11 +26,8 @@ SHELLS = ("bash", "zsh", "fish")
 @click.pass_context
 def completions(ctx: click.Context, shell: str, output: Path | None) -> None:
     """Write the completion script for a shell; load it from the shell's start-up file."""
-    made = get_completion_class(shell)
-    if made is None:
-        raise ConfigurationError(f"no completion is known for {shell}")
     program = ctx.find_root().command
-    script = made(program, {}, "amaters-cli", "_AMATERS_CLI_COMPLETE").source()
+    script = SHELLS[shell](program, {}, "amaters-cli", VARIABLE).source()
     if output is None:
         click.echo(script)
     else:

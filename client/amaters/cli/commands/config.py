@@ -12,7 +12,7 @@ from amaters.cli.flags import Flags, Format, parse_format
 from amaters.cli.formatting import JsonValue
 from amaters.cli.output import Output
 from amaters.cli.settings import default_file, resolve
-from amaters.command_tree import ForgivingGroup
+from amaters.command_tree import ForgivingGroup, example
 from amaters.errors import RefusedError
 
 path_option = click.option(
@@ -24,12 +24,12 @@ path_option = click.option(
 )
 
 
-@click.group("config", cls=ForgivingGroup)
+@click.group("config", epilog=example("amaters-cli config show"), cls=ForgivingGroup)
 def config() -> None:
     """Show and change the configuration file of this program."""
 
 
-@config.command("show")
+@config.command("show", epilog=example("amaters-cli config show --format json"))
 @path_option
 @click.option("-f", "--format", "written", type=click.Choice(["toml", "json", "yaml"]))
 @click.option("-s", "--section", help="Only this table, for example tls.")
@@ -46,7 +46,7 @@ def show(path: Path | None, written: str | None, section: str | None) -> None:
         out.show(to_json(facts), lambda: Text(""))
 
 
-@config.command("init")
+@config.command("init", epilog=example("amaters-cli config init"))
 @path_option
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init(path: Path | None, force: bool) -> None:
@@ -58,7 +58,7 @@ def init(path: Path | None, force: bool) -> None:
     _show_done({"status": "success", "path": str(target)}, f"Wrote {target}")
 
 
-@config.command("validate")
+@config.command("validate", epilog=example("amaters-cli config validate"))
 @path_option
 def validate(path: Path | None) -> None:
     """Check the file: exits with 1 and names what is wrong; notes unknown keys."""
@@ -74,7 +74,7 @@ def validate(path: Path | None) -> None:
     )
 
 
-@config.command("get")
+@config.command("get", epilog=example("amaters-cli config get tls.ca_cert"))
 @click.argument("key")
 @path_option
 def get(key: str, path: Path | None) -> None:
@@ -85,7 +85,11 @@ def get(key: str, path: Path | None) -> None:
     _show({key: to_json(value)}, text)
 
 
-@config.command("set", context_settings={"ignore_unknown_options": True})
+@config.command(
+    "set",
+    epilog=example("amaters-cli config set server_url demo:7878"),
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("key")
 @click.argument("value")
 @path_option

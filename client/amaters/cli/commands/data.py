@@ -1,11 +1,9 @@
 """Commands on the data: set, get, delete, range, scan, batch."""
 
 import base64
-import sys
 from typing import IO
 
 import click
-from rich.text import Text
 
 from amaters.cli import tables
 from amaters.cli.commands.batches import LineReport, require_well_formed, rereadable, run_batch
@@ -14,6 +12,7 @@ from amaters.cli.formatting import JsonValue, entry_facts, text_or_base64
 from amaters.cli.output import Output
 from amaters.cli.pagination import Page, collect_page, stream_page
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 from amaters.data.client import AmatersClient
 from amaters.errors import InvalidRequestError
 from amaters.keys import prefix_end
@@ -48,7 +47,13 @@ def as_key(text: str, as_base64: bool) -> bytes:
         raise InvalidRequestError(f"{text!r} is not base64 ({error})") from error
 
 
-@click.command("set", context_settings={"ignore_unknown_options": True})
+@click.command(
+    "set",
+    epilog=example(
+        'amaters-cli set greeting "hello world"', "amaters-cli -c images set logo --file logo.png"
+    ),
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option(
@@ -73,13 +78,21 @@ def set_value(
     )
 
 
-@click.command("get")
+@click.command(
+    "get",
+    epilog=example(
+        "amaters-cli get greeting", "amaters-cli get greeting --raw --exit-code > greeting.txt"
+    ),
+)
 @click.argument("key")
 @click.option("--raw", is_flag=True, help="Write the value's bytes and nothing else.")
+@click.option("--exit-code", "told", is_flag=True, help="Exit with 1 when KEY does not exist.")
 @stale_option
 @base64_option
 @pass_terminal
-def get_value(terminal: Terminal, key: str, raw: bool, stale: bool, as_base64: bool) -> None:
+def get_value(
+    terminal: Terminal, *, key: str, raw: bool, told: bool, stale: bool, as_base64: bool
+) -> None:
     """Show the value of KEY. A key that does not exist is reported, and is not an error."""
     name = as_key(key, as_base64)
     found = terminal.with_client(
@@ -87,13 +100,15 @@ def get_value(terminal: Terminal, key: str, raw: bool, stale: bool, as_base64: b
     )
     if found is None:
         _missed(terminal.out, name)
+        if told:
+            click.get_current_context().exit(1)
     elif raw:
-        sys.stdout.buffer.write(found.value)
+        terminal.out.raw(found.value)
     else:
         _show_entry(terminal.out, found)
 
 
-@click.command("delete")
+@click.command("delete", epilog=example("amaters-cli delete greeting"))
 @click.argument("key")
 @base64_option
 @pass_terminal
@@ -109,7 +124,7 @@ def delete_value(terminal: Terminal, key: str, as_base64: bool) -> None:
     )
 
 
-@click.command("range")
+@click.command("range", epilog=example("amaters-cli range user:1000 user:2000 --limit 20"))
 @click.argument("start")
 @click.argument("end")
 @limit_option
@@ -137,7 +152,10 @@ def range_of_keys(
     _list(terminal, "range", wanted, Page(limit, offset, cursor), CONSISTENCY[stale])
 
 
-@click.command("scan")
+@click.command(
+    "scan",
+    epilog=example("amaters-cli scan user:", "amaters-cli -f ndjson scan user: > users.ndjson"),
+)
 @click.argument("prefix", default="")
 @limit_option
 @offset_option
@@ -161,7 +179,7 @@ def scan_prefix(
     _list(terminal, "scan", wanted, Page(limit, offset, cursor), CONSISTENCY[stale])
 
 
-@click.command("batch")
+@click.command("batch", epilog=example("amaters-cli batch writes.txt"))
 @click.argument("source", type=click.File("rb"))
 @click.option(
     "--chunk",
@@ -195,7 +213,7 @@ def batch(terminal: Terminal, source: IO[bytes], chunk: int, quiet: bool) -> Non
         f"Batch complete: {tally.total} total, {tally.succeeded} succeeded, "
         f"{tally.failed} failed, 0 skipped"
     )
-    terminal.out.show(tally.to_json(), lambda: Text(summary))
+    terminal.out.summary(tally.to_json(), summary)
     if tally.failed:
         click.get_current_context().exit(1)
 
@@ -224,6 +242,7 @@ def _missed(out: Output, key: bytes) -> None:
 def _show_entry(out: Output, entry: Entry) -> None:
     if out.format in (Format.NUL, Format.NDJSON):
         out.records([entry])
+        out.require_delivered()
         return
     facts: JsonValue = {
         "status": "success",
@@ -250,3 +269,4 @@ async def _stream(
 ) -> None:
     async for entry in stream_page(client, wanted, page, consistency):
         out.records([entry])
+    out.require_delivered()

@@ -12,13 +12,14 @@ from amaters.admin.observations import SnapshotChunk
 from amaters.cli import formatting, tables
 from amaters.cli.formatting import JsonValue
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 from amaters.errors import ConfigurationError
 
 NEWEST = "newest"
 PARTIAL = ".partial"
 
 
-@click.command("download")
+@click.command("download", epilog=example("amaters-cli admin download newest backup.bin"))
 @click.argument("snapshot_id", metavar="ID|newest")
 @click.argument("target", metavar="[FILE]", type=click.Path(path_type=Path), default=Path())
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")

@@ -12,11 +12,12 @@ from amaters.cli import formatting, tables
 from amaters.cli.commands.server import ask
 from amaters.cli.formatting import JsonValue, facts_of
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 
 STYLES = {"healthy": "green", "degraded": "yellow", "starting": "yellow", "unhealthy": "bold red"}
 
 
-@click.command("health")
+@click.command("health", epilog=example("amaters-cli admin health"))
 @pass_terminal
 def health(terminal: Terminal) -> None:
     """Show whether the node is alive, ready and healthy, and the results of its probes.
@@ -33,7 +34,7 @@ def health(terminal: Terminal) -> None:
         click.get_current_context().exit(1)
 
 
-@click.command("stats")
+@click.command("stats", epilog=example("amaters-cli admin stats"))
 @pass_terminal
 def stats(terminal: Terminal) -> None:
     """Show how much data the server holds that answers at the client address."""

@@ -7,6 +7,7 @@ from amaters.admin.client import AdminClient
 from amaters.admin.observations import LogRecord
 from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 
 DEFAULT_LINES = 100
 ON_ALL = ("node", "term")
@@ -15,7 +16,7 @@ LEVELS = ("trace", "debug", "info", "warn", "error")
 STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
 
 
-@click.command("logs")
+@click.command("logs", epilog=example("amaters-cli admin logs --lines 50 --level warn --follow"))
 @click.argument("count", metavar="[LINES]", required=False, type=click.IntRange(min=1))
 @click.argument("following", metavar="[FOLLOW]", required=False, type=bool)
 @click.option(

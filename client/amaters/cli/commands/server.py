@@ -11,7 +11,7 @@ from rich.text import Text
 from amaters.cli import formatting, tables
 from amaters.cli.formatting import JsonValue, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
-from amaters.command_tree import ForgivingGroup
+from amaters.command_tree import ForgivingGroup, example
 from amaters.data.client import AmatersClient
 from amaters.errors import AmatersError, ProtocolError
 from amaters.transport.addresses import checked_address
@@ -20,12 +20,12 @@ from amaters.values import ServerInfo
 ADMIN_PREFIX = "__admin__:"
 
 
-@click.group("server", cls=ForgivingGroup)
+@click.group("server", epilog=example("amaters-cli server status"), cls=ForgivingGroup)
 def server() -> None:
     """Query the server: status, health, metrics, cluster, nodes."""
 
 
-@server.command("status")
+@server.command("status", epilog=example("amaters-cli server status"))
 @pass_terminal
 def status(terminal: Terminal) -> None:
     """Show which server answers, its protocol, its capabilities and its uptime."""
@@ -41,7 +41,7 @@ def status(terminal: Terminal) -> None:
     terminal.out.show(facts, lambda: _status_table(info))
 
 
-@server.command("health")
+@server.command("health", epilog=example("amaters-cli -s a:7878,b:7878 server health"))
 @pass_terminal
 def health(terminal: Terminal) -> None:
     """Check every named server; exits with 1 when one of them does not serve."""
@@ -56,7 +56,7 @@ def health(terminal: Terminal) -> None:
         click.get_current_context().exit(1)
 
 
-@server.command("metrics")
+@server.command("metrics", epilog=example("amaters-cli -f json server metrics"))
 @pass_terminal
 def metrics(terminal: Terminal) -> None:
     """Show the metrics of the server that answers: queries, latencies, sizes."""
@@ -64,7 +64,7 @@ def metrics(terminal: Terminal) -> None:
     terminal.out.show(facts, lambda: tables.metrics(facts))
 
 
-@server.command("cluster")
+@server.command("cluster", epilog=example("amaters-cli server cluster"))
 @pass_terminal
 def cluster(terminal: Terminal) -> None:
     """Show the cluster as the server knows it: members, leader, how many are healthy."""
@@ -72,7 +72,7 @@ def cluster(terminal: Terminal) -> None:
     terminal.out.show(facts, lambda: _cluster_table(facts))
 
 
-@server.command("nodes")
+@server.command("nodes", epilog=example("amaters-cli server nodes"))
 @pass_terminal
 def nodes(terminal: Terminal) -> None:
     """List the nodes as the server knows them."""

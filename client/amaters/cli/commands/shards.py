@@ -11,11 +11,12 @@ from amaters.admin.observations import ShardInfo, ShardState
 from amaters.cli import formatting, tables
 from amaters.cli.formatting import JsonValue, facts_of, text_or_base64
 from amaters.cli.terminal import Terminal, pass_terminal
+from amaters.command_tree import example
 
 STYLES = {ShardState.ACTIVE: "green", ShardState.OFFLINE: "bold red"}
 
 
-@click.command("shards")
+@click.command("shards", epilog=example("amaters-cli cluster shards"))
 @pass_terminal
 def shards(terminal: Terminal) -> None:
     """List the shards, their leaders and their members; sizes are estimates of the asked node."""

@@ -8,6 +8,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from amaters_server.telemetry.requests import RequestRing
+
 SECONDS_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, as published."""
 
@@ -52,19 +54,29 @@ class Histogram:
         return 0.0
 
 
+METHODS = {Op.BATCH: "ExecuteBatch", Op.STREAM: "ExecuteStream"}
+"""The published methods of operations; all others are of `ExecuteQuery`."""
+
+
 @dataclass(slots=True)
 class OpCounters:
     """One kind of operation: how often it failed, and how long it took."""
 
+    op: Op
     errors: int = 0
     latency: Histogram = field(default_factory=Histogram)
+
+    @property
+    def method(self) -> str:
+        """The published name of the method that carries it out."""
+        return METHODS.get(self.op, "ExecuteQuery")
 
 
 @dataclass(slots=True)
 class CallCounters:
     """Everything counted about the calls of one server."""
 
-    ops: dict[Op, OpCounters] = field(default_factory=lambda: {op: OpCounters() for op in Op})
+    ops: dict[Op, OpCounters] = field(default_factory=lambda: {op: OpCounters(op) for op in Op})
     health_checks: int = 0
     server_infos: int = 0
     refused: int = 0
@@ -77,6 +89,8 @@ class CallCounters:
     """Calls refused because a limit of the configuration was reached, by that limit."""
     active: int = 0
     """Calls being carried out now."""
+    recent: RequestRing = field(default_factory=RequestRing)
+    """The last calls, one by one."""
 
     @property
     def requests(self) -> int:

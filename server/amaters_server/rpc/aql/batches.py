@@ -51,7 +51,8 @@ class Batches:
         Without `callers` everybody may do everything.
         """
         executor = self._executor
-        batch = Gathering(responder, now=executor.now(), longest=executor.limits.request_seconds)
+        longest = executor.limits.request_seconds
+        batch = Gathering(responder, now=executor.now(), longest=longest, method="ExecuteBatch")
         usual = decode.USUAL.batches([call[2] for call in calls])
         asked = callers or repeat(None)
         for call, columns, caller in zip(calls, usual, asked):  # noqa: B905 - as in `queries`
@@ -81,7 +82,8 @@ class Batches:
             self._accept(_Plan.of(request), arrival, batch)
         except _QueryRefusedError as wrong:
             text = f"Query {wrong.index} in batch failed to parse: "
-            batch.refuse(call, request_id, wrong.error, context=text)
+            at = f"parse_query_{wrong.index}: "
+            batch.refuse(call, request_id, wrong.error, context=text, at=at)
         except DatabaseError as error:
             batch.refuse(call, request_id, error)
         except DecodeError:

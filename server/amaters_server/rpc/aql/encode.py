@@ -118,8 +118,13 @@ def error_response(error: ErrorResponse) -> bytes:
 
 def tail(request_id: str | None, milliseconds: int) -> bytes:
     """Return what ends every QueryResponse and BatchResponse: request_id, execution_time_ms."""
-    end = b"" if milliseconds <= 0 else b"\x20" + varint(milliseconds)
+    end = elapsed(milliseconds)
     return end if request_id is None else id_field(request_id) + end
+
+
+def elapsed(milliseconds: int) -> bytes:
+    """Return execution_time_ms alone."""
+    return b"" if milliseconds <= 0 else b"\x20" + varint(milliseconds)
 
 
 def id_field(request_id: str) -> bytes:

@@ -51,7 +51,7 @@ class Executor:
             self.database.write(batch.writes, self.pending.answered)
         if batch.reads:
             self.database.read(batch.reads, self.pending.answered)
-        self.pending.refuse(batch.refused, batch.responder)
+        self.pending.refuse(batch)
 
     def walk(self, walk: scans.Walk, arrival: Arrival) -> None:
         """Answer one call with all rows of a walk, in a task of its own."""

@@ -19,7 +19,8 @@ from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Metadata, Responder
 from amaters_server.rpc.transport.rates import RateSettings
-from amaters_server.telemetry.counters import CallCounters, OpCounters
+from amaters_server.telemetry.counters import CallCounters, Op, OpCounters
+from amaters_server.telemetry.elapsed import Elapsed
 
 _log = logging.getLogger(__name__)
 
@@ -147,10 +148,13 @@ def seconds_for(timeout_ms: int, left: float | None, longest: float) -> float:
 class Gathering:
     """The calls of one responder that arrived together."""
 
-    __slots__ = ("longest", "now", "reads", "refused", "responder", "writes")
+    __slots__ = ("longest", "method", "now", "reads", "refused", "responder", "why", "writes")
 
-    def __init__(self, responder: Responder, *, now: float, longest: float) -> None:
+    def __init__(
+        self, responder: Responder, *, now: float, longest: float, method: str = "ExecuteQuery"
+    ) -> None:
         self.responder = responder
+        self.method = method
         self.now = now
         self.longest = longest
         """Seconds that a call may take which names no shorter time itself."""
@@ -158,6 +162,8 @@ class Gathering:
         self.reads: list[Read] = []
         self.refused: list[tuple[int, bytes]] = []
         """Call ids and answers."""
+        self.why: list[str] = []
+        """The errors of these answers, for people."""
 
     def arrival(
         self, call: Call, request_id: str | None, timeout_ms: int, caller: Caller | None
@@ -168,9 +174,16 @@ class Gathering:
         return Arrival(self.responder, call_id, request_id, self.now, deadline, metadata, caller)
 
     def refuse(
-        self, call: Call, request_id: str | None, error: DatabaseError, *, context: str = ""
+        self,
+        call: Call,
+        request_id: str | None,
+        error: DatabaseError,
+        *,
+        context: str = "",
+        at: str = "",
     ) -> None:
-        """Answer a call that makes no sense, or finds no room."""
+        """Answer a call that makes no sense, or finds no room; `at` says in which of its parts."""
+        self.why.append(f"{at}{error}")
         body = refusal(error, context=context) + encode.tail(request_id, 0)
         self.refused.append((call[0], body))
 
@@ -181,7 +194,10 @@ class PendingCalls:
     def __init__(self, counters: CallCounters, *, now: Callable[[], float], limit: int) -> None:
         self.ops = counters.ops
         """What is counted, by kind of operation."""
+        self.ring = counters.recent
+        """The last calls."""
         self._counters = counters
+        self._batches = counters.ops[Op.BATCH]
         self._now = now
         self._limit = limit
         self._waiting: dict[int, WaitingCall] = {}
@@ -252,17 +268,19 @@ class PendingCalls:
         self._waiting[ticket] = waiting
         return ticket
 
-    def refuse(self, refused: list[tuple[int, bytes]], responder: Responder) -> None:
+    def refuse(self, batch: Gathering) -> None:
         """Send the answers of calls that never came to wait, and count them."""
-        if refused:
-            self._counters.refused += len(refused)
-            responder.reply(refused)
+        if batch.refused:
+            self._counters.refused += len(batch.refused)
+            for error in batch.why:
+                self.ring.add_failed(batch.method, 0, error)
+            batch.responder.reply(batch.refused)
 
     def answered(self, answered: list[tuple[int, Answer]]) -> None:
         """Encode and send the answers of these tickets; unknown ones are ignored."""
-        now, take = self._now(), self._waiting.pop
+        now, take, batches = self._now(), self._waiting.pop, self._batches
         replies: dict[Responder, list[tuple[int, bytes]]] = {}
-        taken = _Elapsed(now)
+        taken = Elapsed(now, self.ring, encode.elapsed)
         for ticket, answer in answered:
             waiting = take(ticket, None)
             if waiting is None:
@@ -271,13 +289,14 @@ class PendingCalls:
             if started != taken.started or counters is not taken.counters:
                 taken.settle(started, counters)
             taken.number += 1
+            tail = taken.tail
             if type(answer) is list:
-                body = _encoded(answer, encoder, counters)
+                body = _encoded(answer, encoder, taken)
+                if counters is batches:
+                    taken.settle_batch(len(answer))
             else:
-                counters.errors += 1
-                self._counters.faults += _is_fault(answer)
-                body = _refused(answer)
-            body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
+                body = self._refused(answer, taken)
+            body += tail if request_id is None else encode.id_field(request_id) + tail
             replies.setdefault(responder, []).append((call_id, body))
         taken.settle(now, None)
         self._counters.active = len(self)
@@ -285,46 +304,30 @@ class PendingCalls:
         for responder, done in replies.items():
             responder.reply(done)
 
-
-class _Elapsed:
-    """Counts how long calls took; those that began and ended together are counted at once."""
-
-    __slots__ = ("_now", "counters", "number", "started", "tail")
-
-    def __init__(self, now: float) -> None:
-        self._now = now
-        self.started = now
-        self.counters: OpCounters | None = None
-        self.number = 0
-        """How many calls of these counters that began at that moment are not counted yet."""
-        self.tail = b""
-        """What their answers end with: the time they took, in whole milliseconds."""
-
-    def settle(self, started: float, counters: OpCounters | None) -> None:
-        """Count those that are not counted yet, and go on with others."""
-        if self.counters is not None:
-            self.counters.latency.observe(self._now - self.started, self.number)
-        self.started, self.counters, self.number = started, counters, 0
-        self.tail = encode.tail(None, int((self._now - started) * 1000))
+    def _refused(self, answer: object, taken: Elapsed) -> bytes:
+        taken.fail(answer)
+        self._counters.faults += _is_fault(answer)
+        return _refusal(answer)
 
 
-def _encoded(results: list[Result], encoder: Encoder, counters: OpCounters) -> bytes:
+def _encoded(results: list[Result], encoder: Encoder, taken: Elapsed) -> bytes:
     try:
         return encoder(results)
     except DatabaseError as error:
-        counters.errors += 1
+        taken.fail(error)
         return refusal(error)
     except Exception:  # noqa: BLE001 A defect must not leave the other calls of the batch unanswered.
         _log.exception("rpc.encode_failed")
-        counters.errors += 1
-        return refusal(DatabaseError("the answer could not be encoded; see the log"))
+        unknown = DatabaseError("the answer could not be encoded; see the log")
+        taken.fail(unknown)
+        return refusal(unknown)
 
 
 def _is_fault(answer: object) -> bool:
     return not isinstance(answer, DatabaseError) or status.is_fault(answer)
 
 
-def _refused(answer: object) -> bytes:
+def _refusal(answer: object) -> bytes:
     if isinstance(answer, DatabaseError):
         return refusal(answer)
     return refusal(DatabaseError(f"the answer is a {type(answer).__name__}; this is a defect"))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from amaters.wire.types_pb2 import CipherBlob
 
@@ -122,9 +123,16 @@ async def collect(
     return gathered
 
 
+class Sent(NamedTuple):
+    """What one stream carried."""
+
+    items: int
+    chunks: int
+
+
 async def stream(
     reading: Reading, send: Send, budget: AnswerBudget, share: Share, *, limit_bytes: int
-) -> None:
+) -> Sent:
     """Send the rows in batches that each fit a message, then the end."""
     batch = _RowMessage(budget, share, limit_bytes=min(limit_bytes, MESSAGE_BYTES))
     while not reading.ended:
@@ -142,6 +150,7 @@ async def stream(
     if batch.rows:
         await send(batch.message(has_more=False))
     await send(encode.stream_end(batch.total, batch.sequence))
+    return Sent(batch.total, batch.sequence)
 
 
 async def _turn(reading: Reading, budget: AnswerBudget, share: Share) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 from amaters_server.identity.connection import ip_address
 from amaters_server.model.errors import DatabaseError
-from amaters_server.rpc.aql import encode
 from amaters_server.rpc.aql.admin_keys import AdminKeys
 from amaters_server.rpc.aql.batches import Batches
 from amaters_server.rpc.aql.executor import Executor
-from amaters_server.rpc.aql.pending import PendingCalls, QueryLimits, refusal
+from amaters_server.rpc.aql.pending import Gathering, PendingCalls, QueryLimits
 from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.aql.queries import Queries
 from amaters_server.rpc.aql.service_info import ServiceInfo
@@ -98,7 +97,10 @@ class AqlService:
 
     def _refuse(self, call: Call, responder: Responder, error: DatabaseError) -> None:
         """Answer a query or a batch that is not carried out, in band as all their errors."""
-        self._pending.refuse([(call[0], refusal(error) + encode.tail(None, 0))], responder)
+        method = call[1].removeprefix(SERVICE)
+        refused = Gathering(responder, now=0.0, longest=0.0, method=method)
+        refused.refuse(call, None, error)
+        self._pending.refuse(refused)
 
     async def drained(self) -> None:
         """Return once no call waits for its answer and no stream is under way."""

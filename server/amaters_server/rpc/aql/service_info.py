@@ -37,6 +37,7 @@ class ServiceInfo:
     def health_check(self, calls: Sequence[Call], responder: Responder) -> None:
         """Answer SERVING while this node is ready, and otherwise why it is not."""
         self._counters.health_checks += len(calls)
+        self._counters.recent.add("HealthCheck", None, times=len(calls))
         ready = self._database.readiness()
         answer = HealthCheckResponse(
             status=HealthStatus.HEALTH_SERVING if ready.ok else HealthStatus.HEALTH_NOT_SERVING,
@@ -47,6 +48,7 @@ class ServiceInfo:
     def server_info(self, calls: Sequence[Call], responder: Responder) -> None:
         """Answer with the protocol's version and what queries it carries out."""
         self._counters.server_infos += len(calls)
+        self._counters.recent.add("GetServerInfo", None, times=len(calls))
         answer = ServerInfoResponse(
             version=PROTOCOL_VERSION,
             supported_versions=[PROTOCOL_VERSION],

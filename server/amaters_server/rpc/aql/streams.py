@@ -47,14 +47,22 @@ class Streams:
         try:
             with self._executor.pending.stream():
                 return await self._execute(call, send, started, caller)
-        except DatabaseError:
-            self._counters.errors += 1
+        except DatabaseError as error:
+            self._failed(started, error)
             raise
         except TimeoutError as late:
-            self._counters.errors += 1
-            raise DeadlineError("the rest of the rows") from late
+            over = DeadlineError("the rest of the rows")
+            self._failed(started, over)
+            raise over from late
         finally:
             self._counters.latency.observe(self._executor.now() - started)
+
+    def _failed(self, started: float, error: DatabaseError) -> None:
+        self._counters.errors += 1
+        self._executor.pending.ring.add_failed(self._counters.method, self._elapsed(started), error)
+
+    def _elapsed(self, started: float) -> int:
+        return int((self._executor.now() - started) * 1000)
 
     async def _execute(
         self, call: Call, send: Send, started: float, caller: Caller | None
@@ -76,13 +84,16 @@ class Streams:
             view = await self._executor.database.view(barrier, stale=stale)
             age = self._executor.database.read_age() if stale else None
             with closing(view), self._executor.ending_with_the_node():
-                await self._send_all(scans.Reading(view, walk, caller), send)
+                sent = await self._send_all(scans.Reading(view, walk, caller), send)
+        counted = f"items={sent.items} chunks={sent.chunks}"
+        ring = self._executor.pending.ring
+        ring.add(self._counters.method, self._elapsed(started), counted)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
 
-    async def _send_all(self, reading: scans.Reading, send: Send) -> None:
+    async def _send_all(self, reading: scans.Reading, send: Send) -> scans.Sent:
         limit, budget = self._executor.limits.message_bytes, self._executor.budget
         with budget.share() as share:
-            await scans.stream(reading, send, budget, share, limit_bytes=limit)
+            return await scans.stream(reading, send, budget, share, limit_bytes=limit)
 
 
 def _parsed(message: bytes) -> QueryRequest:

@@ -1,0 +1,70 @@
+"""Which calls the ring of requests shows, and in which words."""
+
+import re
+
+import grpc
+import pytest
+from amaters.wire import aql_pb2
+from amaters_server.model.errors import NoLeaderError
+
+
+def shown(served):
+    """Return the messages, the oldest first, with times replaced."""
+    found = [one.message for one in served.counters.recent.entries()]
+    return [re.sub(r"elapsed=\d+ms", "elapsed=<n>ms", one) for one in reversed(found)]
+
+
+async def test_every_method_is_shown_as_published(served, ask):
+    await served.stub.ExecuteQuery(ask.request(ask.set(b"secret-key", b"secret-value")))
+    await served.stub.ExecuteQuery(ask.request(ask.get(b"secret-key")))
+    await served.stub.ExecuteBatch(ask.batch(ask.get(b"a"), ask.get(b"b"), ask.get(b"c")))
+    rows = ask.range(b"", b"\xff")
+    async for _ in served.stub.ExecuteStream(ask.request(rows)):
+        pass
+    await served.stub.HealthCheck(aql_pb2.HealthCheckRequest())
+    await served.stub.GetServerInfo(aql_pb2.ServerInfoRequest())
+
+    assert shown(served) == [
+        "ExecuteQuery elapsed=<n>ms ok",
+        "ExecuteQuery elapsed=<n>ms ok",
+        "ExecuteBatch elapsed=<n>ms queries=3 ok",
+        "ExecuteStream elapsed=<n>ms items=1 chunks=1 ok",
+        "HealthCheck ok",
+        "GetServerInfo ok",
+    ]
+
+
+async def test_failures_carry_their_error(served, ask):
+    served.database.failing = NoLeaderError(node=1)
+    await served.stub.ExecuteQuery(ask.request(ask.get(b"k")))
+    with pytest.raises(grpc.RpcError):
+        async for _ in served.stub.ExecuteStream(ask.request(ask.range(b"", b"z"))):
+            pass
+    await served.stub.ExecuteQuery(aql_pb2.QueryRequest())
+    await served.stub.ExecuteBatch(ask.batch(ask.get(b"a"), aql_pb2.QueryRequest().query))
+
+    lost = str(served.database.failing)
+    assert shown(served)[:2] == [
+        f"ExecuteQuery elapsed=<n>ms error={lost}",
+        f"ExecuteStream elapsed=<n>ms error={lost}",
+    ]
+    assert shown(served)[2].startswith("ExecuteQuery elapsed=<n>ms error=")
+    assert shown(served)[3].startswith("ExecuteBatch elapsed=<n>ms error=parse_query_1: ")
+    assert len(shown(served)) == 4
+
+
+async def test_a_failure_does_not_hide_the_calls_answered_with_it(served, ask):
+    served.database.holding = True
+    calls = [served.stub.ExecuteQuery(ask.request(ask.get(key))) for key in (b"a", b"b", b"c")]
+    pending = served.service._pending
+    while len(pending) < 3:
+        await served.stub.HealthCheck(aql_pb2.HealthCheckRequest())
+    tickets = list(pending._waiting)
+    pending.answered(
+        [(tickets[0], [None]), (tickets[1], NoLeaderError(node=1)), (tickets[2], [None])]
+    )
+    for call in calls:
+        await call
+
+    queries = [one for one in shown(served) if one.startswith("ExecuteQuery")]
+    assert sorted(one.partition("error")[1] for one in queries) == ["", "", "error"]

@@ -15,6 +15,7 @@ import pytest
 from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
+    ConnectedClients,
     IncompatibleMember,
     MemberInfo,
     NodeState,
@@ -158,6 +159,29 @@ def test_a_member_kept_out_for_its_version_is_named_with_what_to_do() -> None:
     assert "demo-0: runs" not in shown
     facts = cluster_view.cluster_facts(kept_apart(led=True))
     assert [(one["member_id"], one["told_by"]) for one in facts["incompatible"]] == [(2, [1, 3])]
+
+
+def test_the_clients_of_all_members_are_summed_up_by_version_the_oldest_first() -> None:
+    one, two, three = member(1, is_leader=True), member(2), member(3)
+    here = (ConnectedClients("", 1), ConnectedClients("0.9.0", 2), ConnectedClients("0.10.0", 4))
+    there = (ConnectedClients("0.10.0", 3),)
+    view = ClusterView(
+        asked=status(one),
+        members=ClusterMembers("5f1d", 1, 7, 1200, (one, two, three)),
+        nodes=(
+            MemberView(one, status(one, clients=here), None),
+            MemberView(two, status(two, clients=there), None),
+            MemberView(three, status(three), None),
+        ),
+        from_leader=True,
+    )
+
+    assert "Clients  1 of others, 2 of 0.9.0, 7 of 0.10.0" in drawn(view, 240)
+    assert cluster_view.cluster_facts(view)["clients"] == [
+        {"version": "", "connections": 1},
+        {"version": "0.9.0", "connections": 2},
+        {"version": "0.10.0", "connections": 7},
+    ]
 
 
 def test_without_a_leader_nobody_is_taken_to_be_right() -> None:
@@ -535,7 +559,7 @@ def test_spans_are_spoken_in_two_units(seconds: int, text: str) -> None:
             ("cluster", "status"),
             ("members", 0, "status"),
             (
-                "applied_index certificates client_address cluster_id commit_index disk fenced "
+                "applied_index certificates client_address clients cluster_id commit_index disk fenced "
                 "first_log_index incompatible is_leader last_log_index leader_id name node_id "
                 "peer_address ready reason restoring set_aside started_at state term version"
             ),

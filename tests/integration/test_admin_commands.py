@@ -4,8 +4,10 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from amaters import AdminClient, AmatersClient
+from amaters.version import __version__
 from amaters_server.machine.state import COUNTS, POSITION
 from amaters_server.storage.engine import Changes, Space
 from amaters_server.storage.rocks.engine import RocksEngine
@@ -13,6 +15,8 @@ from amaters_server.testing.processes import ServerProcess
 from amaters_server.wire import state_pb2
 
 pytestmark = pytest.mark.slow
+
+STALE = [("grpc.primary_user_agent", "amaters-client/0.1.7"), ("grpc.use_local_subchannel_pool", 1)]
 
 
 async def ask(server: ServerProcess, command: str) -> dict:
@@ -54,6 +58,23 @@ async def test_every_node_tells_the_same_truth_about_the_cluster(cluster):
         assert [one["address"] for one in nodes] == [one.client for one in cluster]
         assert all(one["state"] == "running" for one in nodes)
         assert all(datetime.now(UTC) - heard(one) < timedelta(seconds=10) for one in nodes)
+
+
+async def test_a_node_says_of_which_versions_its_clients_are(cluster):
+    server = cluster[0]
+    async with (
+        await AmatersClient.connect(server.client) as db,
+        grpc.aio.insecure_channel(server.client, options=STALE) as stale,
+        AdminClient.connect(server.internal) as admin,
+    ):
+        await db.get("any", b"k")
+        await stale.unary_unary("/grpc.health.v1.Health/Check")(b"")
+
+        clients = {one.version: one.connections for one in (await admin.status()).clients}
+        _, page = await asyncio.to_thread(server.page, "/metrics")
+
+    assert clients == {"0.1.7": 1, __version__: 1}
+    assert 'amaters_network_client_connections{version="0.1.7"} 1.0' in page
 
 
 async def test_a_dead_node_is_unreachable_since_it_was_last_heard_of(cluster):

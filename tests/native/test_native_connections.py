@@ -143,6 +143,28 @@ async def test_a_connection_without_calls_is_sent_elsewhere(serving) -> None:
         assert server.listener.stats().sent_elsewhere >= 2
 
 
+async def test_connections_are_counted_by_the_version_of_their_client(serving) -> None:
+    def client(agent: str) -> grpc.aio.Channel:
+        options = [*OPTIONS, ("grpc.primary_user_agent", agent)]
+        return grpc.aio.insecure_channel(server.target, options)
+
+    agents = ["amaters-client/0.10.0", "amaters-client/0.9.1", "amaters-client/x.y.z", "other"]
+    async with serving() as server, asyncio.timeout(30):
+        clients = [client(agent) for agent in [*agents, agents[0]]]
+        assert server.listener.clients() == []
+        for _ in range(2):
+            for one in clients:
+                await one.unary_unary(ECHO)(b"x")
+
+        assert server.listener.clients() == [(None, 2), ((0, 9, 1), 1), ((0, 10, 0), 2)]
+
+        for one in clients[1:]:
+            await one.close()
+        while server.listener.clients() != [((0, 10, 0), 1)]:
+            await asyncio.sleep(0.02)
+        await clients[0].close()
+
+
 async def test_no_call_fails_when_connections_reach_their_age(serving) -> None:
     settings = {"max_age_seconds": 0.2, "idle_timeout_seconds": 0.1, "age_grace_seconds": 5.0}
     async with serving(**settings) as server, channel(server) as call, asyncio.timeout(60):

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
+from amaters.compatibility import members_fit, oldest_client
+from amaters.version import __version__
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions import arbitration
 from amaters_operator.decisions.actions import (
@@ -18,7 +20,7 @@ from amaters_operator.decisions.actions import (
     TransferLeadership,
     Wait,
 )
-from amaters_operator.decisions.observation import Member, Node, Observation, Pod, State
+from amaters_operator.decisions.observation import Clients, Member, Node, Observation, Pod, State
 from amaters_operator.decisions.rolls import compatibility, consent
 from amaters_server.node import compatibility as of_servers
 from hypothesis import given
@@ -140,7 +142,7 @@ def test_what_is_not_known_keeps_the_plan_that_was_recorded(unknown: dict) -> No
 
 def test_the_rule_of_versions_is_that_of_the_servers() -> None:
     for one, other in product(product(range(3), range(4)), repeat=2):
-        assert compatibility.compatible(one, other) == (
+        assert members_fit(one, other) == (
             of_servers.compatible((*one, 0), (*other, 0))
             and of_servers.compatible((*other, 0), (*one, 0))
         ), (one, other)
@@ -174,6 +176,59 @@ def test_a_target_is_refused_only_where_its_tag_is_certainly_a_version_that_does
 
 def test_a_node_that_is_silent_gives_no_version() -> None:
     assert compatibility.unfit(replace(observe(), nodes={}), "amaters:1.0.0") == ""
+
+
+def visited(*versions: str, tag: str = "0.3.0") -> Observation:
+    """Return the same with such clients at the second node; the others do not count theirs."""
+    observed = observe(tag=tag)
+    clients = tuple(Clients(version, 2) for version in versions)
+    return replace(
+        observed, nodes={**observed.nodes, 1: replace(observed.nodes[1], clients=clients)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "connected", "too_old"),
+    [
+        ("amaters:0.4.0", ("0.1.9",), True),
+        ("amaters:v0.4.0@sha256:0f", ("", "0.1.9", "0.3.0"), True),
+        ("amaters:0.4.0", ("0.2.0", "0.3.0", "0.9.0", "1.0.0"), False),
+        # Clients that do not say what they are, or say it in other words.
+        ("amaters:0.4.0", ("", "x", "0.1"), False),
+        ("amaters:0.4.0", (), False),
+        # The version that runs already: nothing changes for its clients.
+        ("amaters:0.3.0", ("0.1.9",), False),
+        ("amaters:latest", ("0.1.9",), False),
+    ],
+)
+def test_a_roll_waits_for_clients_only_where_they_are_certainly_too_old_for_the_target(
+    image: str, connected: tuple[str, ...], too_old: bool
+) -> None:
+    text = compatibility.outgrown(visited(*connected), image)
+
+    assert bool(text) == too_old
+    if too_old:
+        assert "works with clients from 0.2 on, and clients of 0.1.9 are connected" in text
+
+
+def test_old_clients_defer_a_replacement_unless_a_person_says_otherwise() -> None:
+    step, observed = ReplacePod("orders-2", "uid-2", "x"), visited("0.1.0")
+    image = "amaters:0.4.0"
+
+    waits = consent.of(cluster(image=image), observed).gate(step)
+
+    assert waits.reason == compatibility.OUTGROWN
+    assert "orders-2 is not replaced" in waits.because
+    ignored = consent.of(cluster(image=image, oldClients="Ignore"), observed)
+    assert ignored.gate(step) is step
+    broken = replace(step, healthy=False)
+    assert consent.of(cluster(image=image), observed).gate(broken) is broken
+
+
+def test_every_server_works_with_the_clients_of_its_own_version() -> None:
+    own = tuple(int(part) for part in __version__.split(".")[:2])
+
+    assert own >= oldest_client(own)
 
 
 @st.composite

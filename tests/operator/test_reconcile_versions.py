@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from amaters.admin.cluster import ConnectedClients
 from amaters_operator.decisions.observation import Incompatible, Node, Observation, Pod, State
 from amaters_operator.decisions.rolls.compatibility import certainly_kept_out, kept_out
 from amaters_operator.kube import kinds
@@ -121,3 +122,32 @@ def test_the_one_that_is_kept_out_blames_no_other_when_it_answers_alone() -> Non
 def test_only_those_who_have_a_leader_have_a_member_replaced() -> None:
     assert [certainly_kept_out(observe(leader=1), pod) for pod in range(3)] == [False, False, True]
     assert not any(certainly_kept_out(observe(leader=0), pod) for pod in range(3))
+
+
+def test_a_roll_to_a_version_that_leaves_clients_behind_waits_until_they_are_gone() -> None:
+    driver = Driver()
+    driver.world.edit(image="amaters:0.3.0", replicas=3)
+    driver.settled()
+    driver.database.clients = (ConnectedClients("0.1.4", 3), ConnectedClients("0.3.0", 9))
+    driver.world.edit(image="amaters:0.4.0")
+
+    driver.passes(20)
+
+    cluster = driver.world.cluster()
+    assert {pod["spec"]["containers"][0]["image"] for pod in driver.world.pods()} == {
+        "amaters:0.3.0"
+    }
+    told = [note for note in driver.events() if note.startswith("ClientsTooOld: ")]
+    assert len(told) == 1
+    assert "clients of 0.1.4 are connected" in told[0]
+    assert cluster.status.plan
+    replaced = [one for one in cluster.status.pending_actions if one.action == "ReplacePod"]
+    assert len(replaced) == 3
+    assert all("ClientsTooOld: version 0.4.0" in one.reason for one in replaced)
+
+    driver.database.clients = (ConnectedClients("0.3.0", 9),)
+    driver.settled()
+    assert {pod["spec"]["containers"][0]["image"] for pod in driver.world.pods()} == {
+        "amaters:0.4.0"
+    }
+    assert driver.most_down == 1

@@ -67,6 +67,15 @@ class SetAsideData:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectedClients:
+    """Open connections of clients of one version."""
+
+    version: str
+    """Of the client library; empty: clients that do not say it."""
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """The status that one node reports of itself."""
 
@@ -103,6 +112,8 @@ class NodeStatus:
     set_aside: tuple[SetAsideData, ...] = ()
     fenced: bool = False
     """It is kept from leading and from being ready."""
+    clients: tuple[ConnectedClients, ...] = ()
+    """Who is connected to its client address: the 16 oldest versions, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

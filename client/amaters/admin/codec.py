@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
+    ConnectedClients,
     DiskUsage,
     IncompatibleMember,
     MemberInfo,
@@ -60,6 +61,7 @@ def node_status(message: admin_pb2.StatusResponse) -> NodeStatus:
         disk=disk(message.disk),
         set_aside=tuple(SetAsideData(one.member_id, one.size_bytes) for one in message.set_aside),
         fenced=message.fenced,
+        clients=tuple(ConnectedClients(one.version, one.connections) for one in message.clients),
     )
 
 

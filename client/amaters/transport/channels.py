@@ -8,8 +8,11 @@ import grpc
 
 from amaters.transport.deadlines import milliseconds_of
 from amaters.transport.tls import TlsMaterial
+from amaters.version import __version__
 
 UNLIMITED = -1
+USER_AGENT = f"amaters-client/{__version__}"
+"""What gRPC's own user agent follows; servers count connections by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class ChannelOptions:
     def as_arguments(self) -> list[tuple[str, Any]]:
         """Return the options as gRPC's channel arguments."""
         arguments: list[tuple[str, Any]] = [
+            ("grpc.primary_user_agent", USER_AGENT),
             ("grpc.keepalive_time_ms", milliseconds_of(self.keepalive_interval)),
             ("grpc.keepalive_timeout_ms", milliseconds_of(self.keepalive_timeout)),
             ("grpc.http2.max_pings_without_data", 0),

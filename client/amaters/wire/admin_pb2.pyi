@@ -173,6 +173,7 @@ class StatusResponse(_message.Message):
     DISK_FIELD_NUMBER: _builtins.int
     SET_ASIDE_FIELD_NUMBER: _builtins.int
     FENCED_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     is_leader: _builtins.bool
     num_shards: _builtins.int
@@ -218,6 +219,12 @@ class StatusResponse(_message.Message):
     def set_aside(self) -> _containers.RepeatedCompositeFieldContainer[Global___SetAsideData]:
         """What earlier members have left on that disk."""
 
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectedClients]:
+        """Who is connected to its client address, by version: the 16 oldest, the oldest first. Empty of
+        servers that do not count them.
+        """
+
     def __init__(
         self,
         *,
@@ -247,14 +254,38 @@ class StatusResponse(_message.Message):
         disk: Global___DiskUsage | None = ...,
         set_aside: _abc.Iterable[Global___SetAsideData] | None = ...,
         fenced: _builtins.bool = ...,
+        clients: _abc.Iterable[Global___ConnectedClients] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "disk", b"disk", "fenced", b"fenced", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "set_aside", b"set_aside", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificates", b"certificates", "client_address", b"client_address", "clients", b"clients", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "config_digest", b"config_digest", "disk", b"disk", "fenced", b"fenced", "first_log_index", b"first_log_index", "incompatible", b"incompatible", "is_leader", b"is_leader", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "name", b"name", "node_id", b"node_id", "num_nodes", b"num_nodes", "num_shards", b"num_shards", "peer_address", b"peer_address", "ready", b"ready", "reason", b"reason", "restoring", b"restoring", "set_aside", b"set_aside", "started_unix_ms", b"started_unix_ms", "state", b"state", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class ConnectedClients(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Of the client library, such as "0.3.0"; empty: clients that do not say it."""
+    connections: _builtins.int
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        connections: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectedClients: _TypeAlias = ConnectedClients  # noqa: Y015
 
 @_typing.final
 class DiskUsage(_message.Message):

@@ -96,6 +96,15 @@ class Incompatible:
 
 
 @dataclass(frozen=True, slots=True)
+class Clients:
+    """How many connections clients of one version hold to a node."""
+
+    version: str
+    """Empty: they do not say it."""
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """The room on the disk of a node, in bytes."""
 
@@ -135,6 +144,9 @@ class Node:
 
     fenced: bool = False
     """Not ready, and no leader while another voter can lead."""
+
+    clients: tuple[Clients, ...] = ()
+    """Nothing of nodes that do not count them."""
 
     @property
     def takes_part(self) -> bool:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
-    IncompatibleMember,
+    ConnectedClients,
     Leadership,
     MemberInfo,
     NodeState,
@@ -36,10 +36,10 @@ from amaters_operator.kube import kinds
 from amaters_operator.manifests import names
 from amaters_operator.testing.crash_points import CrashPoints
 from amaters_operator.testing.disk_calls import DiskCalls, data_aside, usage
+from amaters_operator.testing.nodes.versions import VERSION, incompatible
 from amaters_operator.testing.world import NAME, NAMESPACE, DatabaseMember, World
 
 LAG_TO_PROMOTE = 100
-VERSION = "0.3.0"
 NODES_NAME = "amaters"
 """The common name of the nodes' certificate."""
 
@@ -70,6 +70,8 @@ class FakeDatabase:
     """What a restore waits for once it has started; None: it ends at once."""
     restored: list[tuple[str, bool]] = field(default_factory=list)
     backups_by: list[int] = field(default_factory=list)
+    clients: tuple[ConnectedClients, ...] = ()
+    """Who is connected to each node."""
 
     def admin(
         self, node: NodeAddress, tls: TlsMaterial | None, *, timeout: timedelta
@@ -154,20 +156,11 @@ class FakeAdmin(DiskCalls):
             started_at=None,
             certificates=certificates,
             config_digest=world.digests.get(self.ordinal, ""),
-            incompatible=self._incompatible(),
+            incompatible=incompatible(world, self.ordinal),
             disk=usage(world, self.ordinal),
             set_aside=data_aside(world, self.ordinal),
             fenced=disk.fenced,
-        )
-
-    def _incompatible(self) -> tuple[IncompatibleMember, ...]:
-        world, out = self.database.world, self.database.world.misfit(self.ordinal)
-        return tuple(
-            IncompatibleMember(
-                one.id, theirs or VERSION, "they do not fit", "correct it", world.now
-            )
-            for one in world.members.values()
-            if one.ordinal != self.ordinal and (theirs := world.misfit(one.ordinal)) != out
+            clients=self.database.clients,
         )
 
     async def members(self, *, from_leader: bool = True) -> ClusterMembers:

@@ -135,6 +135,14 @@ def _network(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
         "Connections told to go (GOAWAY) because they were idle or old.",
         traffic.sent_elsewhere,
     )
+    clients = gauge(
+        "amaters_network_client_connections",
+        "Client connections by the version of the client; empty of those that do not say it.",
+        labels=["version"],
+    )
+    for one in traffic.clients:
+        clients.add_metric([one.version], one.connections)
+    yield clients
 
 
 def _methods(calls: CallCounters) -> Iterator[Metric]:

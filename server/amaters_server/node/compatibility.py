@@ -7,19 +7,20 @@ holds the other against it, for an older version may know another rule, or none.
 import logging
 from collections.abc import Collection, Iterator
 
+from amaters.compatibility import OLDEST_MEMBER_MINOR
+
 from amaters_server.model.versions import Version, dotted
 from amaters_server.node.values import ADVICE, Incompatible
 
 log = logging.getLogger(__name__)
 
-OLDEST_COMPATIBLE_MINOR = 2
 PROTOCOL_REVISION = 1
 """What this version answers in handshakes: `HandshakeResponse.protocol_revision`."""
 
 
 def compatible(own: Version, theirs: Version) -> bool:
     """Whether two versions may work together: same major, and neither too old for the other."""
-    return theirs[0] == own[0] and theirs[1] >= OLDEST_COMPATIBLE_MINOR
+    return theirs[0] == own[0] and theirs[1] >= OLDEST_MEMBER_MINOR
 
 
 def objection(own: Version, theirs: Version) -> str:
@@ -28,7 +29,7 @@ def objection(own: Version, theirs: Version) -> str:
         return ""
     return (
         f"version {dotted(theirs)} cannot work with {dotted(own)}: bring it to "
-        f"{own[0]}.{OLDEST_COMPATIBLE_MINOR} or newer, below {own[0] + 1}.0"
+        f"{own[0]}.{OLDEST_MEMBER_MINOR} or newer, below {own[0] + 1}.0"
     )
 
 

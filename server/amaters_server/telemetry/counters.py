@@ -5,7 +5,7 @@ Nothing here knows of Prometheus: `http.exposition` reads these when a scraper a
 
 import enum
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amaters_server.telemetry.requests import RequestRing
@@ -127,6 +127,19 @@ class ProtectionCounts:
     """The audit log takes no lines now."""
 
 
+MOST_CLIENT_VERSIONS = 16
+"""So many versions are reported, the oldest: an upgrade asks for those, and callers choose them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedClients:
+    """Open connections of clients of one version."""
+
+    version: str
+    """Empty: clients that do not say it."""
+    connections: int
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What a listener counted since its start, and how much is open now."""
@@ -151,3 +164,5 @@ class Traffic:
     """Connections ended because of too many PING, SETTINGS, RST_STREAM or useless frames."""
     sent_elsewhere: int = 0
     """Connections that were told to go, because they were idle or old."""
+    clients: Sequence[ConnectedClients] = ()
+    """The oldest first."""

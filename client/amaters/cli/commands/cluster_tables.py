@@ -96,6 +96,7 @@ def _headline(view: ClusterView) -> RenderableType:
     style = "green" if reachable == voters else "yellow" if reachable >= quorum else "bold red"
     leader = view.members.by_id(view.members.leader_id)
     named = f"{leader.name or leader.peer_address} (id {leader.id})" if leader else "none"
+    clients = ", ".join(f"{one.connections} of {one.version or 'others'}" for one in view.clients)
     return pairs(
         [
             ("Cluster", view.members.cluster_id or NOTHING),
@@ -104,6 +105,7 @@ def _headline(view: ClusterView) -> RenderableType:
                 "Voters",
                 Text(f"{reachable} of {voters} reachable, {quorum} needed to write", style),
             ),
+            *([("Clients", Text(clients))] if clients else ()),
         ]
     )
 

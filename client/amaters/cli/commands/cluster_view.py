@@ -12,6 +12,7 @@ from amaters.admin.client import AdminClient
 from amaters.admin.cluster import (
     CertificateInfo,
     ClusterMembers,
+    ConnectedClients,
     IncompatibleMember,
     MemberInfo,
     NodeState,
@@ -123,6 +124,20 @@ class ClusterView:
         """How many voters answered."""
         return sum(not one.member.is_learner and one.status is not None for one in self.nodes)
 
+    @property
+    def clients(self) -> tuple[ConnectedClients, ...]:
+        """Who is connected to the members that answered, the oldest version first."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            for one in () if node.status is None else node.status.clients:
+                found[one.version] = found.get(one.version, 0) + one.connections
+        listed = sorted(found.items(), key=lambda one: _by_number(one[0]))
+        return tuple(ConnectedClients(*one) for one in listed)
+
+
+def _by_number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
 
 async def observe(admin: AdminClient, admin_at: AdminAt) -> ClusterView:
     """Ask the node for the members, and every member for its status, all at once."""
@@ -207,6 +222,7 @@ def cluster_facts(view: ClusterView) -> dict[str, JsonValue]:
         "from_leader": view.from_leader,
         "voters": len(view.members.voters),
         "reachable_voters": view.reachable_voters,
+        "clients": [facts_of(one) for one in view.clients],
         "outsider": None if view.outsider is None else status_facts(view.outsider),
         "members": nodes,
         "incompatible": [

@@ -78,6 +78,14 @@ class UpgradeSpec(ApiModel):
             "added."
         ),
     )
+    old_clients: Literal["Defer", "Ignore"] = Field(
+        default="Defer",
+        description=(
+            "What a roll to another version does while clients are connected that are too old for "
+            "it: Defer waits until they are gone, with an event; Ignore goes on. Clients that do "
+            "not say their version are no obstacle."
+        ),
+    )
     min_ready_seconds: int = Field(
         default=5,
         ge=0,

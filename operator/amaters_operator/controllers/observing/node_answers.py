@@ -4,6 +4,7 @@ from amaters.admin.cluster import ClusterMembers, DiskUsage, NodeStatus
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.observation import (
+    Clients,
     Incompatible,
     Member,
     Node,
@@ -32,6 +33,7 @@ def node(status: NodeStatus) -> Node:
         disk=_room(status.disk),
         set_aside=tuple(one.member_id for one in status.set_aside),
         fenced=status.fenced,
+        clients=tuple(Clients(one.version, one.connections) for one in status.clients),
     )
 
 

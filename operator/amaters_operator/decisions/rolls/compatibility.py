@@ -1,4 +1,6 @@
-"""Which versions work together: who is kept out, and which target fits no member. Pure.
+"""Which versions work together: who is kept out, and which members and clients a target does not fit.
+
+Pure.
 
 Two members of incompatible versions refuse each other, so one of them has to be believed: the one
 with a leader is. Without a leader, half of the pods must name a member: the only node that answers
@@ -10,7 +12,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
-from amaters_operator.decisions.observation import Incompatible, Observation
+from amaters.compatibility import OLDEST_MEMBER_MINOR, members_fit, oldest_client
+
+from amaters_operator.decisions.observation import Incompatible, Observation, listed
 
 REASON: Final = "IncompatibleMember"
 """Reason of a condition and of an event: a member is kept out because of its version."""
@@ -18,7 +22,9 @@ REASON: Final = "IncompatibleMember"
 UNFIT: Final = "VersionNotCompatible"
 """Reason of an event: the target version works with no member as it is, and no pod is replaced."""
 
-OLDEST_COMPATIBLE_MINOR: Final = 2
+OUTGROWN: Final = "ClientsTooOld"
+"""Reason of an event: clients are connected that the target version does not work with."""
+
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+.]\S*)?")
 
 
@@ -64,30 +70,53 @@ def unfit(observed: Observation, image: str) -> str:
     A version is known before its first pod runs only by the image's tag. Tags count as versions
     when those of the running pods are: exactly what their nodes report.
     """
-    target = _parsed(_tag(image))
-    old = {pod: observed.nodes.get(pod.ordinal) for pod in observed.outdated()}
-    versions = {pod.name: (node.version, _tag(pod.image)) for pod, node in old.items() if node}
-    tagged = [version == tag.removeprefix("v") for version, tag in versions.values() if version]
-    if target is None or not tagged or not all(tagged):
+    target, versions = _target(observed, image)
+    if target is None:
         return ""
     misfits = {
         name: version
-        for name, (version, _) in versions.items()
-        if (known := _parsed(version)) and not compatible(target, known)
+        for name, version in versions.items()
+        if (known := _parsed(version)) and not members_fit(target, known)
     }
     if not misfits:
         return ""
     running = ", ".join(f"{name} runs {version}" for name, version in sorted(misfits.items()))
     return (
         f"version {_tag(image)} would be kept out by the members: {running}. Versions work together "
-        f"when their major is the same and both minors are {OLDEST_COMPATIBLE_MINOR} or above: set "
+        f"when their major is the same and both minors are {OLDEST_MEMBER_MINOR} or above: set "
         "spec.image to one that fits, or restore a backup into a new cluster of that version"
     )
 
 
-def compatible(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether members of two versions, by major and minor, work together."""
-    return one[0] == other[0] and min(one[1], other[1]) >= OLDEST_COMPATIBLE_MINOR
+def outgrown(observed: Observation, image: str) -> str:
+    """Say which clients an image's version no longer works with; empty when there are none.
+
+    Clients that do not say their version, and nodes that do not count them, are no obstacle. Neither
+    is a roll to the version that runs already: no client loses anything by it.
+    """
+    target, versions = _target(observed, image)
+    if target is None or _tag(image).removeprefix("v") in versions.values():
+        return ""
+    oldest = oldest_client(target)
+    connected = {one.version for node in observed.nodes.values() for one in node.clients}
+    old = [one for one in connected if (known := _parsed(one)) and known < oldest]
+    if not old:
+        return ""
+    # How many there are changes all the time, and would be a new text each time.
+    return (
+        f"version {_tag(image)} works with clients from {oldest[0]}.{oldest[1]} on, and clients of "
+        f"{listed(sorted(old))} are connected (see `amaters-cli cluster status`): upgrade them, or "
+        "set spec.upgrade.oldClients to Ignore"
+    )
+
+
+def _target(observed: Observation, image: str) -> tuple[tuple[int, int] | None, Mapping[str, str]]:
+    """Return the version of an image, when it is known, and those of the outdated pods by name."""
+    old = {pod: observed.nodes.get(pod.ordinal) for pod in observed.outdated()}
+    versions = {pod.name: (node.version, _tag(pod.image)) for pod, node in old.items() if node}
+    tagged = [version == tag.removeprefix("v") for version, tag in versions.values() if version]
+    target = _parsed(_tag(image)) if tagged and all(tagged) else None
+    return target, {name: version for name, (version, _) in versions.items()}
 
 
 def _tag(image: str) -> str:

@@ -69,15 +69,24 @@ class Consent:
         """Return the step when it may be taken now, else what it waits for."""
         if step is None or not self._disrupts(step):
             return step
-        if isinstance(step, ReplacePod) and (
-            problem := compatibility.unfit(self.observed, self.cluster.spec.image)
-        ):
-            return Wait(f"{step.pod} is not replaced: {problem}", compatibility.UNFIT)
+        if isinstance(step, ReplacePod) and (obstacle := self.version_obstacle()):
+            return Wait(f"{step.pod} is not replaced: {obstacle.because}", obstacle.reason)
         if self._manual and (self.asked or not self.plan_id):
             return Wait(f"{step}: {self.approval_needed()}", APPROVAL)
         if not self.windows.open:
             return Wait(f"{step}: {self.window_needed()}", WINDOW)
         return step
+
+    def version_obstacle(self) -> Wait | None:
+        """Return why members or clients do not fit the version to come; None when all do."""
+        observed, spec = self.observed, self.cluster.spec
+        if problem := compatibility.unfit(observed, spec.image):
+            return Wait(problem, compatibility.UNFIT)
+        if spec.upgrade.old_clients == "Defer" and (
+            problem := compatibility.outgrown(observed, spec.image)
+        ):
+            return Wait(problem, compatibility.OUTGROWN)
+        return None
 
     def approval_needed(self) -> str:
         """Say how the plan is approved, and when it is then carried out."""

@@ -35,11 +35,13 @@ def added(status: ClusterStatus, before: ClusterStatus, asked: Consent | None) -
 
 
 def _pending(asked: Consent) -> list[PendingAction]:
+    obstacle = asked.version_obstacle()
+    kept = "" if obstacle is None else f"; {obstacle.reason}: {obstacle.because}"
     return [
         PendingAction(
             pod=one.pod,
             action=one.action,
-            reason=one.reason,
+            reason=one.reason + (kept if one.action == "ReplacePod" else ""),
             margin=QuorumMargin(
                 before=one.margin.before, needed=one.margin.needed, after=one.margin.after
             ),

@@ -168,6 +168,7 @@ def compose(
             recent_log,
             identities.caller,
             folder,
+            lambda: traffic().clients,
         )
     )
     monitor = Monitor(

@@ -20,6 +20,7 @@ from amaters_server.node.values import (
 from amaters_server.rpc.admin.ports import BackupFacts
 from amaters_server.storage.set_aside import SetAside
 from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.counters import ConnectedClients
 from amaters_server.telemetry.health import HealthFacts
 
 STATES = {
@@ -87,6 +88,11 @@ def disk(found: DiskReport) -> admin_pb2.DiskUsage:
 def set_aside(found: SetAside) -> admin_pb2.SetAsideData:
     """Return what a removed member has left on a disk."""
     return admin_pb2.SetAsideData(member_id=found.member, size_bytes=found.size_bytes)
+
+
+def clients(found: ConnectedClients) -> admin_pb2.ConnectedClients:
+    """Return how many clients of a version are connected."""
+    return admin_pb2.ConnectedClients(version=found.version, connections=found.connections)
 
 
 def incompatible(found: Incompatible) -> admin_pb2.IncompatibleMember:

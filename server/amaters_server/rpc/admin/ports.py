@@ -22,6 +22,7 @@ from amaters_server.node.values import (
 )
 from amaters_server.storage.set_aside import SetAside
 from amaters_server.telemetry.certificates import CertificateFacts
+from amaters_server.telemetry.counters import ConnectedClients
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.health import HealthFacts
 from amaters_server.telemetry.logs import RecentRecord
@@ -210,3 +211,5 @@ class AdminParts:
     caller: Callable[[int], ForwardedFor]
     """Who calls over a connection: its leader asks about a call that this node passes on."""
     folder: AdminFolder
+    clients: Callable[[], Sequence[ConnectedClients]]
+    """Who is connected to the client address, by version."""

@@ -70,6 +70,7 @@ class AdminService:
         folder = self._parts.folder
         answer.disk.CopyFrom(admin_encode.disk(await folder.usage(node.disk())))
         answer.set_aside.extend(map(admin_encode.set_aside, await folder.set_aside()))
+        answer.clients.extend(map(admin_encode.clients, self._parts.clients()))
         return answer
 
     async def Members(

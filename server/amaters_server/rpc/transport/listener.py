@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from amaters_native.transport import Connection, Listener, TlsIdentity, release_memory
 
 from amaters_server.model.errors import ConfigurationError, DatabaseError
+from amaters_server.model.versions import dotted
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.calls import Call, Service, Streaming
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.rpc.transport.tls import ServerIdentity
-from amaters_server.telemetry.counters import Traffic
+from amaters_server.telemetry.counters import MOST_CLIENT_VERSIONS, ConnectedClients, Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +171,10 @@ class GrpcListener:
             cut_for_slowness=counted.cut_for_slowness,
             cut_for_floods=counted.cut_for_floods,
             sent_elsewhere=counted.sent_elsewhere,
+            clients=tuple(
+                ConnectedClients("" if version is None else dotted(version), connections)
+                for version, connections in self._listener.clients()[:MOST_CLIENT_VERSIONS]
+            ),
         )
 
     def _wake(self) -> None:

@@ -318,6 +318,12 @@ class Listener:
         that answers. Calling it twice is fine.
         """
 
+    def clients(self) -> list[tuple[tuple[int, int, int] | None, int]]:
+        """Return how many connections there are by the version of their client, the oldest first.
+
+        The first call of a connection says it, by the user agent `amaters-client/1.2.3`; None
+        stands for all other clients. It looks at every connection.
+        """
     def stats(self) -> ListenerStats:
         """Return the counters."""
 

@@ -149,6 +149,7 @@ fn admit(door: &Door, id: u64, stream: TcpStream, address: SocketAddr) {
         tls: tls.is_some(),
         certificate: None,
         load: Arc::new(Load::new(shared.room.share())),
+        client: Arc::default(),
     };
     let Some(permit) = ConnectionPermit::acquire(shared, id, address.ip(), peer) else {
         Counters::add(&shared.counters.rejected, 1);

@@ -38,6 +38,7 @@ pub fn spawn(state: &State, accepted: Accepted) {
     let origin = Arc::new(Origin {
         connection: accepted.id,
         load: accepted.permit.load().clone(),
+        client: accepted.permit.client().clone(),
         shared: state.shared.clone(),
         calls: state.calls.clone(),
     });

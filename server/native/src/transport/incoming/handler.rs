@@ -22,7 +22,7 @@ use crate::transport::queue::backlog::Load;
 use crate::transport::queue::calls::Calls;
 use crate::transport::queue::inbound::Inbound;
 use crate::transport::queue::room::Places;
-use crate::transport::queue::shared::{Counters, Queued, Shared, StreamKind};
+use crate::transport::queue::shared::{Client, Counters, Queued, Shared, StreamKind};
 use crate::transport::wire::arrival::Arrival;
 use crate::transport::wire::compression::{Encoding, Negotiated};
 use crate::transport::wire::framing::{Fault, Single, Splitter};
@@ -33,6 +33,7 @@ use crate::transport::wire::status;
 pub struct Origin {
     pub connection: u64,
     pub load: Arc<Load>,
+    pub client: Client,
     pub shared: Arc<Shared>,
     pub calls: Arc<Calls>,
 }
@@ -43,6 +44,10 @@ pub async fn handle(
     origin: Arc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
+    // Its first call says it for all: later ones only look whether that is known.
+    origin
+        .client
+        .get_or_init(|| headers::client_version(request.headers()));
     let streams = &origin.shared.settings.streams;
     let exchange = match streams.get(request.uri().path()).cloned() {
         Some(kind) => begin(&origin, request, kind),

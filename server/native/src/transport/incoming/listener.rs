@@ -25,6 +25,7 @@ use crate::transport::queue::shared::{Settings, Shared, StreamKind, Upkeep};
 use crate::transport::queue::state::Phase;
 use crate::transport::queue::stats::{Connection, ListenerStats};
 use crate::transport::tls::{Material, TlsIdentity};
+use crate::transport::wire::headers::ClientVersion;
 use crate::transport::wire::status;
 
 /// How long the last words of a closing listener may take to leave.
@@ -390,6 +391,11 @@ impl Listener {
         let grace = seconds("grace_seconds", grace_seconds)?;
         py.detach(|| self.shut(grace));
         Ok(())
+    }
+
+    /// How many connections there are by the version of their client, the oldest first.
+    fn clients(&self) -> Vec<(Option<ClientVersion>, u64)> {
+        self.shared.clients().into_iter().collect()
     }
 
     fn stats(&self) -> ListenerStats {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 
 use crate::transport::queue::backlog::Load;
-use crate::transport::queue::shared::{Counters, Peer, Shared};
+use crate::transport::queue::shared::{Client, Counters, Peer, Shared};
 
 /// So many connections may be in their handshake beside those that are open.
 const ARRIVING: u64 = 256;
@@ -16,6 +16,7 @@ pub struct ConnectionPermit {
     id: u64,
     host: IpAddr,
     load: Arc<Load>,
+    client: Client,
     /// It takes one of the places: from the end of its handshake until it is sent elsewhere.
     counted: AtomicBool,
 }
@@ -25,7 +26,7 @@ impl ConnectionPermit {
     pub fn acquire(shared: &Arc<Shared>, id: u64, host: IpAddr, peer: Peer) -> Option<Self> {
         let settings = &shared.settings;
         let most = settings.max_connections_per_client.load(Relaxed);
-        let load = peer.load.clone();
+        let (load, client) = (peer.load.clone(), peer.client.clone());
         if !shared.hosts.arrive(host, id, &load, most) {
             Counters::add(&shared.counters.rejected_per_client, 1);
             return None;
@@ -44,6 +45,7 @@ impl ConnectionPermit {
             id,
             host,
             load,
+            client,
             counted: AtomicBool::new(false),
         })
     }
@@ -80,6 +82,10 @@ impl ConnectionPermit {
         &self.load
     }
 
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Add the certificate that the client has shown.
     pub fn identify(&self, certificate: Vec<u8>) {
         let mut peers = self.shared.peers.lock();
@@ -89,6 +95,7 @@ impl ConnectionPermit {
                 tls: peer.tls,
                 certificate: Some(certificate),
                 load: self.load.clone(),
+                client: self.client.clone(),
             });
         }
     }

@@ -1,10 +1,10 @@
 //! What all threads of a listener share: the queue towards Python, its wake-up, and the counters.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::transport::queue::hosts::Hosts;
 use crate::transport::queue::inbound::{Inbound, Taken};
 use crate::transport::queue::room::{Room, Waiting};
 use crate::transport::wakeup::Wakeup;
-use crate::transport::wire::headers::Metadata;
+use crate::transport::wire::headers::{ClientVersion, Metadata};
 
 /// The largest window of a connection.
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -109,7 +109,11 @@ pub struct Peer {
     pub tls: bool,
     pub certificate: Option<Vec<u8>>,
     pub load: Arc<Load>,
+    pub client: Client,
 }
+
+/// What the first call of a connection says its client is; empty before it, None of other clients.
+pub type Client = Arc<OnceLock<Option<ClientVersion>>>;
 
 #[derive(Default)]
 pub struct Counters {
@@ -225,6 +229,17 @@ impl Shared {
         }
         Counters::add(&self.counters.cut_for_slowness, cut.len() as u64);
         cut
+    }
+
+    /// How many connections there are by what their clients are; looks at every connection.
+    pub fn clients(&self) -> BTreeMap<Option<ClientVersion>, u64> {
+        let mut found = BTreeMap::new();
+        for peer in self.peers.lock().values() {
+            if let Some(client) = peer.client.get() {
+                *found.entry(*client).or_default() += 1;
+            }
+        }
+        found
     }
 
     pub fn notify_cancelled(&self, id: u64) {

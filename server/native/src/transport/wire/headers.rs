@@ -22,6 +22,12 @@ impl Value {
     }
 }
 
+/// Major, minor and patch of a client of ours.
+pub type ClientVersion = (u32, u32, u32);
+
+/// What our client begins its user agent with.
+const CLIENT: &str = "amaters-client/";
+
 pub type Metadata = Vec<(String, Value)>;
 
 /// gRPC sends without padding and must accept both.
@@ -67,6 +73,20 @@ pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, ()> {
         b'n' => Duration::from_nanos(amount),
         _ => return Err(()),
     }))
+}
+
+/// The version that a client of ours sends; None of every other client.
+pub fn client_version(headers: &HeaderMap) -> Option<ClientVersion> {
+    let agent = headers.get(USER_AGENT)?.to_str().ok()?;
+    let text = agent.strip_prefix(CLIENT)?.split(' ').next()?;
+    // What follows the numbers, such as a pre-release, is no part of what versions are compared by.
+    let numbers = text.split(['-', '+']).next()?;
+    let mut parts = numbers.split('.').map(|part| match part.as_bytes() {
+        [b'0'..=b'9', ..] => part.parse().ok(),
+        _ => None,
+    });
+    let version = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some(version)
 }
 
 fn is_own(name: &HeaderName) -> bool {
@@ -164,6 +184,31 @@ mod tests {
         for broken in ["", "S", "1", "1x", "-1S", "123456789S"] {
             assert_eq!(of(broken), Err(()), "{broken}");
         }
+    }
+
+    #[test]
+    fn clients_of_ours_say_their_version() {
+        let of = |value| client_version(&headers(&[("user-agent", value)]));
+
+        assert_eq!(of("amaters-client/0.3.0"), Some((0, 3, 0)));
+        let rest = "amaters-client/1.20.3-rc.1 grpc-python-asyncio/1.80.0 grpc-c/53.0.0";
+        assert_eq!(of(rest), Some((1, 20, 3)));
+        assert_eq!(of("amaters-client/1.2.3+local"), Some((1, 2, 3)));
+        for other in [
+            "",
+            "grpc-go/1.60.0",
+            "x amaters-client/1.2.3",
+            "amaters-client/",
+            "amaters-client/1.2",
+            "amaters-client/1.2.3.4",
+            "amaters-client/1.2.x",
+            "amaters-client/+1.2.3",
+            "amaters-client/1.+2.3",
+            "amaters-client/99999999999.2.3",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(client_version(&HeaderMap::new()), None);
     }
 
     #[test]

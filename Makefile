@@ -17,6 +17,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Of the Kubernetes that cluster-up starts.
+IP_FAMILY ?= ipv4
 # cargo finds the protobuf compiler of the virtual environment through these.
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -30,7 +32,7 @@ PACKAGES := client/amaters server/amaters_server operator/amaters_operator opera
 VIRTUAL_TIME := tests/operator tests/kubectl tests/properties tests/simulation tests/repo
 CHECKED  := $(PACKAGES) tests tools demo bench
 
-.PHONY: help setup demo test test-fast check fix faults e2e e2e-full e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
+.PHONY: help setup demo test test-fast check fix faults e2e e2e-full e2e-ipv6 e2e-from demo-k8s plugin bench soak fuzz fuzz-guided proto crds docs images picture \
         cluster-up cluster-down cluster-status clean
 
 help: ## Show this list
@@ -94,6 +96,11 @@ e2e-full: setup cluster-up images ## All of e2e: bad luck, lost nodes, full disk
 	$(BIN)/pytest tests/e2e -m e2e --timeout 1800 -s $(if $(K),-k '$(K)'); status=$$?; \
 	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
 
+e2e-ipv6: IP_FAMILY = ipv6
+e2e-ipv6: setup cluster-up images ## Main e2e tests on a Kubernetes of IPv6 alone (K=name picks some)
+	$(BIN)/pytest tests/e2e -m 'e2e and ipv6' --timeout 900 -s $(if $(K),-k '$(K)'); status=$$?; \
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+
 e2e-from: setup cluster-up images ## A roll under load from an older commit's image to this one (FROM=commit)
 	@test -n "$(FROM)" || { echo "name the commit: make e2e-from FROM=HEAD~1"; exit 2; }
 	@rm -rf .cache/from && mkdir -p .cache/from && git archive "$(FROM)" | tar -x -C .cache/from
@@ -114,8 +121,8 @@ soak: setup ## Simulate thousands of seeds (SEEDS=5000), and an operator's bad l
 	AMATERS_SIM_SEEDS=$${SEEDS:-5000} $(BIN)/pytest tests/simulation --timeout 0
 	AMATERS_BAD_LUCK_SEEDS=$${LUCK:-500} $(BIN)/pytest tests/operator/test_bad_luck.py --timeout 0
 
-cluster-up: setup ## A real three-node Kubernetes on this machine, or the one in KUBECONFIG
-	$(BIN)/python tests/testbed/cluster.py up
+cluster-up: setup ## A real three-node Kubernetes, or the one in KUBECONFIG (IP_FAMILY=ipv4|ipv6|dual)
+	$(BIN)/python tests/testbed/cluster.py up --ip-family $(IP_FAMILY)
 
 cluster-down: setup ## Remove that cluster
 	$(BIN)/python tests/testbed/cluster.py down

@@ -150,6 +150,7 @@ def assert_nowhere_shown(operator: Kubectl, *keys: str) -> None:
             assert text not in logs
 
 
+@pytest.mark.ipv6
 def test_a_pod_without_a_secret_and_a_user_with_a_key_have_what_their_objects_say(
     guarded: Cluster, operator: Kubectl
 ) -> None:

@@ -13,6 +13,7 @@ def contents(cluster, pod: str) -> str:
     return cluster.cli("--format", "ndjson", "range", "key-", "key-~", pod=pod)
 
 
+@pytest.mark.ipv6
 def test_a_snapshot_taken_on_demand_and_on_schedule_restores_into_an_empty_cluster(cluster, s3):
     backup = {
         "destination": f"s3://{s3.bucket}/saved",

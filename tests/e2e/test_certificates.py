@@ -6,7 +6,7 @@ from amaters_server.testing.certificates import Authority
 from demo.keeping import serials_served, tls_secret
 from demo.kubectl import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 
 
 def test_a_rotated_certificate_is_served_by_every_pod_without_a_restart(cluster, workload, kubectl):

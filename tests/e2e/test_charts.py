@@ -9,7 +9,7 @@ from demo.clusters import SERVER_IMAGE, STORAGE, Cluster, is_ready
 from demo.kubectl import ROOT, eventually
 from tests.e2e.conftest import HELM
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 
 SERVICE_MONITORS = {
     "apiVersion": "apiextensions.k8s.io/v1",

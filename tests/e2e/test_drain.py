@@ -6,7 +6,7 @@ import pytest
 
 from demo.kubectl import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 LONGEST_GAP_MS = 1500
 """For a test machine that is busy; the note on performance has figures of a quiet one."""
 

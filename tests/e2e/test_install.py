@@ -6,7 +6,7 @@ import pytest
 
 from demo.kubectl import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 
 
 def test_ten_lines_of_yaml_become_three_ready_pods_on_three_nodes(cluster):

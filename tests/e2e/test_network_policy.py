@@ -8,7 +8,7 @@ from testbed import lifecycle, places, policies
 from demo.clusters import SERVER_IMAGE, Cluster, is_ready
 from demo.kubectl import Kubectl, eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 
 PORTS = (7878, 7879, 9090)
 KNOCK = (

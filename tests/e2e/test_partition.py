@@ -10,6 +10,7 @@ from demo.kubectl import eventually
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.ipv6,
     pytest.mark.skipif(
         bool(os.environ.get("KUBECONFIG")), reason="cuts links of the test bed's own nodes"
     ),

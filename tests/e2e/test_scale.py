@@ -9,6 +9,7 @@ from demo.kubectl import eventually
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.ipv6
 def test_scaling_one_to_three_to_five_to_three_keeps_the_data(cluster, workload):
     scale = cluster("scale", replicas=1, storage={"size": "1Gi", "quarantine": "5s"})
     scale.until_ready(1)

@@ -15,6 +15,7 @@ FROM_IMAGE = os.environ.get("AMATERS_ROLL_FROM", SERVER_IMAGE)
 """The image that the roll begins with; `make e2e-from` names one of an older commit."""
 
 
+@pytest.mark.ipv6
 def test_a_roll_loses_nothing_and_moves_leadership_once(cluster, workload):
     roll = cluster("roll", replicas=3, image=FROM_IMAGE)
     roll.until_ready(3)

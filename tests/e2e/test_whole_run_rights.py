@@ -10,7 +10,7 @@ from amaters_operator.kube.rights import GRANTS, LEASE_GRANTS
 
 from demo.kubectl import Kubectl
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ipv6]
 
 SERIES = re.compile(
     r'^amaters_operator_api_requests_total\{code="(?P<code>\w+)",resource="(?P<resource>[^"]+)",'

@@ -6,25 +6,105 @@ import base64
 import hashlib
 import io
 import json
+import re
 import tarfile
+from ipaddress import ip_address, ip_network
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from testbed import addresses, kubeconfigs, pki, recycler
+from testbed import addresses, control_plane, kubeconfigs, lifecycle, node_files, pki, recycler
+from testbed.addresses import Plan
+from testbed.control_plane import ControlPlane
+from testbed.daemons import Daemons
 from testbed.oci_layout import OciLayout, program_layer
 from testbed.pki import Identity
+from testbed.places import Places
+from testbed.shell import TestbedError
 
 
-def test_no_two_nodes_share_an_address_or_a_pod_network() -> None:
+@pytest.fixture(params=addresses.FAMILIES)
+def plan(request: pytest.FixtureRequest) -> Plan:
+    return Plan(request.param)
+
+
+def test_no_two_nodes_share_an_address_or_a_pod_network(plan: Plan) -> None:
     nodes = addresses.nodes(addresses.MOST_NODES)
 
-    everything = [each for node in nodes for each in (node.address, node.pod_network, node.link)]
+    own = [each for node in nodes for each in plan.of(node)]
+    pods = [ip_network(family.pods_of(node)) for node in nodes for family in plan.families]
 
-    assert len(set(everything)) == 3 * addresses.MOST_NODES
-    assert addresses.CONTROL_PLANE not in everything
+    everything = [*own, *plan.api_hosts, *(one.dns_service for one in plan.families)]
+    assert len(set(everything)) == len(everything)
+    assert not any(one.overlaps(other) for one, other in combinations(pods, 2))
+    for family in plan.families:
+        mine = [network for network in pods if network.version == family.version]
+        assert all(network.subnet_of(ip_network(family.pods)) for network in mine)
+        assert all(ip_address(family.of(node)) in ip_network(family.nodes) for node in nodes)
+
+
+def test_the_addresses_of_the_usual_cluster_are_what_they_were() -> None:
+    node, plan = addresses.Node(2), Plan()
+
+    assert (plan.of(node), plan.first.pods_of(node)) == (("10.111.0.12",), "10.112.2.0/24")
+    assert plan.api_hosts == ("10.96.0.1", "10.111.0.1")
+    assert plan.first.dns_service == "10.96.0.10"
+
+
+def test_everything_of_a_cluster_of_ipv6_is_in_ipv6_and_in_brackets(tmp_path: Path) -> None:
+    plan, node = Plan("ipv6"), addresses.Node(1)
+    plane = ControlPlane(Places(tmp_path, tmp_path), Daemons(Places(tmp_path, tmp_path)), plan)
+
+    documents = [
+        node_files.cni(node, plan, tmp_path),
+        node_files.kubelet(node, plan, tmp_path, tmp_path, "/group"),
+        node_files.proxy(node, plan, tmp_path, plan.first.of(node)),
+        *control_plane.dns_objects(plan.first),
+        control_plane.dns_settings(plan, tmp_path),
+        plane.api_server_command(),
+        plane.controllers_command(),
+    ]
+
+    text = json.dumps(documents).replace("127.0.0.1", "")
+    assert not re.search(r"\d+\.\d+\.\d+\.\d+|in-addr|IPv4", text)
+    assert documents[2]["healthzBindAddress"] == "[fd00:111::b]:10256"
+    assert documents[4]["addressType"] == "IPv6"
+    assert plan.api_url == "https://[fd00:111::1]:6443"
+
+
+def test_pods_of_a_cluster_of_two_families_get_an_address_of_each() -> None:
+    ipam = node_files.cni(addresses.Node(3), Plan("dual"), Path("/n"))["plugins"][0]["ipam"]
+
+    assert ipam["ranges"] == [[{"subnet": "10.112.3.0/24"}], [{"subnet": "fd00:112:0:3::/64"}]]
+    assert ipam["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+
+
+@pytest.mark.parametrize(
+    ("address", "header"), [("10.112.1.0/24", "ip"), ("fd00::1", "ip6"), ("::/0", "ip6")]
+)
+def test_packets_are_filtered_by_the_family_of_their_address(address: str, header: str) -> None:
+    assert addresses.family_of(address).header == header
+
+
+def test_a_cluster_brought_up_before_there_were_families_is_one_of_ipv4(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text(json.dumps({"nodes": 3, "made": []}))
+
+    assert lifecycle.Cluster(Places(tmp_path, tmp_path)).plan == Plan("ipv4")
+
+
+def test_a_cluster_of_another_family_is_never_taken_for_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cluster.json").write_text(json.dumps({"nodes": 3, "families": "ipv4"}))
+    monkeypatch.setattr(lifecycle.Cluster, "is_up", lambda _: True)
+    cluster = lifecycle.Cluster(Places(tmp_path, tmp_path))
+
+    with pytest.raises(TestbedError, match="a cluster of ipv4 is up: run `down` first"):
+        cluster.require_same(3, Plan("ipv6"))
+    cluster.require_same(3, Plan("ipv4"))
 
 
 def test_a_node_is_found_by_its_kubernetes_name() -> None:

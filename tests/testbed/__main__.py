@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict
 
 from testbed import binaries, debian, images, networks, object_store
-from testbed.addresses import CLUSTER_NAMESPACE
+from testbed.addresses import CLUSTER_NAMESPACE, DEFAULT_FAMILIES, FAMILIES, Plan
 from testbed.lifecycle import Cluster
 from testbed.places import REPOSITORY, places
 from testbed.shell import TestbedError
@@ -40,7 +40,7 @@ def up(cluster: Cluster, arguments: argparse.Namespace) -> int:
         print(f"KUBECONFIG is set: the existing cluster of {theirs} is used; nothing to bring up")
         return 0
     _require_root()
-    cluster.up(arguments.nodes, say=_say)
+    cluster.up(arguments.nodes, Plan(arguments.ip_family), say=_say)
     print(f"export KUBECONFIG={cluster.places.kubeconfig}")
     return 0
 
@@ -64,7 +64,8 @@ def status(cluster: Cluster, _: argparse.Namespace) -> int:
         print(f"dead: {name} (see {cluster.places.logs}/{name}.log)")
     ready = cluster.kube.ready_nodes() if cluster.kube.is_ready() else set()
     for node in members:
-        print(f"{node.name} {node.address} {'ready' if node.name in ready else 'NOT READY'}")
+        where = " ".join(cluster.plan.of(node))
+        print(f"{node.name} {where} {'ready' if node.name in ready else 'NOT READY'}")
     healthy = cluster.is_up()
     print(f"{'up' if healthy else 'damaged'}: export KUBECONFIG={cluster.places.kubeconfig}")
     return 0 if healthy else 1
@@ -126,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     bring = commands.add_parser("up", help="bring the cluster up; fine to repeat")
     bring.add_argument("--nodes", type=_count, default=3, help="how many nodes (default: 3)")
+    bring.add_argument(
+        "--ip-family",
+        choices=tuple(FAMILIES),
+        default=DEFAULT_FAMILIES,
+        help=f"of nodes, pods and Services (default: {DEFAULT_FAMILIES})",
+    )
     bring.set_defaults(act=up)
     commands.add_parser("down", help="remove every trace of it").set_defaults(act=down)
     commands.add_parser("status", help="is it up?").set_defaults(act=status)

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from testbed import cgroups, kubeconfigs, pki
-from testbed.addresses import (
-    API_PORT,
-    API_SERVICE,
-    CLUSTER_NAMESPACE,
-    CONTROL_PLANE,
-    DNS_SERVICE,
-    POD_NETWORK,
-    SERVICE_NETWORK,
-)
+from testbed.addresses import API_PORT, CLUSTER_NAMESPACE, Family, Plan
 from testbed.daemons import Daemons, Seat
 from testbed.kube import Kube, Manifest
 from testbed.pki import Authority, Identity
@@ -23,11 +16,9 @@ from testbed.shell import TestbedError
 
 GROUP = "control-plane"
 SEAT = Seat(CLUSTER_NAMESPACE, GROUP)
-INNER_SERVER = f"https://{CONTROL_PLANE}:{API_PORT}"
-API_HOSTS = (
+API_NAMES = (
     *("kubernetes", "kubernetes.default", "kubernetes.default.svc"),
     *("kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"),
-    *(API_SERVICE, CONTROL_PLANE),
 )
 CLIENTS = {
     "admin": Identity("admin", "system:masters"),
@@ -46,12 +37,13 @@ class ControlPlane:
 
     places: Places
     daemons: Daemons
+    plan: Plan
 
     def issue_identities(self) -> Authority:
         """Make the authority, the API server's certificate, every client's, and the token keys."""
         authority = pki.authority("amaters-testbed")
         authority.pair.write(self.places.pki, "ca")
-        api_server = authority.issue(Identity("kube-apiserver"), API_HOSTS)
+        api_server = authority.issue(Identity("kube-apiserver"), (*API_NAMES, *self.plan.api_hosts))
         api_server.write(self.places.pki, "apiserver")
         for name, identity in CLIENTS.items():
             self.issue(authority, name, identity)
@@ -68,7 +60,7 @@ class ControlPlane:
         pair.write(self.places.pki, name)
         (self.places.state / f"{name}.kubeconfig").write_text(
             kubeconfigs.render(
-                server=INNER_SERVER,
+                server=self.plan.api_url,
                 authority=authority.pair.certificate,
                 user=identity.name,
                 pair=pair,
@@ -79,7 +71,7 @@ class ControlPlane:
         """Start etcd and the API server; neither answers yet when this returns."""
         cgroups.make(GROUP)
         self.daemons.start("etcd", SEAT, self._etcd())
-        self.daemons.start("apiserver", SEAT, self._api_server())
+        self.daemons.start("apiserver", SEAT, self.api_server_command())
 
     def wait_for_api(self, kube: Kube, *, seconds: float = 90) -> None:
         """Return once the API server is ready; raise early if it died."""
@@ -94,12 +86,8 @@ class ControlPlane:
     def start_controllers(self) -> None:
         """Start what needs the API server: controllers, scheduler, DNS."""
         corefile = self.places.state / "Corefile"
-        corefile.write_text(
-            f".:53 {{\n  bind {CONTROL_PLANE}\n  errors\n"
-            "  kubernetes cluster.local in-addr.arpa {\n"
-            f"    kubeconfig {self.places.inner_kubeconfig}\n    ttl 1\n  }}\n}}\n"
-        )
-        self.daemons.start("controllers", SEAT, self._controllers())
+        corefile.write_text(dns_settings(self.plan, self.places.inner_kubeconfig))
+        self.daemons.start("controllers", SEAT, self.controllers_command())
         self.daemons.start("scheduler", SEAT, self._scheduler())
         self.daemons.start("dns", SEAT, [self.places.bin / "coredns", "-conf", corefile])
 
@@ -114,13 +102,14 @@ class ControlPlane:
             "--listen-peer-urls=http://127.0.0.1:2380",
         ]
 
-    def _api_server(self) -> list[str]:
+    def api_server_command(self) -> list[str]:
+        """Return how the API server is started."""
         pki_folder = self.places.pki
         return [
             f"{self.places.bin}/kube-apiserver",
             "--etcd-servers=http://127.0.0.1:2379",
-            f"--advertise-address={CONTROL_PLANE}",
-            "--bind-address=0.0.0.0",
+            f"--advertise-address={self.plan.first.control_plane}",
+            f"--bind-address={self.plan.families[-1].everywhere}",
             f"--secure-port={API_PORT}",
             f"--tls-cert-file={pki_folder}/apiserver.crt",
             f"--tls-private-key-file={pki_folder}/apiserver.key",
@@ -128,7 +117,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={pki_folder}/tokens.pub",
             f"--service-account-signing-key-file={pki_folder}/tokens.key",
-            f"--service-cluster-ip-range={SERVICE_NETWORK}",
+            f"--service-cluster-ip-range={self.plan.services}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
@@ -138,7 +127,8 @@ class ControlPlane:
             "--kubelet-preferred-address-types=InternalIP",
         ]
 
-    def _controllers(self) -> list[str]:
+    def controllers_command(self) -> list[str]:
+        """Return how the controllers are started."""
         return [
             f"{self.places.bin}/kube-controller-manager",
             f"--kubeconfig={self.places.state}/controllers.kubeconfig",
@@ -149,7 +139,7 @@ class ControlPlane:
             "--use-service-account-credentials",
             "--leader-elect=false",
             f"--node-monitor-grace-period={NODE_GRACE}",
-            f"--cluster-cidr={POD_NETWORK}",
+            f"--cluster-cidr={self.plan.pods}",
         ]
 
     def _scheduler(self) -> list[str]:
@@ -160,7 +150,18 @@ class ControlPlane:
         ]
 
 
-def dns_objects() -> list[Manifest]:
+def dns_settings(plan: Plan, kubeconfig: Path) -> str:
+    """Return CoreDNS's settings: it answers for Services and pods, and knows nothing else."""
+    addresses = " ".join(family.control_plane for family in plan.families)
+    reverse = " ".join(family.arpa for family in plan.families)
+    return (
+        f".:53 {{\n  bind {addresses}\n  errors\n"
+        f"  kubernetes cluster.local {reverse} {{\n"
+        f"    kubeconfig {kubeconfig}\n    ttl 1\n  }}\n}}\n"
+    )
+
+
+def dns_objects(family: Family) -> list[Manifest]:
     """Return the Service that pods ask for names, pointing at the DNS daemon."""
     ports = [("dns", "UDP"), ("dns-tcp", "TCP")]
     named = [{"name": name, "port": 53, "protocol": protocol} for name, protocol in ports]
@@ -169,7 +170,7 @@ def dns_objects() -> list[Manifest]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "kube-dns", "namespace": "kube-system"},
-            "spec": {"clusterIP": DNS_SERVICE, "ports": named},
+            "spec": {"clusterIP": family.dns_service, "ports": named},
         },
         {
             "apiVersion": "discovery.k8s.io/v1",
@@ -179,8 +180,8 @@ def dns_objects() -> list[Manifest]:
                 "namespace": "kube-system",
                 "labels": {"kubernetes.io/service-name": "kube-dns"},
             },
-            "addressType": "IPv4",
+            "addressType": family.name,
             "ports": named,
-            "endpoints": [{"addresses": [CONTROL_PLANE], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": [family.control_plane], "conditions": {"ready": True}}],
         },
     ]

@@ -75,10 +75,11 @@ def cut_off(node: Node) -> Iterator[None]:
 def dropped(cluster: Cluster, source: str, destination: str) -> Iterator[None]:
     """Drop packets from one address to another, one way; either may be a range like 10.112.1.0/24.
 
-    Caught wherever they enter a node, so two pods of one node can be parted as well.
+    Both are of one family. Caught wherever they enter a node, so two pods of one node can be parted as well.
     """
     everywhere = [CLUSTER_NAMESPACE, *(node.namespace for node in cluster.members())]
-    with rule(everywhere, f"ip saddr {source} ip daddr {destination} drop"):
+    header = addresses.family_of(source).header
+    with rule(everywhere, f"{header} saddr {source} {header} daddr {destination} drop"):
         yield
 
 

@@ -26,7 +26,7 @@ from testbed import (
     relay,
     volumes,
 )
-from testbed.addresses import Node
+from testbed.addresses import Node, Plan
 from testbed.control_plane import ControlPlane
 from testbed.daemons import Daemons
 from testbed.kube import Kube
@@ -60,7 +60,14 @@ class Cluster:
     @property
     def nodes(self) -> Nodes:
         """The machinery of its nodes."""
-        return Nodes(self.places, self.daemons)
+        return Nodes(self.places, self.daemons, self.plan)
+
+    @property
+    def plan(self) -> Plan:
+        """Its addresses; those of the usual families when it is down."""
+        record = self._record
+        found = json.loads(record.read_text()) if record.exists() else {}
+        return Plan(found.get("families", addresses.DEFAULT_FAMILIES))
 
     def members(self) -> list[Node]:
         """Return its nodes; none when it is down."""
@@ -74,19 +81,19 @@ class Cluster:
             return False
         return self.kube.ready_nodes() >= {node.name for node in members}
 
-    def up(self, count: int, *, say: Say) -> None:
+    def up(self, count: int, plan: Plan, *, say: Say) -> None:
         """Bring up a cluster of so many nodes; nothing happens when it is up already."""
         debian.install_packages(say=say)
         binaries.ensure(self.places, binaries.CLUSTER, say=say)
         pause_image.ensure(self.places)
         with _locked():
-            if self._stays(count, say):
+            if self._stays(count, plan, say):
                 return
             self._clean()
             begin = time.monotonic()
             image_stock.refresh(self.places)
             try:
-                self._start(addresses.nodes(count))
+                self._start(addresses.nodes(count), plan)
             except BaseException:
                 say("could not come up: the logs are kept until `down` or the next `up`")
                 raise
@@ -101,26 +108,35 @@ class Cluster:
     def _record(self) -> Path:
         return self.places.state / "cluster.json"
 
-    def _stays(self, count: int, say: Say) -> bool:
+    def _stays(self, count: int, plan: Plan, say: Say) -> bool:
         if not self.is_up():
             if self.places.state.exists():
                 say("what is left of an earlier cluster is not healthy: starting afresh")
             return False
+        self.require_same(count, plan)
+        say(f"{count} nodes are up already")
+        return True
+
+    def require_same(self, count: int, plan: Plan) -> None:
+        """Raise when the cluster that is up is another than the one described."""
         if len(self.members()) != count:
             raise TestbedError(
                 f"a cluster of {len(self.members())} nodes is up: "
                 f"run `down` first to have one of {count}"
             )
-        say(f"{count} nodes are up already")
-        return True
+        if self.plan != plan:
+            raise TestbedError(
+                f"a cluster of {self.plan.name} is up: run `down` first to have one of {plan.name}"
+            )
 
-    def _start(self, members: list[Node]) -> None:
+    def _start(self, members: list[Node], plan: Plan) -> None:
         for folder in (self.places.pki, self.places.logs):
             folder.mkdir(parents=True)
         absent = [name for name in STRAY_FOLDERS if not Path(name).exists()]
-        self._record.write_text(json.dumps({"nodes": len(members), "made": absent}))
-        networks.create(members)
-        plane = ControlPlane(self.places, self.daemons)
+        record = {"nodes": len(members), "families": plan.name, "made": absent}
+        self._record.write_text(json.dumps(record))
+        networks.create(members, plan)
+        plane = ControlPlane(self.places, self.daemons, plan)
         authority = plane.issue_identities()
         plane.start_api()
         for node in members:
@@ -139,15 +155,16 @@ class Cluster:
         """Give the cluster its DNS service, its storage, and its way in from the host."""
         self.kube.apply(
             [
-                *control_plane.dns_objects(),
+                *control_plane.dns_objects(self.plan.first),
                 *volumes.storage_classes(),
                 *volumes.persistent_volumes(self.places, members),
             ]
         )
-        recycler = [sys.executable, "-m", "testbed.recycler", str(self.places.pki)]
+        api_server = self.plan.first.control_plane
+        recycler = [sys.executable, "-m", "testbed.recycler", str(self.places.pki), api_server]
         path = {"PYTHONPATH": str(PACKAGES)}
         self.daemons.start("recycler", control_plane.SEAT, recycler, env=path)
-        port = self.open_relay("relay", addresses.CONTROL_PLANE, addresses.API_PORT)
+        port = self.open_relay("relay", api_server, addresses.API_PORT)
         certificate = (self.places.pki / "admin.crt").read_bytes()
         key = (self.places.pki / "admin.key").read_bytes()
         self.places.kubeconfig.touch(mode=0o600)

@@ -12,9 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.shell import run
+from testbed.shell import attempt, run
 
 NAMESPACES = Path("/run/netns")
+_ROUTING = (
+    # Absent where the kernel has no IPv6.
+    "net.ipv6.conf.all.forwarding=1",
+    # Each address is given once. Asking the link for two seconds whether another has it would hold
+    # up what is passed on: a router asks for a pod's link address by an address of its own.
+    "net.ipv6.conf.default.accept_dad=0",
+)
 _numbers = itertools.count(1)
 
 
@@ -45,27 +52,41 @@ def create(name: str) -> None:
     ip(name, "link", "set", "lo", "up")
 
 
+def let_route(name: str) -> None:
+    """Let a namespace pass packets on, of both families; before its links are made."""
+    run(*inside(name, "sysctl", "-qw", "net.ipv4.ip_forward=1"))
+    for setting in _ROUTING:
+        attempt(*inside(name, "sysctl", "-qw", setting))
+
+
 def delete(name: str) -> None:
     """Remove a namespace with its links; its processes have to be gone already."""
     run("ip", "netns", "delete", name)
 
 
-def bridge(at: Bridge, address: str) -> None:
-    """Make the switch, and give its namespace that address (with its prefix length) on it."""
+def bridge(at: Bridge, *addresses: str) -> None:
+    """Make the switch, and give its namespace those addresses (with their prefix lengths) on it."""
     ip(at.namespace, "link", "add", at.name, "type", "bridge")
-    ip(at.namespace, "addr", "add", address, "dev", at.name)
+    _address(at.namespace, at.name, addresses)
     ip(at.namespace, "link", "set", at.name, "up")
 
 
-def cable(at: Bridge, port: str, namespace: str, address: str) -> None:
-    """Lay a cable from a port of the switch to `eth0` of a namespace, which gets that address."""
+def cable(at: Bridge, port: str, namespace: str, *addresses: str) -> None:
+    """Lay a cable from a port of the switch to `eth0` of a namespace, which gets those addresses."""
     run(
         *("ip", "link", "add", port, "netns", at.namespace, "type", "veth"),
         *("peer", "name", "eth0", "netns", namespace),
     )
     ip(at.namespace, "link", "set", port, "master", at.name, "up")
-    ip(namespace, "addr", "add", address, "dev", "eth0")
+    _address(namespace, "eth0", addresses)
     ip(namespace, "link", "set", "eth0", "up")
+
+
+def _address(namespace: str, link: str, addresses: Sequence[str]) -> None:
+    for address in addresses:
+        # Nobody else has it: without that question to the link it can be used at once.
+        quick = ("nodad",) if ":" in address else ()
+        ip(namespace, "addr", "add", address, "dev", link, *quick)
 
 
 @contextlib.contextmanager

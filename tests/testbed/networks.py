@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed import namespaces
-from testbed.addresses import CLUSTER_NAMESPACE, CONTROL_PLANE, NODE_PREFIX, SERVICE_NETWORK, Node
+from testbed.addresses import CLUSTER_NAMESPACE, Family, Node, Plan
 from testbed.namespaces import Bridge, ip
 from testbed.namespaces import inside as inside
-from testbed.shell import attempt, run
+from testbed.shell import attempt
 
 SWITCH = Bridge(CLUSTER_NAMESPACE)
 
@@ -23,20 +23,17 @@ def exists(namespace: str) -> bool:
     return (namespaces.NAMESPACES / namespace).exists()
 
 
-def create(nodes: Sequence[Node]) -> None:
+def create(nodes: Sequence[Node], plan: Plan) -> None:
     """Make the namespaces, the bridge and its cables, and the routes between the pods."""
     _namespace(CLUSTER_NAMESPACE)
-    namespaces.bridge(SWITCH, f"{CONTROL_PLANE}/{NODE_PREFIX}")
-    # Service addresses are translated on their way out, but only packets with a route get that far.
-    ip(CLUSTER_NAMESPACE, "route", "add", SERVICE_NETWORK, "dev", SWITCH.name)
+    own = (f"{family.control_plane}/{family.nodes_prefix}" for family in plan.families)
+    namespaces.bridge(SWITCH, *own)
     for node in nodes:
         _namespace(node.namespace)
-        _cable(node)
-    for node in nodes:
-        for other in nodes:
-            if other != node:
-                ip(node.namespace, "route", "add", other.pod_network, "via", other.address)
-        ip(CLUSTER_NAMESPACE, "route", "add", node.pod_network, "via", node.address)
+        addresses = (f"{family.of(node)}/{family.nodes_prefix}" for family in plan.families)
+        namespaces.cable(SWITCH, node.link, node.namespace, *addresses)
+    for family in plan.families:
+        _routes(nodes, family)
 
 
 def delete() -> None:
@@ -66,11 +63,19 @@ def execute(
 
 def _namespace(name: str) -> None:
     namespaces.create(name)
-    run(*inside(name, "sysctl", "-qw", "net.ipv4.ip_forward=1"))
+    namespaces.let_route(name)
     # Frames crossing our bridge are not the firewall's business; absent where no bridge filter is.
-    attempt(*inside(name, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"))
+    for tables in ("iptables", "ip6tables"):
+        attempt(*inside(name, "sysctl", "-qw", f"net.bridge.bridge-nf-call-{tables}=0"))
 
 
-def _cable(node: Node) -> None:
-    namespaces.cable(SWITCH, node.link, node.namespace, f"{node.address}/{NODE_PREFIX}")
-    ip(node.namespace, "route", "add", "default", "via", CONTROL_PLANE)
+def _routes(nodes: Sequence[Node], family: Family) -> None:
+    def route(namespace: str, to: str, *how: str) -> None:
+        ip(namespace, f"-{family.version}", "route", "add", to, *how)
+
+    # Service addresses are translated on their way out, but only packets with a route get that far.
+    route(CLUSTER_NAMESPACE, family.services, "dev", SWITCH.name)
+    for node in nodes:
+        route(node.namespace, "default", "via", family.control_plane)
+        for namespace in (CLUSTER_NAMESPACE, *(one.namespace for one in nodes if one != node)):
+            route(namespace, family.pods_of(node), "via", family.of(node))

@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from testbed.addresses import DNS_SERVICE, POD_NETWORK, Node
+from testbed.addresses import Node, Plan, at
 
 PAUSE_IMAGE = "localhost/pause:1"
+HEALTHZ_PORT = 10256
 
 
-def cni(node: Node, folder: Path) -> dict[str, Any]:
-    """Return the pod network: one routed cable for each pod, addresses from the node's range.
+def cni(node: Node, plan: Plan, folder: Path) -> dict[str, Any]:
+    """Return the pod network: one routed cable for each pod, addresses from the node's ranges.
 
     Routed, not bridged: a bridge would answer a pod on the same node around the address
     translation of services.
     """
-    ranges = [[{"subnet": node.pod_network}]]
     ipam = {
         "type": "host-local",
         "dataDir": f"{folder}/ipam",
-        "ranges": ranges,
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": family.pods_of(node)}] for family in plan.families],
+        "routes": [{"dst": family.everything} for family in plan.families],
     }
     return {
         "cniVersion": "0.4.0",
@@ -70,12 +70,12 @@ state = "{folder}/containerd/state"
 """
 
 
-def kubelet(node: Node, folder: Path, pki: Path, cgroup: str) -> dict[str, Any]:
+def kubelet(node: Node, plan: Plan, folder: Path, pki: Path, cgroup: str) -> dict[str, Any]:
     """Return the kubelet's settings; its pods live in a control group of their own."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": node.address,
+        "address": plan.first.of(node),
         "healthzBindAddress": "127.0.0.1",
         "authentication": {
             "anonymous": {"enabled": False},
@@ -94,7 +94,7 @@ def kubelet(node: Node, folder: Path, pki: Path, cgroup: str) -> dict[str, Any]:
         "localStorageCapacityIsolation": False,
         "resolvConf": "",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [DNS_SERVICE],
+        "clusterDNS": [plan.first.dns_service],
         "syncFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
         "nodeLeaseDurationSeconds": 16,
@@ -104,7 +104,7 @@ def kubelet(node: Node, folder: Path, pki: Path, cgroup: str) -> dict[str, Any]:
     }
 
 
-def proxy(node: Node, kubeconfig: Path, healthz: str) -> dict[str, Any]:
+def proxy(node: Node, plan: Plan, kubeconfig: Path, healthz: str) -> dict[str, Any]:
     """Return kube-proxy's settings: services as iptables rules in one namespace.
 
     The sysctls behind `conntrack` do not exist in a network namespace; zero leaves them alone.
@@ -113,10 +113,10 @@ def proxy(node: Node, kubeconfig: Path, healthz: str) -> dict[str, Any]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
-        "clusterCIDR": POD_NETWORK,
+        "clusterCIDR": plan.pods,
         "hostnameOverride": node.name,
         "clientConnection": {"kubeconfig": str(kubeconfig)},
         "conntrack": {"maxPerCore": 0, "min": 0},
         "metricsBindAddress": "127.0.0.1:10249",
-        "healthzBindAddress": f"{healthz}:10256",
+        "healthzBindAddress": at(healthz, HEALTHZ_PORT),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import cgroups, image_stock, node_files
-from testbed.addresses import CONTROL_PLANE, Node
+from testbed.addresses import Node, Plan
 from testbed.control_plane import SEAT, ControlPlane
 from testbed.daemons import Daemons, Seat
 from testbed.oci_layout import OciLayout
@@ -25,6 +25,7 @@ class Nodes:
 
     places: Places
     daemons: Daemons
+    plan: Plan
 
     def prepare(self, node: Node, authority: Authority, plane: ControlPlane) -> None:
         """Write everything the node's daemons read: settings, certificate, control groups."""
@@ -34,12 +35,14 @@ class Nodes:
         image_stock.plant(self.places, folder / "containerd/root")
         cgroups.make(daemon_group(node))
         identity = Identity(f"system:node:{node.name}", "system:nodes")
-        plane.issue(authority, node.name, identity, (node.name, node.address))
-        kubelet = node_files.kubelet(node, folder, self.places.pki, f"/{cgroups.TOP}/{node.name}")
-        _write(folder / "cni" / "10-pods.conflist", json.dumps(node_files.cni(node, folder)))
+        plane.issue(authority, node.name, identity, (node.name, *self.plan.of(node)))
+        group = f"/{cgroups.TOP}/{node.name}"
+        kubelet = node_files.kubelet(node, self.plan, folder, self.places.pki, group)
+        pods = node_files.cni(node, self.plan, folder)
+        _write(folder / "cni" / "10-pods.conflist", json.dumps(pods))
         _write(folder / "containerd.toml", node_files.containerd(folder))
         _write(folder / "kubelet.yaml", json.dumps(kubelet))
-        self._write_proxy(node, folder / "proxy.yaml", node.address)
+        self._write_proxy(node, folder / "proxy.yaml", self.plan.first.of(node))
 
     def start_runtime(self, node: Node) -> None:
         """Start containerd and return once it answers."""
@@ -62,7 +65,7 @@ class Nodes:
             f"--root-dir={folder}/kubelet",
             f"--cert-dir={folder}/kubelet/pki",
             f"--hostname-override={node.name}",
-            f"--node-ip={node.address}",
+            f"--node-ip={','.join(self.plan.of(node))}",
             f"--node-labels=topology.kubernetes.io/zone=zone{node.number}",
         ]
         self.daemons.start(f"kubelet-{node.name}", seat, kubelet)
@@ -76,7 +79,7 @@ class Nodes:
         borrows the name of a real node, because kube-proxy insists on finding itself.
         """
         settings = self.places.state / "proxy.yaml"
-        self._write_proxy(node, settings, CONTROL_PLANE)
+        self._write_proxy(node, settings, self.plan.first.control_plane)
         command = [f"{self.places.bin}/kube-proxy", f"--config={settings}"]
         self.daemons.start("proxy", SEAT, command)
 
@@ -92,7 +95,7 @@ class Nodes:
 
     def _write_proxy(self, node: Node, file: Path, address: str) -> None:
         kubeconfig = self.places.state / "proxy.kubeconfig"
-        _write(file, json.dumps(node_files.proxy(node, kubeconfig, address)))
+        _write(file, json.dumps(node_files.proxy(node, self.plan, kubeconfig, address)))
 
 
 def daemon_group(node: Node) -> str:

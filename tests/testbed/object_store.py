@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from testbed import binaries, control_plane
-from testbed.addresses import CONTROL_PLANE, OBJECT_STORE_PORT
+from testbed.addresses import OBJECT_STORE_PORT, at
 from testbed.lifecycle import Cluster
 from testbed.shell import TestbedError, wait_until
 
@@ -66,7 +66,8 @@ def _launch(cluster: Cluster) -> ObjectStore:
     binaries.ensure(cluster.places, [binaries.OBJECT_STORE], say=lambda _: None)
     folder = cluster.places.state / "objects"
     folder.mkdir(exist_ok=True)
-    address = f"{CONTROL_PLANE}:{OBJECT_STORE_PORT}"
+    host = cluster.plan.first.control_plane
+    address = at(host, OBJECT_STORE_PORT)
     access, secret = "amaters", secrets.token_hex(16)
     cluster.daemons.start(
         DAEMON,
@@ -74,9 +75,7 @@ def _launch(cluster: Cluster) -> ObjectStore:
         [f"{cluster.places.bin}/versitygw", "--port", address, "posix", str(folder)],
         env={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret},
     )
-    port = cluster.open_relay(
-        f"relay-{DAEMON}", CONTROL_PLANE, OBJECT_STORE_PORT, preferred=RELAY_PORT
-    )
+    port = cluster.open_relay(f"relay-{DAEMON}", host, OBJECT_STORE_PORT, preferred=RELAY_PORT)
     store = ObjectStore(
         endpoint=f"http://{address}",
         host_endpoint=f"http://127.0.0.1:{port}",

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from testbed.addresses import IPV4, IPV6, Family
 from testbed.kube import Kube
 from testbed.lifecycle import Cluster
 from testbed.namespaces import rule
@@ -45,22 +46,25 @@ def filters(
 ) -> str:
     """Return the rules of a chain: what a policy allows is accepted, the rest of its pods dropped."""
     lines = ["ct state established,related accept"]
-    guarded: set[str] = set()
-    for policy in policies:
-        spec, home = policy["spec"], policy["metadata"]["namespace"]
-        own = [one for one in pods if one["metadata"]["namespace"] == home]
-        targets = _addresses(one for one in own if selects(spec["podSelector"], one))
-        if not targets or "Ingress" not in spec.get("policyTypes", ["Ingress"]):
-            continue
-        guarded |= set(targets)
-        for allowed in spec.get("ingress", []):
-            sources = _sources(allowed.get("from", []), home, pods, namespaces)
-            lines += [
-                f"ip daddr {_set(targets)}{source}{port} accept"
-                for source in sources
-                for port in _ports(allowed.get("ports", []))
-            ]
-    drops = [f"ip daddr {_set(sorted(guarded))} drop"] if guarded else []
+    drops: list[str] = []
+    for family in (IPV4, IPV6):
+        guarded: set[str] = set()
+        for policy in policies:
+            spec, home = policy["spec"], policy["metadata"]["namespace"]
+            own = [one for one in pods if one["metadata"]["namespace"] == home]
+            targets = _addresses(family, (one for one in own if selects(spec["podSelector"], one)))
+            if not targets or "Ingress" not in spec.get("policyTypes", ["Ingress"]):
+                continue
+            guarded |= set(targets)
+            for allowed in spec.get("ingress", []):
+                sources = _sources(family, allowed.get("from", []), home, pods, namespaces)
+                lines += [
+                    f"{_match(family, 'daddr', targets)}{source}{port} accept"
+                    for source in sources
+                    for port in _ports(allowed.get("ports", []))
+                ]
+        if guarded:
+            drops.append(f"{_match(family, 'daddr', sorted(guarded))} drop")
     return "\n".join([*lines, *drops])
 
 
@@ -90,6 +94,7 @@ def _fulfilled(one: Manifest, labels: Mapping[str, str]) -> bool:
 
 
 def _sources(
+    family: Family,
     peers: Sequence[Manifest],
     home: str,
     pods: Sequence[Manifest],
@@ -102,10 +107,9 @@ def _sources(
     addresses: set[str] = set()
     for peer in peers:
         if block := peer.get("ipBlock"):
-            if ":" in block["cidr"]:
-                continue  # The test bed has no IPv6.
-            but = "".join(f" ip saddr != {one}" for one in block.get("except", []))
-            found.append(f" ip saddr {block['cidr']}{but}")
+            if family.owns(block["cidr"]):
+                but = "".join(f" {family.header} saddr != {one}" for one in block.get("except", []))
+                found.append(f" {family.header} saddr {block['cidr']}{but}")
             continue
         inside = {home}
         if "namespaceSelector" in peer:
@@ -113,13 +117,16 @@ def _sources(
             inside = {name for name, one in namespaces.items() if selects_labels(wanted, one)}
         addresses |= set(
             _addresses(
-                pod
-                for pod in pods
-                if pod["metadata"]["namespace"] in inside
-                and selects(peer.get("podSelector", {}), pod)
+                family,
+                (
+                    pod
+                    for pod in pods
+                    if pod["metadata"]["namespace"] in inside
+                    and selects(peer.get("podSelector", {}), pod)
+                ),
             )
         )
-    return found + ([f" ip saddr {_set(sorted(addresses))}"] if addresses else [])
+    return found + ([f" {_match(family, 'saddr', sorted(addresses))}"] if addresses else [])
 
 
 def _ports(ports: Sequence[Manifest]) -> list[str]:
@@ -127,14 +134,15 @@ def _ports(ports: Sequence[Manifest]) -> list[str]:
     return [f" tcp dport {one['port']}" for one in ports] or [""]
 
 
-def _addresses(pods: Iterator[Manifest]) -> list[str]:
-    """Return the pods' own addresses: pods in the node's network have none."""
+def _addresses(family: Family, pods: Iterator[Manifest]) -> list[str]:
+    """Return the pods' own addresses of that family: pods in the node's network have none."""
     return [
-        pod["status"]["podIP"]
+        one["ip"]
         for pod in pods
-        if pod.get("status", {}).get("podIP") and not pod["spec"].get("hostNetwork")
+        for one in pod.get("status", {}).get("podIPs", [])
+        if family.owns(one["ip"]) and not pod["spec"].get("hostNetwork")
     ]
 
 
-def _set(addresses: Sequence[str]) -> str:
-    return f"{{ {', '.join(addresses)} }}"
+def _match(family: Family, end: str, addresses: Sequence[str]) -> str:
+    return f"{family.header} {end} {{ {', '.join(addresses)} }}"

@@ -1,6 +1,6 @@
 """Give released volumes back: wipe them, then let the next claim have them.
 
-usage: recycler.py PKI_FOLDER
+usage: recycler.py PKI_FOLDER ADDRESS
 
 Runs as a daemon inside the cluster's network, with the standard library only. It follows the
 API server's stream of changes, so a deleted claim's volume is free again within a second.
@@ -17,16 +17,20 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from testbed.addresses import API_PORT, CONTROL_PLANE
+from testbed.addresses import API_PORT
 
 PATIENCE = 1.0
+TIMEOUT = 30
 RESOURCE = "/api/v1/persistentvolumes"
 CHANGES = ("ADDED", "MODIFIED")
 SELECTOR = "labelSelector=amaters.io/testbed%3Dtrue"
+Connect = Callable[[], http.client.HTTPSConnection]
+"""Opens a connection to the API server."""
 
 
 def main() -> None:
@@ -34,18 +38,21 @@ def main() -> None:
     pki = Path(sys.argv[1])
     tls = ssl.create_default_context(cafile=str(pki / "ca.crt"))
     tls.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+    connect = partial(
+        http.client.HTTPSConnection, sys.argv[2], API_PORT, context=tls, timeout=TIMEOUT
+    )
     while True:
         try:
-            for name in released(tls):
-                recycle(tls, name)
+            for name in released(connect):
+                recycle(connect, name)
         except (OSError, http.client.HTTPException, json.JSONDecodeError) as broken:
             print(f"connection lost, trying again: {broken!r}", flush=True)
         time.sleep(PATIENCE)
 
 
-def released(tls: ssl.SSLContext) -> Iterator[str]:
+def released(connect: Connect) -> Iterator[str]:
     """Yield the name of each volume that its claim has left, those of the past first."""
-    connection = http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
+    connection = connect()
     # A bounded watch looks again at volumes that were still mounted the first time.
     connection.request(
         "GET", f"{RESOURCE}?watch=true&resourceVersion=0&timeoutSeconds=5&{SELECTOR}"
@@ -61,13 +68,13 @@ def released(tls: ssl.SSLContext) -> Iterator[str]:
     connection.close()
 
 
-def recycle(tls: ssl.SSLContext, name: str) -> None:
+def recycle(connect: Connect, name: str) -> None:
     """Wipe one volume and make it available, unless some pod still has it mounted.
 
     The volume is read afresh: what the stream told may be long past, and by now it may have been
     claimed again. From Released nobody else takes it away.
     """
-    volume = json.loads(_ask(tls, "GET", f"{RESOURCE}/{name}"))
+    volume = json.loads(_ask(connect, "GET", f"{RESOURCE}/{name}"))
     folder = Path(volume["spec"]["local"]["path"])
     mounts = Path("/proc/mounts").read_text()
     if volume["status"].get("phase") != "Released" or in_use(folder, mounts):
@@ -75,7 +82,7 @@ def recycle(tls: ssl.SSLContext, name: str) -> None:
     wipe(folder)
     version = volume["metadata"]["resourceVersion"]
     freed = {"metadata": {"resourceVersion": version}, "spec": {"claimRef": None}}
-    _ask(tls, "PATCH", f"{RESOURCE}/{name}", body=json.dumps(freed))
+    _ask(connect, "PATCH", f"{RESOURCE}/{name}", body=json.dumps(freed))
     print(f"{name} is free again", flush=True)
 
 
@@ -100,8 +107,8 @@ def wipe(folder: Path) -> None:
     subprocess.run(["fstrim", str(folder)], check=False, capture_output=True)
 
 
-def _ask(tls: ssl.SSLContext, method: str, path: str, *, body: str | None = None) -> bytes:
-    connection = http.client.HTTPSConnection(CONTROL_PLANE, API_PORT, context=tls, timeout=30)
+def _ask(connect: Connect, method: str, path: str, *, body: str | None = None) -> bytes:
+    connection = connect()
     with contextlib.closing(connection):
         merge = {"Content-Type": "application/merge-patch+json"} if body else {}
         connection.request(method, path, body=body, headers=merge)

@@ -7,11 +7,11 @@ from amaters_operator.manifests.names import Manifest
 def everywhere(spec: NetworkingSpec, *, ipv6: bool) -> str:
     """Return the address that means all addresses of a pod, as a host in `host:port`.
 
-    `ipv6` says what pods have when the spec does not. Nodes that listen on `[::]` take IPv4 too.
+    `ipv6` says that the pods' first address is one: kubelets and the operator use that one, whatever
+    the Services are. Nodes that listen on `[::]` take IPv4 too.
     """
     dual = spec.ip_family_policy in ("PreferDualStack", "RequireDualStack")
-    both = dual or "IPv6" in spec.ip_families
-    ours = both if spec.ip_families or dual else ipv6
+    ours = ipv6 or dual or "IPv6" in spec.ip_families
     return "[::]" if ours else "0.0.0.0"  # noqa: S104 - the address of a pod is not known here
 
 

@@ -77,7 +77,7 @@ def pids(group: str = "") -> set[int]:
         int(line)
         for tree in trees()
         for folder in _below(tree / TOP / group)
-        for line in (folder / "cgroup.procs").read_text().split()
+        for line in _read(folder / "cgroup.procs").split()
     }
 
 
@@ -136,7 +136,15 @@ def _thaw_folder(folder: Path) -> None:
             (folder / file).write_text(value)
 
 
+def _read(file: Path) -> str:
+    """Return what a file of a group says: nothing when the group has gone meanwhile."""
+    try:
+        return file.read_text()
+    except OSError:  # gone, or about to go
+        return ""
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield folder
-        yield from (path for path in folder.rglob("*") if path.is_dir())
+    """Yield the group and those below. Groups of ending containers vanish during the walk."""
+    for path, _, _ in os.walk(folder):
+        yield Path(path)

@@ -1,7 +1,8 @@
 """The life of one server process: what starts first stops last.
 
 Stopping: the node is not ready, clients are sent elsewhere, leadership is transferred, calls in
-progress are answered, the disk is flushed and closed, and the ports close last.
+progress are answered, the disk is flushed and closed, and the ports close last. Every step is a
+hook of the `ShutdownCoordinator`, registered when there is something to stop.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
@@ -30,12 +32,19 @@ from amaters_server.app.reload import Reloadable, Reloader, Reloading
 from amaters_server.app.security.protection import Protection, protection_of
 from amaters_server.app.security.protection import require_files as require_protection_files
 from amaters_server.app.signals import SIGNALS
-from amaters_server.app.stopping import Stop
+from amaters_server.app.stopping import register_hooks
 from amaters_server.config.cluster import inside_exposure
 from amaters_server.config.load import Loaded, Sources
 from amaters_server.config.security.protection import exposure
 from amaters_server.config.settings import Settings
 from amaters_server.http.server import keep_history, keep_probing
+from amaters_server.lifecycle import (
+    CallHook,
+    DrainConfig,
+    ShutdownCoordinator,
+    ShutdownGuard,
+)
+from amaters_server.lifecycle.coordinator import LEFT_AT_ONCE
 from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.rpc.transport.rejection_log import log_rejections
 from amaters_server.rpc.transport.tls import Certificates
@@ -43,9 +52,6 @@ from amaters_server.storage.engine import Engine
 from amaters_server.telemetry.logs import Logs
 
 _log = logging.getLogger(__name__)
-
-LISTENER_GRACE_SECONDS = 1.0
-"""For answers in transit when everything else has stopped."""
 
 THREAD_SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter while the storage thread waits for it: with
@@ -67,8 +73,7 @@ def run(sources: Sources, loaded: Loaded) -> None:
     pid_file.claim()
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(sources, loaded, logs))
+        _run_loop(sources, loaded, logs, pid_file)
     except StorageFullError as full:
         # A running node continues by itself once there is room; this process ends.
         raise StorageFullError(
@@ -83,6 +88,26 @@ def run(sources: Sources, loaded: Loaded) -> None:
             os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
+def _run_loop(sources: Sources, loaded: Loaded, logs: Logs, pid_file: PidFile) -> None:
+    drain = DrainConfig(drain_timeout=from_settings.grace_seconds(loaded.settings))
+    stop = ShutdownCoordinator(drain)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve(sources, loaded, logs, stop))
+        finally:
+            if stop.overran:
+                _leave(logs, pid_file)
+
+
+def _leave(logs: Logs, pid_file: PidFile) -> NoReturn:
+    """End the process at once: Python would wait for the thread that did not come back."""
+    reason = {"reason": "a step of the shutdown did not end"}
+    _log.error("server.exited_at_once", extra=reason, exc_info=sys.exc_info()[1])
+    pid_file.release()
+    logs.flush()
+    os._exit(LEFT_AT_ONCE)
+
+
 def require_files(settings: Settings) -> None:
     """Raise ConfigurationError when files that these settings name cannot be used."""
     Certificates(from_settings.tls_paths(settings))
@@ -95,10 +120,9 @@ def _prepare_folders(settings: Settings) -> None:
     set_aside_if_asked(settings)
 
 
-async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
+async def serve(sources: Sources, loaded: Loaded, logs: Logs, stop: ShutdownCoordinator) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order."""
-    settings = loaded.settings
-    stop, reloading = Stop(), Reloading()
+    settings, reloading = loaded.settings, Reloading()
     signals = _signals(asyncio.get_running_loop(), stop, reloading)
     with signals, _protection(settings) as protection:
         certificates = Certificates(from_settings.tls_paths(settings))
@@ -106,33 +130,50 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs) -> None:
         await asyncio.to_thread(_prepare_folders, settings)
         # The binding lets nothing else run meanwhile: a signal to stop takes effect afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
-        folder = DataFolder(settings, stop.ask)
-        fenced = await asyncio.to_thread(folder.is_fenced)
-        if stop.asked:
-            await asyncio.to_thread(engine.close)
-            return
-        server = compose(
-            settings,
-            engine,
-            certificates,
-            reloading,
-            logs.ring.records,
-            protection,
-            folder=folder,
-        )
-        server.node.begin_fenced(fenced)
-        reloader = Reloader(
-            sources, settings, _reloadable(server, engine, logs), digest=loaded.digest
-        )
-        reloading.begin(reloader)
-        logs.add_facts(lambda: _facts(server))
-        async with _running(server, settings, stop):
-            gc.freeze()
-            if not stop.asked:
-                _log_start(server, settings)
-            await stop.wanted()
-            _log.info("server.stopping")
+        async with ShutdownGuard(stop):
+            folder = DataFolder(settings, stop.request)
+            fenced = await _opened(engine, folder, stop)
+            if stop.requested:
+                return
+            server = compose(
+                settings,
+                engine,
+                certificates,
+                reloading,
+                logs.ring.records,
+                protection,
+                folder=folder,
+            )
+            server.node.begin_fenced(fenced)
+            reloader = Reloader(
+                sources, settings, _reloadable(server, engine, logs), digest=loaded.digest
+            )
+            reloading.begin(reloader)
+            logs.add_facts(lambda: _facts(server))
+            await _until_asked(server, settings, stop)
         _log.info("server.stopped")
+
+
+async def _opened(engine: Engine, folder: DataFolder, stop: ShutdownCoordinator) -> bool:
+    """Have the engine closed by the last hook; return whether the node was fenced."""
+
+    async def close() -> None:
+        if not stop.overran:
+            await asyncio.to_thread(engine.close)
+
+    stop.register_shutdown_hook(CallHook("engine", close))
+    return await asyncio.to_thread(folder.is_fenced)
+
+
+async def _until_asked(server: Server, settings: Settings, stop: ShutdownCoordinator) -> None:
+    """Start everything, and return when the server is to stop."""
+    await register_hooks(server, stop)
+    async with _background(server):
+        gc.freeze()
+        if not stop.requested:
+            _log_start(server, settings)
+        await stop.wanted()
+        _log.info("server.stopping")
 
 
 @contextlib.contextmanager
@@ -144,46 +185,6 @@ def _protection(settings: Settings) -> Iterator[Protection | None]:
     finally:
         if protection is not None:
             protection.close()
-
-
-@contextlib.asynccontextmanager
-async def _running(server: Server, settings: Settings, stop: Stop) -> AsyncIterator[None]:
-    """Start everything; stop in order, however the body ends."""
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(server.http.stop)
-        await server.http.start()
-        stack.push_async_callback(server.internal.stop, 0)
-        await server.internal.start()
-        stack.push_async_callback(server.admin.end_streams)
-        stack.push_async_callback(_close_listener, server, stop)
-        stack.push_async_callback(server.service.close)
-        stack.push_async_callback(server.node.close)
-        await server.node.start()
-        await server.listener.start()
-        stack.push_async_callback(_let_calls_end, server, settings, stop)
-        stack.push_async_callback(server.listener.drain)
-        stack.callback(server.readiness.stop)
-        stack.callback(server.health.stopping)
-        await stack.enter_async_context(_background(server))
-        yield
-
-
-async def _let_calls_end(server: Server, settings: Settings, stop: Stop) -> None:
-    """Transfer leadership and wait for the calls in progress; a second signal ends the wait."""
-    seconds = from_settings.grace_seconds(settings)
-    others = (server.service.drained, server.admin.drained)
-    departure = asyncio.ensure_future(server.node.depart(seconds, others))
-    await stop.unless_hurried(departure, seconds)
-    if not departure.done():
-        _log.warning("server.calls_aborted")
-    departure.cancel()
-    await asyncio.wait({departure})
-    if not departure.cancelled():
-        departure.result()
-
-
-async def _close_listener(server: Server, stop: Stop) -> None:
-    await server.listener.stop(stop.grace(LISTENER_GRACE_SECONDS))
 
 
 @contextlib.asynccontextmanager
@@ -215,9 +216,11 @@ async def _background(server: Server) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Stop, reloading: Reloading) -> Iterator[None]:
+def _signals(
+    loop: asyncio.AbstractEventLoop, stop: ShutdownCoordinator, reloading: Reloading
+) -> Iterator[None]:
     def received(number: int) -> None:
-        asked = reloading.ask_soon if number == signal.SIGHUP else stop.ask
+        asked = reloading.ask_soon if number == signal.SIGHUP else stop.request
         loop.call_soon_threadsafe(asked)
 
     SIGNALS.deliver(received)

@@ -1,58 +1,68 @@
-"""How a server stops: the first request lets calls end, the second aborts them, the third exits."""
+"""Starts the parts of a server, and registers with each start how that part stops."""
 
 import asyncio
-import logging
-import os
-from typing import TypeVar
+from functools import partial
 
-T = TypeVar("T")
+from amaters_server.app.composition.server import Server
+from amaters_server.lifecycle import (
+    CallHook,
+    ConnectionDrainHook,
+    MemtableFlushHook,
+    MetricsSnapshot,
+    MetricsSnapshotHook,
+    ShutdownCoordinator,
+    ShutdownPhase,
+    WalFlushHook,
+)
 
-_log = logging.getLogger(__name__)
-
-LEFT_AT_ONCE = 1
-"""Exit code of a process that did not close its disk: the next start recovers as from a crash."""
+LISTENER_GRACE_SECONDS = 1.0
+"""For answers in transit when everything else has stopped."""
 
 
-class Stop:
-    """The requests to stop this process."""
+async def register_hooks(server: Server, stop: ShutdownCoordinator) -> None:
+    """Start everything; what has started when something cannot is stopped by its hooks."""
+    add, node = stop.register_shutdown_hook, server.node
+    add(CallHook("http", server.http.stop))
+    await server.http.start()
+    add(CallHook("internal_listener", partial(server.internal.stop, 0)))
+    await server.internal.start()
+    add(CallHook("admin_streams", server.admin.end_streams))
+    add(CallHook("listener", lambda: server.listener.stop(stop.grace(LISTENER_GRACE_SECONDS))))
+    add(CallHook("queries", server.service.close))
+    add(CallHook("node", node.close))
+    add(MetricsSnapshotHook(partial(_figures, server, asyncio.get_running_loop().time())))
+    add(MemtableFlushHook(node.flush_tables))
+    add(WalFlushHook(node.sync_log))
+    add(CallHook("replica", node.stop))
+    await node.start()
+    await server.listener.start()
+    add(ConnectionDrainHook(partial(_depart, server, stop), _waiting(server), stop.config))
+    add(CallHook("refuse_connections", server.listener.drain, ShutdownPhase.DRAINING))
+    add(CallHook("not_ready", partial(_not_ready, server), ShutdownPhase.DRAINING))
 
-    def __init__(self) -> None:
-        self._asked = asyncio.Event()
-        self._hurried = asyncio.Event()
 
-    @property
-    def asked(self) -> bool:
-        """Whether it is to stop."""
-        return self._asked.is_set()
+def _not_ready(server: Server) -> None:
+    server.health.stopping()
+    server.readiness.stop()
 
-    def ask(self) -> None:
-        """Take one more request to stop."""
-        if not self.asked:
-            self._asked.set()
-        elif not self._hurried.is_set():
-            _log.warning("server.stop_forced", extra={"reason": "a second signal"})
-            self._hurried.set()
-        else:
-            _log.error("server.exited_at_once", extra={"reason": "a third signal"})
-            logging.shutdown()
-            os._exit(LEFT_AT_ONCE)
 
-    async def wanted(self) -> None:
-        """Return once it is to stop."""
-        await self._asked.wait()
+async def _depart(server: Server, stop: ShutdownCoordinator) -> None:
+    """Transfer leadership, and wait for the calls in progress."""
+    others = (server.service.drained, server.admin.drained)
+    await server.node.depart(stop.config.drain_timeout, others)
 
-    def grace(self, seconds: float) -> float:
-        """Return how long to wait for others: the given time, or none after a second request."""
-        return 0.0 if self._hurried.is_set() else seconds
 
-    async def unless_hurried(self, work: "asyncio.Future[T]", seconds: float) -> None:
-        """Wait for the work, at most that long, and not after a second request."""
-        if not self.grace(seconds):
-            return
-        hurried = asyncio.ensure_future(self._hurried.wait())
-        try:
-            await asyncio.wait(
-                (work, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            hurried.cancel()
+def _waiting(server: Server) -> "partial[int]":
+    return partial(lambda: server.metrics.calls.active)
+
+
+def _figures(server: Server, started: float) -> MetricsSnapshot:
+    calls, traffic = server.metrics.calls, server.listener.traffic()
+    return MetricsSnapshot(
+        uptime_seconds=asyncio.get_running_loop().time() - started,
+        requests=calls.requests,
+        failed=calls.errors,
+        query_seconds=calls.seconds,
+        bytes_received=traffic.bytes_received,
+        bytes_sent=traffic.bytes_sent,
+    )

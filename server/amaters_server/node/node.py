@@ -4,7 +4,7 @@ node = Node(settings, NodeParts(engine, machine, transport, clock, disk_id, answ
 await node.start()
 node.write([...], answers) ; node.read([...], answers)
 await node.members.add(...) ; await node.backups.create() ; node.peers.handshake(...)
-await node.depart(grace_seconds=10) ; await node.close()
+await node.depart(grace_seconds=10) ; await node.stop() ; await node.close()
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
 from amaters_server.node.backup.backups import BackupPlaces, Backups
 from amaters_server.node.joining import open_replica
+from amaters_server.node.joining.closing import DiskClosing
 from amaters_server.node.joining.discovery import search
 from amaters_server.node.joining.founding import FoundCluster, JoinCluster
 from amaters_server.node.loop.leadership import Leadership, barrier
@@ -92,6 +93,7 @@ class Node:
         self._lifecycle = Lifecycle(started_unix_ms=clock.unix_ms())
         self._leadership = Leadership(clock)
         self._disk = open_replica.Disk(parts.engine, parts.machine, Log(parts.engine))
+        self._closing = DiskClosing(self._disk, lambda: bool(self._lifecycle.failure))
         self._stage: Newcomer | RunningMember = Newcomer(settings)
         self._expelled: list[Callable[[int], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,10 +146,10 @@ class Node:
         if fenced:
             await self._stage.hand_over(deadline)
 
-    async def close(self) -> None:
-        """Answer calls that wait with ShuttingDownError or OutcomeUnknownError, and stop.
+    async def stop(self) -> None:
+        """Answer calls that wait with ShuttingDownError or OutcomeUnknownError; the disk stays open.
 
-        Flushes the disk; closes the engine and the transport. Idempotent.
+        Idempotent.
         """
         if self._lifecycle.closed:
             return
@@ -158,8 +160,19 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stage.close()
         await self._parts.transport.close()
-        flush = not lifecycle.failure
-        await asyncio.to_thread(open_replica.close, self._disk, flush=flush)
+
+    async def sync_log(self) -> None:
+        """Make the log of a stopped node durable."""
+        await self._closing.run(open_replica.sync_log)
+
+    async def flush_tables(self) -> None:
+        """Move what a stopped node has in memory to the tables of its disk."""
+        await self._closing.run(open_replica.flush_tables)
+
+    async def close(self) -> None:
+        """Stop, flush the disk, and close it; idempotent."""
+        await self.stop()
+        await self._closing.end()
 
     # --- calls ----------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""Opens a replica from its disk, and closes the disk."""
+"""Opens a replica from its disk, and flushes the disk."""
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaters_server.machine.machine import Machine
@@ -45,18 +46,24 @@ def name_disk(disk: Disk, fresh: str) -> str:
     return fresh
 
 
-def close(disk: Disk, *, flush: bool) -> None:
-    """Close the disk, after a flush to its tables if asked for; blocks."""
+def sync_log(disk: Disk) -> None:
+    """Make everything written so far durable, if the disk lets it; blocks."""
+    _if_possible(lambda: disk.engine.write(Changes(), sync=True))
+
+
+def flush_tables(disk: Disk) -> None:
+    """Move what is in memory to tables, if the disk lets it; blocks."""
+    _if_possible(disk.engine.flush)
+
+
+def _if_possible(flush: Callable[[], None]) -> None:
     try:
-        if flush:
-            disk.engine.flush()
+        flush()
     except StorageFullError:
         why = "the disk is full: make room before the next start; its log has what is missing"
         log.warning("storage.flush_failed", extra={"reason": why})
     except StorageError as error:
         log.warning("storage.flush_failed", extra={"reason": str(error)})
-    finally:
-        disk.engine.close()
 
 
 def write_identity(disk: Disk, decision: FoundCluster | JoinCluster) -> Identity:

@@ -1,49 +1,69 @@
-"""Attempts that are repeated after the pauses of a `Backoff`; the only module that knows `tenacity`.
+"""Repeats what fails in passing, by a `RetryPolicy`; the only module that knows `tenacity`.
 
-    async for attempt in attempts(5, backoff, after=OSError):
-        with attempt:
-            ...
+    fetched = await retry_with_backoff(fetch, RetryPolicy(max_attempts=5))
 
-It is loaded by the first attempt, for no node needs it in order to start.
+`tenacity` is loaded by the first call, for no node needs it in order to start. What is repeated
+must be harmless to repeat.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from amaters.transport.backoff import Backoff
+from amaters.transport.retry_policy import Classify, ErrorKind, RetryPolicy, classified
 
 if TYPE_CHECKING:
-    from tenacity import AsyncRetrying, Retrying
+    from tenacity import RetryCallState
+    from tenacity.retry import retry_if_exception
+    from tenacity.stop import stop_after_attempt
 
-Failures = type[Exception] | tuple[type[Exception], ...]
+T = TypeVar("T")
 
 
-def attempts(most: int, backoff: Backoff, *, after: Failures) -> "AsyncRetrying":
-    """Make attempts until one succeeds; what the last one raises comes out.
+class _Rules(TypedDict):
+    stop: "stop_after_attempt"
+    wait: "Callable[[RetryCallState], float]"
+    retry: "retry_if_exception"
+    reraise: bool
 
-    Another one is made after errors of the kind `after` only.
+
+async def retry_with_backoff(
+    operation: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    *,
+    classify: Classify = classified,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> T:
+    """Return what the operation returns; what its last attempt raises comes out.
+
+    Another attempt is made after transient errors only.
     """
     import tenacity  # noqa: PLC0415
 
-    return tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(most),
-        wait=lambda state: backoff.pause(state.attempt_number),
-        retry=tenacity.retry_if_exception_type(after),
-        reraise=True,
-    )
+    return await tenacity.AsyncRetrying(sleep=sleep, **_rules(policy, classify))(operation)
 
 
-def blocking_attempts(
-    most: int, backoff: Backoff, *, after: Failures, sleep: Callable[[float], None] = time.sleep
-) -> "Retrying":
+def retry_blocking(
+    operation: Callable[[], T],
+    policy: RetryPolicy,
+    *,
+    classify: Classify = classified,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
     """Do the same in a worker thread."""
     import tenacity  # noqa: PLC0415
 
-    return tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(most),
-        wait=lambda state: backoff.pause(state.attempt_number),
-        retry=tenacity.retry_if_exception_type(after),
-        sleep=sleep,
-        reraise=True,
-    )
+    return tenacity.Retrying(sleep=sleep, **_rules(policy, classify))(operation)
+
+
+def _rules(policy: RetryPolicy, classify: Classify) -> _Rules:
+    import tenacity  # noqa: PLC0415
+
+    backoff = policy.backoff
+    return {
+        "stop": tenacity.stop_after_attempt(policy.max_attempts),
+        "wait": lambda state: backoff.pause(state.attempt_number),
+        "retry": tenacity.retry_if_exception(lambda e: classify(e) is ErrorKind.TRANSIENT),
+        "reraise": True,
+    }

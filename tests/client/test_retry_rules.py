@@ -17,7 +17,7 @@ from amaters.errors import (
 from amaters.transport.backoff import Backoff
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import COOLING_SECONDS, Endpoints
-from amaters.transport.retries import Repeatable, may_repeat, pause_after
+from amaters.transport.retry_policy import Repeatable, may_repeat, pause_after
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -34,6 +34,19 @@ SPECS = {
             "allowedDestinations": ["s3://b/q"],
         }
     },
+    "backup by role": {
+        "backup": {
+            "destination": "s3://b/p",
+            "serverSideEncryption": "aws:kms",
+            "kmsKeyId": "alias/backups",
+            "caSecretName": "store-ca",
+            "webIdentity": {
+                "roleArn": "arn:aws:iam::123456789012:role/backups",
+                "audience": "store",
+                "stsEndpointUrl": "https://sts.example",
+            },
+        }
+    },
     "restored": {
         "backup": {"destination": "s3://b/p"},
         "bootstrap": {"restoreFrom": "s3://b/old/remote-snapshot-00000010000000004000.bin"},

@@ -372,3 +372,45 @@ def test_a_node_may_read_what_the_cluster_begins_with(source: str, place: str) -
     allowed = config.sections(orders, shape(orders))["snapshots"]["allowed_destinations"]
 
     assert allowed == [place, "s3://b/third"]
+
+
+def test_a_role_for_backups_mounts_a_token_for_its_audience_and_the_authority_of_the_store() -> (
+    None
+):
+    backup = {
+        "destination": "s3://b/p",
+        "caSecretName": "store-ca",
+        "webIdentity": {
+            "roleArn": "arn:aws:iam::123456789012:role/backups",
+            "audience": "store",
+        },
+    }
+
+    def mounted(spec: dict) -> list[dict]:
+        orders = cluster(**spec)
+        pod = pod_template.template(orders, shape(orders))["spec"]
+        (volume,) = [one for one in pod["volumes"] if one["name"] == "config"]
+        return volume["projected"]["sources"]
+
+    more = [
+        one
+        for one in mounted({"backup": backup})
+        if one not in mounted({"backup": {"destination": "s3://b/p"}})
+    ]
+
+    assert more == [
+        {
+            "secret": {
+                "name": "store-ca",
+                "items": [{"key": "ca.crt", "path": "store/ca.crt"}],
+                "optional": True,
+            }
+        },
+        {
+            "serviceAccountToken": {
+                "path": "store/token",
+                "audience": "store",
+                "expirationSeconds": 3600,
+            }
+        },
+    ]

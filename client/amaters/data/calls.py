@@ -25,7 +25,7 @@ from amaters.transport.deadlines import call_seconds
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.endpoints import Endpoints
 from amaters.transport.login import Login
-from amaters.transport.retries import Repeatable, may_repeat, pause_after
+from amaters.transport.retry_policy import Repeatable, may_repeat, pause_after
 from amaters.transport.runtime import Runtime
 from amaters.values import ClientOptions
 

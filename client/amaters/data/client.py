@@ -5,7 +5,7 @@
         value = await client.get("users", "ada")
 
 Any server of a cluster serves any call. When one fails the client tries the next, within
-the deadline of the call; `amaters.transport.retries` has the rules of what is repeated. A write
+the deadline of the call; `amaters.transport.retry_policy` has the rules of what is repeated. A write
 whose answer was lost is repeated under the same request id, and so applied once, by servers that
 keep write sessions; with others it raises OutcomeUnknownError (`ClientOptions.write_retries`).
 """
@@ -25,7 +25,7 @@ from amaters.keys import as_bytes, prefix_end
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import Endpoints
 from amaters.transport.login import Login
-from amaters.transport.retries import Repeatable
+from amaters.transport.retry_policy import Repeatable
 from amaters.transport.runtime import Runtime
 from amaters.transport.status import ANSWER_TOO_LARGE
 from amaters.transport.tls import Credentials

@@ -20,7 +20,7 @@ from amaters.transport import status
 from amaters.transport.connections import Connection, SilentConnectionError
 from amaters.transport.deadlines import seconds_of
 from amaters.transport.endpoint import Endpoint
-from amaters.transport.retries import Repeatable, may_repeat
+from amaters.transport.retry_policy import Repeatable, may_repeat
 from amaters.values import Entry, Range, ScanProgress
 from amaters.wire import aql_pb2
 

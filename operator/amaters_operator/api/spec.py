@@ -104,6 +104,20 @@ class RetentionSpec(ApiModel):
     )
 
 
+class WebIdentitySpec(ApiModel):
+    """A role, and where a token of the ServiceAccount is exchanged for its keys."""
+
+    role_arn: Annotated[str, StringConstraints(min_length=20, max_length=2048)] = Field(
+        description="ARN of the role, whose trust policy names the cluster's ServiceAccount."
+    )
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        default="sts.amazonaws.com", description="Audience of the token."
+    )
+    sts_endpoint_url: (
+        Annotated[str, StringConstraints(pattern=r"^https?://", max_length=1024)] | None
+    ) = Field(default=None, description="URL of a token service that is not AWS's own.")
+
+
 class BackupSpec(ApiModel):
     """Where backups are stored, and when they are made."""
 
@@ -112,6 +126,11 @@ class BackupSpec(ApiModel):
             rule(
                 "!has(self.timeZone) || has(self.schedule)",
                 "backup.timeZone needs backup.schedule: set the schedule too, or drop the zone",
+            ),
+            rule(
+                "!has(self.kmsKeyId) || (has(self.serverSideEncryption) && "
+                "self.serverSideEncryption == 'aws:kms')",
+                "backup.kmsKeyId needs backup.serverSideEncryption: aws:kms",
             ),
         )
     )
@@ -131,6 +150,23 @@ class BackupSpec(ApiModel):
     )
     server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
         default=None, description="Server-side encryption to request."
+    )
+    kms_key_id: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        default=None, description="Key for aws:kms, by id or ARN; the bucket's own when not set."
+    )
+    ca_secret_name: ObjectName | None = Field(
+        default=None,
+        description=(
+            "Secret with ca.crt, the authorities that sign the store's certificate. To name one, or "
+            "no longer, rolls the pods."
+        ),
+    )
+    web_identity: WebIdentitySpec | None = Field(
+        default=None,
+        description=(
+            "Role that the nodes act in by a token of their ServiceAccount, instead of keys. To "
+            "set it, or another audience, rolls the pods."
+        ),
     )
     credentials_secret_name: ObjectName | None = Field(
         default=None,

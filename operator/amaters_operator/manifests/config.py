@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from amaters_operator.api.cluster import AmatersCluster
-from amaters_operator.api.spec import ClusterSpec
+from amaters_operator.api.spec import ClusterSpec, WebIdentitySpec
 from amaters_operator.manifests import identity, names
 from amaters_operator.manifests.grants import Grant
 from amaters_operator.manifests.names import Manifest
@@ -23,6 +23,8 @@ FILE_NAME = "config.toml"
 FOLDER = identity.FOLDER
 TLS_FOLDER = f"{FOLDER}/tls"
 KEYS_FOLDER = f"{FOLDER}/store-keys"
+STORE_CA = f"{FOLDER}/store/ca.crt"
+STORE_TOKEN = f"{FOLDER}/store/token"
 WEBHOOK_FILE = f"{FOLDER}/alerts/webhook-url"
 DATA_FOLDER = "/var/lib/amaters"
 
@@ -263,6 +265,9 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
         "region": backup.region,
         "addressing_style": backup.addressing_style,
         "server_side_encryption": backup.server_side_encryption,
+        "kms_key_id": backup.kms_key_id,
+        "ca_file": STORE_CA if backup.ca_secret_name else None,
+        **_web_identity(backup.web_identity),
         "credentials_dir": KEYS_FOLDER,
     }
     sources = [] if spec.bootstrap is None else [_folder_of(spec.bootstrap.restore_from)]
@@ -271,6 +276,16 @@ def _snapshots(spec: ClusterSpec) -> dict[str, Any]:
         # A node stores in, and reads from, only what is listed here.
         "allowed_destinations": [*sources, *backup.allowed_destinations],
         "s3": {key: value for key, value in s3.items() if value is not None},
+    }
+
+
+def _web_identity(spec: WebIdentitySpec | None) -> dict[str, str | None]:
+    if spec is None:
+        return {}
+    return {
+        "role_arn": spec.role_arn,
+        "web_identity_token_file": STORE_TOKEN,
+        "sts_endpoint_url": spec.sts_endpoint_url,
     }
 
 

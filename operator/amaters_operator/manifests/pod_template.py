@@ -4,6 +4,7 @@ from typing import Any
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.scalars import ApiModel
+from amaters_operator.api.spec import BackupSpec
 from amaters_operator.manifests import config, identity, names
 from amaters_operator.manifests.names import Manifest
 from amaters_operator.manifests.shape import Shape
@@ -147,11 +148,30 @@ def _volumes(cluster: AmatersCluster) -> list[Manifest]:
         # Optional: a database must not wait for the address of a pager.
         items = [{"key": "url", "path": config.WEBHOOK_FILE.removeprefix(f"{config.FOLDER}/")}]
         sources.append({"secret": {"name": secret, "items": items, "optional": True}})
+    if cluster.spec.backup is not None:
+        sources.extend(_store_sources(cluster.spec.backup))
     sources.extend(identity.sources(cluster.spec))
     return [
         {"name": "config", "projected": {"defaultMode": 0o440, "sources": sources}},
         {"name": "tmp", "emptyDir": {}},
     ]
+
+
+def _store_sources(backup: BackupSpec) -> list[Manifest]:
+    """Return what a node trusts a store by, and what it proves to be with there."""
+    found: list[Manifest] = []
+    if backup.ca_secret_name is not None:
+        # Optional: a database must not wait for the certificate of a store.
+        items = [{"key": "ca.crt", "path": config.STORE_CA.removeprefix(f"{config.FOLDER}/")}]
+        secret = {"name": backup.ca_secret_name, "items": items, "optional": True}
+        found.append({"secret": secret})
+    if backup.web_identity is not None:
+        path = config.STORE_TOKEN.removeprefix(f"{config.FOLDER}/")
+        token = {"path": path, "audience": backup.web_identity.audience}
+        found.append(
+            {"serviceAccountToken": {**token, "expirationSeconds": identity.TOKEN_SECONDS}}
+        )
+    return found
 
 
 def _placement(cluster: AmatersCluster) -> Manifest:

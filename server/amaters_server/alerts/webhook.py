@@ -14,10 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-from amaters.transport.backoff import Backoff
+from amaters.transport.retry_policy import RetryPolicy, transient
 
 from amaters_server.alerts.events import FiredAlert
-from amaters_server.retries import attempts
+from amaters_server.retries import retry_with_backoff
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ class WebhookSettings:
     first_wait: float = 0.5
     """Seconds before the second attempt; doubled from one to the next."""
     longest_wait: float = 30.0
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The attempts and their pauses."""
+        first, longest = self.first_wait * 1000, self.longest_wait * 1000
+        return RetryPolicy(self.attempts, base_delay_ms=first, max_delay_ms=longest)
 
     @property
     def host(self) -> str:
@@ -110,15 +116,16 @@ class Webhook:
         self, session: aiohttp.ClientSession, settings: WebhookSettings, alert: FiredAlert
     ) -> str:
         """Return why it was given up; empty when it was delivered."""
-        backoff = Backoff(settings.first_wait, settings.longest_wait)
-        failure = ""
+
+        async def post() -> str:
+            return await _post(session, await _present(settings), alert)
+
         try:
-            async for attempt in attempts(settings.attempts, backoff, after=_PassingError):
-                with attempt:
-                    failure = await _post(session, await _present(settings), alert)
+            return await retry_with_backoff(
+                post, settings.policy, classify=transient(_PassingError)
+            )
         except _PassingError as last:
             return f"{last} ({settings.attempts} attempts)"
-        return failure
 
 
 async def _present(settings: WebhookSettings) -> WebhookSettings:

@@ -262,6 +262,14 @@ def s3_settings(section: S3Section) -> S3Settings:
         region=section.region,
         addressing_style=section.addressing_style,
         server_side_encryption=section.server_side_encryption,
-        ca_file="" if section.ca_file is None else str(section.ca_file),
-        credentials_dir="" if section.credentials_dir is None else str(section.credentials_dir),
+        kms_key_id=section.kms_key_id,
+        role_arn=section.role_arn,
+        token_file=_text(section.web_identity_token_file),
+        sts_endpoint_url=section.sts_endpoint_url,
+        ca_file=_text(section.ca_file),
+        credentials_dir=_text(section.credentials_dir),
     )
+
+
+def _text(path: Path | None) -> str:
+    return "" if path is None else str(path)

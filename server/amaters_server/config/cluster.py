@@ -173,7 +173,10 @@ class S3Section(Section):
         default="auto", description="`auto`, `path` or `virtual`."
     )
     server_side_encryption: Literal["", "AES256", "aws:kms"] = Field(
-        default="", description="`AES256`, `aws:kms`, or empty."
+        default="", description="`AES256` (SSE-S3), `aws:kms` (SSE-KMS), or empty."
+    )
+    kms_key_id: str = Field(
+        default="", description="Key for `aws:kms`: its id or ARN. Empty: the bucket's own."
     )
     ca_file: Path | None = Field(
         default=None, description="Authorities that sign the store's certificate."
@@ -183,6 +186,28 @@ class S3Section(Section):
         description="Folder with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, perhaps, "
         "AWS_SESSION_TOKEN, read on each use; without them, the environment is used.",
     )
+    role_arn: str = Field(
+        default="",
+        description="Role to act in by a web identity token. Empty: AWS_ROLE_ARN, when the "
+        "environment has no keys.",
+    )
+    web_identity_token_file: Path | None = Field(
+        default=None,
+        description="Token for `role_arn`, read on each exchange. Absent: "
+        "AWS_WEB_IDENTITY_TOKEN_FILE.",
+    )
+    sts_endpoint_url: Annotated[str, AfterValidator(_store)] = Field(
+        default="", description="Where the token is exchanged when it is not at Amazon's STS."
+    )
+
+
+def store_faults(s3: S3Section) -> Iterator[Fault]:
+    """Name what cannot take effect."""
+    if s3.kms_key_id and s3.server_side_encryption != "aws:kms":
+        yield Fault(
+            "snapshots.s3.kms_key_id",
+            'kms_key_id has no effect: set snapshots.s3.server_side_encryption to "aws:kms"',
+        )
 
 
 class SnapshotsSection(Section):

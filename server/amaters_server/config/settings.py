@@ -7,7 +7,12 @@ from pydantic import Field
 
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
-from amaters_server.config.cluster import ClusterSection, SnapshotsSection, inside_faults
+from amaters_server.config.cluster import (
+    ClusterSection,
+    SnapshotsSection,
+    inside_faults,
+    store_faults,
+)
 from amaters_server.config.faults import Fault
 from amaters_server.config.sections import (
     CircuitCacheSection,
@@ -74,6 +79,7 @@ def contradictions(settings: Settings) -> list[Fault]:
         *log_without_effect(settings.storage.wal),
         *_cluster(settings),
         *inside_faults(settings.network, settings.cluster),
+        *store_faults(settings.snapshots.s3),
         *_identity(settings),
         *_files_and_times(settings),
         *_limits(settings),

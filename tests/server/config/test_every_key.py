@@ -160,6 +160,12 @@ BUILT: Mapping[str, Row] = {
     "snapshots.s3.region": Row("r", PLACE),
     "snapshots.s3.addressing_style": Row("path", PLACE),
     "snapshots.s3.server_side_encryption": Row("AES256", PLACE),
+    "snapshots.s3.kms_key_id": Row(
+        "k", {**PLACE, "snapshots.s3.server_side_encryption": "aws:kms"}
+    ),
+    "snapshots.s3.role_arn": Row("r", PLACE),
+    "snapshots.s3.web_identity_token_file": Row("/t", PLACE),
+    "snapshots.s3.sts_endpoint_url": Row("http://e", PLACE),
     "snapshots.s3.ca_file": Row("/c", PLACE),
     "snapshots.s3.credentials_dir": Row("/c", PLACE),
     "logging.level": Row("debug"),

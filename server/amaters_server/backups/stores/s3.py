@@ -1,24 +1,19 @@
-"""Uploads to S3 and whatever speaks its protocol; the only module that knows `boto3`.
+"""Uploads to S3 and whatever speaks its protocol.
 
 Every part of an upload carries its MD5, which the store compares, and its answer is compared once
-more. A download is compared with the backup's own checksum. A client is made for each call, so
-credentials that were rotated are picked up.
+more. A download is compared with the backup's own checksum.
 """
 
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypedDict
 
-import boto3
-import botocore.loaders
-import botocore.session
-from amaters.transport.backoff import Backoff
+from amaters.transport.retry_policy import RetryPolicy, transient
 from botocore import exceptions
-from botocore.config import Config
 
 from amaters_server.backups.beneath import open_regular
 from amaters_server.backups.file.archive import (
@@ -33,16 +28,12 @@ from amaters_server.backups.file.checksum import fnv1a
 from amaters_server.backups.file.header import SIZE as HEADER_BYTES
 from amaters_server.backups.names import id_of_remote, is_cluster_id, remote_name
 from amaters_server.backups.places import S3Place, named_in
-from amaters_server.backups.stores.s3_answers import failed, refused, require_same
-from amaters_server.backups.stores.s3_settings import (
-    S3Credentials,
-    S3Settings,
-    S3Tuning,
-    stored_credentials,
-)
+from amaters_server.backups.stores.s3_answers import require_listing, require_same
+from amaters_server.backups.stores.s3_client import s3_client
+from amaters_server.backups.stores.s3_settings import S3Credentials, S3Settings, S3Tuning
 from amaters_server.backups.stores.uploader import RemoteBackup
 from amaters_server.model.errors import SnapshotError
-from amaters_server.retries import blocking_attempts
+from amaters_server.retries import retry_blocking
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client
@@ -50,12 +41,14 @@ if TYPE_CHECKING:  # the stubs are no dependency of the server
 
 _PIECE = 1024 * 1024
 _MOST_PARTS = 10_000
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 30
-_BACKOFF = Backoff(0.4, 30.0)
-_CONNECTION_ENDED = (exceptions.HTTPClientError, exceptions.IncompleteReadError)
-# The description of the protocol, which takes longer to read than a call takes.
-_DESCRIPTIONS = botocore.loaders.create_loader()
+_CONNECTION_ENDED = transient(exceptions.HTTPClientError, exceptions.IncompleteReadError)
+
+
+class _Encryption(TypedDict, total=False):
+    """What an upload asks of the store."""
+
+    ServerSideEncryption: Literal["AES256", "aws:kms"]
+    SSEKMSKeyId: str
 
 
 class S3SnapshotUploader:
@@ -147,6 +140,7 @@ class S3SnapshotUploader:
             PaginationConfig={"PageSize": self._tuning.page_keys},
         )
         for page in pages:
+            require_listing(page, f"listing {self._place}", client.meta.endpoint_url)
             folders += [one.get("Prefix", "") for one in page.get("CommonPrefixes", ())]
             for stored in page.get("Contents", ()):
                 key = stored.get("Key", "")
@@ -214,71 +208,38 @@ class S3SnapshotUploader:
             raise SnapshotError(f"{uri} holds other bytes than were sent: upload it again")
 
     def _begin(self, client: "S3Client", key: str) -> str:
-        bucket, encryption = self._place.bucket, self._settings.server_side_encryption
-        if encryption:
-            answer = client.create_multipart_upload(
-                Bucket=bucket, Key=key, ServerSideEncryption=encryption
-            )
-        else:
-            answer = client.create_multipart_upload(Bucket=bucket, Key=key)
+        settings, options = self._settings, _Encryption()
+        if settings.server_side_encryption:
+            options["ServerSideEncryption"] = settings.server_side_encryption
+        if settings.kms_key_id:
+            options["SSEKMSKeyId"] = settings.kms_key_id
+        answer = client.create_multipart_upload(Bucket=self._place.bucket, Key=key, **options)
         return answer["UploadId"]
 
     def _fetch(self, client: "S3Client", key: str, file: BinaryIO) -> None:
         bucket = self._place.bucket
         first = client.head_object(Bucket=bucket, Key=key)
         size, etag = first["ContentLength"], first["ETag"]
-        for attempt in blocking_attempts(
-            self._tuning.attempts, _BACKOFF, after=_CONNECTION_ENDED, sleep=self._pause
-        ):
-            with attempt:
-                if file.tell() == size:
-                    return
-                answer = client.get_object(
-                    Bucket=bucket, Key=key, IfMatch=etag, Range=f"bytes={file.tell()}-"
-                )
-                for piece in answer["Body"].iter_chunks(_PIECE):
-                    self._pace(len(piece))
-                    file.write(piece)
 
-    @contextmanager
-    def _client(self, doing: str) -> Iterator["S3Client"]:
-        """Lend a client; whatever it raises comes out as SnapshotError."""
-        settings, keys = self._settings, self._keys()
-        try:
-            client = _session().client(
-                "s3",
-                endpoint_url=settings.endpoint_url or None,
-                region_name=settings.region or None,
-                verify=settings.ca_file or None,
-                aws_access_key_id=keys.access_key_id if keys else None,
-                aws_secret_access_key=keys.secret_access_key if keys else None,
-                aws_session_token=(keys.session_token if keys else "") or None,
-                config=Config(
-                    connect_timeout=_CONNECT_SECONDS,
-                    read_timeout=_READ_SECONDS,
-                    retries={"mode": "standard", "total_max_attempts": self._tuning.attempts},
-                    s3={"addressing_style": settings.addressing_style},
-                    # Stores other than Amazon's often lack the newer checksums; MD5 they know.
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                ),
+        def read_on() -> None:
+            if file.tell() == size:
+                return
+            answer = client.get_object(
+                Bucket=bucket, Key=key, IfMatch=etag, Range=f"bytes={file.tell()}-"
             )
-            try:
-                yield client
-            finally:
-                client.close()
-        except exceptions.ClientError as error:
-            raise refused(error, doing, self._place.bucket) from error
-        except (exceptions.BotoCoreError, ValueError) as error:
-            raise failed(error, doing, settings.endpoint_url) from error
+            for piece in answer["Body"].iter_chunks(_PIECE):
+                self._pace(len(piece))
+                file.write(piece)
 
-    def _keys(self) -> S3Credentials | None:
-        """Return the keys as they are now; None: what the environment has."""
-        folder = self._settings.credentials_dir
-        return self._credentials or (stored_credentials(folder) if folder else None)
+        policy = RetryPolicy(self._tuning.attempts, base_delay_ms=400)
+        retry_blocking(read_on, policy, classify=_CONNECTION_ENDED, sleep=self._pause)
 
-
-def _session() -> boto3.session.Session:
-    below = botocore.session.get_session()
-    below.register_component("data_loader", _DESCRIPTIONS)
-    return boto3.session.Session(botocore_session=below)
+    def _client(self, doing: str) -> AbstractContextManager["S3Client"]:
+        """Lend a client; whatever it raises comes out as SnapshotError."""
+        return s3_client(
+            self._settings,
+            self._credentials,
+            attempts=self._tuning.attempts,
+            doing=doing,
+            bucket=self._place.bucket,
+        )

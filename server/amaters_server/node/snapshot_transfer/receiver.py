@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from amaters.transport.backoff import Backoff
+from amaters.transport.retry_policy import RetryPolicy, transient
 from google.protobuf.message import DecodeError
 
 from amaters_server.machine import snapshot_install
@@ -21,14 +21,14 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.parts import Parts
 from amaters_server.node.snapshot_transfer.files import IncomingSnapshot
 from amaters_server.raft.outbox import Snapshot, SnapshotOffer
-from amaters_server.retries import attempts
+from amaters_server.retries import retry_with_backoff
 from amaters_server.storage.engine import Changes
 from amaters_server.wire import peer_pb2
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-BACKOFF = Backoff(0.2, 1.6)
+POLICY = RetryPolicy(max_attempts=5, base_delay_ms=200, max_delay_ms=1600)
+PASSING = transient(OSError)
 INCOMING, WHOLE = "incoming", "whole"
 """How the names of folders with an incomplete and with a complete snapshot start."""
 
@@ -86,9 +86,7 @@ class SnapshotReceiver:
         # Another leader's snapshot of the same entry has other bytes: a fetch never mixes the two.
         name = f"{INCOMING}-{offer.index}-{offer.term}-{offered.source}-{offered.size_bytes}"
         incoming = await asyncio.to_thread(_begin, self._folder, name)
-        async for attempt in attempts(ATTEMPTS, BACKOFF, after=OSError):
-            with attempt:
-                await self._read_on(offered, incoming)
+        await retry_with_backoff(lambda: self._read_on(offered, incoming), POLICY, classify=PASSING)
         whole = self._folder / f"{WHOLE}-{offer.index}-{offer.term}"
         await asyncio.to_thread(incoming.finish, whole)
         await asyncio.to_thread(self._require, whole, offer)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from amaters.transport.backoff import Backoff
+from amaters.transport.retry_policy import RetryPolicy
 
 from amaters_server.model.cluster import Member
 from amaters_server.node.ports import PeerIdentity
@@ -32,7 +32,8 @@ from amaters_server.wire import peer_pb2
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
-BACKOFF = Backoff(0.05, 0.8, jitter=0.5)
+BACKOFF = RetryPolicy(base_delay_ms=50, max_delay_ms=800, jitter_factor=0.5).backoff
+"""A link is tried again for as long as the other is a member."""
 ASK_AGAIN_SECONDS = 3.0
 """Between two handshakes that were asked for because of what arrived in the member's name."""
 RENEW_AGAIN_SECONDS = 1.0

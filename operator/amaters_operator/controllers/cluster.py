@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Literal
 
 from amaters.errors import AmatersError, RefusedError, UnavailableError
 
 from amaters_operator import manifests
-from amaters_operator.api.cluster import RESTART_ANNOTATION, AmatersCluster
+from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.status import BootstrapStatus, VolumeUsage
 from amaters_operator.controllers.access.accesses import Accesses, Found
 from amaters_operator.controllers.apply_action import ActionDeferredError, apply_action
@@ -35,7 +34,7 @@ from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.resting import Resting, is_at_rest
 from amaters_operator.controllers.secrets import TlsSecret, tls_secret, unusable_webhook
 from amaters_operator.database.port import Database
-from amaters_operator.decisions import arbitration, bootstrap, hold
+from amaters_operator.decisions import arbitration, bootstrap, cluster_shape, hold
 from amaters_operator.decisions.access import reports
 from amaters_operator.decisions.actions import (
     SetReplicas,
@@ -44,7 +43,6 @@ from amaters_operator.decisions.actions import (
     Wait,
 )
 from amaters_operator.decisions.arbitration import Decision
-from amaters_operator.decisions.membership import scale
 from amaters_operator.decisions.membership.transfer import transfer
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
@@ -206,7 +204,7 @@ class ClusterController:
         claims = await self._claims.find(cluster)
         accesses = await self._accesses.find(cluster, write=not cluster.spec.paused)
         shape = replace(
-            _shape(cluster, record, existing, claims),
+            cluster_shape.of(cluster, record, existing, claims),
             login_secrets=logins.versions,
             grants=accesses.grants,
             home=self._home,
@@ -257,10 +255,10 @@ class ClusterController:
         result = _result(current, planned, decision, blocked)
         status = cluster_status.cluster_status(current.cluster, result)
         await self._reporter.status(current.cluster, status)
-        await self._report_transfer(current)
+        await self._reporter.transfer(current.cluster, decision.transfer)
         self._on_usage(current.cluster.namespace, current.cluster.name, result.usage)
         due = await self._accesses.report(current.accesses, current.behind)
-        await self._report_states(current.cluster, decision, result)
+        await self._reporter.states(current.cluster, result)
         if any(not one.lasting for one in blocked):
             return WHILE_WAITING
         calm = current.formed and current.reloaded.done
@@ -269,24 +267,6 @@ class ClusterController:
             return min(self._resting.begin(current.nodes, found, secrets, monitors=monitors), due)
         pause = AT_REST if obstacle else _pause(decision.step, current.cluster, calm=calm)
         return min(pause, due)
-
-    async def _report_states(
-        self, cluster: AmatersCluster, decision: Decision, result: PassResult
-    ) -> None:
-        """Report what waits, and budgets that stand in the way, as events that do not repeat."""
-        for wait in decision.deferred:
-            await self._reporter.state(cluster, wait.reason, wait.because)
-        for note in result.notes:
-            await self._reporter.state(cluster, disruption_budgets.TWO, note)
-
-    async def _report_transfer(self, current: Pass) -> None:
-        """Report once how a transfer that was asked for has ended."""
-        asked = transfer(current.cluster, current.observed)
-        if asked.status is None or asked.status == current.cluster.status.transfer:
-            return
-        reason = "TransferRefused" if asked.refused else "Transferred"
-        kind: Literal["Normal", "Warning"] = "Warning" if asked.refused else "Normal"
-        await self._reporter.event(current.cluster, reason, asked.status.message, kind=kind)
 
     async def _decide(self, current: Pass) -> Decision:
         """Decide by the observation; a deletion needs a second observation that agrees."""
@@ -349,41 +329,11 @@ def _result(current: Pass, planned: Plan, decision: Decision, blocked: list[Bloc
         usage=tuple(planned.usage),
         filling=planned.filling,
         quarantine=tuple(quarantine.listed(planned.claims)),
-        transfer=transfer(cluster, observed).status,
         growing=volumes.growing(usage.in_use(planned.claims), planned.filling.size),
         notes=disruption_budgets.notes(cluster, observed, blocked),
         volume_size=volumes.least_size(current.claims),
         canary=to_record(current.observed, current.template, decision),
     )
-
-
-def _shape(
-    cluster: AmatersCluster,
-    record: BootstrapStatus,
-    existing: Manifest | None,
-    claims: list[Claim],
-) -> manifests.Shape:
-    spec = (existing or {}).get("spec") or {}
-    initial = len(record.initial_members)
-    size = cluster.spec.storage.size
-    if existing is not None:
-        size = spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
-    return manifests.Shape(
-        replicas=scale.pod_count(cluster.status, spec.get("replicas"), initial, claims),
-        initial_members=tuple(record.initial_members),
-        formed=bool(record.cluster_id),
-        hibernates=cluster.spec.hibernate,
-        volume_size=size,
-        serves_clients=bootstrap.serves_clients(cluster.spec.bootstrap, record),
-        restart_token=_restart_token(cluster, spec),
-    )
-
-
-def _restart_token(cluster: AmatersCluster, statefulset_spec: Manifest) -> str:
-    """Return the token of the last restart: that of the pod template when the annotation is gone."""
-    notes = statefulset_spec.get("template", {}).get("metadata", {}).get("annotations") or {}
-    asked = cluster.metadata.annotations.get(RESTART_ANNOTATION, "")
-    return asked or str(notes.get(names.RESTART_TOKEN_ANNOTATION, ""))
 
 
 def _pause(step: Step | None, cluster: AmatersCluster, *, calm: bool) -> timedelta:

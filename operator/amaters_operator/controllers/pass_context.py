@@ -1,6 +1,6 @@
 """What every pass starts from: the AmatersCluster, and a way to its nodes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,9 @@ from amaters_operator.kube import kinds
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import names
 from amaters_operator.manifests.names import Manifest
+
+_HELD = timedelta(seconds=30)
+"""A watch notices when the cluster is held no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,24 @@ async def fetch_cluster(
         return AmatersCluster.model_validate(raw)
     except ValidationError as error:
         return InvalidCluster(raw, error)
+
+
+async def beside_cluster(
+    kube: KubeApi,
+    namespace: str,
+    name: str,
+    work: Callable[[AmatersCluster], Awaitable[timedelta]],
+) -> timedelta | None:
+    """Do what runs beside ClusterController; return when it is due again, None without a cluster.
+
+    Nothing is done for a cluster that is held, or that ClusterController reports as invalid.
+    """
+    cluster = await fetch_cluster(kube, namespace, name)
+    if cluster is None:
+        return None
+    if isinstance(cluster, InvalidCluster) or cluster.spec.paused or cluster.spec.hibernate:
+        return _HELD
+    return await work(cluster)
 
 
 @dataclass(frozen=True, slots=True)

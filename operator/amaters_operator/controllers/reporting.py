@@ -11,7 +11,9 @@ from amaters_operator.api.cluster import API_VERSION, KIND, AmatersCluster
 from amaters_operator.api.conditions import Condition, ConditionType, settle
 from amaters_operator.api.scalars import ApiModel
 from amaters_operator.api.status import BackupStatus, ClusterStatus, Phase, RestoreStatus
-from amaters_operator.decisions.rolls import compatibility
+from amaters_operator.decisions.membership.transfer import Transfer
+from amaters_operator.decisions.pass_result import PassResult
+from amaters_operator.decisions.rolls import compatibility, disruption_budgets
 from amaters_operator.decisions.status import consent_status
 from amaters_operator.kube import events, kinds
 from amaters_operator.kube.errors import KubeError
@@ -63,6 +65,21 @@ class Reporter:
         reported = [one.message for one in cluster.status.conditions]
         if note and not any(note[:_RECOGNISED] in message for message in reported):
             await self._record(cluster, reason, note, "Warning", quiet=_NEVER)
+
+    async def states(self, cluster: AmatersCluster, result: PassResult) -> None:
+        """Report what waits, and budgets that stand in the way, as events that do not repeat."""
+        for wait in result.decision.deferred:
+            await self.state(cluster, wait.reason, wait.because)
+        for note in result.notes:
+            await self.state(cluster, disruption_budgets.TWO, note)
+
+    async def transfer(self, cluster: AmatersCluster, asked: Transfer) -> None:
+        """Report once how a transfer that was asked for has ended."""
+        if asked.status is None or asked.status == cluster.status.transfer:
+            return
+        reason = "TransferRefused" if asked.refused else "Transferred"
+        kind: Severity = "Warning" if asked.refused else "Normal"
+        await self.event(cluster, reason, asked.status.message, kind=kind)
 
     async def _record(
         self,

@@ -10,7 +10,7 @@ Whatever takes down, demotes or removes a healthy member passes one gate, `conse
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.decisions.actions import (
@@ -50,6 +50,8 @@ class Decision:
     """How the first pod of a newer revision does."""
     surge: str = ""
     """The extra pod of the roll; empty without one."""
+    transfer: Transfer = field(default_factory=Transfer)
+    """What the newest request for a transfer of leadership comes to."""
 
     @property
     def deferred(self) -> tuple[Wait, ...]:
@@ -143,6 +145,7 @@ def _turn(
 
 def asked(decision: Decision, request: Transfer) -> Decision:
     """Return the decision with what a person asked for: it comes before all but healing."""
+    decision = replace(decision, transfer=request)
     waits = isinstance(request.step, Wait)
     if request.step is None or _heals(decision.step) or (waits and decision.step is not None):
         return decision

@@ -27,7 +27,11 @@ def held(cluster: AmatersCluster, observed: Observation, decision: Decision) -> 
         would = "" if decision.step is None else f". Without it, the next step is: {decision.step}"
         step = Wait(f"spec.paused is set: nothing is changed{would}", PAUSED)
     return Decision(
-        step, consent=decision.consent, canary=decision.canary, surge=cluster.status.surge
+        step,
+        consent=decision.consent,
+        canary=decision.canary,
+        surge=cluster.status.surge,
+        transfer=decision.transfer,
     )
 
 

@@ -228,6 +228,10 @@ class Observation:
         node = self.nodes.get(ordinal)
         return node is not None and node.fenced
 
+    def awaited(self, pod: Pod) -> bool:
+        """Whether the pod is not ready and should be: a fenced one is meant to be as it is."""
+        return not pod.ready and not self.fenced(pod.ordinal)
+
     def leader(self) -> Member | None:
         """Return the leader that a majority of the voters names in the same term, or None."""
         if self.members is None:

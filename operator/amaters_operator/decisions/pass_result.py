@@ -6,7 +6,6 @@ from amaters_operator.api.canary import CanaryStatus
 from amaters_operator.api.status import (
     BootstrapStatus,
     QuarantinedVolume,
-    TransferStatus,
     VolumeUsage,
 )
 from amaters_operator.decisions.actions import Stuck
@@ -43,8 +42,6 @@ class PassResult:
     """Why the operator cannot ask the nodes, when its own certificate is the reason."""
     pods: int = 0
     """Pods that the StatefulSet is to run from now on."""
-    transfer: TransferStatus | None = None
-    """The latest transfer of leadership that was asked for and served."""
     reloading: str = ""
     """Which nodes have yet to load the newest configuration file; empty when all have."""
     usage: tuple[VolumeUsage, ...] = ()

@@ -125,7 +125,7 @@ def missing(cluster: AmatersCluster, observed: Observation) -> list[str]:
         )
         out = node is not None and not node.takes_part
         learning = observed.members is not None and (member is None or member.learner)
-        down = pod is None or not (pod.ready or observed.fenced(ordinal))
+        down = pod is None or observed.awaited(pod)
         if down or out or learning:
             gone.append(names.pod(cluster, ordinal))
     return gone

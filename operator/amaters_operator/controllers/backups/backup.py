@@ -24,7 +24,7 @@ from amaters_operator.controllers.backups.backup_store import (
 from amaters_operator.controllers.held_back import good_settings
 from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
-from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.pass_context import Nodes, beside_cluster
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import StoreKeys, inputs_of, store_keys, tls_secret
 from amaters_operator.database.port import Database
@@ -70,13 +70,9 @@ class BackupController:
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when the next is due, or None when the cluster is gone."""
-        cluster = await fetch_cluster(self._kube, namespace, name)
-        if cluster is None:
-            return None
-        if isinstance(cluster, InvalidCluster):
-            return _AT_REST  # ClusterController reports it
-        if cluster.spec.paused or cluster.spec.hibernate:
-            return _AT_REST
+        return await beside_cluster(self._kube, namespace, name, self._pass)
+
+    async def _pass(self, cluster: AmatersCluster) -> timedelta:
         if cluster.spec.backup is None:
             await self._refuse(cluster)
             return _NOT_DUE

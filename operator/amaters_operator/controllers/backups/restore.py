@@ -19,7 +19,12 @@ from amaters_operator.controllers.access.accesses import Accesses
 from amaters_operator.controllers.held_back import good_settings
 from amaters_operator.controllers.login_secrets import login_secrets
 from amaters_operator.controllers.observing.observer import Observer
-from amaters_operator.controllers.pass_context import InvalidCluster, Nodes, fetch_cluster
+from amaters_operator.controllers.pass_context import (
+    InvalidCluster,
+    Nodes,
+    beside_cluster,
+    fetch_cluster,
+)
 from amaters_operator.controllers.reporting import Reporter
 from amaters_operator.controllers.secrets import StoreKeys, inputs_of, store_keys, tls_secret
 from amaters_operator.database.port import Database
@@ -30,7 +35,6 @@ from amaters_operator.kube.errors import KubeError
 from amaters_operator.kube.port import KubeApi
 from amaters_operator.manifests import config
 
-_AT_REST = timedelta(seconds=30)
 _DONE = timedelta(minutes=10)
 """Nothing is to be loaded until the spec changes, and a watch notices that."""
 _SOON = timedelta(seconds=2)
@@ -67,13 +71,9 @@ class RestoreController:
 
     async def reconcile(self, namespace: str, name: str) -> timedelta | None:
         """Make one pass; return when the next is due, or None when the cluster is gone."""
-        cluster = await fetch_cluster(self._kube, namespace, name)
-        if cluster is None:
-            return None
-        if isinstance(cluster, InvalidCluster):
-            return _AT_REST  # ClusterController reports it
-        if cluster.spec.paused or cluster.spec.hibernate:
-            return _AT_REST
+        return await beside_cluster(self._kube, namespace, name, self._pass)
+
+    async def _pass(self, cluster: AmatersCluster) -> timedelta:
         status = cluster.status.restore or RestoreStatus()
         keys = await store_keys(self._kube, cluster)
         action = bootstrap.next_restore(

@@ -97,7 +97,7 @@ def problem_of_updated(observed: Observation, policy: Policy) -> Stuck | None:
                 f"No healthy pod is touched.{hint}".removesuffix(".")
             )
         since = pod.unready_since
-        if pod.ready or pod.terminating or since is None or observed.fenced(pod.ordinal):
+        if not observed.awaited(pod) or pod.terminating or since is None:
             continue
         if observed.now - since > policy.progress_deadline:
             node = observed.nodes.get(pod.ordinal)
@@ -158,12 +158,13 @@ def _weakest(observed: Observation, first: Collection[str]) -> Pod | None:
     """
     leader = observed.leader()
     waiting = [pod for pod in observed.outdated() if not pod.terminating]
-    waiting = [pod for pod in waiting if not observed.fenced(pod.ordinal)]
     followers = [pod for pod in waiting if not _leads(leader, pod)]
-    unready = [pod for pod in followers if not pod.ready]
+    unready = [pod for pod in followers if observed.awaited(pod)]
     unready.sort(key=lambda pod: takes_part(observed, pod))
-    unready = unready or [pod for pod in followers if pod.name in first]
-    return next(iter(unready or [pod for pod in waiting if not pod.ready]), None)
+    unready = unready or [
+        pod for pod in followers if pod.name in first and not observed.fenced(pod.ordinal)
+    ]
+    return next(iter(unready or [pod for pod in waiting if observed.awaited(pod)]), None)
 
 
 def obstacle_to(observed: Observation, policy: Policy, pod: Pod | None) -> str:
@@ -194,8 +195,7 @@ def _waits(observed: Observation, pod: Pod, policy: Policy) -> bool:
     since = pod.unready_since
     if since is None or observed.now - since <= policy.progress_deadline:
         return False
-    kept = pod.terminating or observed.fenced(pod.ordinal)
-    return not kept and pod in observed.outdated()
+    return observed.awaited(pod) and not pod.terminating and pod in observed.outdated()
 
 
 def takes_part(observed: Observation, pod: Pod) -> bool:

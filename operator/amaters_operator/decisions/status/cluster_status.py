@@ -49,7 +49,7 @@ def cluster_status(cluster: AmatersCluster, result: PassResult) -> ClusterStatus
         absent=replace.absences(cluster, observed),
         upgrade=_upgrade(result),
         fenced=fence.in_force(observed),
-        transfer=result.transfer,
+        transfer=result.decision.transfer.status,
         surge=result.decision.surge,
         canary=result.canary,
         bootstrap=result.bootstrap,

@@ -17,7 +17,7 @@ from amaters_kubectl.cluster.view import ClusterView, view
 from amaters_kubectl.errors import PluginError
 from amaters_kubectl.kubectl import Connection, Kubectl
 from amaters_kubectl.reading import Fields, part, text
-from amaters_kubectl.screens.lines import Styled
+from amaters_kubectl.screens.lines import Styled, escaped
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -215,7 +215,7 @@ def encoded(value: object, form: str) -> str:
         import yaml  # noqa: PLC0415 - slow to import, and seldom needed
 
         return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).rstrip("\n")
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def now() -> datetime:

@@ -499,6 +499,51 @@ def test_history_is_events_and_status_by_time(kube, make):
     assert warnings.count("\n") == 1
 
 
+def birth() -> list[dict]:
+    """What Kubernetes says of three pods that are born."""
+    steps = ("Scheduled", "Pulling", "Pulled", "Created", "Started", "Unhealthy")
+    return [
+        event(
+            f"orders-{pod}",
+            "Pod",
+            reason,
+            f"2026-11-28T10:0{at}:{pod:02}Z",
+            message=f"{reason} shop/orders-{pod} on node-{7 + pod} in {pod}.5s",
+        )
+        for pod in range(3)
+        for at, reason in enumerate(steps)
+    ]
+
+
+def test_history_folds_what_all_pods_say_and_shows_the_newest_first(kube, make):
+    late = event("orders-1", "Pod", "Killing", "2026-11-28T11:00:00Z", message="Stopping amaters")
+    kube.set(make.orders(conditions={}), objects={"events": [*birth(), late]})
+
+    lines = kube.run("history", "orders").output.splitlines()
+    every = kube.run("history", "orders", "--all").output.splitlines()
+    few = kube.run("history", "orders", "--limit", "2")
+
+    known = {one["reason"] for one in (*birth(), late)}
+    said = [line for line in lines if known & set(line.split())]
+    reasons = [word for line in said for word in line.split() if word in known][: len(said) * 2]
+    assert list(dict.fromkeys(reasons)) == [
+        "Killing",
+        "Unhealthy",
+        "Started",
+        "Created",
+        "Pulled",
+        "Pulling",
+        "Scheduled",
+    ]
+    assert len(said) == 7
+    assert "orders-0, orders-1, orders-2: Started shop/orders-2" in said[2]
+    assert "(3 times in 2s)" in " ".join(" ".join(lines).split())
+    assert len([line for line in every if known & set(line.split())]) == 19
+    assert "Killing" in lines[0]
+    assert {word for word in few.stdout.split() if word in known} == {"Killing", "Unhealthy"}
+    assert "older lines are left out" in few.stderr
+
+
 def test_history_since(kube, make):
     fresh = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
     kube.set(
@@ -515,6 +560,7 @@ def test_history_since(kube, make):
 
     assert "New" in output
     assert "Old" not in output
+    assert kube.run("history", "orders", "--since", "1h29m1s").output == output
     assert kube.run("history", "orders", "--since", "soon").exit_code == 2
 
 
@@ -548,6 +594,28 @@ def test_logs_without_a_line_say_so(kube, make):
 
     assert answer.exit_code == 0
     assert "no such line" in answer.stderr
+
+
+def test_logs_since_are_asked_for_in_seconds_and_a_wrong_time_is_refused(kube, make):
+    kube.set(make.orders(), objects={"pods": [make.pod(0)]}, logs={"orders-0": LOGS["orders-0"]})
+
+    kube.run("logs", "orders", "--since", "1d30m")
+
+    assert "--since=88200s" in kube.calls[-1]
+    for wrong in ("", "soon", "1h1d", "90"):
+        assert kube.run("logs", "orders", "--since", wrong).exit_code == 2, wrong
+
+
+def test_no_character_of_a_log_steers_the_terminal_that_shows_the_json(kube, make):
+    said = "a\x9b31mb\x7fc\u202ed é 漢 😀"
+    log = {"orders-0": [f"2026-11-28T10:00:00Z {said}"]}
+    kube.set(make.orders(), objects={"pods": [make.pod(0)]}, logs=log)
+
+    shown = kube.run("logs", "orders", "-o", "json").output
+
+    assert shown.rstrip("\n").isprintable()
+    assert "é 漢 😀" in shown
+    assert json.loads(shown)["line"] == said
 
 
 def test_logs_of_a_level_keep_the_traceback_of_their_line(kube, make):

@@ -10,8 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from amaters_operator.api.access import AmatersAccess, period
+from amaters_operator.api.access import AmatersAccess
 from amaters_operator.api.cluster import AmatersCluster
+from amaters_operator.api.scalars import duration
 from pydantic import ValidationError
 
 from tools.generate.access_crd import access_crd
@@ -25,18 +26,23 @@ def access(**spec) -> AmatersAccess:
 
 @pytest.mark.parametrize(
     ("text", "time"),
-    [("90d", timedelta(days=90)), ("12h", timedelta(hours=12)), ("5m", timedelta(minutes=5))],
+    [
+        ("90d", timedelta(days=90)),
+        ("12h", timedelta(hours=12)),
+        ("5m", timedelta(minutes=5)),
+        ("1d12h30m5s", timedelta(days=1, hours=12, minutes=30, seconds=5)),
+    ],
 )
-def test_a_period_is_a_number_and_a_unit(text: str, time: timedelta) -> None:
+def test_a_period_is_written_as_every_other_time(text: str, time: timedelta) -> None:
     assert access(user={"name": "a", "renewAfter": text}).spec.user.renew_after == text
-    assert period(text) == time
+    assert duration(text) == time
 
 
 @pytest.mark.parametrize(
-    "text", ["", "d", "0d", "05d", "1w", "1.5h", "-1d", "100000d", "1d\n", "\u0661d"]
+    "text", ["", "d", "0d", "0d0h", "1h1d", "1w", "1.5h", "-1d", "100000d", "1d\n", "\u0661d"]
 )
 def test_another_period_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(ValidationError, match="such as 90d or 12h"):
+    with pytest.raises(ValidationError, match="such as 3d, 72h, 90m or 1h30m"):
         access(user={"name": "a", "renewAfter": text})
 
 

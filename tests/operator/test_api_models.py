@@ -49,7 +49,7 @@ WRONG = [
     ({"storage": {"size": "10ki"}}, "write an amount of bytes"),
     ({"storage": {"size": "500m"}}, "write an amount of bytes"),
     ({"storage": {"size": "0Gi"}}, "write an amount of bytes"),
-    ({"storage": {"quarantine": "3d"}}, "write a time above zero"),
+    ({"storage": {"quarantine": "3w"}}, "write a time above zero"),
     ({"storage": {"quarantine": "0h"}}, "write a time above zero"),
     ({"storage": {"autoGrow": {"max": "1Ti", "below": "20"}}}, "write a share"),
     ({"storage": {"autoGrow": {"max": "1Ti", "below": "91%"}}}, "write a share"),
@@ -132,7 +132,7 @@ def test_a_duration_is_hours_minutes_and_seconds(text: str, seconds: int) -> Non
     assert duration(text).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "0s", "m", "-5m", "30m1h", "5 m", "1.5h", "1d"])
+@pytest.mark.parametrize("text", ["", "5", "0s", "m", "-5m", "30m1h", "5 m", "1.5h", "1h1d", "1w"])
 def test_another_duration_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Duration).validate_python(text)

@@ -63,7 +63,7 @@ def cluster(approve: str = "", image: str = "amaters:2", **upgrade) -> AmatersCl
 
 DISRUPTIVE = [
     ReplacePod("orders-2", "uid-2", "x"),
-    TransferLeadership(2, 1, "x"),
+    TransferLeadership(2, "orders-1", "x"),
     RemoveMember(3, 2, "x"),
 ]
 HARMLESS = [
@@ -71,7 +71,7 @@ HARMLESS = [
     Wait("x"),
     Stuck("x"),
     ReplacePod("orders-2", "uid-2", "x", healthy=False),
-    TransferLeadership(2, 1, "x", urgent=True),
+    TransferLeadership(2, "orders-1", "x", urgent=True),
     RemoveMember(9, 8, "it is no voter that takes part"),
     AddMember(3, "x"),
     PromoteMember(4, 3, "x"),

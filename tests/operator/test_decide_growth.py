@@ -57,7 +57,23 @@ def test_all_grow_once_one_has_too_little_room() -> None:
     assert found.size == "15Gi"
     assert found.grown is not None
     assert (found.grown.size, found.grown.since) == ("15Gi", NOW)
-    assert "data-c-0 has 15% of 10Gi free" in found.grown.because
+    assert "data-c-0 has 15% of its file system free (1.5Gi of 10Gi)" in found.grown.because
+
+
+@pytest.mark.parametrize(
+    ("in_use", "total", "said"),
+    [
+        # A file system is a little smaller than its volume: what counts is what it has.
+        (9.75, 9.75, "0% of its file system free (0 of 9.7Gi)"),
+        (9.5, 9.75, "2% of its file system free (256Mi of 9.7Gi)"),
+        # Reported before the volume grew: of the new size, or it would grow twice.
+        (4.9, 4.9, ""),
+    ],
+)
+def test_what_is_free_is_a_share_of_the_file_system(in_use: float, total: float, said: str) -> None:
+    found = growth.filling(cluster(), NOTHING, [claim(0)], [used(0, in_use, total)])
+
+    assert found.low == ((f"data-c-0 has {said}",) if said else ())
 
 
 def test_without_the_setting_nothing_grows_and_the_condition_says_what_to_do() -> None:

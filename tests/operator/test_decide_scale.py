@@ -27,6 +27,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 def cluster(size: int, *, leader: int = 0, pods: int | None = None) -> Observation:
     return Observation(
         now=NOW,
+        cluster="orders",
         nodes={
             one: Node(one + 1, State.FOLLOWER, leader_id=leader + 1, term=2) for one in range(size)
         },
@@ -58,14 +59,14 @@ def silent(observed: Observation, ordinal: int) -> Observation:
 
 def test_growing_begins_with_a_pod() -> None:
     assert scale.next_change(3, cluster(1)) == SetReplicas(
-        2, "growing: pod 1 joins 1 voting members"
+        2, "growing: orders-1 joins 1 voting members"
     )
 
 
 def test_the_new_pods_node_is_added_as_a_learner() -> None:
     observed = node(cluster(1, pods=2), 1, State.WAITING)
 
-    assert scale.unfinished(3, observed) == AddMember(1, "the node of pod 1 waits to join")
+    assert scale.unfinished(3, observed) == AddMember(1, "the node of orders-1 waits to join")
 
 
 def test_a_learner_is_promoted_only_once_it_has_caught_up() -> None:
@@ -97,14 +98,14 @@ def test_shrinking_removes_the_member_before_its_pod() -> None:
 
     assert isinstance(first, RemoveMember)
     assert first.member == 3
-    assert then == SetReplicas(2, "shrinking: pod 2 belongs to no member any more")
+    assert then == SetReplicas(2, "shrinking: orders-2 belongs to no member any more")
 
 
 def test_a_leader_that_is_to_go_hands_over_first() -> None:
     change = scale.next_change(1, cluster(3, leader=2))
 
     assert isinstance(change, TransferLeadership)
-    assert change.to_ordinal == 0
+    assert change.to_pod == "orders-0"
 
 
 def test_a_dead_member_can_be_scaled_away() -> None:
@@ -164,7 +165,7 @@ def test_what_is_no_longer_wanted_is_not_waited_for() -> None:
 
     assert scale.unfinished(3, observed) is None
     assert scale.next_change(3, observed) == SetReplicas(
-        4, "shrinking: pod 4 belongs to no member any more"
+        4, "shrinking: orders-4 belongs to no member any more"
     )
 
 
@@ -172,7 +173,7 @@ def test_the_pod_of_a_member_is_run_though_fewer_are_wanted() -> None:
     observed = down(replace(cluster(4), replicas=1), 1, 2, 3)
 
     assert scale.unfinished(1, observed) == SetReplicas(
-        4, "pod 3 belongs to a member and has to run"
+        4, "orders-3 belongs to a member and has to run"
     )
 
 

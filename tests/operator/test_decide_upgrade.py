@@ -20,6 +20,7 @@ def healthy(size: int, *, leader: int = 0, outdated: set[int] | None = None) -> 
     old = set(range(size)) if outdated is None else outdated
     return Observation(
         now=NOW,
+        cluster="p",
         pods=tuple(
             Pod(
                 f"p-{one}",
@@ -104,7 +105,7 @@ def test_the_leader_hands_over_to_the_most_caught_up_updated_follower() -> None:
     move = step(observed)
 
     assert isinstance(move, TransferLeadership)
-    assert (move.to_member, move.to_ordinal) == (4, 3)
+    assert (move.to_member, move.to_pod) == (4, "p-3")
 
 
 def test_leadership_is_never_given_to_an_outdated_binary() -> None:
@@ -120,9 +121,9 @@ def test_each_obstacle_holds_the_roll_and_is_named() -> None:
         "2 of 3 pods exist": replace(well, pods=well.pods[:2]),
         "p-1 is terminating": with_pod(well, 1, terminating=True, ready=False),
         "p-1 has been ready for less than 5 s": with_pod(well, 1, ready_since=young),
-        "voter 2 (pod 1) does not take part": without_node(well, 1),
-        "voter 2 (pod 1) lags by 5000": with_member(well, 1, lag=5000),
-        "learner 2 (pod 1) is not promoted yet": with_member(well, 1, learner=True),
+        "voter 2 (p-1) does not take part": without_node(well, 1),
+        "voter 2 (p-1) lags by 5000": with_member(well, 1, lag=5000),
+        "learner 2 (p-1) is not promoted yet": with_member(well, 1, learner=True),
     }
 
     for said, observed in cases.items():

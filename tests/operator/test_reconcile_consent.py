@@ -437,7 +437,7 @@ class TestPreCheck:
         assert disturbed(driver) == []
         notes = [note for note in driver.events() if note.startswith("RollDeferred")]
         assert len(notes) == 1
-        assert f"(pod {silent}) does not take part" in notes[0]
+        assert f"(orders-{silent}) does not take part" in notes[0]
 
         driver.world.unreachable = set()
         driver.settled()

@@ -58,7 +58,10 @@ def test_all_volumes_grow_step_by_step_up_to_the_limit(driver: Driver) -> None:
     assert sizes(driver) == ["15Gi"] * 3
     assert (cluster.status.auto_grow.size, cluster.status.volume_size) == ("15Gi", "15Gi")
     assert cluster.spec.storage.size == "10Gi"
-    assert "data-orders-1 has 15% of 10Gi free" in cluster.status.auto_grow.because
+    assert (
+        "data-orders-1 has 15% of its file system free (1.5Gi of 10Gi)"
+        in cluster.status.auto_grow.because
+    )
     assert any("VolumeGrows: data-orders-2 grows to 15Gi" in one for one in driver.events())
     driver.passes(5)
     assert sizes(driver) == ["15Gi"] * 3

@@ -12,6 +12,10 @@ SHOP = "shop"
 HALF_AN_HOUR = 1800.0
 
 
+def conditions(cluster):
+    return {one.type: one for one in cluster.status.conditions}
+
+
 def condition(cluster, question: str):
     return next(one for one in cluster.status.conditions if one.type == question)
 
@@ -56,6 +60,10 @@ def test_a_member_whose_node_stays_away_is_replaced_under_a_fresh_id(local: bool
     assert "member 2 (orders-1) is not replaced yet" in said
     assert "spec.healing.replaceAfter: 30m" in said
     assert "node.kubernetes.io/out-of-service" in said
+    under_way = conditions(cluster)["Reconciling"]
+    assert (under_way.status, under_way.reason) == ("True", "Healing")
+    assert "that happens after" in under_way.message
+    assert conditions(cluster)["Stalled"].status == "False"
 
     wait(driver, 300)
     cluster = driver.settled()
@@ -88,6 +96,7 @@ def test_never_means_never_and_says_so() -> None:
 
     assert ids(driver) == [1, 2, 3]
     assert done(driver, "delete") == []
+    assert conditions(driver.world.cluster())["Stalled"].reason == "PodStuckTerminating"
     said = condition(driver.world.cluster(), "Degraded").message
     assert "spec.healing.replaceAfter is never" in said
     assert "kubectl delete pod orders-1 --force" in said

@@ -94,7 +94,7 @@ def test_shrinking_moves_leadership_away_first(driver: Driver) -> None:
 
     assert driver.world.transfers == 1
     assert driver.world.leader in driver.world.members
-    assert any("pod 2 leads and is removed" in note for note in driver.events())
+    assert any(f"{NAME}-2 leads and is removed" in note for note in driver.events())
 
 
 def test_a_volume_of_an_unknown_cluster_holds_growth_with_an_instruction(

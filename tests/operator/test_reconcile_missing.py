@@ -80,10 +80,20 @@ def test_a_pod_that_does_not_go_is_said_to_be_stuck(driver: Driver) -> None:
     cluster = driver.world.cluster()
     assert condition(early, "Stalled").status == "False"
     assert "orders-1 is terminating and will be recreated" in condition(early, "Degraded").message
-    for question in ("Stalled", "RolloutStuck"):
+    for question in ("Degraded", "RolloutStuck"):
         assert condition(cluster, question).status == "True"
         assert "deadline to terminate passed" in condition(cluster, question).message
+    # The operator replaces the member by itself, unless it may not.
+    assert condition(cluster, "Stalled").status == "False"
+    said = condition(cluster, "Reconciling")
+    assert (said.status, said.reason) == ("True", "Healing")
+    assert "spec.healing.replaceAfter: 30m" in said.message
     assert [one for one in driver.events() if "deadline to terminate passed" in one][1:] == []
+    driver.world.edit(healing={"replaceAfter": "never"})
+    driver.passes(2)
+    said = condition(driver.world.cluster(), "Stalled")
+    assert said.status == "True"
+    assert "deadline to terminate passed" in said.message
 
     driver.world.stuck_terminating = set()
     assert driver.settled().status.image == "amaters:2"

@@ -19,6 +19,7 @@ from amaters_kubectl.cluster.verdict import judge
 from amaters_kubectl.cluster.view import ClusterView, view
 from amaters_kubectl.errors import PluginError
 from amaters_kubectl.reading import Fields, part, parts, text
+from amaters_kubectl.screens.lines import escaped
 from amaters_kubectl.screens.plan_screen import plan_screen
 from amaters_kubectl.screens.status_screen import status_screen
 
@@ -54,7 +55,7 @@ class Bundle:
     def objects(self, name: str, found: object) -> None:
         """Add objects as JSON."""
         kept: Any = self.redaction.value(found)
-        self.files[name] = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+        self.files[name] = escaped(json.dumps(kept, indent=2, ensure_ascii=False)) + "\n"
 
     def attempt(self, what: str, action: Callable[[], None]) -> None:
         """Run the action; what fails is missing, with the reason."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +25,13 @@ class Happening:
     first: datetime | None = None
 
 
+_PERIOD: Final = re.compile(
+    "(?:(?P<days>[0-9]{1,6})d)?(?:(?P<hours>[0-9]{1,6})h)?"
+    "(?:(?P<minutes>[0-9]{1,6})m)?(?:(?P<seconds>[0-9]{1,6})s)?"
+)
+_NUMBERS: Final = re.compile(r"[0-9][0-9a-f.:TZ-]*")
+_NAMED: Final = 3
+"""So many objects are named where several have the same."""
 _OBJECTS: Final = ("Pod", "StatefulSet", "PersistentVolumeClaim", "PodDisruptionBudget")
 
 
@@ -38,13 +45,36 @@ def history(
     )
 
 
+def folded(cluster: ClusterView, happenings: Iterable[Happening]) -> list[Happening]:
+    """Return one of all that say the same, of whatever pods and numbers; the newest first."""
+    alike: dict[tuple[str, str, str], list[Happening]] = {}
+    for one in happenings:
+        alike.setdefault((one.kind, one.reason, _generic(cluster, one.message)), []).append(one)
+    found = [_as_one(repeats) for repeats in alike.values()]
+    return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _generic(cluster: ClusterView, message: str) -> str:
+    """Return the message without what tells one pod or one moment from another."""
+    name = rf"\b{re.escape(cluster.name)}-[0-9]+\b"
+    return _NUMBERS.sub("#", re.sub(name, "#", message))
+
+
+def _as_one(repeats: Sequence[Happening]) -> Happening:
+    last = max(repeats, key=lambda one: one.at)
+    abouts = sorted({one.about for one in repeats if one.about})
+    about = ", ".join(abouts[:_NAMED]) + (" …" if len(abouts) > _NAMED else "")
+    first = min(one.first or one.at for one in repeats)
+    return replace(last, about=about, count=sum(one.count for one in repeats), first=first)
+
+
 def period(said: str) -> timedelta | None:
-    """Return the length of time that 90m, 2h or 3d names; None when it names none."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", said)
-    if found is None:
+    """Return the length of time that 90m, 1h30m or 3d names; None when it names none."""
+    found = _PERIOD.fullmatch(said)
+    if not said or found is None:
         return None
-    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
-    return timedelta(seconds=int(found[1]) * seconds)
+    numbers = {unit: int(number or 0) for unit, number in found.groupdict().items()}
+    return timedelta(**numbers)
 
 
 def _of_events(cluster: ClusterView, events: Iterable[Fields]) -> Iterator[Happening]:

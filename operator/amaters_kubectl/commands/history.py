@@ -25,15 +25,27 @@ _STYLES = {"Warning": "warn", "Status": "strong"}
     ),
 )
 @calls.cluster_argument
-@click.option("--since", metavar="TIME", help="Only what is newer, such as 90m, 2h or 3d.")
+@click.option("--since", metavar="TIME", help="Only what is newer, such as 90m, 1h30m or 3d.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="So many lines, the newest.",
+)
+@click.option("--all", "everything", is_flag=True, help="All, without folding repeats.")
 @click.option("--warnings", is_flag=True, help="Only warnings.")
 @calls.connection
 @calls.formats
 @calls.pass_call
-def history(call: Call, name: str | None, *, since: str | None, warnings: bool) -> None:
+def history(
+    call: Call, name: str | None, *, since: str | None, limit: int, everything: bool, warnings: bool
+) -> None:
     """Show events of the cluster, its pods and volumes, and the changes that its status remembers.
 
-    Kubernetes forgets events after about an hour; conditions keep the time of their last change.
+    The newest come first. What several pods report alike, or one again and again, is one line. With
+    -o json every event is listed, the oldest first. Kubernetes forgets events after about an hour;
+    conditions keep the time of their last change.
     """
     now = calls.now()
     after = _after(since, now)
@@ -45,13 +57,17 @@ def history(call: Call, name: str | None, *, since: str | None, warnings: bool) 
         facts = histories.facts(found)
         call.value({"name": cluster.name, "namespace": cluster.namespace, "history": facts})
     else:
-        call.show(history_screen(cluster, found, now=now, columns=call.columns))
+        shown = found[::-1] if everything else histories.folded(cluster, found)
+        kept = shown if everything else shown[:limit]
+        call.show(history_screen(cluster, kept, now=now, columns=call.columns))
+        if len(kept) < len(shown):
+            call.note(f"{len(shown) - len(kept)} older lines are left out: see --limit and --all")
 
 
 def history_screen(
     cluster: ClusterView, found: list[Happening], *, now: datetime, columns: int
 ) -> list[Styled]:
-    """Return the lines, the newest last. Pure."""
+    """Return the lines in the order given. Pure."""
     if not found:
         return [f"nothing is known of {cluster.name} in that time"]
     lines, today = [], all(one.at.date() == now.date() for one in found)
@@ -59,7 +75,7 @@ def history_screen(
         when = at(one.at)[-9:] if today else at(one.at)
         head = f"{when}  {age(one.at, now):>6}  "
         about = f"{one.about}: " if one.about else ""
-        times = f" ({one.count} times)" if one.count > 1 else ""
+        times = _times(one, now)
         said = f"{one.reason}  {about}{one.message}{times}"
         first, *rest = folded(said, max(columns - len(head), 30))
         reason, space, after = first.partition(" ")
@@ -68,12 +84,21 @@ def history_screen(
     return lines
 
 
+def _times(one: Happening, now: datetime) -> str:
+    if one.count < 2:  # noqa: PLR2004 - once
+        return ""
+    since = f" in {age(one.first, one.at)}" if one.first is not None and one.first < one.at else ""
+    return f" ({one.count} times{since})"
+
+
 def _after(since: str | None, now: datetime) -> datetime | None:
     if since is None:
         return None
     length = histories.period(since)
     if length is None:
-        raise click.BadParameter(f"{since!r} is no time: write 90m, 2h or 3d", param_hint="--since")
+        raise click.BadParameter(
+            f"{since!r} is no time: write 90m, 1h30m or 3d", param_hint="--since"
+        )
     try:
         return now - length
     except OverflowError:

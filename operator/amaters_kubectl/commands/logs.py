@@ -8,6 +8,7 @@ import click
 from amaters_kubectl import call as calls
 from amaters_kubectl import names
 from amaters_kubectl.call import Call
+from amaters_kubectl.cluster.history import period
 from amaters_kubectl.cluster.log_lines import (
     LEVELS,
     LogLine,
@@ -20,7 +21,7 @@ from amaters_kubectl.documented import Documented
 from amaters_kubectl.errors import PluginError
 from amaters_kubectl.following_logs import Follower, log_arguments
 from amaters_kubectl.reading import part, text
-from amaters_kubectl.screens.lines import Styled, styled
+from amaters_kubectl.screens.lines import Styled, escaped, styled
 
 _STYLES = {"warning": "warn", "error": "bad", "critical": "bad", "debug": "dim", "trace": "dim"}
 _COLORS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_magenta")
@@ -50,7 +51,7 @@ _COLORS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_
     show_default=True,
     help="Last lines of each member, before --level.",
 )
-@click.option("--since", metavar="TIME", help="Only lines that are newer, such as 5m or 2h.")
+@click.option("--since", metavar="TIME", help="Only lines that are newer, such as 5m, 1h30m or 3d.")
 @click.option("--pod", "pods", multiple=True, callback=calls.object_name, help="Only this member.")
 @click.option("-p", "--previous", is_flag=True, help="Of the containers before their restart.")
 @calls.connection
@@ -74,7 +75,7 @@ def logs(
     if follow and previous:
         raise click.UsageError("--previous is over: it cannot be followed")
     chosen = _pods(call, name or call.only(), pods)
-    arguments = [f"--tail={tail}"] + ([f"--since={since}"] if since else [])
+    arguments = [f"--tail={tail}", *_since(since)]
     least = (level or LEVELS[0]).lower()
     if follow:
         _follow(call, chosen, arguments, least)
@@ -83,6 +84,18 @@ def logs(
     written = [_write(call, line, chosen, least) for line in merged(_read(call, chosen, arguments))]
     if not any(written):
         call.note(f"the logs of {', '.join(chosen)} have no such line")
+
+
+def _since(said: str | None) -> list[str]:
+    """Return what kubectl is told, which knows no days."""
+    if said is None:
+        return []
+    length = period(said)
+    if length is None:
+        raise click.BadParameter(
+            f"{said!r} is no time: write 5m, 1h30m or 3d", param_hint="--since"
+        )
+    return [f"--since={int(length.total_seconds())}s"]
 
 
 def _pods(call: Call, name: str, pods: Sequence[str]) -> list[str]:
@@ -104,7 +117,7 @@ def _read(call: Call, pods: Sequence[str], arguments: Sequence[str]) -> list[lis
             answer = call.kubectl.run(*log_arguments(pod, *arguments))
         except PluginError as error:
             failures.append(error)
-            call.note(f"{pod}: {error}")
+            call.note(styled(f"{pod}: {error}"))
         else:
             found.append(list(parsed(answer.splitlines(), pod)))
     if failures and not found:
@@ -117,7 +130,7 @@ def _follow(call: Call, pods: Sequence[str], arguments: Sequence[str], least: st
     try:
         for found in follower.lines():
             if isinstance(found, str):
-                call.note(found)
+                call.note(styled(found))
                 continue
             for line in found:
                 _write(call, line, pods, least)
@@ -130,7 +143,7 @@ def _write(call: Call, line: LogLine, pods: Sequence[str], least: str) -> bool:
     if not reaches(line.level, least):
         return False
     if call.format:
-        click.echo(json.dumps(_facts(line), ensure_ascii=False))
+        click.echo(escaped(json.dumps(_facts(line), ensure_ascii=False)))
     else:
         for shown in log_line(line, pods):
             click.echo(shown)

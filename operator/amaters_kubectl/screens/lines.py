@@ -29,6 +29,16 @@ def plain(text: str) -> str:
     return "".join(one if one.isprintable() else " " for one in text)
 
 
+def escaped(encoded: str) -> str:
+    """Return JSON with the characters escaped that may steer a terminal; it means the same."""
+    return "".join(one if one.isprintable() or one in "\n\t" else _escape(one) for one in encoded)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
 def styled(text: str, style: str = "") -> Styled:
     """Return the text in that style."""
     clean = plain(text)

@@ -1,53 +1,33 @@
 """The AmatersAccess: who may do what in one AmatersCluster."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from amaters_operator.api.authentication import Text
 from amaters_operator.api.authorization import Hex, PermissionSpec
 from amaters_operator.api.cluster import Metadata
 from amaters_operator.api.conditions import Condition
-from amaters_operator.api.scalars import ApiModel, ObjectName, Timestamp, form, rule, rules
+from amaters_operator.api.scalars import (
+    DURATION_PATTERN,
+    ApiModel,
+    Duration,
+    ObjectName,
+    Timestamp,
+    form,
+    rule,
+    rules,
+    seconds_of,
+)
 
 ACCESS_KIND = "AmatersAccess"
 ACCESS_PLURAL = "amatersaccesses"
 LONGEST_NAME = 63
 
-PERIOD_PATTERN = "^[1-9][0-9]{0,4}[mhd]$"
-PERIOD_MESSAGE = "write a time as a number and m, h or d, such as 90d or 12h"
 USER_PATTERN = "^[a-z0-9]([-a-z0-9._@]*[a-z0-9])?$"
 USER_MESSAGE = (
     "write a name of lower-case letters and digits, with dashes, dots, underscores or @ inside"
 )
-_PERIOD = re.compile(PERIOD_PATTERN)
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def period(text: str) -> timedelta:
-    """Return the time that a text such as 90d means."""
-    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-
-
-def _period(text: str) -> str:
-    if _PERIOD.fullmatch(text) is None:
-        raise ValueError(f"{PERIOD_MESSAGE}, got {text!r}")
-    return text
-
-
-def _minutes(field: str) -> str:
-    """Return the CEL expression of a period in minutes."""
-    unit = f"({field}.endsWith('d') ? 1440 : ({field}.endsWith('h') ? 60 : 1))"
-    return f"int({field}.substring(0, size({field}) - 1)) * {unit}"
-
-
-Period = Annotated[
-    str,
-    AfterValidator(_period),
-    Field(max_length=6, json_schema_extra=form(PERIOD_PATTERN, PERIOD_MESSAGE)),
-]
 
 # Without control characters: a resource of a role is a line of text.
 Collection = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]*$", max_length=242)]
@@ -76,12 +56,17 @@ class UserSpec(ApiModel):
         json_schema_extra=rules(
             rule(
                 # What is of no form has an error of its own.
-                f"!self.overlap.matches('{PERIOD_PATTERN}') || "
-                f"!self.renewAfter.matches('{PERIOD_PATTERN}') || "
-                f"{_minutes('self.overlap')} < {_minutes('self.renewAfter')}",
+                f"!self.renewAfter.matches('{DURATION_PATTERN}') || "
+                f"{seconds_of('self.renewAfter')} >= 60",
+                "renewAfter must be a minute or more: each key has to reach its users and the nodes",
+            ),
+            rule(
+                f"!self.overlap.matches('{DURATION_PATTERN}') || "
+                f"!self.renewAfter.matches('{DURATION_PATTERN}') || "
+                f"{seconds_of('self.overlap')} < {seconds_of('self.renewAfter')}",
                 "overlap must be shorter than renewAfter: a key that is replaced has to end before "
                 "the next one is",
-            )
+            ),
         )
     )
 
@@ -97,10 +82,10 @@ class UserSpec(ApiModel):
             "no key of an authority."
         ),
     )
-    renew_after: Period = Field(
-        default="90d", description="Age at which the key is replaced: m, h or d."
+    renew_after: Duration = Field(
+        default="90d", description="Age at which the key is replaced, such as 90d or 12h."
     )
-    overlap: Period = Field(
+    overlap: Duration = Field(
         default="7d", description="How long the old key works beside the new one."
     )
 

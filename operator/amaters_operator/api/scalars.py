@@ -58,10 +58,13 @@ IMAGE_PATTERN = (
 )
 IMAGE_MESSAGE = "write an image as REGISTRY/NAME:TAG or NAME@sha256:DIGEST, without spaces"
 
-DURATION_PATTERN = "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
+DURATION_PATTERN = "^([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
 DURATION_MESSAGE = (
-    "write a time above zero in hours, minutes and seconds, such as 72h, 90m or 1h30m"
+    "write a time above zero in days, hours, minutes and seconds, such as 3d, 72h, 90m or 1h30m"
 )
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 SHARE_PATTERN = "^([1-9]|[1-8][0-9]|90)%$"
 SHARE_MESSAGE = "write a share from 1% to 90%, such as 20%"
@@ -107,8 +110,18 @@ def percent(text: str) -> int:
 
 def duration(text: str) -> timedelta:
     """Return the time that a `Duration` such as 1h30m names."""
-    parts = {unit: int(number) for number, unit in re.findall("([0-9]+)([hms])", text)}
-    return timedelta(hours=parts.get("h", 0), minutes=parts.get("m", 0), seconds=parts.get("s", 0))
+    parts = {_UNITS[unit]: int(number) for number, unit in re.findall("([0-9]+)([dhms])", text)}
+    return timedelta(**parts)
+
+
+def seconds_of(field: str) -> str:
+    """Return the CEL expression of a `Duration` in seconds."""
+    found = [(f"{field}.find('[0-9]+{unit}')", unit, size) for unit, size in _SECONDS.items()]
+    counted = [
+        f"({part} == '' ? 0 : int({part}.replace('{unit}', '')) * {size})"
+        for part, unit, size in found
+    ]
+    return f"({' + '.join(counted)})"
 
 
 def _lasting(text: str) -> str:
@@ -123,14 +136,14 @@ Duration = Annotated[
     AfterValidator(_lasting),
     Field(
         min_length=2,
-        max_length=18,
+        max_length=24,
         json_schema_extra={"pattern": DURATION_PATTERN}
         | rules(
             rule(f"self.matches('{DURATION_PATTERN}') && self.matches('[1-9]')", DURATION_MESSAGE)
         ),
     ),
 ]
-"""Text such as 72h, 90m or 1h30m; `duration` reads it."""
+"""Text such as 3d, 72h, 90m or 1h30m; `duration` reads it."""
 
 NEVER = "never"
 _OR_NEVER_PATTERN = f"^({NEVER}|{DURATION_PATTERN.strip('^$')})$"
@@ -142,7 +155,7 @@ DurationOrNever = Annotated[
     AfterValidator(lambda text: text if text == NEVER else _lasting(text)),
     Field(
         min_length=2,
-        max_length=18,
+        max_length=24,
         json_schema_extra={"pattern": _OR_NEVER_PATTERN}
         | rules(
             rule(

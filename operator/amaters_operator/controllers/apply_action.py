@@ -76,7 +76,7 @@ async def _change_disk(
 ) -> None:
     pod = observed.pod(change.ordinal)
     if pod is None:
-        raise ActionDeferredError(f"there is no pod {change.ordinal} now")
+        raise ActionDeferredError(f"there is no {observed.pod_name(change.ordinal)} now")
     async with nodes.admin(pod, timeout=TIMEOUT) as admin:
         match change:
             case SetAside(_, member, cluster_id):

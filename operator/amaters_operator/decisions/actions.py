@@ -78,14 +78,14 @@ class TransferLeadership:
     """Transfer leadership to this member."""
 
     to_member: int
-    to_ordinal: int
+    to_pod: str
     because: str
     urgent: bool = False
     """A person asked for exactly this, or a pod goes anyway: it waits for no further consent."""
 
     @override
     def __str__(self) -> str:
-        return f"transferring leadership to pod {self.to_ordinal}: {self.because}"
+        return f"transferring leadership to {self.to_pod}: {self.because}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +174,13 @@ class DiscardSetAside:
 
     ordinal: int
     member: int
+    pod: str
     because: str
 
     @override
     def __str__(self) -> str:
         return (
-            f"deleting what removed member {self.member} left on the disk of pod {self.ordinal}: "
+            f"deleting what removed member {self.member} left on the disk of {self.pod}: "
             f"{self.because}"
         )
 

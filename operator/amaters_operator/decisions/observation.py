@@ -194,6 +194,8 @@ class Observation:
     """The disruption budgets that cover the pods."""
     denied: tuple[int, ...] = ()
     """Ordinals of the pods whose nodes do not take the operator for an administrator."""
+    cluster: str = ""
+    """Name of the cluster, with which those of its pods begin."""
 
     @property
     def voters(self) -> tuple[Member, ...]:
@@ -213,6 +215,10 @@ class Observation:
     def pod(self, ordinal: int) -> Pod | None:
         """Return the pod of that ordinal, or None."""
         return next((pod for pod in self.pods if pod.ordinal == ordinal), None)
+
+    def pod_name(self, ordinal: int) -> str:
+        """Return the name of the pod of that ordinal, also while it does not exist."""
+        return f"{self.cluster}-{ordinal}" if ordinal >= 0 else "no pod of this cluster"
 
     def member(self, ordinal: int) -> Member | None:
         """Return the member at that pod's address, or None."""

@@ -164,4 +164,6 @@ def _moment(text: str | None) -> datetime | None:
         found = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo is not None and found.year in _YEARS else None
+    if found.tzinfo is None or found.year not in _YEARS:
+        return None
+    return found.replace(microsecond=0)  # As it is written, whoever has written this one.

@@ -47,13 +47,14 @@ class Observer:
         )
         now = self.kube.now()
         if statefulset is None:
-            return Observation(now)
+            return Observation(now, cluster=cluster.name)
         owner = statefulset["metadata"]["uid"]
         running = pods.observed(found, owner=owner, known=cluster.status.members, now=now)
         statuses, denied = await _statuses(nodes, running)
         listing = await _members(nodes, running, statuses)
         return Observation(
             now=now,
+            cluster=cluster.name,
             pods=running,
             nodes={ordinal: node_answers.node(status) for ordinal, status in statuses.items()},
             members=None if listing is None else node_answers.members(cluster, listing),
@@ -72,6 +73,7 @@ async def look(nodes: Nodes, running: tuple[Pod, ...], now: datetime) -> Observa
     listing = await _members(nodes, running, statuses)
     return Observation(
         now=now,
+        cluster=nodes.cluster.name,
         pods=running,
         nodes={ordinal: node_answers.node(status) for ordinal, status in statuses.items()},
         members=None if listing is None else node_answers.members(nodes.cluster, listing),

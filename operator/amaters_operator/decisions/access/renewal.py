@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from amaters_operator.api.access import UserSpec, period
+from amaters_operator.api.access import UserSpec
+from amaters_operator.api.scalars import duration
 from amaters_operator.manifests.access_secret import Keys, digest_of
 
 
@@ -26,7 +27,7 @@ def next_keys(
     if keys.previous_ends is not None and keys.previous_ends <= now:
         keys = replace(keys, previous="", previous_ends=None)
     if keys.following and loaded:
-        ends = now + period(user.overlap)
+        ends = now + duration(user.overlap)
         return Keys(keys.following, now, "", digest_of(keys.current), ends)
     if not keys.following and not keys.previous and renews_at(user, keys) <= now:
         return replace(keys, following=new_key())
@@ -40,4 +41,4 @@ def due(user: UserSpec, keys: Keys) -> datetime:
 
 def renews_at(user: UserSpec, keys: Keys) -> datetime:
     """Return when the key is due to be replaced."""
-    return keys.issued + period(user.renew_after)
+    return keys.issued + duration(user.renew_after)

@@ -7,7 +7,7 @@ pod's node joins under a fresh id, as `scale` does it for any newcomer.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.scalars import NEVER, duration, timestamp_text
@@ -24,6 +24,15 @@ from amaters_operator.decisions.observation import Cause, Member, Observation, P
 from amaters_operator.decisions.storage import volumes
 from amaters_operator.decisions.storage.volumes import Claim
 from amaters_operator.manifests import names
+
+
+class Obstacle(NamedTuple):
+    """Why a member is not replaced now."""
+
+    text: str
+    passes: bool = False
+    """The operator goes on by itself."""
+
 
 HealStep = RemoveMember | ForceDeletePod | DeleteClaim | ReplacePod
 
@@ -89,39 +98,59 @@ def outlook(cluster: AmatersCluster, observed: Observation) -> str:
         member = next((one for one in observed.members or () if one.id == absent.member), None)
         if member is None or not why_lost(observed, observed.pod(member.ordinal)):
             continue
-        obstacle = _obstacle(cluster, observed, member, absent)
-        told = f"is not replaced yet: {obstacle}" if obstacle else "is removed now"
-        texts.append(f"member {member.id} ({absent.pod}) {told}")
+        texts.append(_told(member, absent, _obstacle(cluster, observed, member, absent)))
     return "; ".join(texts)
+
+
+def by_itself(cluster: AmatersCluster, observed: Observation) -> dict[str, str]:
+    """Return the pods whose members the operator replaces without a person, each with when."""
+    found: dict[str, str] = {}
+    if observed.leader() is None:
+        return found
+    for absent in absences(cluster, observed):
+        member = next((one for one in observed.members or () if one.id == absent.member), None)
+        if member is None or not why_lost(observed, observed.pod(member.ordinal)):
+            continue
+        obstacle = _obstacle(cluster, observed, member, absent)
+        if obstacle is None or obstacle.passes:
+            found[absent.pod] = _told(member, absent, obstacle)
+    return found
+
+
+def _told(member: Member, absent: AbsentMember, obstacle: Obstacle | None) -> str:
+    told = f"is not replaced yet: {obstacle.text}" if obstacle else "is removed now"
+    return f"member {member.id} ({absent.pod}) {told}"
 
 
 def _obstacle(
     cluster: AmatersCluster, observed: Observation, member: Member, absent: AbsentMember
-) -> str:
-    """Say why the member is not replaced now; empty when it is."""
+) -> Obstacle | None:
+    """Say why the member is not replaced now; None when it is."""
     period = cluster.spec.healing.replace_after
     wanted = min(cluster.spec.replicas, observed.replicas or 0)
     if not why_lost(observed, observed.pod(member.ordinal)):
-        return "it may come back by itself"
+        return Obstacle("it may come back by itself")
     if member.ordinal >= wanted:
         return _others(observed, member, wanted)  # Nobody wants it back.
     if period == NEVER:
-        return "spec.healing.replaceAfter is never"
+        return Obstacle("spec.healing.replaceAfter is never")
     if observed.now < (due := absent.since + duration(period)):
-        return f"that happens after {timestamp_text(due)} (spec.healing.replaceAfter: {period})"
+        text = f"that happens after {timestamp_text(due)} (spec.healing.replaceAfter: {period})"
+        return Obstacle(text, passes=True)
     return _others(observed, member, wanted)
 
 
-def _others(observed: Observation, member: Member, wanted: int) -> str:
-    """Say what of the other members forbids to remove this one now; empty when nothing does."""
+def _others(observed: Observation, member: Member, wanted: int) -> Obstacle | None:
+    """Say what of the other members forbids to remove this one now; None when nothing does."""
     if any(one.id != member.id for one in observed.learners):
-        return "another member is joining: one at a time"
+        return Obstacle("another member is joining: one at a time", passes=True)
     if member.learner:
-        return ""
+        return None
     if len(observed.voters) < wanted:
-        return "another member is being replaced: one at a time"
+        return Obstacle("another member is being replaced: one at a time", passes=True)
     staying = [one for one in observed.voters if one.id != member.id]
-    return scale.no_majority_without(observed, staying)
+    text = scale.no_majority_without(observed, staying)
+    return Obstacle(text) if text else None
 
 
 def _freed(

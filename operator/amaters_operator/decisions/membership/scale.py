@@ -107,7 +107,7 @@ def next_change(
 def _grow(ordinal: int, observed: Observation, claims: Sequence[Claim]) -> ScaleStep:
     if absent := [one for one in observed.voters if not observed.participates(one)]:
         return Wait(
-            f"member {absent[0].id} (pod {absent[0].ordinal}) does not take part: growing "
+            f"member {absent[0].id} ({observed.pod_name(absent[0].ordinal)}) does not take part: growing "
             "now would only raise the number of votes needed"
         )
     leftover = next((one for one in claims if one.ordinal == ordinal), None)
@@ -117,7 +117,8 @@ def _grow(ordinal: int, observed: Observation, claims: Sequence[Claim]) -> Scale
             return Wait(_why_kept(leftover))
         over = f"; the data of removed member {leftover.member} is set aside in its volume"
     return SetReplicas(
-        ordinal + 1, f"growing: pod {ordinal} joins {len(observed.voters)} voting members{over}"
+        ordinal + 1,
+        f"growing: {observed.pod_name(ordinal)} joins {len(observed.voters)} voting members{over}",
     )
 
 
@@ -134,9 +135,13 @@ def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
     """Remove the member of the highest pod, then the pod."""
     leaving = observed.member(ordinal)
     if leaving is None:
-        return SetReplicas(ordinal, f"shrinking: pod {ordinal} belongs to no member any more")
+        return SetReplicas(
+            ordinal, f"shrinking: {observed.pod_name(ordinal)} belongs to no member any more"
+        )
     if leaving.learner:
-        return RemoveMember(leaving.id, ordinal, f"shrinking: learner of pod {ordinal}")
+        return RemoveMember(
+            leaving.id, ordinal, f"shrinking: learner of {observed.pod_name(ordinal)}"
+        )
     staying = [one for one in observed.voters if one.id != leaving.id]
     leader = observed.leader()
     if leader is None:
@@ -145,13 +150,15 @@ def _shrink(ordinal: int, observed: Observation) -> ScaleStep:
         return Wait(obstacle)
     if leader.id != leaving.id:
         return RemoveMember(
-            leaving.id, ordinal, f"shrinking: pod {ordinal} is removed; {len(staying)} voters stay"
+            leaving.id,
+            ordinal,
+            f"shrinking: {observed.pod_name(ordinal)} is removed; {len(staying)} voters stay",
         )
     heir = max(staying, key=lambda one: _fitness(one, observed))
     return TransferLeadership(
         heir.id,
-        heir.ordinal,
-        f"shrinking: pod {ordinal} leads and is removed; member {heir.id} is the most caught up",
+        observed.pod_name(heir.ordinal),
+        f"shrinking: {observed.pod_name(ordinal)} leads and is removed; member {heir.id} is the most caught up",
     )
 
 
@@ -179,7 +186,9 @@ def _without_pod(observed: Observation) -> ScaleStep | None:
     needed = max(ordinals, default=-1) + 1
     if observed.replicas is None or needed <= observed.replicas:
         return None
-    return SetReplicas(needed, f"pod {needed - 1} belongs to a member and has to run")
+    return SetReplicas(
+        needed, f"{observed.pod_name(needed - 1)} belongs to a member and has to run"
+    )
 
 
 def _without_majority(observed: Observation, claims: Sequence[Claim]) -> SetReplicas | None:
@@ -201,19 +210,21 @@ def _lost_disk(observed: Observation) -> ScaleStep | None:
             continue
         if member.active:
             # The node answered before the leader did, which has contact with the member since.
-            return Wait(f"pod {member.ordinal} has just come back: the leader has contact with it")
+            return Wait(
+                f"{observed.pod_name(member.ordinal)} has just come back: the leader has contact with it"
+            )
         staying = [one for one in observed.voters if one.id != member.id]
         if not staying:
             return Wait(
-                f"pod {member.ordinal}, the only voter, has lost its disk: the data is gone. "
+                f"{observed.pod_name(member.ordinal)}, the only voter, has lost its disk: the data is gone. "
                 "Create a new cluster and restore a backup into it"
             )
         if not member.learner and (obstacle := no_majority_without(observed, staying)):
-            return Wait(f"pod {member.ordinal} has lost its disk; {obstacle}")
+            return Wait(f"{observed.pod_name(member.ordinal)} has lost its disk; {obstacle}")
         return RemoveMember(
             member.id,
             member.ordinal,
-            f"pod {member.ordinal} has lost its disk: it comes back as a new member",
+            f"{observed.pod_name(member.ordinal)} has lost its disk: it comes back as a new member",
         )
     return None
 
@@ -235,7 +246,7 @@ def _orphan(observed: Observation) -> ScaleStep | None:
 
 def _learner(kept: int, observed: Observation) -> ScaleStep | None:
     for member in observed.learners:
-        pod = f"pod {member.ordinal}"
+        pod = observed.pod_name(member.ordinal)
         if member.ordinal >= kept:
             continue
         if not member.started:
@@ -259,7 +270,9 @@ def _promotion(member: Member, observed: Observation) -> ScaleStep:
             f"learner {member.id} has caught up, but with it {needed} votes would be needed and "
             f"{alive} are there: bring the other members back first"
         )
-    return PromoteMember(member.id, member.ordinal, f"pod {member.ordinal} has caught up")
+    return PromoteMember(
+        member.id, member.ordinal, f"{observed.pod_name(member.ordinal)} has caught up"
+    )
 
 
 def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
@@ -272,12 +285,12 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
             return aside
         if node is not None and node.state is State.REMOVED:
             return Wait(
-                f"pod {ordinal} holds the volume of a member that was removed: delete its volume "
+                f"{observed.pod_name(ordinal)} holds the volume of a member that was removed: delete its volume "
                 "claim and the pod, and it joins as a new member"
             )
         if node is not None and node.state in _JOINS:
-            return AddMember(ordinal, f"the node of pod {ordinal} waits to join")
-        return Wait(f"the node of pod {ordinal} has not started yet")
+            return AddMember(ordinal, f"the node of {observed.pod_name(ordinal)} waits to join")
+        return Wait(f"the node of {observed.pod_name(ordinal)} has not started yet")
     return None
 
 
@@ -289,5 +302,5 @@ def _set_aside(observed: Observation, ordinal: int) -> SetAside | None:
     member = quarantine.may_set_aside(observed, ordinal)
     if not member:
         return None
-    why = f"pod {ordinal} has its disk, and joins as a new member"
+    why = f"{observed.pod_name(ordinal)} has its disk, and joins as a new member"
     return SetAside(ordinal, member, observed.cluster_id, why)

@@ -52,7 +52,7 @@ def _step(observed: Observation, pod: str) -> TransferLeadership | Wait | None:
         return None
     if not observed.participates(heir):
         return Wait(f"a transfer to {pod} waits until it takes part")
-    return TransferLeadership(heir.id, heir.ordinal, f"asked for by the annotation {ANNOTATION}")
+    return TransferLeadership(heir.id, pod, f"asked for by the annotation {ANNOTATION}")
 
 
 def _unknown(cluster: AmatersCluster, observed: Observation, pod: str) -> str:

@@ -187,7 +187,7 @@ def _obstacles(observed: Observation, policy: Policy, *, but: Pod | None) -> Ite
     yield from filter(None, (_unfit(member, observed, policy) for member in voters))
     for member in observed.learners:
         if observed.participates(member):
-            yield f"learner {member.id} (pod {member.ordinal}) is not promoted yet"
+            yield f"learner {member.id} ({observed.pod_name(member.ordinal)}) is not promoted yet"
 
 
 def _waits(observed: Observation, pod: Pod, policy: Policy) -> bool:
@@ -217,7 +217,7 @@ def _unsettled(pod: Pod, observed: Observation, policy: Policy) -> str:
 
 
 def _unfit(member: Member, observed: Observation, policy: Policy) -> str:
-    who = f"voter {member.id} (pod {member.ordinal})"
+    who = f"voter {member.id} ({observed.pod_name(member.ordinal)})"
     if not observed.participates(member):
         return f"{who} does not take part"
     if member.lag > policy.max_lag:
@@ -236,19 +236,21 @@ def _replace_healthy(observed: Observation, first: Collection[str]) -> RollStep:
         others := [one for one in observed.voters if one.ordinal != pod.ordinal]
     ):
         why = "leads and is replaced first" if pod.ready else "leads and is not ready"
-        return _handover(pod, others, why)
+        return _handover(observed, pod, others, why)
     if not heirs:
         return ReplacePod(
             pod.name, pod.uid, "it is outdated, and the only voter: writes pause until it is back"
         )
-    return _handover(pod, heirs, "leads and is the last outdated pod, the others are updated")
+    return _handover(
+        observed, pod, heirs, "leads and is the last outdated pod, the others are updated"
+    )
 
 
-def _handover(pod: Pod, heirs: list[Member], why: str) -> TransferLeadership:
+def _handover(observed: Observation, pod: Pod, heirs: list[Member], why: str) -> TransferLeadership:
     heir = max(heirs, key=lambda one: (one.match_index, -one.ordinal))
     return TransferLeadership(
         heir.id,
-        heir.ordinal,
+        observed.pod_name(heir.ordinal),
         f"{pod.name} {why}; member {heir.id} is the most caught up",
     )
 

@@ -10,7 +10,8 @@ from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import ConditionType
 from amaters_operator.api.status import RestoreStatus
 from amaters_operator.decisions import hold, pod_problems
-from amaters_operator.decisions.actions import Step, Stuck, Wait
+from amaters_operator.decisions.actions import ForceDeletePod, Step, Stuck, Wait
+from amaters_operator.decisions.membership import replace
 from amaters_operator.decisions.observation import Observation, listed
 from amaters_operator.decisions.pass_result import Blocked, PassResult
 from amaters_operator.decisions.rolls import canary, consent
@@ -63,6 +64,9 @@ def _under_way(  # noqa: PLR0911 - a table
     acts = step is not None and not isinstance(step, Wait | Stuck)
     if not acts and any(_lasting(cluster, result)):
         return Assessment("False", "Stalled", "the spec is not reached: see Stalled")
+    heals = replace.by_itself(cluster, result.observed)
+    if heals and not acts and not _reason(step):
+        return Assessment("True", "Healing", "; ".join(heals.values()))
     if step is not None:
         return Assessment("True", _reason(step) or "Reconciling", str(step))
     if not result.bootstrap.cluster_id:
@@ -70,6 +74,11 @@ def _under_way(  # noqa: PLR0911 - a table
     if cluster.spec.bootstrap is not None and not result.bootstrap.restored_from:
         text = restoring(cluster, cluster.spec.bootstrap.restore_from)
         return Assessment("True", "Restoring", text)
+    return _settling(cluster, result)
+
+
+def _settling(cluster: AmatersCluster, result: PassResult) -> Assessment:
+    """Say what nodes, Kubernetes or pods have yet to do once the operator has nothing to do."""
     if result.reloading:
         return Assessment("True", "Reloading", result.reloading)
     if result.growing:
@@ -137,9 +146,21 @@ def _waits(observed: Observation) -> Wait | None:
 def _lasting(cluster: AmatersCluster, result: PassResult) -> Iterator[Blocked]:
     """Name everything that only a person can change, the most specific first."""
     yield from (one for one in result.blocked if one.lasting)
-    if result.stuck is not None:
+    heals = _healed(cluster, result)
+    if result.stuck is not None and not result.stuck.because.startswith(tuple(heals)):
         yield Blocked("PodNotReady", result.stuck.because)
         return
     for problem in () if cluster.spec.hibernate else pod_problems.all_of(cluster, result.observed):
+        if problem.pod in heals:
+            continue
         if problem.final or not result.bootstrap.cluster_id:
             yield Blocked(problem.reason, f"{problem.pod}: {problem.text}")
+
+
+def _healed(cluster: AmatersCluster, result: PassResult) -> set[str]:
+    """Return the pods that the operator frees by itself, now or once the time in the spec is over."""
+    if cluster.spec.paused:
+        return set()
+    step = result.decision.step
+    freed = {step.pod} if isinstance(step, ForceDeletePod) else set()
+    return freed | set(replace.by_itself(cluster, result.observed))

@@ -122,8 +122,8 @@ def _low(
         if usage.cannot_start(observed, claim.ordinal):
             found[claim] = f"{claim.name} has no room for its node to start"
         elif report is not None and (free := usage.free_share(claim, report)) < below:
-            size = claim.capacity or claim.size
-            found[claim] = f"{claim.name} has {max(free, 0)}% of {size} free"
+            room = usage.available(claim, report)
+            found[claim] = f"{claim.name} has {free}% of its file system free ({room})"
     return found
 
 

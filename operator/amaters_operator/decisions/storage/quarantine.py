@@ -79,7 +79,12 @@ def _discard(observed: Observation, claim: Claim) -> DiscardSetAside | None:
     for one in claim.aside:
         over = one.until is not None and one.until <= observed.now
         if over and one.member in node.set_aside and _is_no_member(observed, one.member):
-            return DiscardSetAside(claim.ordinal, one.member, "its quarantine is over")
+            return DiscardSetAside(
+                claim.ordinal,
+                one.member,
+                observed.pod_name(claim.ordinal),
+                "its quarantine is over",
+            )
     return None
 
 

@@ -4,6 +4,7 @@ The status keeps the last report, because a node that is down reports nothing, a
 be why it is down.
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -15,6 +16,8 @@ from amaters_operator.manifests import names
 
 _NO_ROOM = "is full: make room"
 """What a node says that cannot start without room; the kubelet repeats it."""
+_LEAST_SHARE = Decimal("0.85")
+"""A file system takes at least so much of its volume: the rest is its own bookkeeping."""
 _SHARED_FROM = Decimal("1.1")
 """A file system so many times as large as its volume claim is not that volume's own."""
 REFUSED, NONE = "Refused", "None"
@@ -44,12 +47,33 @@ def reported(
 
 
 def free_share(claim: Claim, usage: VolumeUsage) -> int:
-    """Return how many percent of the volume are free.
+    """Return how many percent of the file system are free."""
+    total = file_system(claim, usage)
+    return max(100 - math.ceil(100 * usage.used_bytes / total), 0) if total else 0
 
-    Of the claim's capacity: a report from before the volume grew must not count twice.
+
+def available(claim: Claim, usage: VolumeUsage) -> str:
+    """Return how much is free, and of how much, in words."""
+    total = file_system(claim, usage)
+    return f"{_binary(max(total - usage.used_bytes, Decimal(0)))} of {_binary(total)}"
+
+
+def file_system(claim: Claim, usage: VolumeUsage) -> Decimal:
+    """Return the bytes of the volume's file system.
+
+    Those of the volume where the report is from before it grew: that must not count twice.
     """
-    total = max(capacity(claim), Decimal(usage.capacity_bytes))
-    return 100 - int(100 * usage.used_bytes / total) if total else 0
+    reported, volume = Decimal(usage.capacity_bytes), capacity(claim)
+    return reported if reported >= volume * _LEAST_SHARE else volume
+
+
+def _binary(amount: Decimal) -> str:
+    """Return the amount as a quantity, rounded down."""
+    for name, power in (("Ti", 4), ("Gi", 3), ("Mi", 2), ("Ki", 1)):
+        if amount >= (unit := Decimal(1024) ** power):
+            tenths = int(10 * amount / unit)
+            return f"{tenths // 10}{f'.{tenths % 10}' if tenths % 10 else ''}{name}"
+    return str(int(amount))
 
 
 def is_shared(claim: Claim, usage: VolumeUsage) -> bool:

@@ -17,6 +17,7 @@
     │   └── PermissionDeniedError    it knows the caller, whose roles do not permit the call
     ├── CorruptedValueError      a value does not match its checksum
     ├── ServerFaultError         the server failed: its disk, or a defect
+    │   └── StorageFullError         its disk is full, and the write was refused
     ├── ProtocolError            the answer cannot be read by this version of the client
     └── ConfigurationError       an address, a setting or a certificate file is wrong
 
@@ -163,6 +164,12 @@ class ServerFaultError(AmatersError):
     """The server failed while carrying the call out."""
 
     code = "server_fault"
+
+
+class StorageFullError(ServerFaultError):
+    """The disk of the server is full: nothing was written. A retry helps once it has room."""
+
+    code = "storage_full"
 
 
 class ProtocolError(AmatersError):

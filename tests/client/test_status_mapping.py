@@ -82,6 +82,7 @@ def test_every_in_band_failure_becomes_an_error_with_a_message(
         (2003, errors.InvalidRequestError),
         (3000, errors.UnauthenticatedError),
         (4000, errors.NotFoundError),
+        (4003, errors.StorageFullError),
         (4004, errors.ServerFaultError),
         (5001, errors.ServerFaultError),
         (6002, errors.InvalidRequestError),
@@ -162,3 +163,13 @@ def test_a_stream_that_is_refused_as_overload_names_the_time_to_wait(trailer, se
 
     assert isinstance(error, errors.OverloadedError)
     assert (error.retry_after and error.retry_after.total_seconds()) == seconds
+
+
+def test_a_full_disk_has_the_code_that_its_page_names() -> None:
+    answer = ErrorResponse(message="the disk is full", details="code=storage_full")
+
+    found = status.from_response(answer, address="a:1")
+
+    assert isinstance(found, errors.ServerFaultError)
+    assert found.code == "storage_full"
+    assert not found.retryable

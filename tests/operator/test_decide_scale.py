@@ -69,6 +69,15 @@ def test_the_new_pods_node_is_added_as_a_learner() -> None:
     assert scale.unfinished(3, observed) == AddMember(1, "the node of orders-1 waits to join")
 
 
+def test_a_node_that_opens_its_disk_is_not_added_and_its_claim_keeps_its_mark() -> None:
+    observed = replace(node(cluster(2, pods=3), 2, State.STARTING), cluster_id="c")
+
+    assert scale.unfinished(3, observed) == Wait("the node of orders-2 has not started yet")
+    assert volumes.mark(observed, Claim("data-orders-2", 2, "u", mark="c/7")) == "c/7"
+    waits = node(observed, 2, State.WAITING)
+    assert volumes.mark(waits, Claim("data-orders-2", 2, "u", mark="c/7")) == "c/0"
+
+
 def test_a_learner_is_promoted_only_once_it_has_caught_up() -> None:
     observed = cluster(1, pods=2)
     learner = Member(2, 1, learner=True, lag=101)

@@ -10,6 +10,8 @@ class NodeState(enum.Enum):
 
     UNKNOWN = "unknown"
     """A newer server reported a state that this client does not know."""
+    STARTING = "starting"
+    """It opens its disk, and has not said yet what is on it."""
     WAITING = "waiting"
     FOLLOWER = "follower"
     CANDIDATE = "candidate"

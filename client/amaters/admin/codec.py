@@ -20,6 +20,7 @@ from amaters.admin.cluster import (
 from amaters.wire import admin_pb2
 
 _STATES: dict[int, NodeState] = {
+    admin_pb2.NODE_STATE_STARTING: NodeState.STARTING,
     admin_pb2.NODE_STATE_WAITING: NodeState.WAITING,
     admin_pb2.NODE_STATE_FOLLOWER: NodeState.FOLLOWER,
     admin_pb2.NODE_STATE_CANDIDATE: NodeState.CANDIDATE,

@@ -37,6 +37,8 @@ class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.V
     NODE_STATE_DISK_LOST: _NodeState.ValueType  # 7
     """Empty disk at an address whose member had a disk: remove that member, then add a new one."""
     NODE_STATE_SHUTTING_DOWN: _NodeState.ValueType  # 8
+    NODE_STATE_STARTING: _NodeState.ValueType  # 9
+    """It opens its disk, and has not said yet what is on it. Earlier servers said WAITING."""
 
 class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper): ...
 
@@ -52,6 +54,8 @@ NODE_STATE_REMOVED: NodeState.ValueType  # 6
 NODE_STATE_DISK_LOST: NodeState.ValueType  # 7
 """Empty disk at an address whose member had a disk: remove that member, then add a new one."""
 NODE_STATE_SHUTTING_DOWN: NodeState.ValueType  # 8
+NODE_STATE_STARTING: NodeState.ValueType  # 9
+"""It opens its disk, and has not said yet what is on it. Earlier servers said WAITING."""
 Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
 
 class _Severity:

@@ -13,6 +13,8 @@ from enum import StrEnum
 class State(StrEnum):
     """What a node reports that it is doing."""
 
+    STARTING = "starting"
+    """It opens its disk; earlier nodes say waiting."""
     WAITING = "waiting"
     FOLLOWER = "follower"
     CANDIDATE = "candidate"

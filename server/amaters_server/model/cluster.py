@@ -14,6 +14,7 @@ LogIndex = NewType("LogIndex", int)
 class NodeState(enum.Enum):
     """The state of a node; the names are those of the admin service."""
 
+    STARTING = "starting"
     WAITING = "waiting"
     FOLLOWER = "follower"
     CANDIDATE = "candidate"

@@ -42,7 +42,7 @@ from amaters_server.node.ports import (
     Permit,
     everybody,
 )
-from amaters_server.node.report.lifecycle import Lifecycle, status, unready
+from amaters_server.node.report.lifecycle import SEARCHING, Lifecycle, status, unready
 from amaters_server.node.running_member import MemberHooks, RunningMember
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters, DiskReport, NodeStatus, ShardInfo, Verdict
@@ -290,6 +290,7 @@ class Node:
     # --- becoming a member ----------------------------------------------------
 
     async def _join(self, disk_id: str) -> None:
+        self._lifecycle.wait(SEARCHING)
         decision = await self._search(disk_id)
         log.info("node.identity_chosen", extra={"decision": type(decision).__name__})
         identity = await asyncio.to_thread(open_replica.write_identity, self._disk, decision)

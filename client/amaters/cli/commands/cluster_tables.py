@@ -19,6 +19,7 @@ STATE_STYLES = {
     "follower": "green",
     "learner": "cyan",
     "candidate": "yellow",
+    "starting": "yellow",
     "waiting": "yellow",
     "not started": "yellow",
     "shutting_down": "yellow",

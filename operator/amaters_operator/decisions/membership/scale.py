@@ -297,7 +297,7 @@ def _newcomer(kept: int, observed: Observation) -> ScaleStep | None:
 def _set_aside(observed: Observation, ordinal: int) -> SetAside | None:
     """Make room for a new member where a node has the disk of a removed one.
 
-    The new member may have been added already: while a node opens its disk, it says that it waits.
+    The new member may have been added already: while an earlier node opens its disk, it says that it waits.
     """
     member = quarantine.may_set_aside(observed, ordinal)
     if not member:

@@ -17,7 +17,9 @@ from amaters_server.raft.status import RaftStatus
 MAX_READY_LAG = 1000
 """Committed entries that a ready node may still have to apply."""
 
-_STARTING = Wait(NodeState.WAITING, "it is starting")
+_STARTING = Wait(NodeState.STARTING, "it is starting: it opens its disk")
+
+SEARCHING = Wait(NodeState.WAITING, "its disk is empty: it looks for its cluster")
 
 
 @dataclass(slots=True)

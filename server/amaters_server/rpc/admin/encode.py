@@ -24,6 +24,7 @@ from amaters_server.telemetry.counters import ConnectedClients
 from amaters_server.telemetry.health import HealthFacts
 
 STATES = {
+    NodeState.STARTING: admin_pb2.NODE_STATE_STARTING,
     NodeState.WAITING: admin_pb2.NODE_STATE_WAITING,
     NodeState.FOLLOWER: admin_pb2.NODE_STATE_FOLLOWER,
     NodeState.CANDIDATE: admin_pb2.NODE_STATE_CANDIDATE,

@@ -176,6 +176,8 @@ def test_a_damaged_disk_is_reported_and_replaced_after_the_time() -> None:
     assert "DiskDamaged" in said
     assert "checksum mismatch" in said
     assert "kubectl delete pvc data-orders-2" in said
+    assert "data-orders-2 is deleted WITHOUT quarantine" in said
+    assert "kubectl annotate pvc data-orders-2 amaters.io/undelete=true" in said
 
     wait(driver, 300)
     assert driver.settled().status.ready == "3/3"
@@ -194,6 +196,8 @@ def test_a_volume_that_a_person_keeps_is_not_deleted(kept: str) -> None:
 
     assert ids(driver) == [1, 2]
     assert done(driver, "delete") == []
+    said = condition(driver.world.cluster(), "Degraded").message
+    assert "WITHOUT quarantine" not in said
     assert (
         "kubectl delete pvc data-orders-2" in condition(driver.world.cluster(), "Degraded").message
     )

@@ -15,6 +15,7 @@ class HealingSpec(ApiModel):
             "It counts while the leader has no contact with the member and its node does not answer "
             "Kubernetes, its volume cannot be reached, or its disk is damaged. The member is removed "
             "only while a majority of the others takes part, and one at a time. What its volume "
-            "holds is not used again; with storage.whenScaled: Retain a person deletes its claim."
+            "holds is not used again. The claim of a volume that cannot be reached or is damaged is "
+            "deleted without quarantine; with storage.whenScaled: Retain a person deletes it."
         ),
     )

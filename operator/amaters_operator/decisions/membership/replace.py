@@ -98,7 +98,8 @@ def outlook(cluster: AmatersCluster, observed: Observation) -> str:
         member = next((one for one in observed.members or () if one.id == absent.member), None)
         if member is None or not why_lost(observed, observed.pod(member.ordinal)):
             continue
-        texts.append(_told(member, absent, _obstacle(cluster, observed, member, absent)))
+        obstacle = _obstacle(cluster, observed, member, absent)
+        texts.append(_told(cluster, observed.pod(member.ordinal), absent, obstacle))
     return "; ".join(texts)
 
 
@@ -113,13 +114,26 @@ def by_itself(cluster: AmatersCluster, observed: Observation) -> dict[str, str]:
             continue
         obstacle = _obstacle(cluster, observed, member, absent)
         if obstacle is None or obstacle.passes:
-            found[absent.pod] = _told(member, absent, obstacle)
+            pod = observed.pod(member.ordinal)
+            found[absent.pod] = _told(cluster, pod, absent, obstacle)
     return found
 
 
-def _told(member: Member, absent: AbsentMember, obstacle: Obstacle | None) -> str:
+def _told(
+    cluster: AmatersCluster, pod: Pod | None, absent: AbsentMember, obstacle: Obstacle | None
+) -> str:
     told = f"is not replaced yet: {obstacle.text}" if obstacle else "is removed now"
-    return f"member {member.id} ({absent.pod}) {told}"
+    text = f"member {absent.member} ({absent.pod}) {told}"
+    goes = pod is not None and _why_useless(pod) and cluster.spec.storage.when_scaled == "Delete"
+    if not goes or (obstacle is not None and not obstacle.passes):
+        return text
+    claim = names.claim_of(absent.pod)
+    return (
+        f"{text}. Then the volume claim {claim} is deleted WITHOUT quarantine, because the new one "
+        f"gets its name, unless you keep it: `kubectl annotate pvc {claim} "
+        f"{names.UNDELETE_ANNOTATION}=true`. What is on the volume is left only where its "
+        "PersistentVolume has the reclaim policy Retain"
+    )
 
 
 def _obstacle(
@@ -172,6 +186,7 @@ def _freed(
         return ForceDeletePod(pod.name, pod.uid, why)
     if pod.forsaken:
         return ReplacePod(pod.name, pod.uid, why, healthy=False)
+    why = f"{why}; without quarantine, because the new claim gets its name"
     kept = claim.undelete or keeps
     return None if kept else DeleteClaim(claim.name, claim.uid, claim.ordinal, why)
 

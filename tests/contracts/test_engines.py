@@ -303,11 +303,27 @@ def test_statistics_count_keys_and_memory(engine: Engine) -> None:
     assert seen.memtable_bytes >= 5_000
 
 
+def test_an_inspection_reads_everything_of_a_checkpoint(engine: Engine, tmp_path: Path) -> None:
+    write(engine, *((bytes([n]), b"v" * n) for n in range(50)))
+    write(engine, (b"log", b"entry"), space=Space.LOG)
+    engine.checkpoint(tmp_path / "copy")
+    write(engine, (b"later", b""))
+
+    inspection = engine.inspected(tmp_path / "copy")
+
+    assert list(inspection.rows(Space.DATA, b"")) == [(bytes([n]), b"v" * n) for n in range(50)]
+    assert [key[0] for key, _ in inspection.rows(Space.DATA, b"\x30")] == [0x30, 0x31]
+    assert list(inspection.rows(Space.LOG, b"")) == [(b"log", b"entry")]
+    inspection.close()
+    inspection.close()
+
+
 def test_flushing_and_compacting_change_nothing_that_is_read(engine: Engine) -> None:
     write(engine, *((b"%d" % n, b"v" * 100) for n in range(50)))
     before = rows(engine)
 
     engine.flush()
+    engine.compact(b"a", b"c")
     engine.compact()
 
     assert rows(engine) == before

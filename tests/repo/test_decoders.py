@@ -67,6 +67,7 @@ DECODERS = {
         "amaters_server/backups/file/frame.py",
         "amaters_server/backups/file/header.py",
     ),
+    "server/node/test_verification.py": ("amaters_server/node/maintenance/verification.py",),
     "server/identity/test_decoders.py": (
         "amaters_server/identity/api_keys.py",
         "amaters_server/identity/certificates.py",

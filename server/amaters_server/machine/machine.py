@@ -90,6 +90,16 @@ class Machine:
         return self._replicated.index
 
     @property
+    def version(self) -> int:
+        """Counts the runs of entries that were applied."""
+        return self._version
+
+    @property
+    def written_version(self) -> int:
+        """The last run whose changes the engine holds."""
+        return self._written
+
+    @property
     def applied_term(self) -> int:
         """The term of that entry."""
         return self._replicated.term

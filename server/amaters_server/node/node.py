@@ -31,6 +31,7 @@ from amaters_server.node.joining.discovery import search
 from amaters_server.node.joining.founding import FoundCluster, JoinCluster
 from amaters_server.node.loop.leadership import Leadership, barrier
 from amaters_server.node.loop.loop import ReplicaLoop
+from amaters_server.node.maintenance.maintenance import Maintenance
 from amaters_server.node.membership.members import Members
 from amaters_server.node.membership.peer_requests import PeerRequests
 from amaters_server.node.newcomer import Newcomer
@@ -98,6 +99,7 @@ class Node:
         self._expelled: list[Callable[[int], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.backups = Backups(parts.snapshots, machine, clock, lambda: self.running().loop)
+        self.maintenance = Maintenance(self._parts, lambda: self.running().loop)
 
     # --- start and stop -----------------------------------------------------------------
 
@@ -158,6 +160,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.maintenance.close()
         await self._stage.close()
         await self._parts.transport.close()
 

@@ -75,6 +75,38 @@ class View(Protocol):
         ...
 
 
+class DamagedError(Exception):
+    """Part of a checkpoint cannot be read as it was written. Never leaves the server."""
+
+    def __init__(self, what: str, resume: bytes | None) -> None:
+        self.what = what
+        self.resume = resume
+        """From which key on reading may go on; None: nowhere in this keyspace."""
+        super().__init__(what)
+
+
+class Inspection(Protocol):
+    """A checkpoint that is read past all caches, so that every block meets its checksum."""
+
+    @property
+    def tables(self) -> int:
+        """How many files hold its rows."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Of those files."""
+        ...
+
+    def rows(self, space: Space, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Walk all rows of the keyspace from that key on; DamagedError where one is unreadable."""
+        ...
+
+    def close(self) -> None:
+        """Close the files; idempotent."""
+        ...
+
+
 class Engine(Protocol):
     """Ordered keyspaces that are written atomically across all of them."""
 
@@ -106,6 +138,10 @@ class Engine(Protocol):
         """Open a checkpoint as an engine of its own; StorageError when there is none."""
         ...
 
+    def inspected(self, folder: Path) -> Inspection:
+        """Open a checkpoint to read all of it past the caches; DamagedError when it cannot be."""
+        ...
+
     def replace(self, folder: Path, amend: "Amend") -> None:
         """Take over a checkpoint of another engine of this kind as the whole content.
 
@@ -131,8 +167,12 @@ class Engine(Protocol):
         """Change how the files are rewritten in the background from now on; StorageError."""
         ...
 
-    def compact(self) -> None:
-        """Rewrite the files to give back the room of deleted and replaced values."""
+    def compact(self, start: bytes | None = None, end: bytes | None = None) -> None:
+        """Rewrite the files to give back the room of deleted and replaced values.
+
+        With a half-open range, only what holds DATA of that range. Any thread may call it, while
+        others read and write; StorageError when the engine is closed or replaced meanwhile.
+        """
         ...
 
     def close(self) -> None:
@@ -175,6 +215,7 @@ class EngineStatistics:
     """Of DATA, as the engine guesses: a key that is written again may count again."""
     memtable_bytes: int = 0
     table_files: int = 0
+    table_names: tuple[str, ...] = ()
     table_bytes: int = 0
     wal_bytes: int = 0
     cache_hits: int = 0

@@ -15,14 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rocksdict import (
-    BottommostLevelCompaction,
     Checkpoint,
     ColumnFamily,
-    CompactOptions,
     Options,
     Rdict,
-    WriteBatch,
-    WriteOptions,
 )
 
 from amaters_server.model.errors import StorageCorruptedError, StorageError, StorageFullError
@@ -36,7 +32,10 @@ from amaters_server.storage.engine import (
     Space,
 )
 from amaters_server.storage.rocks import statistics
+from amaters_server.storage.rocks.batches import batch_of, never_waiting
+from amaters_server.storage.rocks.compaction import AskedCompactions
 from amaters_server.storage.rocks.errors import closed, is_locked, is_stalled, translate
+from amaters_server.storage.rocks.inspection import RocksInspection
 from amaters_server.storage.rocks.log_folder import LogFolder
 from amaters_server.storage.rocks.options import database_options, family_options, limit_threads
 from amaters_server.storage.rocks.tuning import RocksTuning
@@ -71,8 +70,8 @@ class RocksEngine:
         self._tuning = tuning or RocksTuning()
         self._pause = pause
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
-        self._write_options = WriteOptions()
-        self._write_options.no_slowdown = True
+        self._compactions = AskedCompactions()
+        self._write_options = never_waiting()
         self._failure: StorageError | None = None
         self._state_lock = threading.Lock()
         self._closed = False
@@ -168,6 +167,10 @@ class RocksEngine:
             raise StorageCorruptedError(f"{folder} is no checkpoint of this engine")
         return RocksEngine(folder, self._tuning, pause=self._pause, compacts=False)
 
+    def inspected(self, folder: Path) -> RocksInspection:
+        """Open a checkpoint to read all of it past the caches; DamagedError when it cannot be."""
+        return RocksInspection(folder, self._tuning)
+
     def replace(self, folder: Path, amend: Amend) -> None:
         """Take over a checkpoint of another engine of this kind as the whole content."""
         self._opened()
@@ -245,14 +248,13 @@ class RocksEngine:
                         {"max_bytes_for_level_multiplier": str(tuning.level_multiplier)}
                     )
 
-    def compact(self) -> None:
+    def compact(self, start: bytes | None = None, end: bytes | None = None) -> None:
         """Rewrite the table files to give back the room of deleted and replaced values."""
         self._opened()
-        options = CompactOptions()
-        options.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())
+        spaces = Space if start is None and end is None else (Space.DATA,)
         with self._translated("compacting"):
-            for column in self._columns.values():
-                column.compact_range(None, None, options)
+            columns = [self._columns[space] for space in spaces]
+            self._compactions.run(columns, start, end)
 
     def close(self) -> None:
         """Sync, end all views and close the files; idempotent."""
@@ -317,6 +319,7 @@ class RocksEngine:
         self._handles = {}
         self._columns = {}
         if database is not None:
+            self._compactions.stop(database)
             # What could not be written was reported at that time.
             with contextlib.suppress(Exception):
                 database.close()
@@ -355,27 +358,13 @@ class RocksEngine:
         """Write without a sync; waits outside the binding while compaction catches up."""
         while True:
             try:
-                database.write(self._batch(changes), self._write_options)
+                database.write(batch_of(changes, self._handles), self._write_options)
             except Exception as error:
                 if not is_stalled(error):
                     raise
                 self._pause(_STALL_PAUSE_SECONDS)
             else:
                 return
-
-    def _batch(self, changes: Changes) -> WriteBatch:
-        handles = self._handles
-        batch = WriteBatch(raw_mode=True)
-        for space, start, end in changes.cleared:
-            if start < end:
-                batch.delete_range(start, end, handles[space])
-        put, delete = batch.put, batch.delete
-        for space, key, value in changes.operations:
-            if value is None:
-                delete(key, handles[space])
-            else:
-                put(key, value, handles[space])
-        return batch
 
     def _opened(self) -> Rdict:
         if self._database is None:

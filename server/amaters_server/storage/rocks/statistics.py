@@ -35,6 +35,7 @@ def gathered(
         estimated_keys=estimated_keys,
         memtable_bytes=summed["rocksdb.cur-size-all-mem-tables"],
         table_files=len(files),
+        table_names=tuple(str(one["name"]) for one in files),
         table_bytes=summed["rocksdb.total-sst-files-size"],
         wal_bytes=sum(wal_sizes),
         cache_hits=counters.get("rocksdb.block.cache.hit", 0),

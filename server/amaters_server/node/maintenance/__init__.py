@@ -1,0 +1,1 @@
+"""Work on a node's own disk that somebody asks for: verification and compaction."""

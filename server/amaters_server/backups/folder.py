@@ -99,7 +99,7 @@ class BackupFolder:
         self._require(backup_id)
         archive = HeldArchive(self.path(backup_id))
         try:
-            _require_id(archive, backup_id)
+            require_id(archive, backup_id)
             archive.verify()
         except BaseException:
             archive.close()
@@ -143,7 +143,7 @@ class BackupFolder:
 
     def _describe(self, path: Path, backup_id: int) -> StoredBackup:
         archive = ArchiveReader(path)
-        _require_id(archive, backup_id)
+        require_id(archive, backup_id)
         try:
             size = path.lstat().st_size
         except OSError as error:
@@ -152,7 +152,8 @@ class BackupFolder:
         return StoredBackup(backup_id, header.timestamp_ms, size, header.original_size, path)
 
 
-def _require_id(archive: ArchiveReader, backup_id: int) -> None:
+def require_id(archive: ArchiveReader, backup_id: int) -> None:
+    """Raise SnapshotError when the backup has another id than its name says."""
     found = archive.header.backup_id
     if found != backup_id:
         raise SnapshotError(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from amaters_server.backups import retention
 from amaters_server.backups.file.archive import ArchiveReader
 from amaters_server.backups.names import remote_name
 from amaters_server.model.errors import NotReadyError, SnapshotError
@@ -436,3 +437,42 @@ async def test_retention_leaves_another_clusters_files_in_the_folder(cluster, tm
 
     assert [info.id for info in await two.node.backups.list_local()] == [made.id, copied.id]
     assert ArchiveReader(two.snapshots.folder / name).verify()
+
+
+async def test_a_file_in_another_clusters_folder_or_under_another_name_is_refused(cluster):
+    [node] = await cluster(1)
+    await node.put(b"k", b"v")
+    made, later = await saved(node), await saved(node)
+    path = Path(made.uri.removeprefix("local://"))
+    foreign = path.parent.with_name("b" * 32)
+    foreign.mkdir()
+    (foreign / path.name).write_bytes(path.read_bytes())
+    path.write_bytes(Path(later.uri.removeprefix("local://")).read_bytes())
+
+    with pytest.raises(SnapshotError, match=f"holds data of cluster {made.cluster_id}"):
+        await restored(node, f"local://{foreign / path.name}", replace=True)
+    with pytest.raises(SnapshotError, match=f"holds backup {later.id}"):
+        await restored(node, made.uri, replace=True)
+
+    assert await node.get(b"k") == b"v"
+
+
+async def test_a_backup_that_is_deleted_while_it_is_made_is_not_reported_as_made(
+    cluster, monkeypatch
+):
+    """Somebody cleans the folder up between the rename and the answer."""
+    [node] = await cluster(1)
+    await node.put(b"k", b"v")
+    kept = retention.expired
+
+    def cleaned(*arguments, **named):
+        for path in node.snapshots.folder.glob("*.bin"):
+            path.unlink()
+        return kept(*arguments, **named)
+
+    monkeypatch.setattr(retention, "expired", cleaned)
+
+    with pytest.raises(SnapshotError, match="was written and is not there now"):
+        await node.node.backups.create()
+    with pytest.raises(SnapshotError, match=r"is not there now|there is no backup"):
+        await saved(node)

@@ -13,6 +13,7 @@ from amaters_server.machine.machine import Machine
 from amaters_server.model.errors import DatabaseError, PermissionDeniedError
 from amaters_server.model.principal import ForwardedFor
 from amaters_server.node.backup.backups import BackupPlaces
+from amaters_server.node.backup.contents import largest_value
 from amaters_server.node.node import Node
 from amaters_server.node.values import MembersReport
 from amaters_server.rpc.transport.listener import GrpcListener
@@ -30,6 +31,7 @@ def backup_places(settings: Settings) -> BackupPlaces:
         uploader_for=lambda place, credentials: uploader_for(place, s3, credentials),
         destination=section.destination,
         allowed=section.allowed_destinations,
+        largest_value=largest_value(settings.network.max_message_bytes),
         keep_local=section.keep_local,
     )
 

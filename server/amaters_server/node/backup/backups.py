@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from amaters_server.backups.folder import BackupFolder
-from amaters_server.backups.places import Place, places
+from amaters_server.backups.places import FolderPlace, Place, Places, places
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.backups.stores.uploader import SnapshotUploader
 from amaters_server.machine.machine import Machine
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError, NotReadyError, SnapshotError
 from amaters_server.model.urls import without_credentials
+from amaters_server.node.backup.contents import largest_value
 from amaters_server.node.backup.files import (
     BackupFiles,
     DownloadReader,
@@ -29,6 +30,8 @@ from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.values import BackupInfo, BackupPiece, RestoreUpdate
 
 BARRIER_SECONDS = 10.0
+IMPORTS = "import"
+"""In the folder of backups: what was copied there may be imported."""
 LONGEST_NAME = 200
 """Characters of a name in the log."""
 
@@ -48,17 +51,22 @@ class BackupPlaces:
     """Where uploads go when the caller names none."""
     allowed: tuple[str, ...] = ()
     """Where else a caller may have them stored, or read from."""
+    largest_value: int = largest_value(4 * 1024 * 1024)
+    """Bytes that a value of an imported backup may have."""
     keep_local: int = 3
     """So many stay in the folder; older ones are deleted after each new one."""
 
     def files(self) -> BackupFiles:
         """Return the files there; ConfigurationError when a destination is none."""
+        named = places([one for one in (self.destination, *self.allowed) if one])
         return BackupFiles(
             manager=lambda: BackupFolder(self.folder),
             uploader_for=self.uploader_for,
-            places=places([one for one in (self.destination, *self.allowed) if one]),
+            places=named,
+            imports=Places((*named.configured, FolderPlace(self.folder.absolute() / IMPORTS))),
             destination=self.destination,
             keep_local=self.keep_local,
+            largest_value=self.largest_value,
         )
 
 
@@ -174,21 +182,31 @@ class Backups:
     async def restore(
         self,
         uri: str,
+        /,
         *,
         replace: bool,
         remote: bool = False,
         credentials: S3Credentials | None = None,
-    ) -> AsyncIterator[RestoreUpdate]:
+        collection: str = "",
+    ) -> AsyncGenerator[RestoreUpdate, None]:
         """Load a backup's data into the cluster, reporting how far it is.
 
         `uri` is that of an uploaded backup, or a place, whose newest is meant; an id or `newest`
-        means one here, and with `remote` one there. Unless `replace` is set, refused when the
+        means one here, and with `remote` one there. A folder may also hold a backup of AmateRS, whose
+        keys go into `collection`. Unless `replace` is set, refused when the
         cluster holds data. The backup is read to its end before anything is touched; a restore
         that fails later leaves an empty database, and can be begun again.
         """
         named = without_credentials(uri)[:LONGEST_NAME]
         with _logged("restore", {"source": named, "replace": replace}) as facts:
-            wanted = Wanted(uri, remote=remote, credentials=credentials, own=self._own())
+            wanted = Wanted(
+                uri,
+                remote=remote,
+                credentials=credentials,
+                own=self._own(),
+                collection=collection,
+                unix_seconds=self._clock.unix_ms() // 1000,
+            )
             async with aclosing(self._restore(wanted, replace=replace)) as steps:
                 async for progress in steps:
                     facts |= {"backup": progress.backup, "keys": progress.keys_restored}
@@ -203,12 +221,12 @@ class Backups:
                     "this cluster holds data, and a restore deletes it: restore into an empty "
                     "cluster, or replace the data with `amaters-cli admin restore --replace`"
                 )
-            archive, called = await _away(lambda: files.fetch(wanted))
+            content, called = await _away(lambda: files.fetch(wanted))
             try:
-                async for progress in RestoreJob(loop, self._clock, archive, called).run():
+                async for progress in RestoreJob(loop, self._clock, content, called).run():
                     yield progress
             finally:
-                archive.close()
+                content.close()
 
     # --- small things ---------------------------------------------------------
 

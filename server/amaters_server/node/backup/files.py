@@ -6,17 +6,25 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from amaters_server.backups import retention
+from amaters_server.backups.beneath import FolderBelow
 from amaters_server.backups.file.archive import ArchiveReader, HeldArchive, beginning_of_content
 from amaters_server.backups.file.header import SIZE as HEADER_BYTES
 from amaters_server.backups.folder import BackupFolder, StoredBackup
-from amaters_server.backups.names import next_id
-from amaters_server.backups.places import Place, Places, names_a_backup
+from amaters_server.backups.names import id_of_any, is_cluster_id, next_id
+from amaters_server.backups.places import FolderPlace, Place, Places, names_a_backup
+from amaters_server.backups.published.layout import LAYOUT, PublishedBackup, files_of
 from amaters_server.backups.retention import Owned
 from amaters_server.backups.stores.s3_settings import S3Credentials
 from amaters_server.backups.stores.uploader import RemoteBackup, SnapshotUploader
 from amaters_server.machine.backup import BackupReader, write_backup
 from amaters_server.machine.machine import BackupSource
 from amaters_server.model.errors import SnapshotError
+from amaters_server.node.backup.contents import (
+    DEFAULT_COLLECTION,
+    ArchiveContent,
+    Content,
+    PublishedContent,
+)
 from amaters_server.node.values import BackupInfo, BackupPiece
 
 NEWEST = "newest"
@@ -50,6 +58,10 @@ class Wanted:
     credentials: S3Credentials | None = None
     own: str = ""
     """The cluster that asks: among several, its own backups are meant."""
+    collection: str = ""
+    """Where the keys of a backup of AmateRS go; empty: `default`."""
+    unix_seconds: int = 0
+    """Now."""
 
     @property
     def by_id(self) -> bool:
@@ -74,6 +86,10 @@ class BackupFiles:
     destination: str
     """Where uploads go when the caller names none."""
     keep_local: int
+    imports: Places
+    """Where backups of AmateRS may be: the same, and a folder on this node."""
+    largest_value: int
+    """Bytes that a value of an imported backup may have."""
     owners: dict[str, str] = field(default_factory=dict)
     """Whose the uploads of earlier versions are, by URI."""
 
@@ -101,6 +117,11 @@ class BackupFiles:
             owned, keep=self.keep_local, own=made.cluster_id, never={backup_id, *busy}
         ):
             manager.delete(gone)
+        if all(one.id != backup_id for one in manager.list_backups()):
+            raise SnapshotError(
+                f"backup {backup_id} was written and is not there now: look what deletes files in "
+                f"{manager.folder}, and make another one"
+            )
         return made
 
     def local(self) -> list[BackupInfo]:
@@ -141,18 +162,55 @@ class BackupFiles:
                     )
         return uploader.upload_snapshot(archive.path, backup_id, cluster_id)
 
-    def fetch(self, wanted: Wanted) -> tuple[HeldArchive, str]:
-        """Return a verified backup as a file, and what it is called."""
+    def fetch(self, wanted: Wanted) -> tuple[Content, str]:
+        """Return what is to be loaded, and what it is called; one of this server is verified."""
+        imported = self._imported(wanted)
+        if imported is not None:
+            return imported, wanted.name
+        if wanted.collection:
+            raise SnapshotError(
+                "a collection is chosen for a backup of AmateRS only, and this one knows its own: "
+                "leave the collection out"
+            )
         manager = self.manager()
         if wanted.by_id and not wanted.remote:
             backup_id = manager.newest() if wanted.newest else int(wanted.name)
-            return manager.hold(backup_id), str(backup_id)
+            return ArchiveContent(manager.hold(backup_id)), str(backup_id)
         uploader, uri = self._found(wanted)
         target = manager.folder / "restore.download"
         uploader.download_snapshot(uri, target)
         archive = HeldArchive(target)
         target.unlink()  # It is held, and no half of a restore stays behind.
-        return archive, uri
+        try:
+            _require_named(archive, uri)
+        except BaseException:
+            archive.close()
+            raise
+        return ArchiveContent(archive), uri
+
+    def _imported(self, wanted: Wanted) -> PublishedContent | None:
+        """Return the backup of AmateRS that is in the named folder, if one is."""
+        if wanted.by_id or not wanted.name or names_a_backup(wanted.name):
+            return None
+        place = self.imports.named(wanted.name)
+        if not isinstance(place, FolderPlace):
+            return None
+        folder = FolderBelow(place.root, *place.parts)
+        try:
+            found = files_of(folder)
+        except OSError:
+            return None  # The search for a backup of our own comes to the same, and says why.
+        own = self.uploader_for(place, None).list_remote_snapshots() if found else []
+        if not found or (own and len(found) < len(LAYOUT)):
+            return None
+        if own:
+            raise SnapshotError(
+                f"{folder.path} holds a backup of AmateRS ({', '.join(found)}) and {len(own)} of "
+                "this server: name one of these by its URI, or move the others to another folder"
+            )
+        backup = PublishedBackup(folder, largest_value=self.largest_value)
+        collection = wanted.collection or DEFAULT_COLLECTION
+        return PublishedContent(backup, collection, wanted.unix_seconds)
 
     def delete_remote(self, uri: str, credentials: S3Credentials | None) -> None:
         """Delete an uploaded backup; one that is gone already is no error."""
@@ -233,6 +291,26 @@ def _described(stored: StoredBackup) -> BackupInfo:
         return bare
     owner = saved.membership.cluster_id if saved.membership is not None else ""
     return replace(bare, applied_index=saved.index, term=saved.term, cluster_id=owner)
+
+
+def _require_named(archive: HeldArchive, uri: str) -> None:
+    """Raise SnapshotError when the file is another backup, or another cluster's, than its URI says."""
+    folder, _, name = uri.rpartition("/")
+    cluster, backup_id = folder.rpartition("/")[2], id_of_any(name)
+    if archive.header.backup_id != backup_id:
+        raise SnapshotError(
+            f"{uri} holds backup {archive.header.backup_id}: it was renamed or copied wrongly; give "
+            "it its own name back, or restore another one"
+        )
+    if not is_cluster_id(cluster):
+        return
+    membership = BackupReader(archive.content()).saved.membership
+    owner = "" if membership is None else membership.cluster_id
+    if owner != cluster:
+        raise SnapshotError(
+            f"{uri} holds data of cluster {owner or 'unknown'}: it was copied to another cluster's "
+            "folder; move it back, or restore another one"
+        )
 
 
 def _owner_by_content(uploader: SnapshotUploader, one: RemoteBackup) -> str:

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from amaters_server.backups.file.archive import ArchiveReader
-from amaters_server.machine.backup import BackupReader, verify_backup
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.clock import Clock
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
 from amaters_server.model.queries import Answer, Put, Row
+from amaters_server.node.backup.contents import Content
 from amaters_server.node.loop.encoding import RestoreWrite
 from amaters_server.node.loop.loop import ReplicaLoop
 from amaters_server.node.ports import DataView
@@ -22,22 +21,20 @@ STEP_SECONDS = 30.0
 class RestoreJob:
     """One restore, from the first step to the last."""
 
-    def __init__(
-        self, loop: ReplicaLoop, clock: Clock, archive: ArchiveReader, called: str
-    ) -> None:
+    def __init__(self, loop: ReplicaLoop, clock: Clock, content: Content, called: str) -> None:
         self._loop = loop
         self._clock = clock
-        self._archive = archive
+        self._content = content
         self._called = called
         self._id = clock.unix_ms()
 
     async def run(self) -> AsyncIterator[RestoreUpdate]:
         """Take every step and yield the progress; a restore that fails is aborted."""
-        _, total = await asyncio.to_thread(verify_backup, self._archive.content())
+        total = await asyncio.to_thread(self._content.verify)
         await self._take(RestoreStep(RestoreKind.BEGIN, self._id))
         try:
             keys = size = 0
-            loads = _loads(BackupReader(self._archive.content()).batches())
+            loads = _loads(self._content.batches())
             while (rows := await asyncio.to_thread(next, loads, None)) is not None:
                 records = tuple(Put(DataKey(key), value) for key, value in rows)
                 await self._take(RestoreStep(RestoreKind.LOAD, self._id, records))

@@ -348,3 +348,20 @@ async def test_who_follows_waits_for_more_and_may_leave(admin: AdminClient, stre
 
 async def test_a_healthy_node_has_fired_nothing(admin: AdminClient) -> None:
     assert [one async for one in admin.alerts()] == []
+
+
+async def test_a_disk_that_is_whole_is_verified_and_compacted(admin: AdminClient) -> None:
+    with pytest.raises(InvalidRequestError, match="nothing was verified"):
+        [one async for one in admin.verify_storage(only_look=True)]
+
+    verified = [one async for one in admin.verify_storage()]
+    looked = [one async for one in admin.verify_storage(only_look=True)]
+    compacted = [one async for one in admin.compact_storage()]
+    named = [one async for one in admin.compact_storage("users")]
+
+    assert verified[-1].done
+    assert (verified[-1].ok, verified[-1].complete, verified[-1].errors) == (True, True, ())
+    assert [(one.done, one.ok) for one in looked] == [(True, True)]
+    assert [one.done for one in (compacted[-1], named[-1])] == [True, True]
+    assert compacted[-1].node_id == verified[-1].node_id == 1
+    assert len(await admin.recent_requests(3)) <= 3

@@ -42,7 +42,7 @@ from amaters_server.model.principal import Principal, PrincipalKind
 from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan, Write
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.rpc.aql import decode
-from amaters_server.rpc.aql.admin_keys import verb_of
+from amaters_server.rpc.aql.commands.line import verb_of
 from amaters_server.rpc.aql.queries import filter_walk
 from amaters_server.rpc.aql.scans import Reading, Walk
 from amaters_server.storage.engine import Space

@@ -19,6 +19,7 @@ REFERENCE = {
     "failures.md",
     "holding.md",
     "leadership.md",
+    "migrate-from-amaters.md",
     "networks.md",
     "openshift.md",
     "sizing.md",
@@ -34,7 +35,16 @@ JSONPATH = re.compile(r"\{\.((?:spec|status)[\w.]*)")
 DOTTED = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)+")
 CAMEL = re.compile(r"(?:[A-Z][a-z]+){2,}")
 SELECTED = re.compile(r"(?:-l|--selector) ([\w./-]+)=")
-FILES = {"db.durable", "db.wal", "format.json", "ca.crt", "tls.crt", "tls.key"}
+FILES = {
+    "meta.bin",
+    "manifest.bin",
+    "db.durable",
+    "db.wal",
+    "format.json",
+    "ca.crt",
+    "tls.crt",
+    "tls.key",
+}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

@@ -8,15 +8,13 @@ Messages of protobuf and gRPC stay inside. Nothing is retried: callers that mana
 its state before they ask again.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self, TypeVar, cast
-
-import grpc
 
 from amaters.admin import codec as admin_codec
-from amaters.admin import observation_codec
+from amaters.admin import maintenance, observation_codec
+from amaters.admin.calls import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+from amaters.admin.calls import AdminCalls
 from amaters.admin.cluster import (
     ClusterMembers,
     Leadership,
@@ -28,75 +26,19 @@ from amaters.admin.cluster import (
     StoreCredentials,
 )
 from amaters.admin.downloads import DownloadCheck
+from amaters.admin.maintenance import CompactionReport, RecentRequest, VerificationReport
 from amaters.admin.observations import Alert, LogRecord, NodeHealth, ShardInfo, SnapshotChunk
 from amaters.transport import status
-from amaters.transport.channels import ChannelOptions
-from amaters.transport.connections import SilentConnectionError
-from amaters.transport.deadlines import call_seconds, require_duration
-from amaters.transport.endpoint import Endpoint
-from amaters.transport.tls import Credentials
 from amaters.wire import admin_pb2
-from amaters.wire.admin_pb2_grpc import AdminServiceStub
-
-if TYPE_CHECKING:
-    # Exists for type checkers only; at run time one stub class serves both kinds of channel.
-    from amaters.wire.admin_pb2_grpc import AdminServiceAsyncStub
-
-DEFAULT_TIMEOUT = timedelta(seconds=10)
-"""Enough for a membership change on a slow disk."""
 
 SNAPSHOT_TIMEOUT = timedelta(minutes=30)
 """For calls that move all the data: creating, uploading and restoring backups."""
-
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-UnaryMethod = grpc.aio.UnaryUnaryMultiCallable[Request, Response]
-StreamMethod = grpc.aio.UnaryStreamMultiCallable[Request, Response]
+DISK_TIMEOUT = timedelta(hours=24)
+"""For calls that read or rewrite a whole disk, which goes on when they end."""
 
 
-class AdminClient:
+class AdminClient(AdminCalls):
     """One node's admin service. Make it with `connect`, and close it or use it as a context."""
-
-    def __init__(self, endpoint: Endpoint, *, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
-
-    @classmethod
-    def connect(
-        cls,
-        address: str,
-        *,
-        credentials: Credentials | None = None,
-        server_name: str = "",
-        timeout: timedelta = DEFAULT_TIMEOUT,
-    ) -> Self:
-        """Return a client of the internal listener at HOST:PORT; the first call dials.
-
-        Must be called where an event loop runs. `server_name` overrides the name expected in the
-        server's certificate. Each call ends within `timeout`, connecting included.
-        """
-        require_duration("timeout", timeout)
-        options = ChannelOptions(connect_timeout=timeout, server_name=server_name)
-        return cls(Endpoint(address, credentials=credentials, options=options), timeout=timeout)
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT of the node this client talks to."""
-        return self._endpoint.address
-
-    async def reach(self, within: timedelta | None = None) -> None:
-        """Return once connected; UnreachableError says why not. Calls connect by themselves."""
-        await self._endpoint.connect(self._timeout if within is None else within)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._endpoint.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def status(self) -> NodeStatus:
         """Return the node's own status; every node answers, even without a leader."""
@@ -231,19 +173,22 @@ class AdminClient:
         remote: bool = False,
         timeout: timedelta = SNAPSHOT_TIMEOUT,
         keys: StoreCredentials | None = None,
+        collection: str = "",
     ) -> AsyncIterator[RestoreProgress]:
         """Restore a backup into the cluster and report the progress; the last report is `done`.
 
         `uri` is what a backup was made to, or what came of it: a place, whose newest is meant, the
-        URI of one, an id or `newest`; with `remote` the id is one in the configured store. Refused
-        when the cluster holds data, unless `replace` is set. A stream that ends before `done`
-        raises OutcomeUnknownError.
+        URI of one, an id or `newest`; with `remote` the id is one in the configured store. A folder
+        with a backup of AmateRS is imported: its keys go into `collection` (empty: `default`).
+        Refused when the cluster holds data, unless `replace` is set. A stream that ends before
+        `done` raises OutcomeUnknownError.
         """
         request = admin_pb2.RestoreSnapshotRequest(
             uri=uri,
             replace=replace,
             remote=remote,
             credentials=admin_codec.store_credentials(keys),
+            collection=collection,
         )
         done = False
         async for progress in self._follow(
@@ -308,74 +253,31 @@ class AdminClient:
         answer = await self._change(lambda to: to.Reload, admin_pb2.ReloadRequest())
         return admin_codec.reload_report(answer)
 
-    @property
-    def _stub(self) -> "AdminServiceAsyncStub":
-        return AdminServiceStub(self._endpoint.channel)
+    async def verify_storage(
+        self, *, only_look: bool = False, timeout: timedelta = DISK_TIMEOUT
+    ) -> AsyncIterator[VerificationReport]:
+        """Have the node compare everything on its disk with every checksum; the last is `done`.
 
-    async def _ask(
-        self,
-        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
-        request: Request,
-        *,
-        timeout: timedelta | None = None,
-        changing: bool = False,
-    ) -> Response:
-        """Send one request; a read is sent again when the connection is silent."""
-        seconds = self._seconds(self._timeout if timeout is None else timeout)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while True:
-            await self.reach(min(self._timeout, timedelta(seconds=deadline - loop.time())))
-            left = max(deadline - loop.time(), 0.001)
-            try:
-                async with self._endpoint.connection.awaited(repeatable=not changing):
-                    return await method(self._stub)(request, timeout=left)
-            except grpc.aio.AioRpcError as error:
-                raise status.from_rpc(error, address=self.address, changing=changing) from error
-            except SilentConnectionError as error:
-                if changing or loop.time() >= deadline:
-                    raise status.silent(error, self.address, changing=changing) from error
-
-    async def _follow(
-        self,
-        method: Callable[["AdminServiceAsyncStub"], StreamMethod[Request, Response]],
-        request: Request,
-        timeout: timedelta | None,
-        *,
-        changing: bool = False,
-    ) -> AsyncIterator[Response]:
-        """Read a stream to its end; without a timeout, for as long as it goes on.
-
-        One that only reads ends when its connection falls silent.
+        Joins a verification that runs, which goes on when this ends. With `only_look` none is
+        begun: the report of the last one; InvalidRequestError when there was none.
         """
-        seconds = None if timeout is None else self._seconds(timeout)
-        await self.reach()
-        connection = self._endpoint.connection
-        stream = method(self._stub)(request, timeout=seconds)
-        try:
-            with connection.in_use():
-                while True:
-                    async with connection.awaited(repeatable=not changing):
-                        message = await stream.read()
-                    if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # Not in the stubs.
-                        return
-                    yield cast("Response", message)
-        except grpc.aio.AioRpcError as error:
-            raise status.from_rpc(error, address=self.address, changing=changing) from error
-        except SilentConnectionError as error:
-            raise status.silent(error, self.address, changing=changing) from error
-        finally:
-            stream.cancel()
+        request = admin_pb2.VerifyStorageRequest(only_look=only_look)
+        async for one in self._follow(lambda to: to.VerifyStorage, request, timeout):
+            yield maintenance.verification_report(one)
 
-    def _seconds(self, timeout: timedelta) -> float:
-        return call_seconds(timeout, address=self.address)
+    async def compact_storage(
+        self, collection: str | None = None, *, timeout: timedelta = DISK_TIMEOUT
+    ) -> AsyncIterator[CompactionReport]:
+        """Have the node rewrite its files, of one collection or all; the last report is `done`.
 
-    async def _change(
-        self,
-        method: Callable[["AdminServiceAsyncStub"], UnaryMethod[Request, Response]],
-        request: Request,
-        *,
-        timeout: timedelta | None = None,
-    ) -> Response:
-        """Send a change: when the answer is lost, its outcome is unknown."""
-        return await self._ask(method, request, timeout=timeout, changing=True)
+        Joins a compaction that runs, which goes on when this ends.
+        """
+        request = admin_pb2.CompactStorageRequest(collection=collection)
+        async for one in self._follow(lambda to: to.CompactStorage, request, timeout):
+            yield maintenance.compaction_report(one)
+
+    async def recent_requests(self, count: int = 0) -> tuple[RecentRequest, ...]:
+        """Return the last calls of clients that the node has answered, the newest first (0: all)."""
+        request = admin_pb2.RecentRequestsRequest(count=count)
+        answer = await self._ask(lambda to: to.RecentRequests, request)
+        return tuple(maintenance.recent_request(one) for one in answer.requests)

@@ -59,6 +59,10 @@ class FakeAdmin:
         self.health = admin_pb2.HealthResponse(status="healthy", alive=True, ready=True)
         self.alerts: list[admin_pb2.Alert] = []
         self.log = [admin_pb2.LogRecord(level="info", event="server.started")]
+        self.verifications: list[admin_pb2.VerificationReport] = []
+        self.compactions = [admin_pb2.CompactionReport(done=True, node_id=1)]
+        self.requests: list[admin_pb2.RecentRequest] = []
+        """The newest first."""
         self.stopped = False
         """Set to end the streams of those who follow; any thread may."""
         self.put_member(1, started=True, is_leader=True, match_index=40, recent_active=True)
@@ -309,6 +313,39 @@ class FakeAdmin:
         """Answer the report the test arranged."""
         await self._enter("Reload", request, context)
         return self.reload_report
+
+    async def VerifyStorage(
+        self, request: admin_pb2.VerifyStorageRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.VerificationReport]:
+        """Report what the test arranged; without that a look finds nothing, and a disk is whole."""
+        await self._enter("VerifyStorage", request, context)
+        if request.only_look and not self.verifications:
+            await Fault(
+                status=grpc.StatusCode.INVALID_ARGUMENT,
+                details="nothing was verified since this node started",
+                server_code="invalid_request",
+            ).befall(context)
+        self.verifications = self.verifications or [
+            admin_pb2.VerificationReport(done=True, ok=True, complete=True, node_id=1)
+        ]
+        for report in self.verifications[-1:] if request.only_look else self.verifications:
+            yield report
+
+    async def CompactStorage(
+        self, request: admin_pb2.CompactStorageRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.CompactionReport]:
+        """Report what the test arranged."""
+        await self._enter("CompactStorage", request, context)
+        for report in self.compactions:
+            yield report
+
+    async def RecentRequests(
+        self, request: admin_pb2.RecentRequestsRequest, context: Context
+    ) -> admin_pb2.RecentRequestsResponse:
+        """Answer what the test arranged, the newest first."""
+        await self._enter("RecentRequests", request, context)
+        found = self.requests[: request.count or None]
+        return admin_pb2.RecentRequestsResponse(requests=found)
 
     async def _enter(self, method: str, request: Message, context: Context) -> None:
         self.calls.append((method, request))

@@ -944,6 +944,7 @@ class RestoreSnapshotRequest(_message.Message):
     REPLACE_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
     CREDENTIALS_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """What a backup was made to, or what came of it: s3://bucket/prefix or a folder, whose newest is
     meant; the URI of an uploaded one; the id of a local one; `newest` for the newest local one.
@@ -951,6 +952,10 @@ class RestoreSnapshotRequest(_message.Message):
     replace: _builtins.bool
     remote: _builtins.bool
     """`uri` is an id or `newest` in the configured store."""
+    collection: _builtins.str
+    """Of a folder with a backup of AmateRS (meta.bin, manifest.bin), which knows no collections: where
+    its keys go; empty: `default`.
+    """
     @_builtins.property
     def credentials(self) -> Global___StoreCredentials: ...
     def __init__(
@@ -960,10 +965,11 @@ class RestoreSnapshotRequest(_message.Message):
         replace: _builtins.bool = ...,
         remote: _builtins.bool = ...,
         credentials: Global___StoreCredentials | None = ...,
+        collection: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials", b"credentials", "remote", b"remote", "replace", b"replace", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "credentials", b"credentials", "remote", b"remote", "replace", b"replace", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1536,3 +1542,216 @@ class HealthResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HealthResponse: _TypeAlias = HealthResponse  # noqa: Y015
+
+@_typing.final
+class VerifyStorageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONLY_LOOK_FIELD_NUMBER: _builtins.int
+    only_look: _builtins.bool
+    """Report the one that runs, or the last since the start, and begin none."""
+    def __init__(
+        self,
+        *,
+        only_look: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_look", b"only_look"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyStorageRequest: _TypeAlias = VerifyStorageRequest  # noqa: Y015
+
+@_typing.final
+class VerificationReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    OK_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    VERIFIED_KEYS_FIELD_NUMBER: _builtins.int
+    CORRUPTED_KEYS_FIELD_NUMBER: _builtins.int
+    MISSING_KEYS_FIELD_NUMBER: _builtins.int
+    SURPLUS_KEYS_FIELD_NUMBER: _builtins.int
+    CHECKSUM_ERRORS_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    TABLE_BYTES_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    STARTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    done: _builtins.bool
+    ok: _builtins.bool
+    """Everything was read, and nothing is wrong."""
+    complete: _builtins.bool
+    """Everything was read, or found to be unreadable."""
+    verified_keys: _builtins.int
+    """Keys of callers whose values match."""
+    corrupted_keys: _builtins.int
+    """Values that do not match the checksum of their writer."""
+    missing_keys: _builtins.int
+    """Keys that were counted when they were written, and not found; known at the end."""
+    surplus_keys: _builtins.int
+    """Keys that were found and not counted; known at the end."""
+    checksum_errors: _builtins.int
+    """Blocks or files of the engine that are unreadable."""
+    bytes_read: _builtins.int
+    tables: _builtins.int
+    table_bytes: _builtins.int
+    seconds: _builtins.float
+    started_unix_ms: _builtins.int
+    node_id: _builtins.int
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first faults, in words."""
+
+    def __init__(
+        self,
+        *,
+        done: _builtins.bool = ...,
+        ok: _builtins.bool = ...,
+        complete: _builtins.bool = ...,
+        verified_keys: _builtins.int = ...,
+        corrupted_keys: _builtins.int = ...,
+        missing_keys: _builtins.int = ...,
+        surplus_keys: _builtins.int = ...,
+        checksum_errors: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        tables: _builtins.int = ...,
+        table_bytes: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        errors: _abc.Iterable[_builtins.str] | None = ...,
+        started_unix_ms: _builtins.int = ...,
+        node_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_read", b"bytes_read", "checksum_errors", b"checksum_errors", "complete", b"complete", "corrupted_keys", b"corrupted_keys", "done", b"done", "errors", b"errors", "missing_keys", b"missing_keys", "node_id", b"node_id", "ok", b"ok", "seconds", b"seconds", "started_unix_ms", b"started_unix_ms", "surplus_keys", b"surplus_keys", "table_bytes", b"table_bytes", "tables", b"tables", "verified_keys", b"verified_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerificationReport: _TypeAlias = VerificationReport  # noqa: Y015
+
+@_typing.final
+class CompactStorageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """Absent: all collections."""
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_collection", b"_collection", "collection", b"collection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_collection", b"_collection", "collection", b"collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__collection: _TypeAlias = _typing.Literal["collection"]  # noqa: Y015
+    _WhichOneofArgType__collection: _TypeAlias = _typing.Literal["_collection", b"_collection"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collection) -> _WhichOneofReturnType__collection | None: ...
+
+Global___CompactStorageRequest: _TypeAlias = CompactStorageRequest  # noqa: Y015
+
+@_typing.final
+class CompactionReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    TABLES_REWRITTEN_FIELD_NUMBER: _builtins.int
+    TABLES_MADE_FIELD_NUMBER: _builtins.int
+    BYTES_BEFORE_FIELD_NUMBER: _builtins.int
+    BYTES_AFTER_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    done: _builtins.bool
+    tables_rewritten: _builtins.int
+    tables_made: _builtins.int
+    bytes_before: _builtins.int
+    bytes_after: _builtins.int
+    seconds: _builtins.float
+    node_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        done: _builtins.bool = ...,
+        tables_rewritten: _builtins.int = ...,
+        tables_made: _builtins.int = ...,
+        bytes_before: _builtins.int = ...,
+        bytes_after: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        node_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_after", b"bytes_after", "bytes_before", b"bytes_before", "done", b"done", "node_id", b"node_id", "seconds", b"seconds", "tables_made", b"tables_made", "tables_rewritten", b"tables_rewritten"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactionReport: _TypeAlias = CompactionReport  # noqa: Y015
+
+@_typing.final
+class RecentRequestsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Zero: all that are kept."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecentRequestsRequest: _TypeAlias = RecentRequestsRequest  # noqa: Y015
+
+@_typing.final
+class RecentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    at_unix_ms: _builtins.int
+    message: _builtins.str
+    """As published: `ExecuteQuery elapsed=3ms ok`."""
+    def __init__(
+        self,
+        *,
+        at_unix_ms: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecentRequest: _TypeAlias = RecentRequest  # noqa: Y015
+
+@_typing.final
+class RecentRequestsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecentRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___RecentRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecentRequestsResponse: _TypeAlias = RecentRequestsResponse  # noqa: Y015

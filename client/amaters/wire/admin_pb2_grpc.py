@@ -134,6 +134,21 @@ class AdminServiceStub:
                 request_serializer=amaters_dot_wire_dot_admin__pb2.SetFencedRequest.SerializeToString,
                 response_deserializer=amaters_dot_wire_dot_admin__pb2.SetFencedResponse.FromString,
                 _registered_method=True)
+        self.VerifyStorage = channel.unary_stream(
+                '/amaters.admin.v1.AdminService/VerifyStorage',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.VerifyStorageRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.VerificationReport.FromString,
+                _registered_method=True)
+        self.CompactStorage = channel.unary_stream(
+                '/amaters.admin.v1.AdminService/CompactStorage',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.CompactStorageRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.CompactionReport.FromString,
+                _registered_method=True)
+        self.RecentRequests = channel.unary_unary(
+                '/amaters.admin.v1.AdminService/RecentRequests',
+                request_serializer=amaters_dot_wire_dot_admin__pb2.RecentRequestsRequest.SerializeToString,
+                response_deserializer=amaters_dot_wire_dot_admin__pb2.RecentRequestsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -278,6 +293,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyStorage(self, request, context):
+        """Reads everything on this node's disk and compares it with every checksum: begins, or joins what
+        runs. Reports about once a second; the last report has `done`. Goes on when the caller leaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompactStorage(self, request, context):
+        """Rewrites the files on this node's disk, of one collection or of everything, in the same way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecentRequests(self, request, context):
+        """The last calls of clients that this node has answered, the newest first; at most 256.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -380,6 +417,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SetFenced,
                     request_deserializer=amaters_dot_wire_dot_admin__pb2.SetFencedRequest.FromString,
                     response_serializer=amaters_dot_wire_dot_admin__pb2.SetFencedResponse.SerializeToString,
+            ),
+            'VerifyStorage': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyStorage,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.VerifyStorageRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.VerificationReport.SerializeToString,
+            ),
+            'CompactStorage': grpc.unary_stream_rpc_method_handler(
+                    servicer.CompactStorage,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.CompactStorageRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.CompactionReport.SerializeToString,
+            ),
+            'RecentRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecentRequests,
+                    request_deserializer=amaters_dot_wire_dot_admin__pb2.RecentRequestsRequest.FromString,
+                    response_serializer=amaters_dot_wire_dot_admin__pb2.RecentRequestsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -922,6 +974,87 @@ class AdminService:
             '/amaters.admin.v1.AdminService/SetFenced',
             amaters_dot_wire_dot_admin__pb2.SetFencedRequest.SerializeToString,
             amaters_dot_wire_dot_admin__pb2.SetFencedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/VerifyStorage',
+            amaters_dot_wire_dot_admin__pb2.VerifyStorageRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.VerificationReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompactStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/CompactStorage',
+            amaters_dot_wire_dot_admin__pb2.CompactStorageRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.CompactionReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecentRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/amaters.admin.v1.AdminService/RecentRequests',
+            amaters_dot_wire_dot_admin__pb2.RecentRequestsRequest.SerializeToString,
+            amaters_dot_wire_dot_admin__pb2.RecentRequestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,14 @@ class AdminServiceStub:
     """Keeps the answering node from being ready, and from leading as long as another voter can; or no
     longer. It outlives restarts. A fenced node follows and votes.
     """
+    VerifyStorage: _grpc.UnaryStreamMultiCallable[_admin_pb2.VerifyStorageRequest, _admin_pb2.VerificationReport]
+    """Reads everything on this node's disk and compares it with every checksum: begins, or joins what
+    runs. Reports about once a second; the last report has `done`. Goes on when the caller leaves.
+    """
+    CompactStorage: _grpc.UnaryStreamMultiCallable[_admin_pb2.CompactStorageRequest, _admin_pb2.CompactionReport]
+    """Rewrites the files on this node's disk, of one collection or of everything, in the same way."""
+    RecentRequests: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RecentRequestsRequest, _admin_pb2.RecentRequestsResponse]
+    """The last calls of clients that this node has answered, the newest first; at most 256."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -123,6 +131,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Keeps the answering node from being ready, and from leading as long as another voter can; or no
     longer. It outlives restarts. A fenced node follows and votes.
     """
+    VerifyStorage: _aio.UnaryStreamMultiCallable[_admin_pb2.VerifyStorageRequest, _admin_pb2.VerificationReport]  # type: ignore[assignment]
+    """Reads everything on this node's disk and compares it with every checksum: begins, or joins what
+    runs. Reports about once a second; the last report has `done`. Goes on when the caller leaves.
+    """
+    CompactStorage: _aio.UnaryStreamMultiCallable[_admin_pb2.CompactStorageRequest, _admin_pb2.CompactionReport]  # type: ignore[assignment]
+    """Rewrites the files on this node's disk, of one collection or of everything, in the same way."""
+    RecentRequests: _aio.UnaryUnaryMultiCallable[_admin_pb2.RecentRequestsRequest, _admin_pb2.RecentRequestsResponse]  # type: ignore[assignment]
+    """The last calls of clients that this node has answered, the newest first; at most 256."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -288,5 +304,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Keeps the answering node from being ready, and from leading as long as another voter can; or no
         longer. It outlives restarts. A fenced node follows and votes.
         """
+
+    @_abc_1.abstractmethod
+    def VerifyStorage(
+        self,
+        request: _admin_pb2.VerifyStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.VerificationReport], _abc.AsyncIterator[_admin_pb2.VerificationReport]]:
+        """Reads everything on this node's disk and compares it with every checksum: begins, or joins what
+        runs. Reports about once a second; the last report has `done`. Goes on when the caller leaves.
+        """
+
+    @_abc_1.abstractmethod
+    def CompactStorage(
+        self,
+        request: _admin_pb2.CompactStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.CompactionReport], _abc.AsyncIterator[_admin_pb2.CompactionReport]]:
+        """Rewrites the files on this node's disk, of one collection or of everything, in the same way."""
+
+    @_abc_1.abstractmethod
+    def RecentRequests(
+        self,
+        request: _admin_pb2.RecentRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RecentRequestsResponse, _abc.Awaitable[_admin_pb2.RecentRequestsResponse]]:
+        """The last calls of clients that this node has answered, the newest first; at most 256."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

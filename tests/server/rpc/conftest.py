@@ -24,8 +24,18 @@ from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError, NotAuditedError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
-from amaters_server.node.values import MembersReport, MemberStatus, NodeStatus, Verdict
-from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
+from amaters_server.node.maintenance.compaction import Compaction
+from amaters_server.node.maintenance.verification import Verification
+from amaters_server.node.values import (
+    BackupInfo,
+    MembersReport,
+    MemberStatus,
+    NodeStatus,
+    RestoreUpdate,
+    Verdict,
+)
+from amaters_server.rpc.aql.commands.commands import AdminCommands
+from amaters_server.rpc.aql.commands.sources import Sources
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.callers.callers import Callers
@@ -58,6 +68,68 @@ class DictView:
         self.closed = True
 
 
+class FakeMaintenance:
+    """Finds what a test says, or goes on for as long as a caller waits."""
+
+    def __init__(self) -> None:
+        self.found = Verification(1_700_000_000_000, keys=7, counted_keys=7, complete=True)
+        self.verification: Verification | None = None
+        self.verifying = False
+        self.compaction: Compaction | None = Compaction(1, None, 3, 1, 2, 500, 200, 1.5)
+        self.asked: list[str | None] = []
+
+    async def verify(self, seconds: float) -> Verification:
+        self.asked.append("VERIFY")
+        if self.verifying:
+            await asyncio.sleep(seconds)
+        self.verification = self.found
+        return self.found
+
+    async def compact(self, collection: str | None, seconds: float) -> Compaction | None:
+        self.asked.append(collection)
+        return self.compaction
+
+
+class FakeBackups:
+    """Keeps names of backups; `failing` is raised, `lost` vanish as soon as they are made."""
+
+    def __init__(self) -> None:
+        self.failing: DatabaseError | None = None
+        self.lost = False
+        self.there: list[BackupInfo] = []
+        self.restored: list[tuple] = []
+        self.steps = [RestoreUpdate(7, 7, 70, done=True, backup="b")]
+        self.waiting: asyncio.Event | None = None
+
+    async def create(self, upload, /) -> BackupInfo:
+        if self.waiting is not None:
+            await self.waiting.wait()
+        if self.failing is not None:
+            raise self.failing
+        number = len(self.there) + 1
+        made = BackupInfo(
+            number,
+            1_700_000_000_000,
+            size_bytes=9,
+            original_size_bytes=90,
+            key_count=7,
+            uri=f"local://{upload.destination}/{number}",
+        )
+        if not self.lost:
+            self.there.append(made)
+        return made
+
+    async def list_remote(self, access, /, *, every_cluster: bool = False) -> list[BackupInfo]:
+        return [replace(one, key_count=None) for one in self.there]
+
+    async def restore(self, uri, /, *, replace, remote=False, credentials=None, collection=""):
+        if self.failing is not None:
+            raise self.failing
+        self.restored.append((uri, replace, collection))
+        for step in self.steps:
+            yield step
+
+
 @dataclass
 class DictDatabase:
     data: dict[bytes, bytes] = field(default_factory=dict)
@@ -74,6 +146,8 @@ class DictDatabase:
         )
     )
     ready: Verdict = field(default_factory=lambda: Verdict(ok=True))
+    maintenance: FakeMaintenance = field(default_factory=FakeMaintenance)
+    backups: FakeBackups = field(default_factory=FakeBackups)
 
     def write(self, writes, answers) -> None:
         self.writes.append(list(writes))
@@ -251,9 +325,11 @@ async def serving(
         traffic=Traffic,
         counters=counters,
         storage_type="memory",
+        maintenance=database.maintenance,
+        backups=database.backups,
     )
     service = AqlService(
-        database, AdminKeys(sources), counters, limits=limits, now=now, callers=callers
+        database, AdminCommands(sources, now), counters, limits=limits, now=now, callers=callers
     )
     settings = ListenerSettings("127.0.0.1:0", max_message_bytes=limits.message_bytes)
     reflection = Reflection([AQL]).methods()
@@ -350,7 +426,9 @@ def serving_with():
 async def dict_service():
     """The service over an empty dictionary, without a listener."""
     now = asyncio.get_running_loop().time
-    service = AqlService(DictDatabase(), None, CallCounters(), limits=QueryLimits(), now=now)
+    service = AqlService(
+        DictDatabase(), AdminCommands(None, now), CallCounters(), limits=QueryLimits(), now=now
+    )
     yield service
     await service.close()
 

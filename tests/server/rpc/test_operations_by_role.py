@@ -33,7 +33,12 @@ ASKED = {
     "nodes": (("get", "orders", b"__admin__:nodes"), {ADMIN, WATCHER}),
     "STATS": (("get", "orders", b"__admin__:STATS"), {ADMIN}),
     "CLUSTER_INFO": (("get", "orders", b"__admin__:CLUSTER_INFO"), {ADMIN}),
-    "a command that is not served": (("get", "orders", b"__admin__:BACKUP /x"), {ADMIN}),
+    "VERIFY": (("get", "orders", b"__admin__:VERIFY"), {ADMIN}),
+    "COMPACT": (("get", "orders", b"__admin__:compact all"), {ADMIN}),
+    "LOGS": (("get", "orders", b"__admin__:LOGS 5 false"), {ADMIN}),
+    "BACKUP": (("get", "orders", b"__admin__:BACKUP /x full"), {ADMIN}),
+    "RESTORE": (("get", "orders", b"__admin__:RESTORE /x"), {ADMIN}),
+    "a command that is not served": (("get", "orders", b"__admin__:FORMAT /x"), {ADMIN}),
     "no command": (("get", "orders", b"__admin__:"), {ADMIN}),
 }
 
@@ -149,7 +154,7 @@ async def test_whatever_stands_beside_it_in_a_batch(filled, ask, role):
         for asked, may in ASKED.values()
         if role in may
         and asked[0] != "filter"
-        and b"BACKUP" not in asked[2]
+        and b"FORMAT" not in asked[2]
         and asked[2] != b"__admin__:"
     ]
     writes = len(database.writes)

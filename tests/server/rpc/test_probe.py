@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from amaters_server.node.values import Verdict
+from amaters_server.rpc.aql.commands.commands import AdminCommands
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.probe import Found, State, probe
 from amaters_server.rpc.aql.service import AqlService
@@ -24,7 +25,9 @@ def authority():
 @pytest.fixture
 async def service(database):
     now = asyncio.get_running_loop().time
-    made = AqlService(database, None, CallCounters(), limits=QueryLimits(), now=now)
+    made = AqlService(
+        database, AdminCommands(None, now), CallCounters(), limits=QueryLimits(), now=now
+    )
     yield made
     await made.close()
 

@@ -268,13 +268,6 @@ async def test_what_is_being_counted_is_no_number(served, ask):
     assert (facts[0]["collections_count"], facts[0]["truncated"]) == (None, True)
 
 
-async def test_commands_that_change_something_are_refused_in_band(served, ask):
-    answer = await served.stub.ExecuteQuery(ask.request(ask.get(b"__admin__:BACKUP /x full")))
-
-    assert answer.error.code == errors_pb2.ERROR_PROTOCOL_INVALID_REQUEST
-    assert "BACKUP is not served here" in answer.error.message
-
-
 async def test_a_batch_takes_effect_as_one_write_and_answers_in_order(served, ask):
     answer = await served.stub.ExecuteBatch(
         ask.batch(

@@ -94,9 +94,21 @@ def backup(
 @click.option(
     "--remote", is_flag=True, help="Select the id or `newest` in the store, not on the node."
 )
+@click.option(
+    "--collection",
+    default="",
+    metavar="NAME",
+    help="Of a folder with a backup of AmateRS: where its keys go; default: `default`.",
+)
 @pass_terminal
 def restore(
-    terminal: Terminal, *, source: str, kind: str | None, replace: bool, remote: bool
+    terminal: Terminal,
+    *,
+    source: str,
+    kind: str | None,
+    replace: bool,
+    remote: bool,
+    collection: str,
 ) -> None:
     """Restore a backup into the cluster: from the DESTINATION of `backup`, or by its URI or id.
 
@@ -107,7 +119,9 @@ def restore(
     del kind  # As published; every backup is a full one.
 
     async def load(node: AdminClient) -> RestoreProgress:
-        reports = node.restore_snapshot(source, replace=replace, remote=remote)
+        reports = node.restore_snapshot(
+            source, replace=replace, remote=remote, collection=collection
+        )
         return await _watched(terminal, reports)
 
     last = terminal.with_admin(load)

@@ -38,7 +38,8 @@ from amaters_server.machine.machine import Machine
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.rpc.admin.ports import AdminFolder, AdminParts, AdminReload
 from amaters_server.rpc.admin.service import AdminService
-from amaters_server.rpc.aql.admin_keys import AdminKeys, Sources
+from amaters_server.rpc.aql.commands.commands import AdminCommands
+from amaters_server.rpc.aql.commands.sources import Sources
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.health import HealthService
 from amaters_server.rpc.peer.connections import PeerConnections
@@ -116,7 +117,7 @@ def compose(
     traffic = ClientTraffic()
     service = AqlService(
         node,
-        AdminKeys(
+        AdminCommands(
             Sources(
                 status=node.status,
                 members=members.of_leader,
@@ -125,7 +126,10 @@ def compose(
                 traffic=traffic,
                 counters=counters,
                 storage_type=settings.storage.engine,
-            )
+                maintenance=node.maintenance,
+                backups=node.backups,
+            ),
+            clock.now,
         ),
         counters,
         limits=from_settings.query_limits(settings),
@@ -169,6 +173,8 @@ def compose(
             identities.caller,
             folder,
             lambda: traffic().clients,
+            node.maintenance,
+            counters.recent,
         )
     )
     monitor = Monitor(

@@ -20,12 +20,14 @@ from amaters_server.node.values import (
     ShardInfo,
     Verdict,
 )
+from amaters_server.rpc.admin.upkeep import AdminMaintenance
 from amaters_server.storage.set_aside import SetAside
 from amaters_server.telemetry.certificates import CertificateFacts
 from amaters_server.telemetry.counters import ConnectedClients
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.health import HealthFacts
 from amaters_server.telemetry.logs import RecentRecord
+from amaters_server.telemetry.requests import RequestRing
 
 
 class BackupFacts(Protocol):
@@ -154,7 +156,14 @@ class AdminBackups(Protocol):
         ...
 
     def restore(
-        self, uri: str, /, *, replace: bool, remote: bool, credentials: S3Credentials | None
+        self,
+        uri: str,
+        /,
+        *,
+        replace: bool,
+        remote: bool,
+        credentials: S3Credentials | None,
+        collection: str,
     ) -> AsyncIterator[RestoreUpdate]:
         """Load a backup's data into the cluster, reporting how far it is."""
         ...
@@ -213,3 +222,6 @@ class AdminParts:
     folder: AdminFolder
     clients: Callable[[], Sequence[ConnectedClients]]
     """Who is connected to the client address, by version."""
+    maintenance: AdminMaintenance
+    requests: RequestRing
+    """The last calls of clients."""

@@ -12,6 +12,7 @@ from amaters_server.model.principal import ForwardedFor
 from amaters_server.rpc.admin import decode as admin_decode
 from amaters_server.rpc.admin import encode as admin_encode
 from amaters_server.rpc.admin import streams as admin_streams
+from amaters_server.rpc.admin import upkeep
 from amaters_server.rpc.admin.ports import AdminParts
 from amaters_server.rpc.admin.streams import OpenStreams
 from amaters_server.rpc.transport.calls import Service
@@ -164,6 +165,7 @@ class AdminService:
             replace=request.replace,
             remote=request.remote,
             credentials=admin_decode.credentials(request),
+            collection=request.collection,
         )
         async for progress in restoring:
             yield admin_encode.restore_progress(progress)
@@ -245,6 +247,30 @@ class AdminService:
         with self._downloads.counted():
             async for chunk in admin_streams.snapshot_chunks(self._parts.backups, request):
                 yield chunk
+
+    async def VerifyStorage(
+        self, request: admin_pb2.VerifyStorageRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.VerificationReport, None]:
+        """Verify the disk of this node."""
+        maintenance, node_id = self._parts.maintenance, self._parts.node.status().node_id
+        with self._streams.counted():
+            async for report in upkeep.verification_reports(maintenance, request, node_id):
+                yield report
+
+    async def CompactStorage(
+        self, request: admin_pb2.CompactStorageRequest, context: Context
+    ) -> AsyncGenerator[admin_pb2.CompactionReport, None]:
+        """Compact the disk of this node."""
+        maintenance, node_id = self._parts.maintenance, self._parts.node.status().node_id
+        with self._streams.counted():
+            async for report in upkeep.compaction_reports(maintenance, request, node_id):
+                yield report
+
+    async def RecentRequests(
+        self, request: admin_pb2.RecentRequestsRequest, context: Context
+    ) -> admin_pb2.RecentRequestsResponse:
+        """Answer the last calls of clients."""
+        return upkeep.recent_requests(self._parts.requests, request)
 
     def _caller(self, context: Context) -> ForwardedFor:
         return self._parts.caller(context.connection)

@@ -24,7 +24,7 @@ from amaters_server.model.queries import (
     Write,
 )
 from amaters_server.rpc.aql import decode, encode
-from amaters_server.rpc.aql.admin_keys import verb_of
+from amaters_server.rpc.aql.commands.line import verb_of
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
 from amaters_server.rpc.callers.caller import Caller
@@ -123,12 +123,12 @@ class Batches:
         results: list[Result] = []
         if plan.operations:
             results = await self._executor.perform(plan.operations, arrival, writing=plan.writing)
-        admin_keys = self._executor.admin_keys
+        commands, deadline = self._executor.commands, arrival.deadline
         for index, key in sorted(plan.commands.items()):
             if arrival.caller is not None:
                 # The operations took their time, in which the roles may have changed.
                 arrival.caller.require(Administer(verb_of(key)))
-            results.insert(index, await admin_keys.answer(key, arrival.forwarded_for))
+            results.insert(index, await commands.answer(key, arrival.forwarded_for, deadline))
         return results
 
     def _encoder(self, plan: "_Plan") -> Encoder:

@@ -16,7 +16,9 @@ from amaters_server.model.errors import (
 )
 from amaters_server.model.queries import Answer, Operation, Read, Result, Write
 from amaters_server.rpc.aql import encode, scans
-from amaters_server.rpc.aql.admin_keys import AdminKeys, verb_of
+from amaters_server.rpc.aql.commands.commands import AdminCommands
+from amaters_server.rpc.aql.commands.line import verb_of
+from amaters_server.rpc.aql.commands.wording import worded
 from amaters_server.rpc.aql.pending import (
     Arrival,
     Gathering,
@@ -40,7 +42,7 @@ class Executor:
     database: AqlNode
     pending: PendingCalls
     tasks: TaskScope
-    admin_keys: AdminKeys
+    commands: AdminCommands
     limits: QueryLimits
     now: Callable[[], float]
     budget: AnswerBudget
@@ -63,7 +65,10 @@ class Executor:
 
     def administer(self, key: bytes, arrival: Arrival) -> None:
         """Answer a Get whose key is an administrative command."""
-        arrival.ask(Administer(verb_of(key)))
+        try:
+            arrival.ask(Administer(verb_of(key)))
+        except DatabaseError as error:
+            raise worded(error) from error
         self.spawn(
             self._administered(key, arrival),
             arrival.waiting(self.pending.ops[Op.GET], _any),
@@ -109,7 +114,7 @@ class Executor:
         return [encode.multi_result(rows)]
 
     async def _administered(self, key: bytes, arrival: Arrival) -> list[Result]:
-        return [await self.admin_keys.answer(key, arrival.forwarded_for)]
+        return [await self.commands.answer(key, arrival.forwarded_for, arrival.deadline)]
 
     async def perform(
         self, operations: Sequence[Operation], arrival: Arrival, *, writing: bool

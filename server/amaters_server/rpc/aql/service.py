@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from amaters_server.identity.connection import ip_address
 from amaters_server.model.errors import DatabaseError
-from amaters_server.rpc.aql.admin_keys import AdminKeys
 from amaters_server.rpc.aql.batches import Batches
+from amaters_server.rpc.aql.commands.commands import AdminCommands
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import Gathering, PendingCalls, QueryLimits
 from amaters_server.rpc.aql.ports import AqlNode
@@ -29,7 +29,7 @@ class AqlService:
     def __init__(  # noqa: PLR0913 One for each collaborator.
         self,
         database: AqlNode,
-        admin_keys: AdminKeys,
+        commands: AdminCommands,
         counters: CallCounters,
         *,
         limits: QueryLimits,
@@ -42,9 +42,9 @@ class AqlService:
         self._tasks = TaskScope()
         self.budget = AnswerBudget(largest=limits.message_bytes) if budget is None else budget
         executor = Executor(
-            database, self._pending, self._tasks, admin_keys, limits, now, self.budget
+            database, self._pending, self._tasks, commands, limits, now, self.budget
         )
-        self._callers = callers
+        self._callers, self._commands = callers, commands
         self.admission = Admission(limits.rates, limits.memory_bytes, counters, now)
         self.methods = self._methods(executor, ServiceInfo(database, counters, now=now), counters)
 
@@ -109,4 +109,5 @@ class AqlService:
     async def close(self) -> None:
         """Give up what still runs; its callers learn that the server shuts down."""
         await self._tasks.close()
+        await self._commands.close()
         self.budget.close()

@@ -100,6 +100,14 @@ class AnswersNotTakenError(OverloadedError):
         self.retry_after_seconds = 5
 
 
+class RewordedError(DatabaseError):
+    """Another error in words of its own, which say everything: no prefix is added."""
+
+    def __init__(self, original: DatabaseError, text: str) -> None:
+        self.original = original
+        super().__init__(text)
+
+
 class Wire(NamedTuple):
     """How one kind of error looks on the wire."""
 
@@ -234,6 +242,8 @@ TABLE: dict[type[DatabaseError], Wire] = {
 
 def wire_of(error: DatabaseError) -> Wire:
     """Return how the error looks on the wire: its own line, or its nearest ancestor's."""
+    if isinstance(error, RewordedError):
+        return wire_of(error.original)
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
@@ -250,6 +260,10 @@ def is_fault(error: DatabaseError) -> bool:
 
 def response(error: DatabaseError, *, context: str = "") -> ErrorResponse:
     """Return the error as it travels inside an OK answer; `context` comes first in its text."""
+    if isinstance(error, RewordedError):
+        answer = response(error.original)
+        answer.message = f"{context}{error}"
+        return answer
     wire = wire_of(error)
     answer = ErrorResponse(
         code=wire.code,

@@ -25,6 +25,7 @@ REFERENCE = {
     "sizing.md",
     "tasks.md",
     "upgrade-the-operator.md",
+    "verification.md",
     "volumes.md",
 }
 """Pages that describe something instead of mending it."""

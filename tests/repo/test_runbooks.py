@@ -21,6 +21,7 @@ REFERENCE = {
     "leadership.md",
     "migrate-from-amaters.md",
     "networks.md",
+    "observability.md",
     "openshift.md",
     "sizing.md",
     "tasks.md",

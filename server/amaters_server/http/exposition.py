@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
+from amaters_server.http import published
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus
@@ -26,26 +27,36 @@ METHOD_OPS = {
 
 async def page(sources: MetricSources, accept: str) -> Page:
     """Return all metrics in the format that the `Accept` header asks for."""
+    return families.page(await collected(sources), accept)
+
+
+async def collected(sources: MetricSources) -> list[Metric]:
+    """Ask for all numbers now; some families may have none."""
     sources.drain()
     members, holdings = await sources.members(), await sources.holdings()
     calls, node, status = sources.calls, sources.node, sources.status()
-    traffic = sources.traffic()
+    traffic, statistics = sources.traffic(), sources.storage()
+    protection = None if sources.protection is None else sources.protection()
     parts = (
         _requests(calls, traffic),
         _turned_away(calls, sources.rate()),
         _operations(calls),
         _network(calls, traffic),
-        _storage(sources.storage(), node, sources.storage_writes),
+        _storage(statistics, node, sources.storage_writes),
+        published.of_engine(calls, statistics, node),
+        published.of_cluster(node),
+        published.of_logins(protection),
         _disk(sources.disk(), node),
         _held(holdings),
         _cluster(status, node),
         _members(status, members),
         _alerts(sources.alerts, sources.webhook),
-        () if sources.protection is None else _protection(sources.protection()),
+        () if protection is None else _protection(protection),
         _inside(sources.refused_inside),
         _process(status, sources.certificates(), ready=sources.readiness().ok),
+        families.process(),
     )
-    return families.page((family for part in parts for family in part), accept)
+    return [family for part in parts for family in part]
 
 
 def _requests(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
@@ -132,7 +143,7 @@ def _network(calls: CallCounters, traffic: Traffic) -> Iterator[Metric]:
     )
     yield counter(
         "amaters_network_connections_sent_elsewhere_total",
-        "Connections told to go (GOAWAY) because they were idle or old.",
+        "Connections asked to go (GOAWAY) because they were idle or old.",
         traffic.sent_elsewhere,
     )
     clients = gauge(

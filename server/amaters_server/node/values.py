@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from amaters_server.model.cluster import Member, NodeState
 from amaters_server.model.versions import Version
+from amaters_server.telemetry.counters import Histogram
 
 ADVICE = (
     "bring whichever of the two differs from the rest of the cluster to the others' version; on "
@@ -202,10 +203,17 @@ class Counters:
     writes_without_room: int = 0
     messages_sent: int = 0
     messages_received: int = 0
+    appends_sent: int = 0
+    """Of these messages, those with log entries or their commit."""
+    votes_asked: int = 0
+    """Of these messages, those that ask for a vote, or whether one would be given."""
+    entries_appended: int = 0
     messages_dropped: int = 0
     snapshots_sent: int = 0
     snapshots_installed: int = 0
     snapshot_bytes_sent: int = 0
     log_compactions: int = 0
+    append_latency: Histogram = field(default_factory=Histogram)
+    """From the proposal of a log entry by this node until it was applied here."""
     storage_durations: list[float] = field(default_factory=list)
     """Seconds of the newest storage writes; a reader that observes them empties the list."""

@@ -56,6 +56,7 @@ class Driver:
         self._written_applied = applier.applied_index
         self.compactions = 0
         self.entries_applied = 0
+        self.entries_appended = 0
 
     # --- inputs ---------------------------------------------------------------
 
@@ -147,6 +148,7 @@ class Driver:
         entries, hard_state = ready.entries, ready.hard_state
         if entries:
             self._log.append(self._next.changes, entries)
+            self.entries_appended += len(entries)
         if hard_state is not None:
             self._log.put_hard_state(self._next.changes, hard_state)
             if hard_state[:2] != self._voted:

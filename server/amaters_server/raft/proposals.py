@@ -31,6 +31,7 @@ from amaters_server.model.errors import (
 from amaters_server.model.queries import Answer, Answers, Delivery
 from amaters_server.model.replication import Outcome, ProposalNumber
 from amaters_server.raft.proposal import Origin, Proposal, WaitingCommand, batches
+from amaters_server.telemetry.counters import Histogram
 
 MAX_IN_FLIGHT = 4
 """Entries in flight at once; further writes wait until one of these is settled."""
@@ -59,6 +60,8 @@ class Proposals:
         """Writes without an answer."""
         self.repeated = 0
         self.unknown = 0
+        self.latency = Histogram()
+        """From the proposal of an entry until it was applied here."""
         self.name_taken = False
         """Whether another member's entry named this node as its origin; `renew` clears it."""
         self._timeouts = timeouts
@@ -152,6 +155,7 @@ class Proposals:
             self._settle_up_to(number, now)
             return []
         del self._in_flight[number]
+        self.latency.observe(now - proposal.since)
         self._settle_up_to(number, now)
         if proposal.answers is None:
             return []

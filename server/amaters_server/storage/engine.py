@@ -220,6 +220,8 @@ class EngineStatistics:
     wal_bytes: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
+    cache_evictions: int = 0
+    """About so many: the engine counts what comes in, and says how large what it holds is."""
     compactions: int = 0
     levels: tuple[LevelStatistics, ...] = ()
     memtables: int = 0

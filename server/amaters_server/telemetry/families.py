@@ -1,6 +1,6 @@
 """The one door to `prometheus_client`: families of metrics, and the formats that scrapers read."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,12 +12,17 @@ from prometheus_client.core import (
     UnknownMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from typing_extensions import override
 
 from amaters_server.telemetry.counters import SECONDS_BUCKETS, Histogram
 
-__all__ = ["Metric", "Page", "add_histogram", "counter", "gauge", "histogram", "page"]
+__all__ = ["Metric", "Page", "add_histogram", "counter", "gauge", "histogram", "page", "process"]
+
+_spelled: Callable[[float], str] = floatToGoString
+_PROCESS = ProcessCollector(registry=None)
 
 Counter = CounterMetricFamily | UnknownMetricFamily
 gauge = GaugeMetricFamily
@@ -56,10 +61,15 @@ def add_histogram(
     for bound, number in zip(SECONDS_BUCKETS, counted.buckets, strict=False):
         below += number
         if bound in bounds:
-            buckets.append((str(bound * scale), float(below)))
+            buckets.append((_spelled(bound * scale), float(below)))
     buckets.append(("+Inf", float(counted.count)))
     family.add_metric(labels, buckets, counted.total * scale)
     return family
+
+
+def process() -> Iterable[Metric]:
+    """Return what the library reports of every process: `process_cpu_seconds_total` and others."""
+    return _PROCESS.collect()
 
 
 def page(families: Iterable[Metric], accept: str) -> Page:

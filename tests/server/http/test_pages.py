@@ -323,6 +323,7 @@ NOT_TOTAL = {
     "amaters_bytes_written",
     "amaters_op_count",
     "amaters_op_errors",
+    "amaters_compaction_bytes_written",
     "amaters_compaction_count",
     "amaters_block_cache_hits",
     "amaters_block_cache_misses",

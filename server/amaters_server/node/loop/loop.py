@@ -32,6 +32,8 @@ from amaters_server.storage.engine import Changes
 log = logging.getLogger(__name__)
 
 MAX_KEPT_DURATIONS = 10_000
+APPENDS = frozenset({"append", "commit_notice"})
+ASKS_FOR_VOTES = frozenset({"pre_vote_request", "vote_request"})
 
 
 @dataclass(slots=True)
@@ -248,12 +250,16 @@ class ReplicaLoop:
 
     def _send(self, messages: Sequence[Message]) -> None:
         by_member: dict[int, list[bytes]] = {}
-        for to, _, message in messages:
+        counters = self._parts.counters
+        for to, kind, message in messages:
+            if kind in APPENDS:
+                counters.appends_sent += 1
+            elif kind in ASKS_FOR_VOTES:
+                counters.votes_asked += 1
             if to in by_member:
                 by_member[to].append(message)
             else:
                 by_member[to] = [message]
-        counters = self._parts.counters
         for to, some in by_member.items():
             if self._parts.transport.send(to, some):
                 counters.messages_sent += len(some)
@@ -294,6 +300,8 @@ class ReplicaLoop:
         counters.read_barriers = replica.reads.barriers
         counters.entries_applied = replica.driver.entries_applied
         counters.log_compactions = replica.driver.compactions
+        counters.entries_appended = replica.driver.entries_appended
+        counters.append_latency = replica.proposals.latency
 
     def _post(self, callback: Callable[[], None]) -> None:
         if not self._event_loop.is_closed():

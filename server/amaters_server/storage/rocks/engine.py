@@ -211,15 +211,16 @@ class RocksEngine:
 
     def statistics(self) -> EngineStatistics:
         """Count what the metrics and the status show; never reads rows."""
-        database = self._opened()
+        database, data = self._opened(), self._columns[Space.DATA]
         with self._translated("reading statistics"):
-            keys = self._columns[Space.DATA].property_int_value("rocksdb.estimate-num-keys")
+            keys = data.property_int_value("rocksdb.estimate-num-keys")
             return statistics.gathered(
                 self._options.get_statistics() or "",
                 [one for one in database.live_files() if one["start_key"] != durable_mark.EPOCH],
                 [path.stat().st_size for path in self._log.files()],
                 {name: self._sum(name) for name in statistics.SUMMED},
                 estimated_keys=keys or 0,
+                cache_bytes=data.property_int_value("rocksdb.block-cache-usage") or 0,
             )
 
     def room(self) -> room.Room | None:

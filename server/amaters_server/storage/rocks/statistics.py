@@ -28,8 +28,12 @@ def gathered(
     summed: Mapping[str, int],
     *,
     estimated_keys: int,
+    cache_bytes: int = 0,
 ) -> EngineStatistics:
-    """Return everything together; `report` is the text of RocksDB's statistics."""
+    """Return everything together; `report` is the text of RocksDB's statistics.
+
+    `cache_bytes` is what the block cache holds.
+    """
     counters = _counters(report)
     return EngineStatistics(
         estimated_keys=estimated_keys,
@@ -40,6 +44,7 @@ def gathered(
         wal_bytes=sum(wal_sizes),
         cache_hits=counters.get("rocksdb.block.cache.hit", 0),
         cache_misses=counters.get("rocksdb.block.cache.miss", 0),
+        cache_evictions=_evictions(counters, cache_bytes),
         compactions=counters.get("rocksdb.compaction.times.micros", 0),
         levels=levels(files),
         memtables=FAMILIES + summed["rocksdb.num-immutable-mem-table"],
@@ -61,6 +66,14 @@ def levels(files: Iterable[Mapping[str, object]]) -> tuple[LevelStatistics, ...]
         count[level] += 1
         size[level] += int(str(one["size"]))
     return tuple(LevelStatistics(level, count[level], size[level]) for level in sorted(count))
+
+
+def _evictions(counters: Mapping[str, int], held_bytes: int) -> int:
+    """Estimate how many blocks were evicted: those added, but for the share that is held."""
+    added = counters.get("rocksdb.block.cache.add", 0)
+    added_bytes = counters.get("rocksdb.block.cache.bytes.write", 0)
+    gone_bytes = max(added_bytes - held_bytes, 0)
+    return added * gone_bytes // added_bytes if added_bytes else 0
 
 
 def _counters(text: str) -> dict[str, int]:

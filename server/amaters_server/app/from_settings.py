@@ -19,6 +19,7 @@ from amaters_server.config.sections import (
     WalSection,
 )
 from amaters_server.config.settings import Settings
+from amaters_server.config.telemetry import RequestLogSection
 from amaters_server.node.settings import (
     Addresses,
     InitialMember,
@@ -31,7 +32,9 @@ from amaters_server.rpc.transport.rates import RateSettings
 from amaters_server.rpc.transport.tls import TlsPaths
 from amaters_server.storage.engine import CompactionTuning
 from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
+from amaters_server.telemetry.log_file import INTERVALS, Rotation
 from amaters_server.telemetry.logs import LogSettings
+from amaters_server.telemetry.request_log import RequestLogSettings
 
 MIB = 1024 * 1024
 LOOPBACK_INTERNAL = "127.0.0.1:7879"
@@ -213,9 +216,21 @@ def log_settings(section: LoggingSection) -> LogSettings:
         level=section.level,
         format=section.format,
         file=section.file_path if section.file_enabled else None,
-        rotate_bytes=rotation.max_size_mb * MIB if rotation.enabled else 0,
-        backups=rotation.max_backups,
+        rotation=Rotation(
+            size_bytes=rotation.max_size_mb * MIB,
+            interval_seconds=INTERVALS[rotation.interval],
+            backups=rotation.max_backups,
+            compress=rotation.compress,
+        )
+        if rotation.enabled
+        else Rotation(),
     )
+
+
+def request_log_settings(section: RequestLogSection) -> RequestLogSettings:
+    """Return which requests are logged."""
+    slow = section.slow_ms / 1000 if section.slow_ms else math.inf
+    return RequestLogSettings(section.mode, section.sample_ratio, slow)
 
 
 PUBLISHED_JITTER_SECONDS = 0.3

@@ -199,6 +199,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
             tasks.create_task(server.certificates.watch(), name="certificates"),
             tasks.create_task(server.monitor.run(), name="alerts"),
             tasks.create_task(server.webhook.run(), name="webhook"),
+            tasks.create_task(server.request_log.run(), name="request-log"),
             tasks.create_task(
                 server.service.admission.memory.run(server.listener.release_memory),
                 name="memory-limit",
@@ -248,6 +249,8 @@ def _reloadable(server: Server, engine: Engine, logs: Logs) -> Reloadable:
         )
         limits = from_settings.query_limits(settings)
         server.service.admission.apply(limits.rates, limits.memory_bytes)
+        requests = settings.telemetry.requests
+        server.request_log.apply(from_settings.request_log_settings(requests))
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -66,6 +66,7 @@ KEYS: Mapping[str, Alias] = {
     "net.tls.key_path": Alias("network.tls_key"),
     "net.metrics.addr": Alias("metrics.bind_address"),
     "net.logging.verbosity": Alias("logging.level", _verbosity),
+    "net.logging.slow_threshold_ms": Alias("telemetry.requests.slow_ms"),
     "net.rate_limit.qps": Alias("resource_limits.max_requests_per_second_global"),
     # The cluster library.
     "bind_addr": Alias("cluster.bind_address"),
@@ -83,7 +84,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "middleware.compression": "gzip is used with clients that compress",
     "network.transport": "there is one transport, so remove the key",
     "cache.max_entries": "there is no query cache; see storage.block_cache_size_mb",
-    "net.logging.slow_threshold_ms": "slow calls show in the latency metrics",
 }
 
 PROMISES: Mapping[str, str] = {

@@ -22,6 +22,7 @@ RELOADABLE: Mapping[str, str] = {
     "resource_limits.max_requests_per_second_per_client": "rate_limit",
     "resource_limits.adaptive_rate": "rate_limit",
     "resource_limits.max_memory_bytes": "rate_limit",
+    "telemetry.requests.": "telemetry",
     "alerts.": "alerts",
     "auth.": "auth",
     "authz.": "authz",
@@ -32,7 +33,7 @@ RELOADABLE: Mapping[str, str] = {
 }
 """Keys, or tables when they end in a dot, that a running server applies, and their labels.
 
-The alerts, the snapshots, auth and authz are not among those that are published."""
+The telemetry, the alerts, the snapshots, auth and authz are not among those that are published."""
 
 AT_START = frozenset({"auth.enabled", "authz.audit_enabled", "authz.audit_log_path"})
 """Keys of such tables that take effect at a start only."""
@@ -51,6 +52,7 @@ PUBLISHED_ORDER = (
     "metrics",
     "compaction",
     "rate_limit",
+    "telemetry",
     "alerts",
     "snapshots",
     "auth",
@@ -125,6 +127,7 @@ def merged(old: Settings, new: Settings) -> Settings:
         update={
             **identity,
             "logging": new.logging,
+            "telemetry": old.telemetry.model_copy(update={"requests": new.telemetry.requests}),
             "alerts": new.alerts,
             "snapshots": new.snapshots.model_copy(update={"dir": old.snapshots.dir}),
             "metrics": old.metrics.model_copy(

@@ -196,13 +196,18 @@ class NetworkSection(Section):
 
 
 class RotationSection(Section):
-    """Rotation of the log file by size."""
+    """Rotation of the log file, by size and by time."""
 
     enabled: bool = Field(default=True, description="Whether the log file is rotated.")
     max_size_mb: Positive = Field(
         default=100, description="Megabytes at which a new file is begun."
     )
+    interval: Literal["none", "hourly", "daily"] = Field(
+        default="none",
+        description="Begin a new file also with each hour, or each day, of UTC.",
+    )
     max_backups: Count = Field(default=10, description="Rotated files kept.")
+    compress: bool = Field(default=False, description="Compress rotated files with gzip.")
 
 
 class LoggingSection(Section):

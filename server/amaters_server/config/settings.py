@@ -36,6 +36,7 @@ from amaters_server.config.security.protection import (
     tls_without_effect,
     without_effect,
 )
+from amaters_server.config.telemetry import TelemetrySection
 
 PROCESS_MB = 192
 """Of the process without the engine: code, raft log, requests and answers under way."""
@@ -53,6 +54,7 @@ class Settings(Section):
     snapshots: SnapshotsSection = SnapshotsSection()
     logging: LoggingSection = LoggingSection()
     metrics: MetricsSection = MetricsSection()
+    telemetry: TelemetrySection = TelemetrySection()
     alerts: AlertsSection = AlertsSection()
     auth: AuthSection = AuthSection()
     authz: AuthzSection = AuthzSection()

@@ -1,7 +1,9 @@
 """How long calls took, counted and noted for all those together that began and ended together."""
 
 from collections.abc import Callable
+from math import inf
 
+from amaters_server.model.errors import DatabaseError
 from amaters_server.telemetry.counters import OpCounters
 from amaters_server.telemetry.requests import RequestRing
 
@@ -13,16 +15,26 @@ class Elapsed:
         "_now",
         "_ring",
         "_tail_of",
+        "_watch_from",
         "counters",
+        "error",
         "failed",
         "milliseconds",
         "number",
         "started",
         "tail",
+        "watched",
     )
 
-    def __init__(self, now: float, ring: RequestRing, tail_of: Callable[[int], bytes]) -> None:
-        """`tail_of` encodes whole milliseconds."""
+    def __init__(
+        self,
+        now: float,
+        ring: RequestRing,
+        tail_of: Callable[[int], bytes],
+        watch_from: float = inf,
+    ) -> None:
+        """`tail_of` encodes whole milliseconds; calls of at least `watch_from` seconds are watched."""
+        self._watch_from = watch_from
         self._tail_of = tail_of
         self._now = now
         self._ring = ring
@@ -34,6 +46,10 @@ class Elapsed:
         """How many of them failed, and are noted."""
         self.milliseconds = 0
         """The time that these calls took."""
+        self.watched = False
+        """Whether each of these calls has to be looked at by itself."""
+        self.error: DatabaseError | None = None
+        """Why the last call failed; who reads it clears it."""
         self.tail = b""
         """What their answers end with, which says that time."""
 
@@ -42,8 +58,15 @@ class Elapsed:
         if self.number:
             self._count()
         self.started, self.counters, self.number, self.failed = started, counters, 0, 0
+        self.error = None
         self.milliseconds = int((self._now - started) * 1000)
+        self.watched = self._now - started >= self._watch_from
         self.tail = self._tail_of(self.milliseconds)
+
+    @property
+    def seconds(self) -> float:
+        """How long these calls took."""
+        return self._now - self.started
 
     def settle_batch(self, queries: int) -> None:
         """Count the last call, a batch of that many queries; the next one is another run."""
@@ -53,6 +76,7 @@ class Elapsed:
 
     def fail(self, error: object) -> None:
         """Count the last call as one that failed."""
+        self.error = error if isinstance(error, DatabaseError) else DatabaseError(str(error))
         if self.counters is not None:
             self.counters.errors += 1
             self.failed += 1

@@ -6,15 +6,15 @@ The queue is bounded: what does not fit is dropped, counted, and reported once t
 
 import logging
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from logging.handlers import RotatingFileHandler
 
 from typing_extensions import override
 
+from amaters_server.telemetry.correlation import current
+from amaters_server.telemetry.request_log import REQUESTS
 from amaters_server.telemetry.throttle import EventThrottle
 
 QUEUED_RECORDS = 4096
@@ -29,7 +29,6 @@ Facts = Callable[[], Mapping[str, object]]
 _OWN = "amaters"
 _SUPPRESSED = "log.suppressed"
 _DROPPED = "log.dropped"
-_WRITE_FAILED = "log.write_failed"
 _log = logging.getLogger(__name__)
 
 
@@ -68,8 +67,9 @@ class LogQueue(logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record, or count it; never waits."""
+        is_request = record.name == REQUESTS.name
         # Below INFO the operator debugs and wants every line.
-        if record.levelno >= logging.INFO:
+        if record.levelno >= logging.INFO and not is_request:
             suppressed = self._throttle.admit(_event(record), self._clock())
             if suppressed is None:
                 return
@@ -77,7 +77,11 @@ class LogQueue(logging.Handler):
                 record.__dict__["suppressed"] = suppressed
         for name, value in self.facts().items():
             record.__dict__.setdefault(name, value)
-        self._ring.handle(record)
+        request = current()
+        if request:
+            record.__dict__.setdefault("request_id", request)
+        if not is_request:  # They have a ring of their own.
+            self._ring.handle(record)
         try:
             self._queue.put_nowait(record)
         except queue.Full:
@@ -142,21 +146,3 @@ class LogQueue(logging.Handler):
             self.release()
         for event, records in overdue:
             _log.warning(_SUPPRESSED, extra={"of_event": event, "records": records})
-
-
-class RotatedFile(RotatingFileHandler):
-    """A log file; a failure to write is reported as an event, not as a traceback for each line."""
-
-    @override
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Report why the record is not in the file, unless it is such a report itself."""
-        if record.msg == _WRITE_FAILED:
-            return
-        reason = str(sys.exc_info()[1])
-        _log.error(_WRITE_FAILED, extra={"file": self.baseFilename, "reason": reason})
-
-    @override
-    def close(self) -> None:
-        """Close the file; what a full disk does not take is lost."""
-        with suppress(OSError):
-            super().close()

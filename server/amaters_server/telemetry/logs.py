@@ -1,4 +1,4 @@
-"""Logs: one line per change of state, on stderr, and in a file that is rotated by size.
+"""Logs: one line per change of state, on stderr, and in a file that is rotated.
 
 Code logs through the standard library's `logging`, an event name and `extra` fields; structlog
 turns records into lines, after `redaction` has masked what no line may say. `log_queue` throttles
@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -20,7 +20,8 @@ from structlog.typing import Processor
 from typing_extensions import override
 
 from amaters_server.telemetry.feed import Feed
-from amaters_server.telemetry.log_queue import Facts, LogQueue, RotatedFile
+from amaters_server.telemetry.log_file import RotatedFile, Rotation
+from amaters_server.telemetry.log_queue import Facts, LogQueue
 from amaters_server.telemetry.redaction import redacted
 from amaters_server.telemetry.throttle import EventThrottle
 
@@ -44,9 +45,7 @@ class LogSettings:
     level: str = "info"
     format: str = "pretty"
     file: Path | None = None
-    rotate_bytes: int = 0
-    """0: the file is never rotated."""
-    backups: int = 0
+    rotation: Rotation = field(default_factory=Rotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +167,4 @@ def _text(value: object) -> str:
 
 def _file_handler(path: Path, settings: LogSettings) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return RotatedFile(
-        path, maxBytes=settings.rotate_bytes, backupCount=settings.backups, encoding="utf-8"
-    )
+    return RotatedFile(path, settings.rotation)

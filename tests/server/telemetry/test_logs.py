@@ -1,3 +1,4 @@
+import contextvars
 import io
 import json
 import logging
@@ -6,9 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from amaters_server.telemetry import correlation
+from amaters_server.telemetry.log_file import Rotation
 from amaters_server.telemetry.log_queue import QUEUED_RECORDS
 from amaters_server.telemetry.logs import RING_LINES, Logs, LogSettings
 from amaters_server.telemetry.redaction import masked
+from amaters_server.telemetry.request_log import REQUESTS
 from amaters_server.telemetry.throttle import BURST, EventThrottle
 from pydantic import SecretStr
 
@@ -85,7 +89,7 @@ def test_the_level_changes_while_running(logs):
 
 def test_a_file_is_rotated_by_size(logs, tmp_path):
     file = tmp_path / "logs" / "amaters.log"
-    logs.apply(LogSettings(format="json", file=file, rotate_bytes=1000, backups=2))
+    logs.apply(LogSettings(format="json", file=file, rotation=Rotation(1000, backups=2)))
 
     for number in range(60):
         log.info("event.%d", number)
@@ -306,3 +310,31 @@ def test_a_full_log_disk_is_one_event_and_not_a_traceback_for_each_line(set_up):
     assert 1 <= len(failed) <= BURST + 2
     assert failed[0]["file"] == "/dev/full"
     assert "No space left" in failed[0]["reason"]
+
+
+def test_lines_about_requests_are_neither_throttled_nor_in_the_ring_of_the_log(logs):
+    logs._queue._throttle = EventThrottle(burst=1, lines_per_second=0)
+    logs.apply(LogSettings(format="json"))
+    for number in range(5):
+        REQUESTS.info("request", extra={"number": number})
+    log.info("other")
+    log.info("other")
+
+    events = [json.loads(one)["event"] for one in logs.stream.getvalue().splitlines()]
+    assert events == ["request"] * 5 + ["other"]
+    assert [one.item.event for one in logs.ring.records.recent()] == ["other"]
+
+
+def test_a_line_names_the_request_during_which_it_is_logged(logs):
+    logs.apply(LogSettings(format="json"))
+
+    def answer():
+        correlation.begin("r-7", 1)
+        log.info("inside")
+
+    contextvars.copy_context().run(answer)
+    log.info("outside")
+
+    inside, outside = map(json.loads, logs.stream.getvalue().splitlines())
+    assert inside["request_id"] == "r-7"
+    assert "request_id" not in outside

@@ -52,6 +52,7 @@ from amaters_server.storage.engine import Engine
 from amaters_server.telemetry.counters import CallCounters
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
+from amaters_server.telemetry.request_log import RequestLog
 
 AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
@@ -75,6 +76,7 @@ class Server:
     monitor: Monitor
     webhook: Webhook
     protection: Protection | None
+    request_log: RequestLog
 
 
 def compose(
@@ -115,6 +117,7 @@ def compose(
     node = Node(from_settings.node_settings(settings), parts)
     members, held = MemberReports(node, clock), Held(machine)
     traffic = ClientTraffic()
+    request_log = RequestLog(from_settings.request_log_settings(settings.telemetry.requests))
     service = AqlService(
         node,
         AdminCommands(
@@ -136,6 +139,7 @@ def compose(
         now=clock.now,
         callers=None if protection is None else protection.callers(),
         budget=budget,
+        log=request_log,
     )
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     readiness = HealthService(lambda: health.ready().ok)
@@ -212,4 +216,5 @@ def compose(
         monitor=monitor,
         webhook=webhook,
         protection=protection,
+        request_log=request_log,
     )

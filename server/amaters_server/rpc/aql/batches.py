@@ -93,16 +93,22 @@ class Batches:
         if arrival.caller is not None:
             arrival.caller.ask_all(plan.asked)
         if plan.commands:
-            waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+            waiting = arrival.waiting(
+                self._executor.pending.ops[Op.BATCH], self._encoder(plan), plan.operations
+            )
             self._executor.spawn(self._with_commands(plan, arrival), waiting, arrival.deadline)
             return
         if plan.mixed:
-            waiting = arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+            waiting = arrival.waiting(
+                self._executor.pending.ops[Op.BATCH], self._encoder(plan), plan.operations
+            )
             self._executor.spawn(self._mixed(plan, arrival), waiting, arrival.deadline)
             return
         session = arrival.session
         ticket = self._executor.pending.enter(
-            arrival.waiting(self._executor.pending.ops[Op.BATCH], self._encoder(plan))
+            arrival.waiting(
+                self._executor.pending.ops[Op.BATCH], self._encoder(plan), plan.operations
+            )
         )
         if not plan.operations:
             self._executor.pending.answered([(ticket, [])])

@@ -30,6 +30,7 @@ from amaters_server.rpc.aql.ports import AqlNode
 from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.status import AnswerTooLargeError
 from amaters_server.rpc.transport.tasks import TaskScope
+from amaters_server.telemetry import correlation
 from amaters_server.telemetry.counters import Op
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Executor:
         """Answer one call with all rows of a walk, in a task of its own."""
         self.spawn(
             self._walked(walk, arrival),
-            arrival.waiting(self.pending.ops[Op.RANGE], _made),
+            arrival.waiting(self.pending.ops[Op.RANGE], _made, walk.scan),
             arrival.deadline,
         )
 
@@ -84,11 +85,17 @@ class Executor:
         except DatabaseError:
             work.close()
             raise
-        self.tasks.spawn(self._carry_out(ticket, work, deadline), name=f"call-{ticket}")
+        request = (waiting.request_id, waiting.call_id)
+        self.tasks.spawn(self._carry_out(ticket, work, deadline, request), name=f"call-{ticket}")
 
     async def _carry_out(
-        self, ticket: int, work: Coroutine[object, object, list[Result]], deadline: float
+        self,
+        ticket: int,
+        work: Coroutine[object, object, list[Result]],
+        deadline: float,
+        request: tuple[str | None, int],
     ) -> None:
+        correlation.begin(*request)
         answer: Answer = ShuttingDownError()
         try:
             async with asyncio.timeout_at(deadline):

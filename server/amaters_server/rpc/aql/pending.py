@@ -19,8 +19,11 @@ from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Metadata, Responder
 from amaters_server.rpc.transport.rates import RateSettings
+from amaters_server.telemetry.correlation import name_of
 from amaters_server.telemetry.counters import CallCounters, Op, OpCounters
 from amaters_server.telemetry.elapsed import Elapsed
+from amaters_server.telemetry.request_log import Asked as Operations
+from amaters_server.telemetry.request_log import RequestLog
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class WaitingCall(NamedTuple):
     request_id: str | None
     started: float
     encoder: Encoder
+    asked: Operations
+    """What the request log may say of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,12 @@ class Arrival(NamedTuple):
         """On whose behalf the leader is asked, if anybody has to be."""
         return None if self.caller is None else self.caller.forwarded_for
 
-    def waiting(self, counters: OpCounters, encoder: Encoder) -> WaitingCall:
+    def waiting(
+        self, counters: OpCounters, encoder: Encoder, asked: Operations = None
+    ) -> WaitingCall:
         """Return what is kept of it while it is pending."""
         responder, call_id, request_id, started = self[:4]
-        return WaitingCall(responder, call_id, counters, request_id, started, encoder)
+        return WaitingCall(responder, call_id, counters, request_id, started, encoder, asked)
 
     @property
     def stale(self) -> bool:
@@ -162,8 +169,8 @@ class Gathering:
         self.reads: list[Read] = []
         self.refused: list[tuple[int, bytes]] = []
         """Call ids and answers."""
-        self.why: list[str] = []
-        """The errors of these answers, for people."""
+        self.why: list[tuple[str | None, DatabaseError, str]] = []
+        """Of each of these answers the request id, the error, and the error's text."""
 
     def arrival(
         self, call: Call, request_id: str | None, timeout_ms: int, caller: Caller | None
@@ -183,7 +190,7 @@ class Gathering:
         at: str = "",
     ) -> None:
         """Answer a call that makes no sense, or finds no room; `at` says in which of its parts."""
-        self.why.append(f"{at}{error}")
+        self.why.append((request_id, error, f"{at}{error}"))
         body = refusal(error, context=context) + encode.tail(request_id, 0)
         self.refused.append((call[0], body))
 
@@ -191,13 +198,22 @@ class Gathering:
 class PendingCalls:
     """All calls in progress of one service, by ticket. Belongs to the event loop."""
 
-    def __init__(self, counters: CallCounters, *, now: Callable[[], float], limit: int) -> None:
+    def __init__(
+        self,
+        counters: CallCounters,
+        *,
+        now: Callable[[], float],
+        limit: int,
+        log: RequestLog | None = None,
+    ) -> None:
         self.ops = counters.ops
         """What is counted, by kind of operation."""
+        self.log = RequestLog() if log is None else log
         self.ring = counters.recent
         """The last calls."""
         self._counters = counters
         self._batches = counters.ops[Op.BATCH]
+        self._queries = counters.ops[Op.GET]
         self._now = now
         self._limit = limit
         self._waiting: dict[int, WaitingCall] = {}
@@ -272,31 +288,36 @@ class PendingCalls:
         """Send the answers of calls that never came to wait, and count them."""
         if batch.refused:
             self._counters.refused += len(batch.refused)
-            for error in batch.why:
-                self.ring.add_failed(batch.method, 0, error)
+            for (call_id, _), (request_id, error, text) in zip(
+                batch.refused, batch.why, strict=True
+            ):
+                self.ring.add_failed(batch.method, 0, text)
+                counted = self._batches if batch.method == "ExecuteBatch" else self._queries
+                self.log.note(counted, (request_id, call_id), 0.0, None, error)
             batch.responder.reply(batch.refused)
 
     def answered(self, answered: list[tuple[int, Answer]]) -> None:
         """Encode and send the answers of these tickets; unknown ones are ignored."""
         now, take, batches = self._now(), self._waiting.pop, self._batches
         replies: dict[Responder, list[tuple[int, bytes]]] = {}
-        taken = Elapsed(now, self.ring, encode.elapsed)
+        taken = Elapsed(now, self.ring, encode.elapsed, self.log.watch_from)
         for ticket, answer in answered:
             waiting = take(ticket, None)
             if waiting is None:
                 continue
-            responder, call_id, counters, request_id, started, encoder = waiting
+            responder, call_id, counters, request_id, started, _, _ = waiting
             if started != taken.started or counters is not taken.counters:
                 taken.settle(started, counters)
             taken.number += 1
-            tail = taken.tail
             if type(answer) is list:
-                body = _encoded(answer, encoder, taken)
+                body = _encoded(answer, waiting, taken)
                 if counters is batches:
                     taken.settle_batch(len(answer))
             else:
                 body = self._refused(answer, taken)
-            body += tail if request_id is None else encode.id_field(request_id) + tail
+            if taken.watched:
+                self._watch(waiting, taken)
+            body += taken.tail if request_id is None else encode.id_field(request_id) + taken.tail
             replies.setdefault(responder, []).append((call_id, body))
         taken.settle(now, None)
         self._counters.active = len(self)
@@ -304,20 +325,26 @@ class PendingCalls:
         for responder, done in replies.items():
             responder.reply(done)
 
+    def _watch(self, waiting: WaitingCall, taken: Elapsed) -> None:
+        request = (waiting.request_id, waiting.call_id)
+        error, taken.error = taken.error, None
+        self.log.note(waiting.counters, request, taken.seconds, waiting.asked, error)
+
     def _refused(self, answer: object, taken: Elapsed) -> bytes:
         taken.fail(answer)
         self._counters.faults += _is_fault(answer)
         return _refusal(answer)
 
 
-def _encoded(results: list[Result], encoder: Encoder, taken: Elapsed) -> bytes:
+def _encoded(results: list[Result], waiting: WaitingCall, taken: Elapsed) -> bytes:
     try:
-        return encoder(results)
+        return waiting.encoder(results)
     except DatabaseError as error:
         taken.fail(error)
         return refusal(error)
     except Exception:  # noqa: BLE001 A defect must not leave the other calls of the batch unanswered.
-        _log.exception("rpc.encode_failed")
+        request_id = name_of(waiting.request_id, waiting.call_id)
+        _log.exception("rpc.encode_failed", extra={"request_id": request_id})
         unknown = DatabaseError("the answer could not be encoded; see the log")
         taken.fail(unknown)
         return refusal(unknown)

@@ -76,7 +76,9 @@ class Queries:
                 if caller is not None:
                     caller.ask(get)
                 ticket = enter(
-                    made(WaitingCall, (responder, call_id, self._gets, request_id, now, _value))
+                    made(
+                        WaitingCall, (responder, call_id, self._gets, request_id, now, _value, get)
+                    )
                 )
                 batch.reads.append(made(Read, (ticket, (get,), deadline, wants_stale(metadata))))
                 return
@@ -86,7 +88,7 @@ class Queries:
             session, sequence = session_of(request_id)
             counters = self._puts if kind == decode.SET else self._deletes
             ticket = enter(
-                made(WaitingCall, (responder, call_id, counters, request_id, now, _success))
+                made(WaitingCall, (responder, call_id, counters, request_id, now, _success, change))
             )
             forward = wants_forwarding(metadata)
             batch.writes.append(
@@ -122,7 +124,7 @@ class Queries:
                 self._executor.administer(query.get.key.data, arrival)
                 return
             arrival.ask(get)
-            ticket = self._executor.pending.enter(arrival.waiting(self._gets, _value))
+            ticket = self._executor.pending.enter(arrival.waiting(self._gets, _value, get))
             reads.append(Read(ticket, (get,), arrival.deadline, stale=arrival.stale))
         elif kind == "delete":
             writes.append(self._write(decode.remove(query.delete), self._deletes, arrival))
@@ -132,7 +134,7 @@ class Queries:
     def _write(self, operation: Put | Remove, counters: OpCounters, arrival: Arrival) -> Write:
         arrival.ask(operation)
         session = arrival.session
-        ticket = self._executor.pending.enter(arrival.waiting(counters, _success))
+        ticket = self._executor.pending.enter(arrival.waiting(counters, _success, operation))
         return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
 
     def _accept_many_rows(
@@ -168,7 +170,7 @@ class Queries:
         def encoder(results: list[Result]) -> bytes:
             return encode.query_response(encode.query_result(results[0], prefix_length))
 
-        ticket = self._executor.pending.enter(arrival.waiting(self._ops[Op.RANGE], encoder))
+        ticket = self._executor.pending.enter(arrival.waiting(self._ops[Op.RANGE], encoder, scan))
         reads.append(Read(ticket, (scan,), arrival.deadline, stale=arrival.stale))
 
 

@@ -19,6 +19,7 @@ from amaters_server.rpc.transport.budget import AnswerBudget
 from amaters_server.rpc.transport.calls import Call, Responder, Service, Streaming, Unary
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.telemetry.counters import CallCounters
+from amaters_server.telemetry.request_log import RequestLog
 
 SERVICE = "/amaters.aql.AqlService/"
 
@@ -36,9 +37,10 @@ class AqlService:
         now: Callable[[], float],
         callers: Callers | None = None,
         budget: AnswerBudget | None = None,
+        log: RequestLog | None = None,
     ) -> None:
         """Without `callers` everybody may do everything."""
-        self._pending = PendingCalls(counters, now=now, limit=limits.active_calls)
+        self._pending = PendingCalls(counters, now=now, limit=limits.active_calls, log=log)
         self._tasks = TaskScope()
         self.budget = AnswerBudget(largest=limits.message_bytes) if budget is None else budget
         executor = Executor(

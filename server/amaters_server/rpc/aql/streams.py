@@ -23,6 +23,7 @@ from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import STALE_READ, seconds_for
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Metadata, Send
+from amaters_server.telemetry import correlation
 from amaters_server.telemetry.counters import CallCounters, Op
 
 AGE_TRAILER = "amaters-read-age-ms"
@@ -44,22 +45,26 @@ class Streams:
         Without a caller everybody may read everything.
         """
         started = self._executor.now()
+        correlation.begin(None, call[0])
         try:
             with self._executor.pending.stream():
                 return await self._execute(call, send, started, caller)
         except DatabaseError as error:
-            self._failed(started, error)
+            self._failed(call[0], started, error)
             raise
         except TimeoutError as late:
             over = DeadlineError("the rest of the rows")
-            self._failed(started, over)
+            self._failed(call[0], started, over)
             raise over from late
         finally:
             self._counters.latency.observe(self._executor.now() - started)
 
-    def _failed(self, started: float, error: DatabaseError) -> None:
+    def _failed(self, call_id: int, started: float, error: DatabaseError) -> None:
         self._counters.errors += 1
-        self._executor.pending.ring.add_failed(self._counters.method, self._elapsed(started), error)
+        pending = self._executor.pending
+        pending.ring.add_failed(self._counters.method, self._elapsed(started), error)
+        took = self._executor.now() - started
+        pending.log.note(self._counters, (None, call_id), took, None, error)
 
     def _elapsed(self, started: float) -> int:
         return int((self._executor.now() - started) * 1000)
@@ -69,6 +74,7 @@ class Streams:
     ) -> Metadata | None:
         _, _, message, left, metadata, _ = call
         request = _parsed(message)
+        correlation.begin(request.request_id, call[0])
         stale = metadata is not None and STALE_READ in metadata
         barrier = started + seconds_for(
             request.timeout_ms, left, self._executor.limits.request_seconds
@@ -85,9 +91,10 @@ class Streams:
             age = self._executor.database.read_age() if stale else None
             with closing(view), self._executor.ending_with_the_node():
                 sent = await self._send_all(scans.Reading(view, walk, caller), send)
-        counted = f"items={sent.items} chunks={sent.chunks}"
-        ring = self._executor.pending.ring
-        ring.add(self._counters.method, self._elapsed(started), counted)
+        counted, pending = f"items={sent.items} chunks={sent.chunks}", self._executor.pending
+        pending.ring.add(self._counters.method, self._elapsed(started), counted)
+        named = (request.request_id or None, call[0])
+        pending.log.note(self._counters, named, self._executor.now() - started, walk.scan)
         return None if age is None else [(AGE_TRAILER, str(int(age.seconds * 1000)))]
 
     async def _send_all(self, reading: scans.Reading, send: Send) -> scans.Sent:

@@ -27,6 +27,7 @@ from amaters_server.rpc.transport.calls import (
     Unary,
 )
 from amaters_server.rpc.transport.tasks import TaskScope
+from amaters_server.telemetry import correlation
 
 _log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ class Entrance:
         room: AbstractContextManager[None],
     ) -> None:
         began = asyncio.get_running_loop().time()
+        correlation.begin(None, call[0])
         try:
             try:
                 caller = await self.callers.authenticate(call)

@@ -219,6 +219,7 @@ class Certificates:
         _log.info(
             "tls.reloaded",
             extra={
+                "notice": "TLS credentials reloaded",
                 "listener": listener,
                 "serial": new.facts.serial,
                 "before": old.facts.serial,

@@ -54,7 +54,7 @@ $(NATIVE): $(VENV)/.made $(NATIVE_SOURCES)
 	@touch $@
 
 $(READY): $(VENV)/.made $(NATIVE) pyproject.toml
-	@$(STAGE) "Python packages" packages $(BIN)/python -m pip install --editable '.[server,operator]' --group test --group lint
+	@$(STAGE) "Python packages" packages $(BIN)/python -m pip install --editable '.[server,operator,otel]' --group test --group lint
 	@touch $@
 
 demo: setup ## Three local nodes: write, read, kill the leader, back up and restore

@@ -17,6 +17,7 @@ from amaters.data import codec
 from amaters.data.calls import Attempt
 from amaters.data.scanning import OpenStream, Stream
 from amaters.errors import ConfigurationError, ProtocolError
+from amaters.tracing import trace_header
 from amaters.transport import status
 from amaters.transport.endpoint import Endpoint
 from amaters.transport.login import Login, Metadata, may_send
@@ -165,14 +166,14 @@ class Queries:
     def _metadata(self, endpoint: Endpoint) -> Metadata:
         """Return what is sent with every call; ConfigurationError rather than reveal a login."""
         if self._login is None:
-            return self._always
+            return (*self._always, *trace_header())
         if not self._plaintext_login and not may_send(endpoint.address, secure=endpoint.secure):
             raise ConfigurationError(
                 "tokens and API keys are not sent without TLS, where anyone on the way can read "
                 "and use them: use TLS (--ca-cert, ca_cert), or allow it (--plaintext-login, plaintext_login)",
                 address=endpoint.address,
             )
-        return (*self._always, *self._login.metadata())
+        return (*self._always, *self._login.metadata(), *trace_header())
 
     def _stub(self, endpoint: Endpoint) -> "AqlServiceAsyncStub":
         stub = self._stubs.get(endpoint.channel)

@@ -19,7 +19,7 @@ from amaters_server.config.sections import (
     WalSection,
 )
 from amaters_server.config.settings import Settings
-from amaters_server.config.telemetry import RequestLogSection
+from amaters_server.config.telemetry import RequestLogSection, TracingSection
 from amaters_server.node.settings import (
     Addresses,
     InitialMember,
@@ -35,6 +35,7 @@ from amaters_server.storage.rocks.tuning import Compaction, RocksTuning
 from amaters_server.telemetry.log_file import INTERVALS, Rotation
 from amaters_server.telemetry.logs import LogSettings
 from amaters_server.telemetry.request_log import RequestLogSettings
+from amaters_server.telemetry.tracing.spans import TracingSettings
 
 MIB = 1024 * 1024
 LOOPBACK_INTERNAL = "127.0.0.1:7879"
@@ -225,6 +226,13 @@ def log_settings(section: LoggingSection) -> LogSettings:
         if rotation.enabled
         else Rotation(),
     )
+
+
+def tracing_settings(section: TracingSection) -> TracingSettings | None:
+    """Return where spans go; None where there are none."""
+    if not section.enabled:
+        return None
+    return TracingSettings(section.endpoint, section.sample_ratio, section.service_name)
 
 
 def request_log_settings(section: RequestLogSection) -> RequestLogSettings:

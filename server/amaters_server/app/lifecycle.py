@@ -50,6 +50,7 @@ from amaters_server.rpc.transport.rejection_log import log_rejections
 from amaters_server.rpc.transport.tls import Certificates
 from amaters_server.storage.engine import Engine
 from amaters_server.telemetry.logs import Logs
+from amaters_server.telemetry.tracing.opening import require_packages
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +113,8 @@ def require_files(settings: Settings) -> None:
     """Raise ConfigurationError when files that these settings name cannot be used."""
     Certificates(from_settings.tls_paths(settings))
     require_protection_files(settings)
+    if settings.telemetry.tracing.enabled:
+        require_packages()
 
 
 def _prepare_folders(settings: Settings) -> None:

@@ -22,6 +22,7 @@ LISTENER_GRACE_SECONDS = 1.0
 async def register_hooks(server: Server, stop: ShutdownCoordinator) -> None:
     """Start everything; what has started when something cannot is stopped by its hooks."""
     add, node = stop.register_shutdown_hook, server.node
+    add(CallHook("traces", server.traces.close))
     add(CallHook("http", server.http.stop))
     await server.http.start()
     add(CallHook("internal_listener", partial(server.internal.stop, 0)))

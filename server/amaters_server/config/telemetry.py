@@ -1,12 +1,20 @@
 """The section about what is recorded of single requests."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from amaters_server.config.sections import Count, Section
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+def _traces_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it is no URL: write it as http://HOST:4318")
+    return url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/traces"
 
 
 class RequestLogSection(Section):
@@ -25,7 +33,27 @@ class RequestLogSection(Section):
     )
 
 
+class TracingSection(Section):
+    """Traces of requests, by OpenTelemetry; needs the extra `otel`."""
+
+    enabled: bool = Field(default=False, description="Whether spans are made and exported.")
+    endpoint: Annotated[str, AfterValidator(_traces_url)] = Field(
+        default="http://127.0.0.1:4318/v1/traces",
+        description="Where spans go, by OTLP over HTTP; without a path `/v1/traces` is added. "
+        "Headers and authorities come from the variables `OTEL_EXPORTER_OTLP_*`.",
+    )
+    sample_ratio: Ratio = Field(
+        default=0.01,
+        description="Share of the requests that are traced whose callers do not say. A caller's "
+        "`traceparent` decides for its own request.",
+    )
+    service_name: Annotated[str, Field(min_length=1)] = Field(
+        default="amaters", description="`service.name` of the spans."
+    )
+
+
 class TelemetrySection(Section):
     """What is recorded of single requests."""
 
     requests: RequestLogSection = RequestLogSection()
+    tracing: TracingSection = TracingSection()

@@ -49,6 +49,7 @@ from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters, DiskReport, NodeStatus, ShardInfo, Verdict
 from amaters_server.raft.log import Identity, Log
 from amaters_server.storage.engine import Engine
+from amaters_server.telemetry.tracing.proposals import ProposalTraces
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class NodeParts:
     """Where backups go; without it they are refused."""
     permit: Permit = everybody
     """Asked on the leader about calls that other members pass on."""
+    traces: ProposalTraces | None = None
+    """Absent where nothing is traced."""
 
 
 class Node:
@@ -88,6 +91,7 @@ class Node:
             self.counters,
             parts.answers,
             parts.permit,
+            parts.traces,
         )
         self._settings = settings
         self._fresh_disk_id = parts.disk_id

@@ -8,6 +8,7 @@ from amaters_server.node.ports import AnswerRoom, PeerTransport, Permit
 from amaters_server.node.settings import NodeSettings
 from amaters_server.node.values import Counters
 from amaters_server.storage.engine import Engine
+from amaters_server.telemetry.tracing.proposals import ProposalTraces
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,5 @@ class Parts:
     counters: Counters
     answers: AnswerRoom
     permit: Permit
+    traces: ProposalTraces | None = None
+    """Absent where nothing is traced."""

@@ -68,6 +68,8 @@ class RunningMember:
         self._machine, self._transport, self._clock = parts.machine, parts.transport, parts.clock
         self._counters, self._node = parts.counters, node
         self._next_step_aside = 0.0
+        if parts.traces is not None:
+            replica.traces, parts.traces.node_id = parts.traces, replica.origin.node_id
         self.loop = loop = ReplicaLoop(replica, parts, self)
         self.members = Members(loop, parts, node.leadership)
         self._sender = SnapshotSender(replica, parts)

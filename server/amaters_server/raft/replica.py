@@ -37,6 +37,7 @@ from amaters_server.raft.reads import Reads
 from amaters_server.raft.status import RaftStatus, ReplicaCounters
 from amaters_server.raft.version_preference import VersionPreference
 from amaters_server.storage.engine import Changes
+from amaters_server.telemetry.tracing.proposals import ProposalTraces
 
 
 class Replica:
@@ -65,6 +66,7 @@ class Replica:
             give_up_after=timeouts.for_a_leader,
         )
         self.version_preference = version_preference
+        self.traces: ProposalTraces | None = None
         self._raft_node = driver.raft_node
         self._applier = applier
         self._timeouts = timeouts
@@ -301,6 +303,8 @@ class Replica:
         for outcome in out.outcomes:
             self._incarnations.note(outcome.origin, outcome.incarnation)
             self._out.deliveries += self.proposals.resolve(outcome, now)
+            if self.traces is not None:
+                self.traces.applied((outcome.origin, outcome.incarnation, outcome.sequence))
         if self.proposals.name_taken:
             out.renewal = self._incarnations.renew(self.origin) or out.renewal
         for index, name in out.read_states:
@@ -359,6 +363,9 @@ class Replica:
             self._dropped = True
             return None
         self.counters.proposals += 1
+        if self.traces is not None:
+            number = (self.origin.node_id, self.origin.incarnation, sequence)
+            self.traces.proposed(number, writes, self._leader)
         return entry
 
     def _no_leader(self, now: float) -> NoLeaderError | None:

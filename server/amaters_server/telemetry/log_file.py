@@ -1,6 +1,5 @@
 """The log file: rotated by size and by the hour or the day, its old files counted and compressed."""
 
-import gzip
 import logging
 import shutil
 import sys
@@ -104,6 +103,8 @@ def _compressed_name(name: str) -> str:
 
 
 def _compress(plain: Path, target: Path) -> None:
+    import gzip  # noqa: PLC0415 Most servers never need it.
+
     part = target.with_name(f"{target.name}.part")
     try:
         with plain.open("rb") as source, gzip.open(part, "wb", compresslevel=5) as compressed:

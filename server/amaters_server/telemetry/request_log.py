@@ -53,7 +53,6 @@ class _Noted(NamedTuple):
     seconds: float
     error: DatabaseError | None
     slow: bool
-    trace_id: str
     facts: tuple[tuple[str, object], ...]
     key: bytes
 
@@ -93,8 +92,6 @@ class RequestLog:
         seconds: float,
         asked: Asked,
         error: DatabaseError | None = None,
-        *,
-        trace_id: str = "",
     ) -> None:
         """Note a call that was answered, if it is among those to be logged."""
         slow = seconds >= self._slow
@@ -115,7 +112,6 @@ class RequestLog:
                 seconds,
                 error,
                 slow,
-                trace_id,
                 facts,
                 key,
             )
@@ -159,8 +155,6 @@ class RequestLog:
             "outcome": "ok" if one.error is None else one.error.code,
             "answered_unix_ms": int(one.at * 1000),
         }
-        if one.trace_id:
-            fields["trace_id"] = one.trace_id
         if one.error is not None:
             fields["error"] = str(one.error)
         if one.key:

@@ -28,6 +28,7 @@ from amaters_server.app.cli import main
 from amaters_server.app.clock import ProcessClock
 from amaters_server.app.composition import listeners
 from amaters_server.app.composition.server import compose
+from amaters_server.app.composition.tracing import Traces
 from amaters_server.app.files import engine as engine_files
 from amaters_server.app.files.data_folder import DataFolder
 from amaters_server.app.reload import Reloading
@@ -180,6 +181,10 @@ BUILT: Mapping[str, Row] = {
     "telemetry.requests.mode": Row("all"),
     "telemetry.requests.sample_ratio": Row(0.5, {"telemetry.requests.mode": "sampled"}),
     "telemetry.requests.slow_ms": Row(),
+    "telemetry.tracing.enabled": Row(True),
+    "telemetry.tracing.endpoint": Row("http://h/", {"telemetry.tracing.enabled": True}),
+    "telemetry.tracing.sample_ratio": Row(0.5, {"telemetry.tracing.enabled": True}),
+    "telemetry.tracing.service_name": Row("other", {"telemetry.tracing.enabled": True}),
     "metrics.enabled": Row(),
     "metrics.bind_address": Row("127.0.0.1:1"),
     "metrics.export_interval_secs": Row(),
@@ -428,6 +433,7 @@ def parts(settings: Settings, path: Path) -> dict[str, object]:
             records,
             protection,
             folder=DataFolder(settings, lambda: None),
+            traces=Traces(None),
         )
         for listener in (server.listener, server.internal):
             close_descriptors(listener)
@@ -440,6 +446,7 @@ def parts(settings: Settings, path: Path) -> dict[str, object]:
     rest = {
         "engine": engine_files.open_engine(settings),
         "grace": from_settings.grace_seconds(settings),
+        "tracing": from_settings.tracing_settings(settings.telemetry.tracing),
         "log": from_settings.log_settings(settings.logging),
         "status": shown.stdout,
         "tls": from_settings.tls_paths(settings),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import ServiceDescriptor
 
 from amaters_server.app import descriptors, from_settings
+from amaters_server.app.composition.tracing import Traces
 from amaters_server.app.security.protection import Protection
 from amaters_server.config.settings import Settings
 from amaters_server.node.node import Node
@@ -38,6 +39,7 @@ class Inside:
     readiness: HealthService
     identities: Identities
     protection: Protection | None
+    traces: Traces
 
 
 def identities_of(settings: Settings, certificates: Certificates) -> Identities:
@@ -53,14 +55,21 @@ def internal_listener(
     identities = inside.identities
     audit = None if inside.protection is None else inside.protection.audit
     administration = Administration(identities, audit, settings.audit.record)
-    peers = PeerService(lambda: inside.node.peers, identities, inside.peers.received_from)
+    traces = inside.traces
+    peers = PeerService(
+        lambda: inside.node.peers, identities, inside.peers.received_from, traces.proposals
+    )
+
+    def traced(service: Service) -> Service:
+        return traces.of_members(service, lambda: inside.node.status().node_id)
+
     inside.node.on_expelled(peers.expel)
     listener = InternalListener(
         from_settings.internal_address(settings),
         lambda: peer_credentials(certificates),
         (
-            peers.methods,
-            lambda tasks: guarded(inside.admin.methods(tasks), administration.require),
+            lambda tasks: traced(peers.methods(tasks)),
+            lambda tasks: traced(guarded(inside.admin.methods(tasks), administration.require)),
             lambda _: _described(settings, inside.readiness, PEER, ADMIN),
         ),
         (inside.peers.renew, peers.recycle),

@@ -27,6 +27,7 @@ from amaters_server.app.composition.sources import (
     backup_places,
     probes_of,
 )
+from amaters_server.app.composition.tracing import Traces
 from amaters_server.app.security.forwards import ForwardGate
 from amaters_server.app.security.protection import Protection
 from amaters_server.config.settings import Settings
@@ -77,6 +78,7 @@ class Server:
     webhook: Webhook
     protection: Protection | None
     request_log: RequestLog
+    traces: Traces
 
 
 def compose(
@@ -88,8 +90,10 @@ def compose(
     protection: Protection | None,
     *,
     folder: AdminFolder,
+    traces: Traces | None = None,
 ) -> Server:
     """Build one server around an open engine; without `protection` everybody may do everything."""
+    traces = traces or Traces(from_settings.tracing_settings(settings.telemetry.tracing))
     shares, identities = descriptors.present(), identities_of(settings, certificates)
     clock, counters = SystemClock(asyncio.get_running_loop()), CallCounters()
     fired, feed, webhook = (
@@ -113,6 +117,7 @@ def compose(
         budget,
         backup_places(settings),
         ForwardGate(protection, clock),
+        traces.proposals,
     )
     node = Node(from_settings.node_settings(settings), parts)
     members, held = MemberReports(node, clock), Held(machine)
@@ -143,7 +148,8 @@ def compose(
     )
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     readiness = HealthService(lambda: health.ready().ok)
-    offered = service.methods | readiness.methods([AQL.full_name])
+    offered = traces.of_clients(service.methods, lambda: node.status().node_id)
+    offered |= readiness.methods([AQL.full_name])
     offered |= service.gated(reflection(settings, AQL))
     traffic.listener = listener = client_listener(settings, service, offered, certificates, shares)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
@@ -195,7 +201,7 @@ def compose(
         listener=listener,
         internal=internal_listener(
             settings,
-            Inside(node, peers, admin, readiness, identities, protection),
+            Inside(node, peers, admin, readiness, identities, protection, traces),
             certificates,
             shares,
         ),
@@ -217,4 +223,5 @@ def compose(
         webhook=webhook,
         protection=protection,
         request_log=request_log,
+        traces=traces,
     )

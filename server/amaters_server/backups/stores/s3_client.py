@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.loaders
@@ -27,6 +27,7 @@ from amaters_server.backups.stores.s3_settings import (
     stored_credentials,
     web_identity_of,
 )
+from amaters_server.telemetry.tracing.context import header
 
 if TYPE_CHECKING:  # the stubs are no dependency of the server
     from mypy_boto3_s3 import S3Client
@@ -73,6 +74,7 @@ def s3_client(
         endpoint = client.meta.endpoint_url
         if settings.endpoint_url:
             client.meta.events.register_last("before-parameter-build.s3", _stay_there)
+        client.meta.events.register("before-call.s3", _with_trace)
         try:
             yield client
         finally:
@@ -94,6 +96,11 @@ def _stay_there(context: dict[str, dict[str, object]], **_: object) -> None:
     Only Amazon's own endpoints know other regions to go to.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _with_trace(params: dict[str, Any], **_: object) -> None:
+    """Let what the store does belong to the trace of the call that wants it done."""
+    params["headers"].update(header())
 
 
 def _keys(settings: S3Settings) -> S3Credentials | None:

@@ -5,6 +5,7 @@ through the replica together, once.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ class ReplicaLoop:
 
     def __init__(self, replica: Replica, parts: Parts, events: LoopEvents) -> None:
         self.replica = replica
+        # Of the cycles: what one does belongs to no caller, nor do the lines that it logs.
+        self._context = contextvars.Context()
         self.timing = parts.settings.timing
         self.full: StorageFullError | None = None
         """Set while the disk is full."""
@@ -121,6 +124,8 @@ class ReplicaLoop:
             if not writes:
                 return
         self._parts.counters.proposed_writes += len(writes)
+        if self._parts.traces is not None:
+            self._parts.traces.waits(writes)
         self.replica.write(writes, answers, self._parts.clock.now())
         self.kick()
 
@@ -175,7 +180,7 @@ class ReplicaLoop:
         """Have a cycle run in this turn of the event loop, after everything else that arrived."""
         if not self._scheduled and self._running:
             self._scheduled = True
-            self._event_loop.call_soon(self._cycle)
+            self._event_loop.call_soon(self._cycle, context=self._context)
 
     def fail(self, why: str) -> None:
         """Stop for good: what is on the disk is needed to go on, and cannot be had."""
@@ -249,7 +254,8 @@ class ReplicaLoop:
             events.install(snapshot)
 
     def _send(self, messages: Sequence[Message]) -> None:
-        by_member: dict[int, list[bytes]] = {}
+        traces = self._parts.traces
+        by_member = {} if traces is None else traces.notes()
         counters = self._parts.counters
         for to, kind, message in messages:
             if kind in APPENDS:

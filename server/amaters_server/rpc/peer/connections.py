@@ -12,6 +12,7 @@ from amaters_server.rpc.peer.link import JudgeAnswer, LinkParts, PeerLink
 from amaters_server.rpc.peer.messages import answer_to, answered, introduction, path
 from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.credentials import ProvideCredentials
+from amaters_server.telemetry.tracing.context import header
 from amaters_server.wire import peer_pb2
 
 TYPED_CALLS = 1
@@ -102,7 +103,7 @@ class PeerConnections:
             raise ConnectionError(f"there is no connection to member {to} right now")
         in_strings = link.revision < TYPED_CALLS
         sent = string_calls.request(request) if in_strings else request
-        metadata = introduction(self._own, to)
+        metadata = introduction(self._own, to) + header()
         kind = peer_pb2.ForwardResponse
         answer = await answer_to(sent, kind, link.channel, "Forward", timeout, metadata)
         return string_calls.typed_answer(to, request, answer) if in_strings else answer
@@ -115,7 +116,7 @@ class PeerConnections:
         if link is None or self._own is None:
             raise ConnectionError(f"member {source} is not known")
         channel = self._dialer.dial(link.member.peer_address, self._credentials())
-        metadata = introduction(self._own, source)
+        metadata = introduction(self._own, source) + header()
         messages = channel.download(path("FetchImage"), request.SerializeToString(), metadata)
         try:
             async with aclosing(messages):

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from amaters_server.node.ports import PeerIdentity
 from amaters_server.rpc.transport.calls import Metadata
 from amaters_server.rpc.transport.channels import Channel
+from amaters_server.telemetry.tracing.proposals import TraceNote
 from amaters_server.wire import peer_pb2
 
 FRAME_BYTES = 4 * 1024 * 1024
@@ -47,6 +48,12 @@ def answered(answer: bytes, kind: type[Response], method: str) -> Response:
 
 def frames(messages: Sequence[bytes]) -> Iterator[bytes]:
     """Yield serialized frames, each as large as a frame should be, or with one larger message."""
+    if any(type(one) is TraceNote for one in messages):
+        traced = [
+            peer_pb2.TracedProposal.FromString(one) for one in messages if type(one) is TraceNote
+        ]
+        yield peer_pb2.Frame(traced=traced).SerializeToString()
+        messages = [one for one in messages if type(one) is not TraceNote]
     first = size = 0
     for at, message in enumerate(messages):
         if at > first and size + len(message) > FRAME_BYTES:

@@ -16,6 +16,7 @@ from amaters_server.rpc.transport import status
 from amaters_server.rpc.transport.calls import Call, Inbound, Responder, Service
 from amaters_server.rpc.transport.servicers import CallContext, served
 from amaters_server.rpc.transport.tasks import TaskScope
+from amaters_server.telemetry.tracing.proposals import ProposalTraces
 from amaters_server.wire import peer_pb2
 
 RECYCLE_SECONDS = 60.0
@@ -34,11 +35,12 @@ class PeerService:
         node: ProvideNode,
         identities: Identities,
         received: Callable[[int], None] = lambda _: None,
+        traces: ProposalTraces | None = None,
     ) -> None:
         """Call `received` with the id of each member that sends messages."""
         self._node = node
         self._door = Door(node, identities)
-        self._deliveries = Deliveries(node, self._door, received)
+        self._deliveries = Deliveries(node, self._door, received, traces)
         self._tasks: TaskScope | None = None
         self.expel = self._deliveries.expel
         """Ends the streams of a member that was removed."""
@@ -102,7 +104,14 @@ class _OpenStream:
 class Deliveries(Inbound):
     """The streams of raft messages that other members have open here."""
 
-    def __init__(self, node: ProvideNode, door: Door, received: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        node: ProvideNode,
+        door: Door,
+        received: Callable[[int], None],
+        traces: ProposalTraces | None,
+    ) -> None:
+        self._traces = traces
         self._node = node
         self._door = door
         self._received = received
@@ -160,7 +169,10 @@ class Deliveries(Inbound):
                 self._end(call_id)
 
     def _take(self, delivery: _OpenStream, frame: bytes) -> bool:
-        messages = peer_pb2.Frame.FromString(frame).messages
+        parsed = peer_pb2.Frame.FromString(frame)
+        messages = parsed.messages
+        if self._traces is not None and parsed.traced:
+            self._traces.received(delivery.sender, parsed.traced)
         delivery.count += len(messages)
         self._received(delivery.sender)
         return self._node().receive(delivery.sender, messages)

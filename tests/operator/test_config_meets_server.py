@@ -87,6 +87,7 @@ SPECS = {
         "authentication": {"jwt": {"secretName": "jwt", "algorithms": ["EdDSA"], "issuer": "i"}},
         "authorization": {"anonymousRole": "reader"},
     },
+    "traced": {"config": {"telemetry": {"tracing": {"endpoint": "http://collector:4318"}}}},
     "alerted": {"alerts": {"slowReplicationEntries": 5, "dedupWindowSeconds": 60}},
 }
 
@@ -254,3 +255,23 @@ def test_rates_of_calls_arrive_and_those_not_set_are_not_written():
     assert with_rates["max_requests_per_second_global"] == 500
     assert with_rates["max_requests_per_second_per_client"] == 50
     assert set(without) == {"max_connections_per_client"}
+
+
+def test_telemetry_is_written_when_it_is_wanted_and_only_traces_restart() -> None:
+    shape = manifests.Shape(replicas=3, initial_members=(), formed=True, volume_size="1Gi")
+    logged = cluster(config={"telemetry": {"requestLog": {"mode": "sampled", "slowMs": 500}}})
+    tracing = {"endpoint": "http://collector:4318", "samplePercent": 5}
+    traced = cluster(config={"telemetry": {"tracing": tracing}})
+
+    # Nodes of an older version do not know the table.
+    assert "telemetry" not in config.sections(cluster(), shape)
+    assert config.sections(logged, shape)["telemetry"] == {
+        "requests": {"mode": "sampled", "sample_ratio": 0.01, "slow_ms": 500}
+    }
+    assert config.sections(traced, shape)["telemetry"] == {
+        "tracing": {"enabled": True, "endpoint": "http://collector:4318", "sample_ratio": 0.05}
+    }
+    plain, with_log, with_traces = (
+        config.restart_hash(one, shape) for one in (cluster(), logged, traced)
+    )
+    assert plain == with_log != with_traces

@@ -129,10 +129,60 @@ class ConsensusConfig(ApiModel):
     )
 
 
+class RequestLogConfig(ApiModel):
+    """Lines about single requests in the nodes' logs. Changes are applied by a reload."""
+
+    mode: Literal["off", "sampled", "all"] = Field(
+        default="off",
+        description="Which requests are logged; their keys as digests, of values the sizes.",
+    )
+    sample_percent: int = Field(
+        default=1, ge=0, le=100, description="With sampled: the share of requests that is logged."
+    )
+    slow_ms: int = Field(
+        default=0,
+        ge=0,
+        le=3600000,
+        description="Milliseconds from which a request is logged as slow in any case; 0 is never.",
+    )
+
+
+class TracingConfig(ApiModel):
+    """Traces of requests, by OpenTelemetry. Changes restart the nodes, one by one."""
+
+    endpoint: str = Field(
+        default="",
+        max_length=1024,
+        pattern=r"^(https?://[^\s]+)?$",
+        description="Where spans go, by OTLP over HTTP, such as http://collector:4318; empty for "
+        "no traces.",
+    )
+    sample_percent: int = Field(
+        default=1,
+        ge=0,
+        le=100,
+        description="Share of the requests that are traced whose callers do not decide themselves.",
+    )
+
+
+class TelemetryConfig(ApiModel):
+    """What nodes record of single requests."""
+
+    request_log: RequestLogConfig = Field(
+        default=RequestLogConfig(), description="Lines about single requests in the log."
+    )
+    tracing: TracingConfig = Field(
+        default=TracingConfig(), description="Traces of requests, by OpenTelemetry."
+    )
+
+
 class ServerConfig(ApiModel):
     """Settings of the database nodes; each has a default."""
 
     logging: LoggingConfig = Field(default=LoggingConfig(), description="What the nodes log.")
+    telemetry: TelemetryConfig = Field(
+        default=TelemetryConfig(), description="What nodes record of single requests."
+    )
     storage: StorageConfig = Field(
         default=StorageConfig(), description="Memory and disk use of the storage engine."
     )

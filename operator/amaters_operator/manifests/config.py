@@ -36,12 +36,15 @@ _DISCOVERY = frozenset({"peers", "join"})
 _NEEDS_NO_RESTART = {
     "alerts": frozenset({"slow_replication_entries", "dedup_window_secs"}),
     "logging": frozenset({"level", "format"}),
+    "telemetry": frozenset({"requests"}),
     "server": frozenset({"max_connections"}),
     "cluster": _DISCOVERY,
 }
 
 # Even an empty table changes the hash: these, added later, would roll the pods of every cluster.
 _RELOADABLE_TABLES = frozenset({"resource_limits", "snapshots"})
+# This one too, unless something in it needs a restart.
+_SOMETIMES_RELOADABLE = frozenset({"telemetry"})
 
 
 def config_map(cluster: AmatersCluster, shape: Shape) -> Manifest:
@@ -110,6 +113,9 @@ def restart_hash(cluster: AmatersCluster, shape: Shape) -> str:
         for section, settings in sections(cluster, shape).items()
         if section not in _RELOADABLE_TABLES
     }
+    for section in _SOMETIMES_RELOADABLE:
+        if not kept.get(section):
+            kept.pop(section, None)
     text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -175,6 +181,7 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "level": spec.config.logging.level,
             "format": spec.config.logging.format,
         },
+        **_telemetry(spec),
         "alerts": _alerts(spec),
         "metrics": {"enabled": True, "bind_address": f"{everywhere}:{names.HTTP_PORT}"},
         "timeouts": {
@@ -195,6 +202,26 @@ def _limits(spec: ClusterSpec) -> dict[str, Any]:
     # Nodes of an older version would report the keys of rates that are not set as unknown.
     set_rates = {key: rate for key, rate in rates.items() if rate}
     return {"max_connections_per_client": limits.max_connections_per_client, **set_rates}
+
+
+def _telemetry(spec: ClusterSpec) -> Sections:
+    """Return what differs from the default: nodes of an older version do not know the keys."""
+    wanted = spec.config.telemetry
+    log, tracing = wanted.request_log, wanted.tracing
+    table: dict[str, Any] = {}
+    if log.mode != "off" or log.slow_ms:
+        table["requests"] = {
+            "mode": log.mode,
+            "sample_ratio": log.sample_percent / 100,
+            "slow_ms": log.slow_ms,
+        }
+    if tracing.endpoint:
+        table["tracing"] = {
+            "enabled": True,
+            "endpoint": tracing.endpoint,
+            "sample_ratio": tracing.sample_percent / 100,
+        }
+    return {"telemetry": table} if table else {}
 
 
 def _alerts(spec: ClusterSpec) -> dict[str, Any]:

@@ -79,6 +79,7 @@ DECODERS = {
 
 NOT_OF_OTHERS = {
     "amaters_operator/database/certificates.py": "Secrets of the cluster's owner",
+    "amaters_server/app/composition/tracing.py": "one request, in one guard; answers of this node",
     "amaters_server/machine/backup.py": "rows of a verified backup, decoded as the state's",
     "amaters_server/machine/state.py": "rows that this state machine wrote",
     "amaters_server/node/membership/membership_changes.py": "an entry that was checked before",

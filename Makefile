@@ -90,16 +90,16 @@ faults: setup ## Partitions, bad disks, power cuts on real processes (K=name pic
 
 e2e: setup cluster-up images ## End-to-end tests on a real Kubernetes, then clean up
 	$(BIN)/pytest tests/e2e -m 'e2e and not nightly' --timeout 900 -s; status=$$?; \
-	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(BIN)/python tests/testbed/cluster.py down; exit $$status
 
 e2e-full: setup cluster-up images ## All of e2e: bad luck, lost nodes, full disks, repeated drains (K=name picks some)
 	$(BIN)/pytest tests/e2e -m e2e --timeout 1800 -s $(if $(K),-k '$(K)'); status=$$?; \
-	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(BIN)/python tests/testbed/cluster.py down; exit $$status
 
 e2e-ipv6: IP_FAMILY = ipv6
 e2e-ipv6: setup cluster-up images ## Main e2e tests on a Kubernetes of IPv6 alone (K=name picks some)
 	$(BIN)/pytest tests/e2e -m 'e2e and ipv6' --timeout 900 -s $(if $(K),-k '$(K)'); status=$$?; \
-	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(BIN)/python tests/testbed/cluster.py down; exit $$status
 
 e2e-from: setup cluster-up images ## A roll under load from an older commit's image to this one (FROM=commit)
 	@test -n "$(FROM)" || { echo "name the commit: make e2e-from FROM=HEAD~1"; exit 2; }
@@ -109,7 +109,7 @@ e2e-from: setup cluster-up images ## A roll under load from an older commit's im
 	  .cache/from/$(BIN)/python .cache/from/tests/testbed/cluster.py images --tag from
 	AMATERS_ROLL_FROM=amaters-server:from $(BIN)/pytest tests/e2e/test_upgrade.py -m e2e -k moves_leadership_once \
 	  --timeout 900 -s; status=$$?; \
-	[ -n "$${KEEP_CLUSTER:-}" ] || $(MAKE) --no-print-directory cluster-down; exit $$status
+	[ -n "$${KEEP_CLUSTER:-}" ] || $(BIN)/python tests/testbed/cluster.py down; exit $$status
 
 demo-k8s: setup cluster-up images ## The demo on Kubernetes: create, write, upgrade, scale, back up, restore
 	@$(BIN)/python -m demo.kubernetes

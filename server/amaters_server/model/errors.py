@@ -386,5 +386,5 @@ class ConfigurationError(DatabaseError):
         reason = os.strerror(wrong.errno) if wrong.errno else str(wrong)
         advice = f"stop what listens there, or {otherwise}"
         if wrong.errno == errno.EADDRNOTAVAIL:
-            advice = f"this machine has no such address: {otherwise}, with 0.0.0.0 for all it has"
+            advice = f"this machine has no such address: {otherwise}, with 0.0.0.0 or [::] for all it has"
         return cls(f"{doing} ({reason}): {advice}")

@@ -229,9 +229,24 @@ def test_a_refused_policy_names_the_field_of_the_cluster() -> None:
     driver.passes(20)
 
     assert "Correct spec.networkPolicy" in condition(driver, "Stalled").message
-    assert api_refusals.field_in("spec.ipFamilies[0]: may not change once set") == (
-        "spec.networking"
-    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (
+            'spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured '
+            "for dual-stack services"
+        ),
+        (
+            'spec.clusterIPs[0]: Invalid value: "10.96.217.133": expected an IPv6 value as indicated '
+            "by `ipFamilies[0]`"
+        ),
+    ],
+    ids=["a family that is missing", "another first family"],
+)
+def test_families_that_kubernetes_refuses_name_the_field_of_the_cluster(answer: str) -> None:
+    assert api_refusals.field_in(f'Service "orders" is invalid: {answer}') == "spec.networking"
 
 
 def test_the_operator_knows_its_own_pods_by_what_the_chart_tells_them() -> None:

@@ -27,7 +27,8 @@ _FIELDS: Final = (
     (r"spec\.template(\.metadata)?\.annotations", "spec.podAnnotations"),
     (r"spec\.volumeClaimTemplates", "spec.storage"),
     (r"spec\.type", "spec.service.type"),
-    (r"spec\.ipFamil(y|ies)", "spec.networking"),
+    # The first family of a Service is refused by way of the address that it has.
+    (r"spec\.(ipFamil(y|ies)|clusterIP)", "spec.networking"),
     (r"spec\.ingress", "spec.networkPolicy"),
     (r"spec\.endpoints", "spec.monitoring"),
 )

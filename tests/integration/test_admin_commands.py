@@ -53,7 +53,10 @@ async def test_every_node_tells_the_same_truth_about_the_cluster(cluster):
         assert facts["total_nodes"] == facts["nodes"] == facts["replication_factor"] == 3
         assert facts["leader_id"] == str(leader)
     for server in cluster:
+        await ask(server, "COMPACT all")  # so that each has tables
+    for server in cluster:
         nodes = (await ask(server, "NODES"))["nodes"]
+        assert all(one["data_size_bytes"] > 0 for one in nodes)
         assert [one["role"] for one in nodes].count("leader") == 1
         assert [one["address"] for one in nodes] == [one.client for one in cluster]
         assert all(one["state"] == "running" for one in nodes)

@@ -594,12 +594,17 @@ Global___ListMembers: _TypeAlias = ListMembers  # noqa: Y015
 class AskDisk(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    SIZE_FIELD_NUMBER: _builtins.int
+    size: _builtins.bool
+    """Say how large the tables are, too."""
     def __init__(
         self,
+        *,
+        size: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -613,19 +618,23 @@ class DiskState(_message.Message):
 
     LOW_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    TABLE_BYTES_FIELD_NUMBER: _builtins.int
     low: _builtins.bool
     """Writes that add data."""
     full: _builtins.bool
     """All writes."""
+    table_bytes: _builtins.int
+    """Bytes of its table files; zero when it was not asked, or does not know the question."""
     def __init__(
         self,
         *,
         low: _builtins.bool = ...,
         full: _builtins.bool = ...,
+        table_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "low", b"low"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "low", b"low", "table_bytes", b"table_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from amaters_server.model.keys import data_key
 from amaters_server.model.queries import Columns, Get, Put, Remove, Write
 from amaters_server.node.loop.disk_room import RoomGuard, adds, split
 from amaters_server.node.membership import forwarding
-from amaters_server.node.membership.disk_rooms import with_more_room
+from amaters_server.node.membership.disk_rooms import table_sizes, with_more_room
 from amaters_server.node.values import DiskReport
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.storage.room import Room
@@ -223,6 +223,21 @@ async def test_who_has_more_room(own, answer, leads):
     report = DiskReport(1, 10, 5, low=True, full=own == "full")
 
     assert (await with_more_room(Transport(), report, [2], 1.0) == {2}) is leads
+
+
+async def test_how_large_the_tables_of_the_others_are():
+    """A member of an earlier version does not say it, and one that is silent is left out."""
+
+    class Transport:
+        async def forward(self, to, request, timeout):
+            assert request.ask_disk.size
+            if to == 4:
+                raise ConnectionError
+            if to == 3:
+                return forwarding.refused(NoLeaderError(node=to))
+            return peer_pb2.ForwardResponse(disk=peer_pb2.DiskState(table_bytes=70))
+
+    assert await table_sizes(Transport(), [2, 3, 4], 1.0) == {2: 70, 3: 0}
 
 
 @pytest.mark.slow

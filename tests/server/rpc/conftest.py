@@ -196,6 +196,9 @@ class DictDatabase:
             restoring=False,
         )
 
+    async def sizes(self) -> dict[int, int]:
+        return {1: 100}
+
     async def holdings(self) -> Holdings | None:
         return self.held
 
@@ -320,6 +323,7 @@ async def serving(
     sources = Sources(
         status=database.status,
         members=database.members,
+        sizes=database.sizes,
         statistics=lambda: EngineStatistics(table_bytes=100, memtable_bytes=11),
         holdings=database.holdings,
         traffic=Traffic,

@@ -129,6 +129,7 @@ def compose(
             Sources(
                 status=node.status,
                 members=members.of_leader,
+                sizes=members.sizes,
                 statistics=engine.statistics,
                 holdings=held,
                 traffic=traffic,

@@ -96,6 +96,14 @@ class MemberReports:
             status = self._node.status()
             return MembersReport(status.cluster_id, status.leader_id, status.term, 0)
 
+    async def sizes(self) -> dict[int, int]:
+        """Return the bytes of every member's table files, of those that answer soon."""
+        try:
+            members, own = self._node.members, self._node.status().node_id
+        except DatabaseError:
+            return {}
+        return await members.table_sizes(own, REPORT_SECONDS)
+
     async def of_leader(self, caller: ForwardedFor | None) -> MembersReport:
         """Return the leader's word when it answers soon, and otherwise this node's."""
         deadline = self._clock.now() + REPORT_SECONDS

@@ -35,18 +35,26 @@ async def without_room(transport: PeerTransport, others: Iterable[int], seconds:
     }
 
 
-async def _states(
+async def table_sizes(
     transport: PeerTransport, others: Iterable[int], seconds: float
+) -> dict[int, int]:
+    """Return the bytes of the table files of the members that answer; 0: one does not know."""
+    states = await _states(transport, others, seconds, size=True)
+    return {to: state.disk.table_bytes for to, state in states.items() if state is not None}
+
+
+async def _states(
+    transport: PeerTransport, others: Iterable[int], seconds: float, *, size: bool = False
 ) -> dict[int, peer_pb2.ForwardResponse | None]:
     asked = tuple(others)
-    states = await asyncio.gather(*(_state(transport, to, seconds) for to in asked))
+    states = await asyncio.gather(*(_state(transport, to, seconds, size=size) for to in asked))
     return dict(zip(asked, states, strict=True))
 
 
 async def _state(
-    transport: PeerTransport, to: int, seconds: float
+    transport: PeerTransport, to: int, seconds: float, *, size: bool
 ) -> peer_pb2.ForwardResponse | None:
-    call = peer_pb2.ForwardRequest(ask_disk=peer_pb2.AskDisk())
+    call = peer_pb2.ForwardRequest(ask_disk=peer_pb2.AskDisk(size=size))
     try:
         return await transport.forward(to, forwarding.addressed(call, seconds), seconds)
     except OSError:

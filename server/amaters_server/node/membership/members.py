@@ -12,7 +12,7 @@ from amaters_server.model.principal import ForwardedFor
 from amaters_server.model.versions import dotted
 from amaters_server.node.loop.leadership import Leadership
 from amaters_server.node.loop.loop import ReplicaLoop
-from amaters_server.node.membership import forwarding, leadership_transfer
+from amaters_server.node.membership import disk_rooms, forwarding, leadership_transfer
 from amaters_server.node.membership.membership_changes import (
     LeadershipMovedError,
     MembershipChanges,
@@ -30,6 +30,7 @@ class Members:
 
     def __init__(self, loop: ReplicaLoop, parts: Parts, leadership: Leadership) -> None:
         self._loop = loop
+        self._engine = parts.engine
         self._machine = parts.machine
         self._transport = parts.transport
         self._leadership = leadership
@@ -48,6 +49,16 @@ class Members:
             return self._report()
         call = ForwardRequest(list_members=peer_pb2.ListMembers())
         return forwarding.report(await self._call(call, deadline, caller))
+
+    def table_bytes(self) -> int:
+        """Return the bytes of this member's table files."""
+        return self._engine.statistics().table_bytes
+
+    async def table_sizes(self, own: int, seconds: float) -> dict[int, int]:
+        """Return the same of every member that answers, `own` being this one."""
+        others = [one.member.id for one in self._report().members if one.member.id != own]
+        found = await disk_rooms.table_sizes(self._transport, others, seconds)
+        return found | {own: self.table_bytes()}
 
     async def add(
         self,

@@ -234,6 +234,8 @@ class PeerRequests:
         if call == "ask_disk":
             disk = self._parts.loop.disk()
             state = peer_pb2.DiskState(low=disk.low, full=disk.full)
+            if request.ask_disk.size:
+                state.table_bytes = self._parts.members.table_bytes()
             return peer_pb2.ForwardResponse(disk=state)
         try:
             if call == "identify":

@@ -1,5 +1,6 @@
 """METRICS, CLUSTER_INFO and NODES: the cluster, and how busy this node is."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from amaters_server import __version__
@@ -47,11 +48,10 @@ async def cluster_info(sources: Sources, asked: Asked) -> Facts:
 
 async def nodes(sources: Sources, asked: Asked) -> Facts:
     """Answer NODES."""
-    report, own = await sources.members(asked.caller), sources.status()
-    size = sources.statistics().table_bytes
+    report, sizes = await asyncio.gather(sources.members(asked.caller), sources.sizes())
     return {
         "nodes": [
-            _node(one, report, asked.unix_time, size if one.member.id == own.node_id else 0)
+            _node(one, report, asked.unix_time, sizes.get(one.member.id, 0))
             for one in report.members
         ]
     }

@@ -1,6 +1,6 @@
 """Where the true values of the answers come from; every command reads them again."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -75,6 +75,8 @@ class Sources:
     status: Callable[[], NodeStatus]
     members: Callable[[ForwardedFor | None], Awaitable[MembersReport]]
     """As the leader reports them to this caller."""
+    sizes: Callable[[], Awaitable[Mapping[int, int]]]
+    """Bytes of the table files of every member that answers."""
     statistics: Callable[[], EngineStatistics]
     holdings: Callable[[], Awaitable[Holdings | None]]
     """How much data there is; None while it is being counted."""

@@ -203,10 +203,9 @@ def test_an_answer_that_is_a_fault_is_one_error(name, call, path, tmp_path):
 
 
 @pytest.mark.parametrize("body", [PAGE, XHTML, b"", b"{}"], ids=["html", "xhtml", "empty", "json"])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["upload", "download", "list"])
 def test_a_page_that_is_no_error_is_taken_for_none_of_an_answer(call, body, path, tmp_path):
-    if call == "begin":
-        pytest.skip("any bytes may be the beginning of a backup: its header is checked after that")
+    """Any bytes may be the beginning of a backup: its header is checked after that."""
     with (
         Endpoint(Answer(200, body, HTML)) as endpoint,
         pytest.raises(SnapshotError) as failure,

@@ -50,17 +50,22 @@ class Caller:
     async def batch(self, *queries: query_pb2.Query) -> aql_pb2.BatchResponse:
         return await self.stub.ExecuteBatch(aql_pb2.BatchRequest(queries=queries), timeout=10)
 
-    def range_query(self, start: bytes, end: bytes, limit: int | None = None) -> query_pb2.Query:
+    def range_query(
+        self, start: bytes, end: bytes, limit: int | None = None, collection: str = "c"
+    ) -> query_pb2.Query:
         query = query_pb2.RangeQuery(
-            collection="c",
+            collection=collection,
             start=types_pb2.Key(data=start),
             end=types_pb2.Key(data=end),
             limit=limit,
         )
         return query_pb2.Query(range=query)
 
-    async def range(self, start: bytes, end: bytes, limit: int | None = None):
-        request = aql_pb2.QueryRequest(query=self.range_query(start, end, limit))
+    async def range(
+        self, start: bytes, end: bytes, limit: int | None = None, collection: str = "c"
+    ):
+        query = self.range_query(start, end, limit, collection)
+        request = aql_pb2.QueryRequest(query=query)
         answer = await self.stub.ExecuteQuery(request, timeout=10)
         return [(row.key.data, row.value.data) for row in answer.result.multi.values]
 

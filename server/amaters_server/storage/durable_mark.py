@@ -187,3 +187,20 @@ def renew(database: Database) -> bytes:
     database.put(EPOCH, epoch)
     database.flush(wait=True)
     return epoch
+
+
+def name_manifest(folder: Path) -> None:
+    """Have the mark of a closed database name its manifest, if it says something and names none.
+
+    OSError when that is impossible.
+    """
+    path = folder.with_name(f"{folder.name}.durable")
+    if not path.exists():
+        return
+    mark = DurableMark(path)
+    try:
+        held = mark.get()
+        if held is not None and held.manifest == NO_MANIFEST:
+            mark.put(replace(held, manifest=ManifestFile(folder).synced()), sync=True)
+    finally:
+        mark.close()

@@ -6,13 +6,13 @@ import os
 
 import pytest
 from amaters_server import __version__
-from amaters_server.app.files import engine as files
 from amaters_server.app.files.engine import examined_engine, open_engine
 from amaters_server.config.settings import Settings
 from amaters_server.model.errors import ConfigurationError, StorageError, StorageFullError
-from amaters_server.storage import small_file
+from amaters_server.storage import data_format, small_file
 from amaters_server.storage.data_format import FILE, FORMAT
 from amaters_server.storage.engine import Changes, Space
+from amaters_server.storage.migrations.known import MIGRATIONS
 
 
 @pytest.fixture
@@ -34,7 +34,11 @@ def written(settings, key=b"key"):
 def test_new_data_is_marked_for_its_owner_alone(settings, data):
     written(settings)
 
-    assert json.loads((data / FILE).read_text()) == {"format": FORMAT, "written_by": __version__}
+    assert json.loads((data / FILE).read_text()) == {
+        "format": FORMAT,
+        "written_by": __version__,
+        "revision": MIGRATIONS.newest,
+    }
     assert (data / FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -83,6 +87,10 @@ def test_data_of_a_later_form_is_refused_by_name_and_left_alone(settings, data, 
         b'{"format": 0, "written_by": "1"}',
         b'{"format": 2, "written_by": "a\\u001b[31m"}',
         b'{"format": 2, "written_by": 3}',
+        b'{"format": 1, "written_by": "1", "revision": -1}',
+        b'{"format": 1, "written_by": "1", "revision": "1"}',
+        b'{"format": 1, "written_by": "1", "revision": 1e400}',
+        b'{"format": 1, "written_by": "1", "revision": 1, "migrating_to": true}',
     ],
 )
 def test_a_damaged_mark_is_named(settings, data, content):
@@ -123,8 +131,8 @@ def test_a_mark_that_cannot_be_written_names_the_folder(settings, monkeypatch, n
     def refused(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.data_format, "adopt", refused)
-    with pytest.raises(kind, match=rf"format\.json cannot be written.*{step}"):
+    monkeypatch.setattr(data_format, "write", refused)
+    with pytest.raises(kind, match=rf"data cannot be marked or migrated.*{step}"):
         open_engine(settings)
 
 

@@ -13,6 +13,8 @@ from amaters_server.model.errors import ConfigurationError, StorageFullError
 from amaters_server.storage import data_format, set_aside, swap
 from amaters_server.storage.engine import Engine
 from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.migrations.carried_out import begin_new, migrate
+from amaters_server.storage.migrations.known import DATABASE, MIGRATIONS
 from amaters_server.storage.rocks.copied import copied
 from amaters_server.storage.rocks.engine import RocksEngine
 
@@ -32,7 +34,7 @@ def open_engine(settings: Settings, *, accept_loss: bool = False) -> Engine:
     folder.parent.mkdir(parents=True, exist_ok=True)
     tuning, log_folder = from_settings.tuning(settings.storage), from_settings.log_folder(settings)
     _require_apart(settings, log_folder)
-    _adopt(settings.server.data_dir)
+    _bring_up_to_date(settings.server.data_dir, folder)
     return RocksEngine(folder, tuning, log_folder=log_folder, accept_loss=accept_loss)
 
 
@@ -69,11 +71,17 @@ def _require_fitting(settings: Settings, folder: Path) -> None:
         )
 
 
-def _adopt(data_dir: Path) -> None:
+def _bring_up_to_date(data_dir: Path, folder: Path) -> None:
+    """Migrate what earlier versions have stored; a folder without data begins as the newest."""
+    is_new = not (data_dir / data_format.FILE).exists() and not (folder / "CURRENT").exists()
     try:
-        data_format.adopt(data_dir, __version__)
+        # A staged content replaces this one: it is of this version, and what it replaces was too.
+        if is_new and not swap.is_staged(folder):
+            begin_new(data_dir, MIGRATIONS, __version__)
+        else:
+            migrate(data_dir, MIGRATIONS, __version__)
     except OSError as wrong:
-        doing = f"{data_dir / data_format.FILE} cannot be written"
+        doing = f"the data in {data_dir} cannot be marked or migrated"
         if wrong.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageFullError(f"{doing}: {wrong.strerror}: make room on that disk") from wrong
         raise ConfigurationError.of_path(doing, wrong, "server.data_dir") from wrong
@@ -94,7 +102,7 @@ def _require_apart(settings: Settings, log_folder: Path | None) -> None:
 
 def database_folder(settings: Settings) -> Path:
     """Return where the engine keeps its files."""
-    return settings.server.data_dir / "db"
+    return settings.server.data_dir / DATABASE
 
 
 def own_folders(settings: Settings) -> list[Path]:

@@ -1,0 +1,1 @@
+"""How the data of earlier versions becomes that of this one, step by step and resumably."""

@@ -83,7 +83,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "middleware.cors_origins": "browsers do not reach a gRPC listener",
     "middleware.compression": "gzip is used with clients that compress",
     "network.transport": "there is one transport, so remove the key",
-    "cache.max_entries": "there is no query cache; see storage.block_cache_size_mb",
 }
 
 PROMISES: Mapping[str, str] = {
@@ -197,7 +196,7 @@ def withdraw_promises(document: Document) -> list[Fault]:
 
 def _drop_emptied(document: Document) -> None:
     # Tables that held nothing but older keys would otherwise be reported as unknown.
-    for name in ("net", "middleware", "cache", "health", "observability"):
+    for name in ("net", "middleware", "health", "observability"):
         table = document.get(name)
         if isinstance(table, dict):
             for inner in [key for key, value in table.items() if value == {}]:

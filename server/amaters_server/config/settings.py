@@ -7,6 +7,7 @@ from pydantic import Field
 
 from amaters_server.config.addresses import host_port
 from amaters_server.config.alerts import AlertsSection
+from amaters_server.config.caching import CacheSection
 from amaters_server.config.cluster import (
     ClusterSection,
     SnapshotsSection,
@@ -61,6 +62,7 @@ class Settings(Section):
     audit: AuditSection = AuditSection()
     resource_limits: ResourceLimitsSection = ResourceLimitsSection()
     circuit_cache: CircuitCacheSection = CircuitCacheSection()
+    cache: CacheSection = CacheSection()
     timeouts: TimeoutsSection = TimeoutsSection()
 
     @property
@@ -216,7 +218,8 @@ def _limits(settings: Settings) -> Iterator[Fault]:
             "it has no rate to adapt: set resource_limits.max_requests_per_second_global",
         )
     storage = settings.storage
-    least = PROCESS_MB + storage.block_cache_size_mb + MEMTABLES * storage.memtable_size_mb
+    kept = settings.cache.max_mb if settings.cache.enabled else 0
+    least = PROCESS_MB + storage.block_cache_size_mb + MEMTABLES * storage.memtable_size_mb + kept
     if 0 < limits.max_memory_bytes < least * 1024 * 1024:
         yield Fault(
             "resource_limits.max_memory_bytes",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
+from amaters_server.cache import ResultCache
 from amaters_server.http import published
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.machine.collection_count import CollectionCount, Holdings
@@ -47,6 +48,7 @@ async def collected(sources: MetricSources) -> list[Metric]:
         published.of_cluster(node),
         published.of_logins(protection),
         _disk(sources.disk(), node),
+        _results(sources.results),
         _held(holdings),
         _cluster(status, node),
         _members(status, members),
@@ -185,6 +187,24 @@ def _storage(found: EngineStatistics, node: Counters, writes: Histogram) -> Iter
     yield counter("amaters_storage_failures_total", "Failed writes.", node.storage_failures)
     took = histogram("amaters_storage_latency_seconds", "How long a batch took to be durable.")
     yield add_histogram(took, writes)
+
+
+def _results(results: ResultCache | None) -> Iterator[Metric]:
+    if results is None:
+        return
+    counts = results.counts
+    yield counter("amaters_query_cache_hits_total", "Walks answered by the cache.", counts.hits)
+    yield counter("amaters_query_cache_misses_total", "Walks that read rows.", counts.misses)
+    yield counter(
+        "amaters_query_cache_evictions_total", "Answers dropped for room.", counts.evictions
+    )
+    yield counter(
+        "amaters_query_cache_invalidations_total",
+        "Answers dropped because of a write in their range.",
+        counts.invalidations,
+    )
+    yield gauge("amaters_query_cache_entries", "Answers kept.", len(results))
+    yield gauge("amaters_query_cache_size_bytes", "Bytes of kept answers.", results.size_bytes)
 
 
 def _disk(disk: DiskReport, node: Counters) -> Iterator[Metric]:

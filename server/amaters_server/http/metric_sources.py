@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amaters_server.alerts.webhook import WebhookCounts
+from amaters_server.cache import ResultCache
 from amaters_server.machine.collection_count import Holdings
 from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
@@ -35,6 +36,8 @@ class MetricSources:
     """Calls on the internal port that were refused for their certificates, by what they wanted."""
     protection: Callable[[], ProtectionCounts] | None = None
     """Absent where no caller is asked."""
+    results: ResultCache | None = None
+    """Absent where no answers are kept."""
     storage_writes: Histogram = field(default_factory=Histogram)
     """What `drain` has taken from the node so far."""
 

@@ -6,7 +6,7 @@ methods belong to one thread; views may be used in others.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine import state
@@ -20,7 +20,7 @@ from amaters_server.machine.collection_count import (
 )
 from amaters_server.machine.execute import Workspace
 from amaters_server.machine.membership import decode_record
-from amaters_server.machine.overlay import ABSENT, Overlay
+from amaters_server.machine.overlay import ABSENT, Overlay, Updates
 from amaters_server.machine.replicated_state import ReplicatedState
 from amaters_server.machine.state import SavedState
 from amaters_server.machine.view import MachineView
@@ -69,6 +69,10 @@ class Uncounted:
     """The result counts only while this is the epoch of `count`."""
 
 
+OnChange = Callable[[int, Updates | None], None]
+"""Takes the applied index and the changed data keys; None: any may have changed."""
+
+
 class Machine:
     """The data and all other replicated state."""
 
@@ -76,6 +80,8 @@ class Machine:
         """Continue from what the engine holds."""
         self._engine = engine
         self._version = 0
+        self.on_change: OnChange | None = None
+        """Called in the same turn in which readers begin to see a change."""
         self.reload()
 
     def reload(self) -> None:
@@ -83,6 +89,8 @@ class Machine:
         self._continue_from(state.load(self._engine))
         self._suspended = False
         self._overlay = Overlay()
+        if self.on_change is not None:
+            self.on_change(self._replicated.index, None)
 
     @property
     def applied_index(self) -> int:
@@ -150,6 +158,8 @@ class Machine:
         self._version += 1
         self._count(workspace)
         self._overlay.add(self._version, workspace.batch, clears=workspace.clears)
+        if self.on_change is not None:
+            self.on_change(replicated.index, None if workspace.clears else workspace.batch)
         changes = workspace.data_changes()
         replicated.save(changes)
         return Applied(changes, outcomes, members_changed, self._version)

@@ -12,6 +12,7 @@ from amaters_server.alerts.sinks import AlertCounts, FeedSink, LogSink
 from amaters_server.alerts.webhook import Webhook
 from amaters_server.app import descriptors, from_settings
 from amaters_server.app.clock import SystemClock
+from amaters_server.app.composition.caching import machine_and_cache
 from amaters_server.app.composition.listeners import (
     Inside,
     client_listener,
@@ -35,7 +36,6 @@ from amaters_server.http.health import Health
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.http.probes import Probe
 from amaters_server.http.server import HttpServer, MetricsSwitch
-from amaters_server.machine.machine import Machine
 from amaters_server.node.node import Node, NodeParts
 from amaters_server.rpc.admin.ports import AdminFolder, AdminParts, AdminReload
 from amaters_server.rpc.admin.service import AdminService
@@ -106,7 +106,7 @@ def compose(
         lambda: peer_credentials(certificates),
         random.Random(),  # noqa: S311
     )
-    machine = Machine(engine)
+    machine, results = machine_and_cache(settings, engine)
     budget = AnswerBudget(largest=settings.network.max_message_bytes)
     parts = NodeParts(
         engine,
@@ -146,6 +146,7 @@ def compose(
         callers=None if protection is None else protection.callers(),
         budget=budget,
         log=request_log,
+        results=results,
     )
     health = Health(node.liveness, node.readiness, clustered=settings.clustered)
     readiness = HealthService(lambda: health.ready().ok)
@@ -170,6 +171,7 @@ def compose(
         webhook=webhook.counts,
         refused_inside=identities.refusals.counts,
         protection=None if protection is None else protection.counts,
+        results=results,
     )
     admin = AdminService(
         AdminParts(

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from amaters_server.access.decision import Administer
+from amaters_server.cache import ResultCache
 from amaters_server.model.cluster import NodeState
 from amaters_server.model.errors import (
     DatabaseError,
@@ -27,7 +28,7 @@ from amaters_server.rpc.aql.pending import (
     WaitingCall,
 )
 from amaters_server.rpc.aql.ports import AqlNode
-from amaters_server.rpc.transport.budget import AnswerBudget
+from amaters_server.rpc.transport.budget import AnswerBudget, Share
 from amaters_server.rpc.transport.status import AnswerTooLargeError
 from amaters_server.rpc.transport.tasks import TaskScope
 from amaters_server.telemetry import correlation
@@ -47,6 +48,8 @@ class Executor:
     limits: QueryLimits
     now: Callable[[], float]
     budget: AnswerBudget
+    results: ResultCache | None = None
+    """Keeps the answers of walks; None: none are kept."""
 
     def hand_over(self, batch: Gathering) -> None:
         """Give the node its writes and reads; the pending calls receive the answers."""
@@ -117,8 +120,29 @@ class Executor:
         limit = self.limits.message_bytes
         with closing(view), self.ending_with_the_node(), self.budget.share() as share:
             reading = scans.Reading(view, walk, arrival.caller)
+            if self.results is not None:
+                return [await self._kept_or_read(self.results, reading, walk, share)]
             rows = await scans.collect(reading, self.budget, share, limit_bytes=limit)
         return [encode.multi_result(rows)]
+
+    async def _kept_or_read(
+        self, results: ResultCache, reading: scans.Reading, walk: scans.Walk, share: Share
+    ) -> bytes:
+        """Return the answer that is kept, or read the rows and keep it.
+
+        In the turn in which the view was taken: what changes later is seen by the cache.
+        """
+        with results.asked(walk.question) as asked:
+            if asked.answer is None:
+                limit = self.limits.message_bytes
+                rows = await scans.collect(reading, self.budget, share, limit_bytes=limit)
+                asked.answer = encode.multi_result(rows)
+                return asked.answer
+            kept = asked.answer
+        if reading.permit is not None:
+            await reading.permit.renew()
+        self.budget.grow(share, len(kept))
+        return kept
 
     async def _administered(self, key: bytes, arrival: Arrival) -> list[Result]:
         return [await self.commands.answer(key, arrival.forwarded_for, arrival.deadline)]

@@ -186,6 +186,7 @@ def filter_walk(query: Query) -> Walk:
         end,
         len(prefix),
         matches=compiled(wanted.predicate),
+        predicate=wanted.predicate.SerializeToString(deterministic=True),
         offset=wanted.offset,
         limit=wanted.limit if wanted.HasField("limit") else None,
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from amaters.wire.types_pb2 import CipherBlob
 
+from amaters_server.cache import Question
 from amaters_server.model.keys import DataKey
 from amaters_server.model.queries import Scan
 from amaters_server.node.ports import DataView
@@ -40,6 +41,15 @@ class Walk:
     matches: Test | None = None
     offset: int = 0
     limit: int | None = None
+    predicate: bytes = b""
+    """What `matches` was made of, serialized."""
+
+    @property
+    def question(self) -> Question:
+        """What its answer depends on."""
+        return Question(
+            self.start, self.end, self.prefix_length, self.offset, self.limit, self.predicate
+        )
 
     @property
     def scan(self) -> Scan:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from amaters_server.cache import ResultCache
 from amaters_server.identity.connection import ip_address
 from amaters_server.model.errors import DatabaseError
 from amaters_server.rpc.aql.batches import Batches
@@ -38,13 +39,21 @@ class AqlService:
         callers: Callers | None = None,
         budget: AnswerBudget | None = None,
         log: RequestLog | None = None,
+        results: ResultCache | None = None,
     ) -> None:
         """Without `callers` everybody may do everything."""
         self._pending = PendingCalls(counters, now=now, limit=limits.active_calls, log=log)
         self._tasks = TaskScope()
         self.budget = AnswerBudget(largest=limits.message_bytes) if budget is None else budget
         executor = Executor(
-            database, self._pending, self._tasks, commands, limits, now, self.budget
+            database,
+            self._pending,
+            self._tasks,
+            commands,
+            limits,
+            now,
+            self.budget,
+            results=results,
         )
         self._callers, self._commands = callers, commands
         self.admission = Admission(limits.rates, limits.memory_bytes, counters, now)

@@ -4,8 +4,11 @@ import asyncio
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import grpc
 import pytest
 from amaters import AdminClient, AmatersClient
+from amaters.wire import admin_pb2
+from amaters.wire.admin_pb2_grpc import AdminServiceStub
 from amaters_server.testing.processes import cluster_of, kill_all, start_all
 
 pytest.importorskip("opentelemetry.sdk")
@@ -15,6 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 
 pytestmark = pytest.mark.slow
+
+KNOWN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Collector:
@@ -114,3 +119,26 @@ async def test_one_trace_from_the_client_over_the_forward_to_the_commit(servers,
     assert said(commit)["amaters.node_id"] == leader
     assert said(request)["amaters.request_id"].startswith("s:")
     assert trace.get_current_span().get_span_context().is_valid is False
+
+
+async def test_a_call_about_the_members_is_traced_to_the_leader_that_answers_it(servers, collector):
+    async with AdminClient.connect(servers[0].internal) as admin:
+        leader = (await admin.status()).leader_id
+    at = next(number for number in range(3) if number != leader - 1)
+    async with grpc.aio.insecure_channel(servers[at].internal) as channel:
+        stub = AdminServiceStub(channel)
+        request = admin_pb2.MembersRequest(from_leader=True)
+        await stub.Members(request, timeout=10, metadata=(("traceparent", KNOWN),))
+
+    async with asyncio.timeout(20):
+        while len(collector.spans) < 2:
+            await asyncio.to_thread(collector.news.wait, 1)
+            collector.news.clear()
+
+    by_method = {said(one)["rpc.method"]: one for one in collector.spans}
+    asked = by_method["amaters.admin.v1.AdminService/Members"]
+    forwarded = by_method["amaters.peer.v1.PeerService/Forward"]
+    assert asked.trace_id.hex() == forwarded.trace_id.hex() == KNOWN.split("-")[1]
+    assert asked.parent_span_id.hex() == KNOWN.split("-")[2]
+    assert forwarded.parent_span_id == asked.span_id
+    assert said(forwarded)["amaters.node_id"] == leader

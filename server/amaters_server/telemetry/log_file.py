@@ -64,6 +64,9 @@ class RotatedFile(RotatingFileHandler):
         self._finish_compressing()
         self._period = self._period_of(self._unix_time())
         super().doRollover()
+        if not self.backupCount and self.stream is not None:
+            # The library goes on in the same file, and would come here again for each line.
+            self.stream.truncate(0)
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:

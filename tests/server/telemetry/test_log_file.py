@@ -71,6 +71,15 @@ def test_old_files_are_kept_by_their_number(write, tmp_path):
     }
 
 
+def test_without_backups_a_full_file_is_emptied(write, tmp_path):
+    line = write(Rotation(size_bytes=31, backups=0), Clock(0))
+    for number in range(20):
+        line(f"line number {number:02}")
+
+    assert set(files(tmp_path)) == {"log"}
+    assert (tmp_path / "log").read_text() == "line number 18\nline number 19\n"
+
+
 def test_a_file_of_an_earlier_interval_is_rotated_after_a_restart(write, tmp_path):
     (tmp_path / "log").write_text("yesterday\n")
     os.utime(tmp_path / "log", (HOUR, HOUR))

@@ -52,6 +52,14 @@ SPECS = {
         "bootstrap": {"restoreFrom": "s3://b/old/remote-snapshot-00000010000000004000.bin"},
     },
     "alone": {"replicas": 1},
+    "gateway": {
+        "gateway": {
+            "enabled": True,
+            "corsOrigins": ["https://app.example"],
+            "maxBodyBytes": 2048,
+            "maxConnections": 9,
+        }
+    },
     "tuned": {
         "config": {
             "logging": {"level": "debug", "format": "pretty"},

@@ -168,6 +168,30 @@ def test_members_address_each_other_by_names_that_a_mesh_and_a_certificate_know(
     assert [port["name"] for port in container["ports"]] == ["client", "peers", "http"]
 
 
+def test_the_gateway_has_a_port_everywhere_or_nowhere() -> None:
+    for tls, spoken in ((None, "http"), ({"secretName": "s"}, "https")):
+        orders = cluster(tls=tls, gateway={"enabled": True})
+        made = manifests.desired(orders, shape(orders), monitors=False)
+        services = [one for one in made if one["kind"] == "Service"]
+        found = [
+            (port["port"], port["targetPort"], port["appProtocol"])
+            for one in services
+            for port in one["spec"]["ports"]
+            if port["name"] == "gateway"
+        ]
+        assert found == [(8080, "gateway", spoken)] * len(services)
+        [container] = pod_of(orders)["containers"]
+        assert container["ports"][-1] == {
+            "name": "gateway",
+            "containerPort": 8080,
+            "protocol": "TCP",
+        }
+    # Only where it is on: an operator that learns of it rolls no pods.
+    assert "gateway" not in config.sections(cluster(), shape(cluster()))
+    assert hashed(cluster(gateway={"enabled": False})) == hashed(cluster())
+    assert hashed(cluster(gateway={"enabled": True})) != hashed(cluster())
+
+
 def test_pods_pass_the_restricted_pod_security_standard() -> None:
     orders = cluster()
     pod = manifests.desired(orders, shape(orders), monitors=False)[-1]["spec"]["template"]["spec"]

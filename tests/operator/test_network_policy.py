@@ -9,6 +9,7 @@ from amaters_operator import manifests
 from amaters_operator.__main__ import home
 from amaters_operator.api.cluster import AmatersCluster
 from amaters_operator.api.conditions import Condition
+from amaters_operator.api.members.networking import GatewaySpec
 from amaters_operator.decisions import api_refusals
 from amaters_operator.kube import kinds
 from amaters_operator.kube.errors import ApiRejectedError
@@ -271,3 +272,14 @@ def test_a_switch_arrives_whenever_the_operator_is_killed(*, enabled: bool, afte
         driver.settled()
 
         assert (policy_now(driver) is not None) == enabled, position
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_clients_reach_the_gateway_where_there_is_one(enabled):
+    made = cluster(clients=[{"podSelector": {"matchLabels": {"app": "shop"}}}])
+    spec = made.spec.model_copy(update={"gateway": GatewaySpec(enabled=enabled)})
+    policy = network_policy(made.model_copy(update={"spec": spec}), OPERATOR)
+    shop = Source("shop", {"app": "shop"})
+
+    assert reaches(policy, shop, 8080) is enabled
+    assert not reaches(policy, Source("shop", {"app": "other"}), 8080)

@@ -21,6 +21,7 @@ READS = {
     "unpack",
     "unpack_from",
     "b64decode",
+    "unquote_to_bytes",
     "base64url_decode",
     "load_pem_x509_certificate",
     "load_pem_x509_certificates",
@@ -68,6 +69,10 @@ DECODERS = {
         "amaters_server/backups/file/header.py",
     ),
     "server/node/test_verification.py": ("amaters_server/node/maintenance/verification.py",),
+    "server/gateway/test_requests.py": (
+        "amaters_server/gateway/requests.py",
+        "amaters_server/gateway/targets.py",
+    ),
     "server/identity/test_decoders.py": (
         "amaters_server/identity/api_keys.py",
         "amaters_server/identity/certificates.py",
@@ -80,6 +85,7 @@ DECODERS = {
 NOT_OF_OTHERS = {
     "amaters_operator/database/certificates.py": "Secrets of the cluster's owner",
     "amaters_server/app/composition/tracing.py": "one request, in one guard; answers of this node",
+    "amaters_server/gateway/endpoints.py": "answers of this process's own service",
     "amaters_server/machine/backup.py": "rows of a verified backup, decoded as the state's",
     "amaters_server/machine/state.py": "rows that this state machine wrote",
     "amaters_server/node/membership/membership_changes.py": "an entry that was checked before",

@@ -1,4 +1,4 @@
-"""Write the generated files: CRDs, the chart's schema, and the reference pages.
+"""Write the generated files: CRDs, the chart's schema, the reference pages, OpenAPI.
 
 Run as `python -m tools.generate [--check]` in the repository.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import yaml
+from amaters_server.gateway.openapi.document import document
 from typing_extensions import override
 
 from tools.generate.access_crd import access_crd
@@ -50,6 +51,7 @@ def generated(root: Path) -> dict[Path, str]:
         root / "charts" / "amaters-cluster" / "values.schema.json": (
             json.dumps(values_schema(), indent=2) + "\n"
         ),
+        root / "docs" / "reference" / "openapi.json": json.dumps(document(), indent=2) + "\n",
     }
 
 

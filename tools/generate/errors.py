@@ -84,6 +84,13 @@ REMEDIES = {
     "[lost writes](../operations/lost-writes.md).",
     "membership": "Do what the text says, then ask for the change again.",
     "snapshot": "Check the place, the credentials and the room that the text names.",
+    "not_found": "REST gateway, 404: write the key first, or read another one.",
+    "no_such_endpoint": "REST gateway, 404: see `/openapi.json` for the paths.",
+    "method_not_allowed": "REST gateway, 405: use a method of the `Allow` header.",
+    "not_acceptable": "REST gateway, 406: accept `application/json` or another type in the text.",
+    "body_timeout": "REST gateway, 408: send the body at once, or a smaller one.",
+    "body_too_large": "REST gateway, 413: send less, or raise the key in the text.",
+    "unsupported_media_type": "REST gateway, 415: send a type that the text names.",
     "configuration": "Correct the keys that the text names; `amaters-server validate-config` checks.",
 }
 """What to do, by code: every code needs an entry, and every entry a code."""

@@ -9,7 +9,12 @@ from amaters_operator.api.authorization import AuditSpec, AuthorizationSpec
 from amaters_operator.api.config import ServerConfig
 from amaters_operator.api.members.healing import HealingSpec
 from amaters_operator.api.members.labels import Annotations, Labels
-from amaters_operator.api.members.networking import NetworkingSpec, NetworkPolicySpec, ServiceSpec
+from amaters_operator.api.members.networking import (
+    GatewaySpec,
+    NetworkingSpec,
+    NetworkPolicySpec,
+    ServiceSpec,
+)
 from amaters_operator.api.members.scheduling import SchedulingSpec
 from amaters_operator.api.members.security import PodSecuritySpec
 from amaters_operator.api.members.storage import StorageSpec
@@ -302,6 +307,9 @@ class ClusterSpec(ApiModel):
         description="The record of logins, denials and changes; by default in the log.",
     )
     service: ServiceSpec = Field(default=ServiceSpec(), description="The Service that clients use.")
+    gateway: GatewaySpec = Field(
+        default=GatewaySpec(), description="The REST gateway: HTTP and JSON, beside gRPC."
+    )
     networking: NetworkingSpec = Field(
         default=NetworkingSpec(), description="Address families: IPv4, IPv6 or both."
     )

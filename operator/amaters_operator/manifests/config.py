@@ -189,7 +189,23 @@ def sections(cluster: AmatersCluster, shape: Shape) -> Sections:
             "idle_connection_timeout_ms": 2 * spec.config.limits.request_timeout_ms,
         },
         "snapshots": _snapshots(spec),
+        **_gateway(spec, everywhere),
         **identity.tables(spec, DATA_FOLDER, shape.grants),
+    }
+
+
+def _gateway(spec: ClusterSpec, everywhere: str) -> Sections:
+    """Return the gateway's table; none where it is off, which older nodes do not know."""
+    if not spec.gateway.enabled:
+        return {}
+    return {
+        "gateway": {
+            "enabled": True,
+            "bind_address": f"{everywhere}:{names.GATEWAY_PORT}",
+            "cors_origins": spec.gateway.cors_origins,
+            "max_body_bytes": spec.gateway.max_body_bytes,
+            "max_connections": spec.gateway.max_connections,
+        }
     }
 
 

@@ -14,6 +14,7 @@ Manifest: TypeAlias = dict[str, Any]
 CLIENT_PORT = 7878
 PEER_PORT = 7879
 HTTP_PORT = 9090
+GATEWAY_PORT = 8080
 
 CLUSTER_LABEL = f"{GROUP}/cluster"
 SERVICE_LABEL = f"{GROUP}/service"

@@ -86,6 +86,7 @@ def _container(cluster: AmatersCluster) -> Manifest:
             {"name": "client", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
             {"name": "peers", "containerPort": names.PEER_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+            *_gateway_port(cluster),
         ],
         "resources": {kind: amounts for kind, amounts in resources.items() if amounts},
         "securityContext": _container_security(cluster),
@@ -101,6 +102,12 @@ def _container(cluster: AmatersCluster) -> Manifest:
         # Slow on purpose: killing a member that is merely busy does not help.
         "livenessProbe": _probe("/livez", period=10, failures=6),
     }
+
+
+def _gateway_port(cluster: AmatersCluster) -> list[Manifest]:
+    if not cluster.spec.gateway.enabled:
+        return []
+    return [{"name": "gateway", "containerPort": names.GATEWAY_PORT, "protocol": "TCP"}]
 
 
 def _arguments(cluster: AmatersCluster) -> list[str]:

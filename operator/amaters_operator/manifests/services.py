@@ -21,6 +21,7 @@ def client(cluster: AmatersCluster) -> Manifest:
             "selector": names.selector_labels(cluster),
             "ports": [
                 _port("client", names.CLIENT_PORT, protocol=_spoken(cluster)),
+                *_gateway(cluster),
                 _port("http", names.HTTP_PORT, protocol="http"),
             ],
         },
@@ -44,10 +45,19 @@ def peers(cluster: AmatersCluster) -> Manifest:
             "ports": [
                 _port("peers", names.PEER_PORT, protocol=_spoken(cluster)),
                 _port("client", names.CLIENT_PORT, protocol=_spoken(cluster)),
+                *_gateway(cluster),
                 _port("http", names.HTTP_PORT, protocol="http"),
             ],
         },
     }
+
+
+def _gateway(cluster: AmatersCluster) -> list[Manifest]:
+    """Return the gateway's port, if it has one; the nodes end its TLS themselves."""
+    if not cluster.spec.gateway.enabled:
+        return []
+    protocol = "http" if cluster.spec.tls is None else "https"
+    return [_port("gateway", names.GATEWAY_PORT, protocol=protocol)]
 
 
 def _spoken(cluster: AmatersCluster) -> str:

@@ -34,6 +34,7 @@ from amaters_server.app.security.protection import require_files as require_prot
 from amaters_server.app.signals import SIGNALS
 from amaters_server.app.stopping import register_hooks
 from amaters_server.config.cluster import inside_exposure
+from amaters_server.config.gateway import gateway_exposure
 from amaters_server.config.load import Loaded, Sources
 from amaters_server.config.security.protection import exposure
 from amaters_server.config.settings import Settings
@@ -129,7 +130,7 @@ async def serve(sources: Sources, loaded: Loaded, logs: Logs, stop: ShutdownCoor
     signals = _signals(asyncio.get_running_loop(), stop, reloading)
     with signals, _protection(settings) as protection:
         certificates = Certificates(from_settings.tls_paths(settings))
-        raise_limit(settings.server.max_connections)
+        raise_limit(settings.most_connections)
         await asyncio.to_thread(_prepare_folders, settings)
         # The binding lets nothing else run meanwhile: a signal to stop takes effect afterwards.
         engine = await asyncio.to_thread(open_engine, settings)
@@ -250,6 +251,8 @@ def _reloadable(server: Server, engine: Engine, logs: Logs) -> Reloadable:
         server.listener.limit_connections(
             settings.server.max_connections, settings.resource_limits.max_connections_per_client
         )
+        if server.gateway is not None:
+            server.gateway.limit_connections(settings.resource_limits.max_connections_per_client)
         limits = from_settings.query_limits(settings)
         server.service.admission.apply(limits.rates, limits.memory_bytes)
         requests = settings.telemetry.requests
@@ -296,6 +299,7 @@ def exposed_to(settings: Settings) -> str:
     exposures = (
         exposure(settings.server, settings.network, settings.auth),
         inside_exposure(settings.network, settings.cluster, inside),
+        gateway_exposure(settings.gateway, settings.network, asks=settings.auth.enabled),
     )
     return "; ".join(one for one in exposures if one is not None)
 
@@ -306,6 +310,7 @@ def _where(server: Server, settings: Settings) -> dict[str, object]:
         "clients": settings.server.bind_address,
         "internal": from_settings.internal_address(settings),
         "http": settings.metrics.bind_address,
+        "gateway": settings.gateway.bind_address if settings.gateway.enabled else "off",
         "data": str(settings.server.data_dir),
         "tls": bool(server.certificates.facts()),
     }

@@ -37,9 +37,22 @@ async def register_hooks(server: Server, stop: ShutdownCoordinator) -> None:
     add(CallHook("replica", node.stop))
     await node.start()
     await server.listener.start()
+    await _start_gateway(server, stop)
     add(ConnectionDrainHook(partial(_depart, server, stop), _waiting(server), stop.config))
     add(CallHook("refuse_connections", server.listener.drain, ShutdownPhase.DRAINING))
+    if server.gateway is not None:
+        add(CallHook("refuse_http", server.gateway.drain, ShutdownPhase.DRAINING))
     add(CallHook("not_ready", partial(_not_ready, server), ShutdownPhase.DRAINING))
+
+
+async def _start_gateway(server: Server, stop: ShutdownCoordinator) -> None:
+    gateway = server.gateway
+    if gateway is None:
+        return
+    stop.register_shutdown_hook(
+        CallHook("gateway", lambda: gateway.stop(stop.grace(LISTENER_GRACE_SECONDS)))
+    )
+    await gateway.start()
 
 
 def _not_ready(server: Server) -> None:
@@ -49,7 +62,9 @@ def _not_ready(server: Server) -> None:
 
 async def _depart(server: Server, stop: ShutdownCoordinator) -> None:
     """Transfer leadership, and wait for the calls in progress."""
-    others = (server.service.drained, server.admin.drained)
+    others = [server.service.drained, server.admin.drained]
+    if server.gateway is not None:
+        others.append(server.gateway.drained)
     await server.node.depart(stop.config.drain_timeout, others)
 
 

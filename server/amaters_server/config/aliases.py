@@ -54,6 +54,7 @@ KEYS: Mapping[str, Alias] = {
     "auth.jwt_algorithm": Alias("auth.jwt.algorithm"),
     "auth.api_key_header": Alias("auth.api_key.header_name"),
     "middleware.rate_limit_rps": Alias("resource_limits.max_requests_per_second_global"),
+    "middleware.cors_origins": Alias("gateway.cors_origins"),
     "network.max_connections": Alias("server.max_connections"),
     "network.idle_timeout_ms": Alias("timeouts.idle_connection_timeout_ms"),
     "health.http_port": Alias("metrics.bind_address", _loopback),
@@ -80,7 +81,6 @@ KEYS: Mapping[str, Alias] = {
 }
 
 WITHOUT_EFFECT: Mapping[str, str] = {
-    "middleware.cors_origins": "browsers do not reach a gRPC listener",
     "middleware.compression": "gzip is used with clients that compress",
     "network.transport": "there is one transport, so remove the key",
 }

@@ -53,8 +53,11 @@ def nearest(key: str) -> str | None:
         return None
     # Names first: keys of one table are alike because of the table alone.
     named_alike = [one for one in _known(Settings, "") if _alike(_name(one), _name(key))]
-    if sum(_name(one) == _name(key) for one in named_alike) > 1:
-        return None  # Several tables have it: which one was meant is unknown.
+    same = [one for one in named_alike if _name(one) == _name(key)]
+    if len(same) > 1:
+        # Several tables have it: which one was meant is unknown, but for those of one listener.
+        own = [one for one in same if not one.startswith("gateway.")]
+        return own[0] if len(own) == 1 else None
     found = difflib.get_close_matches(key, named_alike, n=1, cutoff=ALIKE)
     return found[0] if found else None
 

@@ -15,6 +15,7 @@ from amaters_server.config.cluster import (
     store_faults,
 )
 from amaters_server.config.faults import Fault
+from amaters_server.config.gateway import GatewaySection, gateway_faults
 from amaters_server.config.sections import (
     CircuitCacheSection,
     LoggingSection,
@@ -56,6 +57,7 @@ class Settings(Section):
     logging: LoggingSection = LoggingSection()
     metrics: MetricsSection = MetricsSection()
     telemetry: TelemetrySection = TelemetrySection()
+    gateway: GatewaySection = GatewaySection()
     alerts: AlertsSection = AlertsSection()
     auth: AuthSection = AuthSection()
     authz: AuthzSection = AuthzSection()
@@ -69,6 +71,12 @@ class Settings(Section):
     def clustered(self) -> bool:
         """Whether this node takes part in a cluster of more than itself."""
         return self.cluster is not None and self.cluster.enabled
+
+    @property
+    def most_connections(self) -> int:
+        """Return how many client connections there may be, over gRPC and the gateway."""
+        through = self.gateway.max_connections if self.gateway.enabled else 0
+        return self.server.max_connections + through
 
     @property
     def snapshot_folder(self) -> Path:
@@ -87,6 +95,13 @@ def contradictions(settings: Settings) -> list[Fault]:
         *_identity(settings),
         *_files_and_times(settings),
         *_limits(settings),
+        *gateway_faults(
+            settings.gateway,
+            {
+                settings.server.bind_address: "server.bind_address",
+                settings.metrics.bind_address: "metrics.bind_address",
+            },
+        ),
     ]
 
 

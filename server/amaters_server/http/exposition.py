@@ -7,6 +7,7 @@ from amaters_server import __version__
 from amaters_server.alerts.webhook import WebhookCounts
 from amaters_server.cache import ResultCache
 from amaters_server.http import published
+from amaters_server.http.gateway_families import gateway_families
 from amaters_server.http.metric_sources import MetricSources
 from amaters_server.machine.collection_count import CollectionCount, Holdings
 from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus
@@ -50,6 +51,7 @@ async def collected(sources: MetricSources) -> list[Metric]:
         _disk(sources.disk(), node),
         _results(sources.results),
         _held(holdings),
+        () if sources.gateway is None else gateway_families(sources.gateway()),
         _cluster(status, node),
         _members(status, members),
         _alerts(sources.alerts, sources.webhook),

@@ -9,7 +9,13 @@ from amaters_server.machine.collection_count import Holdings
 from amaters_server.node.values import Counters, DiskReport, MembersReport, NodeStatus, Verdict
 from amaters_server.storage.engine import EngineStatistics
 from amaters_server.telemetry.certificates import CertificateFacts
-from amaters_server.telemetry.counters import CallCounters, Histogram, ProtectionCounts, Traffic
+from amaters_server.telemetry.counters import (
+    CallCounters,
+    GatewayTraffic,
+    Histogram,
+    ProtectionCounts,
+    Traffic,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class MetricSources:
     """Absent where no caller is asked."""
     results: ResultCache | None = None
     """Absent where no answers are kept."""
+    gateway: Callable[[], GatewayTraffic] | None = None
+    """Absent where it is switched off."""
     storage_writes: Histogram = field(default_factory=Histogram)
     """What `drain` has taken from the node so far."""
 

@@ -166,3 +166,20 @@ class Traffic:
     """Connections that were told to go, because they were idle or old."""
     clients: Sequence[ConnectedClients] = ()
     """The oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTraffic:
+    """What the REST gateway counted since the start."""
+
+    connections: int = 0
+    connections_total: int = 0
+    answers: Mapping[int, int] = field(default_factory=dict)
+    """By HTTP status."""
+    bytes_sent: int = 0
+    bytes_held: int = 0
+    """Of answers that their callers have not taken."""
+    cut_for_slowness: int = 0
+    rejected: int = 0
+    rejected_per_client: int = 0
+    handshake_failures: int = 0

@@ -78,6 +78,7 @@ CLUSTER_TLS = {**CLUSTER, **TLS, "network.tls_ca": "ca"}
 LOG_FILE = {"logging.file_enabled": True, "logging.file_path": "log"}
 WEBHOOK = {"alerts.webhook_url": "http://a/"}
 PLACE = {"snapshots.destination": "s3://b/p"}
+GATEWAY = {"gateway.enabled": True}
 SECRET = "s" * 64
 JWT = {"auth.enabled": True, "auth.methods": ["jwt"], "auth.jwt.enabled": True}
 HS256 = {**JWT, "auth.jwt.secret": SECRET}
@@ -269,6 +270,12 @@ BUILT: Mapping[str, Row] = {
     "audit.on_failure": Row("block", AUDIT_FILE),
     "audit.max_size_mb": Row(OTHER, AUDIT_FILE),
     "audit.max_backups": Row(OTHER, AUDIT_FILE),
+    "gateway.enabled": Row(True),
+    "gateway.bind_address": Row("127.0.0.1:1", GATEWAY),
+    "gateway.cors_origins": Row(["https://a"], GATEWAY),
+    "gateway.max_body_bytes": Row(OTHER, GATEWAY),
+    "gateway.max_connections": Row(OTHER, GATEWAY),
+    "gateway.idle_timeout_ms": Row(OTHER, GATEWAY),
     "resource_limits.max_connections_per_client": Row(),
     "resource_limits.max_requests_per_second_global": Row(),
     "resource_limits.max_requests_per_second_per_client": Row(),

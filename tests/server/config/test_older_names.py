@@ -41,9 +41,8 @@ def test_the_readme_file_of_the_first_version_is_understood(tmp_path):
     assert settings.metrics.bind_address == "127.0.0.1:9191"
     assert settings.server.max_connections == 7
     assert settings.logging.format == "json"
-    assert "middleware.cors_origins has no effect: browsers do not reach a gRPC listener" in (
-        result.notices
-    )
+    assert settings.gateway.cors_origins == ("*",)
+    assert "gateway.cors_origins has no effect while gateway.enabled is false" in result.notices
     assert not [notice for notice in result.notices if "unknown" in notice]
 
 

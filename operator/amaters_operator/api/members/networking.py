@@ -3,11 +3,13 @@
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from amaters_operator.api.members.labels import Annotations
 from amaters_operator.api.members.selectors import LabelSelector
 from amaters_operator.api.scalars import ApiModel, rule, rules
+
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/?#@\s,]+)$", max_length=256)]
 
 
 class ServiceSpec(ApiModel):
@@ -18,6 +20,39 @@ class ServiceSpec(ApiModel):
     )
     annotations: Annotations = Field(
         default={}, description="Annotations for the client Service, such as a load balancer's."
+    )
+
+
+class GatewaySpec(ApiModel):
+    """The REST gateway of the members: HTTP and JSON on port 8080. A change rolls the pods."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.corsOrigins) || size(self.corsOrigins) < 2 || "
+                "!self.corsOrigins.exists(one, one == '*')",
+                "'*' is every origin: remove it, or all the others",
+            ),
+        )
+    )
+
+    enabled: bool = Field(
+        default=False,
+        description="Serve HTTP on port 8080, with the certificates and logins of port 7878.",
+    )
+    cors_origins: list[Origin] = Field(
+        default=[],
+        max_length=32,
+        description=(
+            "Origins whose web pages may read answers, such as https://app.example; '*' alone is "
+            "every origin, without credentials of the browser."
+        ),
+    )
+    max_body_bytes: int = Field(
+        default=8388608, ge=1024, le=1073741824, description="Largest body of a request, bytes."
+    )
+    max_connections: int = Field(
+        default=256, ge=1, le=100000, description="HTTP connections per node."
     )
 
 
@@ -129,7 +164,7 @@ class NetworkPolicySpec(ApiModel):
         default=None,
         max_length=16,
         description=(
-            "Who reaches port 7878, where data is read and written. Every pod of the cluster's "
+            "Who reaches port 7878, and the gateway's port 8080 where there is one. Every pod of the cluster's "
             "namespace when not set; nobody when empty."
         ),
     )

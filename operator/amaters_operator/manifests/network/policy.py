@@ -29,10 +29,12 @@ def network_policy(cluster: AmatersCluster, operator: OperatorPods | None) -> Ma
     spec = cluster.spec.network_policy
     members = {"podSelector": {"matchLabels": names.selector_labels(cluster)}}
     ours = [] if operator is None else [_operator(operator)]
+    served = [names.CLIENT_PORT]
+    served += [names.GATEWAY_PORT] if cluster.spec.gateway.enabled else []
     # Members may use each other's client ports: `kubectl exec` of amaters-cli goes there.
     allowed = [
-        _rule([members, *ours], names.CLIENT_PORT, names.PEER_PORT),
-        _rule(_peers(spec.clients, _NAMESPACE), names.CLIENT_PORT),
+        _rule([members, *ours], *served, names.PEER_PORT),
+        _rule(_peers(spec.clients, _NAMESPACE), *served),
         _rule(_peers(spec.monitoring, _PROMETHEUS), names.HTTP_PORT),
         _rule(_peers(spec.administrators, ()), names.PEER_PORT),
     ]

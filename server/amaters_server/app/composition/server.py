@@ -4,6 +4,7 @@ import asyncio
 import random
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from amaters.wire import aql_pb2
 
@@ -46,6 +47,7 @@ from amaters_server.rpc.health import HealthService
 from amaters_server.rpc.peer.connections import PeerConnections
 from amaters_server.rpc.peer.listener import InternalListener
 from amaters_server.rpc.transport.budget import AnswerBudget
+from amaters_server.rpc.transport.calls import Service
 from amaters_server.rpc.transport.channels import Dialer
 from amaters_server.rpc.transport.listener import GrpcListener
 from amaters_server.rpc.transport.tls import Certificates
@@ -54,6 +56,9 @@ from amaters_server.telemetry.counters import CallCounters
 from amaters_server.telemetry.feed import Feed
 from amaters_server.telemetry.logs import RecentRecord
 from amaters_server.telemetry.request_log import RequestLog
+
+if TYPE_CHECKING:
+    from amaters_server.gateway.server import Gateway
 
 AQL = aql_pb2.DESCRIPTOR.services_by_name["AqlService"]
 
@@ -79,6 +84,7 @@ class Server:
     protection: Protection | None
     request_log: RequestLog
     traces: Traces
+    gateway: "Gateway | None"
 
 
 def compose(
@@ -120,8 +126,7 @@ def compose(
         traces.proposals,
     )
     node = Node(from_settings.node_settings(settings), parts)
-    members, held = MemberReports(node, clock), Held(machine)
-    traffic = ClientTraffic()
+    members, held, traffic = MemberReports(node, clock), Held(machine), ClientTraffic()
     request_log = RequestLog(from_settings.request_log_settings(settings.telemetry.requests))
     service = AqlService(
         node,
@@ -154,6 +159,7 @@ def compose(
     offered |= readiness.methods([AQL.full_name])
     offered |= service.gated(reflection(settings, AQL))
     traffic.listener = listener = client_listener(settings, service, offered, certificates, shares)
+    gateway = _gateway(settings, service, offered, listener, certificates, health, shares)
     switch = MetricsSwitch(settings.metrics.enabled, settings.metrics.export_interval_secs)
     metrics = MetricSources(
         calls=counters,
@@ -172,6 +178,7 @@ def compose(
         refused_inside=identities.refusals.counts,
         protection=None if protection is None else protection.counts,
         results=results,
+        gateway=None if gateway is None else gateway.traffic,
     )
     admin = AdminService(
         AdminParts(
@@ -227,4 +234,24 @@ def compose(
         protection=protection,
         request_log=request_log,
         traces=traces,
+        gateway=gateway,
     )
+
+
+def _gateway(  # noqa: PLR0917 One for each collaborator.
+    settings: Settings,
+    service: AqlService,
+    offered: Service,
+    listener: GrpcListener,
+    certificates: Certificates,
+    health: Health,
+    shares: descriptors.Shares,
+) -> "Gateway | None":
+    """Return the REST gateway, if there is one: a start without it does not load it."""
+    if not settings.gateway.enabled:
+        return None
+    from amaters_server.app.composition.gateway import attach, gateway_of  # noqa: PLC0415
+
+    gateway = gateway_of(settings, offered, health.ready, certificates, shares)
+    attach(gateway, service, listener)
+    return gateway

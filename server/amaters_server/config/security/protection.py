@@ -108,6 +108,7 @@ _IDLE: tuple[tuple[str, object, tuple[str, ...]], ...] = (
     ("logging.file_enabled", False, ("logging.file_path", "logging.rotation.")),
     ("logging.rotation.enabled", False, ("logging.rotation.",)),
     ("alerts.enabled", False, ("alerts.",)),
+    ("gateway.enabled", False, ("gateway.",)),
     ("storage.wal.sync_mode", "always", ("storage.wal.sync_interval_ms",)),
     ("storage.wal.sync_mode", "none", ("storage.wal.sync_interval_ms",)),
 )

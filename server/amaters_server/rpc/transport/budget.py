@@ -75,7 +75,7 @@ class AnswerBudget:
         """Leave room for the largest answer that may be put together."""
         self._limit = max(limit, 2 * largest)
         self._largest = largest
-        self._sending: Sending | None = None
+        self._sending: list[Sending] = []
         self._release_memory: Callable[[], None] = _nothing
         self._unfinished = 0
         self._busy = False
@@ -87,8 +87,12 @@ class AnswerBudget:
 
     def attach(self, sending: Sending, release_memory: Callable[[], None]) -> None:
         """Count what this listener holds; without one only unfinished answers count."""
-        self._sending = sending
+        self.count(sending)
         self._release_memory = release_memory
+
+    def count(self, sending: Sending) -> None:
+        """Count what one more listener holds."""
+        self._sending.append(sending)
 
     @property
     def largest(self) -> int:
@@ -214,13 +218,27 @@ class AnswerBudget:
         for timer in (self._look, self._release):
             if timer is not None:
                 timer.cancel()
-        self._look = self._release = self._sending = None
+        self._look = self._release = None
+        self._sending = []
 
     def _sent(self) -> int:
-        return 0 if self._sending is None else self._sending.held()
+        sent = 0
+        for one in self._sending:
+            sent += one.held()
+        return sent
 
     def _wake_below(self, size: int) -> bool:
-        return self._sending is not None and self._sending.wake_below(size)
+        """Have `freed` called when all listeners hold less, whichever of them sends something."""
+        sent = self._sent()
+        woken = [one.wake_below(max(0, size - sent + one.held())) for one in self._sending]
+        return bool(woken) and all(woken)
+
+    def _cut_slow(self, keep: int) -> list[tuple[str, int]]:
+        cut: list[tuple[str, int]] = []
+        for one in self._sending:
+            others = self._sent() - one.held()
+            cut += one.cut_slow(max(0, keep - others), SLOW_PARTS)
+        return cut
 
     def _awaited(self) -> int:
         return max(self._largest, self._limit - self._largest - self._unfinished)
@@ -238,16 +256,16 @@ class AnswerBudget:
         return sent < self._largest or sent + self._unfinished < self._limit
 
     def _look_later(self) -> None:
-        if self._look is None and self._sending is not None:
-            self._sending.cut_slow(_ALL, SLOW_PARTS)
+        if self._look is None and self._sending:
+            self._cut_slow(_ALL)
             self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None
-        if not (self._waiting or self._resume) or self._busy or self._sending is None:
+        if not (self._waiting or self._resume) or self._busy or not self._sending:
             return
         keep = max(0, self._limit // 2 - self._unfinished)
-        for peer, held in self._sending.cut_slow(keep, SLOW_PARTS):
+        for peer, held in self._cut_slow(keep):
             _log.warning(
                 "client.too_slow",
                 extra={

@@ -1,0 +1,1 @@
+"""The gateway's endpoints, described for programs and people."""

@@ -33,7 +33,9 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
 @click.option("--callers", callback=_numbers, default="", help="Such as 1,50,200 (throughput).")
 @click.option("--repetitions", type=click.IntRange(1), help="Kills, moves, stops (failover).")
 @click.option("--megabytes", type=click.IntRange(1), help="What a follower lacks (catchup).")
-@click.option("--records", type=click.IntRange(1), help="What is there (restart, snapshot).")
+@click.option(
+    "--records", type=click.IntRange(1), help="What is there (restart, snapshot, tables)."
+)
 @click.option("--clusters", type=click.IntRange(1), help="Of one operator (operator).")
 @click.option("--only", default="", help="Targets whose name contains this (throughput).")
 @click.option("--keep", is_flag=True, help="Leave data folders and logs in .cache/bench.")

@@ -11,6 +11,7 @@ from bench import (
     places,
     restart,
     snapshot,
+    tables,
     throughput,
 )
 from bench.effort import FULL, Effort
@@ -60,4 +61,5 @@ ALL: dict[str, Scenario] = {
     "catchup": _alone(catchup.run),
     "restart": _alone(restart.run),
     "snapshot": _alone(snapshot.run),
+    "tables": _alone(tables.run),
 }

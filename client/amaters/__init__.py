@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnreachableError,
     )
+    from amaters.predicates import Change, Where
     from amaters.transport.login import ApiKey, ApiKeyFile, Token, TokenFile
     from amaters.transport.tls import TlsFiles, TlsMaterial
     from amaters.values import (
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
         Consistency,
         Delete,
         Entry,
+        Filter,
         Get,
         Health,
         Range,
         ScanProgress,
         ServerInfo,
         Set,
+        Update,
         WriteRetries,
     )
 
@@ -58,6 +61,7 @@ __all__ = [
     "AmatersError",
     "ApiKey",
     "ApiKeyFile",
+    "Change",
     "ClientOptions",
     "Compression",
     "ConfigurationError",
@@ -66,6 +70,7 @@ __all__ = [
     "DeadlineExceededError",
     "Delete",
     "Entry",
+    "Filter",
     "Get",
     "Health",
     "InvalidRequestError",
@@ -92,6 +97,8 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnreachableError",
+    "Update",
+    "Where",
     "WriteRetries",
     "__version__",
 ]
@@ -103,6 +110,7 @@ _HOMES = {
     "AmatersError": "amaters.errors",
     "ApiKey": "amaters.transport.login",
     "ApiKeyFile": "amaters.transport.login",
+    "Change": "amaters.predicates",
     "ClientOptions": "amaters.values",
     "Compression": "amaters.values",
     "ConfigurationError": "amaters.errors",
@@ -111,6 +119,7 @@ _HOMES = {
     "DeadlineExceededError": "amaters.errors",
     "Delete": "amaters.values",
     "Entry": "amaters.values",
+    "Filter": "amaters.values",
     "Get": "amaters.values",
     "Health": "amaters.values",
     "InvalidRequestError": "amaters.errors",
@@ -137,6 +146,8 @@ _HOMES = {
     "UnauthenticatedError": "amaters.errors",
     "UnavailableError": "amaters.errors",
     "UnreachableError": "amaters.errors",
+    "Update": "amaters.values",
+    "Where": "amaters.predicates",
     "WriteRetries": "amaters.values",
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amaters.errors import ConfigurationError
+from amaters.predicates import Change, Where
 from amaters.transport.deadlines import require_duration
 
 KeyLike = bytes | str
@@ -78,10 +79,29 @@ class Range:
     limit: int | None = None
 
 
-Operation = Get | Set | Delete | Range
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Read the entries of a collection whose values match; the result is a tuple of entries."""
+
+    collection: str
+    where: Where
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change all values of a collection that match, or none; the result is rows affected."""
+
+    collection: str
+    where: Where
+    changes: tuple[Change, ...]
+
+
+Operation = Get | Set | Delete | Range | Filter | Update
 
 Result = Entry | int | tuple[Entry, ...] | None
-"""Of a Get: an Entry or None. Of a Set or Delete: rows affected. Of a Range: entries."""
+"""Of a Get: an Entry or None. Of a Set, Delete or Update: rows affected. Of the others: entries."""
 
 
 @dataclass(frozen=True, slots=True)

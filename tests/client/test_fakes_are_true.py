@@ -14,9 +14,20 @@ from amaters.admin.cluster import NodeState
 from amaters.admin.observations import ShardState
 from amaters.data.client import AmatersClient
 from amaters.errors import InvalidRequestError, RefusedError
+from amaters.predicates import Change, Where
 from amaters.testing.admin import serve_admin
 from amaters.testing.aql import serve_aql, stored
-from amaters.values import ClientOptions, Consistency, Delete, Get, Range, Set, WriteRetries
+from amaters.values import (
+    ClientOptions,
+    Consistency,
+    Delete,
+    Filter,
+    Get,
+    Range,
+    Set,
+    Update,
+    WriteRetries,
+)
 from amaters.wire import aql_pb2, errors_pb2, query_pb2
 from amaters.wire.aql_pb2_grpc import AqlServiceStub
 from amaters.wire.types_pb2 import CipherBlob, Key
@@ -68,6 +79,48 @@ async def test_values_keep_every_byte(client: AmatersClient) -> None:
     for value in (b"", b"\x00\xff", b"x" * 100_000):
         await client.set("bytes", b"\x00k\xff", value)
         assert await client.get("bytes", b"\x00k\xff") == value
+
+
+async def test_an_update_changes_what_matches_and_a_filter_finds_it(client: AmatersClient) -> None:
+    for key, value in (("a", b"\x01"), ("b", b"\xff\x02"), ("c", b"new")):
+        await client.set("u", key, value)
+
+    low = Where.lt(b"\x02") | Where.eq(b"\xff\x02")
+    added = await client.update("u", low & ~Where.eq(b""), Change.add(b"\x02"))
+    both = await client.update(
+        "u", Where.eq(b"new"), [Change.set(b"\x03"), Change.mul(b"\x02\x07")]
+    )
+    found = await client.filter("u", Where.everything())
+    page = await client.filter("u", Where.gt(b"\x00"), limit=1, offset=1)
+
+    assert (added, both) == (2, 1)
+    assert [one.value for one in found] == [b"\x03", b"\x01\x02", b"\x06\x07"]
+    assert [one.key for one in page] == [b"b"]
+    assert await client.update("nothing", Where.everything(), Change.set(b"x")) == 0
+
+
+async def test_batches_and_transactions_carry_updates(client: AmatersClient) -> None:
+    results = await client.batch(
+        [
+            Set("stock", "a", b"new"),
+            Update("stock", Where.eq(b"new"), (Change.set(b"sold"),)),
+            Filter("stock", Where.gte(b"sold")),
+            Get("stock", "a"),
+        ]
+    )
+    async with client.transaction("stock") as transaction:
+        transaction.set("b", b"\x01")
+        transaction.update(Where.lt(b"s"), Change.add(b"\x01"))
+        with pytest.raises(InvalidRequestError, match="an update may change the value of b'b'"):
+            await transaction.get("b")
+        transaction.set("c", b"own")
+        assert await transaction.get("c") == b"own"
+
+    assert results[:2] == [1, 1]
+    assert [one.value for one in results[2]] == [b"sold"]
+    assert results[3].value == b"sold"
+    found = await client.filter("stock", Where.everything())
+    assert [one.value for one in found] == [b"sold", b"\x02", b"own"]
 
 
 async def test_misses_and_deletions_are_none(client: AmatersClient) -> None:

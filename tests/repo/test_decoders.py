@@ -57,6 +57,10 @@ DECODERS = {
         "amaters_server/machine/codec.py",
         "amaters_server/machine/membership.py",
     ),
+    "properties/test_updates.py": (
+        "amaters_server/machine/updates/arithmetic.py",
+        "amaters_server/machine/updates/evaluation.py",
+    ),
     "properties/test_usual_requests.py": (
         "amaters_server/rpc/aql/batches.py",
         "amaters_server/rpc/aql/queries.py",

@@ -74,7 +74,24 @@ class AppliesTwice(SimNode):
 
     def start(self):
         super().start()
-        self.machine._replicated._proposer_sequences.accept = lambda _: True
+        sequences = self.machine._replicated._proposer_sequences
+        sequences.accept, sequences.is_late = lambda _: True, lambda _: False
+
+
+class ShowsHalfOfAnUpdate(SimNode):
+    """Shows one row of an update that is still being carried out."""
+
+    def start(self):
+        super().start()
+        machine, whole = self.machine, self.machine.get_many
+
+        def half(keys):
+            values = whole(keys)
+            if machine._slow is not None and len(keys) > 1:
+                values[0] = machine._slow.evaluation.batch.get(keys[0], values[0])
+            return values
+
+        machine.get_many = half
 
 
 class ForgetsSessions(SimNode):
@@ -82,7 +99,8 @@ class ForgetsSessions(SimNode):
 
     def start(self):
         super().start()
-        self.machine._replicated._sessions.recall = lambda *_, **__: None
+        sessions = self.machine._replicated._sessions
+        sessions.recall, sessions.knows = lambda *_, **__: None, lambda *_: False
 
 
 class LosesSomethingInSnapshots(SimNode):
@@ -121,10 +139,10 @@ class TakesItsOwnWay(SimNode):
         super().start()
         apply = self.machine._replicated.apply_commands
 
-        def applied(entry, data, workspace):
+        def applied(entry, data, workspace, evaluated=None):
             if self.id == 2 and entry.put_keys and entry.proposal.sequence % 20 == 0:
                 entry.put_values[0] = b"its own"
-            return apply(entry, data, workspace)
+            return apply(entry, data, workspace, evaluated)
 
         self.machine._replicated.apply_commands = applied
 
@@ -212,6 +230,7 @@ MUTANTS = [
     (LosesRowsInSnapshots, "equal states"),
     (AcknowledgesBeforeCommit, "no acknowledged write lost"),
     (SkipsFsync, "no acknowledged write lost"),
+    (ShowsHalfOfAnUpdate, "all or nothing"),
     (ReadsWithoutBarrier, "linearizable"),
     (ServesReadsWhenCutOff, "silent when cut off"),
     (BelievesForEver, "belief ends"),

@@ -56,6 +56,11 @@ REMEDIES = {
     "rate_limited": "Wait as long as the error says, or raise the limit in `[resource_limits]`.",
     "memory_exceeded": "Wait, send smaller calls, or raise `resource_limits.max_memory_bytes`.",
     "answers_not_taken": "Read answers as they come; stream large ranges.",
+    "update_too_large": "Divide the collection, set the values in batches, or raise "
+    "`resource_limits.max_update_rows` or `max_update_mb`; a reload is enough.",
+    "compute_unsupported": "Read the values, and set new ones in a batch "
+    "([queries](../queries.md#update)).",
+    "members_too_old": "Finish the upgrade of the member that the error names, then retry.",
     "shutting_down": "Call another node.",
     "not_ready": "Retry, or call another node. `amaters-cli cluster status` says what it waits for.",
     "invalid_request": "Correct the request as the text says.",

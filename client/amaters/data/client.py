@@ -22,6 +22,7 @@ from amaters.data.sessions import Sessions
 from amaters.data.transactions import Transaction
 from amaters.errors import AmatersError, InvalidRequestError, UnreachableError
 from amaters.keys import as_bytes, prefix_end
+from amaters.predicates import Change, Where
 from amaters.transport.channels import ChannelOptions
 from amaters.transport.endpoints import Endpoints
 from amaters.transport.login import Login
@@ -34,6 +35,7 @@ from amaters.values import (
     Consistency,
     Delete,
     Entry,
+    Filter,
     Get,
     Health,
     KeyLike,
@@ -42,6 +44,7 @@ from amaters.values import (
     Result,
     ServerInfo,
     Set,
+    Update,
     WriteRetries,
 )
 
@@ -238,13 +241,61 @@ class AmatersClient:
             on_progress=on_progress,
         ).entries()
 
+    async def filter(
+        self,
+        collection: str,
+        where: Where,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        timeout: timedelta | None = None,
+    ) -> tuple[Entry, ...]:
+        r"""Return the entries whose values match, in the order of their keys.
+
+            cheap = await client.filter("prices", Where.lt(b"\x05"), limit=20)
+
+        All of them must fit one message: `limit` and `offset` ask for a part.
+        """
+        wanted = Filter(collection, where, limit, offset)
+        found = await self._read(wanted, LINEARIZABLE, timeout)
+        return found if isinstance(found, tuple) else ()
+
+    async def update(
+        self,
+        collection: str,
+        where: Where,
+        changes: Change | Sequence[Change],
+        *,
+        timeout: timedelta | None = None,
+    ) -> int:
+        r"""Change every value of the collection that matches, or none; returns how many.
+
+            sold = await client.update("stock", Where.eq(b"new"), Change.set(b"sold"))
+            await client.update("counts", Where.everything(), Change.add(b"\x01"))
+
+        The changes are made one after the other. Values of up to 64 bytes only: longer ones are
+        taken for ciphertexts, and refused with InvalidRequestError. Others wait while it is
+        applied, which takes seconds for a million values.
+        """
+        made = (changes,) if isinstance(changes, Change) else tuple(changes)
+        return await self._write(Update(collection, where, made), timeout)
+
     async def batch(
         self, operations: Sequence[Operation], *, timeout: timedelta | None = None
     ) -> list[Result]:
-        """Carry the operations out in order, all or none; reads see the writes before them."""
+        """Carry the operations out in order, all or none; reads see the writes before them.
+
+        stored, changed, found = await client.batch(
+            [
+                Set("stock", "a", b"new"),
+                Update("stock", Where.eq(b"new"), (Change.set(b"sold"),)),
+                Filter("stock", Where.eq(b"sold")),
+            ]
+        )
+        """
         if not operations:
             return []
-        changing = any(isinstance(one, (Set, Delete)) for one in operations)
+        changing = any(isinstance(one, (Set, Delete, Update)) for one in operations)
         async with self._repeating(changing=changing, timeout=timeout) as (repeatable, request_id):
             attempt = self._queries.batch(operations, request_id)
             return await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
@@ -262,20 +313,21 @@ class AmatersClient:
         return await self._caller.call(self._queries.health, repeatable=Repeatable.FREELY)
 
     async def _read(
-        self, operation: Get | Range, consistency: Consistency, timeout: timedelta | None
+        self, operation: Get | Range | Filter, consistency: Consistency, timeout: timedelta | None
     ) -> Result:
         reading = Repeatable.FREELY
-        if consistency is Consistency.LINEARIZABLE:
+        if consistency is Consistency.LINEARIZABLE or isinstance(operation, Filter):
             attempt = self._queries.one(operation)
             return await self._caller.call(attempt, repeatable=reading, timeout=timeout)
         stale = self._queries.stale(operation)
         rows = await self._caller.call(stale, repeatable=reading, timeout=timeout)
         return rows if isinstance(operation, Range) else next(iter(rows), None)
 
-    async def _write(self, operation: Set | Delete, timeout: timedelta | None) -> None:
+    async def _write(self, operation: Set | Delete | Update, timeout: timedelta | None) -> int:
         async with self._repeating(changing=True, timeout=timeout) as (repeatable, request_id):
             attempt = self._queries.one(operation, request_id=request_id)
-            await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
+            done = await self._caller.call(attempt, repeatable=repeatable, timeout=timeout)
+        return done if isinstance(done, int) else 0
 
     @asynccontextmanager
     async def _repeating(

@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from amaters.errors import CorruptedValueError, InvalidRequestError, ProtocolError
 from amaters.keys import as_bytes
+from amaters.predicates import Change, Condition, Where
 from amaters.transport import status
 from amaters.values import (
     Compression,
     Delete,
     Entry,
+    Filter,
     Get,
     Health,
     Operation,
@@ -17,6 +19,7 @@ from amaters.values import (
     Result,
     ServerInfo,
     Set,
+    Update,
 )
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 
@@ -40,15 +43,59 @@ def query(operation: Operation, *, now: float) -> query_pb2.Query:
             gone = query_pb2.DeleteQuery(collection=collection, key=_key(key))
             return query_pb2.Query(delete=gone)
         case Range(collection, start, end, limit):
-            if limit is not None and not 0 <= limit <= LARGEST_LIMIT:
-                raise InvalidRequestError(
-                    f"a limit of {limit} entries cannot be asked for: it is 0 to {LARGEST_LIMIT}, "
-                    "or None for all"
-                )
+            _require_count("limit", limit)
             scanned = query_pb2.RangeQuery(
                 collection=collection, start=_key(start), end=_key(end), limit=limit
             )
             return query_pb2.Query(range=scanned)
+        case Filter(collection, where, limit, offset):
+            _require_count("limit", limit)
+            _require_count("offset", offset)
+            filtered = query_pb2.FilterQuery(
+                collection=collection, predicate=predicate(where), limit=limit, offset=offset
+            )
+            return query_pb2.Query(filter=filtered)
+        case Update(collection, where, changes):
+            updated = query_pb2.UpdateQuery(
+                collection=collection,
+                predicate=predicate(where),
+                updates=[_change(one, now) for one in changes],
+            )
+            return query_pb2.Query(update=updated)
+
+
+def _require_count(name: str, count: int | None) -> None:
+    if count is not None and not 0 <= count <= LARGEST_LIMIT:
+        raise InvalidRequestError(
+            f"a {name} of {count} entries cannot be asked for: it is 0 to {LARGEST_LIMIT}, or None "
+            "for all"
+        )
+
+
+def predicate(where: Where) -> types_pb2.Predicate:
+    """Encode a condition."""
+    message = types_pb2.Predicate()
+    inner = getattr(message, where.kind.value)
+    match where.kind:
+        case Condition.AND | Condition.OR:
+            inner.left.CopyFrom(predicate(where.parts[0]))
+            inner.right.CopyFrom(predicate(where.parts[1]))
+        case Condition.NOT:
+            inner.predicate.CopyFrom(predicate(where.parts[0]))
+        case _:
+            inner.column.name = where.column
+            inner.column.SetInParent()
+            inner.value.CopyFrom(blob(where.value, created_at=0))
+    return message
+
+
+def _change(change: Change, now: float) -> types_pb2.Update:
+    message = types_pb2.Update()
+    inner = getattr(message, change.kind.value)
+    inner.column.name = change.column
+    inner.column.SetInParent()
+    inner.value.CopyFrom(blob(change.value, created_at=now))
+    return message
 
 
 def blob(value: bytes, *, created_at: float) -> types_pb2.CipherBlob:
@@ -94,9 +141,9 @@ def result(operation: Operation, message: query_pb2.QueryResult) -> Result:
             if not message.single.HasField("value"):
                 return None
             return entry(as_bytes(key), message.single.value)
-        case ((Set() | Delete()), "success"):
+        case ((Set() | Delete() | Update()), "success"):
             return message.success.affected_rows
-        case Range(), "multi":
+        case ((Range() | Filter()), "multi"):
             return tuple(row(one) for one in message.multi.values)
         case _:
             raise ProtocolError(

@@ -9,7 +9,6 @@ Several fakes may share one `Store` and so play the nodes of a cluster. Failures
 """
 
 import json
-import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,13 +18,13 @@ from typing import NamedTuple, Protocol
 import grpc
 
 from amaters.testing.faults import Context, Fault, Faults
+from amaters.testing.rows import Data, matching, rows, updated
+from amaters.testing.rows import stored as stored
 from amaters.wire import aql_pb2, errors_pb2, query_pb2, types_pb2
 from amaters.wire.aql_pb2_grpc import add_AqlServiceServicer_to_server
 
 STREAM_BATCH = 100
 STATS = b"__admin__:STATS"
-
-Data = dict[tuple[str, bytes], bytes]
 
 
 class CallContext(Context, Protocol):
@@ -299,14 +298,6 @@ class FakeCluster:
             await one.aclose()
 
 
-def stored(value: bytes) -> types_pb2.CipherBlob:
-    """Return the value as a server would store it."""
-    facts = types_pb2.CipherMetadata(
-        size=len(value), checksum=zlib.crc32(value), created_at=int(time.time())
-    )
-    return types_pb2.CipherBlob(data=value, metadata=facts)
-
-
 def _refused(reused: RequestIdReusedError) -> errors_pb2.ErrorResponse:
     return errors_pb2.ErrorResponse(
         code=errors_pb2.ERROR_PROTOCOL_INVALID_REQUEST,
@@ -370,25 +361,15 @@ def _run_one(query: query_pb2.Query, data: Data) -> query_pb2.QueryResult:
         case "delete":
             data.pop((query.delete.collection, query.delete.key.data), None)
         case "range":
-            rows = list(_rows(query.range, data))
-            multi = query_pb2.MultiResult(values=rows)
+            multi = query_pb2.MultiResult(values=rows(query.range, data))
             return query_pb2.QueryResult(multi=multi)
+        case "filter":
+            wanted = query.filter
+            last = wanted.offset + wanted.limit if wanted.HasField("limit") else None
+            page = matching(wanted.collection, wanted.predicate, data)[wanted.offset : last]
+            return query_pb2.QueryResult(multi=query_pb2.MultiResult(values=page))
+        case "update":
+            return updated(query.update, data)
         case _:
             pass
     return query_pb2.QueryResult(success=query_pb2.SuccessResult(affected_rows=1))
-
-
-def _rows(wanted: query_pb2.RangeQuery, data: Data) -> list[query_pb2.KeyValue]:
-    limit = wanted.limit if wanted.HasField("limit") else None
-    keys = sorted(
-        key
-        for collection, key in data
-        if collection == wanted.collection and wanted.start.data <= key < wanted.end.data
-    )
-    return [
-        query_pb2.KeyValue(
-            key=types_pb2.Key(data=key),
-            value=types_pb2.CipherBlob.FromString(data[wanted.collection, key]),
-        )
-        for key in keys[:limit]
-    ]

@@ -12,7 +12,16 @@ from typing import Final, NamedTuple
 
 from amaters_server.access.grants import Grants, Within, head_of
 from amaters_server.access.roles import COLLECTION, SERVER, Level
-from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan
+from amaters_server.model.queries import (
+    Columns,
+    Filter,
+    Get,
+    Operation,
+    Put,
+    Remove,
+    Scan,
+    Update,
+)
 
 LONGEST_TEXT = 128
 """Characters of a name chosen by a caller, and granted key prefixes, in a text."""
@@ -76,11 +85,20 @@ VERBS: Final[Mapping[str, Level]] = MappingProxyType(
 LISTS_COLLECTIONS: Final = frozenset({"STATS"})
 """Verbs whose answers name collections."""
 
-_ACTIONS: Final[Mapping[type, str]] = {Get: "Read", Scan: "Read", Put: "Write", Remove: "Delete"}
+_ACTIONS: Final[Mapping[type, str]] = {
+    Get: "Read",
+    Scan: "Read",
+    Filter: "Read",
+    Put: "Write",
+    Update: "Write",
+    Remove: "Delete",
+}
 _LEVELS: Final[Mapping[type, Level]] = {
     Get: Level.READ,
     Scan: Level.READ,
+    Filter: Level.READ,
     Put: Level.WRITE,
+    Update: Level.WRITE,
     Remove: Level.WRITE,
 }
 
@@ -91,9 +109,9 @@ def permitted(grants: Grants, asked: Asked) -> Permission:
         granted = grants.key(Level.READ, asked.key)
     elif isinstance(asked, (Put, Remove)):
         granted = grants.key(Level.WRITE, asked.key)
-    elif isinstance(asked, Scan):
+    elif isinstance(asked, (Scan, Filter, Update)):
         # An end outside the grant refuses the range: it is never clipped to what is granted.
-        granted = grants.span(Level.READ, asked.start, asked.end)
+        granted = grants.span(_LEVELS[type(asked)], asked.start, asked.end)
     elif isinstance(asked, Administer):
         return _administration(grants, asked)
     else:
@@ -124,7 +142,7 @@ def named(asked: Asked) -> tuple[str, str]:
     if isinstance(asked, Administer | Method):
         lists = isinstance(asked, Administer) and asked.verb in LISTS_COLLECTIONS
         return ("ListCollections", "AllCollections") if lists else ("Admin", "Server")
-    key = asked.start if isinstance(asked, Scan) else asked.key
+    key = asked.start if isinstance(asked, (Scan, Filter, Update)) else asked.key
     return _ACTIONS[type(asked)], resource_of(key)
 
 
@@ -163,12 +181,14 @@ def _refused(grants: Grants, asked: Operation) -> Permission:
     """Say what is missing; granted key prefixes are named, for they are the caller's own."""
     action, resource = named(asked)
     level = _LEVELS[type(asked)]
-    key = min(asked.start, asked.end) if isinstance(asked, Scan) else asked.key
+    if isinstance(asked, (Scan, Filter, Update)):
+        key, reason = min(asked.start, asked.end), "the range goes beyond them"
+    else:
+        key, reason = asked.key, "this is another key"
     within = grants.within(level, head_of(key))
     needed = f"{level.name.lower()} on {COLLECTION}{_quoted(_collection(key))[1:-1]}"
     if not within.prefixes:
         return Permission(f"no role of yours grants {needed}", action, resource)
-    reason = "the range goes beyond them" if isinstance(asked, Scan) else "this is another key"
     missing = f"your roles grant {needed} only for {_granted_keys(within, head_of(key))}: {reason}"
     return Permission(missing, action, resource)
 

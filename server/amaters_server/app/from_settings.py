@@ -27,7 +27,7 @@ from amaters_server.node.settings import (
     Timing,
 )
 from amaters_server.raft.log import LogRetention
-from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.aql.pending import QueryLimits, UpdateLimits
 from amaters_server.rpc.transport.rates import RateSettings
 from amaters_server.rpc.transport.tls import TlsPaths
 from amaters_server.storage.engine import CompactionTuning
@@ -150,6 +150,7 @@ def query_limits(settings: Settings) -> QueryLimits:
             limits.adaptive_rate,
         ),
         memory_bytes=limits.max_memory_bytes,
+        updates=UpdateLimits(limits.max_update_rows, limits.max_update_mb * MIB),
     )
 
 

@@ -257,6 +257,8 @@ def _reloadable(server: Server, engine: Engine, logs: Logs) -> Reloadable:
         server.service.admission.apply(limits.rates, limits.memory_bytes)
         requests = settings.telemetry.requests
         server.request_log.apply(from_settings.request_log_settings(requests))
+        server.service.update_limits.rows = limits.updates.rows
+        server.service.update_limits.size_bytes = limits.updates.size_bytes
         server.switch.enabled = settings.metrics.enabled
         server.switch.history_seconds = settings.metrics.export_interval_secs
 

@@ -23,6 +23,8 @@ RELOADABLE: Mapping[str, str] = {
     "resource_limits.adaptive_rate": "rate_limit",
     "resource_limits.max_memory_bytes": "rate_limit",
     "telemetry.requests.": "telemetry",
+    "resource_limits.max_update_rows": "rate_limit",
+    "resource_limits.max_update_mb": "rate_limit",
     "alerts.": "alerts",
     "auth.": "auth",
     "authz.": "authz",

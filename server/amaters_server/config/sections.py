@@ -270,6 +270,17 @@ class ResourceLimitsSection(Section):
         description="While the process holds more memory than this, only queries of up to 16 KiB "
         "are taken; streams, batches and larger queries are refused as overload. 0 is no limit.",
     )
+    max_update_rows: Positive = Field(
+        default=1_000_000,
+        description="Rows that one Update, or one Filter in a batch with writes, may look at: the "
+        "size of its collection. Above it, it is refused and changes nothing. Other writes, and "
+        "reads that are not stale, wait while an Update is applied: some seconds for 1,000,000 rows.",
+    )
+    max_update_mb: Positive = Field(
+        default=256,
+        description="Megabytes of keys and new values that one Update may write; above that it is "
+        "refused and changes nothing. Each member holds them in memory until they are on its disk.",
+    )
     max_active_queries: Positive = Field(
         default=1000, description="Calls in progress at once; more are refused as overload."
     )

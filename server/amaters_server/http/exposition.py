@@ -21,7 +21,7 @@ MILLISECOND_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 """The published bounds of the `amaters_net_` histograms, in seconds."""
 
 METHOD_OPS = {
-    "/amaters.aql.AqlService/ExecuteQuery": (Op.GET, Op.PUT, Op.DELETE, Op.RANGE),
+    "/amaters.aql.AqlService/ExecuteQuery": (Op.GET, Op.PUT, Op.DELETE, Op.UPDATE, Op.RANGE),
     "/amaters.aql.AqlService/ExecuteBatch": (Op.BATCH,),
     "/amaters.aql.AqlService/ExecuteStream": (Op.STREAM,),
 }

@@ -14,13 +14,26 @@ from google.protobuf.message import DecodeError
 from amaters_server.machine.restore import RestoreKind, RestoreStep
 from amaters_server.model.errors import MalformedError, StorageCorruptedError
 from amaters_server.model.keys import DATA_KEYS_END, DataKey
-from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, Scan, Write
+from amaters_server.model.queries import (
+    Columns,
+    Filter,
+    Get,
+    Operation,
+    Put,
+    Remove,
+    Scan,
+    SlowOperations,
+    Update,
+    Write,
+)
 from amaters_server.wire import command_pb2
 
 _SHORTEST_KEY = 2
 _MOST_ROWS = (1 << 63) - 1
 """A larger limit is no limit."""
 _NO_SESSION = (b"", 0)
+SLOW_REVISION = 1
+"""Of entries with updates and filters: what members must know to apply them."""
 _STEPS = {
     RestoreKind.BEGIN: command_pb2.Restore.STEP_BEGIN,
     RestoreKind.LOAD: command_pb2.Restore.STEP_LOAD,
@@ -58,6 +71,14 @@ class DecodedEntry(NamedTuple):
     """All other commands, by their position among all commands."""
 
     @property
+    def slow(self) -> Command | None:
+        """Its one command if that is applied in slices."""
+        first = self.others.get(0) if len(self.others) == 1 else None
+        if not isinstance(first, Command) or type(first.operations) is not SlowOperations:
+            return None
+        return first
+
+    @property
     def only_sound_puts(self) -> bool:
         """Whether all commands are lone puts of valid keys."""
         return not self.others and bool(self.put_keys) and _all_keys(self.put_keys)
@@ -74,6 +95,8 @@ class DecodedEntry(NamedTuple):
 def encode_writes(proposal: ProposalId, writes: Sequence[Write], *, unix_ms: int) -> bytes:
     """Encode the writes of many callers as one entry."""
     entry = _empty(proposal, unix_ms)
+    if any(type(write.operations) is SlowOperations for write in writes):
+        return _encode_slow(entry, writes)
     puts: list[Put] = []
     sessions: list[bytes] = []
     sequences: list[int] = []
@@ -96,6 +119,15 @@ def encode_writes(proposal: ProposalId, writes: Sequence[Write], *, unix_ms: int
     return entry.SerializeToString()
 
 
+def _encode_slow(entry: command_pb2.Entry, writes: Sequence[Write]) -> bytes:
+    (write,) = writes
+    entry.revision = SLOW_REVISION
+    # Members that know no revisions refuse an entry for a key without a value.
+    entry.put_keys.append(b"")
+    _encode_command(entry.commands.add(), write)
+    return entry.SerializeToString()
+
+
 def encode_restore(proposal: ProposalId, step: RestoreStep, *, unix_ms: int) -> bytes:
     """Encode one step of a restore as an entry of its own."""
     entry = _empty(proposal, unix_ms)
@@ -115,18 +147,29 @@ def decode_entry(data: bytes, *, index: int) -> DecodedEntry:
     except DecodeError as error:
         raise _no_entry(data, index, str(error)) from error
     keys, values = list(entry.put_keys), list(entry.put_values)
+    if entry.revision:
+        _require_revision(entry, data, index)
+        keys = []
     sessions = list(zip(entry.put_sessions, entry.put_session_sequences, strict=False))
     if len(keys) != len(values) or len(sessions) not in {0, len(keys)}:
         raise _no_entry(data, index, "its columns differ in length")
     others: dict[int, Command | MalformedError] = {}
     if entry.commands:
-        commands = [_decode_command(command) for command in entry.commands]
+        commands = [_decode_command(command, entry.revision) for command in entry.commands]
         places = list(entry.positions) if keys else list(range(len(commands)))
         others = dict(zip(places, commands, strict=False))
         if len(others) != len(commands) or max(places) >= len(keys) + len(commands):
             raise _no_entry(data, index, "its commands have no places")
     proposal = ProposalId(entry.origin, entry.incarnation, entry.sequence)
     return DecodedEntry(proposal, keys, values, sessions, others)
+
+
+def _require_revision(entry: command_pb2.Entry, data: bytes, index: int) -> None:
+    if entry.revision > SLOW_REVISION:
+        raise _no_entry(data, index, f"its revision {entry.revision} is of a later version")
+    columns = (entry.put_values, entry.put_sessions, entry.positions)
+    if list(entry.put_keys) != [b""] or any(columns) or len(entry.commands) != 1:
+        raise _no_entry(data, index, "an entry with a revision holds one command only")
 
 
 def _no_entry(data: bytes, index: int, why: str) -> StorageCorruptedError:
@@ -177,6 +220,10 @@ def _encode_operation(target: command_pb2.Operation, operation: Operation) -> No
             target.read.key = operation.key
         case Scan():
             _encode_scan(target.scan, operation)
+        case Update():
+            _encode_update(target.update, operation)
+        case Filter():
+            _encode_filter(target.filter, operation)
 
 
 def _encode_scan(target: command_pb2.Scan, scan: Scan) -> None:
@@ -186,7 +233,20 @@ def _encode_scan(target: command_pb2.Scan, scan: Scan) -> None:
     target.limit = scan.limit or 0
 
 
-def _decode_command(command: command_pb2.Command) -> Command | MalformedError:
+def _encode_update(target: command_pb2.Update, update: Update) -> None:
+    target.start, target.end, target.predicate = update.start, update.end, update.predicate
+    target.updates.extend(update.updates)
+    target.created_at = update.created_at
+    target.most_rows, target.most_bytes = update.most_rows, update.most_bytes
+
+
+def _encode_filter(target: command_pb2.Filter, wanted: Filter) -> None:
+    target.start, target.end, target.predicate = wanted.start, wanted.end, wanted.predicate
+    target.offset, target.most_rows = wanted.offset, wanted.most_rows
+    target.limit_and_one = 0 if wanted.limit is None else wanted.limit + 1
+
+
+def _decode_command(command: command_pb2.Command, revision: int) -> Command | MalformedError:
     try:
         if command.HasField("restore"):
             restore = _decode_restore(command.restore)
@@ -200,6 +260,10 @@ def _decode_command(command: command_pb2.Command) -> Command | MalformedError:
         return error
     if not operations:
         return MalformedError("a command without operations")
+    if any(isinstance(one, Update | Filter) for one in operations):
+        if not revision:
+            return MalformedError("an update or a filter in an entry without a revision")
+        operations = SlowOperations(operations)
     return Command(operations, command.session, command.session_sequence)
 
 
@@ -228,8 +292,30 @@ def _decode_operation(operation: command_pb2.Operation) -> Operation:
             scan = operation.scan
             limit = scan.limit if 0 < scan.limit <= _MOST_ROWS else None
             return Scan(DataKey(scan.start), DataKey(scan.end), limit)
+        case "update":
+            return _decode_update(operation.update)
+        case "filter":
+            return _decode_filter(operation.filter)
         case _:
             raise MalformedError("an operation that this version does not know")
+
+
+def _decode_update(one: command_pb2.Update) -> Update:
+    return Update(
+        DataKey(one.start),
+        DataKey(one.end),
+        one.predicate,
+        tuple(one.updates),
+        one.created_at,
+        one.most_rows,
+        one.most_bytes,
+    )
+
+
+def _decode_filter(one: command_pb2.Filter) -> Filter:
+    limit = one.limit_and_one - 1 if one.limit_and_one else None
+    start, end = DataKey(one.start), DataKey(one.end)
+    return Filter(start, end, one.predicate, one.offset, limit, one.most_rows)
 
 
 def _lone_put(key: bytes, value: bytes, session: tuple[bytes, int]) -> Command | MalformedError:

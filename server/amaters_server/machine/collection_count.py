@@ -78,16 +78,20 @@ class CollectionCounter:
 
     def take(self, batch: Updates, before: Sizes, after: Sizes) -> None:
         """Count a batch, given the sizes of its rows before and after it."""
-        for prefix, keys, size in _differences(list(batch), before, after):
-            held = self._counts.get(prefix, _NOTHING)
-            count = CollectionCount(held.keys + keys, held.size_bytes + size)
-            if count == _NOTHING:
-                self._counts.pop(prefix, None)
-            else:
-                self._counts[prefix] = count
-            self._changed.add(prefix)
-            self._keys += keys
-            self._bytes += size
+        for prefix, keys, size in differences(list(batch), before, after):
+            self.grow(prefix, keys, size)
+
+    def grow(self, prefix: bytes, keys: int, size: int) -> None:
+        """Count that a collection grew by so many keys and bytes, or shrank."""
+        held = self._counts.get(prefix, _NOTHING)
+        count = CollectionCount(held.keys + keys, held.size_bytes + size)
+        if count == _NOTHING:
+            self._counts.pop(prefix, None)
+        else:
+            self._counts[prefix] = count
+        self._changed.add(prefix)
+        self._keys += keys
+        self._bytes += size
 
     def clear(self) -> None:
         """Set all counts to zero: all rows were deleted."""
@@ -206,10 +210,8 @@ def holdings(counts: Counts) -> Holdings:
     return Holdings(total, len(counts), listed)
 
 
-def _differences(
-    keys: list[bytes], before: Sizes, after: Sizes
-) -> Iterator[tuple[bytes, int, int]]:
-    """Yield by how many keys and bytes each collection grew, if it changed."""
+def differences(keys: list[bytes], before: Sizes, after: Sizes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield by how many keys and bytes each collection grew, if it changed; by its prefix."""
     if before == after:
         return
     prefix = _of_all(keys)

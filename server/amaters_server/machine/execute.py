@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from amaters_server.machine.overlay import ABSENT, Overlay, Updates
-from amaters_server.machine.view import MachineView, merged
+from amaters_server.machine.overlay import ABSENT, Layer, Overlay, Updates
+from amaters_server.machine.view import MachineView
 from amaters_server.model.keys import DATA_KEYS_END
 from amaters_server.model.queries import (
     NOT_KEPT,
     Columns,
+    Filter,
     Get,
     Operation,
     Put,
@@ -16,6 +17,7 @@ from amaters_server.model.queries import (
     Result,
     Row,
     Scan,
+    Update,
 )
 from amaters_server.storage.engine import Changes, Engine, Space
 
@@ -49,26 +51,26 @@ class Workspace:
         results: list[Result] = []
         left = MOST_RESULT_BYTES
         for operation in operations:
-            result = self._run_one(operation, left)
-            if isinstance(result, bytes):
-                left -= len(result)
-            elif isinstance(result, list):
-                left -= sum(len(key) + len(value) for key, value in result)
-            elif result is NOT_KEPT:
-                left = -1
+            result = self.run_one(operation, left)
+            left = room_after(result, left)
             results.append(result)
         return results
 
     def scan(self, scan: Scan, most_bytes: int | None = None) -> list[Row] | None:
         """Return the rows of the range, at most its limit; None when they are too large."""
-        below = {} if self.clears else self._overlay.values()
-        hidden = self.clears or self._overlay.hides_engine
-        view = MachineView(None if hidden else self._engine.view(), below)
+        view = self.view()
         try:
-            rows = merged(view.scan(scan.start, scan.end), self.batch, scan.start, scan.end)
+            rows = view.scan(scan.start, scan.end)
             return _gathered(islice(rows, scan.limit), most_bytes)
         finally:
             view.close()
+
+    def view(self) -> MachineView:
+        """Return a view of everything before it, this run's changes included; close it."""
+        below = () if self.clears else self._overlay.layers()
+        own = (Layer(dict(self.batch)),) if self.batch else ()
+        hidden = self.clears or self._overlay.hides_engine
+        return MachineView(None if hidden else self._engine.view(), (*below, *own))
 
     def data_changes(self) -> Changes:
         """Return what the engine has to hold for this run."""
@@ -78,7 +80,8 @@ class Workspace:
         changes.operations = [(Space.DATA, key, value) for key, value in self.batch.items()]
         return changes
 
-    def _run_one(self, operation: Operation, left: int) -> Result:
+    def run_one(self, operation: Operation, left: int) -> Result:
+        """Run one operation that is not slow; `left` is the room for what it reads."""
         match operation:
             case Put():
                 self.batch[operation.key] = operation.value
@@ -94,6 +97,8 @@ class Workspace:
             case Scan():
                 rows = self.scan(operation, left)
                 return NOT_KEPT if rows is None else rows
+            case Update() | Filter():
+                raise TypeError(f"{type(operation).__name__} is carried out in slices")
 
     def _get(self, key: bytes) -> bytes | None:
         value = self.batch.get(key, ABSENT)
@@ -104,6 +109,15 @@ class Workspace:
         if value is not ABSENT:
             return value
         return None if self._overlay.hides_engine else self._engine.get(Space.DATA, key)
+
+
+def room_after(result: Result, left: int) -> int:
+    """Return the room for further reads of a command after one with this result."""
+    if isinstance(result, bytes):
+        return left - len(result)
+    if isinstance(result, list):
+        return left - sum([len(key) + len(value) for key, value in result])
+    return -1 if result is NOT_KEPT else left
 
 
 def _gathered(rows: Iterable[Row], most_bytes: int | None) -> list[Row] | None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters_server.machine import state
-from amaters_server.machine.codec import DecodedEntry, decode_entry
+from amaters_server.machine.codec import Command, DecodedEntry, decode_entry
 from amaters_server.machine.collection_count import (
     CollectionCount,
     CollectionCounter,
     Counts,
     RecentSizes,
+    Sizes,
     sizes_after,
 )
 from amaters_server.machine.execute import Workspace
@@ -23,6 +24,7 @@ from amaters_server.machine.membership import decode_record
 from amaters_server.machine.overlay import ABSENT, Overlay, Updates
 from amaters_server.machine.replicated_state import ReplicatedState
 from amaters_server.machine.state import SavedState
+from amaters_server.machine.updates.evaluation import Evaluation
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
 from amaters_server.model.errors import NotReadyError, StorageError
@@ -35,6 +37,8 @@ from amaters_server.wire import command_pb2
 log = logging.getLogger(__name__)
 
 _DATA = Space.DATA
+MANY_ROWS = 1000
+"""A slow write of more rows is not copied for its readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,19 @@ class Applied:
     """One per entry that a member proposed, in order."""
     members_changed: bool
     version: int
-    """For `Machine.written`, once the engine holds the changes."""
+    """For `Machine.written`, once the engine holds the changes; 0: nothing was applied."""
+    count: int = 0
+    """How many of the entries, the first ones, are applied."""
+    waits: bool = False
+    """Whether the next one cannot go on before more is written; else it goes on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """An entry that is being carried out in slices."""
+
+    entry: DecodedEntry
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +96,14 @@ class Machine:
         """Continue from what the engine holds."""
         self._engine = engine
         self._version = 0
+        self._slow: _Slow | None = None
         self.on_change: OnChange | None = None
         """Called in the same turn in which readers begin to see a change."""
         self.reload()
 
     def reload(self) -> None:
         """Start over from what the engine holds now, such as after a snapshot was installed."""
+        self._end_slow()
         self._continue_from(state.load(self._engine))
         self._suspended = False
         self._overlay = Overlay()
@@ -136,23 +154,44 @@ class Machine:
 
         Everything applied must have been written before. `reload` ends it.
         """
+        self._end_slow()
         self._suspended = True
 
     def apply(self, entries: Sequence[Committed]) -> Applied:
-        """Apply the next entries; reads see their effect at once.
+        """Apply the next entries, as far as that takes no time; reads see their effect at once.
 
+        A slow entry takes several calls, each a slice of it, until it is applied as a whole.
         StorageCorruptedError when bytes do not decode: then nothing of the run is applied, and every
         other member fails on the same entry.
         """
         self._require_state()
+        if self._slow is not None:
+            return self._go_on(entries[0], self._slow)
+        decoded = [_decode(entry) for entry in entries]
+        for place, one in enumerate(decoded):
+            command = one.slow if isinstance(one, DecodedEntry) else None
+            if command is None or not isinstance(one, DecodedEntry):
+                continue
+            if place:  # What precedes it decides whether it is carried out.
+                entries, decoded = entries[:place], decoded[:place]
+                break
+            if self._replicated.carries_out(one, command):
+                return self._begin(entries[0], one, command)
+        return self._apply_quick(entries, decoded)
+
+    def _apply_quick(
+        self,
+        entries: Sequence[Committed],
+        decoded: Sequence[DecodedEntry | command_pb2.MemberRecord | None],
+    ) -> Applied:
         replicated, workspace = self._replicated, Workspace(self._overlay, self._engine)
         outcomes: list[Outcome] = []
         members_changed = False
-        for entry, decoded in [(entry, _decode(entry)) for entry in entries]:
-            if isinstance(decoded, DecodedEntry):
-                outcomes.append(replicated.apply_commands(decoded, entry.data, workspace))
-            elif decoded is not None and entry.conf_state is not None:
-                replicated.apply_membership(decoded, entry.conf_state)
+        for entry, one in zip(entries, decoded, strict=True):
+            if isinstance(one, DecodedEntry):
+                outcomes.append(replicated.apply_commands(one, entry.data, workspace))
+            elif one is not None and entry.conf_state is not None:
+                replicated.apply_membership(one, entry.conf_state)
                 members_changed = True
             replicated.index, replicated.term = entry.index, entry.term
         self._version += 1
@@ -162,7 +201,44 @@ class Machine:
             self.on_change(replicated.index, None if workspace.clears else workspace.batch)
         changes = workspace.data_changes()
         replicated.save(changes)
-        return Applied(changes, outcomes, members_changed, self._version)
+        return Applied(changes, outcomes, members_changed, self._version, len(entries))
+
+    def _begin(self, entry: Committed, decoded: DecodedEntry, command: Command) -> Applied:
+        if self._overlay.holds_many:
+            # So there is never more in memory than one of them writes; `written` goes on.
+            return Applied(Changes(), [], members_changed=False, version=0, count=0, waits=True)
+        workspace = Workspace(self._overlay, self._engine)
+        evaluation = Evaluation(workspace, command.operations, self._measure_newest)
+        self._slow = _Slow(decoded, evaluation)
+        return self._go_on(entry, self._slow)
+
+    def _go_on(self, entry: Committed, slow: "_Slow") -> Applied:
+        if not slow.evaluation.advance():
+            return Applied(Changes(), [], members_changed=False, version=0, count=0)
+        self._slow = None
+        replicated, evaluation, gathered = (
+            self._replicated,
+            slow.evaluation,
+            slow.evaluation.gathered,
+        )
+        workspace = Workspace(self._overlay, self._engine)
+        outcome = replicated.apply_commands(slow.entry, entry.data, workspace, evaluation.answer)
+        replicated.index, replicated.term = entry.index, entry.term
+        self._version += 1
+        if gathered.keys:
+            for prefix, (keys, size) in gathered.growth.items():
+                replicated.collection_count.grow(prefix, keys, size)
+            if gathered.uncounted:
+                replicated.collection_count.forget()
+            self._recent.clear()
+            self._sizes_lost_at = self._version
+        in_order = gathered.keys if len(gathered.keys) > MANY_ROWS else None
+        self._overlay.add(self._version, evaluation.batch, clears=False, keys=in_order)
+        if self.on_change is not None:
+            # Many keys would take long to look through: all answers are dropped instead.
+            self.on_change(replicated.index, evaluation.batch if in_order is None else None)
+        replicated.save(gathered.changes)
+        return Applied(gathered.changes, [outcome], False, self._version, 1)  # noqa: FBT003
 
     def written(self, version: int) -> None:
         """Report that the engine holds everything up to that apply."""
@@ -203,7 +279,7 @@ class Machine:
         """Return a view of the present state; the caller closes it."""
         self._require_state()
         below = None if self._overlay.hides_engine else self._engine.view()
-        return MachineView(below, self._overlay.values())
+        return MachineView(below, self._overlay.layers())
 
     def backup_source(self) -> BackupSource:
         """Return what a backup of the present state contains."""
@@ -248,7 +324,7 @@ class Machine:
             # An earlier version may have written since the stored counts: they are void.
             self._replicated.collection_count.clear()
         self._recent = RecentSizes()
-        self._written = self._version
+        self._written = self._sizes_lost_at = self._version
 
     def _is_empty(self) -> bool:
         view = self._engine.view()
@@ -277,13 +353,27 @@ class Machine:
         recent.note(batch, after, version=self._version, written=self._written)
 
     def _measure(self, keys: list[bytes]) -> list[int]:
-        values = self._engine.get_many(_DATA, keys)
-        pairs = zip(keys, values, strict=True)
-        return [0 if value is None else len(key) + len(value) for key, value in pairs]
+        if self._sizes_lost_at > self._written:
+            return self._measure_newest(keys)
+        return _sizes(keys, self._engine.get_many(_DATA, keys))
+
+    def _measure_newest(self, keys: list[bytes]) -> list[int]:
+        """Measure rows that the engine may not hold yet."""
+        return _sizes(keys, self.get_many(keys))
+
+    def _end_slow(self) -> None:
+        if self._slow is not None:
+            self._slow.evaluation.close()
+            self._slow = None
 
     def _require_state(self) -> None:
         if self._suspended:
             raise NotReadyError("its data is being replaced by a snapshot of another member")
+
+
+def _sizes(keys: list[bytes], values: list[bytes | None]) -> Sizes:
+    pairs = zip(keys, values, strict=True)
+    return [0 if value is None else len(key) + len(value) for key, value in pairs]
 
 
 def _nothing(keys: list[bytes]) -> list[int]:

@@ -13,10 +13,14 @@ class ProposerSequences:
         self._last = {one.origin: one for one in last}
         self._changed: dict[int, ProposalId] = {}
 
+    def is_late(self, proposal: ProposalId) -> bool:
+        """Whether `accept` would not take the proposal."""
+        last = self._last.get(proposal.origin)
+        return last is not None and proposal[1:] <= last[1:]
+
     def accept(self, proposal: ProposalId) -> bool:
         """Record the proposal as applied; False, and nothing recorded, when it comes too late."""
-        last = self._last.get(proposal.origin)
-        if last is not None and proposal[1:] <= last[1:]:
+        if self.is_late(proposal):
             return False
         self._last[proposal.origin] = self._changed[proposal.origin] = proposal
         return True

@@ -69,15 +69,30 @@ class ReplicatedState:
             replace, counts = count.take_changed()
             state.save_counts(changes, counts, replace=replace)
 
-    def apply_commands(self, entry: DecodedEntry, data: bytes, workspace: Workspace) -> Outcome:
-        """Apply the entry's commands, unless a later one of its origin was applied."""
+    def carries_out(self, entry: DecodedEntry, command: Command) -> bool:
+        """Whether applying the entry with that one command would carry it out."""
+        known = command.session and self._sessions.knows(command.session, command.session_sequence)
+        late = self._proposer_sequences.is_late(entry.proposal)
+        return self.restoring is None and not late and not known
+
+    def apply_commands(
+        self,
+        entry: DecodedEntry,
+        data: bytes,
+        workspace: Workspace,
+        evaluated: Answer | None = None,
+    ) -> Outcome:
+        """Apply the entry's commands, unless a later one of its origin was applied.
+
+        `evaluated` is the answer of its one command if that was carried out in slices.
+        """
         if not self._proposer_sequences.accept(entry.proposal):
             return Outcome(*entry.proposal, results=[], entry=data, skipped=True)
         results: list[Answer]
         if self.restoring is None and entry.only_sound_puts:
             results = self._put_all(entry, workspace.batch)
         else:
-            results = [self._answer(command, workspace) for command in entry.in_order()]
+            results = [self._answer(one, workspace, evaluated) for one in entry.in_order()]
         return Outcome(*entry.proposal, results=results, entry=data)
 
     def apply_membership(self, record: command_pb2.MemberRecord, conf_state: ConfState) -> None:
@@ -104,27 +119,36 @@ class ReplicatedState:
             results.append(answer)
         return results
 
-    def _answer(self, command: Command | MalformedError, workspace: Workspace) -> Answer:
+    def _answer(
+        self,
+        command: Command | MalformedError,
+        workspace: Workspace,
+        evaluated: Answer | None,
+    ) -> Answer:
         if isinstance(command, MalformedError):
             return command
         session, sequence = command.session, command.session_sequence
         if not session:
-            return self._carry_out(command, workspace)
+            return self._carry_out(command, workspace, evaluated)
         content = digest(command.operations)
         count = len(command.operations)
         known = self._sessions.recall(session, sequence, content, count=count)
         if known is not None:
             return known
-        answer = self._carry_out(command, workspace)
+        answer = self._carry_out(command, workspace, evaluated)
         if isinstance(answer, list):
             self._sessions.remember(session, sequence, answer, content)
         return answer
 
-    def _carry_out(self, command: Command, workspace: Workspace) -> Answer:
+    def _carry_out(
+        self, command: Command, workspace: Workspace, evaluated: Answer | None
+    ) -> Answer:
         if command.restore is not None:
             return self._restore(command.restore, workspace)
         if self.restoring is not None:
             return refusal(self.restoring)
+        if evaluated is not None:
+            return evaluated
         return workspace.run(command.operations)
 
     def _restore(self, step: RestoreStep, workspace: Workspace) -> list[Result] | SnapshotError:

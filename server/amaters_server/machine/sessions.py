@@ -14,10 +14,21 @@ from amaters_server.model.errors import (
     OutcomeUnknownError,
     RequestIdReusedError,
 )
-from amaters_server.model.queries import Answer, Columns, Operation, Put, Remove, Result, Scan
+from amaters_server.model.queries import (
+    Answer,
+    Columns,
+    Filter,
+    Operation,
+    Put,
+    Remove,
+    Result,
+    Scan,
+    Update,
+)
 
 _FIXED_BYTES = 100
 _PUT, _REMOVE, _GET, _SCAN = (crc32(kind) for kind in (b"put", b"remove", b"get", b"scan"))
+_UPDATE, _FILTER = crc32(b"update"), crc32(b"filter")
 _REMOVED = (_REMOVE, b"")
 
 
@@ -70,8 +81,18 @@ def _content(operation: Operation) -> tuple[int, bytes]:
             return _SCAN, operation.end + b"%d" % (
                 -1 if operation.limit is None else operation.limit
             )
+        case Update():
+            # Without the time it was first sent at, and without limits that may have changed.
+            return _UPDATE, _framed(operation.end, operation.predicate, *operation.updates)
+        case Filter():
+            counts = b"%d %a" % (operation.offset, operation.limit)
+            return _FILTER, _framed(operation.end, operation.predicate, counts)
         case _:
             return _GET, b""
+
+
+def _framed(*parts: bytes) -> bytes:
+    return b"".join([len(part).to_bytes(4) + part for part in parts])
 
 
 def session(
@@ -123,6 +144,11 @@ class Sessions:
         if known.digest not in (0, content) or len(known.results) != count:
             return RequestIdReusedError(sequence)
         return list(known.results)
+
+    def knows(self, name: bytes, sequence: int) -> bool:
+        """Whether `recall` would answer the write, if only with an error."""
+        known = self._sessions.get(name)
+        return sequence == 0 or (known is not None and sequence <= known.sequence)
 
     def remember(self, name: bytes, sequence: int, results: list[Result], content: int) -> None:
         """Store the outcome for a retry; drops the longest unused sessions beyond the limits."""

@@ -18,7 +18,10 @@
     │   ├── KeyTooLargeError
     │   ├── ValueTooLargeError
     │   ├── InvalidCollectionError
-    │   └── RequestIdReusedError   another write has this request id
+    │   ├── RequestIdReusedError   another write has this request id
+    │   ├── UpdateTooLargeError    more rows or bytes than one update may touch
+    │   └── ComputeError           an update of values that the server cannot compute with
+    ├── MembersTooOldError        a member's version does not know what the write does
     ├── AuthenticationError       the caller's credentials are missing or invalid
     │   ├── CredentialExpiredError
     │   └── CertificateRefusedError
@@ -55,6 +58,10 @@ class DatabaseError(Exception):
         super().__init__(text)
         self.reason = text if reason is None else reason
         """The part of the text that its class does not add."""
+        self.place: int | None = None
+        """Which of several operations it is about; None: that is not known."""
+        self.context = ""
+        """What comes first in its text on the wire."""
 
     @classmethod
     def received(cls, text: str, reason: str, facts: Mapping[str, "str | int"]) -> "DatabaseError":

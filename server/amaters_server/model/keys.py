@@ -47,3 +47,8 @@ def split_data_key(stored: bytes) -> tuple[str, bytes]:
     """Split a data key into its collection and the caller's key."""
     end = 2 + int.from_bytes(stored[:2], "big")
     return stored[2:end].decode(), stored[end:]
+
+
+def collection_of(stored: bytes) -> bytes:
+    """Return the prefix that a data key shares with all keys of its collection."""
+    return stored[: 2 + int.from_bytes(stored[:2], "big")]

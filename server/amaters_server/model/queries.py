@@ -44,7 +44,45 @@ class Scan(NamedTuple):
     limit: int | None
 
 
-Operation = Put | Remove | Get | Scan
+class Update(NamedTuple):
+    """Change every value in [start, end) that matches; of all rows or, beyond a limit, of none."""
+
+    start: DataKey
+    end: DataKey
+    predicate: bytes
+    """A serialized types.Predicate."""
+    updates: tuple[bytes, ...]
+    """Serialized types.Updates, made one after the other."""
+    created_at: int
+    """Unix seconds, of the values that it computes."""
+    most_rows: int
+    """How many rows it may look at."""
+    most_bytes: int
+    """Of keys and new values together."""
+
+
+class Filter(NamedTuple):
+    """Read the rows in [start, end) that match, without the first `offset`."""
+
+    start: DataKey
+    end: DataKey
+    predicate: bytes
+    offset: int
+    limit: int | None
+    most_rows: int
+    """How many rows it may look at among writes; alone it looks at all."""
+
+
+Operation = Put | Remove | Get | Scan | Update | Filter
+
+
+class SlowOperations(tuple[Operation, ...]):
+    """Operations of one write with an Update or a Filter among them: they take a while.
+
+    They travel in a log entry of their own, and are applied a slice at a time.
+    """
+
+    __slots__ = ()
 
 
 class Columns(Sequence[Operation]):
@@ -89,10 +127,11 @@ Row = tuple[bytes, bytes]
 """A data key and its stored value."""
 
 Result = int | bytes | None | list[Row]
-"""Rows affected by a Put or Remove; the value or None of a Get; the rows of a Scan."""
+"""Rows affected by a Put, Remove or Update; the value or None of a Get; the rows of the others."""
 
 NOT_KEPT: Final = 0
-"""The result of a read among writes for which the results before it left no room."""
+"""The result of a read among writes for which the results before it left no room; of an Update it
+is the number of rows."""
 
 
 class Write(NamedTuple):

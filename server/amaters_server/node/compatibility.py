@@ -5,7 +5,7 @@ holds the other against it, for an older version may know another rule, or none.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from amaters.compatibility import OLDEST_MEMBER_MINOR
 
@@ -14,8 +14,10 @@ from amaters_server.node.values import ADVICE, Incompatible
 
 log = logging.getLogger(__name__)
 
-PROTOCOL_REVISION = 1
+PROTOCOL_REVISION = 2
 """What this version answers in handshakes: `HandshakeResponse.protocol_revision`."""
+SLOW_WRITES = 2
+"""The revision from which on members apply updates, and filters among writes."""
 
 
 def compatible(own: Version, theirs: Version) -> bool:
@@ -31,6 +33,15 @@ def objection(own: Version, theirs: Version) -> str:
         f"version {dotted(theirs)} cannot work with {dotted(own)}: bring it to "
         f"{own[0]}.{OLDEST_MEMBER_MINOR} or newer, below {own[0] + 1}.0"
     )
+
+
+def without_slow_writes(revisions: Mapping[int, int]) -> int | None:
+    """Return a member that is known to apply no slow writes; None when none is.
+
+    One that was never heard of does not count: it would refuse the entry, and lag, but not apply
+    it otherwise than the others do.
+    """
+    return min((one for one, revision in revisions.items() if revision < SLOW_WRITES), default=None)
 
 
 class Incompatibles:

@@ -24,6 +24,8 @@ from amaters_server.model.errors import (
     StorageError,
 )
 from amaters_server.model.queries import Answer, Answers, Read, ReadAge, Write
+from amaters_server.model.update_errors import MembersTooOldError
+from amaters_server.node import compatibility
 from amaters_server.node.backup.backups import BackupPlaces, Backups
 from amaters_server.node.joining import open_replica
 from amaters_server.node.joining.closing import DiskClosing
@@ -191,6 +193,13 @@ class Node:
             _refuse(writes, answers, why)
         else:
             loop.write(writes, answers)
+
+    def require_slow_writes(self) -> None:
+        """Pass if all members that are known can apply SlowOperations; else MembersTooOldError."""
+        transport = self._parts.transport
+        older = compatibility.without_slow_writes(transport.revisions())
+        if older is not None:
+            raise MembersTooOldError(member=older, version=transport.versions().get(older, ""))
 
     def read(self, reads: Sequence[Read], answers: Answers) -> None:
         """Answer the reads, linearizably unless they say `stale`."""

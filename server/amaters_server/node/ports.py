@@ -93,6 +93,10 @@ class PeerTransport(Protocol):
         """Return the versions that members reported in their handshakes."""
         ...
 
+    def revisions(self) -> Mapping[int, int]:
+        """Return the protocol revisions of the members whose handshakes were answered."""
+        ...
+
     async def identify(
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:

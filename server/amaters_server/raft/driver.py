@@ -7,7 +7,8 @@ This module alone ensures that
 - batches become durable in the order they were handed out; `persisted` covers all up to one;
 - applied state joins the next write of the log: reads see it before, and after a crash the log
   above the durable applied index is applied again;
-- nothing is dropped from the log before the state that contains it has been written.
+- nothing is dropped from the log before the state that contains it has been written;
+- an entry that takes a while is applied a slice with every `advance`, and those after it wait.
 """
 
 from collections import deque
@@ -53,6 +54,10 @@ class Driver:
         self._in_flight: deque[Batch] = deque()
         self._released: list[Message] = []
         self._installing: Ready | None = None
+        self._committed: deque[Entry] = deque()
+        """What is committed and was not given to the applier yet."""
+        self._run: list[Committed] = []
+        """What the applier was given, and has not applied yet."""
         self._written_applied = applier.applied_index
         self.compactions = 0
         self.entries_applied = 0
@@ -122,6 +127,8 @@ class Driver:
         """Do all that can be done now; with `flush`, also write what would otherwise wait."""
         out.messages += self._released
         self._released = []
+        if self._run:
+            self._apply_some(out)
         while not self.installing and self.raft_node.has_ready():
             self._take(self.raft_node.ready(), out)
         out.snapshots_wanted += self.raft_node.take_snapshot_requests()
@@ -137,6 +144,8 @@ class Driver:
             out.leadership = ready.soft_state
         if ready.snapshot is not None:
             self._installing = ready
+            self._committed.clear()
+            self._run = []
             index, term, conf_state, data = ready.snapshot
             out.install = Snapshot(index, term, from_native(conf_state), data)
             return
@@ -165,17 +174,41 @@ class Driver:
             out.messages += ready.persisted_messages
 
     def _apply(self, committed: Sequence[Entry], out: Outbox) -> None:
-        entries = [self._committed(entry, out) for entry in committed]
-        applied = self._applier.apply(entries)
-        self._next.changes.extend(applied.changes)
-        self._next.version = applied.version
-        self._next.applied = entries[-1].index
-        out.outcomes += applied.outcomes
-        out.members_changed |= applied.members_changed
-        self.entries_applied += len(entries)
-        self.raft_node.advance_apply_to(entries[-1].index)
+        self._committed.extend(committed)
+        if not self._run:
+            self._apply_some(out)
 
-    def _committed(self, entry: Entry, out: Outbox) -> Committed:
+    def _apply_some(self, out: Outbox) -> None:
+        """Apply what is committed, up to an entry that takes a while, and a slice of that."""
+        while self._run or self._committed:
+            if not self._run:
+                self._run = self._next_run(out)
+            applied = self._applier.apply(self._run)
+            if not applied.count:
+                out.unfinished = not applied.waits
+                return
+            last = self._run[applied.count - 1].index
+            del self._run[: applied.count]
+            self._next.changes.extend(applied.changes)
+            self._next.version = applied.version
+            self._next.applied = last
+            out.outcomes += applied.outcomes
+            out.members_changed |= applied.members_changed
+            self.entries_applied += applied.count
+            self.raft_node.advance_apply_to(last)
+
+    def _next_run(self, out: Outbox) -> list[Committed]:
+        """Take entries for the applier; a change of the members only as the first of them.
+
+        So raft takes a change of its configuration in when it is sure to be applied now.
+        """
+        committed = self._committed
+        run = [self._as_committed(committed.popleft(), out)]
+        while committed and committed[0][2] != ENTRY_CONF_CHANGE:
+            run.append(self._as_committed(committed.popleft(), out))
+        return run
+
+    def _as_committed(self, entry: Entry, out: Outbox) -> Committed:
         index, term, kind, data, context = entry
         if kind != ENTRY_CONF_CHANGE:
             return Committed(index, term, EntryKind.NORMAL, data)

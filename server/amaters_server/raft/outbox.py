@@ -71,6 +71,8 @@ class Outbox:
     offers: list[SnapshotOffer] = field(default_factory=list)
     install: Snapshot | None = None
     """Once everything handed out is written: install it, then call `installed`."""
+    unfinished: bool = False
+    """Whether an entry is being applied in slices: `advance` again soon."""
     snapshots_wanted: list[int] = field(default_factory=list)
     """Members that need a newer snapshot than the one on offer."""
     outcomes: list[Outcome] = field(default_factory=list)

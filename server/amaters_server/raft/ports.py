@@ -28,7 +28,17 @@ class Applied(Protocol):
 
     @property
     def version(self) -> int:
-        """For `Applier.written`, once the engine holds the changes."""
+        """For `Applier.written`, once the engine holds the changes; 0: nothing was applied."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many of the entries, the first ones, are applied; `apply` takes the others again."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next entry cannot go on before more is written; else it goes on at once."""
         ...
 
 
@@ -55,7 +65,7 @@ class Applier(Protocol):
         ...
 
     def apply(self, entries: Sequence[Committed], /) -> Applied:
-        """Apply the next entries; reads see their effect at once."""
+        """Apply the next entries, as far as that takes no time; reads see their effect at once."""
         ...
 
     def written(self, version: int, /) -> None:

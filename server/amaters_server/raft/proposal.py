@@ -6,7 +6,15 @@ from math import inf
 from typing import Protocol
 
 from amaters_server.model.errors import DatabaseError
-from amaters_server.model.queries import Answer, Answers, Columns, Operation, Put
+from amaters_server.model.queries import (
+    Answer,
+    Answers,
+    Columns,
+    Operation,
+    Put,
+    SlowOperations,
+    Update,
+)
 
 MAX_ENTRY_BYTES = 1024 * 1024
 """Writes are spread over several entries beyond this; one large write stays whole."""
@@ -66,6 +74,11 @@ class Proposal:
     late: set[int] = field(default_factory=set)
     """Positions of the writes that were answered before the entry was applied."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is an entry of its own."""
+        return len(self.writes) == 1 and type(self.writes[0].operations) is SlowOperations
+
     def waiting(self) -> list[WaitingCommand]:
         """Return the writes without an answer."""
         if not self.late:
@@ -75,6 +88,8 @@ class Proposal:
     def merge(self, later: "Proposal") -> bool:
         """Merge a later proposal if it has the same callback and both fit one entry."""
         if later.answers != self.answers or self.size + later.size > MAX_ENTRY_BYTES:
+            return False
+        if self.is_alone or later.is_alone:
             return False
         self.writes += later.writes
         self.size += later.size
@@ -117,10 +132,14 @@ def batches(commands: Sequence[WaitingCommand]) -> Iterator[tuple[list[WaitingCo
     start, size = 0, 0
     for position, command in enumerate(commands):
         added = _size(command)
-        if size + added > MAX_ENTRY_BYTES and position > start:
+        is_alone = type(command.operations) is SlowOperations
+        if (is_alone or size + added > MAX_ENTRY_BYTES) and position > start:
             yield list(commands[start:position]), size
             start, size = position, 0
         size += added
+        if is_alone:
+            yield [command], size
+            start, size = position + 1, 0
     if start < len(commands):
         yield list(commands[start:]), size
 
@@ -137,4 +156,6 @@ def _size(command: WaitingCommand) -> int:
         size += len(operation[0]) + _OVERHEAD
         if isinstance(operation, Put):
             size += len(operation.value)
+        elif isinstance(operation, Update):
+            size += sum(map(len, operation.updates)) + len(operation.predicate)
     return size

@@ -20,6 +20,7 @@ class Op(enum.Enum):
     GET = "get"
     PUT = "put"
     DELETE = "delete"
+    UPDATE = "update"
     RANGE = "range"
     BATCH = "batch"
     STREAM = "stream"

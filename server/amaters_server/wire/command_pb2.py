@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!amaters_server/wire/command.proto\x12\x12\x61maters.command.v1\"\xf5\x01\n\x05\x45ntry\x12\x0e\n\x06origin\x18\x01 \x01(\x04\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x18\n\x10proposed_unix_ms\x18\x04 \x01(\x03\x12-\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1b.amaters.command.v1.Command\x12\x10\n\x08put_keys\x18\x06 \x03(\x0c\x12\x12\n\nput_values\x18\x07 \x03(\x0c\x12\x14\n\x0cput_sessions\x18\t \x03(\x0c\x12\x1d\n\x15put_session_sequences\x18\n \x03(\x04\x12\x11\n\tpositions\x18\x08 \x03(\r\"\xc4\x01\n\x07\x43ommand\x12\x31\n\noperations\x18\x01 \x03(\x0b\x32\x1d.amaters.command.v1.Operation\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x18\n\x10session_sequence\x18\x03 \x01(\x04\x12,\n\x07restore\x18\x04 \x01(\x0b\x32\x1b.amaters.command.v1.Restore\x12\x0c\n\x04keys\x18\x05 \x03(\x0c\x12\x0e\n\x06values\x18\x06 \x03(\x0c\x12\x0f\n\x07removed\x18\x07 \x03(\r\"\xc2\x01\n\tOperation\x12&\n\x03put\x18\x01 \x01(\x0b\x32\x17.amaters.command.v1.PutH\x00\x12,\n\x06remove\x18\x02 \x01(\x0b\x32\x1a.amaters.command.v1.RemoveH\x00\x12(\n\x04read\x18\x03 \x01(\x0b\x32\x18.amaters.command.v1.ReadH\x00\x12(\n\x04scan\x18\x04 \x01(\x0b\x32\x18.amaters.command.v1.ScanH\x00\x42\x0b\n\toperation\"!\n\x03Put\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x15\n\x06Remove\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x13\n\x04Read\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"1\n\x04Scan\x12\r\n\x05start\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x04\"\xe8\x01\n\x07Restore\x12.\n\x04step\x18\x01 \x01(\x0e\x32 .amaters.command.v1.Restore.Step\x12\x12\n\nrestore_id\x18\x02 \x01(\x04\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.amaters.command.v1.Put\x12\x14\n\x0crecord_count\x18\x04 \x01(\x04\"Y\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x0e\n\nSTEP_BEGIN\x10\x01\x12\r\n\tSTEP_LOAD\x10\x02\x12\x0c\n\x08STEP_END\x10\x03\x12\x0e\n\nSTEP_ABORT\x10\x04\"\x9c\x01\n\x0cMemberRecord\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x12\n\nis_learner\x18\x06 \x01(\x08\x12\x0e\n\x06origin\x18\x07 \x01(\x04\x12\x0f\n\x07request\x18\x08 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!amaters_server/wire/command.proto\x12\x12\x61maters.command.v1\"\x87\x02\n\x05\x45ntry\x12\x0e\n\x06origin\x18\x01 \x01(\x04\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x18\n\x10proposed_unix_ms\x18\x04 \x01(\x03\x12-\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1b.amaters.command.v1.Command\x12\x10\n\x08put_keys\x18\x06 \x03(\x0c\x12\x12\n\nput_values\x18\x07 \x03(\x0c\x12\x14\n\x0cput_sessions\x18\t \x03(\x0c\x12\x1d\n\x15put_session_sequences\x18\n \x03(\x04\x12\x11\n\tpositions\x18\x08 \x03(\r\x12\x10\n\x08revision\x18\x0b \x01(\r\"\xc4\x01\n\x07\x43ommand\x12\x31\n\noperations\x18\x01 \x03(\x0b\x32\x1d.amaters.command.v1.Operation\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x18\n\x10session_sequence\x18\x03 \x01(\x04\x12,\n\x07restore\x18\x04 \x01(\x0b\x32\x1b.amaters.command.v1.Restore\x12\x0c\n\x04keys\x18\x05 \x03(\x0c\x12\x0e\n\x06values\x18\x06 \x03(\x0c\x12\x0f\n\x07removed\x18\x07 \x03(\r\"\x9e\x02\n\tOperation\x12&\n\x03put\x18\x01 \x01(\x0b\x32\x17.amaters.command.v1.PutH\x00\x12,\n\x06remove\x18\x02 \x01(\x0b\x32\x1a.amaters.command.v1.RemoveH\x00\x12(\n\x04read\x18\x03 \x01(\x0b\x32\x18.amaters.command.v1.ReadH\x00\x12(\n\x04scan\x18\x04 \x01(\x0b\x32\x18.amaters.command.v1.ScanH\x00\x12,\n\x06update\x18\x05 \x01(\x0b\x32\x1a.amaters.command.v1.UpdateH\x00\x12,\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x1a.amaters.command.v1.FilterH\x00\x42\x0b\n\toperation\"!\n\x03Put\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\x15\n\x06Remove\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x13\n\x04Read\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"1\n\x04Scan\x12\r\n\x05start\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x04\"\x83\x01\n\x06Update\x12\r\n\x05start\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x0c\x12\x11\n\tpredicate\x18\x03 \x01(\x0c\x12\x0f\n\x07updates\x18\x04 \x03(\x0c\x12\x12\n\ncreated_at\x18\x05 \x01(\x03\x12\x11\n\tmost_rows\x18\x06 \x01(\x04\x12\x12\n\nmost_bytes\x18\x07 \x01(\x04\"q\n\x06\x46ilter\x12\r\n\x05start\x18\x01 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x0c\x12\x11\n\tpredicate\x18\x03 \x01(\x0c\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x15\n\rlimit_and_one\x18\x05 \x01(\x04\x12\x11\n\tmost_rows\x18\x06 \x01(\x04\"\xe8\x01\n\x07Restore\x12.\n\x04step\x18\x01 \x01(\x0e\x32 .amaters.command.v1.Restore.Step\x12\x12\n\nrestore_id\x18\x02 \x01(\x04\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.amaters.command.v1.Put\x12\x14\n\x0crecord_count\x18\x04 \x01(\x04\"Y\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x0e\n\nSTEP_BEGIN\x10\x01\x12\r\n\tSTEP_LOAD\x10\x02\x12\x0c\n\x08STEP_END\x10\x03\x12\x0e\n\nSTEP_ABORT\x10\x04\"\x9c\x01\n\x0cMemberRecord\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x0f\n\x07\x64isk_id\x18\x05 \x01(\t\x12\x12\n\nis_learner\x18\x06 \x01(\x08\x12\x0e\n\x06origin\x18\x07 \x01(\x04\x12\x0f\n\x07request\x18\x08 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,23 +32,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amaters_server.wire.command
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTRY']._serialized_start=58
-  _globals['_ENTRY']._serialized_end=303
-  _globals['_COMMAND']._serialized_start=306
-  _globals['_COMMAND']._serialized_end=502
-  _globals['_OPERATION']._serialized_start=505
-  _globals['_OPERATION']._serialized_end=699
-  _globals['_PUT']._serialized_start=701
-  _globals['_PUT']._serialized_end=734
-  _globals['_REMOVE']._serialized_start=736
-  _globals['_REMOVE']._serialized_end=757
-  _globals['_READ']._serialized_start=759
-  _globals['_READ']._serialized_end=778
-  _globals['_SCAN']._serialized_start=780
-  _globals['_SCAN']._serialized_end=829
-  _globals['_RESTORE']._serialized_start=832
-  _globals['_RESTORE']._serialized_end=1064
-  _globals['_RESTORE_STEP']._serialized_start=975
-  _globals['_RESTORE_STEP']._serialized_end=1064
-  _globals['_MEMBERRECORD']._serialized_start=1067
-  _globals['_MEMBERRECORD']._serialized_end=1223
+  _globals['_ENTRY']._serialized_end=321
+  _globals['_COMMAND']._serialized_start=324
+  _globals['_COMMAND']._serialized_end=520
+  _globals['_OPERATION']._serialized_start=523
+  _globals['_OPERATION']._serialized_end=809
+  _globals['_PUT']._serialized_start=811
+  _globals['_PUT']._serialized_end=844
+  _globals['_REMOVE']._serialized_start=846
+  _globals['_REMOVE']._serialized_end=867
+  _globals['_READ']._serialized_start=869
+  _globals['_READ']._serialized_end=888
+  _globals['_SCAN']._serialized_start=890
+  _globals['_SCAN']._serialized_end=939
+  _globals['_UPDATE']._serialized_start=942
+  _globals['_UPDATE']._serialized_end=1073
+  _globals['_FILTER']._serialized_start=1075
+  _globals['_FILTER']._serialized_end=1188
+  _globals['_RESTORE']._serialized_start=1191
+  _globals['_RESTORE']._serialized_end=1423
+  _globals['_RESTORE_STEP']._serialized_start=1334
+  _globals['_RESTORE_STEP']._serialized_end=1423
+  _globals['_MEMBERRECORD']._serialized_start=1426
+  _globals['_MEMBERRECORD']._serialized_end=1582
 # @@protoc_insertion_point(module_scope)

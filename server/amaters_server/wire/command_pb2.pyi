@@ -35,6 +35,7 @@ class Entry(_message.Message):
     PUT_SESSIONS_FIELD_NUMBER: _builtins.int
     PUT_SESSION_SEQUENCES_FIELD_NUMBER: _builtins.int
     POSITIONS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     origin: _builtins.int
     """The member that proposed it and its count of proposals: applied at most once, in order."""
     incarnation: _builtins.int
@@ -42,6 +43,11 @@ class Entry(_message.Message):
     sequence: _builtins.int
     proposed_unix_ms: _builtins.int
     """Wall clock of the proposer, milliseconds; the only time that applying may use."""
+    revision: _builtins.int
+    """What members must know to apply it; 0: what all know. From 1 on, `put_keys` is one empty key
+    and `put_values` is empty, so that members that know no revisions refuse the entry rather than
+    apply it otherwise than others do. 1: its one command holds updates or filters.
+    """
     @_builtins.property
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]: ...
     @_builtins.property
@@ -77,10 +83,11 @@ class Entry(_message.Message):
         put_sessions: _abc.Iterable[_builtins.bytes] | None = ...,
         put_session_sequences: _abc.Iterable[_builtins.int] | None = ...,
         positions: _abc.Iterable[_builtins.int] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "incarnation", b"incarnation", "origin", b"origin", "positions", b"positions", "proposed_unix_ms", b"proposed_unix_ms", "put_keys", b"put_keys", "put_session_sequences", b"put_session_sequences", "put_sessions", b"put_sessions", "put_values", b"put_values", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "incarnation", b"incarnation", "origin", b"origin", "positions", b"positions", "proposed_unix_ms", b"proposed_unix_ms", "put_keys", b"put_keys", "put_session_sequences", b"put_session_sequences", "put_sessions", b"put_sessions", "put_values", b"put_values", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,6 +152,8 @@ class Operation(_message.Message):
     REMOVE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
     SCAN_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def put(self) -> Global___Put: ...
     @_builtins.property
@@ -153,6 +162,10 @@ class Operation(_message.Message):
     def read(self) -> Global___Read: ...
     @_builtins.property
     def scan(self) -> Global___Scan: ...
+    @_builtins.property
+    def update(self) -> Global___Update: ...
+    @_builtins.property
+    def filter(self) -> Global___Filter: ...
     def __init__(
         self,
         *,
@@ -160,12 +173,14 @@ class Operation(_message.Message):
         remove: Global___Remove | None = ...,
         read: Global___Read | None = ...,
         scan: Global___Scan | None = ...,
+        update: Global___Update | None = ...,
+        filter: Global___Filter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "put", b"put", "read", b"read", "remove", b"remove", "scan", b"scan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "operation", b"operation", "put", b"put", "read", b"read", "remove", b"remove", "scan", b"scan", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "put", b"put", "read", b"read", "remove", b"remove", "scan", b"scan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "operation", b"operation", "put", b"put", "read", b"read", "remove", b"remove", "scan", b"scan", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["put", "remove", "read", "scan"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["put", "remove", "read", "scan", "update", "filter"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -259,6 +274,88 @@ class Scan(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scan: _TypeAlias = Scan  # noqa: Y015
+
+@_typing.final
+class Update(_message.Message):
+    """Changes the value of every key in [start, end) that matches; beyond a limit, of none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PREDICATE_FIELD_NUMBER: _builtins.int
+    UPDATES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    MOST_ROWS_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
+    start: _builtins.bytes
+    end: _builtins.bytes
+    predicate: _builtins.bytes
+    """A serialized amaters.types.Predicate."""
+    created_at: _builtins.int
+    """Unix seconds, of the values that it computes."""
+    most_rows: _builtins.int
+    """What it may look at and write; the proposer's, so that all members stop at the same row."""
+    most_bytes: _builtins.int
+    @_builtins.property
+    def updates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialized amaters.types.Updates, made one after the other."""
+
+    def __init__(
+        self,
+        *,
+        start: _builtins.bytes = ...,
+        end: _builtins.bytes = ...,
+        predicate: _builtins.bytes = ...,
+        updates: _abc.Iterable[_builtins.bytes] | None = ...,
+        created_at: _builtins.int = ...,
+        most_rows: _builtins.int = ...,
+        most_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "end", b"end", "most_bytes", b"most_bytes", "most_rows", b"most_rows", "predicate", b"predicate", "start", b"start", "updates", b"updates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Update: _TypeAlias = Update  # noqa: Y015
+
+@_typing.final
+class Filter(_message.Message):
+    """Reads the rows in [start, end) that match, without the first `offset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PREDICATE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LIMIT_AND_ONE_FIELD_NUMBER: _builtins.int
+    MOST_ROWS_FIELD_NUMBER: _builtins.int
+    start: _builtins.bytes
+    end: _builtins.bytes
+    predicate: _builtins.bytes
+    offset: _builtins.int
+    limit_and_one: _builtins.int
+    """No limit is 0, and any other one more than itself."""
+    most_rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        start: _builtins.bytes = ...,
+        end: _builtins.bytes = ...,
+        predicate: _builtins.bytes = ...,
+        offset: _builtins.int = ...,
+        limit_and_one: _builtins.int = ...,
+        most_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "limit_and_one", b"limit_and_one", "most_rows", b"most_rows", "offset", b"offset", "predicate", b"predicate", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Filter: _TypeAlias = Filter  # noqa: Y015
 
 @_typing.final
 class Restore(_message.Message):

@@ -98,7 +98,7 @@ class HandshakeResponse(_message.Message):
     """The term this member is in. One that lies far ahead is believed from the member itself alone."""
     protocol_revision: _builtins.int
     """The newest form of calls that this member understands: 0 names methods by strings (versions
-    without this field), 1 has a field for each call.
+    without this field), 1 has a field for each call, 2 applies log entries of revision 1.
     """
     def __init__(
         self,

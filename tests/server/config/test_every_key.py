@@ -284,6 +284,8 @@ BUILT: Mapping[str, Row] = {
     ),
     "resource_limits.max_memory_bytes": Row(1 << 30),
     "resource_limits.max_active_queries": Row(),
+    "resource_limits.max_update_rows": Row(),
+    "resource_limits.max_update_mb": Row(),
     "timeouts.request_timeout_ms": Row(),
     "timeouts.graceful_shutdown_timeout_ms": Row(1),
     "timeouts.idle_connection_timeout_ms": Row(70_000),

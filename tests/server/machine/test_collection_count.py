@@ -5,6 +5,7 @@ from amaters_server.machine import collection_count, state
 from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.collection_count import CollectionCount
 from amaters_server.machine.machine import Machine
+from amaters_server.machine.overlay import Layer
 from amaters_server.machine.view import MachineView
 from amaters_server.model.cluster import Membership
 from amaters_server.model.keys import DATA_KEYS_END, data_key
@@ -116,7 +117,7 @@ def test_rows_that_were_never_counted_are_counted_in_a_view(rows: dict) -> None:
         keys, size = expected.get(name, CollectionCount())
         expected[name] = CollectionCount(keys + 1, size + len(key) + len(value))
 
-    counts = collection_count.counted(MachineView(None, laid), lambda: True)
+    counts = collection_count.counted(MachineView(None, [Layer(laid)]), lambda: True)
 
     assert counts is not None
     assert {prefix[2:].decode(): one for prefix, one in counts.items()} == expected
@@ -125,7 +126,7 @@ def test_rows_that_were_never_counted_are_counted_in_a_view(rows: dict) -> None:
 def test_a_count_is_given_up_when_the_member_ends() -> None:
     laid = {data_key(name, b"k"): b"" for name in ("a", "b", "c")}
 
-    assert collection_count.counted(MachineView(None, laid), lambda: False) is None
+    assert collection_count.counted(MachineView(None, [Layer(laid)]), lambda: False) is None
 
 
 def test_only_the_largest_collections_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:

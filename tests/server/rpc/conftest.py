@@ -20,10 +20,14 @@ from amaters_server.config.security.authentication import AuthSection
 from amaters_server.config.security.authorization import AuthzSection
 from amaters_server.identity.authenticator import Authenticator
 from amaters_server.identity.methods import read_methods
+from amaters_server.machine.codec import ProposalId, encode_writes
 from amaters_server.machine.collection_count import CollectionCount, Holdings
+from amaters_server.machine.machine import Machine
 from amaters_server.model.cluster import Member, NodeId, NodeState
 from amaters_server.model.errors import DatabaseError, NotAuditedError
 from amaters_server.model.queries import Get, Put, ReadAge, Remove
+from amaters_server.model.replication import Committed, EntryKind
+from amaters_server.node.loop.reading import answered_from
 from amaters_server.node.maintenance.compaction import Compaction
 from amaters_server.node.maintenance.verification import Verification
 from amaters_server.node.values import (
@@ -34,15 +38,19 @@ from amaters_server.node.values import (
     RestoreUpdate,
     Verdict,
 )
+from amaters_server.raft.raft_node import entry_fault
 from amaters_server.rpc.aql.commands.commands import AdminCommands
 from amaters_server.rpc.aql.commands.sources import Sources
-from amaters_server.rpc.aql.pending import QueryLimits
+from amaters_server.rpc.aql.pending import QueryLimits, UpdateLimits
 from amaters_server.rpc.aql.service import AqlService
 from amaters_server.rpc.callers.callers import Callers
 from amaters_server.rpc.health import HealthService
 from amaters_server.rpc.reflection import Reflection
 from amaters_server.rpc.transport.listener import GrpcListener, ListenerSettings
-from amaters_server.storage.engine import EngineStatistics
+from amaters_server.storage.engine import Engine, EngineStatistics
+from amaters_server.storage.memory import MemoryEngine
+from amaters_server.storage.rocks.engine import RocksEngine
+from amaters_server.storage.rocks.tuning import RocksTuning
 from amaters_server.telemetry.counters import CallCounters, Traffic
 from amaters_server.testing.loopback import LoopClock
 from amaters_server.testing.tokens import Signer
@@ -135,6 +143,7 @@ class DictDatabase:
     data: dict[bytes, bytes] = field(default_factory=dict)
     failing: DatabaseError | None = None
     holding: bool = False
+    older: DatabaseError | None = None
     state: NodeState = NodeState.LEADER
     scan: object = None
     writes: list = field(default_factory=list)
@@ -158,6 +167,10 @@ class DictDatabase:
         self.reads.append(list(reads))
         if not self.holding:
             answers([(one.ticket, self._answer(one.operations)) for one in reads])
+
+    def require_slow_writes(self) -> None:
+        if self.older is not None:
+            raise self.older
 
     async def view(self, deadline: float, *, stale: bool = False) -> DictView:
         if self.failing is not None:
@@ -224,6 +237,34 @@ class DictDatabase:
             case scan:
                 rows = list(DictView(self.data).scan(scan.start, scan.end))
                 return rows[: scan.limit]
+
+
+class MachineDatabase(DictDatabase):
+    """The real state machine on an engine, without a log: every write is applied at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine, self.machine = engine, Machine(engine)
+
+    def write(self, writes, answers) -> None:
+        for write in writes:
+            index = self.machine.applied_index + 1
+            data = encode_writes(ProposalId(1, 1, index), [write], unix_ms=0)
+            assert entry_fault(0, data, b"") is None
+            entry = Committed(index, 1, EntryKind.NORMAL, data)
+            while not (applied := self.machine.apply([entry])).count:
+                pass
+            self.engine.write(applied.changes, sync=False)
+            self.machine.written(applied.version)
+            answers([(write.ticket, applied.outcomes[0].results[0])])
+
+    def read(self, reads, answers) -> None:
+        for read in reads:
+            answer = answered_from(self.machine.view(), read, 1 << 22)
+            answers([(read.ticket, answer)])
+
+    async def view(self, deadline: float, *, stale: bool = False):
+        return self.machine.view()
 
 
 @dataclass
@@ -435,6 +476,18 @@ async def dict_service():
     )
     yield service
     await service.close()
+
+
+@pytest.fixture(params=["memory", "rocks"])
+async def stored(request, tmp_path) -> AsyncIterator[Served]:
+    """The service over the real state machine, on both engines."""
+    small = RocksTuning(block_cache_bytes=1 << 20, memtable_bytes=1 << 20, open_files=64)
+    in_memory = request.param == "memory"
+    engine = MemoryEngine() if in_memory else RocksEngine(tmp_path / "db", small)
+    limits = QueryLimits(updates=UpdateLimits(rows=1000))
+    async with serving(limits, database=MachineDatabase(engine)) as running:
+        yield running
+    engine.close()
 
 
 @pytest.fixture

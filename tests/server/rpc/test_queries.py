@@ -154,14 +154,6 @@ async def test_a_wrong_checksum_is_refused_as_published(served, ask):
     )
 
 
-async def test_an_update_is_refused_in_band(served, ask):
-    answer = await served.stub.ExecuteQuery(
-        ask.request(query_pb2.Query(update=query_pb2.UpdateQuery()))
-    )
-
-    assert answer.error.code == errors_pb2.ERROR_COMPUTE_INVALID_OPERATION
-
-
 @pytest.mark.parametrize(
     ("failing", "code", "category", "details"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters_server.model.errors import StorageFullError
-from amaters_server.model.queries import Columns, Put
+from amaters_server.model.queries import Columns, Put, Update
 from amaters_server.node.values import DiskReport
 from amaters_server.raft.proposal import WaitingCommand
 from amaters_server.storage.room import Room
@@ -76,7 +76,7 @@ def adds(write: WaitingCommand) -> bool:
     operations = write.operations
     if type(operations) is Columns:
         return any(value is not None for value in operations.values)
-    return any(type(operation) is Put for operation in operations)
+    return any(type(operation) in (Put, Update) for operation in operations)
 
 
 def split(

@@ -232,6 +232,8 @@ class ReplicaLoop:
             self._deliver(outbox.deliveries)
         for offer in outbox.offers:
             self._events.snapshot_offered(offer)
+        if outbox.unfinished:
+            self.kick()
         self._report(outbox)
 
     def _report(self, outbox: Outbox) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from amaters_server.machine.machine import Machine
+from amaters_server.machine.updates.evaluation import Filtering
 from amaters_server.model.errors import DatabaseError
-from amaters_server.model.queries import Answer, Get, Read, Result, Row, Scan
+from amaters_server.model.queries import Answer, Filter, Get, Operation, Read, Result, Row, Scan
 from amaters_server.node.ports import DataView
 
 SHORT_SCAN_ROWS = 100
@@ -20,6 +21,8 @@ TicketAnswers = list[tuple[int, Answer]]
 def is_quick(read: Read) -> bool:
     """Whether answering takes no longer than a few look-ups."""
     for operation in read.operations:
+        if isinstance(operation, Filter):
+            return False
         if isinstance(operation, Scan):
             limit = operation.limit
             if limit is None or limit > SHORT_SCAN_ROWS:
@@ -77,14 +80,9 @@ def answered_from(view: DataView, read: Read, largest: int) -> Answer | None:
     size = 0
     try:
         for operation in read.operations:
-            result: Result = None
-            if isinstance(operation, Get):
-                result = view.get(operation.key)
-            elif isinstance(operation, Scan):
-                scan = view.scan(operation.start, operation.end)
-                result = _rows(scan, operation.limit, largest - size)
-                if result is None:
-                    return None
+            result = _answered(view, operation, largest - size)
+            if result is None and not isinstance(operation, Get):
+                return None
             results.append(result)
             size += _size(result)
             if size > largest:
@@ -94,6 +92,21 @@ def answered_from(view: DataView, read: Read, largest: int) -> Answer | None:
     finally:
         view.close()
     return results
+
+
+def _answered(view: DataView, operation: Operation, most: int) -> Result:
+    """Answer one operation; None when its rows take more than `most` bytes."""
+    if isinstance(operation, Get):
+        return view.get(operation.key)
+    if isinstance(operation, Scan):
+        return _rows(view.scan(operation.start, operation.end), operation.limit, most)
+    if isinstance(operation, Filter):
+        filtering = Filtering(operation, most)
+        rows = view.scan(operation.start, operation.end)
+        while filtering.some(rows):
+            pass
+        return None if filtering.is_too_large else filtering.found
+    raise TypeError(f"{type(operation).__name__} is no read")
 
 
 def _rows(rows: Iterator[tuple[bytes, bytes]], limit: int | None, most: int) -> list[Row] | None:

@@ -15,18 +15,21 @@ from amaters_server.model.keys import DataKey, collection_prefix
 from amaters_server.model.queries import (
     NOT_KEPT,
     Columns,
+    Filter,
     Get,
     Operation,
     Put,
     Read,
     Remove,
     Result,
+    SlowOperations,
+    Update,
     Write,
 )
 from amaters_server.rpc.aql import decode, encode
 from amaters_server.rpc.aql.commands.line import verb_of
 from amaters_server.rpc.aql.executor import Executor
-from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering
+from amaters_server.rpc.aql.pending import Arrival, Encoder, Gathering, UpdateLimits
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Responder
 from amaters_server.rpc.transport.status import AnswerTooLargeError
@@ -79,7 +82,11 @@ class Batches:
             if request.HasField("request_id"):
                 request_id = request.request_id
             arrival = batch.arrival(call, request_id, request.timeout_ms, caller)
-            self._accept(_Plan.of(request), arrival, batch)
+            executor = self._executor
+            now = int(executor.unix_time())
+            self._accept(
+                _Plan.of(request, executor.limits.updates, unix_seconds=now), arrival, batch
+            )
         except _QueryRefusedError as wrong:
             text = f"Query {wrong.index} in batch failed to parse: "
             at = f"parse_query_{wrong.index}: "
@@ -92,6 +99,8 @@ class Batches:
     def _accept(self, plan: "_Plan", arrival: Arrival, batch: Gathering) -> None:
         if arrival.caller is not None:
             arrival.caller.ask_all(plan.asked)
+        if plan.slow:
+            self._executor.database.require_slow_writes()
         if plan.commands:
             waiting = arrival.waiting(
                 self._executor.pending.ops[Op.BATCH], self._encoder(plan), plan.operations
@@ -123,12 +132,21 @@ class Batches:
         """Carry out writes with reads among them, whose results every member has in memory."""
         await self._executor.budget.admit(arrival.deadline)
         async with self._mixed_turn:
-            return await self._executor.perform(plan.operations, arrival, writing=True)
+            return await self._perform(plan, arrival)
+
+    async def _perform(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
+        try:
+            return await self._executor.perform(plan.operations, arrival, writing=plan.writing)
+        except DatabaseError as error:
+            if error.place is not None:
+                place = plan.places[error.place] if plan.commands else error.place
+                error.context = f"Query {place} in batch failed: "
+            raise
 
     async def _with_commands(self, plan: "_Plan", arrival: Arrival) -> list[Result]:
         results: list[Result] = []
         if plan.operations:
-            results = await self._executor.perform(plan.operations, arrival, writing=plan.writing)
+            results = await self._perform(plan, arrival)
         commands, deadline = self._executor.commands, arrival.deadline
         for index, key in sorted(plan.commands.items()):
             if arrival.caller is not None:
@@ -143,7 +161,7 @@ class Batches:
         def encoder(results: list[Result]) -> bytes:
             if results.count(1) == len(results) == count:
                 body = encode.batch_successes(count)
-            elif plan.mixed and NOT_KEPT in results:
+            elif plan.lacks_reads(results):
                 raise AnswerTooLargeError(limit=self._executor.limits.message_bytes, written=True)
             else:
                 pairs = zip(results, plan.prefix_lengths, strict=True)
@@ -166,7 +184,25 @@ class _Plan:
     writing: bool
     """Whether anything in it changes something."""
     mixed: bool = False
-    """Whether it also reads something."""
+    """Whether it also reads something, or takes a while."""
+    slow: bool = False
+    """Whether its operations are SlowOperations."""
+
+    @property
+    def places(self) -> list[int]:
+        """The places of its operations in the batch."""
+        return [place for place in range(len(self.prefix_lengths)) if place not in self.commands]
+
+    def lacks_reads(self, results: list[Result]) -> bool:
+        """Whether there was no room for one of the reads among the writes."""
+        return (
+            self.mixed
+            and NOT_KEPT in results
+            and any(
+                results[place] == NOT_KEPT and not isinstance(operation, Update)
+                for place, operation in zip(self.places, self.operations, strict=True)
+            )
+        )
 
     @property
     def asked(self) -> Sequence[Asked]:
@@ -179,7 +215,7 @@ class _Plan:
         return asked
 
     @classmethod
-    def of(cls, request: BatchRequest) -> "_Plan":
+    def of(cls, request: BatchRequest, limits: UpdateLimits, *, unix_seconds: int) -> "_Plan":
         """Decode every query; _QueryRefusedError names the first that makes no sense."""
         operations: list[Operation] = []
         commands: dict[int, bytes] = {}
@@ -190,12 +226,20 @@ class _Plan:
                 if query.get.key.data.startswith(decode.ADMIN_PREFIX):
                     commands[index] = query.get.key.data
                 else:
-                    operations.append(decode.operation(query))
+                    one = decode.operation(query, limits, unix_seconds=unix_seconds)
+                    operations.append(one)
             except DatabaseError as error:
                 raise _QueryRefusedError(index, error) from error
-        changes = sum(isinstance(one, Put | Remove) for one in operations)
-        mixed = 0 < changes < len(operations)
-        return cls(operations, commands, prefix_lengths, writing=changes > 0, mixed=mixed)
+        changes = sum(isinstance(one, Put | Remove | Update) for one in operations)
+        slow = changes > 0 and any(isinstance(one, Update | Filter) for one in operations)
+        return cls(
+            SlowOperations(operations) if slow else operations,
+            commands,
+            prefix_lengths,
+            writing=changes > 0,
+            mixed=slow or 0 < changes < len(operations),
+            slow=slow,
+        )
 
     @classmethod
     def of_columns(cls, keys: list[bytes], values: list[bytes | None] | None) -> "_Plan":
@@ -207,7 +251,9 @@ class _Plan:
 
 
 def _prefix_length(query: Query) -> int:
-    return len(collection_prefix(query.range.collection)) if query.HasField("range") else 0
+    if query.HasField("range"):
+        return len(collection_prefix(query.range.collection))
+    return len(collection_prefix(query.filter.collection)) if query.HasField("filter") else 0
 
 
 class _QueryRefusedError(Exception):

@@ -7,10 +7,12 @@ from zlib import crc32
 
 from amaters.wire.query_pb2 import (
     DeleteQuery,
+    FilterQuery,
     GetQuery,
     Query,
     RangeQuery,
     SetQuery,
+    UpdateQuery,
 )
 from amaters.wire.types_pb2 import CipherBlob
 from amaters_native.queries import DELETE as DELETE
@@ -20,17 +22,29 @@ from amaters_native.queries import Columns as Columns
 from amaters_native.queries import Lone as Lone
 from amaters_native.queries import QueryReader
 
-from amaters_server.model.errors import ChecksumError, MalformedError, MissingFieldError
-from amaters_server.model.keys import MAX_COLLECTION_BYTES, MAX_KEY_BYTES, data_key
-from amaters_server.model.queries import Get, Operation, Put, Remove, Scan
-from amaters_server.rpc.transport.status import UnsupportedQueryError
+from amaters_server.machine.updates import arithmetic
+from amaters_server.machine.updates.evaluation import ADMIN_PREFIX as ADMIN_PREFIX
+from amaters_server.machine.updates.predicates import compiled, require_plaintext
+from amaters_server.model.errors import (
+    ChecksumError,
+    InvalidRequestError,
+    MalformedError,
+    MissingFieldError,
+)
+from amaters_server.model.keys import (
+    MAX_COLLECTION_BYTES,
+    MAX_KEY_BYTES,
+    DataKey,
+    collection_prefix,
+    data_key,
+)
+from amaters_server.model.queries import Filter, Get, Operation, Put, Remove, Scan, Update
+from amaters_server.rpc.aql.pending import UpdateLimits
 
 HIGHEST_COMPRESSION = 2
 EARLIEST_CREATED_AT = -8_334_601_228_800
 LATEST_CREATED_AT = 8_210_266_876_799
 """The years -262143 to 262142, which the published clients' clock can hold."""
-
-ADMIN_PREFIX = b"__admin__:"
 
 USUAL = QueryReader(
     longest_collection=MAX_COLLECTION_BYTES,
@@ -41,6 +55,16 @@ USUAL = QueryReader(
 )
 """Reads whole lists of requests, but only sound ones of the usual kind: what it has no answer to
 goes through the functions below, and its answer is the one they would give."""
+
+
+def _data_key(collection: str, key: bytes) -> DataKey:
+    """Return the key of something to change; a key of the administrative kind is none."""
+    if key.startswith(ADMIN_PREFIX):
+        raise InvalidRequestError(
+            f"{key[:64]!r} is no key of data: keys that begin with {ADMIN_PREFIX.decode()} are "
+            "commands, which only a Get gives; choose another key"
+        )
+    return data_key(collection, key)
 
 
 def get(query: GetQuery) -> Get:
@@ -56,7 +80,7 @@ def put(query: SetQuery) -> Put:
         raise MissingFieldError("key")
     if not query.HasField("value"):
         raise MissingFieldError("value")
-    return Put(data_key(query.collection, query.key.data), checked_value(query.value))
+    return Put(_data_key(query.collection, query.key.data), checked_value(query.value))
 
 
 def checked_value(blob: CipherBlob) -> bytes:
@@ -78,7 +102,7 @@ def remove(query: DeleteQuery) -> Remove:
     """Turn a DeleteQuery into the removal of one key."""
     if not query.HasField("key"):
         raise MissingFieldError("key")
-    return Remove(data_key(query.collection, query.key.data))
+    return Remove(_data_key(query.collection, query.key.data))
 
 
 def scan(query: RangeQuery) -> Scan:
@@ -98,7 +122,46 @@ def whole_collection(prefix: bytes) -> tuple[bytes, bytes]:
     return prefix, (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
 
 
-def operation(query: Query) -> Operation:
+def filtering(query: FilterQuery, limits: UpdateLimits) -> Filter:
+    """Turn a FilterQuery of a batch into an operation."""
+    predicate = _predicate(query)
+    start, end = _collection(query.collection)
+    limit = query.limit if query.HasField("limit") else None
+    return Filter(start, end, predicate, query.offset, limit, limits.rows)
+
+
+def update(query: UpdateQuery, limits: UpdateLimits, *, unix_seconds: int) -> Update:
+    """Turn an UpdateQuery into an operation on its whole collection.
+
+    ComputeError when it compares or computes with what is taken for a ciphertext.
+    """
+    predicate = _predicate(query)
+    require_plaintext(query.predicate)
+    if not query.updates:
+        raise MissingFieldError("updates")
+    updates = tuple(one.SerializeToString() for one in query.updates)
+    for one in query.updates:
+        kind, value = arithmetic.operand_of(one)
+        if kind == "set":
+            checked_value(value)
+    arithmetic.Updates(updates, created_at=unix_seconds)
+    start, end = _collection(query.collection)
+    return Update(start, end, predicate, updates, unix_seconds, limits.rows, limits.size_bytes)
+
+
+def _predicate(query: FilterQuery | UpdateQuery) -> bytes:
+    if not query.HasField("predicate"):
+        raise MissingFieldError("predicate")
+    compiled(query.predicate)
+    return query.predicate.SerializeToString()
+
+
+def _collection(name: str) -> tuple[DataKey, DataKey]:
+    start, end = whole_collection(collection_prefix(name))
+    return DataKey(start), DataKey(end)
+
+
+def operation(query: Query, limits: UpdateLimits, *, unix_seconds: int) -> Operation:
     """Turn a query of a batch into an operation."""
     match query.WhichOneof("query"):
         case "get":
@@ -109,7 +172,9 @@ def operation(query: Query) -> Operation:
             return remove(query.delete)
         case "range":
             return scan(query.range)
-        case None:
+        case "filter":
+            return filtering(query.filter, limits)
+        case "update":
+            return update(query.update, limits, unix_seconds=unix_seconds)
+        case _:
             raise MissingFieldError("query")
-        case other:
-            raise UnsupportedQueryError(f"{other} queries are not carried out in batches")

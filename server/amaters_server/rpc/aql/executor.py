@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Executor:
     limits: QueryLimits
     now: Callable[[], float]
     budget: AnswerBudget
+    unix_time: Callable[[], float] = time.time
     results: ResultCache | None = None
     """Keeps the answers of walks; None: none are kept."""
 

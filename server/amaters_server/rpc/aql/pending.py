@@ -55,6 +55,16 @@ class WaitingCall(NamedTuple):
     """What the request log may say of it."""
 
 
+@dataclass(slots=True)
+class UpdateLimits:
+    """What one Update may take; a reload changes it."""
+
+    rows: int = 1_000_000
+    """Which it, or a Filter among writes, may look at."""
+    size_bytes: int = 256 * 1024 * 1024
+    """Of keys and values, which it may write."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
     """What one call may take."""
@@ -66,6 +76,7 @@ class QueryLimits:
     rates: RateSettings = field(default_factory=RateSettings)
     memory_bytes: int = 0
     """Of the whole process; 0 is no limit."""
+    updates: UpdateLimits = field(default_factory=UpdateLimits)
 
 
 class Arrival(NamedTuple):

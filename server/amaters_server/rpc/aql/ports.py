@@ -15,6 +15,10 @@ class AqlNode(Protocol):
         """Carry the writes out; every ticket is answered exactly once."""
         ...
 
+    def require_slow_writes(self) -> None:
+        """Pass if all known members can apply SlowOperations; else MembersTooOldError."""
+        ...
+
     def read(self, reads: Sequence[Read], answers: Answers, /) -> None:
         """Answer the reads; every ticket is answered exactly once."""
         ...

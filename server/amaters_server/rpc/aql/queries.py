@@ -8,12 +8,22 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from amaters.wire.aql_pb2 import QueryRequest
-from amaters.wire.query_pb2 import Query
+from amaters.wire.query_pb2 import Query, UpdateQuery
 from google.protobuf.message import DecodeError
 
+from amaters_server.machine.updates.predicates import compiled
 from amaters_server.model.errors import DatabaseError, MalformedError, MissingFieldError
 from amaters_server.model.keys import collection_prefix
-from amaters_server.model.queries import Get, Put, Read, Remove, Result, Write, made
+from amaters_server.model.queries import (
+    Get,
+    Put,
+    Read,
+    Remove,
+    Result,
+    SlowOperations,
+    Write,
+    made,
+)
 from amaters_server.rpc.aql import decode, encode
 from amaters_server.rpc.aql.executor import Executor
 from amaters_server.rpc.aql.pending import (
@@ -25,11 +35,10 @@ from amaters_server.rpc.aql.pending import (
     wants_forwarding,
     wants_stale,
 )
-from amaters_server.rpc.aql.predicates import compiled
 from amaters_server.rpc.aql.scans import Walk
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.calls import Call, Responder
-from amaters_server.rpc.transport.status import MissingQueryError, UnsupportedQueryError
+from amaters_server.rpc.transport.status import MissingQueryError
 from amaters_server.telemetry.counters import Op, OpCounters
 
 DIRECT_ROWS = 100
@@ -43,7 +52,7 @@ class Queries:
         self._executor = executor
         self._ops = executor.pending.ops
         self._gets, self._puts = self._ops[Op.GET], self._ops[Op.PUT]
-        self._deletes = self._ops[Op.DELETE]
+        self._deletes, self._updates = self._ops[Op.DELETE], self._ops[Op.UPDATE]
 
     def execute(
         self, calls: Sequence[Call], responder: Responder, callers: Sequence[Caller] | None = None
@@ -129,7 +138,7 @@ class Queries:
         elif kind == "delete":
             writes.append(self._write(decode.remove(query.delete), self._deletes, arrival))
         else:
-            self._accept_many_rows(request, query, arrival, reads)
+            self._accept_many_rows(request, query, arrival, writes, reads)
 
     def _write(self, operation: Put | Remove, counters: OpCounters, arrival: Arrival) -> Write:
         arrival.ask(operation)
@@ -137,8 +146,24 @@ class Queries:
         ticket = self._executor.pending.enter(arrival.waiting(counters, _success, operation))
         return Write(ticket, (operation,), arrival.deadline, *session, forward=arrival.forward)
 
+    def _update(self, query: UpdateQuery, arrival: Arrival) -> Write:
+        executor = self._executor
+        now = int(executor.unix_time())
+        operation = decode.update(query, executor.limits.updates, unix_seconds=now)
+        arrival.ask(operation)
+        executor.database.require_slow_writes()
+        session = arrival.session
+        ticket = executor.pending.enter(arrival.waiting(self._updates, _success, operation))
+        operations = SlowOperations([operation])
+        return Write(ticket, operations, arrival.deadline, *session, forward=arrival.forward)
+
     def _accept_many_rows(
-        self, request: QueryRequest, query: Query, arrival: Arrival, reads: list[Read]
+        self,
+        request: QueryRequest,
+        query: Query,
+        arrival: Arrival,
+        writes: list[Write],
+        reads: list[Read],
     ) -> None:
         match query.WhichOneof("query"):
             case "range":
@@ -148,10 +173,7 @@ class Queries:
                 arrival.ask(walk.scan)
                 self._executor.walk(walk, arrival)
             case "update":
-                raise UnsupportedQueryError(
-                    "Update queries are not carried out: read the values, and set new ones in a "
-                    "batch"
-                )
+                writes.append(self._update(query.update, arrival))
             case _ if request.HasField("query"):
                 raise MissingFieldError("query")
             case _:

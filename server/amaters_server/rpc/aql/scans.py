@@ -9,11 +9,11 @@ from typing import NamedTuple
 from amaters.wire.types_pb2 import CipherBlob
 
 from amaters_server.cache import Question
+from amaters_server.machine.updates.predicates import Test
 from amaters_server.model.keys import DataKey
 from amaters_server.model.queries import Scan
 from amaters_server.node.ports import DataView
 from amaters_server.rpc.aql import encode
-from amaters_server.rpc.aql.predicates import Test
 from amaters_server.rpc.callers.caller import Caller
 from amaters_server.rpc.transport.budget import AnswerBudget, Share
 from amaters_server.rpc.transport.calls import Send

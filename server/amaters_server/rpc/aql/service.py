@@ -56,6 +56,7 @@ class AqlService:
             results=results,
         )
         self._callers, self._commands = callers, commands
+        self.update_limits = limits.updates
         self.admission = Admission(limits.rates, limits.memory_bytes, counters, now)
         self.methods = self._methods(executor, ServiceInfo(database, counters, now=now), counters)
 

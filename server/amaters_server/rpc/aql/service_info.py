@@ -17,6 +17,7 @@ CAPABILITIES = (
     "query.set",
     "query.delete",
     "query.range",
+    "query.update",
     "query.filter",
     # A write repeated under the request id s:SESSION:SEQUENCE is applied once.
     "write.sessions",

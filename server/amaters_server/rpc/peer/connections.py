@@ -84,6 +84,10 @@ class PeerConnections:
         """Return the versions that members sent in their handshakes."""
         return {member_id: link.version for member_id, link in self._links.items()}
 
+    def revisions(self) -> Mapping[int, int]:
+        """Return the protocol revisions of the members whose handshakes were answered."""
+        return {member_id: link.revision for member_id, link in self._links.items() if link.version}
+
     async def identify(
         self, address: str, request: peer_pb2.IdentifyRequest, timeout: float
     ) -> peer_pb2.IdentifyResponse:

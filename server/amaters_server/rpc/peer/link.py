@@ -262,10 +262,10 @@ class PeerLink:
         response = await answer_to(request, kind, channel, "Handshake", HANDSHAKE_SECONDS)
         theirs = (response.version_major, response.version_minor, response.version_patch)
         self.version = ".".join(str(part) for part in theirs)
+        self.revision = response.protocol_revision
         objection = self._parts.answered(self.member.id, response)
         if objection or not response.accepted:
             raise PeerRefusedError(objection, refused_us=not response.accepted)
-        self.revision = response.protocol_revision
 
     def _note(self, error: OSError) -> None:
         """Log each kind of failure once until it is over, not with every attempt."""

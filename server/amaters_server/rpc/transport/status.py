@@ -34,6 +34,11 @@ from amaters_server.model.errors import (
     StorageFullError,
     ValueTooLargeError,
 )
+from amaters_server.model.update_errors import (
+    ComputeError,
+    MembersTooOldError,
+    UpdateTooLargeError,
+)
 from amaters_server.rpc.transport.calls import Failure, Metadata
 
 CODE_TRAILER = "amaters-code"
@@ -140,6 +145,12 @@ TABLE: dict[type[DatabaseError], Wire] = {
     NoLeaderError: _UNAVAILABLE,
     NotAppliedError: _UNAVAILABLE._replace(status=ABORTED),
     NotReadyError: _UNAVAILABLE,
+    MembersTooOldError: Wire(
+        _E.ERROR_PROTOCOL_UNSUPPORTED_VERSION,
+        _C.CATEGORY_NON_RETRYABLE,
+        "Unsupported protocol version: ",
+        FAILED_PRECONDITION,
+    ),
     NotAuditedError: _UNAVAILABLE,
     OutcomeUnknownError: _TIMEOUT,
     DeadlineError: _TIMEOUT,
@@ -177,6 +188,12 @@ TABLE: dict[type[DatabaseError], Wire] = {
         "Invalid request: ",
         FAILED_PRECONDITION,
     ),
+    ComputeError: Wire(
+        _E.ERROR_COMPUTE_INVALID_OPERATION,
+        _C.CATEGORY_CLIENT_ERROR,
+        "Invalid request: ",
+        FAILED_PRECONDITION,
+    ),
     MissingFieldError: Wire(
         _E.ERROR_PROTOCOL_MISSING_FIELD,
         _C.CATEGORY_CLIENT_ERROR,
@@ -196,6 +213,7 @@ TABLE: dict[type[DatabaseError], Wire] = {
     KeyTooLargeError: _TOO_LARGE,
     ValueTooLargeError: _TOO_LARGE,
     AnswerTooLargeError: _TOO_LARGE,
+    UpdateTooLargeError: _TOO_LARGE,
     InvalidCollectionError: Wire(
         _E.ERROR_VALIDATION_INVALID_COLLECTION,
         _C.CATEGORY_CLIENT_ERROR,
@@ -267,7 +285,7 @@ def response(error: DatabaseError, *, context: str = "") -> ErrorResponse:
     wire = wire_of(error)
     answer = ErrorResponse(
         code=wire.code,
-        message=f"{context}{wire.prefix}{error}",
+        message=f"{context or error.context}{wire.prefix}{error}",
         details=_details(error),
         category=wire.category,
     )

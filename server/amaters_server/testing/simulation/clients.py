@@ -1,17 +1,21 @@
 """Clients of a simulated cluster: each does one thing after the other, and writes down what it saw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from amaters_server.model.errors import DatabaseError, OutcomeUnknownError
 from amaters_server.model.keys import DataKey, data_key
 from amaters_server.model.queries import Answer, Answers, Get, Put, Read, Write
+from amaters_server.model.queries import Operation as ModelOperation
 from amaters_server.testing.history import Operation, Outcome
+from amaters_server.testing.simulation import updates
 from amaters_server.testing.simulation.node import SimNode
 from amaters_server.testing.simulation.place import SimPlace
 
 KEYS = tuple(data_key("c", name) for name in (b"a", b"b", b"c"))
+PAIR_SHARE = 0.2
+"""Of the calls, that write or read two rows as one."""
 PATIENCE_SECONDS = 1.0
 SLACK_SECONDS = 0.2
 
@@ -25,7 +29,7 @@ class _Call:
     """None: it is a read."""
     invoked: float
     session_sequence: int = 0
-    settled: bool = False
+    operations: Sequence[ModelOperation] = ()
 
 
 class Client:
@@ -60,11 +64,19 @@ class Client:
             return
         rng = self._world.rng
         self._count += 1
-        key = rng.choice(KEYS)
+        in_pair = rng.random() < PAIR_SHARE
+        key = updates.PAIR if in_pair else rng.choice(KEYS)
         writes = rng.choice((True, False))
         value = f"{self._number}.{self._count}".encode() if writes else None
-        call = _Call(key, value, self._world.now(), self._count if self._session else 0)
-        self._ask(call)
+        operations: Sequence[ModelOperation] = [Get(key) if value is None else Put(key, value)]
+        if in_pair and value is not None:
+            alone = rng.choice((True, False))
+            operations = updates.writes(value, self._number, alone=alone)
+            value = updates.blob(value).SerializeToString()
+        elif in_pair:
+            operations = updates.READS
+        sequence = self._count if self._session else 0
+        self._ask(_Call(key, value, self._world.now(), sequence, operations))
 
     def _ask(self, call: _Call) -> None:
         up = [node for node in self._nodes() if node.up and not node.retired]
@@ -92,10 +104,10 @@ class Client:
     def _call(self, node: SimNode, call: _Call, answers: Answers) -> None:
         deadline = node.clock.now() + PATIENCE_SECONDS
         if call.value is None:
-            node.read(Read(0, [Get(call.key)], deadline), answers)
+            node.read(Read(0, call.operations, deadline), answers)
         else:
-            put = Put(call.key, call.value)
-            node.write(Write(0, [put], deadline, self._session, call.session_sequence), answers)
+            session = (self._session, call.session_sequence)
+            node.write(Write(0, call.operations, deadline, *session), answers)
 
     def _judge(self, node: SimNode, repairs: int | None, answer: Answer) -> None:
         """Require that a node cut off from the call to its answer does not say yes."""
@@ -106,11 +118,19 @@ class Client:
                 f"member {node.id} answered {answer!r} at {self._world.now()}",
             )
 
+    def _require_whole(self, call: _Call, answer: Answer) -> None:
+        """Require that two rows that are written as one are so for everybody."""
+        if call.key != updates.PAIR or isinstance(answer, DatabaseError):
+            return
+        if updates.half_of(answer) or (call.value is None and answer[0] != answer[1]):
+            self._place.recorder.accuse("all or nothing", f"half of an update: {answer!r}")
+
     def _answered(self, call: _Call, answer: Answer) -> None:
         retry = call.value is not None and self._session and isinstance(answer, DatabaseError)
         if retry and not self._stopped:
             self._world.later(self._world.rng.uniform(0.0, 0.2), lambda: self._ask(call))
             return
+        self._require_whole(call, answer)
         self._note(call, answer)
         self._world.later(self._world.rng.uniform(0.0, 0.05), self._next)
 
@@ -136,6 +156,7 @@ def _understood(call: _Call, answer: Answer, *, retried: bool) -> tuple[Outcome,
         unknown = isinstance(answer, OutcomeUnknownError) or retried
         return (Outcome.UNKNOWN if unknown else Outcome.FAILED), call.value
     if call.value is not None:
-        return Outcome.OK, call.value
+        # An update that found no rows has written none.
+        return Outcome.FAILED if answer == [0] else Outcome.OK, call.value
     seen = answer[0]
     return Outcome.OK, seen if isinstance(seen, bytes) else None

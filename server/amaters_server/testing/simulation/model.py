@@ -1,13 +1,17 @@
 """What the log means, worked out a second time and simply: the members' states are held against it.
 
-Knows puts of clients only, which is all that simulated clients write. Shares nothing with the real
-state machine but the decoding of entries.
+Knows what simulated clients write: puts, and updates of all rows of a collection. Shares nothing
+with the real state machine but the decoding of entries.
 """
 
 from bisect import bisect_right
+from itertools import zip_longest
+from zlib import crc32
+
+from amaters.wire import types_pb2
 
 from amaters_server.machine.codec import Command, decode_entry
-from amaters_server.model.queries import Put
+from amaters_server.model.queries import Put, Update
 from amaters_server.model.replication import Committed, EntryKind
 
 
@@ -62,9 +66,33 @@ class Model:
         return command.session_sequence > known
 
     def _put(self, command: Command, index: int) -> None:
-        for put in command.operations:
-            if isinstance(put, Put):
-                indices, values = self._puts.setdefault(put.key, ([], []))
-                indices.append(index)
-                values.append(put.value)
-                self.written.add(put.value)
+        for operation in command.operations:
+            if isinstance(operation, Put):
+                self._note(operation.key, operation.value, index)
+            elif isinstance(operation, Update):
+                self._update(operation, index)
+
+    def _note(self, key: bytes, value: bytes, index: int) -> None:
+        indices, values = self._puts.setdefault(key, ([], []))
+        indices.append(index)
+        values.append(value)
+        self.written.add(value)
+
+    def _update(self, update: Update, index: int) -> None:
+        """Change every row of the range, one byte after the other."""
+        for key, (_, values) in self._puts.items():
+            if not update.start <= key < update.end:
+                continue
+            for message in update.updates:
+                step = types_pb2.Update.FromString(message)
+                if step.HasField("set"):
+                    self._note(key, step.set.value.SerializeToString(), index)
+                    continue
+                before = types_pb2.CipherBlob.FromString(values[-1]).data
+                pairs = zip_longest(before, step.add.value.data, fillvalue=0)
+                after = bytes((one + other) % 256 for one, other in pairs)
+                metadata = types_pb2.CipherMetadata(
+                    size=len(after), checksum=crc32(after), created_at=update.created_at
+                )
+                blob = types_pb2.CipherBlob(data=after, metadata=metadata)
+                self._note(key, blob.SerializeToString(), index)

@@ -27,6 +27,8 @@ from amaters_server.testing.simulation.recorder import RecordingMachine
 from amaters_server.testing.simulation.snapshots import SimSnapshots
 
 TICK_SECONDS = 0.02
+SLICE_SECONDS = 0.004
+"""One slice of an entry that takes a while."""
 TICKS_BETWEEN_HANDSHAKES = 5
 FULL_DISK_RETRY_SECONDS = 0.1
 KEPT_ENTRIES = 40
@@ -251,6 +253,8 @@ class SimNode(SimProcess):
         self._write_soon()
 
     def _notice(self, outbox: Outbox) -> None:
+        if outbox.unfinished:
+            self.later(SLICE_SECONDS, self.kick)
         membership = self.machine.membership
         if outbox.leadership is not None:
             replica, recorder = self.replica, self.place.recorder

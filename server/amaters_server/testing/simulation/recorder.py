@@ -103,8 +103,9 @@ class RecordingMachine(Machine):
     @override
     def apply(self, entries: Sequence[Committed]) -> Applied:
         """Apply the next entries."""
-        for entry in entries:
-            self._recorder.applied(self._node, entry)
         applied = super().apply(entries)
-        self._recorder.changed(self._node, entries[-1].index, applied.changes)
+        for entry in entries[: applied.count]:
+            self._recorder.applied(self._node, entry)
+        if applied.count:
+            self._recorder.changed(self._node, entries[applied.count - 1].index, applied.changes)
         return applied

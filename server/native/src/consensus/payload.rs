@@ -34,11 +34,30 @@ use Kind::{Bytes, Message, Number, Numbers, Text};
 
 const PAIR: &Shape = &[(1, Bytes), (2, Bytes)];
 const SCAN: &Shape = &[(1, Bytes), (2, Bytes), (3, Number)];
+const UPDATE: &Shape = &[
+    (1, Bytes),
+    (2, Bytes),
+    (3, Bytes),
+    (4, Bytes),
+    (5, Number),
+    (6, Number),
+    (7, Number),
+];
+const FILTER: &Shape = &[
+    (1, Bytes),
+    (2, Bytes),
+    (3, Bytes),
+    (4, Number),
+    (5, Number),
+    (6, Number),
+];
 const OPERATION: &Shape = &[
     (1, Message(PAIR)),
     (2, Message(PAIR)),
     (3, Message(PAIR)),
     (4, Message(SCAN)),
+    (5, Message(UPDATE)),
+    (6, Message(FILTER)),
 ];
 const RESTORE: &Shape = &[(1, Number), (2, Number), (3, Message(PAIR)), (4, Number)];
 const COMMAND: &Shape = &[
@@ -61,6 +80,7 @@ const ENTRY: &Shape = &[
     (POSITIONS, Numbers),
     (SESSIONS, Bytes),
     (SEQUENCES, Numbers),
+    (REVISION, Number),
 ];
 const MEMBER: &Shape = &[
     (ID, Number),
@@ -80,7 +100,11 @@ const VALUES: u32 = 7;
 const POSITIONS: u32 = 8;
 const SESSIONS: u32 = 9;
 const SEQUENCES: u32 = 10;
+const REVISION: u32 = 11;
 const ID: u32 = 1;
+
+/// The newest form of entries that this version applies.
+const NEWEST_REVISION: u64 = 1;
 
 /// Bytes that a field number or a length can take; Python's protobuf reads no more.
 const LONGEST_KEY: usize = 5;
@@ -144,7 +168,8 @@ fn check_change(entry: &Entry) -> Result<(), String> {
 /// The columns of lone puts, as `machine/codec.py` demands them.
 fn check_commands(data: &[u8]) -> Result<Origin, String> {
     let mut origin = Origin::default();
-    let mut counts = [0_u64; SEQUENCES as usize + 1];
+    let mut counts = [0_u64; REVISION as usize + 1];
+    let mut revision = 0;
     let mut highest = None;
     let mut ascending = true;
     walk(data, ENTRY, &mut |field, value| {
@@ -152,6 +177,7 @@ fn check_commands(data: &[u8]) -> Result<Origin, String> {
         match field {
             ORIGIN => origin.member = value,
             INCARNATION => origin.incarnation = value,
+            REVISION => revision = value,
             POSITIONS => {
                 ascending &= highest.is_none_or(|before| before < value);
                 highest = Some(value);
@@ -161,7 +187,17 @@ fn check_commands(data: &[u8]) -> Result<Origin, String> {
         Ok(())
     })?;
     let count = |field: u32| counts[field as usize];
-    let (keys, commands) = (count(KEYS), count(COMMANDS));
+    if revision > NEWEST_REVISION {
+        return Err(format!("it is of revision {revision}, of a later version"));
+    }
+    let (mut keys, commands) = (count(KEYS), count(COMMANDS));
+    if revision > 0 {
+        // One key without a value: members that know no revisions refuse the entry for it.
+        if keys != 1 || count(VALUES) + count(POSITIONS) + count(SESSIONS) > 0 || commands != 1 {
+            return Err("an entry with a revision holds one command only".into());
+        }
+        keys = 0;
+    }
     let sessions = count(SESSIONS);
     if keys != count(VALUES) || sessions != count(SEQUENCES) || ![0, keys].contains(&sessions) {
         return Err("its columns differ in length".into());
@@ -275,6 +311,19 @@ mod tests {
         assert_eq!(check(&normal(b"")), Ok(()));
         // A field that a later version adds.
         assert_eq!(check(&normal(b"\x08\x01\xa2\x06\x01x")), Ok(()));
+    }
+
+    #[test]
+    fn an_entry_of_a_known_revision_has_one_key_without_a_value() {
+        let commands = b"\x2a\x00";
+        let entry = |tail: &[u8]| normal(&[&commands[..], tail].concat());
+        assert_eq!(check(&entry(b"\x32\x00\x58\x01")), Ok(()));
+        // Without a revision, which is how members read it that know none.
+        assert!(check(&entry(b"\x32\x00")).is_err());
+        assert!(check(&entry(b"\x58\x01")).is_err());
+        assert!(check(&entry(b"\x32\x00\x58\x02")).is_err());
+        assert!(check(&entry(b"\x32\x00\x3a\x00\x58\x01")).is_err());
+        assert!(check(&normal(b"\x32\x00\x58\x01")).is_err());
     }
 
     #[test]

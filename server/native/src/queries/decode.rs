@@ -10,7 +10,7 @@ pub struct Rules {
     pub longest_key: usize,
     pub highest_compression: u64,
     pub created_at: RangeInclusive<i64>,
-    /// Keys of Gets that begin like this are no keys.
+    /// Keys that begin like this are no keys of data.
     pub commands: Vec<u8>,
 }
 
@@ -76,7 +76,8 @@ impl Rules {
         query.end()?;
         let name = self.name(&mut inner)?;
         let query = match kind {
-            GET if !name.key.starts_with(&self.commands) => Query::Get(name),
+            _ if name.key.starts_with(&self.commands) => return Err(Unusual),
+            GET => Query::Get(name),
             DELETE => Query::Delete(name),
             SET => {
                 let blob = inner.required(content(3))?;

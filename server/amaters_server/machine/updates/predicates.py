@@ -19,6 +19,7 @@ from amaters.wire.types_pb2 import (
     Predicate,
 )
 
+from amaters_server.machine.updates.arithmetic import LONGEST_PLAIN, ciphertext
 from amaters_server.model.errors import MalformedError, MissingFieldError
 
 MAX_DEPTH = 64
@@ -53,6 +54,19 @@ def either(left: Test, right: Test) -> Test:
 def negation(inner: Test) -> Test:
     """Match what the other does not."""
     return lambda data: not inner(data)
+
+
+def require_plaintext(predicate: Predicate) -> None:
+    """Pass if a sound predicate compares with plaintext values only; else ComputeError."""
+    name = predicate.WhichOneof("predicate")
+    inner = getattr(predicate, str(name))
+    if name == "not":
+        require_plaintext(inner.predicate)
+    elif name in {"and", "or"}:
+        require_plaintext(inner.left)
+        require_plaintext(inner.right)
+    elif len(inner.value.data) > LONGEST_PLAIN:
+        raise ciphertext("a value of the predicate", len(inner.value.data))
 
 
 def compiled(predicate: Predicate, depth: int = 0) -> Test:

@@ -1,0 +1,1 @@
+"""Updates and filters: which rows match, and what becomes of their values."""

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from amaters.wire import aql_pb2
 from amaters_server.model.errors import NoLeaderError
+from amaters_server.rpc.aql.commands.commands import AdminCommands
 from amaters_server.rpc.aql.pending import QueryLimits
 from amaters_server.rpc.aql.service import SERVICE, AqlService
 from amaters_server.telemetry import correlation
@@ -82,7 +83,8 @@ async def test_the_request_log_names_collections_sizes_and_the_callers_id(ask, d
     caplog.set_level(logging.INFO)
     log = RequestLog(RequestLogSettings("all"))
     now = asyncio.get_running_loop().time
-    service = AqlService(database, None, CallCounters(), limits=QueryLimits(), now=now, log=log)
+    commands = AdminCommands(None, now)
+    service = AqlService(database, commands, CallCounters(), limits=QueryLimits(), now=now, log=log)
     responder = Mock()
     take = service.methods.unary
     set_query = ask.request(ask.set(b"secret-key", b"secret-value"), request_id="r-1")

@@ -12,7 +12,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {
-    "client": ["types", "query", "errors", "aql", "admin"],
+    "client": ["types", "query", "errors", "aql", "admin", "backup"],
     "server": ["peer", "command", "state"],
 }
 PACKAGES = {"client": "amaters/wire", "server": "amaters_server/wire"}

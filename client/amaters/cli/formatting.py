@@ -88,7 +88,7 @@ def _marked(data: bytes) -> str:
 
 
 def _is_printable(text: str) -> bool:
-    return all(letter.isprintable() or letter in "\n\t" for letter in text)
+    return text.isprintable() or all(letter.isprintable() or letter in "\n\t" for letter in text)
 
 
 def count(number: int, noun: str) -> str:

@@ -36,26 +36,33 @@ class Terminal:
         """Return the same call for one server alone."""
         return replace(self, settings=replace(self.settings, servers=(address,)))
 
+    def at(self, servers: tuple[str, ...]) -> "Terminal":
+        """Return the same call for other servers."""
+        return replace(self, settings=replace(self.settings, servers=servers))
+
     def with_client(self, action: Callable[[AmatersClient], Awaitable[T]]) -> T:
         """Run the action with a client of the servers; the connection closes afterwards."""
 
         async def run() -> T:
-            options = ClientOptions(
-                connect_timeout=min(self.settings.timeout, timedelta(seconds=10)),
-                request_timeout=self.settings.timeout,
-                server_name=self.settings.server_name,
-                plaintext_login=self.settings.plaintext_login,
-            )
-            connecting = AmatersClient.connect(
-                self.settings.servers,
-                credentials=self.settings.tls,
-                login=self.settings.login,
-                options=options,
-            )
-            async with await connecting as client:
+            async with await self.connected() as client:
                 return await action(client)
 
         return asyncio.run(run())
+
+    async def connected(self) -> AmatersClient:
+        """Return a client of the servers once one of them is connected."""
+        options = ClientOptions(
+            connect_timeout=min(self.settings.timeout, timedelta(seconds=10)),
+            request_timeout=self.settings.timeout,
+            server_name=self.settings.server_name,
+            plaintext_login=self.settings.plaintext_login,
+        )
+        return await AmatersClient.connect(
+            self.settings.servers,
+            credentials=self.settings.tls,
+            login=self.settings.login,
+            options=options,
+        )
 
     def with_admin(self, action: Callable[[AdminClient], Awaitable[T]]) -> T:
         """Run the action with the first internal listener that can be reached."""

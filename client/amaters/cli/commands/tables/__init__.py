@@ -1,0 +1,1 @@
+"""Whole tables: import, export and diff, in bounded memory."""

@@ -200,8 +200,8 @@ async def test_where_nothing_gets_through_a_call_ends_in_its_time(service: Proxy
             await client.get("c", "k", timeout=timedelta(seconds=3))
 
         assert time.monotonic() - begun < 4
-    # Attempts to connect take longer each time.
-    assert len(service.links) <= 5
+    # Four attempts are under way at most, and further ones become rare.
+    assert len(service.links) <= 6
 
 
 async def test_old_connections_are_closed_and_their_number_is_bounded(
@@ -422,6 +422,71 @@ async def test_a_server_that_is_slow_to_answer_probes_is_given_more_time() -> No
 
         assert 1 <= settled <= 3
         assert client.replacements == settled
+
+
+SLOW_BEFORE = 4.0
+"""Seconds a server took for a probe: it is given twice as long from then on."""
+
+
+def was_slow(client: AmatersClient) -> None:
+    (endpoint,) = client._endpoints.all()
+    endpoint._probe_timeout.note(SLOW_BEFORE, asyncio.get_running_loop().time())
+
+
+async def test_a_silent_connection_is_left_soon_although_the_server_was_slow_before(
+    service: Proxy, cluster: FakeCluster
+) -> None:
+    async with await AmatersClient.connect(service.address) as client:
+        await client.set("c", "k", b"v")
+        was_slow(client)
+        service.cut()
+        begun = time.monotonic()
+
+        assert await client.get("c", "k") == b"v"
+
+        assert 0.9 < time.monotonic() - begun < SOON
+        assert client.replacements == 1
+    assert [link.target for link in service.links] == cluster.addresses
+
+
+async def test_rivals_are_tried_until_one_is_answered(service: Proxy) -> None:
+    async with await AmatersClient.connect(service.address, options=OPTIONS) as client:
+        await client.set("c", "k", b"v")
+        was_slow(client)
+        service.cut()
+        service.swallowing = 2
+        begun = time.monotonic()
+
+        assert await client.get("c", "k") == b"v"
+
+        assert time.monotonic() - begun < SLOW_BEFORE
+    assert len(service.links) == 4
+
+
+async def test_connecting_tries_elsewhere_soon_although_the_server_was_slow_before(
+    service: Proxy,
+) -> None:
+    async with AmatersClient(service.address) as client:
+        was_slow(client)
+        service.swallowing = 2
+        begun = time.monotonic()
+
+        assert await client.get("c", "k") is None
+
+        assert 1.9 < time.monotonic() - begun < SLOW_BEFORE
+
+
+async def test_a_server_that_is_slow_for_every_connection_keeps_the_first() -> None:
+    async with (
+        serve_aql(StarvedAql()) as starved,
+        proxied(starved.address) as proxy,
+        await AmatersClient.connect(proxy.address, options=OPTIONS) as client,
+    ):
+        was_slow(client)
+        for number in range(3):
+            await client.get("c", f"k{number}")
+
+        assert client.replacements == 0
 
 
 async def test_time_in_which_this_process_did_not_run_is_not_the_servers_silence() -> None:

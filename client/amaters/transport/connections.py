@@ -40,11 +40,13 @@ class Connection:
         *,
         probe_after: float,
         probe_timeout: ProbeTimeout,
+        on_suspicion: Callable[["Connection"], None],
         on_silence: Callable[["Connection", float], None],
     ) -> None:
         self.channel = channel
         self._probe_after = self._pause = probe_after
         self._probe_timeout = probe_timeout
+        self._on_suspicion = on_suspicion
         self._on_silence = on_silence
         self._loop = asyncio.get_running_loop()
         self._has_answered = False
@@ -148,7 +150,7 @@ class Connection:
             with self.in_use():
                 done = asyncio.Event()
                 call.add_done_callback(lambda _: done.set())
-                if not await completed(done, probe_timeout):
+                if not await self._is_answered(done, probe_timeout):
                     self._give_up(probe_timeout)
                 code = await call.code()
         finally:
@@ -165,11 +167,42 @@ class Connection:
         if self._uses:
             self._expect_answer()
 
+    async def _is_answered(self, done: asyncio.Event, probe_timeout: float) -> bool:
+        """Whether the probe is answered in time; says early that it may not be."""
+        least = min(self._probe_after, probe_timeout)
+        if await completed(done, least):
+            return True
+        if probe_timeout <= least:
+            return False
+        # The server was slow before: what is another connection's experience?
+        self._on_suspicion(self)
+        return await completed(done, probe_timeout - least)
+
     def _give_up(self, probe_timeout: float) -> None:
         if not self._has_answered:
             # The server may only be slow.
             self._probe_timeout.note(probe_timeout, self._loop.time())
         self._on_silence(self, self._probe_after + probe_timeout)
+        self.leave()
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether no answer has come for a while, and none to the health check yet."""
+        return self._probing is not None and not self._closed
+
+    async def answers_within(self, seconds: float) -> bool:
+        """Whether the server answers a health check over it in that time."""
+        method = self.channel.unary_unary(PROBE, None, None)
+        with self.in_use():
+            call = method(b"", timeout=seconds, wait_for_ready=True)
+            try:
+                code = await call.code()
+            finally:
+                call.cancel()
+        return code not in _NO_ANSWER and code is not grpc.StatusCode.UNAVAILABLE
+
+    def leave(self) -> None:
+        """Fail the calls that may be repeated elsewhere."""
         waits, self._waits = self._waits, set()
         for wait in waits:
             wait.reschedule(self._loop.time())

@@ -48,6 +48,12 @@ DECODERS = {
         "amaters_server/storage/rocks/log_folder.py",
         "amaters_server/storage/set_aside.py",
     ),
+    "client/tables/test_decoders.py": (
+        "amaters/cli/commands/tables/backup_file.py",
+        "amaters/cli/commands/tables/bookmark.py",
+        "amaters/cli/commands/tables/counting.py",
+        "amaters/cli/commands/tables/records.py",
+    ),
     "kubectl/test_answers.py": (
         "amaters_kubectl/cluster/log_lines.py",
         "amaters_kubectl/kubectl.py",

@@ -18,6 +18,7 @@ REFERENCE = {
     "alerts.md",
     "failures.md",
     "holding.md",
+    "import-and-export.md",
     "leadership.md",
     "migrate-from-amaters.md",
     "networks.md",

@@ -3,6 +3,7 @@
 Run by `make docs`; `tests/client` and `tests/kubectl` compare the files with what this makes.
 """
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,12 @@ def _example(epilog: str) -> str:
 
 def _unwrapped(text: str) -> str:
     paragraphs = text.strip().split("\n\n")
-    return "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    return "\n\n".join(
+        f"```text\n{inspect.cleandoc(one.lstrip()[1:])}\n```"
+        if one.lstrip().startswith("\b\n")
+        else " ".join(one.split())
+        for one in paragraphs
+    )
 
 
 if __name__ == "__main__":

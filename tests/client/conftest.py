@@ -133,12 +133,12 @@ class Screen:
     def start(self, command: list[str], **environment: str) -> None:
         """Run a program on it."""
         self._child = subprocess.Popen(
-            command,
+            # Ctrl-C is a signal only in a program whose controlling terminal this is.
+            ["setsid", "--ctty", *command],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "LANG": "C.UTF-8", **environment},
-            start_new_session=True,
         )
 
     def type(self, text: str) -> None:

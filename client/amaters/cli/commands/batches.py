@@ -133,31 +133,32 @@ def _meaningful(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _operation(text: bytes, *, collection: str) -> Set | Delete:
     """Return the line's operation; ValueError names what is wrong."""
-    verb, rest = _first_word(text)
+    verb, rest = first_word(text)
     if verb.lower() not in {b"put", b"set", b"delete"}:
         raise ValueError("it begins neither with put nor with delete")
     if not rest:
         raise ValueError("it has no key")
-    key, rest = _first_word(rest)
+    key, rest = first_word(rest)
     if verb.lower() == b"delete":
         if rest:
             raise ValueError("something follows the key")
         return Delete(collection, key)
     if not rest:
         raise ValueError("it has no value")
-    return Set(collection, key, _value(rest))
+    return Set(collection, key, unquoted(rest))
 
 
-def _value(rest: bytes) -> bytes:
+def unquoted(rest: bytes) -> bytes:
+    """Return the value at the end of a line: as it is, or without the quotes around it."""
     if not rest.startswith(QUOTES):
         return rest
-    value, beyond = _first_word(rest)
+    value, beyond = first_word(rest)
     if beyond:
         raise ValueError("something follows the quoted value")
     return value
 
 
-def _first_word(text: bytes) -> tuple[bytes, bytes]:
+def first_word(text: bytes) -> tuple[bytes, bytes]:
     """Take a word off the front: up to the next blank, or quoted as a shell would have it."""
     if not text.startswith(QUOTES):
         word, *rest = text.split(maxsplit=1)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from amaters.cli.commands import queries
+from amaters.cli.commands.tables import queries
 from amaters.testing.aql import FakeAql, stored
 from amaters.wire import errors_pb2
 from click.testing import Result

@@ -31,12 +31,13 @@ COMMANDS = {
     "get": "amaters.cli.commands.data:get_value",
     "import": "amaters.cli.commands.tables.importing:import_records",
     "interactive": "amaters.cli.commands.shell.interactive:interactive",
-    "query": "amaters.cli.commands.queries:query",
+    "key": "amaters.cli.commands.keys.command:key",
+    "query": "amaters.cli.commands.tables.queries:query",
     "range": "amaters.cli.commands.data:range_of_keys",
     "scan": "amaters.cli.commands.data:scan_prefix",
     "server": "amaters.cli.commands.server:server",
     "set": "amaters.cli.commands.data:set_value",
-    "watch": "amaters.cli.commands.watching:watch",
+    "watch": "amaters.cli.commands.shell.watching:watch",
 }
 """The module of each command: only the one that runs is imported."""
 WITHOUT_SETTINGS = ("config", "completions")

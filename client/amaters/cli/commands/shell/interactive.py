@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import click
 
-from amaters.cli.commands.queries import ask
 from amaters.cli.commands.shell import language
 from amaters.cli.commands.shell.history import History, default_path
 from amaters.cli.commands.shell.language import VERBS, Line
 from amaters.cli.commands.shell.prompt import Completions, Reader, Script, reader
 from amaters.cli.commands.shell.session import LOCAL, Session
+from amaters.cli.commands.tables.queries import ask
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import example
 from amaters.errors import AmatersError, InvalidRequestError

@@ -1,6 +1,6 @@
 """Whole tables through files: import, export and diff by `amaters-cli`, as a person runs them.
 
-Each is a process of its own; its peak of resident memory is what the kernel counted.
+Each is a process of its own, which reports its peak of resident memory as the kernel counted it.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from bench.effort import Effort
 from bench.nodes import AmatersNodes
@@ -19,7 +20,17 @@ from bench.report import Figures, Report
 VALUE_BYTES = 100
 ROWS = 1_000_000
 """Whatever the effort: memory that grows with the rows would not show in fewer."""
-_PROGRAM = "from amaters.cli.entry import main; main()"
+_PROGRAM = """
+import os, pathlib, sys
+from amaters.cli.entry import main
+try:
+    main()
+finally:
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    peak = next(one for one in lines if one.startswith("VmHWM:"))
+    os.write(int(os.environ["BENCH_PEAK"]), peak.encode())
+"""
+"""What waits for a child knows its peak only together with that of the process that made it."""
 
 
 class TableError(Exception):
@@ -91,22 +102,23 @@ def _write(source: Path) -> None:
 def _run(server: str, arguments: Sequence[str]) -> Run:
     """Run a command to its end; TableError when it fails."""
     command = [sys.executable, "-c", _PROGRAM, "-s", server, "-c", "bench", "-f", "json"]
-    read, write = os.pipe()
-    begun = time.monotonic()
-    pid = os.posix_spawn(
-        command[0],
-        [*command, *arguments],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)],
-    )
-    os.close(write)
-    with os.fdopen(read, "rb") as output:
-        text = output.read()
-    _, status, usage = os.wait4(pid, 0)
-    seconds = time.monotonic() - begun
+    with TemporaryFile() as output, TemporaryFile() as peak:
+        os.set_inheritable(peak.fileno(), True)
+        begun = time.monotonic()
+        pid = os.posix_spawn(
+            command[0],
+            [*command, *arguments],
+            {**os.environ, "BENCH_PEAK": str(peak.fileno())},
+            file_actions=[(os.POSIX_SPAWN_DUP2, output.fileno(), 1)],
+        )
+        _, status, usage = os.wait4(pid, 0)
+        seconds = time.monotonic() - begun
+        output.seek(0)
+        peak.seek(0)
+        text, kilobytes = output.read(), int((peak.read().split() or [b"", b"0"])[1])
     if status:
         raise TableError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
     said = json.loads(text) if text.startswith(b"{") else {}
     if said.get("rows", ROWS) != ROWS:
         raise TableError(f"{' '.join(arguments)} reports {said['rows']} rows")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, kilobytes / 1024, said)

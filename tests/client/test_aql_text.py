@@ -17,8 +17,13 @@ from amaters.cli.aql.statements import (
     Operator,
     Or,
     Update,
+    depth,
     shown,
 )
+from amaters.cli.commands.tables.queries import where
+from amaters.data import codec
+from amaters.values import Filter as Filter_
+from amaters.wire import types_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,8 +110,9 @@ def test_updates() -> None:
         ("UPDATE SET v = 1", 17, "WHERE is missing"),
         ("UPDATE SET v < 1", 14, "=, += or *= must follow v"),
         ("UPDATE WHERE *", 8, "the name of a collection must follow UPDATE"),
-        ("!" * 65 + "*", 65, "nested more than 64 deep"),
-        ("v = a" + " or v = a" * 64, 582, "more than 64 conditions in a row"),
+        ("!" * 40 + "*", 33, "nested more than 32 deep"),
+        ("(v = a and " * 32 + "*" + ")" * 32, 343, "nested more than 32 deep"),
+        ("v = a" + " or v = a" * 500, 4506, "more than 500 conditions in a row"),
         ("x" * 65_537, 65_536, "at most 65536 characters"),
     ],
 )
@@ -127,7 +133,7 @@ def test_what_is_wrong_is_named_with_its_column(text: str, column: int, said: st
         lambda inner: (
             st.builds(And, inner, inner) | st.builds(Or, inner, inner) | st.builds(Not, inner)
         ),
-        max_leaves=12,
+        max_leaves=9,
     )
 )
 def test_a_shown_condition_means_the_same(condition: Condition) -> None:
@@ -143,3 +149,23 @@ def test_a_shown_condition_means_the_same(condition: Condition) -> None:
 def test_any_text_is_a_statement_or_an_error_of_ours(text: str) -> None:
     with suppress(AqlError):
         parse(text)
+
+
+def test_what_is_in_a_row_is_not_nested() -> None:
+    among = parse(f"v in ({', '.join(map(str, range(500)))})")
+    joined = parse(" and ".join(["v = a"] * 500))
+
+    for one in (among, joined):
+        assert depth(one.condition) == 10
+        blob = types_pb2.Predicate.FromString(
+            codec.predicate(where(one.condition)).SerializeToString()
+        )
+        assert blob.ByteSize() > 500
+
+
+def test_the_deepest_condition_can_be_sent() -> None:
+    deepest = parse("!" * 31 + "v = a")
+
+    message = codec.query(Filter_("c", where(deepest.condition)), now=0)
+
+    assert type(message).FromString(message.SerializeToString()) == message

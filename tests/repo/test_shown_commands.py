@@ -1,5 +1,6 @@
 """Every command of our programs that a document shows exists, options and all."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -118,20 +119,18 @@ HELP_PAGES = [
 
 @pytest.mark.parametrize(("path", "command"), HELP_PAGES, ids=[path for path, _ in HELP_PAGES])
 def test_every_help_page_ends_with_an_example_of_its_command(path: str, command: click.Command):
-    lines = (command.epilog or "").splitlines()[2:]
-    examples = [one.partition(">")[0].strip() for one in lines]
+    examples = [shlex.split(one) for one in (command.epilog or "").splitlines()[2:]]
 
     assert examples
-    for one in examples:
-        program, *words = shlex.split(one)
+    for program, *rest in examples:
+        words = list(itertools.takewhile(lambda word: word not in (">", ">>"), rest))
         assert not fault(PROGRAMS[program], words)
     if not isinstance(command, click.Group):
         assert any(_verbs(one)[: len(path.split())] == path.split() for one in examples)
 
 
-def _verbs(line: str) -> list[str]:
-    """The words of a line without options before the command and their values."""
-    words = shlex.split(line)
+def _verbs(words: list[str]) -> list[str]:
+    """The words without options before the command and their values."""
     while words[1].startswith("-"):
         del words[1:3]
     return words

@@ -9,7 +9,7 @@ condition  = condition OR condition | condition AND condition | NOT condition
 value      = 'text' | "text" | word | number | 0xHEX
 """
 
-from functools import reduce
+from collections.abc import Sequence
 
 from amaters.cli.aql.lexing import AqlError, Kind, Token, tokens
 from amaters.cli.aql.statements import (
@@ -25,13 +25,15 @@ from amaters.cli.aql.statements import (
     Or,
     Statement,
     Update,
+    depth,
 )
 from amaters.keys import END_OF_KEYS, prefix_end
 
-DEEPEST = 64
-"""How deep conditions may be nested."""
-MOST_ALTERNATIVES = 64
-"""Values of one IN, and conditions in a row: the server's condition is a tree of that depth."""
+DEEPEST = 32
+"""How deep conditions may be nested: a message of protobuf is read to a depth of 100, and each
+condition within another takes two."""
+MOST_IN_A_ROW = 500
+"""Values of one IN, and conditions joined by one word."""
 LARGEST_NUMBER = 2**32 - 1
 
 _RESERVED = frozenset(
@@ -67,6 +69,8 @@ class _Parser:
             self._place += 1
         if self._next.kind is not Kind.END:
             raise self._error(f"{self._next.shown} is unexpected: join conditions by AND or OR")
+        if depth(found.condition) > DEEPEST:
+            raise self._error(f"conditions are nested more than {DEEPEST} deep: split the query")
         return found
 
     @property
@@ -135,19 +139,22 @@ class _Parser:
         parts = [self._all()]
         while self._takes("OR", "||"):
             parts.append(self._all())
-        self._bound(parts)
-        return reduce(Or, parts)
+        return self._joined(Or, parts)
 
     def _all(self) -> Condition:
         parts = [self._one()]
         while self._takes("AND", "&&"):
             parts.append(self._one())
-        self._bound(parts)
-        return reduce(And, parts)
+        return self._joined(And, parts)
 
-    def _bound(self, parts: list[Condition]) -> None:
-        if len(parts) > MOST_ALTERNATIVES:
-            raise self._error(f"more than {MOST_ALTERNATIVES} conditions in a row: split the query")
+    def _joined(self, kind: type[And] | type[Or], parts: Sequence[Condition]) -> Condition:
+        """Join them as a tree that is as flat as can be."""
+        if len(parts) > MOST_IN_A_ROW:
+            raise self._error(f"more than {MOST_IN_A_ROW} conditions in a row: split the query")
+        if len(parts) == 1:
+            return parts[0]
+        middle = (len(parts) + 1) // 2
+        return kind(self._joined(kind, parts[:middle]), self._joined(kind, parts[middle:]))
 
     def _one(self) -> Condition:
         self._depth += 1
@@ -216,8 +223,7 @@ class _Parser:
         if not self._takes(")"):
             raise self._error("this bracket is not closed", opening)
         parts: list[Condition] = [Compare(Comparison.EQ, one, column) for one in values]
-        self._bound(parts)
-        return reduce(Or, parts)
+        return self._joined(Or, parts)
 
     def _column(self) -> str:
         token = self._take()

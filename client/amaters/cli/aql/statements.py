@@ -106,6 +106,17 @@ def shown(condition: Condition) -> str:
             return f"NOT {shown(inner)}"
 
 
+def depth(condition: Condition) -> int:
+    """Return how deep conditions are nested in it."""
+    match condition:
+        case Compare():
+            return 1
+        case And(left, right) | Or(left, right):
+            return 1 + max(depth(left), depth(right))
+        case Not(inner):
+            return 1 + depth(inner)
+
+
 def literal(value: bytes) -> str:
     """Return bytes as a statement has them."""
     text = text_or_base64(value)

@@ -1,12 +1,12 @@
 """One session of the shell: a client, the collection at hand, and the commands."""
 
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from amaters.cli import formatting
 from amaters.cli.commands.shell.language import VERBS, Line
+from amaters.cli.commands.tables.counting import Held, collections_of
 from amaters.cli.terminal import Terminal
 from amaters.data.client import AmatersClient
 from amaters.errors import AmatersError, InvalidRequestError
@@ -14,7 +14,6 @@ from amaters.keys import END_OF_KEYS, prefix_end
 from amaters.values import Entry, Range
 
 LONGEST_VALUE, LONGEST_IN_LIST = 200, 120
-_STATS = b"__admin__:STATS"
 _KNOWN_SECONDS = 10.0
 
 Rows = AsyncIterator[tuple[bytes, bytes]]
@@ -40,7 +39,7 @@ class Session:
     collection: str
     timing: bool = False
     counts: Counts = field(default_factory=Counts)
-    collections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    collections: Mapping[str, Held] = field(default_factory=dict)
     """Those the server named last, for completion."""
     _client: AmatersClient | None = None
     _looked_at: float = 0.0
@@ -82,12 +81,7 @@ class Session:
         if not again and self._looked_at and now - self._looked_at < _KNOWN_SECONDS:
             return
         self._looked_at = now
-        answer = await (await self.client()).get(self.collection, _STATS)
-        try:
-            facts = json.loads(answer or b"{}")
-            self.collections = {str(one["collection"]): one for one in facts["collections"]}
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InvalidRequestError("the server does not list collections: upgrade it") from error
+        self.collections = await collections_of(await self.client(), self.collection)
 
 
 async def _set(session: Session, line: Line) -> None:
@@ -181,8 +175,8 @@ async def _collections(session: Session, _: Line) -> None:
     if not session.collections:
         print("(no collections)")
     for name, facts in sorted(session.collections.items()):
-        size = formatting.size(int(facts.get("bytes", 0)))
-        print(f"{name}  {formatting.count(int(facts.get('keys', 0)), 'key')}, {size}")
+        held = f"{formatting.count(facts.keys, 'key')}, {formatting.size(facts.size_bytes)}"
+        print(f"{name}  {held}")
 
 
 async def _status(session: Session, _: Line) -> None:

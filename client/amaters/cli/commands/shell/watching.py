@@ -24,7 +24,7 @@ _NEVER = ("watch", "interactive")
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog=example(
         "amaters-cli watch 2 cluster status",
-        "amaters-cli -c users watch --times 6 10 scan user: --limit 5",
+        "amaters-cli -c users watch --times 6 10 scan user:",
     ),
 )
 @click.option("-n", "--times", type=click.IntRange(min=1), help="End after so many runs.")

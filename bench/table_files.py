@@ -51,6 +51,7 @@ async def run(_effort: Effort, folder: Path, say: Callable[[str], None]) -> Repo
     """Import a file of a million rows into one node, export it, and compare both."""
     node = AmatersNodes(folder, 1)
     source = folder / "rows.ndjson"
+    folder.mkdir(parents=True, exist_ok=True)
     say(f"writing a file of {ROWS:,} rows with {VALUE_BYTES} bytes each")
     await asyncio.to_thread(_write, source)
     rows: list[tuple[str, ...]] = []

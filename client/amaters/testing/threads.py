@@ -19,6 +19,8 @@ STREAMING = (
     "WatchAlerts",
     "TailLog",
     "DownloadSnapshot",
+    "VerifyStorage",
+    "CompactStorage",
 )
 
 

@@ -13,6 +13,7 @@ from amaters.cli import formatting, tables
 from amaters.cli.commands.downloads import download
 from amaters.cli.commands.health import health, stats
 from amaters.cli.commands.logs import logs
+from amaters.cli.commands.storage.maintenance import compact, verify
 from amaters.cli.formatting import JsonValue, facts_of, timestamp
 from amaters.cli.terminal import Terminal, pass_terminal
 from amaters.command_tree import ForgivingGroup, example
@@ -32,7 +33,7 @@ def admin() -> None:
     """Manage a node: its backups, health, log and configuration."""
 
 
-for command in (download, health, logs, stats):
+for command in (compact, download, health, logs, stats, verify):
     admin.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """The scenarios by name, each with the servers it needs."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bench import (
     places,
     restart,
     snapshot,
+    table_files,
     tables,
     throughput,
 )
@@ -53,6 +55,18 @@ def _alone(scenario: Callable[[Effort, Path, Say], Awaitable[Report]]) -> Scenar
     return run
 
 
+async def _tables(effort: Effort, folder: Path, say: Say) -> Report:
+    """Measure whole tables within a node, and then through files."""
+    within = await tables.run(effort, folder / "within", say)
+    files = await table_files.run(effort, folder / "files", say)
+    return dataclasses.replace(
+        within,
+        tables=within.tables + files.tables,
+        notes=within.notes + files.notes,
+        raw=within.raw | files.raw,
+    )
+
+
 ALL: dict[str, Scenario] = {
     "throughput": _throughput,
     "failover": _failover,
@@ -61,5 +75,5 @@ ALL: dict[str, Scenario] = {
     "catchup": _alone(catchup.run),
     "restart": _alone(restart.run),
     "snapshot": _alone(snapshot.run),
-    "tables": _alone(tables.run),
+    "tables": _alone(_tables),
 }

@@ -647,7 +647,7 @@ def again(kube):
 def test_logs_are_followed_over_the_end_of_a_container(kube, make, monkeypatch):
     kube.set(make.orders(), logs=LOGS)
     monkeypatch.setattr(following_logs, "_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(following_logs, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(following_logs, "_SETTLE_SECONDS", 1.5)
     follower = following_logs.Follower(calls.Kubectl(), ["orders-0", "orders-1"], ["--tail=10"])
     found, notes = [], []
     try:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
 import tarfile
 from ipaddress import ip_address, ip_network
 from itertools import combinations
@@ -19,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from testbed import addresses, control_plane, kubeconfigs, lifecycle, node_files, pki, recycler
 from testbed.addresses import Plan
 from testbed.control_plane import ControlPlane
-from testbed.daemons import Daemons
+from testbed.daemons import LAUNCH, Daemons
 from testbed.oci_layout import OciLayout, program_layer
 from testbed.pki import Identity
 from testbed.places import Places
@@ -192,6 +194,20 @@ def test_a_volume_that_a_pod_still_mounts_is_in_use() -> None:
 
     assert recycler.in_use(Path("/state/volumes/a"), f"{home}\n{pod}\n")
     assert not recycler.in_use(Path("/state/volumes/a"), f"{home}\n{other}\n")
+
+
+def test_a_daemon_is_in_its_group_before_it_is_known(tmp_path: Path) -> None:
+    """`require_alive` takes one that is not for dead."""
+    group = tmp_path / "cgroup.procs"
+    os.mkfifo(group)
+    command = ["sh", "-c", LAUNCH, "sh", group, "/proc/self/ns/net", tmp_path / "log", "true"]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as launching:
+        with pytest.raises(subprocess.TimeoutExpired):
+            launching.wait(0.2)
+        assert group.read_text() == "0\n"
+        assert launching.stdout
+        assert launching.stdout.read().strip().isdigit()
 
 
 def _names(archive: io.BytesIO) -> set[str]:

@@ -14,11 +14,13 @@ from testbed import cgroups
 from testbed.places import Places
 from testbed.shell import TestbedError
 
-# The shell joins the group before anything else runs, so that no child can be born outside it.
+# The shell joins the group before anything else runs, so that no child can be born outside it, and
+# the daemon is one of the group's when its process id is known.
 # nsenter, not `ip netns exec`: that one remounts /sys, and kubelet then finds no control groups.
 LAUNCH = """
 group=$1 namespace=$2 log=$3; shift 3
-{ echo 0 >"$group" && exec nsenter --net="$namespace" "$@"; } >>"$log" 2>&1 </dev/null &
+echo 0 >"$group" || exit 1
+exec nsenter --net="$namespace" "$@" >>"$log" 2>&1 </dev/null &
 echo $!
 """
 

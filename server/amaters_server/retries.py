@@ -41,7 +41,11 @@ async def retry_with_backoff(
     """
     import tenacity  # noqa: PLC0415
 
-    return await tenacity.AsyncRetrying(sleep=sleep, **_rules(policy, classify))(operation)
+    async def attempt() -> T:
+        # tenacity awaits only what a coroutine function returns, and a lambda is none.
+        return await operation()
+
+    return await tenacity.AsyncRetrying(sleep=sleep, **_rules(policy, classify))(attempt)
 
 
 def retry_blocking(

@@ -24,7 +24,7 @@ class Failing:
         return self()
 
 
-@pytest.fixture(params=["loop", "thread"])
+@pytest.fixture(params=["loop", "lambda", "thread"])
 def retry(request):
     """Repeat an operation as the event loop does, or as a worker thread; return the pauses too."""
 
@@ -36,7 +36,10 @@ def retry(request):
         async def pause(seconds: float) -> None:
             pauses.append(seconds)
 
-        found = await retry_with_backoff(operation.in_loop, policy, sleep=pause, **more)
+        called = operation.in_loop
+        if request.param == "lambda":
+            called = lambda: operation.in_loop()  # noqa: E731, PLW0108
+        found = await retry_with_backoff(called, policy, sleep=pause, **more)
         return found, pauses
 
     return run

@@ -7,9 +7,9 @@ import pytest
 from amaters.wire import types_pb2
 from amaters_server.gateway import requests
 from amaters_server.gateway.targets import KEY_PATH, RANGE_PATH, target_of
+from amaters_server.machine.updates.predicates import compiled
 from amaters_server.model.errors import InvalidRequestError, MalformedError, MissingFieldError
 from amaters_server.rpc.aql import decode
-from amaters_server.rpc.aql.predicates import compiled
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -150,7 +150,7 @@ def test_a_maintenance_window_is_accepted(server: ApiServer, duration: str) -> N
             window("0 2 * * sat", "0h"),
             "write a time above zero in days, hours, minutes and seconds",
         ),
-        (window("0 2 * * sat", "4 hours"), "write a time above zero in hours"),
+        (window("0 2 * * sat", "4 hours"), "write a time above zero in days, hours"),
         (window("0 2 * * sat", "4h", timeZone="Local"), "write an IANA time zone"),
         ({"upgrade": {"maintenanceWindows": [{"schedule": "0 2 * * *"}]}}, "duration"),
     ],

@@ -127,7 +127,7 @@ BY_CODE: Final[Mapping[str, Http]] = {
     "shutting_down": Http(503, _ELSEWHERE),
     "not_ready": Http(503, _ELSEWHERE),
     "no_leader": Http(503, "repeat the request soon, or check that a majority is up"),
-    "members_too_old": Http(503, "repeat the request once the roll to a newer version is done"),
+    "members_too_old": Http(409, "finish the upgrade of the member that is named, then repeat"),
     "not_leader": Http(503, "send the request to the leader that the answer names"),
     "not_applied": Http(503, "repeat the request: nothing was written"),
     "not_audited": Http(503, "make room on the disk of the audit log, or use another node"),

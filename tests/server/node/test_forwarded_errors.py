@@ -1,8 +1,11 @@
 """Errors of calls that a member passes on: each arrives as what it is, with its facts."""
 
+import importlib
 import inspect
+import pkgutil
 
 import pytest
+from amaters_server import model
 from amaters_server.model import errors
 from amaters_server.model.errors import DatabaseError
 from amaters_server.node.membership import forwarding
@@ -10,8 +13,9 @@ from amaters_server.wire import peer_pb2
 
 KINDS = [
     kind
-    for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, DatabaseError)
+    for found in pkgutil.iter_modules(model.__path__, "amaters_server.model.")
+    for _, kind in inspect.getmembers(importlib.import_module(found.name), inspect.isclass)
+    if issubclass(kind, DatabaseError) and kind.__module__ == found.name
 ]
 VALUES = {"str": "some text", "int": 7, "float": 7.0}
 

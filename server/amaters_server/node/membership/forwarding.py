@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
+from amaters_server.model import update_errors
 from amaters_server.model.cluster import Member, NodeId
 from amaters_server.model.errors import (
     DatabaseError,
@@ -50,10 +51,14 @@ METHODS: Mapping[str, str] = {
 """Calls that callers of the network make, and their methods; the others are members' own."""
 
 
+_MODEL = (DatabaseError.__module__, update_errors.__name__)
+"""The modules whose errors every member knows."""
+
+
 def _kinds(kind: type[DatabaseError]) -> Iterator[type[DatabaseError]]:
     yield kind
     for one in kind.__subclasses__():
-        if one.__module__ == DatabaseError.__module__:
+        if one.__module__ in _MODEL:
             yield from _kinds(one)
 
 

@@ -43,6 +43,7 @@ from amaters_server.model.queries import Columns, Get, Operation, Put, Remove, S
 from amaters_server.model.replication import Committed, EntryKind
 from amaters_server.rpc.aql import decode
 from amaters_server.rpc.aql.commands.line import verb_of
+from amaters_server.rpc.aql.pending import UpdateLimits
 from amaters_server.rpc.aql.queries import filter_walk
 from amaters_server.rpc.aql.scans import Reading, Walk
 from amaters_server.storage.engine import Space
@@ -153,11 +154,13 @@ class Served:
         if which == "filter":
             return self._walk(filter_walk(asked)), set()
         if kind == "stream" and which in {"get", "range"}:
-            one = decode.operation(asked)
+            one = decode.operation(asked, UpdateLimits(), unix_seconds=0)
             if isinstance(one, Get):
                 one = Scan(one.key, DataKey(one.key + b"\0"), None)
             return self._walk(Walk(one.start, one.end, 0, limit=one.limit)), set()
-        return self._perform([decode.operation(asked)], lone=True), set()
+        return self._perform(
+            [decode.operation(asked, UpdateLimits(), unix_seconds=0)], lone=True
+        ), set()
 
     def _batch(self, asked: list[Query]) -> tuple[set[bytes], set[str]]:
         operations, verbs = [], []
@@ -165,7 +168,7 @@ class Served:
             if query.get.key.data.startswith(decode.ADMIN_PREFIX):
                 verbs.append(verb_of(query.get.key.data))
             elif not query.HasField("filter"):
-                operations.append(decode.operation(query))
+                operations.append(decode.operation(query, UpdateLimits(), unix_seconds=0))
         for verb in verbs:
             self.gate.ask(self.caller, Administer(verb))
         return self._perform(operations), set(verbs)

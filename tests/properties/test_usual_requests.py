@@ -7,6 +7,7 @@ from amaters.wire import aql_pb2, query_pb2, types_pb2
 from amaters_server.model.errors import DatabaseError
 from amaters_server.model.queries import Get, Operation, Put, Remove
 from amaters_server.rpc.aql import decode, encode
+from amaters_server.rpc.aql.pending import UpdateLimits
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,7 +116,7 @@ def said(query: query_pb2.Query) -> Operation | None:
     if query.get.key.data.startswith(decode.ADMIN_PREFIX):
         return None
     try:
-        operation = decode.operation(query)
+        operation = decode.operation(query, UpdateLimits(), unix_seconds=0)
     except DatabaseError:
         return None
     return operation if isinstance(operation, Get | Put | Remove) else None

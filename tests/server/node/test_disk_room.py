@@ -1,6 +1,7 @@
 """A disk with little room: what is refused, and when it is taken again."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from amaters_server.model.errors import (
@@ -17,7 +18,7 @@ from amaters_server.node.membership.disk_rooms import table_sizes, with_more_roo
 from amaters_server.node.values import DiskReport
 from amaters_server.storage.memory import MemoryDisk, MemoryEngine
 from amaters_server.storage.room import Room
-from amaters_server.testing.loopback import leader_of, until
+from amaters_server.testing.loopback import Loopback, leader_of, until
 from amaters_server.wire import peer_pb2
 
 MIB = 1024 * 1024
@@ -166,6 +167,15 @@ def make_low(disk: MemoryDisk) -> None:
     disk.capacity_bytes = disk.size_bytes + 4 * MIB
 
 
+async def until_taken(node: Loopback) -> None:
+    """Write until no answer says that there is no room; at most 10 s."""
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(StorageFullError):
+                return await node.put(b"k", b"v")
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.slow
 async def test_a_leader_with_little_room_hands_over_to_the_one_with_room(on_disks):
     (leader, disk), (other, others_disk), (third, _) = on_disks
@@ -175,7 +185,10 @@ async def test_a_leader_with_little_room_hands_over_to_the_one_with_room(on_disk
     make_low(disk)
     await until(lambda: room_of(third).replica.leads)
 
-    await third.put(b"k", b"v")
+    # Two of three are low: writes of data wait until the new leader knows of a quorum with room.
+    others_disk.capacity_bytes = others_disk.size_bytes + 100 * MIB
+    await until(lambda: room_of(other).low is None and room_of(third).quorum_low is None)
+    await until_taken(third)
     assert await leader.get(b"k") == b"v"
 
 

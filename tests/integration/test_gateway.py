@@ -341,6 +341,18 @@ def test_what_is_no_http_gets_400_and_no_line_of_the_log(web, node):
     assert "Traceback" not in node.log[before:]
 
 
+def test_a_caller_that_leaves_early_is_no_error_of_the_log(web, node):
+    before = len(node.log)
+    head = b"PUT /api/v1/collections/c/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+
+    with web.socket(head + b"half"):
+        assert wait_for(lambda: metric(node, "amaters_gateway_connections") == 1)
+
+    assert wait_for(lambda: metric(node, "amaters_gateway_connections") == 0)
+    assert web("GET", "/health").status == 200
+    assert "Error handling request" not in node.log[before:]
+
+
 def test_headers_and_targets_have_a_limit(web):
     for head in (
         b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import functools
 from collections.abc import Collection, Mapping
 from zlib import crc32
 
@@ -13,7 +12,7 @@ from amaters_server.model import strict_json
 from amaters_server.model.errors import MalformedError, MissingFieldError
 
 DEEPEST = 32
-"""Of a predicate."""
+"""Of a predicate, as it is sent: protobuf reads to a depth of 100, and each level takes two."""
 BEYOND = b"\xff" * 256
 """The end of a range that names none, as published."""
 COMPARISONS = ("eq", "gt", "lt", "gte", "lte")
@@ -160,7 +159,7 @@ def _predicate(found: Json, depth: int = DEEPEST) -> types_pb2.Predicate:
 
 def _test(given: object, depth: int) -> types_pb2.Predicate:
     inner = _object(given, "a predicate")
-    if not depth:
+    if depth <= 0:
         raise MalformedError(f"the predicate is nested deeper than {DEEPEST}: use fewer levels")
     if len(inner) != 1:
         raise MalformedError("a predicate has one name: eq, gt, lt, gte, lte, and, or, not")
@@ -174,11 +173,19 @@ def _test(given: object, depth: int) -> types_pb2.Predicate:
     if name in {"and", "or"} and isinstance(content, list) and content:
         if len(content) > DEEPEST:
             raise MalformedError(f"`{name}` takes {DEEPEST} predicates at most: nest them")
-        tests = [_test(one, depth - 1) for one in content]
-        return functools.reduce(functools.partial(_joined, name), tests)
+        levels = max(1, (len(content) - 1).bit_length())
+        return _all_joined(name, [_test(one, depth - levels) for one in content])
     raise MalformedError(
         f"the predicate {_shown(name)} is unknown, or takes a list that is missing"
     )
+
+
+def _all_joined(name: str, tests: list[types_pb2.Predicate]) -> types_pb2.Predicate:
+    """Join in halves: a list of n takes log2(n) levels, and n one after the other."""
+    if len(tests) == 1:
+        return tests[0]
+    middle = len(tests) // 2
+    return _joined(name, _all_joined(name, tests[:middle]), _all_joined(name, tests[middle:]))
 
 
 def _joined(

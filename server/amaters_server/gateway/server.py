@@ -39,12 +39,12 @@ from amaters_server.telemetry.counters import GatewayTraffic
 
 
 class _NoNonsense(logging.Filter):
-    """Keeps quiet about requests that are none: they are answered with 400."""
+    """Keeps quiet about requests that are none, and about callers that have left."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError)
+        return not isinstance(error, (HttpProcessingError, ConnectionError))
 
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from amaters.wire import types_pb2
+from amaters.wire import query_pb2, types_pb2
 from amaters_server.gateway import requests
 from amaters_server.gateway.targets import KEY_PATH, RANGE_PATH, target_of
 from amaters_server.machine.updates.predicates import compiled
@@ -130,6 +130,29 @@ def test_a_predicate_that_is_too_deep_is_refused():
 
     with pytest.raises(MalformedError, match="nested deeper than 32"):
         requests.query({"op": "filter", "collection": "c", "predicate": deep})
+
+
+def test_lists_of_predicates_are_joined_in_few_levels():
+    leaf = {"eq": {"value": "v"}}
+    wide = {"and": [{"or": [leaf] * 31}] + [leaf] * 31}
+    query = requests.query({"op": "filter", "collection": "c", "predicate": wide})
+
+    sent = query_pb2.Query.FromString(query.SerializeToString())
+
+    assert compiled(sent.filter.predicate)(b"v")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 32])
+def test_lists_in_lists_are_refused_before_they_are_deeper_than_a_message(size):
+    leaf = {"eq": {"value": "w"}}
+    deep, accepted = leaf, 0
+    with pytest.raises(MalformedError, match="nested deeper than 32"):
+        for accepted in range(200):
+            deep = {"or": [deep, *[leaf] * (size - 1)]}
+            query = requests.query({"op": "filter", "collection": "c", "predicate": deep})
+            assert query_pb2.Query.FromString(query.SerializeToString()) == query
+
+    assert accepted >= 6
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,42 @@ async def test_ciphertexts_get_a_compute_error(stored, ask, wanted, code, text):
     assert "set new ones in a batch" in answer.error.message
 
 
+@pytest.mark.parametrize("kind", ["set", "add", "mul"])
+async def test_more_changes_than_a_row_may_need_are_refused(stored, ask, kind):
+    await one(stored, ask, ask.set(b"k", b"1"))
+    query = update(ask, kind, b"")
+    query.update.updates.extend([query.update.updates[0]] * 256)
+
+    answer = await one(stored, ask, query)
+
+    assert answer.error.code == errors.ERROR_PROTOCOL_MALFORMED_MESSAGE
+    assert "makes 257 changes, and may make 256: divide it" in answer.error.message
+    del query.update.updates[0]
+    assert (await one(stored, ask, query)).result.success.affected_rows == 1
+
+
+def condition(ask, levels):
+    """Return a predicate with 2**levels comparisons."""
+    made = at_least(b"x", ask.blob)
+    for _ in range(levels):
+        made = types_pb2.Predicate(**{"or": types_pb2.OrPredicate(left=made, right=made)})
+    return made
+
+
+@pytest.mark.parametrize("make", [update, filtering])
+async def test_more_comparisons_than_a_row_may_need_are_refused(stored, ask, make):
+    query = make(ask, "set", b"y") if make is update else make(ask)
+    inner = query.update if make is update else query.filter
+    inner.predicate.CopyFrom(condition(ask, 10))
+    assert not (await one(stored, ask, query)).HasField("error")
+
+    inner.predicate.CopyFrom(condition(ask, 11))
+    answer = await one(stored, ask, query)
+
+    assert answer.error.code == errors.ERROR_PROTOCOL_MALFORMED_MESSAGE
+    assert "more than 1024 comparisons: divide the query" in answer.error.message
+
+
 async def test_a_set_with_a_wrong_checksum_is_refused(stored, ask):
     answer = await one(stored, ask, update(ask, "set", b"x", checksum=1))
 

@@ -17,6 +17,9 @@ from amaters_server.model.update_errors import ComputeError
 LONGEST_PLAIN = 64
 """Bytes of a plaintext value; a longer one is taken for an FHE ciphertext, as published."""
 
+MOST_CHANGES = 256
+"""Of one update: each row needs all of them, and rows are looked at in slices."""
+
 _DATA = b"\x0a"
 """The tag that a serialized CipherBlob with any data begins with."""
 _LONGER = b"\x80"
@@ -37,6 +40,7 @@ class Updates:
 
     def __init__(self, messages: Sequence[bytes], *, created_at: int) -> None:
         """Raise MissingFieldError, MalformedError or ComputeError for what makes no sense."""
+        require_few(len(messages))
         self._made = maker(created_at)
         self._set: bytes | None = None
         """The value of the last set, as it is stored, when nothing is computed after it."""
@@ -72,6 +76,14 @@ class Updates:
             _require_plain(base, f"the value before {kind}")
             self._set, self._base = None, base.data
         self._changes.append(adding(operand.data) if kind == "add" else multiplying(operand.data))
+
+
+def require_few(changes: int) -> None:
+    """Pass if an update makes no more changes than it may; else MalformedError."""
+    if changes > MOST_CHANGES:
+        raise MalformedError(
+            f"an update makes {changes} changes, and may make {MOST_CHANGES}: divide it"
+        )
 
 
 def operand_of(update: Update) -> tuple[str, CipherBlob]:

@@ -5,7 +5,7 @@ as published.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from amaters.wire.types_pb2 import (
@@ -23,6 +23,8 @@ from amaters_server.machine.updates.arithmetic import LONGEST_PLAIN, ciphertext
 from amaters_server.model.errors import MalformedError, MissingFieldError
 
 MAX_DEPTH = 64
+MOST_CONDITIONS = 1024
+"""Comparisons in one predicate: each row may need all of them, and rows are looked at in slices."""
 Test: TypeAlias = Callable[[bytes], bool]
 """Says whether a value's bytes match."""
 
@@ -69,32 +71,40 @@ def require_plaintext(predicate: Predicate) -> None:
         raise ciphertext("a value of the predicate", len(inner.value.data))
 
 
-def compiled(predicate: Predicate, depth: int = 0) -> Test:
+def compiled(predicate: Predicate) -> Test:
     """Turn a predicate into a test; MissingFieldError names what it lacks."""
+    return _compiled(predicate, 0, iter(range(MOST_CONDITIONS)))
+
+
+def _compiled(predicate: Predicate, depth: int, room: Iterator[int]) -> Test:
     if depth > MAX_DEPTH:
         raise MalformedError(f"the predicate is nested more than {MAX_DEPTH} deep")
     match predicate.WhichOneof("predicate"):
         case "and":
-            return both(*_sides(getattr(predicate, "and"), depth))
+            return both(*_sides(getattr(predicate, "and"), depth, room))
         case "or":
-            return either(*_sides(getattr(predicate, "or"), depth))
+            return either(*_sides(getattr(predicate, "or"), depth, room))
         case "not":
             inner = getattr(predicate, "not")
             if not inner.HasField("predicate"):
                 raise MissingFieldError("predicate")
-            return negation(compiled(inner.predicate, depth + 1))
+            return negation(_compiled(inner.predicate, depth + 1, room))
         case None:
             raise MissingFieldError("predicate")
         case name:
+            if next(room, None) is None:
+                raise MalformedError(
+                    f"the predicate has more than {MOST_CONDITIONS} comparisons: divide the query"
+                )
             return _comparison(name, getattr(predicate, name))
 
 
-def _sides(pair: AndPredicate | OrPredicate, depth: int) -> tuple[Test, Test]:
+def _sides(pair: AndPredicate | OrPredicate, depth: int, room: Iterator[int]) -> tuple[Test, Test]:
     if not pair.HasField("left"):
         raise MissingFieldError("left")
     if not pair.HasField("right"):
         raise MissingFieldError("right")
-    return compiled(pair.left, depth + 1), compiled(pair.right, depth + 1)
+    return _compiled(pair.left, depth + 1, room), _compiled(pair.right, depth + 1, room)
 
 
 def _comparison(

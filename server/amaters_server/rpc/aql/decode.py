@@ -139,6 +139,7 @@ def update(query: UpdateQuery, limits: UpdateLimits, *, unix_seconds: int) -> Up
     require_plaintext(query.predicate)
     if not query.updates:
         raise MissingFieldError("updates")
+    arithmetic.require_few(len(query.updates))
     updates = tuple(one.SerializeToString() for one in query.updates)
     for one in query.updates:
         kind, value = arithmetic.operand_of(one)

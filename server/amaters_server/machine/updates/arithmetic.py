@@ -101,10 +101,12 @@ def operand_of(update: Update) -> tuple[str, CipherBlob]:
 def adding(operand: bytes) -> Change:
     """Return what adds those bytes to the first bytes of a plaintext value, each for itself."""
     length = len(operand)
-    padded = [int.from_bytes(operand.ljust(size, b"\0")) for size in range(LONGEST_PLAIN + 1)]
+    padded: dict[int, int] = {}  # As rows need it: thousands of changes may meet few rows.
 
     def change(data: bytes) -> bytes:
         size = max(len(data), length)
+        if size not in padded:
+            padded[size] = int.from_bytes(operand.ljust(size, b"\0"))
         low, one, other = _LOW[size], int.from_bytes(data.ljust(size, b"\0")), padded[size]
         # No carry leaves its byte: the highest bits are added without one.
         return ((one & low) + (other & low) ^ (one ^ other) & _HIGH[size]).to_bytes(size)

@@ -1,5 +1,7 @@
 """Values to messages and back: total on what this client writes, strict on what comes in."""
 
+import functools
+import operator
 import zlib
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +9,8 @@ import pytest
 from amaters.data import codec
 from amaters.errors import CorruptedValueError, InvalidRequestError, ProtocolError
 from amaters.keys import END_OF_KEYS, after, as_bytes, prefix_end
-from amaters.values import Compression, Delete, Get, Operation, Range, Set
+from amaters.predicates import Where
+from amaters.values import Compression, Delete, Filter, Get, Operation, Range, Set
 from amaters.wire import aql_pb2, query_pb2, types_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,3 +167,14 @@ def test_keys_of_every_kind_are_the_same_bytes(key: str) -> None:
 def test_a_value_that_is_no_bytes_says_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"a value is bytes, not str: .*\.encode\(\)"):
         codec.blob("text", created_at=0.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrap", [operator.or_, lambda made, _: ~made])
+def test_conditions_are_as_deep_as_a_message_may_be_and_no_deeper(wrap):
+    leaf = Where.eq(b"x")
+    deepest = functools.reduce(wrap, [leaf] * codec.DEEPEST, leaf)
+    message = aql_pb2.BatchRequest(queries=[codec.query(Filter("c", deepest), now=1)])
+
+    assert aql_pb2.BatchRequest.FromString(message.SerializeToString()) == message
+    with pytest.raises(InvalidRequestError, match="nested more than 47 deep"):
+        codec.query(Filter("c", wrap(deepest, leaf)), now=1)

@@ -26,6 +26,9 @@ from amaters.wire import aql_pb2, query_pb2, types_pb2
 LARGEST_LIMIT = 2**32 - 1
 """Entries that one range may be limited to: the field has 32 bits."""
 
+DEEPEST = 47
+"""Levels of conditions: protobuf reads no message deeper than 100, and each level takes two."""
+
 PROTOCOL_VERSION = types_pb2.Version(major=0, minor=2, patch=0)
 """The published protocol this client speaks; servers of this protocol ignore it."""
 
@@ -72,16 +75,21 @@ def _require_count(name: str, count: int | None) -> None:
         )
 
 
-def predicate(where: Where) -> types_pb2.Predicate:
-    """Encode a condition."""
+def predicate(where: Where, depth: int = 0) -> types_pb2.Predicate:
+    """Encode a condition; InvalidRequestError when it is deeper than a message may be."""
+    if depth > DEEPEST:
+        raise InvalidRequestError(
+            f"conditions are nested more than {DEEPEST} deep: join them in halves, "
+            "as (a | b) | (c | d), or divide the query"
+        )
     message = types_pb2.Predicate()
     inner = getattr(message, where.kind.value)
     match where.kind:
         case Condition.AND | Condition.OR:
-            inner.left.CopyFrom(predicate(where.parts[0]))
-            inner.right.CopyFrom(predicate(where.parts[1]))
+            inner.left.CopyFrom(predicate(where.parts[0], depth + 1))
+            inner.right.CopyFrom(predicate(where.parts[1], depth + 1))
         case Condition.NOT:
-            inner.predicate.CopyFrom(predicate(where.parts[0]))
+            inner.predicate.CopyFrom(predicate(where.parts[0], depth + 1))
         case _:
             inner.column.name = where.column
             inner.column.SetInParent()
